@@ -1,0 +1,83 @@
+"""Functions of one number at a time: δ and σ of Eq. (3), tanh, and dropout."""
+
+from se_numpy.backend import Array, array_module, elementwise
+from se_numpy.shapes import check
+
+
+def relu(x: Array, *, out: Array | None = None) -> Array:
+    """δ(x) = max(x, 0).                                                                   any shape, and it stays
+
+    ``out`` may be x itself: the result is written there.
+    """
+    xp = array_module(x)
+    check("x: ...", x)
+    return elementwise(lambda y, x: xp.maximum(x, 0, out=y), out, x)
+
+
+def relu_backward(dy: Array, x: Array, *, out: Array | None = None) -> Array:
+    """dx = dy where x > 0, else 0.  x may as well be relu's own result: it is positive at the same places.
+
+    At x = 0 the derivative is taken as 0.  ``out`` may be dy itself.
+    """
+    xp = array_module(dy, x)
+    check("x: ...", x)
+    _same_shape(dy, x)
+    return elementwise(lambda dx, dy, x: xp.multiply(dy, x > 0, out=dx), out, dy, x)
+
+
+def sigmoid(x: Array) -> Array:
+    """σ(x) = 1 / (1 + e⁻ˣ), without overflow at either end.                               any shape, and it stays"""
+    xp = array_module(x)
+    check("x: ...", x)
+    positive = x.real >= 0
+    e = xp.exp(xp.where(positive, -x, x))  # at most 1
+    return xp.where(positive, 1, e) / (1 + e)
+
+
+def sigmoid_backward(dy: Array, x: Array) -> Array:
+    """σ' = σ (1 - σ) = σ(x) σ(-x), the form that keeps its digits where σ is close to 1."""
+    check("x: ...", x)
+    _same_shape(dy, x)
+    return dy * sigmoid(x) * sigmoid(-x)
+
+
+def tanh(x: Array) -> Array:
+    """tanh x = (eˣ - e⁻ˣ) / (eˣ + e⁻ˣ).                                                   any shape, and it stays"""
+    check("x: ...", x)
+    return array_module(x).tanh(x)
+
+
+def tanh_backward(dy: Array, x: Array) -> Array:
+    """tanh' = 1 - tanh² = 1 / cosh²."""
+    check("x: ...", x)
+    _same_shape(dy, x)
+    y = array_module(x).tanh(x)
+    return dy * (1 - y) * (1 + y)
+
+
+def dropout(x: Array, mask: Array, *, p: float) -> Array:
+    """y = x · mask / (1 - p): what survives is scaled up, so that the expectation stays.      x, mask: one shape
+
+    ``mask`` is boolean, False where a number is dropped; whoever draws it (with probability p of False) keeps it.
+    Raises ValueError unless 0 <= p < 1.  Source: Srivastava et al., JMLR 2014, in the inverted form of the frameworks.
+    """
+    check("x: ...", x)
+    if not 0 <= p < 1:
+        raise ValueError(f"p is {p}; expected a probability of dropping, 0 <= p < 1")
+    if mask.dtype.kind != "b":
+        raise TypeError(f"mask has dtype {mask.dtype}; expected bool")
+    _same_shape(mask, x, "mask", "x")
+    return x * (mask * x.dtype.type(1 / (1 - p)))
+
+
+def dropout_backward(dy: Array, x: Array, mask: Array, *, p: float) -> Array:
+    """The same mask and the same scale once more: dx = dy · mask / (1 - p)."""
+    _same_shape(dy, x)
+    return dropout(dy, mask, p=p)
+
+
+def _same_shape(dy: Array, x: Array, dy_name: str = "dy", x_name: str = "x") -> None:
+    array_module(dy, x)
+    if dy.shape != x.shape:
+        raise ValueError(f"{dy_name} has shape {dy.shape}; expected the shape of {x_name}, {x.shape}")
+

@@ -1,0 +1,53 @@
+"""Softmax and cross-entropy as one function: together they are stable, and their gradient is a difference."""
+
+import numpy as np
+
+from se_numpy.backend import Array, array_module
+from se_numpy.shapes import check
+
+
+def softmax(x: Array) -> Array:
+    """p_k = e^{x_k} / Σ_j e^{x_j}, along the last axis; the largest x is taken off first.              x (N, K)"""
+    xp = array_module(x)
+    e = xp.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def softmax_cross_entropy(x: Array, labels: Array, *, smoothing: float = 0.0) -> Array:
+    """L = -1/N Σ_n Σ_k q_nk log p_nk,  p = softmax(x).           x (N, K) logits, labels (N,) integers -> L, 0-d
+
+    q is 1 at the label; with ``smoothing`` ε it is 1 - ε there, plus ε/K everywhere (Szegedy et al., CVPR 2016).
+    Labels on the host are checked against K; labels on a GPU are trusted, for a look at them would stall it.
+    Raises ValueError for a label outside 0..K-1, TypeError for labels that are no integers.
+    """
+    xp = array_module(x, labels)
+    N, K = _check(x, labels, smoothing)
+    shifted = x - x.max(1, keepdims=True)
+    log_p = shifted - xp.log(xp.exp(shifted).sum(1, keepdims=True))
+    at_label = log_p[xp.arange(N), labels].sum()
+    return -((1 - smoothing) * at_label + smoothing / K * log_p.sum()) / N
+
+
+def softmax_cross_entropy_backward(dL: Array, x: Array, labels: Array, *, smoothing: float = 0.0) -> Array:
+    """dx = dL (p - q) / N: what was predicted less what was asked for.                 dL 0-d or a number -> dx (N, K)"""
+    xp = array_module(x, labels)
+    N, K = _check(x, labels, smoothing)
+    dx = softmax(x)
+    dx -= smoothing / K
+    dx -= (1 - smoothing) * (labels[:, None] == xp.arange(K)[None, :])
+    dx *= dL / N
+    return dx
+
+
+def _check(x: Array, labels: Array, smoothing: float) -> tuple[int, int]:
+    N, K = check("x: N K", x)
+    if not 0 <= smoothing <= 1:
+        raise ValueError(f"smoothing is {smoothing}; expected 0 <= smoothing <= 1")
+    if getattr(labels, "dtype", np.dtype(object)).kind not in "iu":
+        raise TypeError(f"labels are {getattr(labels, 'dtype', type(labels).__name__)}; expected an array of integers")
+    if labels.shape != (N,):
+        raise ValueError(f"labels have shape {labels.shape}; expected (N,) = ({N},), one for each row of x {x.shape}")
+    if isinstance(labels, np.ndarray) and not ((labels >= 0) & (labels < K)).all():
+        wrong = int(np.argmax((labels < 0) | (labels >= K)))
+        raise ValueError(f"labels[{wrong}] is {labels[wrong]}; expected 0 to {K - 1}, for x has {K} columns")
+    return N, K

@@ -1,0 +1,81 @@
+"""Stochastic gradient descent and its schedules.  The only code that writes to parameters.
+
+A step works on the flat vectors that all parameters and all gradients live in, so its cost is a few passes over memory
+however many tensors there are.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import cos, pi
+
+from se_numpy.backend import Array
+
+Schedule = Callable[[int], float]  # step, counted from 0 -> learning rate
+
+
+@dataclass(frozen=True)
+class SGD:
+    """v ← μ v + (g + λ w);  w ← w - η v, or with Nesterov  w ← w - η (g + λ w + μ v).
+
+    μ ``momentum``, λ ``weight_decay`` (on all parameters alike), η the learning rate of the step. PyTorch's form: the
+    learning rate stands outside the velocity (Sutskever et al., ICML 2013, have it inside).
+    """
+
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    nesterov: bool = True
+
+    def step(self, w: Array, g: Array, v: Array, lr: float) -> None:
+        """One step, in place: w, g, v (P,) are parameters, gradients and velocity; g is used up.
+
+        Raises ValueError if their shapes differ.
+        """
+        if not w.shape == g.shape == v.shape:
+            raise ValueError(f"w, g, v have shapes {w.shape}, {g.shape}, {v.shape}; expected the same")
+        if self.weight_decay:
+            g += self.weight_decay * w
+        v *= self.momentum
+        v += g
+        if self.nesterov:
+            g += self.momentum * v
+            w -= lr * g
+        else:
+            w -= lr * v
+
+
+def constant(lr: float, steps: int) -> Schedule:
+    """The same learning rate at every step."""
+    return lambda step: lr
+
+
+def step(lr: float, steps: int, *, milestones: tuple[float, ...] = (0.5, 0.75), factor: float = 0.1) -> Schedule:
+    """lr, times ``factor`` at each milestone, given as a share of all steps.  Half and three quarters: He et al., 2016."""
+    return lambda step: lr * factor ** sum(step >= m * steps for m in milestones)
+
+
+def cosine(lr: float, steps: int) -> Schedule:
+    """lr · (1 + cos(π t)) / 2, t from 0 to 1 over all steps (Loshchilov and Hutter, ICLR 2017)."""
+    return lambda step: lr * (1 + cos(pi * step / steps)) / 2
+
+
+def one_cycle(lr: float, steps: int, *, warmup: float = 0.25) -> Schedule:
+    """Linearly up from lr/25 to lr over the share ``warmup`` of the steps, then linearly down towards 0.
+
+    The one-cycle policy of Smith and Topin, 2018, in the triangular form.
+    """
+    peak = max(1.0, warmup * steps)
+
+    def at(step: int) -> float:
+        up = 1 / 25 + (1 - 1 / 25) * step / peak
+        down = (steps - step) / max(1.0, steps - peak)
+        return lr * min(up, down)
+
+    return at
+
+
+SCHEDULES: dict[str, Callable[[float, int], Schedule]] = {
+    "constant": constant,
+    "step": step,
+    "cosine": cosine,
+    "one-cycle": one_cycle,
+}

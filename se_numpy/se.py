@@ -1,0 +1,152 @@
+"""The Squeeze-and-Excitation block: Hu et al., Eqs. (2) to (5).
+
+The letters are the paper's; a batch of N images stands in front of its H x W x C.
+
+    U        (N, H, W, C)  feature maps, as the convolutions of Eq. (1) left them
+    z        (N, C)        squeeze: what each channel holds, averaged over the image
+    s        (N, C)        excitation: one gate between 0 and 1 for each channel
+    X_tilde  (N, H, W, C)  the feature maps again, every channel scaled by its gate
+    W1       (C/r, C)      brings C channels down to C/r; r is the reduction ratio
+    W2       (C, C/r)      and back up to C
+
+Eq. (3) has no biases, and neither have these functions unless they are given some: b1 (C/r,) and b2 (C,), as in the
+authors' released networks. Without them the paper found the dependencies between channels easier to model (section 6).
+
+dU means ∂L/∂U and has the shape of U. Below each f stands f_backward: the gradient of f's result, then the arguments
+of f, give one gradient for each of those, in order.
+"""
+
+from collections.abc import Iterable
+
+from se_numpy.backend import Array, array_module, over_blocks
+from se_numpy.ops.activation import relu, relu_backward, sigmoid, sigmoid_backward
+from se_numpy.ops.linear import linear, linear_backward
+from se_numpy.shapes import check
+
+
+def squeeze(U: Array) -> Array:
+    """Eq. (2): z_c = 1/(HW) Σ_i Σ_j u_c(i, j).                                  U (N, H, W, C) -> z (N, C)"""
+    xp = array_module(U)
+    N, H, W, C = check("U: N H W C", U)
+    z = xp.empty((N, C), U.dtype)
+    lines = U.reshape(N, H, W * C)  # whole rows of pixels are added up first: long runs for the inner loop
+
+    def block(n: slice) -> None:
+        z[n] = lines[n].sum(1).reshape(-1, W, C).sum(1) / (H * W)
+
+    over_blocks(xp, block, N, U[0].nbytes)
+    return z
+
+
+def squeeze_backward(dz: Array, U: Array) -> Array:
+    """Every pixel has an equal share, 1/(HW).             dz (N, C), U (N, H, W, C) -> dU (N, H, W, C), read-only"""
+    _, H, W, _ = check("U: N H W C, dz: N C", U, dz)[:4]
+    return array_module(dz, U).broadcast_to(dz[:, None, None, :] / (H * W), U.shape)
+
+
+def excite(z: Array, W1: Array, W2: Array, b1: Array | None = None, b2: Array | None = None) -> Array:
+    """Eq. (3): s = σ(W2 δ(W1 z)).              z (N, C), W1 (C/r, C), W2 (C, C/r), optional b1, b2 -> s (N, C)"""
+    _check_excite(z, W1, W2, b1, b2)
+    return sigmoid(linear(relu(linear(z, W1, b1)), W2, b2))
+
+
+def excite_backward(
+    ds: Array, z: Array, W1: Array, W2: Array, b1: Array | None = None, b2: Array | None = None
+) -> tuple[Array, ...]:
+    """Eq. (3) undone from the outside in.      ds (N, C) -> dz (N, C), dW1 (C/r, C), dW2 (C, C/r), and db1, db2 if given"""
+    _check_excite(z, W1, W2, b1, b2)
+    a1 = linear(z, W1, b1)                           # (N, C/r)  computed again, not remembered:
+    h = relu(a1)                                     # (N, C/r)  two small products are cheaper to
+    a2 = linear(h, W2, b2)                           # (N, C)    repeat than three arrays to keep
+
+    da2 = sigmoid_backward(ds, a2)                   # (N, C)
+    dh, dW2, *db2 = linear_backward(da2, h, W2, b2)  # (N, C/r)
+    da1 = relu_backward(dh, a1)                      # (N, C/r)
+    dz, dW1, *db1 = linear_backward(da1, z, W1, b1)  # (N, C)
+    return (dz, dW1, dW2, *db1, *db2)
+
+
+def scale(U: Array, s: Array) -> Array:
+    """Eq. (4): x̃_c = s_c u_c.                            U (N, H, W, C), s (N, C) -> X_tilde (N, H, W, C)"""
+    xp = array_module(U, s)
+    N, H, W, C = check("U: N H W C, s: N C", U, s)
+    X_tilde = xp.empty(U.shape, xp.result_type(U, s))
+
+    def block(n: slice) -> None:
+        xp.multiply(_lines(U[n]), _along(xp, s[n], W), out=_lines(X_tilde[n]))
+
+    over_blocks(xp, block, N, 2 * U[0].nbytes)
+    return X_tilde
+
+
+def scale_backward(dX_tilde: Array, U: Array, s: Array) -> tuple[Array, Array]:
+    """Each factor's gradient holds the other; all pixels shared s.   dX_tilde, U (N, H, W, C), s -> dU (N, H, W, C), ds (N, C)"""
+    xp = array_module(dX_tilde, U, s)
+    N, H, W, C = check("U: N H W C, s: N C, dX_tilde: N H W C", U, s, dX_tilde)
+    dU = xp.empty(U.shape, xp.result_type(dX_tilde, U, s))
+    ds = xp.empty(s.shape, dU.dtype)
+
+    def block(n: slice) -> None:
+        product = xp.multiply(_lines(dX_tilde[n]), _lines(U[n]), out=_lines(dU[n]))
+        ds[n] = product.sum(1).reshape(-1, W, C).sum(1)
+        xp.multiply(_lines(dX_tilde[n]), _along(xp, s[n], W), out=_lines(dU[n]))
+
+    over_blocks(xp, block, N, 3 * U[0].nbytes)
+    return dU, ds
+
+
+def se_block(U: Array, W1: Array, W2: Array, b1: Array | None = None, b2: Array | None = None) -> Array:
+    """Eqs. (2), (3), (4) in a row.                              U (N, H, W, C) -> X_tilde (N, H, W, C)"""
+    return scale(U, excite(squeeze(U), W1, W2, b1, b2))
+
+
+def se_block_backward(
+    dX_tilde: Array, U: Array, W1: Array, W2: Array, b1: Array | None = None, b2: Array | None = None
+) -> tuple[Array, ...]:
+    """The block read from its last line up.  -> dU (N, H, W, C), dW1 (C/r, C), dW2 (C, C/r), and db1, db2 if given
+
+    U is used twice, so its gradient has two parts: s·dX_tilde, and what came through the gate, equal at all pixels.
+    """
+    z = squeeze(U)
+    s = excite(z, W1, W2, b1, b2)
+    dU, ds = scale_backward(dX_tilde, U, s)
+    dz, *dW = excite_backward(ds, z, W1, W2, b1, b2)
+    dU += squeeze_backward(dz, U)
+    return (dU, *dW)
+
+
+def hidden_units(C: int, r: float) -> int:
+    """C/r rounded down, the width between W1 and W2.  Raises ValueError where nothing would be left of it."""
+    if not r > 0:
+        raise ValueError(f"the reduction ratio r is {r}; expected a positive number")
+    if C < r:
+        raise ValueError(f"{C} channels with reduction ratio r = {r} leave no hidden unit; expected r <= {C}")
+    return int(C // r)
+
+
+def added_parameters(stages: Iterable[tuple[int, int]], r: float) -> int:
+    """Eq. (5): (2/r) Σ_s N_s C_s²; ``stages`` holds (N_s, C_s), blocks and channels of each stage s.  Without biases.
+
+    Where r does not divide C_s the block has C_s // r hidden units, and so it is counted: 2 N_s C_s (C_s // r).
+    """
+    return sum(2 * N_s * C_s * hidden_units(C_s, r) for N_s, C_s in stages)
+
+
+def _check_excite(z: Array, W1: Array, W2: Array, b1: Array | None, b2: Array | None) -> None:
+    if getattr(W1, "ndim", 0) == 2 and W1.shape[0] == 0:
+        raise ValueError(f"W1 has shape {W1.shape}: the reduction leaves no hidden unit; expected (C/r, C), C/r >= 1")
+    check("z: N C, W1: C/r C, W2: C C/r", z, W1, W2)
+    if b1 is not None:
+        check("W1: C/r C, b1: C/r", W1, b1)
+    if b2 is not None:
+        check("W2: C C/r, b2: C", W2, b2)
+
+
+def _lines(U: Array) -> Array:
+    """(n, H, W, C) as rows of pixels, (n, H, W·C)."""
+    return U.reshape(*U.shape[:2], -1)
+
+
+def _along(xp, s: Array, W: int) -> Array:
+    """s (n, C) repeated along a row of W pixels: (n, 1, W·C)."""
+    return xp.tile(s, W)[:, None, :]
