@@ -119,7 +119,7 @@ def hidden_units(C: int, r: float) -> int:
     """C/r rounded down, the width between W1 and W2.  Raises ValueError where nothing would be left of it."""
     if not r > 0:
         raise ValueError(f"the reduction ratio r is {r}; expected a positive number")
-    if C < r:
+    if r > C:
         raise ValueError(f"{C} channels with reduction ratio r = {r} leave no hidden unit; expected r <= {C}")
     return int(C // r)
 

@@ -1,6 +1,6 @@
 """Shapes that explain themselves: one line in an operation names every axis, and a wrong array gets told what it is."""
 
-from functools import lru_cache
+from functools import cache
 
 from se_numpy.backend import Array, array_module
 
@@ -37,7 +37,7 @@ def check(spec: str, *arrays: Array) -> tuple[int, ...]:
     return tuple(sizes.values())
 
 
-@lru_cache(maxsize=None)
+@cache
 def _parse(spec: str) -> list[tuple[str, tuple[str, ...], bool]]:
     rows = []
     for part in spec.split(", "):

@@ -193,7 +193,7 @@ def _unpickle(raw: bytes, rows: int) -> dict:
     """
     stack: list = []
     marks: list[int] = []
-    memo: dict[int, object] = {}
+    memo: dict = {}
 
     def cut(start: int) -> list:
         items = stack[start:]

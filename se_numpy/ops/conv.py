@@ -10,7 +10,7 @@ the input (3x3), so only those of a few images exist at a time, and nothing of t
 
 from types import ModuleType
 
-from se_numpy.backend import Array, array_module, as_strided, over_blocks, product, scratch
+from se_numpy.backend import Array, array_module, as_strided, over_blocks, product, product_over_rows, scratch
 from se_numpy.shapes import check
 
 
@@ -61,7 +61,7 @@ def _backward_at_stride_1(xp: ModuleType, dU: Array, X: Array, V: Array, padding
     def block(n: slice) -> Array:
         rows = _windows(xp, dU[n], kh, kw, 1, kh - 1 - padding, kw - 1 - padding, 1, dtype)[0]
         product(xp, rows, flipped, out=dX[n].reshape(-1, c))
-        return xp.matmul(X[n].reshape(-1, c).T, rows)  # (C', kh·kw·C)
+        return product_over_rows(xp, X[n].reshape(-1, c), rows)  # (C', kh·kw·C)
 
     dV = sum(over_blocks(xp, block, N, H * W * (kh * kw * C + 2 * c) * dX.itemsize))
     dV = dV.reshape(c, kh, kw, C)[:, ::-1, ::-1].transpose(1, 2, 0, 3)
@@ -73,7 +73,7 @@ def _backward_at_any_stride(
 ) -> tuple[Array, Array]:
     """dV = windows(X)ᵀ dU; each row of dU Vᵀ is the gradient of one window, added back where the window lay."""
     dtype = xp.result_type(dU, X, V)
-    kh, kw, c, C = V.shape
+    kh, kw, c, _ = V.shape
     N, H, W, _ = dU.shape
     filters = _filters(xp, V, groups, dtype)
     dX = xp.empty(X.shape, dtype)
@@ -127,7 +127,7 @@ def _padded(xp: ModuleType, X: Array, ph: int, pw: int, dtype: object) -> Array:
 def _fold(xp: ModuleType, rows: Array, dX: Array, stride: int, padding: int) -> None:
     """_windows undone: every window's gradients added to the pixels it saw.  rows (groups, n, H, W, kh, kw, c) -> dX"""
     groups, n, H, W, kh, kw, c = rows.shape
-    _, H_, W_, C_ = dX.shape
+    _, H_, W_, _ = dX.shape
     padded = scratch(xp, "folded", (n, H_ + 2 * padding, W_ + 2 * padding, groups, c), dX.dtype)
     padded[...] = 0
     for a in range(kh):

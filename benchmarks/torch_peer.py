@@ -1,0 +1,89 @@
+"""The same SE-ResNet in PyTorch, written the way PyTorch users write it: a peer to measure against and to agree with.
+
+``modules(net)`` turns a network value of this library into torch modules layer by layer, so that both run the very same
+architecture; ``copy_weights`` carries the numbers over.
+"""
+
+import torch
+from torch import nn
+
+from se_numpy import layers
+
+
+class SE(nn.Module):
+    def __init__(self, C: int, r: int, bias: bool) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(C, C // r, bias=bias), nn.Linear(C // r, C, bias=bias)
+
+    def forward(self, U):
+        s = torch.sigmoid(self.fc2(torch.relu(self.fc1(U.mean((2, 3))))))
+        return U * s[:, :, None, None]
+
+
+class Sum(nn.Module):
+    def __init__(self, parts: list[nn.Module]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+
+    def forward(self, X):
+        return sum(part(X) for part in self.parts[1:]) + self.parts[0](X)
+
+
+class Pool(nn.Module):
+    def forward(self, X):
+        return X.mean((2, 3))
+
+
+def modules(layer: layers.Layer, shape: layers.Shape) -> nn.Module:
+    """The torch module that does what ``layer`` does to inputs of ``shape`` (H, W, C), on channels-first tensors."""
+    if isinstance(layer, layers.Serial):
+        parts = zip(layer.parts, layer.input_shapes(shape), strict=True)
+        return nn.Sequential(*(modules(part, s) for (_, part), s in parts))
+    if isinstance(layer, layers.Sum):
+        return Sum([modules(part, shape) for _, part in layer.parts])
+    C = shape[-1]
+    if isinstance(layer, layers.Conv):
+        return nn.Conv2d(C, layer.C, layer.k, bias=False, **layer.hyper)
+    if isinstance(layer, layers.BatchNorm):
+        return nn.BatchNorm2d(C, layer.eps, layer.momentum)
+    if isinstance(layer, layers.ReLU):
+        return nn.ReLU(inplace=True)
+    if isinstance(layer, layers.SE):
+        return SE(C, layer.reduction, layer.bias)
+    if isinstance(layer, layers.GlobalAveragePool):
+        return Pool()
+    if isinstance(layer, layers.Linear):
+        return nn.Linear(C, layer.K, layer.bias)
+    raise TypeError(f"no torch module for {layer}")
+
+
+def torch_names(layer: layers.Layer, name: str = "") -> list[tuple[str, str]]:
+    """(our dotted name, torch's dotted name) of every tensor, parameters and running statistics alike."""
+    if isinstance(layer, layers.Combinator):
+        inner = "parts." if isinstance(layer, layers.Sum) else ""
+        return [
+            (f"{part}.{ours}", f"{inner}{i}.{theirs}")
+            for i, (part, child) in enumerate(layer.parts)
+            for ours, theirs in torch_names(child)
+        ]
+    return {
+        layers.Conv: [("V", "weight")],
+        layers.BatchNorm: [("gamma", "weight"), ("beta", "bias"), ("mean", "running_mean"), ("var", "running_var")],
+        layers.SE: [("W1", "fc1.weight"), ("W2", "fc2.weight"), ("b1", "fc1.bias"), ("b2", "fc2.bias")],
+        layers.Linear: [("W", "weight"), ("b", "bias")],
+    }.get(type(layer), [])
+
+
+def to_torch(array) -> torch.Tensor:
+    """Filters (kh, kw, C', C) become (C, C', kh, kw); everything else stays."""
+    tensor = torch.from_numpy(array.copy())
+    return tensor.permute(3, 2, 0, 1).contiguous() if tensor.ndim == 4 else tensor
+
+
+def copy_weights(net: layers.Layer, arrays: dict[str, object], module: nn.Module) -> None:
+    """Parameters and statistics by our dotted names, into the module that ``modules(net)`` made."""
+    theirs = dict(torch_names(net))
+    target = module.state_dict()
+    with torch.no_grad():
+        for ours, array in arrays.items():
+            target[theirs[ours]].copy_(to_torch(array))

@@ -1,0 +1,7 @@
+"""``python -m se_numpy`` is the command ``se-numpy``."""
+
+import sys
+
+from se_numpy.cli import main
+
+sys.exit(main())

@@ -1,0 +1,54 @@
+"""Checkpoints: arrays and a description in one .npz, never a pickle, never half written."""
+
+import json
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from se_numpy.backend import to_host
+from se_numpy.tree import Tree, from_leaves, leaves
+
+
+def save(path: str | Path, trees: dict[str, Tree], meta: dict[str, Any]) -> None:
+    """Write trees of arrays (host or device) and a JSON description: to a temporary file, synced, then renamed.
+
+    Whatever stood at ``path`` stays until the new file is whole.  Raises OSError where it cannot be written.
+    """
+    path = Path(path)
+    arrays = {f"{kind}/{name}": to_host(leaf) for kind, tree in trees.items() for name, leaf in leaves(tree)}
+    arrays["meta"] = np.array(json.dumps(meta))
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def load(path: str | Path) -> tuple[dict[str, Tree], dict[str, Any]]:
+    """Read what ``save`` wrote: trees of host arrays, and the description.
+
+    Raises ValueError, naming the file, for anything that is no checkpoint; FileNotFoundError where there is none.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such checkpoint")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        meta = json.loads(str(arrays.pop("meta")))
+        kinds: dict[str, dict[str, np.ndarray]] = {}
+        for name, array in arrays.items():
+            kind, _, leaf = name.partition("/")
+            kinds.setdefault(kind, {})[leaf] = array
+        return {kind: from_leaves(items) for kind, items in kinds.items()}, meta
+    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, NotImplementedError, AttributeError) as error:
+        raise ValueError(f"{path} is not a se_numpy checkpoint, or a damaged one: {error}") from None

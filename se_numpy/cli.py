@@ -1,0 +1,109 @@
+"""The command line: ``se-numpy train``, ``se-numpy summary``.  Errors are one line for people, exit code 2."""
+
+import argparse
+import dataclasses
+import difflib
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import se_numpy
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, but an option it does not know is answered with the nearest one it does."""
+
+    def error(self, message: str) -> NoReturn:
+        unknown = message.partition("unrecognized arguments: ")[2].split()
+        known = [option for action in self._actions for option in action.option_strings]
+        hints = [near[0] for word in unknown if (near := difflib.get_close_matches(word.split("=")[0], known, n=1))]
+        hint = f"; did you mean {' '.join(hints)}?" if hints else ""
+        self.exit(2, f"{self.prog}: {message}{hint}\ntry: {self.prog} --help\n")
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            parser = getattr(found, "parser", self)
+            parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0, 2 for something that people can mend, 130 after Ctrl-C."""
+    args = _parser().parse_args(argv)
+    try:
+        args.run(args)
+    except (ValueError, OSError, RuntimeError, FloatingPointError, MemoryError) as error:
+        print(f"se-numpy: {_sentence(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("se-numpy: stopped; what was saved stays", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, MemoryError):
+        return f"not enough memory ({error}): try a smaller --batch-size"
+    return str(error)
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="se-numpy", description="Squeeze-and-Excitation Networks in NumPy, by hand.")
+    parser.add_argument("--version", action="version", version=f"se-numpy {se_numpy.__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
+    _add_train(commands)
+    _add_summary(commands)
+    return parser
+
+
+def _add_train(commands: Any) -> None:
+    p = commands.add_parser("train", help="train a network", description=(
+        "Train a network on the built-in data set, which needs no download, or on CIFAR-10 or -100 in a folder. "
+        "Defaults that depend on the data are shown by the run itself and kept in its config.json."))  # fmt: skip
+    p.set_defaults(run=_train, parser=p)
+    what = p.add_argument_group("what")
+    what.add_argument("--data", metavar="PATH", help="folder with CIFAR-10 or -100, binary or pickled (default: builtin)")
+    what.add_argument("--model", metavar="NAME", help="se_resnet8, 14, 20, 32, 44, 56, 110, or resnet8 and so on")
+    what.add_argument("--reduction", type=int, metavar="R", help="r of the SE blocks (default: 4)")
+    what.add_argument("--bias", action="store_true", default=None, help="biases in the SE blocks, which Eq. (3) has not")
+    how = p.add_argument_group("how")
+    how.add_argument("--epochs", type=int, metavar="N", help="passes over the training images")
+    how.add_argument("--batch-size", type=int, metavar="N", help="images a step (default: 128)")
+    how.add_argument("--lr", type=float, metavar="X", help="learning rate, the highest of the schedule")
+    how.add_argument("--schedule", metavar="NAME", help="constant, step, cosine or one-cycle (default: one-cycle)")
+    how.add_argument("--momentum", type=float, metavar="X", help="default: 0.9, Nesterov's")
+    how.add_argument("--weight-decay", type=float, metavar="X", help="default: 5e-4")
+    how.add_argument("--label-smoothing", type=float, metavar="X", help="default: 0")
+    how.add_argument("--augment", action=argparse.BooleanOptionalAction, help="random crops and flips (default: for CIFAR)")
+    how.add_argument("--seed", type=int, metavar="N", help="decides every random number (default: 0)")
+    where = p.add_argument_group("where")
+    where.add_argument("--device", choices=["auto", "cpu", "gpu"], help="default: auto, a GPU where CuPy finds one")
+    where.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/TIME-MODEL-sSEED)")
+
+
+def _train(args: argparse.Namespace) -> None:
+    from se_numpy.train import Config, train
+
+    given = {f.name: getattr(args, f.name) for f in dataclasses.fields(Config) if getattr(args, f.name) is not None}
+    train(Config(**given))
+
+
+def _add_summary(commands: Any) -> None:
+    p = commands.add_parser("summary", help="a network's layers, shapes and parameters")
+    p.set_defaults(run=_summary, parser=p)
+    p.add_argument("model", metavar="MODEL", help="for instance se_resnet20")
+    p.add_argument("--reduction", type=int, metavar="R", help="r of the SE blocks (default: 4)")
+    p.add_argument("--bias", action="store_true", help="biases in the SE blocks")
+    p.add_argument("--classes", type=int, default=10, metavar="N", help="default: 10")
+    p.add_argument("--size", type=int, default=32, metavar="N", help="height and width of the images (default: 32)")
+
+
+def _summary(args: argparse.Namespace) -> None:
+    from se_numpy import models
+    from se_numpy.complexity import summary
+
+    net = models.build(args.model, reduction=args.reduction, bias=args.bias, classes=args.classes)
+    print(summary(net, (args.size, args.size, 3)))

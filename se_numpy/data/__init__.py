@@ -1,0 +1,13 @@
+"""Data: CIFAR from a folder, and a set that is made here and shows what SE blocks are for."""
+
+from se_numpy.data.builtin import builtin
+from se_numpy.data.cifar import DataError, load_cifar
+from se_numpy.data.dataset import Dataset
+
+
+def load(source: str) -> Dataset:
+    """The data set called "builtin", or the CIFAR found in the folder ``source``.  Raises DataError as ``load_cifar``."""
+    return builtin() if source == "builtin" else load_cifar(source)
+
+
+__all__ = ["DataError", "Dataset", "builtin", "load", "load_cifar"]

@@ -1,0 +1,207 @@
+"""Every pair f, f_backward of the library: how to draw a case, what it must equal, how its gradient is proven.
+
+``lib`` is whatever holds the functions: the library, or the library with one function replaced by a wrong one
+(test_mistakes.py). Sizes are pairwise different where they may be, so that a mixed-up axis cannot hide.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import witness
+
+import se_numpy
+from se_numpy.gradcheck import check_backward
+
+
+class Chance:
+    """Sizes and settings by a seeded generator; ``test_pairs`` replaces it by one that hypothesis steers."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+
+    def integer(self, low: int, high: int) -> int:
+        return int(self.rng.integers(low, high + 1))
+
+    def normal(self, *shape: int) -> np.ndarray:
+        return self.rng.standard_normal(shape)
+
+
+Case = tuple[tuple[Any, ...], dict[str, Any]]  # arguments, hyperparameters
+
+
+@dataclass(frozen=True)
+class Pair:
+    """``forward(lib)`` and ``backward(lib)`` find the two functions; ``witness`` takes the same arguments."""
+
+    name: str
+    case: Callable[[Chance], Case]
+    witness: Callable[..., Any]
+    forward: Callable[[Any], Callable[..., Any]]
+    backward: Callable[[Any], Callable[..., Any]]
+    linear_in_first: bool = False
+
+    def check_value(self, lib: Any, args: tuple, hyper: dict) -> None:
+        """The function is what its witness says."""
+        got, expected = self.forward(lib)(*args, **hyper), self.witness(*args, **hyper)
+        for y, y_expected in zip(_tuple(got), _tuple(expected), strict=True):
+            assert y.shape == np.shape(y_expected)
+            np.testing.assert_allclose(y, y_expected, rtol=1e-9, atol=1e-10)
+
+    def check_gradient(self, lib: Any, args: tuple, hyper: dict) -> list[float]:
+        """The gradient is the derivative, by central differences and by a complex step; the worst errors of both."""
+        worst = []
+        for method in ("central", "complex"):
+            errors = check_backward(self.forward(lib), self.backward(lib), *args, method=method, seed=1, **hyper)
+            worst.append(max(error.relative for error in errors))
+        assert worst[1] < 1e-12
+        return worst
+
+    def check_adjoint(self, lib: Any, args: tuple, hyper: dict) -> None:
+        """⟨f(v), w⟩ = ⟨v, f_backward(w)⟩ where f is linear in its first argument."""
+        x, *others = args
+        rng = np.random.default_rng(2)
+        v = rng.standard_normal(x.shape)
+        f_v = self.forward(lib)(v, *others, **hyper) - self.forward(lib)(0 * v, *others, **hyper)  # less a bias
+        w = rng.standard_normal(f_v.shape)
+        back = _tuple(self.backward(lib)(w, x, *others, **hyper))[0]
+        np.testing.assert_allclose((f_v * w).sum(), (v * back).sum(), rtol=1e-10, atol=1e-10)
+
+
+def _tuple(x: Any) -> tuple:
+    return x if isinstance(x, tuple) else (x,)
+
+
+# ------------------------------------------------------------------------------------------------------------- cases
+
+
+def _conv2d(chance: Chance) -> Case:
+    groups, stride = chance.integer(1, 3), chance.integer(1, 3)
+    kh, kw, padding = chance.integer(1, 4), chance.integer(1, 4), chance.integer(0, 2)
+    N, c, C = chance.integer(1, 3), chance.integer(1, 3), groups * chance.integer(1, 3)
+    H, W = chance.integer(max(1, kh - 2 * padding), 7), chance.integer(max(1, kw - 2 * padding), 6)
+    X, V = chance.normal(N, H, W, c * groups), chance.normal(kh, kw, c, C)
+    return (X, V), {"stride": stride, "padding": padding, "groups": groups}
+
+
+def _depthwise(chance: Chance) -> Case:
+    C = chance.integer(2, 5)
+    X, V = chance.normal(2, chance.integer(3, 7), chance.integer(3, 6), C), chance.normal(3, 3, 1, C)
+    return (X, V), {"stride": chance.integer(1, 2), "padding": chance.integer(0, 1), "groups": C}
+
+
+def _images(chance: Chance) -> np.ndarray:
+    shape = (chance.integer(1, 4), chance.integer(2, 6), chance.integer(2, 5), chance.integer(2, 7))
+    return chance.normal(*shape) + 0.5 * chance.normal(shape[-1])
+
+
+def _linear(chance: Chance) -> Case:
+    N, D, K = chance.integer(1, 4), chance.integer(1, 6), chance.integer(1, 5)
+    bias = (chance.normal(K),) if chance.integer(0, 1) else ()
+    return (chance.normal(N, D), chance.normal(K, D), *bias), {}
+
+
+def _excite(chance: Chance) -> Case:
+    N, h = chance.integer(1, 4), chance.integer(1, 3)
+    C = h * chance.integer(2, 4)
+    biases = (chance.normal(h), chance.normal(C)) if chance.integer(0, 1) else ()
+    return (2 * chance.normal(N, C), chance.normal(h, C), 2 * chance.normal(C, h), *biases), {}
+
+
+def _scale(chance: Chance) -> Case:
+    U = _images(chance)
+    return (U, chance.normal(len(U), U.shape[-1])), {}
+
+
+def _se_block(chance: Chance) -> Case:
+    (z, *weights), _ = _excite(chance)
+    U = chance.normal(len(z), chance.integer(2, 5), chance.integer(2, 6), z.shape[1]) + z[:, None, None]
+    return (U, *weights), {}
+
+
+def _pool(chance: Chance) -> Case:
+    kernel = chance.integer(1, 4)
+    padding = chance.integer(0, kernel // 2)
+    least = max(1, kernel - 2 * padding)
+    x = chance.normal(chance.integer(1, 3), chance.integer(least, 7), chance.integer(least, 6), chance.integer(1, 4))
+    return (x,), {"kernel": kernel, "stride": chance.integer(1, 3), "padding": padding}
+
+
+def _loss(chance: Chance) -> Case:
+    N, K = chance.integer(1, 5), chance.integer(2, 6)
+    labels = np.array([chance.integer(0, K - 1) for _ in range(N)])
+    return (2 * chance.normal(N, K), labels), {"smoothing": 0.1 * chance.integer(0, 3)}
+
+
+def _statistics(chance: Chance) -> Case:
+    return (_images(chance),), {}
+
+
+def _normalize(chance: Chance) -> Case:
+    x = _images(chance)
+    C = x.shape[-1]
+    return (x, chance.normal(C), chance.normal(C) ** 2 + 0.1, chance.normal(C), chance.normal(C)), {}
+
+
+def _batch_norm(chance: Chance) -> Case:
+    x = _images(chance)
+    return (x, chance.normal(x.shape[-1]), chance.normal(x.shape[-1])), {}
+
+
+def _anything(chance: Chance) -> Case:
+    axes = chance.integer(1, 4)
+    return (3 * chance.normal(*(chance.integer(1, 5) for _ in range(axes))),), {}
+
+
+def _dropout(chance: Chance) -> Case:
+    (x,), _ = _anything(chance)
+    return (x, chance.normal(*x.shape) > 0), {"p": 0.1 * chance.integer(0, 9)}
+
+
+# ------------------------------------------------------------------------------------------------- batch norm, whole
+
+
+def batch_norm(lib: Any) -> Callable[..., Any]:
+    return lambda x, gamma, beta: lib.normalize(x, *lib.batch_statistics(x), gamma, beta)
+
+
+def batch_norm_backward(lib: Any) -> Callable[..., Any]:
+    return lambda dy, x, gamma, beta: lib.batch_norm_backward(dy, x, *se_numpy.batch_statistics(x), gamma)
+
+
+def _pair(name: str, case: Callable[[Chance], Case], witness: Callable[..., Any], function: str = "", **more) -> Pair:
+    function = function or name
+    return Pair(
+        name, case, witness, lambda lib: getattr(lib, function), lambda lib: getattr(lib, f"{function}_backward"), **more
+    )
+
+
+PAIRS = {
+    pair.name: pair
+    for pair in (
+        _pair("conv2d", _conv2d, witness.conv2d, linear_in_first=True),
+        _pair("depthwise conv2d", _depthwise, witness.conv2d, "conv2d", linear_in_first=True),
+        _pair("linear", _linear, lambda x, W, b=0: np.einsum("nd,kd->nk", x, W) + b, linear_in_first=True),
+        _pair("relu", _anything, lambda x: np.where(x > 0, x, 0.0)),
+        _pair("sigmoid", _anything, lambda x: 1 / (1 + np.exp(-x))),
+        _pair("tanh", _anything, np.tanh),
+        _pair("dropout", _dropout, lambda x, mask, p: np.where(mask, x / (1 - p), 0), linear_in_first=True),
+        _pair("batch_statistics", _statistics, lambda x: (x.mean((0, 1, 2)), x.var((0, 1, 2)))),
+        _pair("normalize", _normalize, lambda x, m, v, gamma, beta: gamma * (x - m) / np.sqrt(v + 1e-5) + beta),
+        Pair("batch norm", _batch_norm, witness.batch_norm, batch_norm, batch_norm_backward),
+        _pair(
+            "max_pool2d", _pool, lambda x, kernel, stride, padding: witness.pool2d(x, kernel, stride, padding, max, -np.inf)
+        ),
+        _pair(
+            "avg_pool2d", _pool, lambda x, kernel, stride, padding: witness.pool2d(x, kernel, stride, padding, np.mean, 0),
+            linear_in_first=True,
+        ),
+        _pair("global_max_pool2d", _statistics, lambda x: np.array([[u.max() for u in image.T] for image in x])),
+        _pair("softmax_cross_entropy", _loss, witness.cross_entropy),
+        _pair("squeeze", _statistics, witness.squeeze, linear_in_first=True),
+        _pair("excite", _excite, witness.excite),
+        _pair("scale", _scale, witness.scale, linear_in_first=True),
+        _pair("se_block", _se_block, lambda U, *w: witness.scale(U, witness.excite(witness.squeeze(U), *w))),
+    )
+}  # fmt: skip

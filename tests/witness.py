@@ -1,0 +1,95 @@
+"""Plain loops that say what an operation is, slowly: witnesses for the clever versions, which share no line with them."""
+
+import numpy as np
+
+
+def conv2d(X, V, stride=1, padding=0, groups=1):
+    """Eq. (1) as seven loops."""
+    N, H_, W_, _ = X.shape
+    kh, kw, c, C = V.shape
+    H, W = (H_ + 2 * padding - kh) // stride + 1, (W_ + 2 * padding - kw) // stride + 1
+    U = np.zeros((N, H, W, C), X.dtype)
+    for n in range(N):
+        for i in range(H):
+            for j in range(W):
+                for o in range(C):
+                    first = o // (C // groups) * c  # the first input channel of this filter's group
+                    for a in range(kh):
+                        for b in range(kw):
+                            for s in range(c):
+                                y, x = i * stride + a - padding, j * stride + b - padding
+                                if 0 <= y < H_ and 0 <= x < W_:
+                                    U[n, i, j, o] += V[a, b, s, o] * X[n, y, x, first + s]
+    return U
+
+
+def pool2d(x, kernel, stride, padding, reduce, outside):
+    """One window after the other; ``outside`` is what stands around the image."""
+    N, H_, W_, C = x.shape
+    H, W = (H_ + 2 * padding - kernel) // stride + 1, (W_ + 2 * padding - kernel) // stride + 1
+    y = np.zeros((N, H, W, C))
+    for n in range(N):
+        for i in range(H):
+            for j in range(W):
+                for c in range(C):
+                    window = [
+                        x[n, i * stride + a - padding, j * stride + b - padding, c]
+                        if 0 <= i * stride + a - padding < H_ and 0 <= j * stride + b - padding < W_
+                        else outside
+                        for a in range(kernel)
+                        for b in range(kernel)
+                    ]
+                    y[n, i, j, c] = reduce(window)
+    return y
+
+
+def squeeze(U):
+    """Eq. (2), summed pixel by pixel."""
+    N, H, W, C = U.shape
+    z = np.zeros((N, C), U.dtype)
+    for i in range(H):
+        for j in range(W):
+            z += U[:, i, j]
+    return z / (H * W)
+
+
+def excite(z, W1, W2, b1=0, b2=0):
+    """Eq. (3), one image and one unit at a time."""
+    s = np.zeros((len(z), len(W2)), z.dtype)
+    for n, z_n in enumerate(z):
+        hidden = [max(0.0, sum(w * x for w, x in zip(row, z_n, strict=True)) + b)
+                  for row, b in zip(W1, np.broadcast_to(b1, len(W1)), strict=True)]  # fmt: skip
+        for c, b in enumerate(np.broadcast_to(b2, len(W2))):
+            s[n, c] = 1 / (1 + np.exp(-sum(w * h for w, h in zip(W2[c], hidden, strict=True)) - b))
+    return s
+
+
+def scale(U, s):
+    """Eq. (4), one channel of one image at a time."""
+    X_tilde = np.empty_like(U)
+    for n in range(len(U)):
+        for c in range(U.shape[-1]):
+            X_tilde[n, :, :, c] = s[n, c] * U[n, :, :, c]
+    return X_tilde
+
+
+def batch_norm(x, gamma, beta, eps=1e-5):
+    """One channel at a time, from the definition."""
+    y = np.empty_like(x)
+    for c in range(x.shape[-1]):
+        values = x[..., c]
+        mean = values.sum() / values.size
+        var = ((values - mean) ** 2).sum() / values.size
+        y[..., c] = gamma[c] * (values - mean) / np.sqrt(var + eps) + beta[c]
+    return y
+
+
+def cross_entropy(x, labels, smoothing=0.0):
+    """One image at a time, from the definition; for small logits, where nothing overflows."""
+    total = 0.0
+    for row, label in zip(x, labels, strict=True):
+        p = np.exp(row) / np.exp(row).sum()
+        q = np.full(len(row), smoothing / len(row))
+        q[label] += 1 - smoothing
+        total -= (q * np.log(p)).sum()
+    return total / len(x)
