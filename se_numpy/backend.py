@@ -14,7 +14,6 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, TypeVar
@@ -140,11 +139,13 @@ class _Local(threading.local):
 
 
 _local = _Local()
-_pools: dict[int, ThreadPoolExecutor] = {}
+_pools: dict[int, Any] = {}
 
 
-def _pool(workers: int) -> ThreadPoolExecutor:
+def _pool(workers: int) -> Any:
     if workers not in _pools:
+        from concurrent.futures import ThreadPoolExecutor
+
         _pools[workers] = ThreadPoolExecutor(workers, thread_name_prefix="se_numpy")
     return _pools[workers]
 
@@ -195,6 +196,9 @@ def scratch(xp: ModuleType, name: str, shape: tuple[int, ...], dtype: Any) -> Ar
     return buffers[name][:size].view(dtype).reshape(shape)
 
 
+# ---------------------------------------------------------------------------------------- passes over feature maps
+
+
 def elementwise(f: Callable[..., object], out: Array | None, *arrays: Array) -> Array:
     """f(out, *arrays) block by block along the first axis, for arrays of one shape; ``out`` is made if not given."""
     x = arrays[0]
@@ -212,6 +216,63 @@ def add(x: Array, y: Array, *, out: Array | None = None) -> Array:
     """x + y for arrays of one shape, spread over the threads.  ``out`` may be x itself."""
     xp = array_module(x, y)
     return elementwise(lambda total, x, y: xp.add(x, y, out=total), out, x, y)
+
+
+def affine(x: Array, a: Array, b: Array | None = None, *, out: Array | None = None) -> Array:
+    """a x + b by channel: x (N, ..., C); a and b (C,), or (N, C) for numbers of each image's own.  One pass."""
+    xp = array_module(x, a, b, out)
+    y = xp.empty(x.shape, xp.result_type(x, a, *(() if b is None else (b,)))) if out is None else out
+
+    def block(n: slice) -> None:
+        y_n = xp.multiply(lines(x[n]), along(x[n], a, n), out=lines(y[n]))
+        if b is not None:
+            y_n += along(x[n], b, n)
+
+    over_blocks(xp, block, len(x), 3 * x[0].nbytes)
+    return y
+
+
+def pixel_sum(x: Array, y: Array | None = None) -> Array:
+    """Σ over an image's pixels, of x or of x·y: (N, H, W, C) -> (N, C)."""
+    xp = array_module(x, y)
+    N, _, W, C = x.shape
+    total = xp.empty((N, C), x.dtype if y is None else xp.result_type(x, y))
+
+    def block(n: slice) -> None:
+        part = lines(x[n])
+        if y is not None:
+            part = xp.multiply(part, lines(y[n]), out=scratch(xp, "product", part.shape, total.dtype))
+        total[n] = part.sum(1).reshape(-1, W, C).sum(1)
+
+    over_blocks(xp, block, N, 3 * x[0].nbytes)
+    return total
+
+
+def channel_sum(x: Array) -> Array:
+    """Σ over all axes but the last: (..., C) -> (C,).  To be called inside a block.
+
+    NumPy adds whole lines of W·C numbers. CuPy reduces one image per block of threads first and then the batch, for all
+    at once would be a single block of threads on the whole card.
+    """
+    xp = array_module(x)
+    if x.ndim == 2:
+        return x.sum(0)
+    if xp is not np:
+        return x.sum(tuple(range(1, x.ndim - 1))).sum(0)
+    W, C = x.shape[-2:]
+    return np.add.reduce(x.reshape(-1, W * C), axis=0).reshape(W, C).sum(0)
+
+
+def lines(x: Array) -> Array:
+    """x (n, ..., W, C) as (n, lines, W·C): NumPy's inner loop then runs over W·C numbers and not over C = 16."""
+    return x.reshape(len(x), -1, x.shape[-1] * (x.shape[-2] if x.ndim > 2 else 1))
+
+
+def along(x: Array, v: Array, n: slice | None = None) -> Array:
+    """v (C,), or rows n of v (N, C), repeated along a line of x, so that it meets ``lines(x)``."""
+    if v.ndim == 2:
+        v = v[n, None]
+    return array_module(v).tile(v, x.shape[-2]) if x.ndim > 2 else v
 
 
 # ----------------------------------------------------------------------------------------- the few calls that differ
@@ -260,17 +321,3 @@ def _tiles(x: np.ndarray, rows: int) -> np.ndarray:
     """(R, K) as (R/rows, rows, K), a view whatever the stride between rows."""
     step, along = x.strides
     return np.lib.stride_tricks.as_strided(x, (len(x) // rows, rows, x.shape[1]), (rows * step, step, along))
-
-
-def channel_sum(xp: ModuleType, x: Array) -> Array:
-    """Σ over all axes but the last: (..., C) -> (C,).
-
-    NumPy adds whole image rows of W·C numbers, for its inner loop would starve on C = 16. CuPy reduces one image per
-    block first and then the batch, for all at once would be a single block of threads on the whole card.
-    """
-    if x.ndim <= 2:
-        return x.sum(tuple(range(x.ndim - 1)))
-    if xp is not np:
-        return x.sum(tuple(range(1, x.ndim - 1))).sum(0)
-    W, C = x.shape[-2:]
-    return np.add.reduce(x.reshape(-1, W * C), axis=0).reshape(W, C).sum(0)

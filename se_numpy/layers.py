@@ -206,10 +206,7 @@ class SE(Layer):
         return se.scale(U, s), SECache(U, z, s)
 
     def backward(self, params, cache, dY):
-        U, z, s = cache
-        dU, ds = se.scale_backward(dY, U, s)
-        dz, *dW = se.excite_backward(ds, z, **params)
-        dU += se.squeeze_backward(dz, U)  # U was used twice, so its gradients add
+        dU, *dW = se.se_block_backward_from(dY, *cache, **params)
         return dU, dict(zip(params, dW, strict=True))
 
 

@@ -18,34 +18,26 @@ of f, give one gradient for each of those, in order.
 
 from collections.abc import Iterable
 
-from se_numpy.backend import Array, array_module, over_blocks
+from se_numpy.backend import Array, affine, array_module, pixel_sum
 from se_numpy.ops.activation import relu, relu_backward, sigmoid, sigmoid_backward
 from se_numpy.ops.linear import linear, linear_backward
 from se_numpy.shapes import check
 
 
 def squeeze(U: Array) -> Array:
-    """Eq. (2): z_c = 1/(HW) Σ_i Σ_j u_c(i, j).                                  U (N, H, W, C) -> z (N, C)"""
-    xp = array_module(U)
-    N, H, W, C = check("U: N H W C", U)
-    z = xp.empty((N, C), U.dtype)
-    lines = U.reshape(N, H, W * C)  # whole rows of pixels are added up first: long runs for the inner loop
-
-    def block(n: slice) -> None:
-        z[n] = lines[n].sum(1).reshape(-1, W, C).sum(1) / (H * W)
-
-    over_blocks(xp, block, N, U[0].nbytes)
-    return z
+    """Eq. (2): z_c = 1/(HW) Σ_i Σ_j u_c(i, j).                                         U (N, H, W, C) -> z (N, C)"""
+    _, H, W, _ = check("U: N H W C", U)
+    return pixel_sum(U) / (H * W)
 
 
 def squeeze_backward(dz: Array, U: Array) -> Array:
-    """Every pixel has an equal share, 1/(HW).             dz (N, C), U (N, H, W, C) -> dU (N, H, W, C), read-only"""
-    _, H, W, _ = check("U: N H W C, dz: N C", U, dz)[:4]
+    """Every pixel has an equal share, 1/(HW).                    dz (N, C), U (N, H, W, C) -> dU (N, H, W, C), read-only"""
+    _, H, W, _ = check("U: N H W C, dz: N C", U, dz)
     return array_module(dz, U).broadcast_to(dz[:, None, None, :] / (H * W), U.shape)
 
 
 def excite(z: Array, W1: Array, W2: Array, b1: Array | None = None, b2: Array | None = None) -> Array:
-    """Eq. (3): s = σ(W2 δ(W1 z)).              z (N, C), W1 (C/r, C), W2 (C, C/r), optional b1, b2 -> s (N, C)"""
+    """Eq. (3): s = σ(W2 δ(W1 z)).                 z (N, C), W1 (C/r, C), W2 (C, C/r), b1, b2 or none -> s (N, C)"""
     _check_excite(z, W1, W2, b1, b2)
     return sigmoid(linear(relu(linear(z, W1, b1)), W2, b2))
 
@@ -53,7 +45,7 @@ def excite(z: Array, W1: Array, W2: Array, b1: Array | None = None, b2: Array | 
 def excite_backward(
     ds: Array, z: Array, W1: Array, W2: Array, b1: Array | None = None, b2: Array | None = None
 ) -> tuple[Array, ...]:
-    """Eq. (3) undone from the outside in.      ds (N, C) -> dz (N, C), dW1 (C/r, C), dW2 (C, C/r), and db1, db2 if given"""
+    """Eq. (3) undone from the outside in.       -> dz (N, C), dW1 (C/r, C), dW2 (C, C/r), and db1, db2 where given"""
     _check_excite(z, W1, W2, b1, b2)
     a1 = linear(z, W1, b1)                           # (N, C/r)  computed again, not remembered:
     h = relu(a1)                                     # (N, C/r)  two small products are cheaper to
@@ -67,51 +59,43 @@ def excite_backward(
 
 
 def scale(U: Array, s: Array) -> Array:
-    """Eq. (4): x̃_c = s_c u_c.                            U (N, H, W, C), s (N, C) -> X_tilde (N, H, W, C)"""
-    xp = array_module(U, s)
-    N, H, W, C = check("U: N H W C, s: N C", U, s)
-    X_tilde = xp.empty(U.shape, xp.result_type(U, s))
-
-    def block(n: slice) -> None:
-        xp.multiply(_lines(U[n]), _along(xp, s[n], W), out=_lines(X_tilde[n]))
-
-    over_blocks(xp, block, N, 2 * U[0].nbytes)
-    return X_tilde
+    """Eq. (4): x̃_c = s_c u_c.                                   U (N, H, W, C), s (N, C) -> X_tilde (N, H, W, C)"""
+    check("U: N H W C, s: N C", U, s)
+    return affine(U, s)
 
 
 def scale_backward(dX_tilde: Array, U: Array, s: Array) -> tuple[Array, Array]:
-    """Each factor's gradient holds the other; all pixels shared s.   dX_tilde, U (N, H, W, C), s -> dU (N, H, W, C), ds (N, C)"""
-    xp = array_module(dX_tilde, U, s)
-    N, H, W, C = check("U: N H W C, s: N C, dX_tilde: N H W C", U, s, dX_tilde)
-    dU = xp.empty(U.shape, xp.result_type(dX_tilde, U, s))
-    ds = xp.empty(s.shape, dU.dtype)
-
-    def block(n: slice) -> None:
-        product = xp.multiply(_lines(dX_tilde[n]), _lines(U[n]), out=_lines(dU[n]))
-        ds[n] = product.sum(1).reshape(-1, W, C).sum(1)
-        xp.multiply(_lines(dX_tilde[n]), _along(xp, s[n], W), out=_lines(dU[n]))
-
-    over_blocks(xp, block, N, 3 * U[0].nbytes)
-    return dU, ds
+    """Each factor's gradient holds the other; all pixels of a channel shared its s.   -> dU (N, H, W, C), ds (N, C)"""
+    check("U: N H W C, s: N C, dX_tilde: N H W C", U, s, dX_tilde)
+    return affine(dX_tilde, s), pixel_sum(dX_tilde, U)
 
 
 def se_block(U: Array, W1: Array, W2: Array, b1: Array | None = None, b2: Array | None = None) -> Array:
-    """Eqs. (2), (3), (4) in a row.                              U (N, H, W, C) -> X_tilde (N, H, W, C)"""
+    """Eqs. (2), (3), (4) in a row.                                           U (N, H, W, C) -> X_tilde (N, H, W, C)"""
     return scale(U, excite(squeeze(U), W1, W2, b1, b2))
 
 
 def se_block_backward(
     dX_tilde: Array, U: Array, W1: Array, W2: Array, b1: Array | None = None, b2: Array | None = None
 ) -> tuple[Array, ...]:
-    """The block read from its last line up.  -> dU (N, H, W, C), dW1 (C/r, C), dW2 (C, C/r), and db1, db2 if given
-
-    U is used twice, so its gradient has two parts: s·dX_tilde, and what came through the gate, equal at all pixels.
-    """
+    """The block read from its last line up.     -> dU (N, H, W, C), dW1 (C/r, C), dW2 (C, C/r), and db1, db2 if given"""
     z = squeeze(U)
-    s = excite(z, W1, W2, b1, b2)
-    dU, ds = scale_backward(dX_tilde, U, s)
+    return se_block_backward_from(dX_tilde, U, z, excite(z, W1, W2, b1, b2), W1, W2, b1, b2)
+
+
+def se_block_backward_from(
+    dX_tilde: Array, U: Array, z: Array, s: Array,
+    W1: Array, W2: Array, b1: Array | None = None, b2: Array | None = None,
+) -> tuple[Array, ...]:  # fmt: skip
+    """``se_block_backward`` for a layer that kept z and s (N, C) of its forward pass.
+
+    U was used twice, so its gradient has two parts, here in one pass: scale_backward's s·dX_tilde, and
+    squeeze_backward's share of what came through the gate, which is the same at every pixel.
+    """
+    _, H, W, _ = check("U: N H W C, z: N C, s: N C, dX_tilde: N H W C", U, z, s, dX_tilde)[:4]
+    ds = pixel_sum(dX_tilde, U)
     dz, *dW = excite_backward(ds, z, W1, W2, b1, b2)
-    dU += squeeze_backward(dz, U)
+    dU = affine(dX_tilde, s, dz / (H * W))
     return (dU, *dW)
 
 
@@ -140,13 +124,3 @@ def _check_excite(z: Array, W1: Array, W2: Array, b1: Array | None, b2: Array | 
         check("W1: C/r C, b1: C/r", W1, b1)
     if b2 is not None:
         check("W2: C C/r, b2: C", W2, b2)
-
-
-def _lines(U: Array) -> Array:
-    """(n, H, W, C) as rows of pixels, (n, H, W·C)."""
-    return U.reshape(*U.shape[:2], -1)
-
-
-def _along(xp, s: Array, W: int) -> Array:
-    """s (n, C) repeated along a row of W pixels: (n, 1, W·C)."""
-    return xp.tile(s, W)[:, None, :]

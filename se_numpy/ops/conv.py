@@ -44,7 +44,7 @@ def conv2d_backward(
     dU (N, H, W, C), X (N, H', W', C'), V (k, k, C'/groups, C) -> dX (N, H', W', C'), dV (k, k, C'/groups, C)
     """
     xp = array_module(dU, X, V)
-    check("dU: N H W C, U: N H W C", dU, conv2d_shape(X, V, stride, padding, groups))
+    check("U: N H W C, dU: N H W C", conv2d_shape(X, V, stride, padding, groups), dU)
     if stride == 1 and groups == 1 and padding < min(V.shape[:2]):
         return _backward_at_stride_1(xp, dU, X, V, padding)
     return _backward_at_any_stride(xp, dU, X, V, stride, padding, groups)

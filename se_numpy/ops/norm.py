@@ -11,7 +11,9 @@ Conventions, PyTorch's: eps = 1e-5 stands under the root; the batch is normalise
 the running variance collects the unbiased one (divided by m - 1); momentum 0.1 is the weight of the new.
 """
 
-from se_numpy.backend import Array, array_module, channel_sum, over_blocks, scratch
+from types import ModuleType
+
+from se_numpy.backend import Array, affine, along, array_module, channel_sum, lines, over_blocks, scratch
 from se_numpy.shapes import check
 
 EPS = 1e-5
@@ -19,7 +21,7 @@ MOMENTUM = 0.1
 
 
 def batch_statistics(x: Array) -> tuple[Array, Array]:
-    """mean_c = 1/m Σ x_c,  var_c = 1/m Σ (x_c - mean_c)²,  m = x.size / C.                   x (..., C) -> (C,), (C,)
+    """mean_c = 1/m Σ x_c,  var_c = 1/m Σ (x_c - mean_c)²,  m = x.size / C.                 x (N, ..., C) -> (C,), (C,)
 
     Each block is centred on its own mean while it is in the cache, and the blocks are merged exactly (Chan, Golub and
     LeVeque, 1983): one pass over memory, without the cancellation of E[x²] - E[x]².
@@ -29,10 +31,10 @@ def batch_statistics(x: Array) -> tuple[Array, Array]:
 
     def block(n: slice) -> tuple[int, Array, Array]:
         m = x[n].size // C
-        mean = channel_sum(xp, x[n]) / m
-        lines = _lines(x[n])
-        d = xp.subtract(lines, _along(lines, mean), out=scratch(xp, "centred", lines.shape, x.dtype))
-        return m, mean, channel_sum(xp, xp.multiply(d, d, out=d).reshape(x[n].shape))
+        mean = channel_sum(x[n]) / m
+        d = xp.subtract(lines(x[n]), along(x[n], mean), out=_scratch(xp, x[n], x.dtype))
+        d *= d
+        return m, mean, channel_sum(d.reshape(x[n].shape))
 
     parts = over_blocks(xp, block, N, 3 * x[0].nbytes)
     m = x.size // C
@@ -42,86 +44,87 @@ def batch_statistics(x: Array) -> tuple[Array, Array]:
 
 
 def batch_statistics_backward(dmean: Array, dvar: Array, x: Array) -> Array:
-    """dx = (dmean + 2 (x - mean) dvar) / m: each number has a share in both.           dmean, dvar (C,) -> dx (..., C)"""
-    check("x: ...", x)
+    """dx = (dmean + 2 (x - mean) dvar) / m: each number has a share in both.     dmean, dvar (C,) -> dx (N, ..., C)"""
     _check(x, dmean=dmean, dvar=dvar)
     mean, _ = batch_statistics(x)
-    return (dmean + 2 * dvar * (x - mean)) / (x.size // x.shape[-1])
+    m = x.size // x.shape[-1]
+    return affine(x, 2 * dvar / m, (dmean - 2 * dvar * mean) / m)
 
 
 def normalize(
     x: Array, mean: Array, var: Array, gamma: Array, beta: Array, *, eps: float = EPS, out: Array | None = None
 ) -> Array:
-    """y = gamma (x - mean) / √(var + eps) + beta, as one multiplication and one addition a number.    x (..., C) -> y
+    """y = gamma (x - mean) / √(var + eps) + beta, as one factor and one summand a channel.
 
-    mean, var, gamma, beta: (C,).  ``out`` may be x itself.
+    x (N, ..., C); mean, var, gamma, beta (C,) -> y (N, ..., C).  ``out`` may be x itself.
     """
-    xp = array_module(x, mean, var, gamma, beta, out)
-    N, _ = _check(x, mean=mean, var=var, gamma=gamma, beta=beta)
-    a = gamma / xp.sqrt(var + eps)
-    b = beta - mean * a
-    y = xp.empty(x.shape, xp.result_type(x, a, b)) if out is None else out
-
-    def block(n: slice) -> None:
-        lines = xp.multiply(_lines(x[n]), _along(_lines(x[n]), a), out=_lines(y[n]))
-        lines += _along(lines, b)
-
-    over_blocks(xp, block, N, 3 * x[0].nbytes)
-    return y
+    _check(x, mean=mean, var=var, gamma=gamma, beta=beta)
+    a = gamma / array_module(x, var).sqrt(var + eps)
+    return affine(x, a, beta - mean * a, out=out)
 
 
 def normalize_backward(
     dy: Array, x: Array, mean: Array, var: Array, gamma: Array, beta: Array, *, eps: float = EPS
 ) -> tuple[Array, Array, Array, Array, Array]:
-    """The statistics held apart, as when they are frozen.                   -> dx (..., C); dmean, dvar, dgamma, dbeta (C,)"""
-    xp = array_module(dy, x, mean, var, gamma, beta)
+    """The statistics as arguments of their own, constants of the network once it is trained.
+
+    -> dx (N, ..., C), dmean (C,), dvar (C,), dgamma (C,), dbeta (C,)
+    """
     _check(x, mean=mean, var=var, gamma=gamma, beta=beta)
-    check("x: ...", x)
-    root = 1 / xp.sqrt(var + eps)
-    dbeta = channel_sum(xp, dy)
-    dgamma = channel_sum(xp, dy * (x - mean)) * root
-    return dy * (gamma * root), -gamma * root * dbeta, -0.5 * gamma * root**2 * dgamma, dgamma, dbeta
+    _check_dy(dy, x)
+    root = 1 / array_module(dy, var).sqrt(var + eps)
+    dbeta, dgamma = _sums(dy, x, mean)
+    dgamma = dgamma * root
+    return affine(dy, gamma * root), -gamma * root * dbeta, -0.5 * gamma * root**2 * dgamma, dgamma, dbeta
 
 
 def batch_norm_backward(
     dy: Array, x: Array, mean: Array, var: Array, gamma: Array, *, eps: float = EPS, out: Array | None = None
 ) -> tuple[Array, Array, Array]:
-    """dx = gamma/√(var + eps) (dy - ⟨dy⟩ - x̂ ⟨dy x̂⟩), ⟨·⟩ the mean over the batch: normalize_backward and
-    batch_statistics_backward in one, for mean and var that are x's own.          -> dx (..., C), dgamma (C,), dbeta (C,)
+    """dx = gamma / √(var + eps) · (dy - ⟨dy⟩ - x̂ ⟨dy x̂⟩),  x̂ = (x - mean) / √(var + eps),  ⟨·⟩ the mean over the batch.
 
-    dy's mean and its component along x̂ are taken out, for no change of them can reach y.  ``out`` may be dy itself.
+    normalize_backward and batch_statistics_backward in one, for mean and var that are x's own: dy loses its mean and its
+    part along x̂, for no change of those can reach y.  ``out`` may be dy itself.
+    -> dx (N, ..., C), dgamma (C,), dbeta (C,)
     """
     xp = array_module(dy, x, mean, var, gamma, out)
     N, C = _check(x, mean=mean, var=var, gamma=gamma)
-    if dy.shape != x.shape:
-        raise ValueError(f"dy has shape {dy.shape}; expected the shape of x, {x.shape}")
+    _check_dy(dy, x)
     m = x.size // C
     root = 1 / xp.sqrt(var + eps)
-    dx = xp.empty(x.shape, xp.result_type(dy, x)) if out is None else out
-
-    def sums(n: slice) -> tuple[Array, Array]:
-        lines = _lines(x[n])
-        d = xp.subtract(lines, _along(lines, mean), out=scratch(xp, "centred", lines.shape, dx.dtype))
-        d *= _lines(dy[n])
-        return channel_sum(xp, dy[n]), channel_sum(xp, d.reshape(x[n].shape))
-
-    parts = over_blocks(xp, sums, N, 3 * x[0].nbytes)
-    dbeta = sum(dbeta_b for dbeta_b, _ in parts)
-    dgamma = sum(dgamma_b for _, dgamma_b in parts) * root
+    dbeta, dgamma = _sums(dy, x, mean)
+    dgamma = dgamma * root
 
     a = gamma * root  # dx = a dy + b x + c
     b = -a * root * dgamma / m
     c = -a * dbeta / m - b * mean
+    dx = xp.empty(x.shape, xp.result_type(dy, x)) if out is None else out
 
     def block(n: slice) -> None:
-        lines = _lines(x[n])
-        bx = xp.multiply(lines, _along(lines, b), out=scratch(xp, "centred", lines.shape, dx.dtype))
-        bx += _along(lines, c)
-        ady = xp.multiply(_lines(dy[n]), _along(lines, a), out=_lines(dx[n]))
-        ady += bx
+        bx_c = xp.multiply(lines(x[n]), along(x[n], b), out=_scratch(xp, x[n], dx.dtype))
+        bx_c += along(x[n], c)
+        dx_n = xp.multiply(lines(dy[n]), along(x[n], a), out=lines(dx[n]))
+        dx_n += bx_c
 
     over_blocks(xp, block, N, 4 * x[0].nbytes)
     return dx, dgamma, dbeta
+
+
+def _sums(dy: Array, x: Array, mean: Array) -> tuple[Array, Array]:
+    """Σ dy and Σ dy (x - mean) over all but the channels, in one pass.                               -> (C,), (C,)"""
+    xp = array_module(dy, x, mean)
+
+    def block(n: slice) -> tuple[Array, Array]:
+        d = xp.subtract(lines(x[n]), along(x[n], mean), out=_scratch(xp, x[n], xp.result_type(dy, x)))
+        d *= lines(dy[n])
+        return channel_sum(dy[n]), channel_sum(d.reshape(x[n].shape))
+
+    parts = over_blocks(xp, block, len(x), 3 * x[0].nbytes)
+    return sum(first for first, _ in parts), sum(second for _, second in parts)
+
+
+def _scratch(xp: ModuleType, x: Array, dtype: object) -> Array:
+    return scratch(xp, "norm", lines(x).shape, dtype)
 
 
 def update_running(
@@ -147,12 +150,6 @@ def _check(x: Array, **vectors: Array) -> tuple[int, int]:
     return len(x), x.shape[-1]
 
 
-def _lines(x: Array) -> Array:
-    """x (n, ..., W, C) as lines of W·C numbers, so that NumPy's inner loop has more than C of them to work on."""
-    return x.reshape(-1, x.shape[-1] * x.shape[-2] if x.ndim > 2 else x.shape[-1])
-
-
-def _along(lines: Array, v: Array) -> Array:
-    """v (C,) repeated to the length of a line."""
-    xp = array_module(v)
-    return v if lines.shape[-1] == len(v) else xp.tile(v, lines.shape[-1] // len(v))
+def _check_dy(dy: Array, x: Array) -> None:
+    if dy.shape != x.shape:
+        raise ValueError(f"dy has shape {dy.shape}; expected the shape of x, {x.shape}")

@@ -1,0 +1,184 @@
+"""Layers and combinators: shapes, names, parameters as views, gradients of what is put together."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import se_numpy as sn
+from se_numpy import tree
+from se_numpy.gradcheck import check_backward
+from se_numpy.layers import (
+    SE,
+    BatchNorm,
+    Conv,
+    Dropout,
+    GlobalAveragePool,
+    Linear,
+    Pool,
+    ReLU,
+    concat,
+    init,
+    residual,
+    serial,
+    walk,
+)
+
+SHAPE = (7, 6, 4)
+
+BRANCH = serial(Conv(6, 3), BatchNorm(), ReLU(), Conv(4, 3), BatchNorm(), SE(2))
+NETWORKS = {
+    "convolution": serial(Conv(5, 3, stride=2)),
+    "groups": serial(Conv(6, 3, groups=2), ReLU()),
+    "batch norm": serial(BatchNorm(), ReLU()),
+    "se": serial(SE(2)),
+    "se with biases": serial(SE(2, bias=True)),
+    "identity": serial(),
+    "residual": residual(BRANCH),
+    "projection": residual(serial(Conv(6, 3, 2), BatchNorm(), SE(3)), serial(Conv(6, 1, 2), BatchNorm())),
+    "standard": serial(residual(serial(BRANCH, SE(4))), ReLU()),
+    "pre": serial(residual(serial(SE(4), BRANCH)), ReLU()),
+    "post": serial(residual(BRANCH), ReLU(), SE(4)),
+    "identity gated": serial(residual(BRANCH, serial(SE(4))), ReLU()),
+    "concatenation": concat(Conv(3, 1), serial(Conv(2, 3), BatchNorm()), Pool("max", 3, 1, 1)),
+    "pools": serial(Pool("avg", 2), Pool("max", 2, 1)),
+    "classifier": serial(GlobalAveragePool(), Linear(5)),
+    "classifier without bias": serial(GlobalAveragePool(), Linear(5, bias=False)),
+}  # fmt: skip
+EVERY_NETWORK = pytest.mark.parametrize("net", NETWORKS.values(), ids=NETWORKS.keys())
+
+
+def functions(net, params, state, train):
+    """The network as a pair f(X, w), f_backward(dY, X, w), w all its parameters in one vector."""
+
+    def f(X, *w):
+        p = tree.unflatten(*w, params) if w else params
+        return net.forward(p, state, X, train=train)[0]
+
+    def f_backward(dY, X, *w):
+        p = tree.unflatten(*w, params) if w else params
+        _, cache = net.forward(p, state, X, train=train)
+        dX, grads = net.backward(p, cache, dY)
+        assert [name for name, _ in tree.leaves(grads)] == [name for name, _ in tree.leaves(params)]
+        return (dX, tree.flatten(grads)) if w else (dX,)
+
+    return f, f_backward
+
+
+@EVERY_NETWORK
+@pytest.mark.parametrize("train", [True, False])
+@given(seed=st.integers(0, 2**32 - 1))
+def test_gradients_of_input_and_of_all_parameters(net, train, seed):
+    rng = np.random.default_rng(seed)
+    params, state = init(net, SHAPE, rng, np.float64)
+    for _, leaf in tree.leaves(params):
+        leaf += 0.1 * rng.standard_normal(leaf.shape)  # no parameter at 0 or 1, where mistakes hide
+    for name, leaf in tree.leaves(state):
+        leaf += rng.random(leaf.shape) if name.endswith("var") else rng.standard_normal(leaf.shape)
+    w = [tree.flatten(params)] if params else []
+    check_backward(*functions(net, params, state, train), rng.standard_normal((3, *SHAPE)), *w, seed=seed)
+
+
+@EVERY_NETWORK
+def test_shapes_said_are_shapes_returned(net):
+    params, state = init(net, SHAPE, np.random.default_rng(0))
+    Y, _ = net.forward(params, state, np.zeros((2, *SHAPE), np.float32))
+    assert Y.shape == (2, *net.output_shape(SHAPE))
+    assert Y.dtype == np.float32
+
+
+@EVERY_NETWORK
+def test_a_forward_pass_changes_no_state_and_update_running_does(net):
+    params, state = init(net, SHAPE, np.random.default_rng(0), np.float64)
+    before = tree.map_leaves(np.copy, state)
+    X = np.random.default_rng(1).standard_normal((3, *SHAPE)) + 2
+    _, cache = net.forward(params, state, X, train=True)
+    for (_, a), (_, b) in zip(tree.leaves(before), tree.leaves(state), strict=True):
+        np.testing.assert_array_equal(a, b)
+    net.update_running(state, cache)
+    assert all((a != b).any() for (_, a), (_, b) in zip(tree.leaves(before), tree.leaves(state), strict=True))
+
+
+def test_layers_are_values():
+    assert serial(Conv(3), ReLU()) == serial(Conv(3), ReLU())
+    assert serial(Conv(3)) != serial(Conv(4))
+    assert hash(BRANCH) == hash(serial(Conv(6, 3), BatchNorm(), ReLU(), Conv(4, 3), BatchNorm(), SE(2)))
+    with pytest.raises(AttributeError):
+        Conv(3).C = 4
+
+
+def test_names_say_kind_and_count():
+    names = [name for name, _, _ in walk(residual(BRANCH), SHAPE)]
+    assert names == [f"branch.{n}" for n in ("conv1", "batchnorm1", "relu1", "conv2", "batchnorm2", "se1")]
+
+
+def test_parameters_live_as_views_in_one_vector():
+    params, _ = init(BRANCH, SHAPE, np.random.default_rng(0))
+    w = tree.flatten(params)
+    views = tree.unflatten(w, params)
+    w[:] = 7
+    assert all(np.shares_memory(leaf, w) and (leaf == 7).all() for _, leaf in tree.leaves(views))
+    assert tree.size(params) == w.size
+    with pytest.raises(ValueError, match="expected"):
+        tree.unflatten(w[1:], params)
+    with pytest.raises(ValueError, match="no leaves"):
+        tree.flatten({})
+    assert list(tree.leaves(tree.from_leaves(dict(tree.leaves(params))))) == list(tree.leaves(params))
+
+
+def test_initial_weights_follow_he_and_the_seed():
+    net = serial(Conv(64, 3), BatchNorm(), SE(4))
+    params, state = init(net, (8, 8, 48), np.random.default_rng(0))
+    again, _ = init(net, (8, 8, 48), np.random.default_rng(0))
+    np.testing.assert_array_equal(tree.flatten(params), tree.flatten(again))
+    V = params["conv1"]["V"]
+    np.testing.assert_allclose(V.std(), np.sqrt(2 / (9 * 48)), rtol=0.03)
+    assert abs(V.mean()) < 0.01 * V.std() + 1e-3
+    assert (params["batchnorm1"]["gamma"] == 1).all()
+    assert (params["batchnorm1"]["beta"] == 0).all()
+    assert (state["batchnorm1"]["var"] == 1).all()
+
+
+def test_dropout_needs_chance_only_to_train():
+    net, X = serial(Dropout(0.4)), np.ones((50, 40))
+    Y, cache = net.forward({}, {}, X)
+    assert Y is X
+    np.testing.assert_array_equal(net.backward({}, cache, X)[0], X)
+    with pytest.raises(ValueError, match="rng="):
+        net.forward({}, {}, X, train=True)
+    Y, cache = net.forward({}, {}, X, train=True, rng=np.random.default_rng(0))
+    assert abs((Y == 0).mean() - 0.4) < 0.05
+    np.testing.assert_array_equal(net.backward({}, cache, X)[0], Y)
+
+
+@pytest.mark.parametrize(
+    ("net", "message"),
+    [
+        (residual(Conv(3)), "shapes.*expected the same"),
+        (concat(Conv(3), Conv(3, 3, 2)), "one height and width"),
+        (serial(SE(16)), "4 channels with reduction ratio r = 16 leave no hidden unit"),
+        (serial(Conv(6, groups=3)), "groups divides"),
+        (serial(GlobalAveragePool(), Conv(3)), "expected images"),
+        (serial(Pool("median")), "expected 'max' or 'avg'"),
+    ],
+)
+def test_parts_that_do_not_fit_are_named(net, message):
+    with pytest.raises(ValueError, match=message):
+        params, state = init(net, SHAPE, np.random.default_rng(0))
+        net.forward(params, state, np.ones((1, *SHAPE)))
+
+
+def test_init_wants_a_generator():
+    with pytest.raises(TypeError, match="default_rng"):
+        init(BRANCH, SHAPE, 0)
+
+
+def test_se_layer_is_the_equation():
+    net = SE(2)
+    params, _ = init(net, SHAPE, np.random.default_rng(0), np.float64)
+    U, dX = (np.random.default_rng(seed).standard_normal((3, *SHAPE)) for seed in (1, 2))
+    X_tilde, cache = net.forward(params, {}, U)
+    np.testing.assert_array_equal(X_tilde, sn.se_block(U, **params))
+    dU, grads = net.backward(params, cache, dX)
+    for got, expected in zip((dU, *grads.values()), sn.se_block_backward(dX, U, **params), strict=True):
+        np.testing.assert_array_equal(got, expected)

@@ -1,0 +1,95 @@
+"""The networks: exact parameter counts, shapes, names, and their gradients from end to end."""
+
+import numpy as np
+import pytest
+from test_layers import functions
+
+from se_numpy import models, ops, tree
+from se_numpy.complexity import count_parameters, summary
+from se_numpy.gradcheck import check_backward
+from se_numpy.layers import init
+
+# Counted from the public PyTorch implementation that these networks follow (projection shortcuts, SE without biases).
+PARAMETERS = {
+    20: {None: 272_474, 4: 280_538, 8: 276_506, 16: 274_490},
+    32: {None: 466_906, 4: 480_346, 8: 473_626, 16: 470_266},
+    44: {None: 661_338, 4: 680_154, 8: 670_746, 16: 666_042},
+    56: {None: 855_770, 4: 879_962, 8: 867_866, 16: 861_818},
+    110: {None: 1_730_714, 4: 1_779_098, 8: 1_754_906, 16: 1_742_810},
+}
+
+
+@pytest.mark.parametrize("depth", PARAMETERS)
+@pytest.mark.parametrize("reduction", [None, 4, 8, 16])
+def test_parameters_are_counted_exactly(depth, reduction):
+    net = models.resnet(depth, reduction=reduction)
+    assert count_parameters(net, (32, 32, 3)) == PARAMETERS[depth][reduction]
+    hundred = models.resnet(depth, reduction=reduction, classes=100)
+    assert count_parameters(hundred, (32, 32, 3)) == PARAMETERS[depth][reduction] + 5_850
+    if reduction:
+        n = (depth - 2) // 6
+        biased = models.resnet(depth, reduction=reduction, bias=True)
+        assert count_parameters(biased, (32, 32, 3)) == PARAMETERS[depth][reduction] + n * (112 + 112 // reduction)
+
+
+@pytest.mark.parametrize("name", models.NAMES)
+def test_every_name_builds_a_network_whose_parts_fit(name):
+    net = models.build(name, classes=7)
+    assert net.output_shape((32, 32, 3)) == (7,)
+    params = net.parameters((32, 32, 3))
+    assert ("se1" in str(params)) == name.startswith("se_")
+
+
+@pytest.mark.parametrize("shape", [(32, 32, 3), (17, 12, 1), (4, 4, 5)])
+def test_any_image_size(shape):
+    net = models.build("se_resnet8", classes=6)
+    params, state = init(net, shape, np.random.default_rng(0))
+    Y, _ = net.forward(params, state, np.ones((2, *shape), np.float32), train=True)
+    assert Y.shape == (2, 6)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: models.build("se_resnet21"), "unknown model 'se_resnet21'; did you mean 'se_resnet2?"),
+        (lambda: models.build("alexnet"), "unknown model 'alexnet'"),
+        (lambda: models.build("resnet20", reduction=8), "did you mean 'se_resnet20'"),
+        (lambda: models.resnet(21), "depth is 21; expected 6n \\+ 2"),
+        (lambda: models.resnet(2), "depth is 2"),
+        (lambda: models.resnet(8, classes=0), "classes is 0"),
+        (lambda: count_parameters(models.resnet(8, reduction=32), (32, 32, 3)), "16 channels .* r = 32"),
+    ],
+)
+def test_what_cannot_be_built_is_explained(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize("name", ["se_resnet8", "resnet8", "se_resnet14"])
+@pytest.mark.parametrize("train", [True, False])
+def test_gradients_from_end_to_end(name, train):
+    """All parameters and the images of a whole network, in float64; then with the loss on top."""
+    rng = np.random.default_rng(1)
+    net, shape = models.build(name, classes=5), (9, 8, 3)
+    params, state = init(net, shape, rng, np.float64)
+    w = tree.flatten(params) + 0.05 * rng.standard_normal(tree.size(params))
+    X, labels = rng.standard_normal((4, *shape)), np.array([0, 4, 2, 2])
+    f, f_backward = functions(net, params, state, train)
+    for seed in range(3):
+        check_backward(f, f_backward, X, w, seed=seed)
+
+    def loss(X, w, labels):
+        return ops.softmax_cross_entropy(f(X, w), labels, smoothing=0.1)
+
+    def loss_backward(dL, X, w, labels):
+        dY = ops.softmax_cross_entropy_backward(dL, f(X, w), labels, smoothing=0.1)
+        return f_backward(dY, X, w)
+
+    check_backward(loss, loss_backward, X, w, labels)
+
+
+def test_summary_shows_every_layer_and_the_sum():
+    text = summary(models.build("se_resnet20"), (32, 32, 3))
+    assert "stage3.block1.unit.branch.se1" in text
+    assert "8 × 8 × 64" in text
+    assert text.splitlines()[-1].split() == ["total", "280,538"]

@@ -1,0 +1,60 @@
+"""The optimiser against its definition, the schedules at their landmarks."""
+
+import numpy as np
+import pytest
+
+from se_numpy.optim import SCHEDULES, SGD, cosine, one_cycle, step
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.01])
+def test_sgd_is_its_formula(nesterov, weight_decay):
+    rng = np.random.default_rng(0)
+    w, v = rng.standard_normal(11), np.zeros(11)
+    expected_w, expected_v = w.copy(), v.copy()
+    sgd = SGD(momentum=0.8, weight_decay=weight_decay, nesterov=nesterov)
+    for lr in (0.1, 0.05, 0.2):
+        g = rng.standard_normal(11)
+        decayed = g + weight_decay * expected_w
+        expected_v = 0.8 * expected_v + decayed
+        expected_w = expected_w - lr * (decayed + 0.8 * expected_v if nesterov else expected_v)
+        sgd.step(w, g.copy(), v, lr)
+        np.testing.assert_allclose(w, expected_w, rtol=1e-12)
+        np.testing.assert_allclose(v, expected_v, rtol=1e-12)
+
+
+def test_sgd_finds_the_bottom_of_a_bowl():
+    w, v = np.full(3, 5.0), np.zeros(3)
+    for _ in range(200):
+        SGD().step(w, w.copy(), v, 0.05)
+    assert abs(w).max() < 1e-3
+
+
+def test_sgd_keeps_float32():
+    w, g, v = (np.ones(4, np.float32) for _ in range(3))
+    SGD(weight_decay=5e-4).step(w, g, v, 0.1)
+    assert w.dtype == v.dtype == np.float32
+
+
+def test_sgd_refuses_vectors_of_different_sizes():
+    with pytest.raises(ValueError, match="expected the same"):
+        SGD().step(np.ones(3), np.ones(4), np.ones(3), 0.1)
+
+
+def test_schedules_at_their_landmarks():
+    assert cosine(0.4, 100)(0) == 0.4
+    np.testing.assert_allclose(cosine(0.4, 100)(50), 0.2)
+    assert cosine(0.4, 100)(99) < 0.4 / 1000
+    assert [round(step(0.4, 100)(at), 6) for at in (0, 49, 50, 75)] == [0.4, 0.4, 0.04, 0.004]
+    rates = [one_cycle(0.4, 100)(at) for at in range(100)]
+    assert max(rates) == rates[25] == 0.4
+    np.testing.assert_allclose(rates[0], 0.4 / 25)
+    assert 0 < rates[99] < 0.01
+    np.testing.assert_allclose(np.diff(rates, 2)[[3, 60]], 0, atol=1e-12)  # straight up, straight down
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("steps", [1, 2, 7])
+def test_schedules_of_few_steps_stay_positive_and_below_the_peak(name, steps):
+    rates = [SCHEDULES[name](0.4, steps)(at) for at in range(steps)]
+    assert all(0 < rate <= 0.4 + 1e-12 for rate in rates)
