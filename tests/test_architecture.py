@@ -1,0 +1,125 @@
+"""The shape of the package: imports point down, every equation has one home, everything public explains itself."""
+
+import ast
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import se_numpy
+from se_numpy import layers
+
+PACKAGE = Path(se_numpy.__file__).parent
+
+# Which floor each module stands on; a module imports from its own floor's folder and from floors below.
+FLOORS = [
+    ("backend", "tree", "shapes"),
+    ("ops", "gradcheck"),
+    ("se",),
+    ("layers",),
+    ("models", "complexity", "optim"),
+    ("data", "train", "checkpoint", "interop", "analysis"),
+    ("grading", "cli", "__main__"),
+]
+FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
+
+
+def module_files():
+    return sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+def top(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level modules of this package that a file imports, wherever in the file."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            parts = node.module.split(".")
+            if parts[0] == "se_numpy":
+                found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+            assert node.level == 0, f"{path.name} imports relatively"
+        elif isinstance(node, ast.Import):
+            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("se_numpy.")}
+    return {name for name in found if name in FLOOR}
+
+
+@pytest.mark.parametrize("path", module_files(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_down(path):
+    here = FLOOR[top(path)]
+    for name in imported(path) - {top(path)}:
+        assert FLOOR[name] <= here, f"{path.name} (floor {here}) imports {name} (floor {FLOOR[name]})"
+
+
+def test_floors_have_no_cycles():
+    """On one floor, too, nobody imports somebody who imports them."""
+    needs: dict[str, set[str]] = {}
+    for path in module_files():
+        needs.setdefault(top(path), set()).update(imported(path) - {top(path)})
+    done: set[str] = set()
+    while needs:
+        free = [name for name, others in needs.items() if others <= done]
+        assert free, f"these import each other: {sorted(needs)}"
+        done.update(free)
+        for name in free:
+            del needs[name]
+
+
+def public_functions():
+    """(dotted name, function) of every function without an underscore."""
+    found = []
+    for path in module_files():
+        name = ".".join(("se_numpy", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+        module = __import__(name, fromlist=["_"])
+        for key, value in vars(module).items():
+            if inspect.isfunction(value) and value.__module__ == name and not key.startswith("_"):
+                found.append((f"{name}.{key}", value))
+    return found
+
+
+@pytest.mark.parametrize("number", range(1, 6))
+def test_an_equation_is_exactly_one_function(number):
+    opening = re.compile(rf"Eq\. \({number}\):")
+    homes = [name for name, function in public_functions() if opening.match(function.__doc__ or "")]
+    expected = {1: "ops.conv.conv2d", 2: "se.squeeze", 3: "se.excite", 4: "se.scale", 5: "se.added_parameters"}
+    assert homes == [f"se_numpy.{expected[number]}"]
+
+
+@pytest.mark.parametrize("name", [n for n in se_numpy.__all__ if n.endswith("_backward") and n != "check_backward"])
+def test_backward_stands_directly_below_forward_and_takes_its_arguments(name):
+    backward = getattr(se_numpy, name)
+    module = inspect.getmodule(backward)
+    functions = [n.name for n in ast.parse(inspect.getsource(module)).body if isinstance(n, ast.FunctionDef)]
+    forward = name.removesuffix("_backward")
+    if name == "batch_norm_backward":  # the one split equation: fused backward of two forwards
+        assert functions[functions.index(name) - 1] == "normalize_backward"
+        return
+    assert functions[functions.index(name) - 1] == forward
+    keep = [p for p in inspect.signature(getattr(se_numpy, forward)).parameters if p != "out"]
+    takes = [p for p in inspect.signature(backward).parameters if p != "out"]
+    upstream = 2 if forward == "batch_statistics" else 1  # one for each result
+    assert takes[upstream:] == keep
+    assert all(p.startswith("d") for p in takes[:upstream])
+
+
+@pytest.mark.parametrize(("name", "function"), public_functions(), ids=lambda v: v if isinstance(v, str) else "")
+def test_public_functions_are_typed_and_explained(name, function):
+    assert function.__doc__, f"{name} has no docstring"
+    signature = inspect.signature(function)
+    assert signature.return_annotation is not inspect.Signature.empty, f"{name} does not say what it returns"
+    for parameter in signature.parameters.values():
+        assert parameter.annotation is not inspect.Parameter.empty, f"{name} does not type {parameter.name}"
+
+
+def test_every_layer_explains_itself():
+    kinds = [v for v in vars(layers).values() if inspect.isclass(v) and issubclass(v, layers.Layer)]
+    assert len(kinds) >= 10
+    assert all(kind.__doc__ and not kind.__doc__.startswith(f"{kind.__name__}(") for kind in kinds)
+
+
+def test_every_module_opens_with_its_idea():
+    for path in module_files():
+        assert ast.get_docstring(ast.parse(path.read_text())), f"{path} has no docstring"

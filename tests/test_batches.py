@@ -1,0 +1,78 @@
+"""From bytes to batches: crops, flips, normalisation, on the host and on a device alike."""
+
+import cupy_double
+import numpy as np
+import pytest
+
+from se_numpy.backend import to_host
+from se_numpy.data.batches import PAD, Draws, Images, Normalisation, draw
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).integers(0, 256, (20, 9, 7, 3), np.uint8)
+
+
+IDENTITY = Normalisation(np.zeros(3), np.full(3, 1 / 255))  # bytes come out as they went in
+
+
+def test_normalised_images_have_mean_0_and_deviation_1(images):
+    x = Normalisation.of(images)(images)
+    assert x.dtype == np.float32
+    np.testing.assert_allclose(x.mean((0, 1, 2)), 0, atol=1e-6)
+    np.testing.assert_allclose(x.std((0, 1, 2)), 1, rtol=1e-5)
+
+
+def test_a_constant_channel_does_not_divide_by_zero():
+    assert np.isfinite(Normalisation.of(np.full((2, 3, 3, 1), 7, np.uint8))(np.full((2, 3, 3, 1), 7, np.uint8))).all()
+
+
+def test_batches_are_the_crops_and_flips_that_were_drawn(images):
+    labels = np.arange(20)
+    draws = draw(np.random.default_rng(1), 20, augment=True)
+    X, y = Images(images, labels, IDENTITY).batch(draws, slice(3, 11))
+    padded = np.pad(images, ((0, 0), (PAD, PAD), (PAD, PAD), (0, 0)))
+    for k, i in enumerate(range(3, 11)):
+        n, top, left = draws.order[i], draws.top[i], draws.left[i]
+        expected = padded[n, top : top + 9, left : left + 7]
+        expected = expected[:, ::-1] if draws.flip[i] else expected
+        np.testing.assert_allclose(X[k], expected, atol=1e-4)
+        assert y[k] == n
+    assert {True, False} == set(draws.flip[3:11])
+
+
+def test_without_augmentation_images_come_as_they_are(images):
+    draws = draw(np.random.default_rng(1), 20, augment=False)
+    X, _ = Images(images, np.arange(20), IDENTITY).batch(draws, slice(0, 20))
+    np.testing.assert_allclose(X, images[draws.order], atol=1e-4)
+    assert sorted(draws.order) == list(range(20))
+
+
+def test_in_order_shows_every_image_once(images):
+    X, y = Images(images, np.arange(20), IDENTITY).in_order(slice(5, 9))
+    np.testing.assert_allclose(X, images[5:9], atol=1e-4)
+    np.testing.assert_array_equal(y, [5, 6, 7, 8])
+
+
+def test_all_shifts_and_both_flips_are_drawn():
+    draws = draw(np.random.default_rng(0), 5000, augment=True)
+    assert set(draws.top) == set(draws.left) == set(range(2 * PAD + 1))
+    assert abs(draws.flip.mean() - 0.5) < 0.03
+
+
+def test_a_device_sees_the_same_batches_and_keeps_bytes(images, double):
+    draws = draw(np.random.default_rng(1), 20, augment=True)
+    here, there = (Images(images, np.arange(20), Normalisation.of(images), d) for d in ("cpu", "gpu"))
+    assert there.padded.dtype == np.uint8
+    with cupy_double.counting() as (_, syncs):
+        X, y = there.batch(draws, slice(2, 8))
+    assert syncs == []
+    X_here, y_here = here.batch(draws, slice(2, 8))
+    np.testing.assert_allclose(to_host(X), X_here, atol=1e-6)
+    np.testing.assert_array_equal(to_host(y), y_here)
+
+
+def test_draws_are_a_record_of_equal_lengths():
+    draws = draw(np.random.default_rng(0), 6, augment=True)
+    assert isinstance(draws, Draws)
+    assert {len(a) for a in (draws.order, draws.top, draws.left, draws.flip)} == {6}
