@@ -235,36 +235,34 @@ def affine(x: Array, a: Array, b: Array | None = None, *, out: Array | None = No
 def pixel_sum(x: Array, y: Array | None = None) -> Array:
     """Σ over an image's pixels, of x or of x·y: (N, H, W, C) -> (N, C)."""
     xp = array_module(x, y)
-    N, _, W, C = x.shape
+    N, H, W, C = x.shape
     total = xp.empty((N, C), x.dtype if y is None else xp.result_type(x, y))
 
     def block(n: slice) -> None:
-        part = lines(x[n])
+        part = x[n]
         if y is not None:
-            part = xp.multiply(part, lines(y[n]), out=scratch(xp, "product", part.shape, total.dtype))
-        total[n] = part.sum(1).reshape(-1, W, C).sum(1)
+            part = xp.multiply(part, y[n], out=scratch(xp, "product", part.shape, total.dtype))
+        total[n] = part.reshape(-1, H, W * C).sum(1).reshape(-1, W, C).sum(1)  # rows of pixels first: long runs
 
     over_blocks(xp, block, N, 3 * x[0].nbytes)
     return total
 
 
 def channel_sum(x: Array) -> Array:
-    """Σ over all axes but the last: (..., C) -> (C,).  To be called inside a block.
+    """Σ over all axes but the last: (N, ..., C) -> (C,).  To be called inside a block.
 
-    NumPy adds whole lines of W·C numbers. CuPy reduces one image per block of threads first and then the batch, for all
-    at once would be a single block of threads on the whole card.
+    On a CPU a product with ones, the fastest way to add rows up. CuPy reduces one image per block of threads and then
+    the batch, for all at once would be a single block of threads on the whole card.
     """
     xp = array_module(x)
-    if x.ndim == 2:
-        return x.sum(0)
     if xp is not np:
-        return x.sum(tuple(range(1, x.ndim - 1))).sum(0)
-    W, C = x.shape[-2:]
-    return np.add.reduce(x.reshape(-1, W * C), axis=0).reshape(W, C).sum(0)
+        return x.sum(tuple(range(1, x.ndim - 1))).sum(0) if x.ndim > 2 else x.sum(0)
+    rows = lines(x).reshape(-1, lines(x).shape[-1])
+    return (np.ones(len(rows), x.dtype) @ rows).reshape(-1, x.shape[-1]).sum(0)
 
 
 def lines(x: Array) -> Array:
-    """x (n, ..., W, C) as (n, lines, W·C): NumPy's inner loop then runs over W·C numbers and not over C = 16."""
+    """x (n, ..., W, C) as (n, lines, W·C): an inner loop over W·C numbers, not over C = 16."""
     return x.reshape(len(x), -1, x.shape[-1] * (x.shape[-2] if x.ndim > 2 else 1))
 
 
