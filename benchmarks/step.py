@@ -64,8 +64,9 @@ def contenders(model: str, batch: int) -> dict[str, Callable[[], Callable[[], ob
 def peak_memory(name: str, model: str, batch: int) -> float:
     """MB that five steps take above what the process had before its first one, in a process of its own."""
     code = (
-        "import sys, resource; sys.path.insert(0, sys.argv[1]); import step\n"
-        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "import sys; sys.path.insert(0, sys.argv[1]); import step\n"
+        "def peak():  # of this process alone, which resource.getrusage is not after a fork\n"
+        "    return next(int(line.split()[1]) for line in open('/proc/self/status') if line.startswith('VmHWM'))\n"
         "one = step.contenders(sys.argv[3], int(sys.argv[4]))[sys.argv[2]]()\n"
         "before = peak(); [one() for _ in range(5)]; print((peak() - before) / 1024)"
     )

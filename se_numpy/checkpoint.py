@@ -19,7 +19,9 @@ def save(path: str | Path, trees: dict[str, Tree], meta: dict[str, Any]) -> None
     Whatever stood at ``path`` stays until the new file is whole.  Raises OSError where it cannot be written.
     """
     path = Path(path)
-    arrays = {f"{kind}/{name}": to_host(leaf) for kind, tree in trees.items() for name, leaf in leaves(tree)}
+    arrays: dict[str, Any] = {
+        f"{kind}/{name}": to_host(leaf) for kind, tree in trees.items() for name, leaf in leaves(tree)
+    }
     arrays["meta"] = np.array(json.dumps(meta))
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
     try:
@@ -42,8 +44,8 @@ def load(path: str | Path) -> tuple[dict[str, Tree], dict[str, Any]]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such checkpoint")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
         meta = json.loads(str(arrays.pop("meta")))
         kinds: dict[str, dict[str, np.ndarray]] = {}
         for name, array in arrays.items():

@@ -65,10 +65,10 @@ def _add_train(commands: Any) -> None:
         "Defaults that depend on the data are shown by the run itself and kept in its config.json."))  # fmt: skip
     p.set_defaults(run=_train, parser=p)
     what = p.add_argument_group("what")
-    what.add_argument("--data", metavar="PATH", help="folder with CIFAR-10 or -100, binary or pickled (default: builtin)")
+    what.add_argument("--data", metavar="PATH", help="folder with CIFAR-10 or -100 (default: the built-in set)")
     what.add_argument("--model", metavar="NAME", help="se_resnet8, 14, 20, 32, 44, 56, 110, or resnet8 and so on")
     what.add_argument("--reduction", type=int, metavar="R", help="r of the SE blocks (default: 4)")
-    what.add_argument("--bias", action="store_true", default=None, help="biases in the SE blocks, which Eq. (3) has not")
+    what.add_argument("--bias", action="store_true", default=None, help="biases in the SE blocks; Eq. (3) has none")
     how = p.add_argument_group("how")
     how.add_argument("--epochs", type=int, metavar="N", help="passes over the training images")
     how.add_argument("--batch-size", type=int, metavar="N", help="images a step (default: 128)")
@@ -77,7 +77,7 @@ def _add_train(commands: Any) -> None:
     how.add_argument("--momentum", type=float, metavar="X", help="default: 0.9, Nesterov's")
     how.add_argument("--weight-decay", type=float, metavar="X", help="default: 5e-4")
     how.add_argument("--label-smoothing", type=float, metavar="X", help="default: 0")
-    how.add_argument("--augment", action=argparse.BooleanOptionalAction, help="random crops and flips (default: for CIFAR)")
+    how.add_argument("--augment", action=argparse.BooleanOptionalAction, help="crops and flips (default: for CIFAR)")
     how.add_argument("--seed", type=int, metavar="N", help="decides every random number (default: 0)")
     where = p.add_argument_group("where")
     where.add_argument("--device", choices=["auto", "cpu", "gpu"], help="default: auto, a GPU where CuPy finds one")
@@ -85,10 +85,12 @@ def _add_train(commands: Any) -> None:
 
 
 def _train(args: argparse.Namespace) -> None:
-    from se_numpy.train import Config, train
+    from se_numpy.data import load
+    from se_numpy.train import Config, configure, train
 
     given = {f.name: getattr(args, f.name) for f in dataclasses.fields(Config) if getattr(args, f.name) is not None}
-    train(Config(**given))
+    dataset = load(args.data or "builtin")
+    train(dataset, configure(dataset, **given))
 
 
 def _add_summary(commands: Any) -> None:

@@ -49,7 +49,7 @@ def constant(lr: float, steps: int) -> Schedule:
 
 
 def step(lr: float, steps: int, *, milestones: tuple[float, ...] = (0.5, 0.75), factor: float = 0.1) -> Schedule:
-    """lr, times ``factor`` at each milestone, given as a share of all steps.  Half and three quarters: He et al., 2016."""
+    """lr, times ``factor`` at each milestone, a share of all steps: half and three quarters, as in He et al., 2016."""
     return lambda step: lr * factor ** sum(step >= m * steps for m in milestones)
 
 

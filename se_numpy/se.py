@@ -31,7 +31,7 @@ def squeeze(U: Array) -> Array:
 
 
 def squeeze_backward(dz: Array, U: Array) -> Array:
-    """Every pixel has an equal share, 1/(HW).                    dz (N, C), U (N, H, W, C) -> dU (N, H, W, C), read-only"""
+    """Every pixel has an equal share, 1/(HW).             dz (N, C), U (N, H, W, C) -> dU (N, H, W, C), read-only"""
     _, H, W, _ = check("U: N H W C, dz: N C", U, dz)
     return array_module(dz, U).broadcast_to(dz[:, None, None, :] / (H * W), U.shape)
 
@@ -78,7 +78,7 @@ def se_block(U: Array, W1: Array, W2: Array, b1: Array | None = None, b2: Array 
 def se_block_backward(
     dX_tilde: Array, U: Array, W1: Array, W2: Array, b1: Array | None = None, b2: Array | None = None
 ) -> tuple[Array, ...]:
-    """The block read from its last line up.     -> dU (N, H, W, C), dW1 (C/r, C), dW2 (C, C/r), and db1, db2 if given"""
+    """The block read from its last line up.    -> dU (N, H, W, C), dW1 (C/r, C), dW2 (C, C/r), and db1, db2 if given"""
     z = squeeze(U)
     return se_block_backward_from(dX_tilde, U, z, excite(z, W1, W2, b1, b2), W1, W2, b1, b2)
 

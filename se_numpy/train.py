@@ -11,7 +11,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -22,7 +22,7 @@ import se_numpy
 from se_numpy import checkpoint, layers, models, ops, optim, tree
 from se_numpy.backend import Array, device_module, to_device
 from se_numpy.complexity import count_parameters
-from se_numpy.data import Dataset, load
+from se_numpy.data import Dataset
 from se_numpy.data.batches import Draws, Images, Normalisation, draw
 
 VALIDATION_SHARE = 0.1  # of the training images, held out to choose the epoch by; at most 5,000
@@ -31,33 +31,48 @@ EVALUATION_BATCH = 500
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that decides a run's numbers, and where it goes.
+    """Everything that decides a run's numbers, and where it goes.  ``configure`` fills in what suits the data."""
 
-    ``data`` is "builtin" or a folder with CIFAR. None stands for what suits the data (``RECIPES``).
-    """
-
-    data: str = "builtin"
-    model: str | None = None
-    reduction: int | None = None
+    model: str
+    epochs: int
+    lr: float
+    augment: bool
+    data: str = "builtin"  # or the folder with CIFAR
+    reduction: int | None = None  # None: the model's own default
     bias: bool = False
-    epochs: int | None = None
     batch_size: int = 128
-    lr: float | None = None
     schedule: str = "one-cycle"
     momentum: float = 0.9
     weight_decay: float = 5e-4
     label_smoothing: float = 0.0
-    augment: bool | None = None
     seed: int = 0
     device: str = "auto"
     out: str | None = None
 
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected {least} or more")
+        for name in ("lr", "momentum", "weight_decay", "label_smoothing"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+                raise ValueError(f"{name} is {getattr(self, name)}; expected a number that is not negative")
+        if self.schedule not in optim.SCHEDULES:
+            raise ValueError(f"schedule is {self.schedule!r}; expected one of {', '.join(optim.SCHEDULES)}")
+
 
 RECIPES: dict[str, dict[str, Any]] = {
-    "builtin": {"model": "se_resnet8", "epochs": 6, "lr": 0.2},
+    "builtin": {"model": "se_resnet8", "epochs": 7, "lr": 0.2},
     "cifar10": {"model": "se_resnet20", "epochs": 30, "lr": 0.4},
     "cifar100": {"model": "se_resnet20", "epochs": 30, "lr": 0.4},
 }
+
+
+def configure(dataset: Dataset, **given: Any) -> Config:
+    """The configuration for this data set: what is given, and for the rest what suits it.
+
+    Raises ValueError naming the setting, what was given and what was expected.
+    """
+    return Config(**{**RECIPES[dataset.name], "augment": dataset.augment, **given})
 
 
 @dataclass
@@ -98,7 +113,7 @@ class Learner:
 
     def evaluate(self, images: Images) -> tuple[float, float]:
         """Mean loss and accuracy over all images, with the running statistics."""
-        loss, right = 0.0, 0
+        loss, right = 0.0, 0.0
         for start in range(0, len(images), EVALUATION_BATCH):
             X, labels = images.in_order(slice(start, start + EVALUATION_BATCH))
             logits, _ = self.net.forward(self.params, self.state, X)
@@ -119,30 +134,6 @@ class Learner:
 def stream(seed: int, purpose: str, *key: int) -> np.random.Generator:
     """The random numbers for one purpose: independent of those for any other, whichever are drawn."""
     return np.random.default_rng([seed, *purpose.encode(), *key])
-
-
-def settle(config: Config, dataset: Dataset) -> Config:
-    """The configuration with every None replaced by what suits the data, and every value checked.
-
-    Raises ValueError naming the setting, what was given and what was expected.
-    """
-    recipe = RECIPES[dataset.name]
-    chosen = {k: v for k, v in recipe.items() if getattr(config, k) is None}
-    config = replace(config, **chosen)
-    if config.augment is None:
-        config = replace(config, augment=dataset.augment)
-    for name in ("epochs", "batch_size"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name} is {getattr(config, name)}; expected at least 1")
-    for name in ("lr", "momentum", "weight_decay", "label_smoothing"):
-        value = getattr(config, name)
-        if not (math.isfinite(value) and value >= 0):
-            raise ValueError(f"{name} is {value}; expected a number that is not negative")
-    if config.schedule not in optim.SCHEDULES:
-        raise ValueError(f"schedule is {config.schedule!r}; expected one of {', '.join(optim.SCHEDULES)}")
-    if config.seed < 0:
-        raise ValueError(f"seed is {config.seed}; expected 0 or more")
-    return config
 
 
 def choose_device(wanted: str) -> tuple[str, str]:
@@ -167,34 +158,32 @@ def split(dataset: Dataset, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return order[held_out:], order[:held_out]
 
 
-def train(config: Config, out: TextIO = sys.stdout) -> Run:
-    """Train as ``config`` says, writing the run folder as it goes and telling the progress to ``out``.
+def train(dataset: Dataset, config: Config, out: TextIO | None = None) -> Run:
+    """Train on ``dataset`` as ``config`` says, writing the run folder as it goes, telling ``out`` (stdout) how it goes.
 
     The folder holds config.json, metrics.csv (a row an epoch), last.npz and best.npz, result.json and, with matplotlib,
     curves.png. Raises ValueError or RuntimeError with one sentence for people, FloatingPointError if the loss is no
     number any more.
     """
-    bar = out.isatty()
+    out = out or sys.stdout
+    terminal = out if out.isatty() else None
 
     def say(line: str) -> None:
         tqdm.write(line, file=out)
         out.flush()
 
-    dataset = load(config.data)
-    config = settle(config, dataset)
     device, why = choose_device(config.device)
     net = models.build(
         config.model, reduction=config.reduction, bias=config.bias, classes=len(dataset.classes)
     )
-    folder = run_folder(config)
-    (folder / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
-
     learn_from, held_out = split(dataset, config.seed)
     normalise = Normalisation.of(dataset.train_images[learn_from])
     training = Images(dataset.train_images[learn_from], dataset.train_labels[learn_from], normalise, device)
     validation = Images(dataset.train_images[held_out], dataset.train_labels[held_out], normalise, device)
     learner = Learner(net, dataset.image_shape, config.seed, device)
     optimiser = optim.SGD(config.momentum, config.weight_decay)
+    folder = run_folder(config)  # from here on there is something to write
+    (folder / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
     per_epoch = -(-len(training) // config.batch_size)
     schedule = optim.SCHEDULES[config.schedule](config.lr, per_epoch * config.epochs)
 
@@ -210,7 +199,8 @@ def train(config: Config, out: TextIO = sys.stdout) -> Run:
     run = Run(folder, config)
     started = time.perf_counter()
     for epoch in range(config.epochs):
-        row = _epoch(learner, training, config, optimiser, schedule, epoch, per_epoch, out if bar else None)
+        with np.errstate(over="ignore", invalid="ignore"):  # a loss that is no number is told below, once
+            row = _epoch(learner, training, config, optimiser, schedule, epoch, per_epoch, terminal)
         if not math.isfinite(row["train_loss"]):
             raise FloatingPointError(
                 f"the loss is {row['train_loss']} in epoch {epoch + 1}: try a smaller --lr than {config.lr}; "
@@ -237,8 +227,8 @@ def _epoch(
     schedule: optim.Schedule, epoch: int, per_epoch: int, terminal: TextIO | None,
 ) -> dict[str, float]:  # fmt: skip
     """One pass over the training images; the loss is read back only as often as somebody can look at it."""
-    draws = draw(stream(config.seed, "epoch", epoch), len(training), augment=bool(config.augment))
-    loss, right, started = 0.0, 0, time.perf_counter()
+    draws = draw(stream(config.seed, "epoch", epoch), len(training), augment=config.augment)
+    loss, right, started = 0.0, 0.0, time.perf_counter()
     with tqdm(total=per_epoch, desc=f"epoch {epoch + 1}/{config.epochs}", unit="step", mininterval=0.5,
               leave=False, file=terminal, disable=terminal is None) as bar:  # fmt: skip
         for i, (X, labels) in enumerate(batches(training, draws, config.batch_size)):
@@ -268,7 +258,7 @@ def batches(images: Images, draws: Draws, batch_size: int) -> Iterator[tuple[Arr
 def _seconds_per_step(learner: Learner, training: Images, config: Config, optimiser: optim.SGD) -> float:
     """The median of a few steps, which are then undone."""
     before = [a.copy() for a in (learner.w, learner.v, learner.running)]
-    draws = draw(stream(config.seed, "warm-up"), len(training), augment=bool(config.augment))
+    draws = draw(stream(config.seed, "warm-up"), len(training), augment=config.augment)
     times = []
     for _ in range(4):
         start = time.perf_counter()
@@ -356,7 +346,8 @@ HEADER = "  epoch        lr   train loss  acc %     val loss  acc %    img/s    
 
 def _row(row: dict[str, float], epochs: int, left: float) -> str:
     return (
-        f"{row['epoch']:>3}/{epochs:<3} {row['lr']:>9.5f}   {row['train_loss']:>10.4f} {100 * row['train_accuracy']:>6.2f}"
+        f"{row['epoch']:>3}/{epochs:<3} {row['lr']:>9.5f}"
+        f"   {row['train_loss']:>10.4f} {100 * row['train_accuracy']:>6.2f}"
         f"   {row['val_loss']:>10.4f} {100 * row['val_accuracy']:>6.2f} {row['images_per_second']:>8,.0f}"
         f" {_duration(row['seconds']):>7} {_duration(left):>7}"
     )

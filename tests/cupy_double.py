@@ -15,7 +15,8 @@ syncs: list[str] = []
 
 NOT_IN_CUPY = {"vecdot", "unstack", "block", "insert", "einsum_path", "matvec", "vecmat", "errstate", "nditer"}
 SYNCING = {"nonzero", "argwhere", "flatnonzero", "unique", "array_equal", "allclose", "extract", "compress"}
-VIEWS = {"broadcast_to", "reshape", "transpose", "result_type", "expand_dims", "shape", "ndim", "issubdtype"}
+# Allocations come from a pool and views are arithmetic on the host: neither starts a kernel.
+NO_LAUNCH = {"empty", "broadcast_to", "reshape", "transpose", "result_type", "expand_dims"}
 
 
 class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801 (CuPy's name)
@@ -151,7 +152,7 @@ class Module(types.ModuleType):
         function = getattr(np, name)
         if isinstance(function, type) or not callable(function):
             return function  # dtypes, inf, pi
-        return lambda *args, **kwargs: _call(function, name, args, kwargs, view=name in VIEWS)
+        return lambda *args, **kwargs: _call(function, name, args, kwargs, view=name in NO_LAUNCH)
 
 
 module = Module("cupy")

@@ -6,6 +6,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -172,9 +173,8 @@ def batch_norm_backward(lib: Any) -> Callable[..., Any]:
 
 def _pair(name: str, case: Callable[[Chance], Case], witness: Callable[..., Any], function: str = "", **more) -> Pair:
     function = function or name
-    return Pair(
-        name, case, witness, lambda lib: getattr(lib, function), lambda lib: getattr(lib, f"{function}_backward"), **more
-    )
+    backward = f"{function}_backward"
+    return Pair(name, case, witness, lambda lib: getattr(lib, function), lambda lib: getattr(lib, backward), **more)
 
 
 PAIRS = {
@@ -190,13 +190,8 @@ PAIRS = {
         _pair("batch_statistics", _statistics, lambda x: (x.mean((0, 1, 2)), x.var((0, 1, 2)))),
         _pair("normalize", _normalize, lambda x, m, v, gamma, beta: gamma * (x - m) / np.sqrt(v + 1e-5) + beta),
         Pair("batch norm", _batch_norm, witness.batch_norm, batch_norm, batch_norm_backward),
-        _pair(
-            "max_pool2d", _pool, lambda x, kernel, stride, padding: witness.pool2d(x, kernel, stride, padding, max, -np.inf)
-        ),
-        _pair(
-            "avg_pool2d", _pool, lambda x, kernel, stride, padding: witness.pool2d(x, kernel, stride, padding, np.mean, 0),
-            linear_in_first=True,
-        ),
+        _pair("max_pool2d", _pool, partial(witness.pool2d, reduce=max, outside=-np.inf)),
+        _pair("avg_pool2d", _pool, partial(witness.pool2d, reduce=np.mean, outside=0), linear_in_first=True),
         _pair("global_max_pool2d", _statistics, lambda x: np.array([[u.max() for u in image.T] for image in x])),
         _pair("softmax_cross_entropy", _loss, witness.cross_entropy),
         _pair("squeeze", _statistics, witness.squeeze, linear_in_first=True),

@@ -23,7 +23,7 @@ def test_one_entry_of_a_thousand_wrong_by_a_percent_is_found_and_named(seed):
         dx[3, 17] *= 1.01 if abs(dx[3, 17]) > 0.2 else 2
         return dx
 
-    with pytest.raises(GradientError, match=r"wrong: the gradient of argument 0, shape \(20, 20\).*\(3, 17\) is furthest"):
+    with pytest.raises(GradientError, match=r"wrong: the gradient of argument 0, .*\(3, 17\) is furthest"):
         check_backward(np.sin, wrong, normal(20, 20), seed=seed)
 
 

@@ -163,9 +163,12 @@ def test_dropout_needs_chance_only_to_train():
     ],
 )
 def test_parts_that_do_not_fit_are_named(net, message):
-    with pytest.raises(ValueError, match=message):
+    def use():
         params, state = init(net, SHAPE, np.random.default_rng(0))
         net.forward(params, state, np.ones((1, *SHAPE)))
+
+    with pytest.raises(ValueError, match=message):
+        use()
 
 
 def test_init_wants_a_generator():

@@ -1,4 +1,4 @@
-"""Plain loops that say what an operation is, slowly: witnesses for the clever versions, which share no line with them."""
+"""Plain loops that say what an operation is, slowly: witnesses for the clever versions."""
 
 import numpy as np
 

@@ -6,7 +6,7 @@ from se_numpy.data.dataset import Dataset
 
 
 def load(source: str) -> Dataset:
-    """The data set called "builtin", or the CIFAR found in the folder ``source``.  Raises DataError as ``load_cifar``."""
+    """The set called "builtin", or the CIFAR in the folder ``source``.  Raises DataError as ``load_cifar``."""
     return builtin() if source == "builtin" else load_cifar(source)
 
 

@@ -6,8 +6,8 @@ from typing import Any
 from se_numpy.layers import Serial
 from se_numpy.models.resnet import DEPTHS, resnet
 
-# The paper's r = 16 would leave the 16 channels of the first stage a single hidden unit: when its ReLU is off every gate
-# of the block is 0.5 and learns nothing from that image. r = 4 leaves 4, 8 and 16.
+# The paper's r = 16 would leave the 16 channels of the first stage a single hidden unit: when its ReLU is off, every
+# gate of the block is 0.5 and learns nothing from that image. r = 4 leaves 4, 8 and 16.
 DEFAULT_REDUCTION = 4
 
 NAMES = tuple(f"{prefix}resnet{depth}" for depth in DEPTHS for prefix in ("", "se_"))
@@ -20,7 +20,8 @@ def build(name: str, *, reduction: int | None = None, bias: bool = False, classe
     """
     if name not in NAMES:
         near = difflib.get_close_matches(name, NAMES, n=1)
-        raise ValueError(f"unknown model {name!r}; {f'did you mean {near[0]!r}? ' if near else ''}known: {', '.join(NAMES)}")
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"unknown model {name!r}; {hint}known: {', '.join(NAMES)}")
     settings: dict[str, Any] = {"classes": classes}
     if name.startswith("se_"):
         settings |= {"reduction": DEFAULT_REDUCTION if reduction is None else reduction, "bias": bias}

@@ -17,9 +17,9 @@ from se_numpy.shapes import check
 def conv2d(X: Array, V: Array, *, stride: int = 1, padding: int = 0, groups: int = 1) -> Array:
     """Eq. (1): u_c = v_c ∗ X = Σ_s v_c^s ∗ x^s.       X (N, H', W', C'), V (k, k, C'/groups, C) -> U (N, H, W, C)
 
-    ∗ is cross-correlation, as in every framework: u(i, j) = Σ v(a, b) x(i·stride + a - padding, j·stride + b - padding),
-    with zeros outside the image.  ``groups`` cuts the channels into so many independent convolutions; groups = C' is
-    depthwise.  No bias: Eq. (1) omits it, and batch norm would remove it.
+    ∗ is cross-correlation, as in every framework: u(i, j) = Σ_ab v(a, b) x(i·stride + a - p, j·stride + b - p), p the
+    ``padding``, with zeros outside the image.  ``groups`` cuts the channels into so many independent convolutions;
+    groups = C' is depthwise.  No bias: Eq. (1) omits it, and batch norm would remove it.
     Raises ValueError or TypeError, naming the argument, where shapes or dtypes do not fit.
     """
     xp = array_module(X, V)

@@ -14,7 +14,7 @@ def linear(x: Array, W: Array, b: Array | None = None) -> Array:
 
 
 def linear_backward(dy: Array, x: Array, W: Array, b: Array | None = None) -> tuple[Array, ...]:
-    """Each row of x pulls W towards it by dy.         dy (N, K) -> dx (N, D), dW (K, D), and db (K,) where b is given"""
+    """Each row of x pulls W towards it by dy.      dy (N, K) -> dx (N, D), dW (K, D), and db (K,) where b is given"""
     check("x: N D, W: K D, dy: N K", x, W, dy)
     dx, dW = dy @ W, dy.T @ x
     return (dx, dW) if b is None else (dx, dW, dy.sum(0))

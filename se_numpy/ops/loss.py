@@ -29,7 +29,7 @@ def softmax_cross_entropy(x: Array, labels: Array, *, smoothing: float = 0.0) ->
 
 
 def softmax_cross_entropy_backward(dL: Array, x: Array, labels: Array, *, smoothing: float = 0.0) -> Array:
-    """dx = dL (p - q) / N: what was predicted less what was asked for.                 dL 0-d or a number -> dx (N, K)"""
+    """dx = dL (p - q) / N: what was predicted less what was asked for.           dL 0-d or a number -> dx (N, K)"""
     xp = array_module(x, labels)
     N, K = _check(x, labels, smoothing)
     dx = softmax(x)

@@ -83,8 +83,8 @@ def batch_norm_backward(
 ) -> tuple[Array, Array, Array]:
     """dx = gamma / √(var + eps) · (dy - ⟨dy⟩ - x̂ ⟨dy x̂⟩),  x̂ = (x - mean) / √(var + eps),  ⟨·⟩ the mean over the batch.
 
-    normalize_backward and batch_statistics_backward in one, for mean and var that are x's own: dy loses its mean and its
-    part along x̂, for no change of those can reach y.  ``out`` may be dy itself.
+    normalize_backward and batch_statistics_backward in one, for mean and var that are x's own: dy loses its mean and
+    its part along x̂, for no change of those can reach y.  ``out`` may be dy itself.
     -> dx (N, ..., C), dgamma (C,), dbeta (C,)
     """
     xp = array_module(dy, x, mean, var, gamma, out)

@@ -48,7 +48,7 @@ def avg_pool2d_backward(dy: Array, x: Array, *, kernel: int, stride: int | None 
 
 
 def global_max_pool2d(x: Array) -> Array:
-    """y_c = max over the whole image: the squeeze of the ablation in Table 11.              x (N, H, W, C) -> y (N, C)"""
+    """y_c = max over the whole image: the squeeze of the ablation in Table 11.        x (N, H, W, C) -> y (N, C)"""
     check("x: N H W C", x)
     return x.max((1, 2))
 

@@ -1,0 +1,106 @@
+"""The command line as people meet it: what it prints, and how it says no."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from se_numpy import data, train
+from se_numpy.cli import main
+
+
+def said(capsys, *args):
+    """Exit code, what went to the screen, what went to the error stream."""
+    try:
+        code = main(list(args))
+    except SystemExit as stop:
+        code = stop.code
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_version_and_help(capsys):
+    assert said(capsys, "--version")[:2] == (0, "se-numpy 0.1.0\n")
+    code, out, _ = said(capsys, "train", "--help")
+    assert code == 0
+    for option in ("data", "model", "reduction", "epochs", "batch-size", "lr", "seed", "device", "out"):
+        assert f"--{option}" in out
+
+
+def test_summary(capsys):
+    code, out, _ = said(capsys, "summary", "se_resnet20", "--reduction", "16")
+    assert code == 0
+    assert out.splitlines()[-1].split() == ["total", "274,490"]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["train", "--epoch-count", "3"], "unrecognized arguments"),
+        (["train", "--modle", "resnet8"], "did you mean --model?"),
+        (["train", "--epochs", "many"], "invalid int value: 'many'"),
+        (["train", "--epochs", "0"], "epochs is 0; expected 1 or more"),
+        (["train", "--model", "se_resnet21"], "unknown model 'se_resnet21'; did you mean 'se_resnet"),
+        (["train", "--model", "resnet8", "--reduction", "4"], "did you mean 'se_resnet8'?"),
+        (["train", "--reduction", "64"], "16 channels with reduction ratio r = 64 leave no hidden unit"),
+        (["train", "--data", "/no/such/folder"], "/no/such/folder"),
+        (["train", "--device", "tpu"], "invalid choice: 'tpu'"),
+        (["train", "--schedule", "linear"], "schedule is 'linear'"),
+        (["summary", "resnet9"], "unknown model 'resnet9'"),
+        (["fly"], "invalid choice: 'fly'"),
+        ([], "required"),
+    ],
+)
+def test_mistakes_get_one_sentence_and_exit_code_2(capsys, tmp_path, monkeypatch, args, message):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = said(capsys, *args)
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err
+    assert len(err.strip().splitlines()) <= 2
+    assert not list(tmp_path.rglob("*"))  # nothing is left behind by a run that never began
+
+
+def test_no_gpu_is_said_and_nothing_is_tried_instead(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    code, _, err = said(capsys, "train", "--device", "gpu")
+    assert code == 2
+    assert "--device gpu: CuPy is not installed" in err
+
+
+def test_ctrl_c_is_not_an_error_message(capsys, monkeypatch):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "train", interrupted)
+    code, _, err = said(capsys, "train")
+    assert code == 130
+    assert "stopped" in err
+
+
+def test_the_command_trains_on_files_of_cifar(capsys, tmp_path, monkeypatch):
+    """From the command line over files in the official layout to the folder with everything in it."""
+    pytest.importorskip("matplotlib")
+    folder = tmp_path / "data" / "cifar-10-batches-bin"
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name in [f"data_batch_{i}.bin" for i in range(1, 6)] + ["test_batch.bin"]:
+        rows = rng.integers(0, 256, (30, 3073), np.uint8)
+        rows[:, 0] %= 10
+        (folder / name).write_bytes(rows.tobytes())
+    monkeypatch.setattr(data, "load", lambda source: data.load_cifar(source, rows=30))
+    run = tmp_path / "run"
+    args = ["--data", str(tmp_path / "data"), "--model", "resnet8", "--epochs", "2", "--out", str(run)]
+    code, out, err = said(capsys, "train", *args)
+    assert (code, err) == (0, "")
+    assert "135 images to learn from, 15 to choose by" in out
+    files = {"config.json", "metrics.csv", "last.npz", "best.npz", "result.json", "curves.png"}
+    assert {path.name for path in run.iterdir()} == files
+    assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_module_and_command_are_one():
+    out = subprocess.run([sys.executable, "-m", "se_numpy", "--version"], capture_output=True, text=True, check=True)
+    assert out.stdout == "se-numpy 0.1.0\n"

@@ -1,0 +1,42 @@
+"""README tells the truth: its code prints what it says, its paths exist, its figures are those that were measured."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+CODE = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", README, re.S)
+
+
+@pytest.mark.parametrize(("code", "printed"), CODE)
+def test_code_prints_what_stands_below_it(code, printed):
+    out = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout == printed
+
+
+def test_there_is_code_to_test():
+    assert len(CODE) == 1
+    assert CODE[0][1].strip()
+
+
+def test_every_path_named_exists():
+    layout = README.partition("## Layout")[2].partition("## What is proven")[0]
+    for where in re.findall(r"^\|[^|]*\|([^|]*)\|", layout, re.M):
+        for path in re.findall(r"`([\w/.]+)`", where):
+            assert (ROOT / path).exists() or (ROOT / "se_numpy" / path).exists(), path
+
+
+def test_every_module_stands_in_the_layout():
+    layout = README.partition("## Layout")[2].partition("## What is proven")[0]
+    for path in (ROOT / "se_numpy").iterdir():
+        if path.name not in ("__init__.py", "__main__.py", "__pycache__"):
+            assert f"{path.name}/`" in layout if path.is_dir() else path.name in layout, path.name
+
+
+def test_the_two_commands_are_there_once():
+    assert len(re.findall(r"^python3 -m venv .*se-numpy train$", README, re.M)) == 1
+    assert len(re.findall(r"^python3 -m venv .*pytest$", README, re.M)) == 1

@@ -1,0 +1,200 @@
+"""The trainer: reproducible, honest about the test set, and what its folder holds; checkpoints and their errors."""
+
+import csv
+import io
+import json
+
+import cupy_double
+import numpy as np
+import pytest
+
+from se_numpy import checkpoint, models, optim, train, tree
+from se_numpy.data import Dataset
+from se_numpy.data.batches import Images, Normalisation
+from se_numpy.train import Learner, configure, split, wilson
+
+
+def tiny(n_train=90, n_test=40):
+    """Images whose brightest channel is their class: a plain network learns them in a few steps."""
+    rng = np.random.default_rng(0)
+
+    def some(n):
+        labels = np.arange(n) % 3
+        images = rng.integers(0, 100, (n, 8, 9, 3), np.uint8)
+        images[np.arange(n), :, :, labels] += 100
+        return images, labels
+
+    return Dataset("builtin", ("red", "green", "blue"), *some(n_train), *some(n_test), False, "three colours")
+
+
+def run(folder, **settings):
+    out, data = io.StringIO(), tiny()
+    config = configure(data, **{"epochs": 2, "batch_size": 32, "lr": 0.1, "out": str(folder), **settings})
+    return train.train(data, config, out), out.getvalue()
+
+
+def numbers(folder):
+    trees, _ = checkpoint.load(folder / "last.npz")
+    return np.concatenate([leaf.ravel() for _, leaf in tree.leaves(trees)])
+
+
+def test_a_run_learns_and_leaves_everything_behind(tmp_path):
+    result, text = run(tmp_path / "run", epochs=6)
+    folder = tmp_path / "run"
+    assert result.result["test_accuracy"] > 0.8
+    assert json.loads((folder / "config.json").read_text())["model"] == "se_resnet8"
+    assert json.loads((folder / "result.json").read_text()) == result.result
+    with (folder / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert [float(row["val_loss"]) for row in rows] == [row["val_loss"] for row in result.history]
+    for said in ("80,275 parameters", "three colours", "cpu", "ms a step", "of 40 images", "95 % interval"):
+        assert said in text
+
+
+def test_the_test_set_is_seen_once_and_the_epoch_is_chosen_without_it(tmp_path, monkeypatch):
+    seen = []
+    evaluate = Learner.evaluate
+    monkeypatch.setattr(Learner, "evaluate", lambda self, images: seen.append(len(images)) or evaluate(self, images))
+    result, _ = run(tmp_path / "run", epochs=3)
+    assert seen == [9, 9, 9, 40]  # held-out training images after each epoch, then the test set
+    best = max(row["val_accuracy"] for row in result.history)
+    assert result.history[int(result.result["epoch"]) - 1]["val_accuracy"] == best
+
+
+def test_same_seed_same_numbers_other_seed_others(tmp_path):
+    for name, seed in (("a", 5), ("b", 5), ("c", 6)):
+        run(tmp_path / name, seed=seed)
+    a, b, c = (numbers(tmp_path / name) for name in "abc")
+    np.testing.assert_array_equal(a, b)
+    assert (a != c).any()
+
+
+def test_timing_the_first_steps_leaves_no_trace(tmp_path, monkeypatch):
+    run(tmp_path / "timed")
+    monkeypatch.setattr(train, "_seconds_per_step", lambda *args: 1.0)
+    run(tmp_path / "untimed")
+    np.testing.assert_array_equal(numbers(tmp_path / "timed"), numbers(tmp_path / "untimed"))
+
+
+def test_held_out_images_are_none_of_those_learned_from():
+    learn, held_out = split(tiny(), seed=3)
+    assert sorted([*learn, *held_out]) == list(range(90))
+    assert len(held_out) == 9
+    assert (split(tiny(), seed=4)[1] != held_out).any()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 0}, "epochs is 0"),
+        ({"batch_size": -1}, "batch_size is -1"),
+        ({"lr": float("nan")}, "lr is nan"),
+        ({"weight_decay": -1.0}, "weight_decay is -1.0"),
+        ({"schedule": "linear"}, "schedule is 'linear'; expected one of constant"),
+        ({"seed": -1}, "seed is -1"),
+    ],
+)
+def test_settings_that_make_no_sense_are_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        configure(tiny(), **settings)
+
+
+def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
+    (tmp_path / "precious.txt").write_text("mine")
+    with pytest.raises(ValueError, match="not an empty folder"):
+        run(tmp_path)
+    assert (tmp_path / "precious.txt").read_text() == "mine"
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setitem(optim.SCHEDULES, "constant", lambda lr, total: lambda at: lr if at < 9 else 1e30)
+    with pytest.raises(FloatingPointError, match="in epoch 4: try a smaller --lr"):
+        run(tmp_path / "run", epochs=9, schedule="constant")
+    trees, meta = checkpoint.load(tmp_path / "run" / "last.npz")
+    assert len(meta["history"]) == 3
+    assert np.isfinite(tree.flatten(trees["params"])).all()
+
+
+def test_a_training_step_on_a_device_neither_waits_nor_uploads(double):
+    """What a GPU would have to do for one step: no synchronisation; the launches are counted, to be kept low."""
+    learner = Learner(models.build("se_resnet8"), (8, 8, 3), seed=0, device="gpu")
+    X = double.asarray(np.random.default_rng(0).standard_normal((4, 8, 8, 3)).astype(np.float32))
+    labels = double.asarray(np.array([0, 1, 2, 9]))
+    with cupy_double.counting() as (launches, syncs):
+        loss, right = learner.step(X, labels, optim.SGD(weight_decay=5e-4), 0.1)
+    assert syncs == []
+    assert loss.shape == right.shape == ()
+    assert len(launches) < 1000
+
+
+def test_a_device_learns_the_same_as_the_host(double):
+    data = tiny()
+    learners = {d: Learner(models.build("se_resnet8", classes=3), (8, 9, 3), seed=0, device=d) for d in ("cpu", "gpu")}
+    for device, learner in learners.items():
+        images = Images(data.train_images, data.train_labels, Normalisation.of(data.train_images), device)
+        for start in (0, 30):
+            learner.step(*images.in_order(slice(start, start + 30)), optim.SGD(), 0.05)
+    here, there = learners["cpu"].w, learners["gpu"].w.get()
+    np.testing.assert_allclose(here, there, rtol=1e-3, atol=1e-4)
+
+
+# ------------------------------------------------------------------------------------------------------ checkpoints
+
+
+@pytest.fixture
+def saved(tmp_path):
+    trees = {"params": {"a": {"V": np.arange(6.0).reshape(2, 3)}, "b": np.float32([1, 2])}, "state": {"m": np.ones(1)}}
+    checkpoint.save(tmp_path / "x.npz", trees, {"epoch": 3})
+    return tmp_path / "x.npz", trees
+
+
+def test_checkpoints_come_back_as_they_went(saved):
+    path, trees = saved
+    back, meta = checkpoint.load(path)
+    assert meta == {"epoch": 3}
+    assert [n for n, _ in tree.leaves(back)] == [n for n, _ in tree.leaves(trees)]
+    for (_, a), (_, b) in zip(tree.leaves(back), tree.leaves(trees), strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert a.dtype == b.dtype
+    assert [p.name for p in path.parent.iterdir()] == ["x.npz"]
+
+
+def test_a_save_that_fails_leaves_the_old_file(saved, monkeypatch):
+    path, _ = saved
+    before = path.read_bytes()
+
+    def full(fd):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.save(path, {"params": {"a": np.ones(3)}}, {})
+    assert path.read_bytes() == before
+    assert [p.name for p in path.parent.iterdir()] == ["x.npz"]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "text", "pickle", "flipped"])
+def test_what_is_no_checkpoint_is_named(saved, damage):
+    path, _ = saved
+    good = path.read_bytes()
+    if damage == "pickle":
+        np.savez(path, meta=np.array({"a": 1}, dtype=object))
+    else:
+        flipped = bytearray(good)
+        flipped[len(good) // 3] ^= 0xFF
+        path.write_bytes({"truncated": good[:-50], "empty": b"", "text": b"hello", "flipped": bytes(flipped)}[damage])
+    with pytest.raises(ValueError, match=r"x\.npz is not a se_numpy checkpoint, or a damaged one"):
+        checkpoint.load(path)
+
+
+def test_a_missing_checkpoint_is_missing(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such checkpoint"):
+        checkpoint.load(tmp_path / "none.npz")
+
+
+def test_interval_of_a_share():
+    low, high = wilson(0.82, 10_000)
+    np.testing.assert_allclose([low, high], [0.8124, 0.8274], atol=2e-4)
+    assert wilson(1.0, 10)[1] == 1.0
+    assert wilson(0.0, 10)[0] == 0.0
