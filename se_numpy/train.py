@@ -24,6 +24,7 @@ from se_numpy.backend import Array, device_module, to_device
 from se_numpy.complexity import count_parameters
 from se_numpy.data import Dataset
 from se_numpy.data.batches import Draws, Images, Normalisation, draw
+from se_numpy.data.builtin import PLAIN_BOUND
 
 VALIDATION_SHARE = 0.1  # of the training images, held out to choose the epoch by; at most 5,000
 EVALUATION_BATCH = 500
@@ -300,7 +301,10 @@ def _finish(
         say("curves   not drawn: matplotlib is missing (pip install 'se-numpy[plot]')")
 
 
-NOTES: dict[str, str] = {}
+NOTES = {
+    "builtin": f"note     no resnet8 without SE blocks can pass {PLAIN_BOUND:.0%} here, whatever it learns "
+    "(se_numpy/data/builtin.py says why): try --model resnet8"
+}
 
 
 def wilson(share: float, n: int, z: float = 1.96) -> tuple[float, float]:

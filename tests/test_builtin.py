@@ -1,0 +1,149 @@
+"""The built-in data set: balanced, solvable, repeatable, and beyond any network that can only add."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from se_numpy import models
+from se_numpy.data import builtin as make
+from se_numpy.data.builtin import COLOURS, GLYPHS, PLACE, PLAIN_BOUND, ROWS, SHIFTS, STRIP
+from se_numpy.layers import init
+
+
+@pytest.fixture(scope="module")
+def data():
+    return make(seed=3, train=1200, test=600)
+
+
+def read(images):
+    """The strip's colour (N,) and the glyph of each row (N, 6), by correlation with each candidate."""
+    signal = images.astype(np.float64) - 128
+    strip = (signal[:, :, STRIP].mean((1, 2)) @ SHIFTS.T).argmax(1)
+    templates = GLYPHS - GLYPHS.mean((1, 2), keepdims=True)
+    rows = [
+        np.einsum("nhwc,c,khw->nk", signal[:, r, PLACE], shift, templates).argmax(1)
+        for r, shift in zip(ROWS, SHIFTS, strict=True)
+    ]
+    return strip, np.stack(rows, 1)
+
+
+def test_what_it_looks_like(data):
+    assert data.name == "builtin"
+    assert len(data.classes) == len(GLYPHS) == 10
+    assert data.train_images.shape == (1200, 32, 32, 3)
+    assert data.test_images.shape == (600, 32, 32, 3)
+    assert data.train_images.dtype == data.test_images.dtype == np.uint8
+    assert data.train_labels.dtype == data.test_labels.dtype == np.int64
+    assert not data.augment
+
+
+def test_a_seed_repeats_and_another_does_not(data):
+    again, other = make(seed=3, train=1200, test=600), make(seed=4, train=1200, test=600)
+    for name in ("train_images", "train_labels", "test_images", "test_labels"):
+        np.testing.assert_array_equal(getattr(data, name), getattr(again, name))
+        assert (getattr(data, name) != getattr(other, name)).any()
+
+
+def test_training_and_test_images_are_drawn_apart():
+    same_size = make(train=300, test=300)
+    assert (same_size.train_labels != same_size.test_labels).any()
+    pictures = np.concatenate([same_size.train_images, same_size.test_images]).reshape(600, -1)
+    assert len(np.unique(pictures, axis=0)) == 600
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_the_label_is_the_glyph_in_the_strips_colour(data, part):
+    strip, deal = read(getattr(data, f"{part}_images"))
+    np.testing.assert_array_equal(deal[np.arange(len(strip)), strip], getattr(data, f"{part}_labels"))
+
+
+def test_neither_strip_nor_deal_favours_a_class(data):
+    strip, deal = read(data.train_images)
+    labels = data.train_labels
+    pairs = np.bincount(labels * 6 + strip, minlength=60)
+    assert (pairs == 1200 / 60).all()  # any label under any strip, equally often
+    assert all(len(set(d)) == 6 for d in deal.tolist())  # no glyph twice, so none is a likelier answer
+    for colour in range(6):  # a row that is not asked for shows every other glyph alike: 9 cells, 1000 draws
+        others = deal[strip != colour][:, colour]
+        wrong = np.bincount((others - labels[strip != colour]) % 10, minlength=10)
+        assert wrong[0] == 0
+        assert (abs(wrong[1:] - 1000 / 9) < 6 * np.sqrt(1000 / 9)).all()
+
+
+def test_glyphs_are_ten_patterns_of_equal_weight_that_keep_apart():
+    assert (GLYPHS.sum((1, 2)) == 7).all()
+    assert min((a != b).sum() for a, b in itertools.combinations(GLYPHS, 2)) >= 6
+    assert len(set(map(tuple, SHIFTS.tolist()))) == len(COLOURS) == len(ROWS) == 6
+
+
+def interaction(name):
+    """How far an untrained network's scores are from f(strip) + g(glyphs), relative to their spread.
+
+    Left halves of eight images and right halves of eight others go together in all four ways; a sum of the two sides
+    has score(a, a) + score(b, b) = score(a, b) + score(b, a). In between lies plain grey, so that only they differ.
+    """
+    net = models.build(name)
+    params, state = init(net, (32, 32, 3), np.random.default_rng(0), np.float64)
+    images = make(seed=3, train=1, test=16).test_images / 128.0 - 1
+    images[:, :, STRIP.stop : PLACE.start] = 0
+    pair = np.split(images, 2)
+    mixed = [np.concatenate([a[:, :, :16], b[:, :, 16:]], 2) for a in pair for b in pair]
+    aa, ab, ba, bb = (net.forward(params, state, X)[0] for X in mixed)
+    return abs(aa + bb - ab - ba).max() / aa.std()
+
+
+def test_a_plain_resnet8_adds_and_se_does_not():
+    assert interaction("resnet8") < 1e-10
+    assert interaction("se_resnet8") > 1e-3
+
+
+def right_answers(f):
+    """For each way to deal six glyphs to six colours, the most questions that scores f[colour, glyph] + g can answer.
+
+    A set of colours can be answered together only if the deal, of all ways to deal the same glyphs among them, has the
+    highest sum of f (the proof in the data set's description); so X is the size of the largest such set.
+    """
+    deals = np.array(list(itertools.permutations(range(6))))
+    best = np.ones(len(deals), int)
+    for size in range(2, 7):
+        for colours in map(list, itertools.combinations(range(6), size)):
+            total = f[colours, deals[:, colours]].sum(1)
+            hand = (1 << deals[:, colours]).sum(1)
+            highest = np.full(64, -np.inf)
+            np.maximum.at(highest, hand, total)
+            best[total == highest[hand]] = size
+    return best
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_additive_score_beats_the_bound(seed):
+    rng = np.random.default_rng(seed)
+    f = rng.integers(1 << 40, size=(6, 6))  # integers, so that sums are exact and ties next to impossible
+    X = right_answers(f)
+    assert (X >= 4).mean() <= 15 / 24
+    assert X.mean() / 6 <= PLAIN_BOUND < 0.61
+
+
+def test_the_best_additive_score_we_know_names_increasing_runs():
+    rising = right_answers(np.outer(np.arange(6), np.arange(6)))
+
+    def longest_increasing(deal):
+        ends = []
+        for glyph in deal:
+            at = np.searchsorted(ends, glyph)
+            ends[at : at + 1] = [glyph]
+        return len(ends)
+
+    np.testing.assert_array_equal(rising, [longest_increasing(d) for d in itertools.permutations(range(6))])
+    assert round(rising.mean() / 6, 3) == 0.523
+
+
+@pytest.mark.parametrize(("given", "told"), [
+    ({"train": 0}, "train is 0; expected 1 or more"),
+    ({"test": -5}, "test is -5; expected 1 or more"),
+    ({"seed": -1}, "seed is -1; expected 0 or more"),
+])  # fmt: skip
+def test_sizes_that_make_no_sense_are_named(given, told):
+    with pytest.raises(ValueError, match=told):
+        make(**given)
