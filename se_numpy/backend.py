@@ -65,7 +65,8 @@ def device_module(device: str) -> ModuleType:
     try:
         import cupy
     except ImportError as error:
-        raise RuntimeError(f"CuPy is not installed ({error}); pip install 'se-numpy[cuda12]' or '[cuda13]'") from None
+        why = "is not installed" if isinstance(error, ModuleNotFoundError) else f"cannot be imported ({error})"
+        raise RuntimeError(f"CuPy {why}; pip install 'se-numpy[cuda12]' or 'se-numpy[cuda13]' brings it") from None
     if not cupy.cuda.is_available():
         raise RuntimeError(f"CuPy {cupy.__version__} finds no GPU it can use (is the driver installed?)")
     return cupy
