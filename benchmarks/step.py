@@ -22,9 +22,11 @@ SHAPE = (32, 32, 3)
 
 def ours(model: str, X: np.ndarray, labels: np.ndarray) -> Callable[[], object]:
     from se_numpy import models
+    from se_numpy.backend import keep_freed_memory
     from se_numpy.optim import SGD
     from se_numpy.train import Learner
 
+    keep_freed_memory()  # as the trainer does; in this process PyTorch's arrays gain by it too
     learner, sgd = Learner(models.build(model), SHAPE, seed=0), SGD(weight_decay=5e-4)
     return lambda: learner.step(X, labels, sgd, 0.01)
 

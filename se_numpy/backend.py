@@ -25,6 +25,8 @@ Array = Any  # numpy.ndarray or cupy.ndarray: the two share no base class to nam
 T = TypeVar("T")
 
 BLOCK_BYTES = 3 << 20  # what one block of work may touch: between a core's L2 and its share of L3
+LINE = 16384  # numbers that one inner loop of a pass over feature maps runs over
+BUFFER = 4096  # numbers; lines shorter than NumPy's buffer would be copied into it, which costs as much as the pass
 SMALL_PRODUCT = 10**6  # multiply-adds up to which OpenBLAS takes its small-matrix kernels, which need no packing
 
 
@@ -110,7 +112,7 @@ def over_blocks(xp: ModuleType, work: Callable[[slice], T], n: int, bytes_per_it
     blocks = [slice(n * i // count, n * (i + 1) // count) for i in range(count)]
     helpers = min(threads(), count) - 1
     if helpers <= 0 or _local.__dict__.get("inside"):
-        with single_threaded_blas():
+        with _settings():
             return [work(block) for block in blocks]
 
     results: list[Any] = [None] * count
@@ -124,8 +126,8 @@ def over_blocks(xp: ModuleType, work: Callable[[slice], T], n: int, bytes_per_it
         finally:
             _local.inside = False
 
-    with single_threaded_blas():
-        # Each in a copy of the caller's context, where numpy.errstate lives.
+    with _settings():
+        # Each in a copy of the caller's context, where NumPy keeps its settings.
         others = [_pool(helpers).submit(copy_context().run, labour) for _ in range(helpers)]
         try:
             labour()
@@ -135,6 +137,14 @@ def over_blocks(xp: ModuleType, work: Callable[[slice], T], n: int, bytes_per_it
             if error is not None:
                 raise error
     return results
+
+
+@contextmanager
+def _settings() -> Iterator[None]:
+    """BLAS and NumPy as blocks like them; both are as they were afterwards."""
+    with single_threaded_blas(), np.errstate():  # errstate also restores the size of the buffer
+        np.setbufsize(BUFFER)
+        yield
 
 
 class _Local(threading.local):
@@ -199,6 +209,22 @@ def scratch(xp: ModuleType, name: str, shape: tuple[int, ...], dtype: Any) -> Ar
     return buffers[name][:size].view(dtype).reshape(shape)
 
 
+def keep_freed_memory() -> None:
+    """Have the C library keep what is freed for the next step, instead of giving it back to the system and paying a
+    page fault for every four kilobytes of it again: 5 % of a training step.  For programs that train; where the C
+    library is not glibc nothing happens.
+    """
+    import ctypes
+
+    M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        return
+    mallopt(M_MMAP_THRESHOLD, 32 << 20)  # the largest that glibc accepts
+    mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
 # ---------------------------------------------------------------------------------------- passes over feature maps
 
 
@@ -260,20 +286,28 @@ def channel_sum(x: Array) -> Array:
     xp = array_module(x)
     if xp is not np:
         return x.sum(tuple(range(1, x.ndim - 1))).sum(0) if x.ndim > 2 else x.sum(0)
-    rows = lines(x).reshape(-1, lines(x).shape[-1])
+    rows = x.reshape(-1, x.shape[-1] * (x.shape[-2] if x.ndim > 2 else 1))  # one row of pixels each
     return (np.ones(len(rows), x.dtype) @ rows).reshape(-1, x.shape[-1]).sum(0)
 
 
 def lines(x: Array) -> Array:
-    """x (n, ..., W, C) as (n, lines, W·C): an inner loop over W·C numbers, not over C = 16."""
-    return x.reshape(len(x), -1, x.shape[-1] * (x.shape[-2] if x.ndim > 2 else 1))
+    """x (n, ..., C) as (n, lines, pixels · C): an inner loop over thousands of numbers, not over C = 16."""
+    return x.reshape(len(x), -1, _pixels_of_a_line(x) * x.shape[-1])
 
 
 def along(x: Array, v: Array, n: slice | None = None) -> Array:
     """v (C,), or rows n of v (N, C), repeated along a line of x, so that it meets ``lines(x)``."""
     if v.ndim == 2:
         v = v[n, None]
-    return array_module(v).tile(v, x.shape[-2]) if x.ndim > 2 else v
+    return array_module(v).tile(v, _pixels_of_a_line(x))
+
+
+def _pixels_of_a_line(x: Array) -> int:
+    """As many rows of x's images as divide them evenly and stay within LINE numbers."""
+    if x.ndim != 4:
+        return 1
+    _, H, W, C = x.shape
+    return W * max((k for k in range(1, H + 1) if H % k == 0 and k * W * C <= LINE), default=1)
 
 
 # ----------------------------------------------------------------------------------------- the few calls that differ

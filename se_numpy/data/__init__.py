@@ -1,8 +1,8 @@
 """Data: CIFAR from a folder, and a set that is made here and shows what SE blocks are for."""
 
-from se_numpy.data.builtin import builtin
 from se_numpy.data.cifar import DataError, load_cifar
 from se_numpy.data.dataset import Dataset
+from se_numpy.data.glyphs import builtin
 
 
 def load(source: str) -> Dataset:

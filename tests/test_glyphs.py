@@ -7,7 +7,7 @@ import pytest
 
 from se_numpy import models
 from se_numpy.data import builtin as make
-from se_numpy.data.builtin import COLOURS, GLYPHS, PLACE, PLAIN_BOUND, ROWS, SHIFTS, STRIP
+from se_numpy.data.glyphs import COLOURS, GLYPHS, PLACE, PLAIN_BOUND, ROWS, SHIFTS, STRIP
 from se_numpy.layers import init
 
 
