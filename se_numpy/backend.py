@@ -13,6 +13,7 @@ hundred rows, not on one long, thin product. On a GPU launches cost more than by
 import os
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -81,7 +82,12 @@ def to_device(array: Array, device: str) -> Array:
 
 def to_host(array: Array) -> np.ndarray:
     """The array as NumPy's; a copy from a GPU waits until the GPU has finished."""
-    return array if array_module(array) is np else array.get()
+    return array if on_host(array) else array.get()
+
+
+def on_host(array: Array) -> bool:
+    """Whether the array's numbers can be looked at without waiting for a GPU."""
+    return array_module(array) is np
 
 
 # --------------------------------------------------------------------------------------------------- blocks, threads
@@ -116,12 +122,13 @@ def over_blocks(xp: ModuleType, work: Callable[[slice], T], n: int, bytes_per_it
             return [work(block) for block in blocks]
 
     results: list[Any] = [None] * count
-    todo = enumerate(blocks)  # next() on it is atomic: each block goes to whichever thread is free
+    todo = deque(enumerate(blocks))  # each block goes to whichever thread is free; a deque is safe to share
 
     def labour() -> None:
         _local.inside = True
         try:
-            for i, block in todo:
+            while (next_one := _take(todo)) is not None:
+                i, block = next_one
                 results[i] = work(block)
         finally:
             _local.inside = False
@@ -139,12 +146,35 @@ def over_blocks(xp: ModuleType, work: Callable[[slice], T], n: int, bytes_per_it
     return results
 
 
+def over_bands(
+    xp: ModuleType, work: Callable[[slice, slice], T], n: int, rows: int, bytes_per_row: float
+) -> list[T]:
+    """[work(images, rows), ...] as ``over_blocks``; where one image is more than a block, its rows are cut as well.
+
+    Either all rows of some images or some rows of one image: what is sliced so out of a contiguous array stays so.
+    """
+    bands = 1 if xp is not np else min(rows, -(-rows * int(bytes_per_row) // BLOCK_BYTES))
+    if bands <= 1:
+        return over_blocks(xp, lambda images: work(images, slice(0, rows)), n, rows * bytes_per_row)
+    some = [slice(rows * k // bands, rows * (k + 1) // bands) for k in range(bands)]
+    cuts = [(slice(i, i + 1), part) for i in range(n) for part in some]
+    parts = over_blocks(xp, lambda c: [work(*cut) for cut in cuts[c]], len(cuts), rows * bytes_per_row / bands)
+    return [result for part in parts for result in part]
+
+
 @contextmanager
 def _settings() -> Iterator[None]:
     """BLAS and NumPy as blocks like them; both are as they were afterwards."""
     with single_threaded_blas(), np.errstate():  # errstate also restores the size of the buffer
         np.setbufsize(BUFFER)
         yield
+
+
+def _take(todo: deque[T]) -> T | None:
+    try:
+        return todo.popleft()
+    except IndexError:  # empty
+        return None
 
 
 class _Local(threading.local):
@@ -228,12 +258,11 @@ def keep_freed_memory() -> None:
 # ---------------------------------------------------------------------------------------- passes over feature maps
 
 
-def elementwise(f: Callable[..., object], out: Array | None, *arrays: Array) -> Array:
-    """f(out, *arrays) block by block along the first axis, for arrays of one shape; ``out`` is made if not given."""
+def elementwise(f: Callable[..., object], *arrays: Array) -> Array:
+    """The array that f(out, *arrays) fills, block by block along the first axis, from arrays of one shape."""
     x = arrays[0]
-    xp = array_module(*arrays, out)
-    if out is None:
-        out = xp.empty(x.shape, xp.result_type(*arrays))
+    xp = array_module(*arrays)
+    out = xp.empty(x.shape, xp.result_type(*arrays))
     if x.ndim == 0:
         f(out, *arrays)
     else:
@@ -241,16 +270,16 @@ def elementwise(f: Callable[..., object], out: Array | None, *arrays: Array) -> 
     return out
 
 
-def add(x: Array, y: Array, *, out: Array | None = None) -> Array:
-    """x + y for arrays of one shape, spread over the threads.  ``out`` may be x itself."""
+def add(x: Array, y: Array) -> Array:
+    """x + y for arrays of one shape, spread over the threads."""
     xp = array_module(x, y)
-    return elementwise(lambda total, x, y: xp.add(x, y, out=total), out, x, y)
+    return elementwise(lambda total, x, y: xp.add(x, y, out=total), x, y)
 
 
-def affine(x: Array, a: Array, b: Array | None = None, *, out: Array | None = None) -> Array:
+def affine(x: Array, a: Array, b: Array | None = None) -> Array:
     """a x + b by channel: x (N, ..., C); a and b (C,), or (N, C) for numbers of each image's own.  One pass."""
-    xp = array_module(x, a, b, out)
-    y = xp.empty(x.shape, xp.result_type(x, a, *(() if b is None else (b,)))) if out is None else out
+    xp = array_module(x, a, b)
+    y = xp.empty(x.shape, xp.result_type(x, a, *(() if b is None else (b,))))
 
     def block(n: slice) -> None:
         y_n = xp.multiply(lines(x[n]), along(x[n], a, n), out=lines(y[n]))

@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -23,15 +22,15 @@ def save(path: str | Path, trees: dict[str, Tree], meta: dict[str, Any]) -> None
         f"{kind}/{name}": to_host(leaf) for kind, tree in trees.items() for name, leaf in leaves(tree)
     }
     arrays["meta"] = np.array(json.dumps(meta))
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    temporary = path.with_name(path.name + ".tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("wb") as file:
             np.savez(file, **arrays)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -43,8 +42,9 @@ def load(path: str | Path) -> tuple[dict[str, Tree], dict[str, Any]]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such checkpoint")
+    file = path.open("rb")
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        with file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         meta = json.loads(str(arrays.pop("meta")))
         kinds: dict[str, dict[str, np.ndarray]] = {}
@@ -52,5 +52,5 @@ def load(path: str | Path) -> tuple[dict[str, Tree], dict[str, Any]]:
             kind, _, leaf = name.partition("/")
             kinds.setdefault(kind, {})[leaf] = array
         return {kind: from_leaves(items) for kind, items in kinds.items()}, meta
-    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, NotImplementedError, AttributeError) as error:
+    except (ValueError, KeyError, EOFError, OSError, RuntimeError, AttributeError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is not a se_numpy checkpoint, or a damaged one: {error}") from None

@@ -30,6 +30,9 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, 2 for something that people can mend, 130 after Ctrl-C."""
+    for screen in (sys.stdout, sys.stderr):
+        if hasattr(screen, "reconfigure"):
+            screen.reconfigure(errors="replace")  # a terminal without × or ± shows ? and goes on
     args = _parser().parse_args(argv)
     try:
         args.run(args)
@@ -85,11 +88,13 @@ def _add_train(commands: Any) -> None:
 
 
 def _train(args: argparse.Namespace) -> None:
+    from se_numpy.backend import keep_freed_memory
     from se_numpy.data import load
     from se_numpy.train import Config, configure, train
 
+    keep_freed_memory()
     given = {f.name: getattr(args, f.name) for f in dataclasses.fields(Config) if getattr(args, f.name) is not None}
-    dataset = load(args.data or "builtin")
+    dataset = load("builtin" if args.data is None else args.data)
     train(dataset, configure(dataset, **given))
 
 

@@ -14,6 +14,7 @@ from se_numpy.backend import Array, array_module, to_host
 
 TOLERANCE = 1e-6  # correct pairs stay below 1e-8 in float64, one entry of a thousand wrong by 1 % lies above 1e-5
 STEPS = (1e-5, 1e-6, 1e-7)  # the next one where a kink lies within reach of the one before
+HIDING = 1e-3  # rounding above this share of a gradient's size could hide a mistake
 EXPLAINED = 400  # so many entries of a wrong gradient are looked at one by one
 
 
@@ -46,7 +47,8 @@ def check_backward(
     for functions that are analytic and take complex arrays).
 
     Raises GradientError where a gradient is off by more than ``tolerance`` relative to its norm, has the wrong shape or
-    dtype, is missing or not finite; KinkError where there is no derivative; ValueError for an unknown method.
+    dtype, is missing or not finite; KinkError where there is no derivative; ValueError for an unknown method, or where
+    f's values are so large that rounding hides a gradient of this size.
     """
     if method not in ("central", "complex"):
         raise ValueError(f"method is {method!r}; expected 'central' or 'complex'")
@@ -57,10 +59,13 @@ def check_backward(
 
     def value(*args: Any) -> tuple[Array, ...]:
         y = f(*args, **hyper)
-        return y if isinstance(y, tuple) else (y,)
+        return tuple(map(xp.asarray, y if isinstance(y, tuple) else (y,)))
+
+    def own(arrays: tuple[Any, ...]) -> list[Any]:
+        return [a.copy() if hasattr(a, "dtype") else a for a in arrays]  # to spoil as they like
 
     dys = tuple(xp.asarray(rng.standard_normal(y.shape)) for y in value(*args))
-    grads = f_backward(*dys, *args, **hyper)
+    grads = f_backward(*own(dys), *own(args), **hyper)
     grads = list(grads) if isinstance(grads, (tuple, list)) else [grads]
     if len(grads) != len(wanted):
         raise GradientError(
@@ -85,7 +90,14 @@ def _along_a_direction(value, args, dys, k: int, dx: Array, rng: np.random.Gener
         numeric, kink, noise = _derivative(value, args, dys, k, v, h, method)
         analytic = float((dx * v).sum())
         norm = float((dx * dx).sum()) ** 0.5
-        size = max(norm, abs(numeric), noise / TOLERANCE, 1e-300)
+        size = max(norm, abs(numeric), 1e-300)
+        upstream = float(sum((dy * dy).sum() for dy in dys)) ** 0.5  # the size of a gradient that is not steep
+        if noise > HIDING * max(size, upstream):
+            raise ValueError(
+                f"argument {k}: rounding of f's large values hides a gradient of this size ({analytic:.3g}, within "
+                f"{noise:.1g}); take a constant off f, or use method='complex'"
+            )
+        size = max(size, noise / TOLERANCE)
         if not kink > TOLERANCE / 4 * size + noise:
             return Error(k, abs(analytic - numeric) / size, analytic, numeric)
     raise KinkError(

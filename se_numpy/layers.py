@@ -79,6 +79,16 @@ def _image(layer: Layer, shape: Shape) -> tuple[int, int, int]:
     return shape  # type: ignore[return-value]
 
 
+def _slide(layer: Layer, shape: Shape, k: int, stride: int, padding: int) -> tuple[int, int]:
+    """How many steps of ``stride`` a k x k window makes down and across an image."""
+    H, W, _ = _image(layer, shape)
+    if k < 1 or stride < 1 or padding < 0:
+        raise ValueError(f"{layer}: expected k and stride of at least 1 and a padding that is not negative")
+    if min(H, W) < 1 or min(H, W) + 2 * padding < k:
+        raise ValueError(f"{layer} got images of {H} x {W}; expected at least {k - 2 * padding} pixels either way")
+    return (H + 2 * padding - k) // stride + 1, (W + 2 * padding - k) // stride + 1
+
+
 # ------------------------------------------------------------------------------------------------------------ layers
 
 
@@ -104,9 +114,7 @@ class Conv(Layer):
         return {"V": he((self.k, self.k, C_ // self.groups, self.C), fan_in=self.k**2 * C_ // self.groups)}
 
     def output_shape(self, shape: Shape) -> Shape:
-        H, W, _ = _image(self, shape)
-        reach = 2 * self.hyper["padding"] - self.k
-        return ((H + reach) // self.stride + 1, (W + reach) // self.stride + 1, self.C)
+        return (*_slide(self, shape, self.k, self.stride, self.hyper["padding"]), self.C)
 
     def forward(self, params, state, X, *, train=False, rng=None):
         return ops.conv2d(X, params["V"], **self.hyper), X
@@ -157,7 +165,9 @@ class BatchNorm(Layer):
         return dX, {"gamma": dgamma, "beta": dbeta}
 
     def update_running(self, state, cache):
-        x, mean, var, _ = cache
+        x, mean, var, of_batch = cache
+        if not of_batch:
+            raise ValueError("the cache is of an evaluation, by the running statistics themselves; expected train=True")
         m = x.size // x.shape[-1]
         ops.update_running(state["mean"], state["var"], mean, var, m, momentum=self.momentum)
 
@@ -232,6 +242,8 @@ class Linear(Layer):
     bias: bool = True
 
     def parameters(self, shape: Shape) -> Tree:
+        if len(shape) != 1:
+            raise ValueError(f"{self} got an input of shape {shape}; expected vectors, as GlobalAveragePool gives")
         (D,) = shape
         weights = {"W": Parameter((self.K, D), std=D**-0.5)}
         return {**weights, "b": Parameter((self.K,))} if self.bias else weights
@@ -263,9 +275,8 @@ class Pool(Layer):
         return pairs[self.kind], {"kernel": self.k, "stride": self.stride, "padding": self.padding}
 
     def output_shape(self, shape: Shape) -> Shape:
-        H, W, C = _image(self, shape)
-        stride, reach = self.stride or self.k, 2 * self.padding - self.k
-        return ((H + reach) // stride + 1, (W + reach) // stride + 1, C)
+        stride = self.k if self.stride is None else self.stride
+        return (*_slide(self, shape, self.k, stride, self.padding), shape[-1])
 
     def forward(self, params, state, X, *, train=False, rng=None):
         (pool, _), hyper = self._calls()
@@ -320,7 +331,7 @@ class Combinator(Layer):
         return {name: tree for name, tree in trees.items() if tree}
 
     def update_running(self, state, cache):
-        for (name, layer), c in zip(self.parts, cache, strict=True):
+        for (name, layer), c in zip(_unused(self.parts, cache), cache, strict=True):
             if name in state:
                 layer.update_running(state[name], c)
 
@@ -335,7 +346,7 @@ class Combinator(Layer):
     def _backward_side_by_side(self, params, caches, dYs) -> tuple[Array, Tree]:
         """All parts saw one X, so their gradients add."""
         dX, grads = None, {}
-        for (name, layer), dY in zip(reversed(self.parts), reversed(dYs), strict=True):
+        for (name, layer), dY in zip(reversed(_unused(self.parts, caches)), reversed(dYs), strict=True):
             dX_part, grads[name] = layer.backward(params.get(name, {}), caches.pop(), dY)
             dX = dX_part if dX is None else add(dX, dX_part)
         return dX, _in_order(grads)
@@ -364,8 +375,8 @@ class Serial(Combinator):
         return X, caches
 
     def backward(self, params, cache, dY):
-        grads = {}
-        for name, layer in reversed(self.parts):
+        grads: Tree = {}
+        for name, layer in reversed(_unused(self.parts, cache)):
             dY, grads[name] = layer.backward(params.get(name, {}), cache.pop(), dY)
         return dY, _in_order(grads)
 
@@ -414,6 +425,13 @@ class Concat(Combinator):
         super().update_running(state, cache[0])
 
 
+def _unused(parts: tuple[tuple[str, Layer], ...], caches: list[Any]) -> tuple[tuple[str, Layer], ...]:
+    """The parts, if none of their caches has been taken yet."""
+    if len(caches) != len(parts):
+        raise ValueError("the cache is used up: a backward pass takes it apart; expected one forward pass for each")
+    return parts
+
+
 def _in_order(grads: Tree) -> Tree:
     """Gradients as they were collected, from the last part to the first, turned round; empty ones left out."""
     return {name: g for name, g in reversed(grads.items()) if g}
@@ -441,6 +459,10 @@ def _named(layers: tuple[Layer, ...], named: dict[str, Layer]) -> tuple[tuple[st
         kind = type(layer).__name__.lower()
         counts[kind] += 1
         parts.append((f"{kind}{counts[kind]}", layer))
+    names = [name for name, _ in parts] + list(named)
+    for name in names:
+        if names.count(name) > 1 or "." in name:
+            raise ValueError(f"a part cannot be called {name!r}: expected names without a dot, each used once")
     return (*parts, *named.items())
 
 

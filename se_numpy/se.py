@@ -47,6 +47,7 @@ def excite_backward(
 ) -> tuple[Array, ...]:
     """Eq. (3) undone from the outside in.       -> dz (N, C), dW1 (C/r, C), dW2 (C, C/r), and db1, db2 where given"""
     _check_excite(z, W1, W2, b1, b2)
+    check("z: N C, ds: N C", z, ds)
     a1 = linear(z, W1, b1)                           # (N, C/r)  computed again, not remembered:
     h = relu(a1)                                     # (N, C/r)  two small products are cheaper to
     a2 = linear(h, W2, b2)                           # (N, C)    repeat than three arrays to keep

@@ -11,9 +11,8 @@ def check(spec: str, *arrays: Array) -> tuple[int, ...]:
     ``check("U: N H W C, s: N C", U, s)`` returns (N, H, W, C). A letter seen twice must have one size; a trailing
     ``...`` stands for any further axes. A shape, as a tuple of integers, may stand in for an array.
 
-    Raises TypeError for something that is no array of floating point numbers (integers would be rounded in silence
-    somewhere), or for arrays of NumPy and CuPy at once; ValueError for a wrong shape, naming the array, its shape and
-    the expected one.
+    Raises TypeError for something that is no array of float32 or float64 (or complex, for derivatives), or for arrays
+    of NumPy and CuPy at once; ValueError for a wrong shape, naming the array, its shape and the expected one.
     """
     array_module(*(x for x in arrays if hasattr(x, "dtype")))
     sizes: dict[str, int] = {}
@@ -22,8 +21,8 @@ def check(spec: str, *arrays: Array) -> tuple[int, ...]:
             shape = x
         elif not hasattr(x, "dtype"):
             raise TypeError(f"{name} is a {type(x).__name__}; expected a NumPy or CuPy array of shape {_show(letters)}")
-        elif x.dtype.kind not in "fc":
-            raise TypeError(f"{name} has dtype {x.dtype}; expected floating point: {name}.astype('float32') converts")
+        elif x.dtype.kind not in "fc" or x.dtype.itemsize < 4:  # sums of float16 overflow at 65,504
+            raise TypeError(f"{name} has dtype {x.dtype}; expected float32 or float64, by {name}.astype('float32')")
         else:
             shape = x.shape
         fits = len(shape) >= len(letters) if open_ended else len(shape) == len(letters)

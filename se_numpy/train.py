@@ -11,6 +11,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -20,7 +21,7 @@ from tqdm import tqdm
 
 import se_numpy
 from se_numpy import checkpoint, layers, models, ops, optim, tree
-from se_numpy.backend import Array, device_module, keep_freed_memory, to_device
+from se_numpy.backend import Array, device_module, threads, to_device
 from se_numpy.complexity import count_parameters
 from se_numpy.data import Dataset
 from se_numpy.data.batches import Draws, Images, Normalisation, draw
@@ -57,15 +58,17 @@ class Config:
         for name in ("lr", "momentum", "weight_decay", "label_smoothing"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise ValueError(f"{name} is {getattr(self, name)}; expected a number that is not negative")
+        if not (self.momentum < 1 and self.label_smoothing <= 1):
+            raise ValueError(
+                f"momentum is {self.momentum} and label_smoothing {self.label_smoothing}; expected momentum below 1 "
+                "and smoothing up to 1"
+            )
         if self.schedule not in optim.SCHEDULES:
             raise ValueError(f"schedule is {self.schedule!r}; expected one of {', '.join(optim.SCHEDULES)}")
 
 
-RECIPES: dict[str, dict[str, Any]] = {
-    "builtin": {"model": "se_resnet8", "epochs": 6, "lr": 0.3},
-    "cifar10": {"model": "se_resnet20", "epochs": 30, "lr": 0.4},
-    "cifar100": {"model": "se_resnet20", "epochs": 30, "lr": 0.4},
-}
+PHOTOGRAPHS = {"model": "se_resnet20", "epochs": 30, "lr": 0.4}
+RECIPES: dict[str, dict[str, Any]] = {"builtin": {"model": "se_resnet8", "epochs": 6, "lr": 0.3}}
 
 
 def configure(dataset: Dataset, **given: Any) -> Config:
@@ -73,7 +76,7 @@ def configure(dataset: Dataset, **given: Any) -> Config:
 
     Raises ValueError naming the setting, what was given and what was expected.
     """
-    return Config(**{**RECIPES[dataset.name], "augment": dataset.augment, **given})
+    return Config(**{**RECIPES.get(dataset.name, PHOTOGRAPHS), "augment": dataset.augment, **given})
 
 
 @dataclass
@@ -91,7 +94,7 @@ class Learner:
 
     def __init__(self, net: layers.Serial, shape: layers.Shape, seed: int, device: str = "cpu") -> None:
         params, state = layers.init(net, shape, stream(seed, "weights"))
-        self.net = net
+        self.net, self.device = net, device
         self.w = to_device(tree.flatten(params), device)
         self.running = to_device(tree.flatten(state), device)
         self.params = tree.unflatten(self.w, params)
@@ -129,7 +132,7 @@ class Learner:
     def restore(self, trees: dict[str, tree.Tree]) -> None:
         """Take over the numbers of a checkpoint."""
         for vector, kind in ((self.w, "params"), (self.running, "state"), (self.v, "velocity")):
-            vector[...] = to_device(tree.flatten(trees[kind]), "cpu" if isinstance(vector, np.ndarray) else "gpu")
+            vector[...] = to_device(tree.flatten(trees[kind]), self.device)
 
 
 def stream(seed: int, purpose: str, *key: int) -> np.random.Generator:
@@ -166,7 +169,6 @@ def train(dataset: Dataset, config: Config, out: TextIO | None = None) -> Run:
     curves.png. Raises ValueError or RuntimeError with one sentence for people, FloatingPointError if the loss is no
     number any more.
     """
-    keep_freed_memory()
     out = out or sys.stdout
     terminal = out if out.isatty() else None
 
@@ -184,14 +186,15 @@ def train(dataset: Dataset, config: Config, out: TextIO | None = None) -> Run:
     validation = Images(dataset.train_images[held_out], dataset.train_labels[held_out], normalise, device)
     learner = Learner(net, dataset.image_shape, config.seed, device)
     optimiser = optim.SGD(config.momentum, config.weight_decay)
-    folder = run_folder(config)  # from here on there is something to write
-    (folder / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
     per_epoch = -(-len(training) // config.batch_size)
     schedule = optim.SCHEDULES[config.schedule](config.lr, per_epoch * config.epochs)
 
     say(f"model    {config.model}, {count_parameters(net, dataset.image_shape):,} parameters")
     say(f"data     {dataset.source}; {len(training):,} images to learn from, {len(validation):,} to choose by")
-    say(f"device   {device} ({why}), numpy {np.__version__}, Python {platform.python_version()}")
+    cores = f"{threads()} threads, " if device == "cpu" else ""
+    say(f"device   {device} ({why}), {cores}numpy {np.__version__}, Python {platform.python_version()}")
+    folder = run_folder(config)  # from here on something is written
+    (folder / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
     say(f"run      {folder}")
     seconds = _seconds_per_step(learner, training, config, optimiser)
     total = config.epochs * (seconds * per_epoch + 0.35 * seconds * len(validation) / config.batch_size)
@@ -203,12 +206,12 @@ def train(dataset: Dataset, config: Config, out: TextIO | None = None) -> Run:
     for epoch in range(config.epochs):
         with np.errstate(over="ignore", invalid="ignore"):  # a loss that is no number is told below, once
             row = _epoch(learner, training, config, optimiser, schedule, epoch, per_epoch, terminal)
-        if not math.isfinite(row["train_loss"]):
+            row["val_loss"], row["val_accuracy"] = learner.evaluate(validation)
+        if not math.isfinite(row["train_loss"] + row["val_loss"]):
+            kept = f"the checkpoints of epoch {epoch} and before stay in {folder}" if epoch else "nothing was saved yet"
             raise FloatingPointError(
-                f"the loss is {row['train_loss']} in epoch {epoch + 1}: try a smaller --lr than {config.lr}; "
-                f"the last good checkpoint stays in {folder}"
+                f"the loss is no number any more in epoch {epoch + 1}: try a smaller --lr than {config.lr:g}; {kept}"
             )
-        row["val_loss"], row["val_accuracy"] = learner.evaluate(validation)
         run.history.append(row)
         is_best = row["val_accuracy"] >= max(r["val_accuracy"] for r in run.history)
         meta = _meta(run, dataset, normalise)
@@ -321,12 +324,13 @@ def run_folder(config: Config) -> Path:
     """The empty folder the run writes to; ValueError where something lies in it already."""
     if config.out is None:
         stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{config.model}-s{config.seed}"
-        names = [stem, *(f"{stem}-{i}" for i in range(2, 100))]
-        folder = next(f for name in names if not (f := Path("runs") / name).exists())
-    else:
-        folder = Path(config.out)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ValueError(f"--out {folder} is not an empty folder; nothing is overwritten: name another one")
+        for name in (stem, *(f"{stem}-{i}" for i in range(2, 1000))):
+            with suppress(FileExistsError):  # a run that started in the same second
+                (Path("runs") / name).mkdir(parents=True)
+                return Path("runs") / name
+    folder = Path(config.out or "")
+    if not config.out or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
+        raise ValueError(f"--out {config.out!r} is not an empty folder; nothing is overwritten: name another one")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -196,6 +196,8 @@ MISTAKES = [
             lambda dy, x, **h: sn.avg_pool2d_backward(dy, x, **h) * h["kernel"] ** 2),
     Mistake("maximum's gradient shared by all", "global_max_pool2d_backward",
             lambda dy, x: sn.squeeze_backward(dy, x)),
+    Mistake("softmax's derivative as a sigmoid's", "softmax_backward",
+            lambda dp, x: dp * sn.softmax(x) * (1 - sn.softmax(x))),
     Mistake("loss summed, not averaged", "softmax_cross_entropy",
             lambda x, labels, **h: sn.softmax_cross_entropy(x, labels, **h) * len(x)),
     Mistake("label smoothing forgotten", "softmax_cross_entropy",

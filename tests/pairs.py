@@ -135,6 +135,10 @@ def _loss(chance: Chance) -> Case:
     return (2 * chance.normal(N, K), labels), {"smoothing": 0.1 * chance.integer(0, 3)}
 
 
+def _softmax(chance: Chance) -> Case:
+    return (2 * chance.normal(chance.integer(1, 5), chance.integer(2, 6)),), {}
+
+
 def _statistics(chance: Chance) -> Case:
     return (_images(chance),), {}
 
@@ -193,6 +197,7 @@ PAIRS = {
         _pair("max_pool2d", _pool, partial(witness.pool2d, reduce=max, outside=-np.inf)),
         _pair("avg_pool2d", _pool, partial(witness.pool2d, reduce=np.mean, outside=0), linear_in_first=True),
         _pair("global_max_pool2d", _statistics, lambda x: np.array([[u.max() for u in image.T] for image in x])),
+        _pair("softmax", _softmax, lambda x: np.array([np.exp(row) / np.exp(row).sum() for row in x])),
         _pair("softmax_cross_entropy", _loss, witness.cross_entropy),
         _pair("squeeze", _statistics, witness.squeeze, linear_in_first=True),
         _pair("excite", _excite, witness.excite),

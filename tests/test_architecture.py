@@ -36,7 +36,7 @@ def top(path: Path) -> str:
 def imported(path: Path) -> set[str]:
     """Top-level modules of this package that a file imports, wherever in the file."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
             parts = node.module.split(".")
             if parts[0] == "se_numpy":
@@ -122,4 +122,4 @@ def test_every_layer_explains_itself():
 
 def test_every_module_opens_with_its_idea():
     for path in module_files():
-        assert ast.get_docstring(ast.parse(path.read_text())), f"{path} has no docstring"
+        assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), f"{path} has no docstring"

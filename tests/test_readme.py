@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 CODE = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", README, re.S)
 
 
@@ -33,7 +33,7 @@ def test_every_path_named_exists():
 def test_every_module_stands_in_the_layout():
     layout = README.partition("## Layout")[2].partition("## What is proven")[0]
     for path in (ROOT / "se_numpy").iterdir():
-        if path.name not in ("__init__.py", "__main__.py", "__pycache__"):
+        if path.name not in ("__init__.py", "__main__.py", "__pycache__", "py.typed"):
             assert f"{path.name}/`" in layout if path.is_dir() else path.name in layout, path.name
 
 

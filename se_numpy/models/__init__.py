@@ -25,8 +25,9 @@ def build(name: str, *, reduction: int | None = None, bias: bool = False, classe
     settings: dict[str, Any] = {"classes": classes}
     if name.startswith("se_"):
         settings |= {"reduction": DEFAULT_REDUCTION if reduction is None else reduction, "bias": bias}
-    elif reduction is not None:
-        raise ValueError(f"{name} has no SE blocks for reduction={reduction} to act on; did you mean 'se_{name}'?")
+    elif reduction is not None or bias:
+        setting = "bias" if bias else f"reduction={reduction}"
+        raise ValueError(f"{name} has no SE blocks for {setting} to act on; did you mean 'se_{name}'?")
     return resnet(int(name.rpartition("resnet")[2]), **settings)
 
 

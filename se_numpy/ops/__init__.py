@@ -16,7 +16,7 @@ from se_numpy.ops.activation import (
 )
 from se_numpy.ops.conv import conv2d, conv2d_backward
 from se_numpy.ops.linear import linear, linear_backward
-from se_numpy.ops.loss import softmax, softmax_cross_entropy, softmax_cross_entropy_backward
+from se_numpy.ops.loss import softmax, softmax_backward, softmax_cross_entropy, softmax_cross_entropy_backward
 from se_numpy.ops.norm import (
     batch_norm_backward,
     batch_statistics,
@@ -57,6 +57,7 @@ __all__ = [
     "sigmoid",
     "sigmoid_backward",
     "softmax",
+    "softmax_backward",
     "softmax_cross_entropy",
     "softmax_cross_entropy_backward",
     "tanh",

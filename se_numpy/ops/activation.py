@@ -4,25 +4,22 @@ from se_numpy.backend import Array, array_module, elementwise
 from se_numpy.shapes import check
 
 
-def relu(x: Array, *, out: Array | None = None) -> Array:
-    """δ(x) = max(x, 0).                                                                   any shape, and it stays
-
-    ``out`` may be x itself: the result is written there.
-    """
+def relu(x: Array) -> Array:
+    """δ(x) = max(x, 0).                                                                   any shape, and it stays"""
     xp = array_module(x)
     check("x: ...", x)
-    return elementwise(lambda y, x: xp.maximum(x, 0, out=y), out, x)
+    return elementwise(lambda y, x: xp.maximum(x, 0, out=y), x)
 
 
-def relu_backward(dy: Array, x: Array, *, out: Array | None = None) -> Array:
-    """dx = dy where x > 0, else 0.  x may as well be relu's own result: it is positive at the same places.
+def relu_backward(dy: Array, x: Array) -> Array:
+    """dx = dy · [x > 0].  x may as well be relu's own result, which is positive at the same places.
 
-    At x = 0 the derivative is taken as 0.  ``out`` may be dy itself.
+    At x = 0 the derivative is taken as 0.
     """
     xp = array_module(dy, x)
     check("x: ...", x)
     _same_shape(dy, x)
-    return elementwise(lambda dx, dy, x: xp.multiply(dy, x > 0, out=dx), out, dy, x)
+    return elementwise(lambda dx, dy, x: xp.multiply(dy, x > 0, out=dx), dy, x)
 
 
 def sigmoid(x: Array) -> Array:
@@ -64,8 +61,8 @@ def dropout(x: Array, mask: Array, *, p: float) -> Array:
     check("x: ...", x)
     if not 0 <= p < 1:
         raise ValueError(f"p is {p}; expected a probability of dropping, 0 <= p < 1")
-    if mask.dtype.kind != "b":
-        raise TypeError(f"mask has dtype {mask.dtype}; expected bool")
+    if not hasattr(mask, "dtype") or mask.dtype.kind != "b":
+        raise TypeError(f"mask is {getattr(mask, 'dtype', type(mask).__name__)}; expected an array of bool")
     _same_shape(mask, x, "mask", "x")
     return x * (mask * x.dtype.type(1 / (1 - p)))
 

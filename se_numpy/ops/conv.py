@@ -5,12 +5,22 @@
     U    (N, H, W, C)          output, H = (H' + 2 padding - kh) // stride + 1
 
 Channels last makes kw·C' numbers of a window neighbours in memory, so windows unfold in long runs. They are nine times
-the input (3x3), so only those of a few images exist at a time, and nothing of them is kept for the way back.
+the input (3x3), so only those of a few images, or of some rows of one, exist at a time, and none are kept for the way
+back.
 """
 
 from types import ModuleType
 
-from se_numpy.backend import Array, array_module, as_strided, over_blocks, product, product_over_rows, scratch
+from se_numpy.backend import (
+    Array,
+    array_module,
+    as_strided,
+    over_bands,
+    over_blocks,
+    product,
+    product_over_rows,
+    scratch,
+)
 from se_numpy.shapes import check
 
 
@@ -28,11 +38,11 @@ def conv2d(X: Array, V: Array, *, stride: int = 1, padding: int = 0, groups: int
     U = xp.empty((N, H, W, C), xp.result_type(X, V))
     filters = _filters(xp, V, groups, U.dtype)
 
-    def block(n: slice) -> None:
-        rows = _windows(xp, X[n], kh, kw, stride, padding, padding, groups, U.dtype)
-        _multiply(xp, rows, filters, out=_by_group(U[n], groups))
+    def block(n: slice, h: slice) -> None:
+        rows = _windows(xp, X[n], h, kh, kw, stride, padding, padding, groups, U.dtype)
+        _multiply(xp, rows, filters, out=_by_group(U[n, h], groups))
 
-    over_blocks(xp, block, N, H * W * (kh * kw * c * groups + C) * U.itemsize)
+    over_bands(xp, block, N, H, W * (kh * kw * c * groups + C) * U.itemsize)
     return U
 
 
@@ -58,12 +68,12 @@ def _backward_at_stride_1(xp: ModuleType, dU: Array, X: Array, V: Array, padding
     flipped = xp.ascontiguousarray(V[::-1, ::-1].transpose(0, 1, 3, 2), dtype).reshape(-1, c)
     dX = xp.empty(X.shape, dtype)
 
-    def block(n: slice) -> Array:
-        rows = _windows(xp, dU[n], kh, kw, 1, kh - 1 - padding, kw - 1 - padding, 1, dtype)[0]
-        product(xp, rows, flipped, out=dX[n].reshape(-1, c))
-        return product_over_rows(xp, X[n].reshape(-1, c), rows)  # (C', kh·kw·C)
+    def block(n: slice, h: slice) -> Array:
+        rows = _windows(xp, dU[n], h, kh, kw, 1, kh - 1 - padding, kw - 1 - padding, 1, dtype)[0]
+        product(xp, rows, flipped, out=dX[n, h].reshape(-1, c))
+        return product_over_rows(xp, X[n, h].reshape(-1, c), rows)  # (C', kh·kw·C)
 
-    dV = sum(over_blocks(xp, block, N, H * W * (kh * kw * C + 2 * c) * dX.itemsize))
+    dV = sum(over_bands(xp, block, N, H, W * (kh * kw * C + 2 * c) * dX.itemsize))
     dV = dV.reshape(c, kh, kw, C)[:, ::-1, ::-1].transpose(1, 2, 0, 3)
     return dX, xp.ascontiguousarray(dV)
 
@@ -80,7 +90,7 @@ def _backward_at_any_stride(
 
     def block(n: slice) -> Array:
         du = _by_group(xp.ascontiguousarray(dU[n], dtype), groups)  # (groups, R, C/groups)
-        rows = _windows(xp, X[n], kh, kw, stride, padding, padding, groups, dtype)  # (groups, R, kh·kw·c)
+        rows = _windows(xp, X[n], slice(0, H), kh, kw, stride, padding, padding, groups, dtype)  # (groups, R, kh·kw·c)
         dV = xp.matmul(rows.transpose(0, 2, 1), du)
         rows = scratch(xp, "gradients of windows", rows.shape, dtype)
         _multiply(xp, du, filters.transpose(0, 2, 1), out=rows)
@@ -95,17 +105,18 @@ def _backward_at_any_stride(
 
 
 def _windows(
-    xp: ModuleType, X: Array, kh: int, kw: int, stride: int, ph: int, pw: int, groups: int, dtype: object
+    xp: ModuleType, X: Array, h: slice, kh: int, kw: int, stride: int, ph: int, pw: int, groups: int, dtype: object
 ) -> Array:
-    """One row per output pixel: the window it sees.          X (n, H', W', C') -> (groups, n·H·W, kh·kw·C'/groups)"""
-    n, H_, W_, C_ = X.shape
-    if kh == kw == stride == groups == 1 and ph == pw == 0 and X.dtype == dtype and X.flags.c_contiguous:
-        return X.reshape(1, -1, C_)
-    if ph or pw or X.dtype != dtype or not X.flags.c_contiguous:
-        X = _padded(xp, X, ph, pw, dtype)
-    H, W = (H_ + 2 * ph - kh) // stride + 1, (W_ + 2 * pw - kw) // stride + 1
+    """One row for each output pixel in rows h: the window it sees.    X (n, H', W', C') -> (groups, R, kh·kw·C'/groups)
+
+    ph and pw are the zeros to think of above and below, left and right of X.
+    """
+    n, _, W_, C_ = X.shape
+    H, W, c = h.stop - h.start, (W_ + 2 * pw - kw) // stride + 1, C_ // groups
+    X = _padded(xp, X, h.start * stride - ph, (h.stop - 1) * stride + kh - ph, pw, dtype)
+    if kh == kw == stride == groups == 1:
+        return X.reshape(1, -1, C_)  # a pixel is its own window
     sn, sh, sw, sc = X.strides
-    c = C_ // groups
     windows = as_strided(
         xp, X, (groups, n, H, W, kh, kw, c), (c * sc, sn, stride * sh, stride * sw, sh, sw, sc)
     )  # fmt: skip
@@ -114,13 +125,19 @@ def _windows(
     return rows.reshape(groups, n * H * W, kh * kw * c)
 
 
-def _padded(xp: ModuleType, X: Array, ph: int, pw: int, dtype: object) -> Array:
-    """X with ph rows of zeros above and below and pw columns on either side."""
+def _padded(xp: ModuleType, X: Array, top: int, bottom: int, pw: int, dtype: object) -> Array:
+    """Rows top to bottom of X, contiguous, with pw columns of zeros on either side, and zeros where X has no row."""
     n, H, W, C = X.shape
-    padded = scratch(xp, "padded", (n, H + 2 * ph, W + 2 * pw, C), dtype)
-    padded[:, :ph] = padded[:, H + ph :] = 0
-    padded[:, ph : H + ph, :pw] = padded[:, ph : H + ph, W + pw :] = 0
-    padded[:, ph : H + ph, pw : W + pw] = X
+    first, last = max(top, 0), min(bottom, H)
+    if first == top and last == bottom and pw == 0 and X.dtype == dtype:
+        part = X[:, first:last]
+        if part.flags.c_contiguous:
+            return part
+    padded = scratch(xp, "padded", (n, bottom - top, W + 2 * pw, C), dtype)
+    inside = slice(first - top, max(last - top, first - top))
+    padded[:, : inside.start] = padded[:, inside.stop :] = 0
+    padded[:, inside, :pw] = padded[:, inside, W + pw :] = 0
+    padded[:, inside, pw : W + pw] = X[:, first : max(last, first)]
     return padded
 
 

@@ -2,15 +2,22 @@
 
 import numpy as np
 
-from se_numpy.backend import Array, array_module
+from se_numpy.backend import Array, array_module, on_host
 from se_numpy.shapes import check
 
 
 def softmax(x: Array) -> Array:
-    """p_k = e^{x_k} / Σ_j e^{x_j}, along the last axis; the largest x is taken off first.              x (N, K)"""
-    xp = array_module(x)
-    e = xp.exp(x - x.max(-1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)
+    """p_k = e^{x_k} / Σ_j e^{x_j}; the largest x is taken off first, so nothing overflows.      x (N, K) -> p (N, K)"""
+    check("x: N K", x)
+    e = array_module(x).exp(x - x.max(1, keepdims=True))
+    return e / e.sum(1, keepdims=True)
+
+
+def softmax_backward(dp: Array, x: Array) -> Array:
+    """dx = p (dp - Σ_j dp_j p_j): probabilities only move at each other's cost.                 dp, x (N, K) -> dx"""
+    check("x: N K, dp: N K", x, dp)
+    p = softmax(x)
+    return p * (dp - (dp * p).sum(1, keepdims=True))
 
 
 def softmax_cross_entropy(x: Array, labels: Array, *, smoothing: float = 0.0) -> Array:
@@ -24,8 +31,10 @@ def softmax_cross_entropy(x: Array, labels: Array, *, smoothing: float = 0.0) ->
     N, K = _check(x, labels, smoothing)
     shifted = x - x.max(1, keepdims=True)
     log_p = shifted - xp.log(xp.exp(shifted).sum(1, keepdims=True))
-    at_label = log_p[xp.arange(N), labels].sum()
-    return -((1 - smoothing) * at_label + smoothing / K * log_p.sum()) / N
+    total = (1 - smoothing) * log_p[xp.arange(N), labels].sum()
+    if smoothing:  # 0 · log 0 is not 0 to a computer
+        total = total + smoothing / K * log_p.sum()
+    return -total / N
 
 
 def softmax_cross_entropy_backward(dL: Array, x: Array, labels: Array, *, smoothing: float = 0.0) -> Array:
@@ -47,7 +56,7 @@ def _check(x: Array, labels: Array, smoothing: float) -> tuple[int, int]:
         raise TypeError(f"labels are {getattr(labels, 'dtype', type(labels).__name__)}; expected an array of integers")
     if labels.shape != (N,):
         raise ValueError(f"labels have shape {labels.shape}; expected (N,) = ({N},), one for each row of x {x.shape}")
-    if isinstance(labels, np.ndarray) and not ((labels >= 0) & (labels < K)).all():
+    if on_host(labels) and not ((labels >= 0) & (labels < K)).all():
         wrong = int(np.argmax((labels < 0) | (labels >= K)))
         raise ValueError(f"labels[{wrong}] is {labels[wrong]}; expected 0 to {K - 1}, for x has {K} columns")
     return N, K

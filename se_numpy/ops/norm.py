@@ -51,16 +51,14 @@ def batch_statistics_backward(dmean: Array, dvar: Array, x: Array) -> Array:
     return affine(x, 2 * dvar / m, (dmean - 2 * dvar * mean) / m)
 
 
-def normalize(
-    x: Array, mean: Array, var: Array, gamma: Array, beta: Array, *, eps: float = EPS, out: Array | None = None
-) -> Array:
+def normalize(x: Array, mean: Array, var: Array, gamma: Array, beta: Array, *, eps: float = EPS) -> Array:
     """y = gamma (x - mean) / √(var + eps) + beta, as one factor and one summand a channel.
 
-    x (N, ..., C); mean, var, gamma, beta (C,) -> y (N, ..., C).  ``out`` may be x itself.
+    x (N, ..., C); mean, var, gamma, beta (C,) -> y (N, ..., C).
     """
     _check(x, mean=mean, var=var, gamma=gamma, beta=beta)
     a = gamma / array_module(x, var).sqrt(var + eps)
-    return affine(x, a, beta - mean * a, out=out)
+    return affine(x, a, beta - mean * a)
 
 
 def normalize_backward(
@@ -79,15 +77,15 @@ def normalize_backward(
 
 
 def batch_norm_backward(
-    dy: Array, x: Array, mean: Array, var: Array, gamma: Array, *, eps: float = EPS, out: Array | None = None
+    dy: Array, x: Array, mean: Array, var: Array, gamma: Array, *, eps: float = EPS
 ) -> tuple[Array, Array, Array]:
     """dx = gamma / √(var + eps) · (dy - ⟨dy⟩ - x̂ ⟨dy x̂⟩),  x̂ = (x - mean) / √(var + eps),  ⟨·⟩ the mean over the batch.
 
     normalize_backward and batch_statistics_backward in one, for mean and var that are x's own: dy loses its mean and
-    its part along x̂, for no change of those can reach y.  ``out`` may be dy itself.
+    its part along x̂, for no change of those can reach y.
     -> dx (N, ..., C), dgamma (C,), dbeta (C,)
     """
-    xp = array_module(dy, x, mean, var, gamma, out)
+    xp = array_module(dy, x, mean, var, gamma)
     N, C = _check(x, mean=mean, var=var, gamma=gamma)
     _check_dy(dy, x)
     m = x.size // C
@@ -98,7 +96,7 @@ def batch_norm_backward(
     a = gamma * root  # dx = a dy + b x + c
     b = -a * root * dgamma / m
     c = -a * dbeta / m - b * mean
-    dx = xp.empty(x.shape, xp.result_type(dy, x)) if out is None else out
+    dx = xp.empty(x.shape, xp.result_type(dy, x))
 
     def block(n: slice) -> None:
         bx_c = xp.multiply(lines(x[n]), along(x[n], b), out=_scratch(xp, x[n], dx.dtype))

@@ -24,7 +24,7 @@ def max_pool2d_backward(dy: Array, x: Array, *, kernel: int, stride: int | None 
     n, H, W, kh, kw, C = windows.shape
     _expect(dy, (n, H, W, C))
     winner = _by_block(xp, lambda w: w.reshape(*w.shape[:3], kh * kw, C).argmax(3), windows)
-    return _add_back(xp, lambda a, b: dy * (winner == a * kw + b), x, windows.shape, stride or kernel, padding)
+    return _add_back(xp, lambda a, b: dy * (winner == a * kw + b), dy, x, windows.shape, stride, padding)
 
 
 def avg_pool2d(x: Array, *, kernel: int, stride: int | None = None, padding: int = 0) -> Array:
@@ -44,7 +44,7 @@ def avg_pool2d_backward(dy: Array, x: Array, *, kernel: int, stride: int | None 
     n, H, W, _, _, C = windows.shape
     _expect(dy, (n, H, W, C))
     share = dy / kernel**2
-    return _add_back(xp, lambda a, b: share, x, windows.shape, stride or kernel, padding)
+    return _add_back(xp, lambda a, b: share, dy, x, windows.shape, stride, padding)
 
 
 def global_max_pool2d(x: Array) -> Array:
@@ -64,7 +64,7 @@ def global_max_pool2d_backward(dy: Array, x: Array) -> Array:
 def _windows(xp: ModuleType, x: Array, kernel: int, stride: int | None, padding: int, fill: float) -> Array:
     """A view of the windows of x, padded with ``fill``: (N, H, W, kernel, kernel, C)."""
     N, H_, W_, C = check("x: N H' W' C", x)
-    stride = stride or kernel
+    stride = kernel if stride is None else stride
     if kernel < 1 or stride < 1 or not 0 <= padding <= kernel // 2:
         raise ValueError(
             f"got kernel={kernel}, stride={stride}, padding={padding}; "
@@ -88,11 +88,14 @@ def _by_block(xp: ModuleType, f, windows: Array) -> Array:
     return parts[0] if len(parts) == 1 else xp.concatenate(parts)
 
 
-def _add_back(xp: ModuleType, share, x: Array, windows_shape: tuple[int, ...], stride: int, padding: int) -> Array:
+def _add_back(
+    xp: ModuleType, share, dy: Array, x: Array, windows_shape: tuple[int, ...], stride: int | None, padding: int
+) -> Array:
     """Σ over the window's places (a, b) of share(a, b), added to the pixels that stood there.                -> dx"""
     N, H, W, kh, kw, C = windows_shape
     _, H_, W_, _ = x.shape
-    dx = xp.zeros((N, H_ + 2 * padding, W_ + 2 * padding, C), x.dtype)
+    stride = kh if stride is None else stride
+    dx = xp.zeros((N, H_ + 2 * padding, W_ + 2 * padding, C), xp.result_type(dy, x))
     for a in range(kh):
         for b in range(kw):
             dx[:, a : a + stride * H : stride, b : b + stride * W : stride] += share(a, b)
