@@ -1,5 +1,6 @@
 """The ground floor: whose array, which device, how work is cut, and what an import costs."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -103,6 +104,52 @@ def test_blas_gets_its_threads_back():
     assert blas_threads() == before
 
 
+def test_blas_gets_its_threads_back_after_an_error_too():
+    from threadpoolctl import threadpool_info
+
+    before = [pool["num_threads"] for pool in threadpool_info()]
+    with pytest.raises(ZeroDivisionError):
+        backend.over_blocks(np, lambda part: 1 / 0, 8, 10**7)
+    assert [pool["num_threads"] for pool in threadpool_info()] == before
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_blocks_run_with_one_blas_thread_and_the_callers_settings(monkeypatch, threads):
+    from threadpoolctl import threadpool_info
+
+    monkeypatch.setenv("SE_NUMPY_THREADS", threads)
+    buffer = np.getbufsize()
+
+    def look(part):
+        blas = {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+        return blas, np.geterr()["over"], np.getbufsize()
+
+    with np.errstate(over="ignore"):
+        seen = backend.over_blocks(np, look, 8, 10**7)
+    assert all(blas == {1} and over == "ignore" and size == backend.BUFFER for blas, over, size in seen)
+    assert np.getbufsize() == buffer
+
+
+@given(n=st.integers(1, 5), rows=st.integers(1, 40), bytes_per_row=st.integers(1, 3 * 10**6))
+def test_bands_cover_every_row_once_and_in_order(n, rows, bytes_per_row):
+    cuts = backend.over_bands(np, lambda i, h: (i, h), n, rows, bytes_per_row)
+    covered = [(i, h) for images, band in cuts for i in range(n)[images] for h in range(rows)[band]]
+    assert covered == [(i, h) for i in range(n) for h in range(rows)]
+    for images, band in cuts:
+        assert images.stop - images.start == 1 or band == slice(0, rows)
+
+
+def test_one_large_image_is_cut_too():
+    X, V = np.ones((1, 192, 192, 16), np.float32), np.ones((3, 3, 16, 16), np.float32)
+    conv2d(X, V, padding=1)
+    tracemalloc.start()
+    U = conv2d(X, V, padding=1)
+    conv2d_backward(U, X, V, padding=1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < U.nbytes + X.nbytes + 9 * X.nbytes / 2
+
+
 def test_scratch_is_reused_by_name_and_thread():
     a = backend.scratch(np, "test", (4, 5), np.float32)
     assert np.shares_memory(a, backend.scratch(np, "test", (10,), np.float64))
@@ -151,6 +198,7 @@ def test_import_brings_in_nothing_heavy():
     assert out.strip() == "[]"
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_threads_work_in_a_forked_child(monkeypatch):
     monkeypatch.setenv("SE_NUMPY_THREADS", "2")
     code = (

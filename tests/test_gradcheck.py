@@ -101,3 +101,26 @@ def test_integers_masks_and_nothing_need_no_gradient():
 def test_unknown_method():
     with pytest.raises(ValueError, match="method is 'forward'"):
         check_backward(np.sin, lambda dy, x: dy * np.cos(x), normal(3), method="forward")
+
+
+def test_a_backward_pass_may_spoil_what_it_is_given_without_deceiving_the_checker():
+    def in_place(dy, x):
+        dy *= 1 - np.tanh(x) ** 2
+        return dy
+
+    def cheat(dy, x):
+        dy *= 0
+        return dy * x
+
+    check_backward(np.tanh, in_place, normal(3, 4))
+    with pytest.raises(GradientError):
+        check_backward(np.tanh, cheat, normal(3, 4))
+
+
+def test_values_so_large_that_rounding_hides_the_gradient_are_refused():
+    with pytest.raises(ValueError, match="rounding of f's large values hides"):
+        check_backward(lambda x: 1e10 + x, lambda dy, x: 0 * dy, normal(3, 4))
+
+
+def test_a_function_may_return_a_number():
+    check_backward(lambda x: float((x * x).sum()), lambda dy, x: 2 * dy * x, normal(3, 4))

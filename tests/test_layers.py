@@ -185,3 +185,58 @@ def test_se_layer_is_the_equation():
     dU, grads = net.backward(params, cache, dX)
     for got, expected in zip((dU, *grads.values()), sn.se_block_backward(dX, U, **params), strict=True):
         np.testing.assert_array_equal(got, expected)
+
+
+def test_settings_of_layers_reach_their_equations():
+    X = np.random.default_rng(0).standard_normal((3, *SHAPE)) + 2
+    net = BatchNorm(eps=0.5, momentum=0.25)
+    params, state = init(net, SHAPE, np.random.default_rng(0), np.float64)
+    Y, cache = net.forward(params, state, X, train=True)
+    np.testing.assert_allclose(Y, (X - X.mean((0, 1, 2))) / np.sqrt(X.var((0, 1, 2)) + 0.5))
+    net.update_running(state, cache)
+    np.testing.assert_allclose(state["mean"], 0.25 * X.mean((0, 1, 2)))
+
+
+def test_initial_spread_counts_what_a_unit_is_fed():
+    rng = np.random.default_rng(0)
+    W = init(Linear(300), (400,), rng)[0]["W"]
+    np.testing.assert_allclose(W.std(), 400**-0.5, rtol=0.02)
+    V = init(Conv(256, 3, groups=4), (8, 8, 64), rng)[0]["V"]
+    np.testing.assert_allclose(V.std(), np.sqrt(2 / (9 * 16)), rtol=0.02)
+
+
+def test_a_cache_serves_one_backward_pass():
+    net = serial(ReLU(), ReLU())
+    X = np.ones((2, 3))
+    _, cache = net.forward({}, {}, X)
+    net.backward({}, cache, X)
+    with pytest.raises(ValueError, match="used up"):
+        net.backward({}, cache, X)
+
+
+def test_running_statistics_do_not_learn_from_an_evaluation():
+    params, state = init(BatchNorm(), SHAPE, np.random.default_rng(0))
+    _, cache = BatchNorm().forward(params, state, np.ones((2, *SHAPE), np.float32))
+    with pytest.raises(ValueError, match="expected train=True"):
+        BatchNorm().update_running(state, cache)
+
+
+@pytest.mark.parametrize("names", [{"conv1": ReLU()}, {"a.b": ReLU()}])
+def test_names_are_used_once_and_hold_no_dot(names):
+    with pytest.raises(ValueError, match="cannot be called"):
+        serial(Conv(3), **names)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "message"),
+    [
+        (Conv(3, 7, padding=0), (3, 9, 3), "expected at least 7 pixels"),
+        (Conv(3, stride=0), (3, 3, 3), "stride of at least 1"),
+        (Pool("max", 4), (3, 3, 3), "expected at least 4 pixels"),
+        (Conv(3), (0, 3, 3), "images of 0 x 3"),
+        (Linear(3), (4, 4, 3), "expected vectors"),
+    ],
+)
+def test_images_that_are_too_small_are_refused_before_anything_is_computed(layer, shape, message):
+    with pytest.raises(ValueError, match=message):
+        init(layer, shape, np.random.default_rng(0))

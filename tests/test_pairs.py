@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from pairs import PAIRS, Chance
 
 import se_numpy
+from se_numpy import backend
 from se_numpy.backend import to_host
 
 EVERY_PAIR = pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS.keys())
@@ -84,6 +85,24 @@ def test_float32_stays_float32_and_agrees_with_float64(pair, data):
         assert expected.dtype == np.float64
         size = np.sqrt(np.mean(np.square(expected))) + 1e-3
         np.testing.assert_allclose(got / size, expected / size, atol=2e-3)
+
+
+@EVERY_PAIR
+@pytest.mark.parametrize("threads", ["1", "3"])
+def test_many_blocks_give_what_one_gives(pair, threads, monkeypatch):
+    """Blocks of one image, or of one row, each with its share of every sum."""
+    monkeypatch.setenv("SE_NUMPY_THREADS", threads)
+    for seed in range(8):
+        args, hyper = pair.case(Chance(seed))
+        y = pair.forward(se_numpy)(*args, **hyper)
+        dys = [np.asarray(np.random.default_rng(6).standard_normal(np.shape(part))) for part in _tuple(y)]
+        grads = pair.backward(se_numpy)(*dys, *args, **hyper)
+        with monkeypatch.context() as patch:
+            patch.setattr(backend, "BLOCK_BYTES", 64)
+            y_cut = pair.forward(se_numpy)(*args, **hyper)
+            grads_cut = pair.backward(se_numpy)(*dys, *args, **hyper)
+        for got, expected in zip((*_tuple(y_cut), *_tuple(grads_cut)), (*_tuple(y), *_tuple(grads)), strict=True):
+            np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-11)
 
 
 @EVERY_PAIR

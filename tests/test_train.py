@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import sys
 
 import cupy_double
 import numpy as np
@@ -62,6 +63,85 @@ def test_the_test_set_is_seen_once_and_the_epoch_is_chosen_without_it(tmp_path, 
     assert result.history[int(result.result["epoch"]) - 1]["val_accuracy"] == best
 
 
+def by_hand(checkpoint_file, images, labels):
+    """Loss and accuracy of a saved network, from its numbers and the equations alone."""
+    trees, meta = checkpoint.load(checkpoint_file)
+    net = models.build(meta["config"]["model"], classes=len(meta["classes"]))
+    X = ((images / 255 - meta["mean"]) / meta["std"]).astype(np.float32)
+    logits = net.forward(trees["params"], trees["state"], X)[0].astype(np.float64)
+    p = np.exp(logits - logits.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    return -np.log(p[np.arange(len(labels)), labels] + 1e-300).mean(), (p.argmax(1) == labels).mean()
+
+
+@pytest.fixture
+def a_good_epoch_then_bad_ones(monkeypatch):
+    monkeypatch.setitem(optim.SCHEDULES, "constant", lambda lr, total: lambda at: 0.1 if at < 9 else -0.1)
+    monkeypatch.setattr(train, "EVALUATION_BATCH", 7)  # so that 9 and 40 images end in a part of a batch
+
+
+def test_the_result_is_that_of_the_chosen_network(tmp_path, a_good_epoch_then_bad_ones):
+    result, _ = run(tmp_path / "run", epochs=6, schedule="constant")
+    data = tiny()
+    assert result.result["epoch"] < 6
+    expected = by_hand(tmp_path / "run" / "best.npz", data.test_images, data.test_labels)
+    np.testing.assert_allclose((result.result["test_loss"], result.result["test_accuracy"]), expected, rtol=1e-4)
+    last = by_hand(tmp_path / "run" / "last.npz", data.test_images, data.test_labels)
+    assert abs(last[0] - expected[0]) > 0.1  # or the test could not tell them apart
+    held_out = split(data, seed=0)[1]
+    row = result.history[-1]
+    expected = by_hand(tmp_path / "run" / "last.npz", data.train_images[held_out], data.train_labels[held_out])
+    np.testing.assert_allclose((row["val_loss"], row["val_accuracy"]), expected, rtol=1e-4)
+
+
+def test_the_epoch_is_chosen_by_the_images_held_out(tmp_path, monkeypatch):
+    accuracies = iter([0.2, 0.9, 0.5, 0.0])  # three epochs, then the test set
+    monkeypatch.setattr(Learner, "evaluate", lambda self, images: (1.0, next(accuracies)))
+    result, _ = run(tmp_path / "run", epochs=3)
+    assert result.result["epoch"] == 2
+    assert checkpoint.load(tmp_path / "run" / "best.npz")[1]["history"][-1]["epoch"] == 2
+
+
+def test_normalisation_knows_only_the_images_learned_from(tmp_path):
+    run(tmp_path / "run", epochs=1)
+    data = tiny()
+    expected = Normalisation.of(data.train_images[split(data, seed=0)[0]])
+    _, meta = checkpoint.load(tmp_path / "run" / "last.npz")
+    np.testing.assert_allclose(meta["mean"], expected.mean)
+    np.testing.assert_allclose(meta["std"], expected.std)
+    assert (np.abs(meta["mean"] - Normalisation.of(data.train_images).mean) > 0).all()
+
+
+def test_every_setting_reaches_its_place(tmp_path, monkeypatch):
+    seen = {"draws": [], "steps": []}
+    step, draw = Learner.step, train.draw
+
+    def spy_step(self, X, labels, optimiser, lr, **more):
+        loss, right = step(self, X, labels, optimiser, lr, **more)
+        seen["steps"].append((len(labels), float(loss), optimiser, lr, more.get("smoothing")))
+        return loss, right
+
+    def spy_draw(rng, n, *, augment):
+        seen["draws"].append((draws := draw(rng, n, augment=augment), augment))
+        return draws
+
+    monkeypatch.setattr(train, "_seconds_per_step", lambda *args: 1.0)
+    monkeypatch.setattr(Learner, "step", spy_step)
+    monkeypatch.setattr(train, "draw", spy_draw)
+    settings = {"momentum": 0.7, "weight_decay": 0.03, "label_smoothing": 0.2, "augment": True, "schedule": "cosine"}
+    result, _ = run(tmp_path / "run", **settings)
+    sizes, losses, optimisers, rates, smoothings = zip(*seen["steps"], strict=True)
+    assert sizes == (32, 32, 17) * 2
+    np.testing.assert_allclose(result.history[0]["train_loss"], np.dot(sizes[:3], losses[:3]) / 81, rtol=1e-5)
+    assert set(optimisers) == {optim.SGD(momentum=0.7, weight_decay=0.03, nesterov=True)}
+    np.testing.assert_allclose(rates, [optim.cosine(0.1, 6)(at) for at in range(6)])
+    assert set(smoothings) == {0.2}
+    (first, augment), (second, _) = seen["draws"]
+    assert augment
+    assert (first.order != second.order).any()
+    assert (first.top != second.top).any()
+
+
 def test_same_seed_same_numbers_other_seed_others(tmp_path):
     for name, seed in (("a", 5), ("b", 5), ("c", 6)):
         run(tmp_path / name, seed=seed)
@@ -93,11 +173,21 @@ def test_held_out_images_are_none_of_those_learned_from():
         ({"weight_decay": -1.0}, "weight_decay is -1.0"),
         ({"schedule": "linear"}, "schedule is 'linear'; expected one of constant"),
         ({"seed": -1}, "seed is -1"),
+        ({"momentum": 1.0}, "momentum is 1.0"),
+        ({"label_smoothing": 1.5}, "label_smoothing 1.5"),
     ],
 )
 def test_settings_that_make_no_sense_are_named(settings, message):
     with pytest.raises(ValueError, match=message):
         configure(tiny(), **settings)
+
+
+@pytest.mark.parametrize("settings", [{"reduction": 64}, {"model": "resnet9"}, {"device": "gpu"}])
+def test_a_start_that_fails_leaves_nothing_behind(tmp_path, monkeypatch, settings):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises((ValueError, RuntimeError)):
+        run(tmp_path / "run", **settings)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
@@ -109,7 +199,7 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
     monkeypatch.setitem(optim.SCHEDULES, "constant", lambda lr, total: lambda at: lr if at < 9 else 1e30)
-    with pytest.raises(FloatingPointError, match="in epoch 4: try a smaller --lr"):
+    with pytest.raises(FloatingPointError, match=r"in epoch 4: try a smaller --lr .* epoch 3 and before stay"):
         run(tmp_path / "run", epochs=9, schedule="constant")
     trees, meta = checkpoint.load(tmp_path / "run" / "last.npz")
     assert len(meta["history"]) == 3
