@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from se_numpy import backend, conv2d, conv2d_backward, to_device, to_host
+from se_numpy.backend import blocks
 
 
 def test_array_module_follows_the_array(xp):
@@ -126,7 +127,7 @@ def test_blocks_run_with_one_blas_thread_and_the_callers_settings(monkeypatch, t
 
     with np.errstate(over="ignore"):
         seen = backend.over_blocks(np, look, 8, 10**7)
-    assert all(blas == {1} and over == "ignore" and size == backend.BUFFER for blas, over, size in seen)
+    assert all(blas == {1} and over == "ignore" and size == blocks.BUFFER for blas, over, size in seen)
     assert np.getbufsize() == buffer
 
 

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from pairs import PAIRS, Chance
 
 import se_numpy
-from se_numpy import backend
-from se_numpy.backend import to_host
+from se_numpy.backend import blocks, to_host
 
 EVERY_PAIR = pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS.keys())
 
@@ -98,7 +97,7 @@ def test_many_blocks_give_what_one_gives(pair, threads, monkeypatch):
         dys = [np.asarray(np.random.default_rng(6).standard_normal(np.shape(part))) for part in _tuple(y)]
         grads = pair.backward(se_numpy)(*dys, *args, **hyper)
         with monkeypatch.context() as patch:
-            patch.setattr(backend, "BLOCK_BYTES", 64)
+            patch.setattr(blocks, "BLOCK_BYTES", 64)
             y_cut = pair.forward(se_numpy)(*args, **hyper)
             grads_cut = pair.backward(se_numpy)(*dys, *args, **hyper)
         for got, expected in zip((*_tuple(y_cut), *_tuple(grads_cut)), (*_tuple(y), *_tuple(grads)), strict=True):

@@ -9,10 +9,10 @@ import cupy_double
 import numpy as np
 import pytest
 
-from se_numpy import checkpoint, models, optim, train, tree
+from se_numpy import checkpoint, models, optim, tree
 from se_numpy.data import Dataset
 from se_numpy.data.batches import Images, Normalisation
-from se_numpy.train import Learner, configure, split, wilson
+from se_numpy.train import Learner, configure, learner, loop, split, train, wilson
 
 
 def tiny(n_train=90, n_test=40):
@@ -31,7 +31,7 @@ def tiny(n_train=90, n_test=40):
 def run(folder, **settings):
     out, data = io.StringIO(), tiny()
     config = configure(data, **{"epochs": 2, "batch_size": 32, "lr": 0.1, "out": str(folder), **settings})
-    return train.train(data, config, out), out.getvalue()
+    return train(data, config, out), out.getvalue()
 
 
 def numbers(folder):
@@ -77,7 +77,7 @@ def by_hand(checkpoint_file, images, labels):
 @pytest.fixture
 def a_good_epoch_then_bad_ones(monkeypatch):
     monkeypatch.setitem(optim.SCHEDULES, "constant", lambda lr, total: lambda at: 0.1 if at < 9 else -0.1)
-    monkeypatch.setattr(train, "EVALUATION_BATCH", 7)  # so that 9 and 40 images end in a part of a batch
+    monkeypatch.setattr(learner, "EVALUATION_BATCH", 7)  # so that 9 and 40 images end in a part of a batch
 
 
 def test_the_result_is_that_of_the_chosen_network(tmp_path, a_good_epoch_then_bad_ones):
@@ -114,7 +114,7 @@ def test_normalisation_knows_only_the_images_learned_from(tmp_path):
 
 def test_every_setting_reaches_its_place(tmp_path, monkeypatch):
     seen = {"draws": [], "steps": []}
-    step, draw = Learner.step, train.draw
+    step, draw = Learner.step, loop.draw
 
     def spy_step(self, X, labels, optimiser, lr, **more):
         loss, right = step(self, X, labels, optimiser, lr, **more)
@@ -125,9 +125,9 @@ def test_every_setting_reaches_its_place(tmp_path, monkeypatch):
         seen["draws"].append((draws := draw(rng, n, augment=augment), augment))
         return draws
 
-    monkeypatch.setattr(train, "_seconds_per_step", lambda *args: 1.0)
+    monkeypatch.setattr(loop, "_seconds_per_step", lambda *args: 1.0)
     monkeypatch.setattr(Learner, "step", spy_step)
-    monkeypatch.setattr(train, "draw", spy_draw)
+    monkeypatch.setattr(loop, "draw", spy_draw)
     settings = {"momentum": 0.7, "weight_decay": 0.03, "label_smoothing": 0.2, "augment": True, "schedule": "cosine"}
     result, _ = run(tmp_path / "run", **settings)
     sizes, losses, optimisers, rates, smoothings = zip(*seen["steps"], strict=True)
@@ -152,7 +152,7 @@ def test_same_seed_same_numbers_other_seed_others(tmp_path):
 
 def test_timing_the_first_steps_leaves_no_trace(tmp_path, monkeypatch):
     run(tmp_path / "timed")
-    monkeypatch.setattr(train, "_seconds_per_step", lambda *args: 1.0)
+    monkeypatch.setattr(loop, "_seconds_per_step", lambda *args: 1.0)
     run(tmp_path / "untimed")
     np.testing.assert_array_equal(numbers(tmp_path / "timed"), numbers(tmp_path / "untimed"))
 
@@ -221,10 +221,10 @@ def test_a_training_step_on_a_device_neither_waits_nor_uploads(double):
 def test_a_device_learns_the_same_as_the_host(double):
     data = tiny()
     learners = {d: Learner(models.build("se_resnet8", classes=3), (8, 9, 3), seed=0, device=d) for d in ("cpu", "gpu")}
-    for device, learner in learners.items():
+    for device, one in learners.items():
         images = Images(data.train_images, data.train_labels, Normalisation.of(data.train_images), device)
         for start in (0, 30):
-            learner.step(*images.in_order(slice(start, start + 30)), optim.SGD(), 0.05)
+            one.step(*images.in_order(slice(start, start + 30)), optim.SGD(), 0.05)
     here, there = learners["cpu"].w, learners["gpu"].w.get()
     np.testing.assert_allclose(here, there, rtol=1e-3, atol=1e-4)
 

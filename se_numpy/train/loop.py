@@ -4,14 +4,12 @@ Every random number comes from the seed and its purpose alone (initial weights, 
 so the same seed on the same machine gives the same numbers, and an epoch can be drawn again without those before it.
 """
 
-import csv
 import json
 import math
 import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -20,63 +18,17 @@ import numpy as np
 from tqdm import tqdm
 
 import se_numpy
-from se_numpy import checkpoint, layers, models, ops, optim, tree
-from se_numpy.backend import Array, device_module, threads, to_device
+from se_numpy import checkpoint, models, optim
+from se_numpy.backend import Array, threads
 from se_numpy.complexity import count_parameters
 from se_numpy.data import Dataset
 from se_numpy.data.batches import Draws, Images, Normalisation, draw
 from se_numpy.data.glyphs import PLAIN_BOUND
+from se_numpy.train.config import Config, choose_device, run_folder
+from se_numpy.train.learner import Learner, stream
+from se_numpy.train.report import HEADER, NOTES, append_metrics, duration, row_of, wilson
 
 VALIDATION_SHARE = 0.1  # of the training images, held out to choose the epoch by; at most 5,000
-EVALUATION_BATCH = 500
-
-
-@dataclass(frozen=True)
-class Config:
-    """Everything that decides a run's numbers, and where it goes.  ``configure`` fills in what suits the data."""
-
-    model: str
-    epochs: int
-    lr: float
-    augment: bool
-    data: str = "builtin"  # or the folder with CIFAR
-    reduction: int | None = None  # None: the model's own default
-    bias: bool = False
-    batch_size: int = 128
-    schedule: str = "one-cycle"
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    label_smoothing: float = 0.0
-    seed: int = 0
-    device: str = "auto"
-    out: str | None = None
-
-    def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected {least} or more")
-        for name in ("lr", "momentum", "weight_decay", "label_smoothing"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
-                raise ValueError(f"{name} is {getattr(self, name)}; expected a number that is not negative")
-        if not (self.momentum < 1 and self.label_smoothing <= 1):
-            raise ValueError(
-                f"momentum is {self.momentum} and label_smoothing {self.label_smoothing}; expected momentum below 1 "
-                "and smoothing up to 1"
-            )
-        if self.schedule not in optim.SCHEDULES:
-            raise ValueError(f"schedule is {self.schedule!r}; expected one of {', '.join(optim.SCHEDULES)}")
-
-
-PHOTOGRAPHS = {"model": "se_resnet20", "epochs": 30, "lr": 0.4}
-RECIPES: dict[str, dict[str, Any]] = {"builtin": {"model": "se_resnet8", "epochs": 6, "lr": 0.3}}
-
-
-def configure(dataset: Dataset, **given: Any) -> Config:
-    """The configuration for this data set: what is given, and for the rest what suits it.
-
-    Raises ValueError naming the setting, what was given and what was expected.
-    """
-    return Config(**{**RECIPES.get(dataset.name, PHOTOGRAPHS), "augment": dataset.augment, **given})
 
 
 @dataclass
@@ -87,79 +39,6 @@ class Run:
     config: Config
     history: list[dict[str, float]] = field(default_factory=list)
     result: dict[str, float] = field(default_factory=dict)
-
-
-class Learner:
-    """A network with its numbers: parameters and running statistics as views into one flat vector each."""
-
-    def __init__(self, net: layers.Serial, shape: layers.Shape, seed: int, device: str = "cpu") -> None:
-        params, state = layers.init(net, shape, stream(seed, "weights"))
-        self.net, self.device = net, device
-        self.w = to_device(tree.flatten(params), device)
-        self.running = to_device(tree.flatten(state), device)
-        self.params = tree.unflatten(self.w, params)
-        self.state = tree.unflatten(self.running, state)
-        self.g = self.w * 0
-        self.v = self.w * 0
-
-    def step(
-        self, X: Array, labels: Array, optimiser: optim.SGD, lr: float, *, smoothing: float = 0.0, rng: Any = None
-    ) -> tuple[Array, Array]:
-        """One step of training on X (N, H, W, C) and labels (N,): the loss, 0-d, and how many were right, 0-d."""
-        logits, cache = self.net.forward(self.params, self.state, X, train=True, rng=rng)
-        loss = ops.softmax_cross_entropy(logits, labels, smoothing=smoothing)
-        dlogits = ops.softmax_cross_entropy_backward(1.0, logits, labels, smoothing=smoothing)
-        self.net.update_running(self.state, cache)
-        _, grads = self.net.backward(self.params, cache, dlogits)
-        tree.flatten(grads, out=self.g)
-        optimiser.step(self.w, self.g, self.v, lr)
-        return loss, (logits.argmax(1) == labels).sum()
-
-    def evaluate(self, images: Images) -> tuple[float, float]:
-        """Mean loss and accuracy over all images, with the running statistics."""
-        loss, right = 0.0, 0.0
-        for start in range(0, len(images), EVALUATION_BATCH):
-            X, labels = images.in_order(slice(start, start + EVALUATION_BATCH))
-            logits, _ = self.net.forward(self.params, self.state, X)
-            loss = loss + ops.softmax_cross_entropy(logits, labels) * len(labels)
-            right = right + (logits.argmax(1) == labels).sum()
-        return float(loss) / len(images), float(right) / len(images)
-
-    def trees(self) -> dict[str, tree.Tree]:
-        """What a checkpoint holds: parameters, running statistics, and the optimiser's velocity."""
-        return {"params": self.params, "state": self.state, "velocity": tree.unflatten(self.v, self.params)}
-
-    def restore(self, trees: dict[str, tree.Tree]) -> None:
-        """Take over the numbers of a checkpoint."""
-        for vector, kind in ((self.w, "params"), (self.running, "state"), (self.v, "velocity")):
-            vector[...] = to_device(tree.flatten(trees[kind]), self.device)
-
-
-def stream(seed: int, purpose: str, *key: int) -> np.random.Generator:
-    """The random numbers for one purpose: independent of those for any other, whichever are drawn."""
-    return np.random.default_rng([seed, *purpose.encode(), *key])
-
-
-def choose_device(wanted: str) -> tuple[str, str]:
-    """("cpu" or "gpu", why).  "auto" takes a GPU where one works; "gpu" raises RuntimeError where none does."""
-    if wanted == "cpu":
-        return "cpu", "asked for"
-    try:
-        xp = device_module("gpu")
-        float((xp.ones((2, 2), np.float32) @ xp.ones((2, 2), np.float32)).sum())  # one product and one kernel must run
-        return "gpu", "CuPy works"
-    except Exception as error:
-        if wanted == "gpu":
-            raise RuntimeError(f"--device gpu: {error}") from None
-        return "cpu", f"no GPU: {str(error).partition(';')[0]}"
-
-
-def split(dataset: Dataset, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the training images to learn from and of those held out to choose the epoch by."""
-    n = len(dataset.train_labels)
-    held_out = min(5000, max(1, round(VALIDATION_SHARE * n)))
-    order = stream(seed, "split").permutation(n)
-    return order[held_out:], order[:held_out]
 
 
 def train(dataset: Dataset, config: Config, out: TextIO | None = None) -> Run:
@@ -198,7 +77,7 @@ def train(dataset: Dataset, config: Config, out: TextIO | None = None) -> Run:
     say(f"run      {folder}")
     seconds = _seconds_per_step(learner, training, config, optimiser)
     total = config.epochs * (seconds * per_epoch + 0.35 * seconds * len(validation) / config.batch_size)
-    say(f"time     {1e3 * seconds:.0f} ms a step, {per_epoch} steps an epoch: about {_duration(total)} in all\n")
+    say(f"time     {1e3 * seconds:.0f} ms a step, {per_epoch} steps an epoch: about {duration(total)} in all\n")
     say(HEADER)
 
     run = Run(folder, config)
@@ -218,10 +97,10 @@ def train(dataset: Dataset, config: Config, out: TextIO | None = None) -> Run:
         checkpoint.save(folder / "last.npz", learner.trees(), meta)
         if is_best:
             checkpoint.save(folder / "best.npz", learner.trees(), meta)
-        _append_metrics(folder / "metrics.csv", row)
+        append_metrics(folder / "metrics.csv", row)
         elapsed = time.perf_counter() - started
         left = elapsed / (epoch + 1) * (config.epochs - epoch - 1)
-        say(_row(row, config.epochs, left) + (" *" if is_best else ""))
+        say(row_of(row, config.epochs, left) + (" *" if is_best else ""))
 
     _finish(run, learner, dataset, normalise, device, time.perf_counter() - started, say)
     return run
@@ -292,7 +171,7 @@ def _finish(
     low, high = wilson(accuracy, n)
     say(
         f"\ntest     {100 * accuracy:.2f} % of {n:,} images (95 % interval {100 * low:.1f} to {100 * high:.1f} %), "
-        f"network of epoch {run.result['epoch']}, {_duration(seconds)}"
+        f"network of epoch {run.result['epoch']}, {duration(seconds)}"
     )
     if note := NOTES.get(dataset.name):
         say(note)
@@ -307,32 +186,12 @@ def _finish(
         say("curves   not drawn: matplotlib is missing (pip install 'se-numpy[plot]')")
 
 
-NOTES = {
-    "builtin": f"note     no resnet8 without SE blocks can pass {PLAIN_BOUND:.0%} here, whatever it learns "
-    "(se_numpy/data/glyphs.py says why): try --model resnet8"
-}
-
-
-def wilson(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
-    """The 95 % interval of a share seen in n trials (Wilson, 1927); it never leaves 0 to 1."""
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def run_folder(config: Config) -> Path:
-    """The empty folder the run writes to; ValueError where something lies in it already."""
-    if config.out is None:
-        stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{config.model}-s{config.seed}"
-        for name in (stem, *(f"{stem}-{i}" for i in range(2, 1000))):
-            with suppress(FileExistsError):  # a run that started in the same second
-                (Path("runs") / name).mkdir(parents=True)
-                return Path("runs") / name
-    folder = Path(config.out or "")
-    if not config.out or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
-        raise ValueError(f"--out {config.out!r} is not an empty folder; nothing is overwritten: name another one")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def split(dataset: Dataset, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the training images to learn from and of those held out to choose the epoch by."""
+    n = len(dataset.train_labels)
+    held_out = min(5000, max(1, round(VALIDATION_SHARE * n)))
+    order = stream(seed, "split").permutation(n)
+    return order[held_out:], order[:held_out]
 
 
 def _meta(run: Run, dataset: Dataset, normalise: Normalisation) -> dict[str, Any]:
@@ -341,30 +200,3 @@ def _meta(run: Run, dataset: Dataset, normalise: Normalisation) -> dict[str, Any
         "classes": list(dataset.classes), "image_shape": list(dataset.image_shape),
         "mean": normalise.mean.tolist(), "std": normalise.std.tolist(),
     }  # fmt: skip
-
-
-def _append_metrics(path: Path, row: dict[str, float]) -> None:
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-
-
-HEADER = "  epoch        lr   train loss  acc %     val loss  acc %    img/s    time    left"
-
-
-def _row(row: dict[str, float], epochs: int, left: float) -> str:
-    return (
-        f"{row['epoch']:>3}/{epochs:<3} {row['lr']:>9.5f}"
-        f"   {row['train_loss']:>10.4f} {100 * row['train_accuracy']:>6.2f}"
-        f"   {row['val_loss']:>10.4f} {100 * row['val_accuracy']:>6.2f} {row['images_per_second']:>8,.0f}"
-        f" {_duration(row['seconds']):>7} {_duration(left):>7}"
-    )
-
-
-def _duration(seconds: float) -> str:
-    minutes, s = divmod(round(seconds), 60)
-    hours, m = divmod(minutes, 60)
-    return f"{hours}h{m:02d}m" if hours else f"{m}m{s:02d}s" if m else f"{s}s"

@@ -1,0 +1,44 @@
+"""The ground floor: what differs between NumPy and CuPy, between one core and two, lives here and nowhere above.
+
+The array decides. A function that is handed NumPy arrays runs on the CPU, handed CuPy arrays on the GPU, by the same
+lines. An operation says what happens to one block of images; how blocks are cut and shared is decided here.
+"""
+
+from se_numpy.backend.arrays import Array, array_module, as_strided, device_module, on_host, to_device, to_host
+from se_numpy.backend.blocks import keep_freed_memory, over_bands, over_blocks, scratch, single_threaded_blas, threads
+from se_numpy.backend.passes import (
+    add,
+    affine,
+    along,
+    channel_sum,
+    elementwise,
+    lines,
+    pixel_sum,
+    product,
+    product_over_rows,
+)
+
+__all__ = [
+    "Array",
+    "add",
+    "affine",
+    "along",
+    "array_module",
+    "as_strided",
+    "channel_sum",
+    "device_module",
+    "elementwise",
+    "keep_freed_memory",
+    "lines",
+    "on_host",
+    "over_bands",
+    "over_blocks",
+    "pixel_sum",
+    "product",
+    "product_over_rows",
+    "scratch",
+    "single_threaded_blas",
+    "threads",
+    "to_device",
+    "to_host",
+]

@@ -1,0 +1,186 @@
+"""How work is cut into blocks and spread over threads, and the memory that blocks work in.
+
+Three measured facts stand behind it: a block of a few megabytes stays in the cache; one thread a core, each with a
+single-threaded BLAS, is up to five times faster than BLAS's own threads beside NumPy's copies; memory that is used
+again costs no page faults. On a GPU launches cost more than bytes, so there is one block.
+"""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import copy_context
+from types import ModuleType
+from typing import Any, TypeVar
+
+import numpy as np
+
+from se_numpy.backend.arrays import Array
+
+T = TypeVar("T")
+
+BLOCK_BYTES = 3 << 20  # what one block of work may touch: between a core's L2 and its share of L3
+BUFFER = 4096  # numbers; lines shorter than NumPy's buffer would be copied into it, which costs as much as the pass
+
+
+def threads() -> int:
+    """How many threads share the blocks: SE_NUMPY_THREADS if set, else the cores this process may use."""
+    wanted = os.environ.get("SE_NUMPY_THREADS", "")
+    if wanted and not (wanted.isdecimal() and int(wanted) > 0):
+        raise ValueError(f"SE_NUMPY_THREADS is {wanted!r}; expected a positive whole number")
+    if wanted:
+        return int(wanted)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def over_blocks(xp: ModuleType, work: Callable[[slice], T], n: int, bytes_per_item: float) -> list[T]:
+    """[work(slice), ...] for consecutive slices that cover range(n), spread over the threads; results in order.
+
+    The cut depends on n and the bytes alone, not on the number of threads, so sums over the results come out the same
+    on every machine of one kind. ``bytes_per_item`` is what ``work`` touches for one item. On a GPU: one block.
+    """
+    count = 1
+    if xp is np:
+        count = -(-n * int(bytes_per_item) // BLOCK_BYTES)
+        if n * bytes_per_item > BLOCK_BYTES // 8:
+            count = max(count, 4)  # enough for four threads to share what is worth sharing
+        count = max(1, min(count, n))
+    blocks = [slice(n * i // count, n * (i + 1) // count) for i in range(count)]
+    helpers = min(threads(), count) - 1
+    if helpers <= 0 or _local.__dict__.get("inside"):
+        with _settings():
+            return [work(block) for block in blocks]
+
+    results: list[Any] = [None] * count
+    todo = deque(enumerate(blocks))  # each block goes to whichever thread is free; a deque is safe to share
+
+    def labour() -> None:
+        _local.inside = True
+        try:
+            while (next_one := _take(todo)) is not None:
+                i, block = next_one
+                results[i] = work(block)
+        finally:
+            _local.inside = False
+
+    with _settings():
+        # Each in a copy of the caller's context, where NumPy keeps its settings.
+        others = [_pool(helpers).submit(copy_context().run, labour) for _ in range(helpers)]
+        try:
+            labour()
+        finally:
+            errors = [other.exception() for other in others]  # waits: nobody may still write when we return
+        for error in errors:
+            if error is not None:
+                raise error
+    return results
+
+
+def over_bands(
+    xp: ModuleType, work: Callable[[slice, slice], T], n: int, rows: int, bytes_per_row: float
+) -> list[T]:
+    """[work(images, rows), ...] as ``over_blocks``; where one image is more than a block, its rows are cut as well.
+
+    Either all rows of some images or some rows of one image: what is sliced so out of a contiguous array stays so.
+    """
+    bands = 1 if xp is not np else min(rows, -(-rows * int(bytes_per_row) // BLOCK_BYTES))
+    if bands <= 1:
+        return over_blocks(xp, lambda images: work(images, slice(0, rows)), n, rows * bytes_per_row)
+    some = [slice(rows * k // bands, rows * (k + 1) // bands) for k in range(bands)]
+    cuts = [(slice(i, i + 1), part) for i in range(n) for part in some]
+    parts = over_blocks(xp, lambda c: [work(*cut) for cut in cuts[c]], len(cuts), rows * bytes_per_row / bands)
+    return [result for part in parts for result in part]
+
+
+@contextmanager
+def _settings() -> Iterator[None]:
+    """BLAS and NumPy as blocks like them; both are as they were afterwards."""
+    with single_threaded_blas(), np.errstate():  # errstate also restores the size of the buffer
+        np.setbufsize(BUFFER)
+        yield
+
+
+def _take(todo: deque[T]) -> T | None:
+    try:
+        return todo.popleft()
+    except IndexError:  # empty
+        return None
+
+
+class _Local(threading.local):
+    """What each thread has for itself: its scratch buffers, and whether it is inside a block."""
+
+
+_local = _Local()
+_pools: dict[int, Any] = {}
+
+
+def _pool(workers: int) -> Any:
+    if workers not in _pools:
+        from concurrent.futures import ThreadPoolExecutor
+
+        _pools[workers] = ThreadPoolExecutor(workers, thread_name_prefix="se_numpy")
+    return _pools[workers]
+
+
+if hasattr(os, "register_at_fork"):  # a child has the pool's object but not its threads, and would wait for ever
+    os.register_at_fork(after_in_child=_pools.clear)
+
+
+_blas_controller: Any = None
+_blas_limit: Any = None
+_blas_depth = 0
+_blas_lock = threading.Lock()
+
+
+@contextmanager
+def single_threaded_blas() -> Iterator[None]:
+    """While inside, BLAS runs each product on the thread that asks for it.  Nested uses cost nothing."""
+    global _blas_controller, _blas_limit, _blas_depth
+    with _blas_lock:
+        if _blas_depth == 0:
+            if _blas_controller is None:
+                from threadpoolctl import ThreadpoolController  # looks through all loaded libraries: once, when needed
+
+                _blas_controller = ThreadpoolController().select(user_api="blas")
+            _blas_limit = _blas_controller.limit(limits=1)
+        _blas_depth += 1
+    try:
+        yield
+    finally:
+        with _blas_lock:
+            _blas_depth -= 1
+            if _blas_depth == 0:
+                _blas_limit.restore_original_limits()
+
+
+def scratch(xp: ModuleType, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
+    """An array of this shape with arbitrary contents, the same memory at every call of this thread with this name.
+
+    Fresh memory costs a page fault every four kilobytes; a block's working set is therefore kept and reused. On a GPU
+    CuPy's pool does that already.
+    """
+    if xp is not np:
+        return xp.empty(shape, dtype)
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    buffers = _local.__dict__.setdefault("buffers", {})
+    if name not in buffers or buffers[name].size < size:
+        buffers[name] = np.empty(size, np.uint8)
+    return buffers[name][:size].view(dtype).reshape(shape)
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep what is freed for the next step, instead of giving it back to the system and paying a
+    page fault for every four kilobytes of it again: 5 % of a training step.  For programs that train; where the C
+    library is not glibc nothing happens.
+    """
+    import ctypes
+
+    M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        return
+    mallopt(M_MMAP_THRESHOLD, 32 << 20)  # the largest that glibc accepts
+    mallopt(M_TRIM_THRESHOLD, 2**31 - 1)

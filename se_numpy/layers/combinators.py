@@ -1,0 +1,187 @@
+"""Layers made of layers: one after the other, side by side with a sum, side by side with a concatenation.
+
+The paper's Figure 5 is five lines that differ by where ``se`` stands:
+
+    standard  = serial(residual(serial(branch, se), shortcut), relu)
+    pre       = serial(residual(serial(se, branch), shortcut), relu)
+    post      = serial(residual(branch, shortcut), relu, se)
+    identity  = serial(residual(branch, serial(shortcut, se)), relu)
+    3x3       = se directly after the 3x3 convolution inside the branch
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import reduce
+from itertools import accumulate
+from typing import Any
+
+from se_numpy.backend import Array, add, array_module
+from se_numpy.layers.layer import Layer, Shape, image
+from se_numpy.tree import Tree
+
+
+@dataclass(frozen=True)
+class Combinator(Layer):
+    """Layers under names.  Parameters, state and gradients are dicts under the same names; empty ones are left out."""
+
+    parts: tuple[tuple[str, Layer], ...] = ()
+
+    def input_shapes(self, shape: Shape) -> list[Shape]:
+        """What each part is given when the whole is given ``shape``: the same, for they stand side by side."""
+        return [shape] * len(self.parts)
+
+    def parameters(self, shape: Shape) -> Tree:
+        return self._collect("parameters", shape)
+
+    def statistics(self, shape: Shape) -> Tree:
+        return self._collect("statistics", shape)
+
+    def _collect(self, what: str, shape: Shape) -> Tree:
+        shapes = self.input_shapes(shape)
+        trees = {name: getattr(layer, what)(s) for (name, layer), s in zip(self.parts, shapes, strict=True)}
+        return {name: tree for name, tree in trees.items() if tree}
+
+    def update_running(self, state, cache):
+        for (name, layer), c in zip(_unused(self.parts, cache), cache, strict=True):
+            if name in state:
+                layer.update_running(state[name], c)
+
+    def _forward_side_by_side(self, params, state, X, **mode) -> tuple[list[Array], list[Any]]:
+        Ys, caches = [], []
+        for name, layer in self.parts:
+            Y, cache = layer.forward(params.get(name, {}), state.get(name, {}), X, **mode)
+            Ys.append(Y)
+            caches.append(cache)
+        return Ys, caches
+
+    def _backward_side_by_side(self, params, caches, dYs) -> tuple[Array, Tree]:
+        """All parts saw one X, so their gradients add."""
+        dX, grads = None, {}
+        for (name, layer), dY in zip(reversed(_unused(self.parts, caches)), reversed(dYs), strict=True):
+            dX_part, grads[name] = layer.backward(params.get(name, {}), caches.pop(), dY)
+            dX = dX_part if dX is None else add(dX, dX_part)
+        return dX, _in_order(grads)
+
+
+@dataclass(frozen=True)
+class Serial(Combinator):
+    """One after the other.  Without any part: the identity."""
+
+    def input_shapes(self, shape: Shape) -> list[Shape]:
+        shapes = [shape]
+        for _, layer in self.parts:
+            shapes.append(layer.output_shape(shapes[-1]))
+        return shapes[:-1]
+
+    def output_shape(self, shape: Shape) -> Shape:
+        for _, layer in self.parts:
+            shape = layer.output_shape(shape)
+        return shape
+
+    def forward(self, params, state, X, *, train=False, rng=None):
+        caches = []
+        for name, layer in self.parts:
+            X, cache = layer.forward(params.get(name, {}), state.get(name, {}), X, train=train, rng=rng)
+            caches.append(cache)
+        return X, caches
+
+    def backward(self, params, cache, dY):
+        grads: Tree = {}
+        for name, layer in reversed(_unused(self.parts, cache)):
+            dY, grads[name] = layer.backward(params.get(name, {}), cache.pop(), dY)
+        return dY, _in_order(grads)
+
+
+@dataclass(frozen=True)
+class Sum(Combinator):
+    """Side by side, the results added: a residual unit."""
+
+    def output_shape(self, shape: Shape) -> Shape:
+        shapes = {name: layer.output_shape(shape) for name, layer in self.parts}
+        if len(set(shapes.values())) != 1:
+            raise ValueError(f"the parts of a sum return the shapes {shapes}; expected the same from all")
+        return next(iter(shapes.values()))
+
+    def forward(self, params, state, X, *, train=False, rng=None):
+        Ys, caches = self._forward_side_by_side(params, state, X, train=train, rng=rng)
+        return reduce(add, Ys), caches
+
+    def backward(self, params, cache, dY):
+        return self._backward_side_by_side(params, cache, [dY] * len(self.parts))
+
+
+@dataclass(frozen=True)
+class Concat(Combinator):
+    """Side by side, the results stacked along the channels."""
+
+    def output_shape(self, shape: Shape) -> Shape:
+        shapes = {name: image(self, layer.output_shape(shape)) for name, layer in self.parts}
+        if len({s[:2] for s in shapes.values()}) != 1:
+            raise ValueError(f"the parts of a concatenation return the shapes {shapes}; expected one height and width")
+        return (*next(iter(shapes.values()))[:2], sum(C for _, _, C in shapes.values()))
+
+    def forward(self, params, state, X, *, train=False, rng=None):
+        Ys, caches = self._forward_side_by_side(params, state, X, train=train, rng=rng)
+        widths = [Y.shape[-1] for Y in Ys]
+        return array_module(X).concatenate(Ys, axis=-1), (caches, widths)
+
+    def backward(self, params, cache, dY):
+        caches, widths = cache
+        ends = list(accumulate(widths))
+        return self._backward_side_by_side(
+            params, caches, [dY[..., end - C : end] for end, C in zip(ends, widths, strict=True)]
+        )
+
+    def update_running(self, state, cache):
+        super().update_running(state, cache[0])
+
+
+def _unused(parts: tuple[tuple[str, Layer], ...], caches: list[Any]) -> tuple[tuple[str, Layer], ...]:
+    """The parts, if none of their caches has been taken yet."""
+    if len(caches) != len(parts):
+        raise ValueError("the cache is used up: a backward pass takes it apart; expected one forward pass for each")
+    return parts
+
+
+def _in_order(grads: Tree) -> Tree:
+    """Gradients as they were collected, from the last part to the first, turned round; empty ones left out."""
+    return {name: g for name, g in reversed(grads.items()) if g}
+
+
+def serial(*layers: Layer, **named: Layer) -> Serial:
+    """Layers one after the other; those without a name are called after their kind: conv1, batchnorm1, relu1, conv2."""
+    return Serial(_named(layers, named))
+
+
+def residual(branch: Layer, shortcut: Layer = Serial()) -> Sum:
+    """branch(X) + shortcut(X); the shortcut is the identity if not given."""
+    return Sum((("branch", branch), ("shortcut", shortcut)))
+
+
+def concat(*layers: Layer, **named: Layer) -> Concat:
+    """The channels of all layers, side by side, in order."""
+    return Concat(_named(layers, named))
+
+
+def _named(layers: tuple[Layer, ...], named: dict[str, Layer]) -> tuple[tuple[str, Layer], ...]:
+    counts: Counter[str] = Counter()
+    parts = []
+    for layer in layers:
+        kind = type(layer).__name__.lower()
+        counts[kind] += 1
+        parts.append((f"{kind}{counts[kind]}", layer))
+    names = [name for name, _ in parts] + list(named)
+    for name in names:
+        if names.count(name) > 1 or "." in name:
+            raise ValueError(f"a part cannot be called {name!r}: expected names without a dot, each used once")
+    return (*parts, *named.items())
+
+
+def walk(layer: Layer, shape: Shape, name: str = "") -> Iterator[tuple[str, Layer, Shape]]:
+    """(dotted name, layer, input shape) of every layer that is not made of others, in the order of the forward pass."""
+    if not isinstance(layer, Combinator):
+        yield name, layer, shape
+        return
+    for (part, child), s in zip(layer.parts, layer.input_shapes(shape), strict=True):
+        yield from walk(child, s, f"{name}.{part}" if name else part)

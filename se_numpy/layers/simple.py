@@ -1,0 +1,225 @@
+"""The layers that are not made of others: each calls its equation and remembers what the way back needs."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from se_numpy import ops, se
+from se_numpy.backend import Array, array_module
+from se_numpy.layers.layer import Layer, Parameter, Shape, he, image, slide
+from se_numpy.tree import Tree
+
+
+@dataclass(frozen=True)
+class Conv(Layer):
+    """Eq. (1) with C filters of k x k; ``padding`` None keeps the image size at stride 1 (k // 2, for odd k)."""
+
+    C: int
+    k: int = 3
+    stride: int = 1
+    padding: int | None = None
+    groups: int = 1
+
+    @property
+    def hyper(self) -> dict[str, int]:
+        padding = self.k // 2 if self.padding is None else self.padding
+        return {"stride": self.stride, "padding": padding, "groups": self.groups}
+
+    def parameters(self, shape: Shape) -> Tree:
+        _, _, C_ = image(self, shape)
+        if C_ % self.groups or self.C % self.groups:
+            raise ValueError(f"{self} got {C_} channels; expected channels and filters that groups divides")
+        return {"V": he((self.k, self.k, C_ // self.groups, self.C), fan_in=self.k**2 * C_ // self.groups)}
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (*slide(self, shape, self.k, self.stride, self.hyper["padding"]), self.C)
+
+    def forward(self, params, state, X, *, train=False, rng=None):
+        return ops.conv2d(X, params["V"], **self.hyper), X
+
+    def backward(self, params, cache, dY):
+        X = cache
+        dX, dV = ops.conv2d_backward(dY, X, params["V"], **self.hyper)
+        return dX, {"V": dV}
+
+
+class BatchNormCache(NamedTuple):
+    """What was normalised and by what; ``of_batch`` says whether mean and var are x's own."""
+
+    x: Array
+    mean: Array
+    var: Array
+    of_batch: bool
+
+
+@dataclass(frozen=True)
+class BatchNorm(Layer):
+    """Batch normalisation: by the batch's statistics when training, by the running ones when not.
+
+    In evaluation the statistics are constants of the network, and ``backward`` treats them so.
+    """
+
+    eps: float = ops.norm.EPS
+    momentum: float = ops.norm.MOMENTUM
+
+    def parameters(self, shape: Shape) -> Tree:
+        return {"gamma": Parameter(shape[-1:], mean=1.0), "beta": Parameter(shape[-1:])}
+
+    def statistics(self, shape: Shape) -> Tree:
+        return {"mean": Parameter(shape[-1:]), "var": Parameter(shape[-1:], mean=1.0)}
+
+    def forward(self, params, state, X, *, train=False, rng=None):
+        mean, var = ops.batch_statistics(X) if train else (state["mean"], state["var"])
+        Y = ops.normalize(X, mean, var, params["gamma"], params["beta"], eps=self.eps)
+        return Y, BatchNormCache(X, mean, var, train)
+
+    def backward(self, params, cache, dY):
+        x, mean, var, of_batch = cache
+        gamma, beta = params["gamma"], params["beta"]
+        if of_batch:
+            dX, dgamma, dbeta = ops.batch_norm_backward(dY, x, mean, var, gamma, eps=self.eps)
+        else:
+            dX, _, _, dgamma, dbeta = ops.normalize_backward(dY, x, mean, var, gamma, beta, eps=self.eps)
+        return dX, {"gamma": dgamma, "beta": dbeta}
+
+    def update_running(self, state, cache):
+        x, mean, var, of_batch = cache
+        if not of_batch:
+            raise ValueError("the cache is of an evaluation, by the running statistics themselves; expected train=True")
+        m = x.size // x.shape[-1]
+        ops.update_running(state["mean"], state["var"], mean, var, m, momentum=self.momentum)
+
+
+@dataclass(frozen=True)
+class ReLU(Layer):
+    """δ; remembers its result alone, which the next layer keeps as its input anyway."""
+
+    def forward(self, params, state, X, *, train=False, rng=None):
+        Y = ops.relu(X)
+        return Y, Y
+
+    def backward(self, params, cache, dY):
+        Y = cache
+        return ops.relu_backward(dY, Y), {}
+
+
+class SECache(NamedTuple):
+    """What a block remembers of its forward pass: the feature maps, their means, the gates."""
+
+    U: Array
+    z: Array
+    s: Array
+
+
+@dataclass(frozen=True)
+class SE(Layer):
+    """The Squeeze-and-Excitation block, Eqs. (2) to (4): ``se.se_block`` with z and s kept instead of made twice.
+
+    ``reduction`` is r; ``bias`` adds b1 and b2, which Eq. (3) does not have.
+    """
+
+    reduction: int = 16
+    bias: bool = False
+
+    def parameters(self, shape: Shape) -> Tree:
+        _, _, C = image(self, shape)
+        h = se.hidden_units(C, self.reduction)
+        biases = {"b1": Parameter((h,)), "b2": Parameter((C,))} if self.bias else {}
+        return {"W1": he((h, C), fan_in=C), "W2": he((C, h), fan_in=h), **biases}
+
+    def forward(self, params, state, X, *, train=False, rng=None):
+        U = X
+        z = se.squeeze(U)
+        s = se.excite(z, **params)
+        return se.scale(U, s), SECache(U, z, s)
+
+    def backward(self, params, cache, dY):
+        dU, *dW = se.se_block_backward_from(dY, *cache, **params)
+        return dU, dict(zip(params, dW, strict=True))
+
+
+@dataclass(frozen=True)
+class GlobalAveragePool(Layer):
+    """The mean of every channel, before the classifier: Eq. (2) once more."""
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (image(self, shape)[2],)
+
+    def forward(self, params, state, X, *, train=False, rng=None):
+        return se.squeeze(X), X
+
+    def backward(self, params, cache, dY):
+        return se.squeeze_backward(dY, cache), {}
+
+
+@dataclass(frozen=True)
+class Linear(Layer):
+    """Fully connected: K outputs, with a bias unless it is switched off.  Weights start as N(0, 1/D)."""
+
+    K: int
+    bias: bool = True
+
+    def parameters(self, shape: Shape) -> Tree:
+        if len(shape) != 1:
+            raise ValueError(f"{self} got an input of shape {shape}; expected vectors, as GlobalAveragePool gives")
+        (D,) = shape
+        weights = {"W": Parameter((self.K, D), std=D**-0.5)}
+        return {**weights, "b": Parameter((self.K,))} if self.bias else weights
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (self.K,)
+
+    def forward(self, params, state, X, *, train=False, rng=None):
+        return ops.linear(X, **params), X
+
+    def backward(self, params, cache, dY):
+        dX, *dW = ops.linear_backward(dY, cache, **params)
+        return dX, dict(zip(params, dW, strict=True))
+
+
+@dataclass(frozen=True)
+class Pool(Layer):
+    """Max or average pooling of k x k windows."""
+
+    kind: str = "max"
+    k: int = 2
+    stride: int | None = None
+    padding: int = 0
+
+    def _calls(self):
+        pairs = {"max": (ops.max_pool2d, ops.max_pool2d_backward), "avg": (ops.avg_pool2d, ops.avg_pool2d_backward)}
+        if self.kind not in pairs:
+            raise ValueError(f"unknown kind of pooling {self.kind!r}; expected 'max' or 'avg'")
+        return pairs[self.kind], {"kernel": self.k, "stride": self.stride, "padding": self.padding}
+
+    def output_shape(self, shape: Shape) -> Shape:
+        stride = self.k if self.stride is None else self.stride
+        return (*slide(self, shape, self.k, stride, self.padding), shape[-1])
+
+    def forward(self, params, state, X, *, train=False, rng=None):
+        (pool, _), hyper = self._calls()
+        return pool(X, **hyper), X
+
+    def backward(self, params, cache, dY):
+        (_, pool_backward), hyper = self._calls()
+        return pool_backward(dY, cache, **hyper), {}
+
+
+@dataclass(frozen=True)
+class Dropout(Layer):
+    """Drops each number with probability p while training; does nothing otherwise.  Needs ``rng`` to train."""
+
+    p: float = 0.5
+
+    def forward(self, params, state, X, *, train=False, rng=None):
+        if not train:
+            return X, None
+        if rng is None:
+            raise ValueError("Dropout draws a mask while training: forward(..., train=True) needs rng=, a Generator")
+        mask = array_module(X).asarray(rng.random(X.shape, np.float32) >= self.p)
+        return ops.dropout(X, mask, p=self.p), mask
+
+    def backward(self, params, cache, dY):
+        mask = cache
+        return (dY if mask is None else ops.dropout_backward(dY, dY, mask, p=self.p)), {}

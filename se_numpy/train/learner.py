@@ -1,0 +1,62 @@
+"""A network that learns: its numbers in flat vectors, one step of training, evaluation."""
+
+from typing import Any
+
+import numpy as np
+
+from se_numpy import layers, ops, optim, tree
+from se_numpy.backend import Array, to_device
+from se_numpy.data.batches import Images
+
+EVALUATION_BATCH = 500
+
+
+class Learner:
+    """A network with its numbers: parameters and running statistics as views into one flat vector each."""
+
+    def __init__(self, net: layers.Serial, shape: layers.Shape, seed: int, device: str = "cpu") -> None:
+        params, state = layers.init(net, shape, stream(seed, "weights"))
+        self.net, self.device = net, device
+        self.w = to_device(tree.flatten(params), device)
+        self.running = to_device(tree.flatten(state), device)
+        self.params = tree.unflatten(self.w, params)
+        self.state = tree.unflatten(self.running, state)
+        self.g = self.w * 0
+        self.v = self.w * 0
+
+    def step(
+        self, X: Array, labels: Array, optimiser: optim.SGD, lr: float, *, smoothing: float = 0.0, rng: Any = None
+    ) -> tuple[Array, Array]:
+        """One step of training on X (N, H, W, C) and labels (N,): the loss, 0-d, and how many were right, 0-d."""
+        logits, cache = self.net.forward(self.params, self.state, X, train=True, rng=rng)
+        loss = ops.softmax_cross_entropy(logits, labels, smoothing=smoothing)
+        dlogits = ops.softmax_cross_entropy_backward(1.0, logits, labels, smoothing=smoothing)
+        self.net.update_running(self.state, cache)
+        _, grads = self.net.backward(self.params, cache, dlogits)
+        tree.flatten(grads, out=self.g)
+        optimiser.step(self.w, self.g, self.v, lr)
+        return loss, (logits.argmax(1) == labels).sum()
+
+    def evaluate(self, images: Images) -> tuple[float, float]:
+        """Mean loss and accuracy over all images, with the running statistics."""
+        loss, right = 0.0, 0.0
+        for start in range(0, len(images), EVALUATION_BATCH):
+            X, labels = images.in_order(slice(start, start + EVALUATION_BATCH))
+            logits, _ = self.net.forward(self.params, self.state, X)
+            loss = loss + ops.softmax_cross_entropy(logits, labels) * len(labels)
+            right = right + (logits.argmax(1) == labels).sum()
+        return float(loss) / len(images), float(right) / len(images)
+
+    def trees(self) -> dict[str, tree.Tree]:
+        """What a checkpoint holds: parameters, running statistics, and the optimiser's velocity."""
+        return {"params": self.params, "state": self.state, "velocity": tree.unflatten(self.v, self.params)}
+
+    def restore(self, trees: dict[str, tree.Tree]) -> None:
+        """Take over the numbers of a checkpoint."""
+        for vector, kind in ((self.w, "params"), (self.running, "state"), (self.v, "velocity")):
+            vector[...] = to_device(tree.flatten(trees[kind]), self.device)
+
+
+def stream(seed: int, purpose: str, *key: int) -> np.random.Generator:
+    """The random numbers for one purpose: independent of those for any other, whichever are drawn."""
+    return np.random.default_rng([seed, *purpose.encode(), *key])
