@@ -1,5 +1,6 @@
 """README tells the truth: its code prints what it says, its paths exist, its figures are those that were measured."""
 
+import json
 import re
 import subprocess
 import sys
@@ -40,3 +41,37 @@ def test_every_module_stands_in_the_layout():
 def test_the_two_commands_are_there_once():
     assert len(re.findall(r"^python3 -m venv .*se-numpy train$", README, re.M)) == 1
     assert len(re.findall(r"^python3 -m venv .*pytest$", README, re.M)) == 1
+
+
+# ------------------------------------------------------------------------------------ figures, as they were measured
+
+
+def measured(name):
+    return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def row(*words):
+    """The one line of README's tables that holds all these words."""
+    lines = [line for line in README.splitlines() if line.startswith("|") and all(word in line for word in words)]
+    assert len(lines) == 1, (words, lines)
+    return lines[0]
+
+
+@pytest.mark.parametrize("model", ["se_resnet8", "resnet8"])
+def test_accuracies_on_the_built_in_set_are_those_measured(model):
+    right = [100 * run["test_accuracy"] for run in measured("builtin") if run["model"] == model]
+    assert len(right) == 3
+    assert " / ".join(f"{x:.1f}" for x in right) in row("built-in", f"`{model}`")
+
+
+@pytest.mark.parametrize("model", ["se_resnet20", "resnet20"])
+def test_accuracies_on_photographs_are_those_measured(model):
+    (run,) = (run for run in measured("cifar10_jpeg") if run["model"] == model)
+    assert f"{100 * run['test_accuracy']:.1f}" in row("CIFAR-10", f"`{model}`")
+
+
+def test_times_of_a_step_are_those_measured():
+    step = measured("step")
+    for name, ms in step["median_ms"].items():
+        assert f"{ms:.0f} ms" in row("step", name)
+        assert f"{step['peak_mb'][name]:.0f} MB" in row("step", name)

@@ -40,12 +40,12 @@ def over_blocks(xp: ModuleType, work: Callable[[slice], T], n: int, bytes_per_it
     The cut depends on n and the bytes alone, not on the number of threads, so sums over the results come out the same
     on every machine of one kind. ``bytes_per_item`` is what ``work`` touches for one item. On a GPU: one block.
     """
-    count = 1
-    if xp is np:
-        count = -(-n * int(bytes_per_item) // BLOCK_BYTES)
-        if n * bytes_per_item > BLOCK_BYTES // 8:
-            count = max(count, 4)  # enough for four threads to share what is worth sharing
-        count = max(1, min(count, n))
+    if xp is not np:
+        return [work(slice(0, n))]
+    count = -(-n * int(bytes_per_item) // BLOCK_BYTES)
+    if n * bytes_per_item > BLOCK_BYTES // 8:
+        count = max(count, 4)  # enough for four threads to share what is worth sharing
+    count = max(1, min(count, n))
     blocks = [slice(n * i // count, n * (i + 1) // count) for i in range(count)]
     helpers = min(threads(), count) - 1
     if helpers <= 0 or _local.__dict__.get("inside"):

@@ -17,7 +17,7 @@ from itertools import accumulate
 from typing import Any
 
 from se_numpy.backend import Array, add, array_module
-from se_numpy.layers.layer import Layer, Shape, image
+from se_numpy.layers.layer import Chance, Layer, Result, Shape, image
 from se_numpy.tree import Tree
 
 
@@ -42,12 +42,12 @@ class Combinator(Layer):
         trees = {name: getattr(layer, what)(s) for (name, layer), s in zip(self.parts, shapes, strict=True)}
         return {name: tree for name, tree in trees.items() if tree}
 
-    def update_running(self, state, cache):
+    def update_running(self, state: Tree, cache: Any) -> None:
         for (name, layer), c in zip(_unused(self.parts, cache), cache, strict=True):
             if name in state:
                 layer.update_running(state[name], c)
 
-    def _forward_side_by_side(self, params, state, X, **mode) -> tuple[list[Array], list[Any]]:
+    def _forward_side_by_side(self, params: Tree, state: Tree, X: Array, **mode: Any) -> tuple[list[Array], list[Any]]:
         Ys, caches = [], []
         for name, layer in self.parts:
             Y, cache = layer.forward(params.get(name, {}), state.get(name, {}), X, **mode)
@@ -55,7 +55,7 @@ class Combinator(Layer):
             caches.append(cache)
         return Ys, caches
 
-    def _backward_side_by_side(self, params, caches, dYs) -> tuple[Array, Tree]:
+    def _backward_side_by_side(self, params: Tree, caches: list[Any], dYs: list[Array]) -> tuple[Array, Tree]:
         """All parts saw one X, so their gradients add."""
         dX, grads = None, {}
         for (name, layer), dY in zip(reversed(_unused(self.parts, caches)), reversed(dYs), strict=True):
@@ -79,14 +79,14 @@ class Serial(Combinator):
             shape = layer.output_shape(shape)
         return shape
 
-    def forward(self, params, state, X, *, train=False, rng=None):
+    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
         caches = []
         for name, layer in self.parts:
             X, cache = layer.forward(params.get(name, {}), state.get(name, {}), X, train=train, rng=rng)
             caches.append(cache)
         return X, caches
 
-    def backward(self, params, cache, dY):
+    def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:
         grads: Tree = {}
         for name, layer in reversed(_unused(self.parts, cache)):
             dY, grads[name] = layer.backward(params.get(name, {}), cache.pop(), dY)
@@ -103,11 +103,11 @@ class Sum(Combinator):
             raise ValueError(f"the parts of a sum return the shapes {shapes}; expected the same from all")
         return next(iter(shapes.values()))
 
-    def forward(self, params, state, X, *, train=False, rng=None):
+    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
         Ys, caches = self._forward_side_by_side(params, state, X, train=train, rng=rng)
         return reduce(add, Ys), caches
 
-    def backward(self, params, cache, dY):
+    def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:
         return self._backward_side_by_side(params, cache, [dY] * len(self.parts))
 
 
@@ -121,19 +121,19 @@ class Concat(Combinator):
             raise ValueError(f"the parts of a concatenation return the shapes {shapes}; expected one height and width")
         return (*next(iter(shapes.values()))[:2], sum(C for _, _, C in shapes.values()))
 
-    def forward(self, params, state, X, *, train=False, rng=None):
+    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
         Ys, caches = self._forward_side_by_side(params, state, X, train=train, rng=rng)
         widths = [Y.shape[-1] for Y in Ys]
         return array_module(X).concatenate(Ys, axis=-1), (caches, widths)
 
-    def backward(self, params, cache, dY):
+    def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:
         caches, widths = cache
         ends = list(accumulate(widths))
         return self._backward_side_by_side(
             params, caches, [dY[..., end - C : end] for end, C in zip(ends, widths, strict=True)]
         )
 
-    def update_running(self, state, cache):
+    def update_running(self, state: Tree, cache: Any) -> None:
         super().update_running(state, cache[0])
 
 

@@ -22,6 +22,8 @@ from se_numpy.backend import Array
 from se_numpy.tree import Tree, map_leaves
 
 Shape = tuple[int, ...]
+Chance = np.random.Generator | None
+Result = tuple[Array, Any]  # Y, cache
 
 
 class Parameter(NamedTuple):
@@ -56,9 +58,7 @@ class Layer:
     def output_shape(self, shape: Shape) -> Shape:
         return shape
 
-    def forward(
-        self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: np.random.Generator | None = None
-    ) -> tuple[Array, Any]:
+    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
         raise NotImplementedError
 
     def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:

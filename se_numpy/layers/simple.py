@@ -1,13 +1,14 @@
 """The layers that are not made of others: each calls its equation and remembers what the way back needs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from se_numpy import ops, se
 from se_numpy.backend import Array, array_module
-from se_numpy.layers.layer import Layer, Parameter, Shape, he, image, slide
+from se_numpy.layers.layer import Chance, Layer, Parameter, Result, Shape, he, image, slide
 from se_numpy.tree import Tree
 
 
@@ -35,10 +36,10 @@ class Conv(Layer):
     def output_shape(self, shape: Shape) -> Shape:
         return (*slide(self, shape, self.k, self.stride, self.hyper["padding"]), self.C)
 
-    def forward(self, params, state, X, *, train=False, rng=None):
+    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
         return ops.conv2d(X, params["V"], **self.hyper), X
 
-    def backward(self, params, cache, dY):
+    def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:
         X = cache
         dX, dV = ops.conv2d_backward(dY, X, params["V"], **self.hyper)
         return dX, {"V": dV}
@@ -69,12 +70,12 @@ class BatchNorm(Layer):
     def statistics(self, shape: Shape) -> Tree:
         return {"mean": Parameter(shape[-1:]), "var": Parameter(shape[-1:], mean=1.0)}
 
-    def forward(self, params, state, X, *, train=False, rng=None):
+    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
         mean, var = ops.batch_statistics(X) if train else (state["mean"], state["var"])
         Y = ops.normalize(X, mean, var, params["gamma"], params["beta"], eps=self.eps)
         return Y, BatchNormCache(X, mean, var, train)
 
-    def backward(self, params, cache, dY):
+    def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:
         x, mean, var, of_batch = cache
         gamma, beta = params["gamma"], params["beta"]
         if of_batch:
@@ -83,7 +84,7 @@ class BatchNorm(Layer):
             dX, _, _, dgamma, dbeta = ops.normalize_backward(dY, x, mean, var, gamma, beta, eps=self.eps)
         return dX, {"gamma": dgamma, "beta": dbeta}
 
-    def update_running(self, state, cache):
+    def update_running(self, state: Tree, cache: Any) -> None:
         x, mean, var, of_batch = cache
         if not of_batch:
             raise ValueError("the cache is of an evaluation, by the running statistics themselves; expected train=True")
@@ -95,11 +96,11 @@ class BatchNorm(Layer):
 class ReLU(Layer):
     """δ; remembers its result alone, which the next layer keeps as its input anyway."""
 
-    def forward(self, params, state, X, *, train=False, rng=None):
+    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
         Y = ops.relu(X)
         return Y, Y
 
-    def backward(self, params, cache, dY):
+    def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:
         Y = cache
         return ops.relu_backward(dY, Y), {}
 
@@ -128,13 +129,13 @@ class SE(Layer):
         biases = {"b1": Parameter((h,)), "b2": Parameter((C,))} if self.bias else {}
         return {"W1": he((h, C), fan_in=C), "W2": he((C, h), fan_in=h), **biases}
 
-    def forward(self, params, state, X, *, train=False, rng=None):
+    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
         U = X
         z = se.squeeze(U)
         s = se.excite(z, **params)
         return se.scale(U, s), SECache(U, z, s)
 
-    def backward(self, params, cache, dY):
+    def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:
         dU, *dW = se.se_block_backward_from(dY, *cache, **params)
         return dU, dict(zip(params, dW, strict=True))
 
@@ -146,10 +147,10 @@ class GlobalAveragePool(Layer):
     def output_shape(self, shape: Shape) -> Shape:
         return (image(self, shape)[2],)
 
-    def forward(self, params, state, X, *, train=False, rng=None):
+    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
         return se.squeeze(X), X
 
-    def backward(self, params, cache, dY):
+    def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:
         return se.squeeze_backward(dY, cache), {}
 
 
@@ -170,10 +171,10 @@ class Linear(Layer):
     def output_shape(self, shape: Shape) -> Shape:
         return (self.K,)
 
-    def forward(self, params, state, X, *, train=False, rng=None):
+    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
         return ops.linear(X, **params), X
 
-    def backward(self, params, cache, dY):
+    def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:
         dX, *dW = ops.linear_backward(dY, cache, **params)
         return dX, dict(zip(params, dW, strict=True))
 
@@ -187,7 +188,7 @@ class Pool(Layer):
     stride: int | None = None
     padding: int = 0
 
-    def _calls(self):
+    def _calls(self) -> tuple[tuple[Callable[..., Array], Callable[..., Array]], dict[str, Any]]:
         pairs = {"max": (ops.max_pool2d, ops.max_pool2d_backward), "avg": (ops.avg_pool2d, ops.avg_pool2d_backward)}
         if self.kind not in pairs:
             raise ValueError(f"unknown kind of pooling {self.kind!r}; expected 'max' or 'avg'")
@@ -197,11 +198,11 @@ class Pool(Layer):
         stride = self.k if self.stride is None else self.stride
         return (*slide(self, shape, self.k, stride, self.padding), shape[-1])
 
-    def forward(self, params, state, X, *, train=False, rng=None):
+    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
         (pool, _), hyper = self._calls()
         return pool(X, **hyper), X
 
-    def backward(self, params, cache, dY):
+    def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:
         (_, pool_backward), hyper = self._calls()
         return pool_backward(dY, cache, **hyper), {}
 
@@ -212,7 +213,7 @@ class Dropout(Layer):
 
     p: float = 0.5
 
-    def forward(self, params, state, X, *, train=False, rng=None):
+    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
         if not train:
             return X, None
         if rng is None:
@@ -220,6 +221,6 @@ class Dropout(Layer):
         mask = array_module(X).asarray(rng.random(X.shape, np.float32) >= self.p)
         return ops.dropout(X, mask, p=self.p), mask
 
-    def backward(self, params, cache, dY):
+    def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:
         mask = cache
         return (dY if mask is None else ops.dropout_backward(dY, dY, mask, p=self.p)), {}
