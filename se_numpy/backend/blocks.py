@@ -20,8 +20,8 @@ from se_numpy.backend.arrays import Array
 
 T = TypeVar("T")
 
-BLOCK_BYTES = 3 << 20  # what one block of work may touch: between a core's L2 and its share of L3
-BUFFER = 4096  # numbers; lines shorter than NumPy's buffer would be copied into it, which costs as much as the pass
+BLOCK_BYTES = 6 << 20  # what one block of work may touch: few calls that hold the interpreter lock, and still in the L3
+BUFFER = 2048  # numbers; lines shorter than NumPy's buffer would be copied into it, which costs as much as the pass
 
 
 def threads() -> int:

@@ -12,7 +12,7 @@ import numpy as np
 from se_numpy.backend.arrays import Array, array_module
 from se_numpy.backend.blocks import over_blocks, scratch
 
-LINE = 16384  # numbers that one inner loop of a pass over feature maps runs over
+LINE = 4096  # numbers that one inner loop of a pass over feature maps runs over
 SMALL_PRODUCT = 10**6  # multiply-adds up to which OpenBLAS takes its small-matrix kernels, which need no packing
 
 
