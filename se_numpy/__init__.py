@@ -1,11 +1,12 @@
 """Squeeze-and-Excitation Networks in NumPy, every forward and backward pass written by hand.
 
 The equations are at the top: ``conv2d``, ``squeeze``, ``excite``, ``scale``, ``se_block``, each with ``_backward``.
-Networks are in ``se_numpy.models``, layers in ``se_numpy.layers``, the trainer in ``se_numpy.train``.
+``check_backward`` proves a pair, yours too. Networks are in ``se_numpy.models``, what they are made of in
+``se_numpy.layers``, data in ``se_numpy.data``, the trainer and trained networks in ``se_numpy.train``.
 """
 
 from se_numpy.backend import array_module, to_device, to_host
-from se_numpy.gradcheck import check_backward
+from se_numpy.gradcheck import GradientError, KinkError, check_backward
 from se_numpy.ops import *  # noqa: F403
 from se_numpy.ops import __all__ as _operations
 from se_numpy.se import (
@@ -23,6 +24,8 @@ from se_numpy.se import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "GradientError",
+    "KinkError",
     "__version__",
     "added_parameters",
     "array_module",

@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"se-numpy: {_sentence(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("se-numpy: stopped; what was saved stays", file=sys.stderr)
+        print("se-numpy: stopped", file=sys.stderr)
         return 130
     return 0
 
@@ -65,22 +65,23 @@ def _parser() -> Parser:
 def _add_train(commands: Any) -> None:
     p = commands.add_parser("train", help="train a network", description=(
         "Train a network on the built-in data set, which needs no download, or on CIFAR-10 or -100 in a folder. "
-        "Defaults that depend on the data are shown by the run itself and kept in its config.json."))  # fmt: skip
+        "A run shows its settings before it starts and keeps them in its config.json."))  # fmt: skip
     p.set_defaults(run=_train, parser=p)
-    what = p.add_argument_group("what")
+    what = p.add_argument_group("what (where two defaults are given, the second is for CIFAR)")
     what.add_argument("--data", metavar="PATH", help="folder with CIFAR-10 or -100 (default: the built-in set)")
-    what.add_argument("--model", metavar="NAME", help="se_resnet8, 14, 20, 32, 44, 56, 110, or resnet8 and so on")
+    what.add_argument("--model", metavar="NAME", help="resnet or se_resnet with 8, 14, 20, 32, 44, 56 or 110 layers "
+                      "(default: se_resnet8, se_resnet20)")  # fmt: skip
     what.add_argument("--reduction", type=int, metavar="R", help="r of the SE blocks (default: 4)")
     what.add_argument("--bias", action="store_true", default=None, help="biases in the SE blocks; Eq. (3) has none")
     how = p.add_argument_group("how")
-    how.add_argument("--epochs", type=int, metavar="N", help="passes over the training images")
+    how.add_argument("--epochs", type=int, metavar="N", help="passes over the training images (default: 6, 30)")
     how.add_argument("--batch-size", type=int, metavar="N", help="images a step (default: 128)")
-    how.add_argument("--lr", type=float, metavar="X", help="learning rate, the highest of the schedule")
+    how.add_argument("--lr", type=float, metavar="X", help="highest learning rate of the schedule (default: 0.3, 0.4)")
     how.add_argument("--schedule", metavar="NAME", help="constant, step, cosine or one-cycle (default: one-cycle)")
-    how.add_argument("--momentum", type=float, metavar="X", help="default: 0.9, Nesterov's")
-    how.add_argument("--weight-decay", type=float, metavar="X", help="default: 5e-4")
+    how.add_argument("--momentum", type=float, metavar="X", help="Nesterov's (default: 0.9)")
+    how.add_argument("--weight-decay", type=float, metavar="X", help="on all parameters (default: 5e-4)")
     how.add_argument("--label-smoothing", type=float, metavar="X", help="default: 0")
-    how.add_argument("--augment", action=argparse.BooleanOptionalAction, help="crops and flips (default: for CIFAR)")
+    how.add_argument("--augment", action=argparse.BooleanOptionalAction, help="crops and flips (default: no, yes)")
     how.add_argument("--seed", type=int, metavar="N", help="decides every random number (default: 0)")
     where = p.add_argument_group("where")
     where.add_argument("--device", choices=["auto", "cpu", "gpu"], help="default: auto, a GPU where CuPy finds one")

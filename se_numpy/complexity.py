@@ -1,5 +1,7 @@
 """What a network costs, read off the value alone: no array is made."""
 
+from dataclasses import fields
+
 from se_numpy.layers import Layer, Shape, walk
 from se_numpy.tree import size
 
@@ -12,7 +14,7 @@ def count_parameters(layer: Layer, shape: Shape) -> int:
 def summary(layer: Layer, shape: Shape) -> str:
     """A table for people: every layer, the shape it returns, the parameters it learns, and their sum."""
     rows = [
-        (name, str(part), " × ".join(map(str, part.output_shape(s))), f"{size(part.parameters(s)):,}")
+        (name, _kind(part), " × ".join(map(str, part.output_shape(s))), f"{size(part.parameters(s)):,}")
         for name, part, s in walk(layer, shape)
     ]
     head = ("layer", "kind", "output", "parameters")
@@ -25,3 +27,9 @@ def summary(layer: Layer, shape: Shape) -> str:
         return f"{left}  {row[3].rjust(widths[3])}"
 
     return "\n".join([line(head), rule, *(line(row) for row in rows), rule, line(total)])
+
+
+def _kind(layer: Layer) -> str:
+    """The layer as one would write it, settings that are defaults left out."""
+    set_by_hand = [f for f in fields(layer) if getattr(layer, f.name) != f.default]
+    return f"{type(layer).__name__}({', '.join(f'{f.name}={getattr(layer, f.name)!r}' for f in set_by_hand)})"

@@ -26,7 +26,7 @@ class KinkError(ValueError):
     """No derivative to compare with: f has a kink (relu at 0, equal maxima) at the very point."""
 
 
-class Error(NamedTuple):
+class Comparison(NamedTuple):
     """One argument's gradient along a random direction: how far off, relative to its norm, and both values."""
 
     argument: int
@@ -38,8 +38,8 @@ class Error(NamedTuple):
 def check_backward(
     f: Callable[..., Any], f_backward: Callable[..., Any], *args: Any,
     seed: int = 0, tolerance: float = TOLERANCE, method: str = "central", **hyper: Any,
-) -> list[Error]:  # fmt: skip
-    """Compare ``f_backward(dy, *args, **hyper)`` with the derivative of ``f(*args, **hyper)``; one Error an argument.
+) -> list[Comparison]:  # fmt: skip
+    """Compare ``f_backward(dy, *args, **hyper)`` with the derivative of ``f(*args, **hyper)``, argument by argument.
 
     Arrays of floating point numbers are raised to float64 and each needs a gradient, in order; integers, masks and None
     are passed on as they are. A function with several results gets as many dy. ``method`` is "central" (differences;
@@ -66,11 +66,14 @@ def check_backward(
 
     dys = tuple(xp.asarray(rng.standard_normal(y.shape)) for y in value(*args))
     grads = f_backward(*own(dys), *own(args), **hyper)
+    if grads is None:
+        raise GradientError(f"{_name(f_backward)} returned None; expected {len(wanted)} gradients")
     grads = list(grads) if isinstance(grads, (tuple, list)) else [grads]
     if len(grads) != len(wanted):
+        others = [f"argument {k} is {_kind(a)}" for k, a in enumerate(args) if k not in wanted]
         raise GradientError(
-            f"{_name(f_backward)} returned {len(grads)} gradients; expected {len(wanted)}, one for each of the "
-            f"arguments {wanted} that hold floating point numbers"
+            f"{_name(f_backward)} returned {len(grads)} gradients; expected {len(wanted)}, one for each argument that "
+            f"is an array of floating point numbers{' (' + ', '.join(others) + ')' if others else ''}"
         )
     errors = []
     for k, dx in zip(wanted, grads, strict=True):
@@ -82,7 +85,7 @@ def check_backward(
     return errors
 
 
-def _along_a_direction(value, args, dys, k: int, dx: Array, rng: np.random.Generator, method: str) -> Error:
+def _along_a_direction(value, args, dys, k: int, dx: Array, rng: np.random.Generator, method: str) -> Comparison:
     """The derivative along random v, numerically and as ⟨dx, v⟩; steps shrink until no kink is in the way."""
     xp = array_module(dx)
     for h in STEPS:
@@ -99,7 +102,7 @@ def _along_a_direction(value, args, dys, k: int, dx: Array, rng: np.random.Gener
             )
         size = max(size, noise / TOLERANCE)
         if not kink > TOLERANCE / 4 * size + noise:
-            return Error(k, abs(analytic - numeric) / size, analytic, numeric)
+            return Comparison(k, abs(analytic - numeric) / size, analytic, numeric)
     raise KinkError(
         f"argument {k}: f has no derivative here (a kink as of relu at 0, or of equal maxima, "
         f"within {STEPS[-1]:g} of the point); move the point a little"
@@ -139,7 +142,7 @@ def _check_form(f_backward, k: int, dx: Any, x: Array) -> None:
         raise GradientError(f"{name}: the gradient of argument {k} is not finite everywhere")
 
 
-def _explain(f_backward, value, args, dys, dx: Array, error: Error, method: str) -> str:
+def _explain(f_backward, value, args, dys, dx: Array, error: Comparison, method: str) -> str:
     """Which entry is furthest off, found by moving entries one at a time."""
     xp, k = array_module(dx), error.argument
     places = np.arange(dx.size)
@@ -164,6 +167,10 @@ def _explain(f_backward, value, args, dys, dx: Array, error: Error, method: str)
 
 def _differentiable(a: Any) -> bool:
     return hasattr(a, "dtype") and a.dtype.kind == "f"
+
+
+def _kind(a: Any) -> str:
+    return f"an array of {a.dtype}" if hasattr(a, "dtype") else f"a {type(a).__name__}"
 
 
 def _name(f: Callable[..., Any]) -> str:

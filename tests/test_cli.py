@@ -95,7 +95,7 @@ def test_the_command_trains_on_files_of_cifar(capsys, tmp_path, monkeypatch):
     args = ["--data", str(tmp_path / "data"), "--model", "resnet8", "--epochs", "2", "--out", str(run)]
     code, out, err = said(capsys, "train", *args)
     assert (code, err) == (0, "")
-    assert "135 images to learn from, 15 to choose by" in out
+    assert "135 images to learn from, 15 held out" in out
     files = {"config.json", "metrics.csv", "last.npz", "best.npz", "result.json", "curves.png"}
     assert {path.name for path in run.iterdir()} == files
     assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")

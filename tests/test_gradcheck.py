@@ -44,6 +44,7 @@ def test_the_wrong_argument_is_named():
         (lambda dy, x: dy.sum(0), r"has shape \(3,\); expected an array of shape \(2, 3\)"),
         (lambda dy, x: (dy * x).astype(np.float32), "has dtype float32; expected float64"),
         (lambda dy, x: [None], "has type NoneType"),
+        (lambda dy, x: None, "returned None; expected 1"),
     ],
 )
 def test_gradients_of_the_wrong_form(wrong, message):
@@ -124,3 +125,8 @@ def test_values_so_large_that_rounding_hides_the_gradient_are_refused():
 
 def test_a_function_may_return_a_number():
     check_backward(lambda x: float((x * x).sum()), lambda dy, x: 2 * dy * x, normal(3, 4))
+
+
+def test_an_argument_that_cannot_be_differentiated_is_named():
+    with pytest.raises(GradientError, match=r"expected 1, .* \(argument 0 is an array of int64\)"):
+        check_backward(lambda n, x: n * x, lambda dy, n, x: (dy * x, dy * n), np.arange(3), normal(3))

@@ -231,7 +231,7 @@ def test_names_are_used_once_and_hold_no_dot(names):
     ("layer", "shape", "message"),
     [
         (Conv(3, 7, padding=0), (3, 9, 3), "expected at least 7 pixels"),
-        (Conv(3, stride=0), (3, 3, 3), "stride of at least 1"),
+        (Pool("max", 2, 0), (3, 3, 3), "stride of at least 1"),
         (Pool("max", 4), (3, 3, 3), "expected at least 4 pixels"),
         (Conv(3), (0, 3, 3), "images of 0 x 3"),
         (Linear(3), (4, 4, 3), "expected vectors"),
@@ -240,3 +240,15 @@ def test_names_are_used_once_and_hold_no_dot(names):
 def test_images_that_are_too_small_are_refused_before_anything_is_computed(layer, shape, message):
     with pytest.raises(ValueError, match=message):
         init(layer, shape, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("part", [[Conv(3)], Conv, "relu"])
+def test_only_layers_make_a_network(part):
+    with pytest.raises(TypeError, match="expected layers one by one"):
+        serial(part)
+
+
+@pytest.mark.parametrize("settings", [{"C": 0}, {"C": 8.0}, {"C": 3, "k": -1}, {"C": 3, "groups": 0}])
+def test_a_convolution_has_whole_numbers(settings):
+    with pytest.raises(ValueError, match="expected whole numbers"):
+        Conv(**settings)

@@ -20,8 +20,8 @@ def test_code_prints_what_stands_below_it(code, printed):
 
 
 def test_there_is_code_to_test():
-    assert len(CODE) == 1
-    assert CODE[0][1].strip()
+    assert len(CODE) == 2
+    assert all(printed.strip() for _, printed in CODE)
 
 
 def test_every_path_named_exists():

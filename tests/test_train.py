@@ -12,7 +12,8 @@ import pytest
 from se_numpy import checkpoint, models, optim, tree
 from se_numpy.data import Dataset
 from se_numpy.data.batches import Images, Normalisation
-from se_numpy.train import Learner, configure, learner, loop, split, train, wilson
+from se_numpy.train import Learner, Trained, configure, learner, loop, split, train, wilson
+from se_numpy.train.report import remark
 
 
 def tiny(n_train=90, n_test=40):
@@ -65,12 +66,7 @@ def test_the_test_set_is_seen_once_and_the_epoch_is_chosen_without_it(tmp_path, 
 
 def by_hand(checkpoint_file, images, labels):
     """Loss and accuracy of a saved network, from its numbers and the equations alone."""
-    trees, meta = checkpoint.load(checkpoint_file)
-    net = models.build(meta["config"]["model"], classes=len(meta["classes"]))
-    X = ((images / 255 - meta["mean"]) / meta["std"]).astype(np.float32)
-    logits = net.forward(trees["params"], trees["state"], X)[0].astype(np.float64)
-    p = np.exp(logits - logits.max(1, keepdims=True))
-    p /= p.sum(1, keepdims=True)
+    p = Trained.load(checkpoint_file).probabilities(images).astype(np.float64)
     return -np.log(p[np.arange(len(labels)), labels] + 1e-300).mean(), (p.argmax(1) == labels).mean()
 
 
@@ -174,7 +170,7 @@ def test_held_out_images_are_none_of_those_learned_from():
         ({"schedule": "linear"}, "schedule is 'linear'; expected one of constant"),
         ({"seed": -1}, "seed is -1"),
         ({"momentum": 1.0}, "momentum is 1.0"),
-        ({"label_smoothing": 1.5}, "label_smoothing 1.5"),
+        ({"label_smoothing": 1.5}, "label_smoothing is 1.5"),
     ],
 )
 def test_settings_that_make_no_sense_are_named(settings, message):
@@ -197,9 +193,49 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
     assert (tmp_path / "precious.txt").read_text() == "mine"
 
 
+@pytest.mark.parametrize("after", [0, 2])
+def test_a_run_that_is_interrupted_says_what_it_leaves(tmp_path, monkeypatch, after):
+    steps = iter(range(100))
+    step = Learner.step
+
+    def interrupted(self, *args, **more):
+        if next(steps) == 3 * after + 1:
+            raise KeyboardInterrupt
+        return step(self, *args, **more)
+
+    monkeypatch.setattr(loop, "_seconds_per_step", lambda *args: 1.0)
+    monkeypatch.setattr(Learner, "step", interrupted)
+    out, data = io.StringIO(), tiny()
+    with pytest.raises(KeyboardInterrupt):
+        train(data, configure(data, epochs=5, batch_size=32, out=str(tmp_path / "run")), out)
+    if after:
+        assert "networks of the last and of the best epoch, of 2, stay in" in out.getvalue()
+        assert Trained.load(tmp_path / "run" / "best.npz").classes == ("red", "green", "blue")
+    else:
+        assert "no epoch had ended, so nothing is kept" in out.getvalue()
+        assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("model", "accuracy", "said"),
+    [
+        ("resnet8", 0.17, "this network cannot pass 60 % here"),
+        ("se_resnet8", 0.99, "the same network without SE blocks cannot pass 60 % here"),
+        ("se_resnet8", 0.13, ""),
+        ("resnet20", 0.17, ""),
+    ],
+)
+def test_what_a_result_means_depends_on_the_network_and_the_result(model, accuracy, said):
+    lines = remark("builtin", model, accuracy)
+    assert said in " ".join(lines)
+    assert bool(lines) == bool(said)
+    assert all(len(line) <= 80 for line in lines)
+    assert remark("cifar10", model, accuracy) == []
+
+
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
     monkeypatch.setitem(optim.SCHEDULES, "constant", lambda lr, total: lambda at: lr if at < 9 else 1e30)
-    with pytest.raises(FloatingPointError, match=r"in epoch 4: try a smaller --lr .* epoch 3 and before stay"):
+    with pytest.raises(FloatingPointError, match=r"in epoch 4: try a smaller --lr .* best epoch, of 3, stay"):
         run(tmp_path / "run", epochs=9, schedule="constant")
     trees, meta = checkpoint.load(tmp_path / "run" / "last.npz")
     assert len(meta["history"]) == 3

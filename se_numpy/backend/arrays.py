@@ -47,7 +47,8 @@ def device_module(device: str) -> ModuleType:
         import cupy
     except ImportError as error:
         why = "is not installed" if isinstance(error, ModuleNotFoundError) else f"cannot be imported ({error})"
-        raise RuntimeError(f"CuPy {why}; pip install 'se-numpy[cuda12]' or 'se-numpy[cuda13]' brings it") from None
+        wanted = "pip install 'cupy-cuda12x[ctk]' or 'cupy-cuda13x[ctk]', whichever the driver is for"
+        raise RuntimeError(f"CuPy {why}; {wanted}") from None
     if not cupy.cuda.is_available():
         raise RuntimeError(f"CuPy {cupy.__version__} finds no GPU it can use (is the driver installed?)")
     return cupy

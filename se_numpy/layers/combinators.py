@@ -171,6 +171,9 @@ def _named(layers: tuple[Layer, ...], named: dict[str, Layer]) -> tuple[tuple[st
         kind = type(layer).__name__.lower()
         counts[kind] += 1
         parts.append((f"{kind}{counts[kind]}", layer))
+    for layer in (*layers, *named.values()):
+        if not isinstance(layer, Layer):
+            raise TypeError(f"got {layer!r}; expected layers one by one, as in serial(Conv(16), ReLU())")
     names = [name for name, _ in parts] + list(named)
     for name in names:
         if names.count(name) > 1 or "." in name:

@@ -50,22 +50,27 @@ class Layer:
     """A layer that learns nothing, tracks nothing and keeps shapes, until a subclass says otherwise."""
 
     def parameters(self, shape: Shape) -> Tree:
+        """What it learns from inputs of ``shape``: names to Parameter."""
         return {}
 
     def statistics(self, shape: Shape) -> Tree:
+        """What it tracks while training, as ``parameters``."""
         return {}
 
     def output_shape(self, shape: Shape) -> Shape:
+        """The shape of one result, without the batch.  ValueError where ``shape`` does not fit."""
         return shape
 
     def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
+        """Y, and the cache for ``backward``.  ``train`` normalises by the batch and lets dropout drop."""
         raise NotImplementedError
 
     def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:
+        """dX and the gradients of the parameters.  Uses the cache up; never writes to dY, which others may share."""
         raise NotImplementedError
 
     def update_running(self, state: Tree, cache: Any) -> None:
-        pass
+        """Move the running statistics by one batch, in place; before ``backward``, which takes the cache apart."""
 
 
 def init(layer: Layer, shape: Shape, rng: np.random.Generator, dtype: Any = np.float32) -> tuple[Tree, Tree]:

@@ -22,8 +22,13 @@ class Conv(Layer):
     padding: int | None = None
     groups: int = 1
 
+    def __post_init__(self) -> None:
+        if not all(isinstance(v, int) and v >= 1 for v in (self.C, self.k, self.stride, self.groups)):
+            raise ValueError(f"{self}: expected whole numbers of 1 or more for C, k, stride and groups")
+
     @property
     def hyper(self) -> dict[str, int]:
+        """The keyword arguments of the equation."""
         padding = self.k // 2 if self.padding is None else self.padding
         return {"stride": self.stride, "padding": padding, "groups": self.groups}
 
@@ -117,7 +122,8 @@ class SECache(NamedTuple):
 class SE(Layer):
     """The Squeeze-and-Excitation block, Eqs. (2) to (4): ``se.se_block`` with z and s kept instead of made twice.
 
-    ``reduction`` is r; ``bias`` adds b1 and b2, which Eq. (3) does not have.
+    ``reduction`` is r, 16 in the paper; the narrow networks of ``models`` have 4. ``bias`` adds b1 and b2, which
+    Eq. (3) does not have.
     """
 
     reduction: int = 16
@@ -181,7 +187,7 @@ class Linear(Layer):
 
 @dataclass(frozen=True)
 class Pool(Layer):
-    """Max or average pooling of k x k windows."""
+    """Pooling of k x k windows, ``kind`` "max" or "avg", at steps of ``stride`` (k, if not given)."""
 
     kind: str = "max"
     k: int = 2

@@ -41,11 +41,10 @@ class Config:
         for name in ("lr", "momentum", "weight_decay", "label_smoothing"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise ValueError(f"{name} is {getattr(self, name)}; expected a number that is not negative")
-        if not (self.momentum < 1 and self.label_smoothing <= 1):
-            raise ValueError(
-                f"momentum is {self.momentum} and label_smoothing {self.label_smoothing}; expected momentum below 1 "
-                "and smoothing up to 1"
-            )
+        if self.momentum >= 1:
+            raise ValueError(f"momentum is {self.momentum}; expected less than 1")
+        if self.label_smoothing > 1:
+            raise ValueError(f"label_smoothing is {self.label_smoothing}; expected 1 at most")
         if self.schedule not in optim.SCHEDULES:
             raise ValueError(f"schedule is {self.schedule!r}; expected one of {', '.join(optim.SCHEDULES)}")
 

@@ -1,12 +1,14 @@
 """A network that learns: its numbers in flat vectors, one step of training, evaluation."""
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from se_numpy import layers, ops, optim, tree
+from se_numpy import checkpoint, layers, models, ops, optim, tree
 from se_numpy.backend import Array, to_device
-from se_numpy.data.batches import Images
+from se_numpy.data.batches import Images, Normalisation
 
 EVALUATION_BATCH = 500
 
@@ -55,6 +57,33 @@ class Learner:
         """Take over the numbers of a checkpoint."""
         for vector, kind in ((self.w, "params"), (self.running, "state"), (self.v, "velocity")):
             vector[...] = to_device(tree.flatten(trees[kind]), self.device)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network as a run left it, with what it needs to look at images: ``Trained.load("runs/.../best.npz")``."""
+
+    net: layers.Serial
+    params: tree.Tree
+    state: tree.Tree
+    normalise: Normalisation
+    classes: tuple[str, ...]
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Trained":
+        """From a checkpoint that ``train`` wrote.  Raises as ``checkpoint.load``."""
+        trees, meta = checkpoint.load(path)
+        config, classes = meta["config"], tuple(meta["classes"])
+        net = models.build(
+            config["model"], reduction=config["reduction"], bias=config["bias"], classes=len(classes)
+        )  # fmt: skip
+        normalise = Normalisation(np.array(meta["mean"]), np.array(meta["std"]))
+        return cls(net, trees["params"], trees["state"], normalise, classes)
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """images (N, H, W, C) uint8 -> (N, classes): how likely each class is, in the network's opinion."""
+        logits, _ = self.net.forward(self.params, self.state, self.normalise(images))
+        return ops.softmax(logits)
 
 
 def stream(seed: int, purpose: str, *key: int) -> np.random.Generator:

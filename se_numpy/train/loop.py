@@ -10,6 +10,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -26,7 +27,7 @@ from se_numpy.data.batches import Draws, Images, Normalisation, draw
 from se_numpy.data.glyphs import PLAIN_BOUND
 from se_numpy.train.config import Config, choose_device, run_folder
 from se_numpy.train.learner import Learner, stream
-from se_numpy.train.report import HEADER, NOTES, append_metrics, duration, row_of, wilson
+from se_numpy.train.report import HEADER, append_metrics, duration, remark, row_of, wilson
 
 VALIDATION_SHARE = 0.1  # of the training images, held out to choose the epoch by; at most 5,000
 
@@ -68,12 +69,15 @@ def train(dataset: Dataset, config: Config, out: TextIO | None = None) -> Run:
     per_epoch = -(-len(training) // config.batch_size)
     schedule = optim.SCHEDULES[config.schedule](config.lr, per_epoch * config.epochs)
 
-    say(f"model    {config.model}, {count_parameters(net, dataset.image_shape):,} parameters")
-    say(f"data     {dataset.source}; {len(training):,} images to learn from, {len(validation):,} to choose by")
-    cores = f"{threads()} threads, " if device == "cpu" else ""
-    say(f"device   {device} ({why}), {cores}numpy {np.__version__}, Python {platform.python_version()}")
     folder = run_folder(config)  # from here on something is written
     (folder / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
+    say(f"model    {config.model}, {count_parameters(net, dataset.image_shape):,} parameters")
+    say(f"data     {dataset.source}")
+    say(f"         {len(training):,} images to learn from, {len(validation):,} held out to choose the epoch by")
+    say(f"recipe   {config.epochs} epochs in batches of {config.batch_size}, {config.schedule} with lr {config.lr:g}, "
+        f"{'crops and flips' if config.augment else 'images as they are'}")  # fmt: skip
+    cores = f"{threads()} threads, " if device == "cpu" else ""
+    say(f"device   {device} ({why}), {cores}numpy {np.__version__}, Python {platform.python_version()}")
     say(f"run      {folder}")
     seconds = _seconds_per_step(learner, training, config, optimiser)
     total = config.epochs * (seconds * per_epoch + 0.35 * seconds * len(validation) / config.batch_size)
@@ -82,28 +86,40 @@ def train(dataset: Dataset, config: Config, out: TextIO | None = None) -> Run:
 
     run = Run(folder, config)
     started = time.perf_counter()
-    for epoch in range(config.epochs):
-        with np.errstate(over="ignore", invalid="ignore"):  # a loss that is no number is told below, once
-            row = _epoch(learner, training, config, optimiser, schedule, epoch, per_epoch, terminal)
-            row["val_loss"], row["val_accuracy"] = learner.evaluate(validation)
-        if not math.isfinite(row["train_loss"] + row["val_loss"]):
-            kept = f"the checkpoints of epoch {epoch} and before stay in {folder}" if epoch else "nothing was saved yet"
-            raise FloatingPointError(
-                f"the loss is no number any more in epoch {epoch + 1}: try a smaller --lr than {config.lr:g}; {kept}"
-            )
-        run.history.append(row)
-        is_best = row["val_accuracy"] >= max(r["val_accuracy"] for r in run.history)
-        meta = _meta(run, dataset, normalise)
-        checkpoint.save(folder / "last.npz", learner.trees(), meta)
-        if is_best:
-            checkpoint.save(folder / "best.npz", learner.trees(), meta)
-        append_metrics(folder / "metrics.csv", row)
-        elapsed = time.perf_counter() - started
-        left = elapsed / (epoch + 1) * (config.epochs - epoch - 1)
-        say(row_of(row, config.epochs, left) + (" *" if is_best else ""))
-
+    try:
+        for epoch in range(config.epochs):
+            with np.errstate(over="ignore", invalid="ignore"):  # a loss that is no number is told below, once
+                row = _epoch(learner, training, config, optimiser, schedule, epoch, per_epoch, terminal)
+                row["val_loss"], row["val_accuracy"] = learner.evaluate(validation)
+            if not math.isfinite(row["train_loss"] + row["val_loss"]):
+                raise FloatingPointError(
+                    f"the loss is no number any more in epoch {epoch + 1}: try a smaller --lr than {config.lr:g}; "
+                    + _what_is_left(run)
+                )
+            run.history.append(row)
+            is_best = row["val_accuracy"] >= max(r["val_accuracy"] for r in run.history)
+            meta = _meta(run, dataset, normalise)
+            checkpoint.save(folder / "last.npz", learner.trees(), meta)
+            if is_best:
+                checkpoint.save(folder / "best.npz", learner.trees(), meta)
+            append_metrics(folder / "metrics.csv", row)
+            left = (time.perf_counter() - started) / (epoch + 1) * (config.epochs - epoch - 1)
+            say(row_of(row, config.epochs, left, is_best))
+    except KeyboardInterrupt:
+        say(f"stopped  {_what_is_left(run)}")
+        raise
     _finish(run, learner, dataset, normalise, device, time.perf_counter() - started, say)
     return run
+
+
+def _what_is_left(run: Run) -> str:
+    """What a run that ends early leaves behind, in words; a folder without a network is taken away."""
+    if run.history:
+        return f"the networks of the last and of the best epoch, of {len(run.history)}, stay in {run.folder}"
+    (run.folder / "config.json").unlink(missing_ok=True)
+    with suppress(OSError):  # something else lies in it
+        run.folder.rmdir()
+    return "no epoch had ended, so nothing is kept"
 
 
 def _epoch(
@@ -170,11 +186,11 @@ def _finish(
     (run.folder / "result.json").write_text(json.dumps(run.result, indent=2) + "\n")
     low, high = wilson(accuracy, n)
     say(
-        f"\ntest     {100 * accuracy:.2f} % of {n:,} images (95 % interval {100 * low:.1f} to {100 * high:.1f} %), "
-        f"network of epoch {run.result['epoch']}, {duration(seconds)}"
+        f"\ntest     {100 * accuracy:.2f} % of {n:,} images (95 % interval {100 * low:.1f} to {100 * high:.1f} %)\n"
+        f"         by the network of epoch {run.result['epoch']}, after {duration(seconds)} of training"
     )
-    if note := NOTES.get(dataset.name):
-        say(note)
+    for line in remark(dataset.name, run.config.model, accuracy):
+        say(line)
     try:
         from se_numpy.analysis.figures import curves
 
@@ -183,7 +199,7 @@ def _finish(
         curves(run.history, run.folder / "curves.png", title=title, bound=bound)
         say(f"curves   {run.folder / 'curves.png'}")
     except ImportError:
-        say("curves   not drawn: matplotlib is missing (pip install 'se-numpy[plot]')")
+        say("curves   not drawn: matplotlib is missing (pip install matplotlib)")
 
 
 def split(dataset: Dataset, seed: int) -> tuple[np.ndarray, np.ndarray]:
