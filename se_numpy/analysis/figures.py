@@ -27,7 +27,7 @@ def curves(
             values = [factor * row[f"{kind}_{what}"] for row in history]
             axes.plot(epochs, values, color=colour, marker="o", markersize=3, linewidth=1.8, label=label)
         axes.plot(
-            chosen["epoch"], factor * chosen[f"val_{what}"], "o", markersize=10, fillstyle="none", color=ORANGE,
+            chosen["epoch"], factor * chosen[f"val_{what}"], "o", markersize=10, fillstyle="none", color=ORANGE, clip_on=False,
             label=f"chosen: epoch {chosen['epoch']:.0f}, {100 * chosen['val_accuracy']:.1f} %",
         )  # fmt: skip
         axes.set(xlabel="epoch", ylabel=f"{what} ({unit})")
@@ -37,8 +37,8 @@ def curves(
         axes.spines[["top", "right"]].set_visible(False)
     if bound is not None:
         axes.axhline(100 * bound[0], color=GREY, linestyle="--", linewidth=1)
-        axes.annotate(bound[1], (0.02, 100 * bound[0]), (0, 3), xycoords=("axes fraction", "data"),
-                      textcoords="offset points", color="#666666", fontsize=9)  # fmt: skip
+        axes.annotate(bound[1], (1, 100 * bound[0]), (0, 3), xycoords=("axes fraction", "data"),
+                      textcoords="offset points", ha="right", color="#666666", fontsize=9)  # fmt: skip
     figure.axes[0].legend(frameon=False, loc="best")
     figure.suptitle(title)
     figure.savefig(path, dpi=120)
