@@ -58,7 +58,7 @@ def test_cut_does_not_depend_on_the_number_of_threads(monkeypatch):
     cuts = []
     for threads in ("1", "2", "5"):
         monkeypatch.setenv("SE_NUMPY_THREADS", threads)
-        cuts.append(backend.over_blocks(np, lambda part: part, 37, 10**6))
+        cuts.append(backend.over_blocks(np, lambda part: part, 37, 10**7))
     assert cuts[0] == cuts[1] == cuts[2]
     assert len(cuts[0]) > 4
 
@@ -66,7 +66,7 @@ def test_cut_does_not_depend_on_the_number_of_threads(monkeypatch):
 def test_blocks_are_shared_by_threads(monkeypatch):
     monkeypatch.setenv("SE_NUMPY_THREADS", "2")
     together = threading.Barrier(2, timeout=20)  # passes only if two blocks are under way at once
-    backend.over_blocks(np, lambda part: together.wait(), 4, 10**6)
+    backend.over_blocks(np, lambda part: together.wait(), 4, 10**8)
 
 
 def test_a_device_gets_one_block(double):

@@ -27,8 +27,8 @@ def curves(
             values = [factor * row[f"{kind}_{what}"] for row in history]
             axes.plot(epochs, values, color=colour, marker="o", markersize=3, linewidth=1.8, label=label)
         axes.plot(
-            chosen["epoch"], factor * chosen[f"val_{what}"], "o", markersize=10, fillstyle="none", color=ORANGE, clip_on=False,
-            label=f"chosen: epoch {chosen['epoch']:.0f}, {100 * chosen['val_accuracy']:.1f} %",
+            chosen["epoch"], factor * chosen[f"val_{what}"], "o", markersize=10, fillstyle="none", color=ORANGE,
+            clip_on=False, label=f"chosen: epoch {chosen['epoch']:.0f}, {100 * chosen['val_accuracy']:.1f} %",
         )  # fmt: skip
         axes.set(xlabel="epoch", ylabel=f"{what} ({unit})")
         axes.set_ylim(bottom=0, top=105 if what == "accuracy" else None)

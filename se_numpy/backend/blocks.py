@@ -42,9 +42,9 @@ def over_blocks(xp: ModuleType, work: Callable[[slice], T], n: int, bytes_per_it
     """
     if xp is not np:
         return [work(slice(0, n))]
-    count = -(-n * int(bytes_per_item) // BLOCK_BYTES)
-    if n * bytes_per_item > BLOCK_BYTES // 8:
-        count = max(count, 4)  # enough for four threads to share what is worth sharing
+    count = int(n * bytes_per_item) // BLOCK_BYTES
+    if count > 1:  # below that, handing the interpreter lock to and fro costs more than a second thread brings
+        count = max(4, count + count % 2)
     count = max(1, min(count, n))
     blocks = [slice(n * i // count, n * (i + 1) // count) for i in range(count)]
     helpers = min(threads(), count) - 1
