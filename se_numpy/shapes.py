@@ -36,6 +36,15 @@ def check(spec: str, *arrays: Array) -> tuple[int, ...]:
     return tuple(sizes.values())
 
 
+def check_like(name: str, x: Array, of: str, shape: tuple[int, ...], kinds: str = "fc") -> None:
+    """Raise as ``check`` unless the array x has this shape, that of ``of``, and a dtype of one of ``kinds``."""
+    if not hasattr(x, "dtype") or x.dtype.kind not in kinds:
+        wanted = "bool" if kinds == "b" else "float32 or float64"
+        raise TypeError(f"{name} is {getattr(x, 'dtype', type(x).__name__)}; expected an array of {wanted}")
+    if x.shape != shape:
+        raise ValueError(f"{name} has shape {x.shape}; expected the shape of {of}, {shape}")
+
+
 @cache
 def _parse(spec: str) -> list[tuple[str, tuple[str, ...], bool]]:
     rows = []

@@ -83,7 +83,7 @@ def test_float32_stays_float32_and_agrees_with_float64(pair, data):
         assert got.dtype == np.float32
         assert expected.dtype == np.float64
         size = np.sqrt(np.mean(np.square(expected))) + 1e-3
-        np.testing.assert_allclose(got / size, expected / size, atol=2e-3)
+        np.testing.assert_allclose(got / size, expected / size, atol=2e-4)
 
 
 @EVERY_PAIR

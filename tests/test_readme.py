@@ -2,11 +2,15 @@
 
 import json
 import re
+import statistics
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
+
+from se_numpy.data.glyphs import PLAIN_BOUND
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -62,6 +66,14 @@ def test_accuracies_on_the_built_in_set_are_those_measured(model):
     right = [100 * run["test_accuracy"] for run in measured("builtin") if run["model"] == model]
     assert len(right) == 3
     assert " / ".join(f"{x:.1f}" for x in right) in row("built-in", f"`{model}`")
+    seconds = statistics.median(run["seconds"] for run in measured("builtin") if run["model"] == model)
+    assert f" {seconds:.0f} s " in row("built-in", f"`{model}`")
+
+
+def test_the_bound_is_the_one_proven():
+    assert Fraction(PLAIN_BOUND).limit_denominator(100) == Fraction(29, 48)
+    assert "29 of 48" in README.replace("\n", " ")
+    assert f"bound {100 * PLAIN_BOUND:.1f} %" in row("built-in", "`resnet8`")
 
 
 @pytest.mark.parametrize("model", ["se_resnet20", "resnet20"])

@@ -65,7 +65,7 @@ def test_the_test_set_is_seen_once_and_the_epoch_is_chosen_without_it(tmp_path, 
 
 
 def by_hand(checkpoint_file, images, labels):
-    """Loss and accuracy of a saved network, from its numbers and the equations alone."""
+    """Loss and accuracy of a saved network, brought back without the trainer."""
     p = Trained.load(checkpoint_file).probabilities(images).astype(np.float64)
     return -np.log(p[np.arange(len(labels)), labels] + 1e-300).mean(), (p.argmax(1) == labels).mean()
 
@@ -183,6 +183,23 @@ def test_a_start_that_fails_leaves_nothing_behind(tmp_path, monkeypatch, setting
     monkeypatch.setitem(sys.modules, "cupy", None)
     with pytest.raises((ValueError, RuntimeError)):
         run(tmp_path / "run", **settings)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_number_of_threads_that_is_none_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("SE_NUMPY_THREADS", "many")
+    with pytest.raises(ValueError, match="SE_NUMPY_THREADS is 'many'"):
+        run(tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interruption_while_the_first_steps_are_timed_leaves_nothing(tmp_path, monkeypatch):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "_seconds_per_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run")
     assert not list(tmp_path.iterdir())
 
 

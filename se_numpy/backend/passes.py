@@ -24,7 +24,7 @@ def elementwise(f: Callable[..., object], *arrays: Array) -> Array:
     if x.ndim == 0:
         f(out, *arrays)
     else:
-        over_blocks(xp, lambda n: f(out[n], *(a[n] for a in arrays)), len(x), 3 * x.nbytes / max(1, len(x)))
+        over_blocks(xp, lambda n: f(out[n], *(a[n] for a in arrays)), len(x), 3 * x[0].nbytes)
     return out
 
 
@@ -127,6 +127,7 @@ def product_over_rows(xp: ModuleType, x: Array, y: Array) -> Array:
 
 
 def _tile_rows(K: int, M: int) -> int:
+    """How many rows of K numbers, times (K, M), are still a small product to OpenBLAS; 256 where hardly any are."""
     rows = SMALL_PRODUCT // (K * M) // 8 * 8
     return min(rows, 256) or 256
 

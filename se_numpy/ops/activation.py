@@ -1,7 +1,7 @@
 """Functions of one number at a time: δ and σ of Eq. (3), tanh, and dropout."""
 
 from se_numpy.backend import Array, array_module, elementwise
-from se_numpy.shapes import check
+from se_numpy.shapes import check, check_like
 
 
 def relu(x: Array) -> Array:
@@ -12,13 +12,13 @@ def relu(x: Array) -> Array:
 
 
 def relu_backward(dy: Array, x: Array) -> Array:
-    """dx = dy · [x > 0].  x may as well be relu's own result, which is positive at the same places.
+    """dx = dy · [x > 0].                                                                           dy, x: one shape
 
-    At x = 0 the derivative is taken as 0.
+    x may as well be relu's own result, which is positive at the same places. At x = 0 the derivative is taken as 0.
     """
     xp = array_module(dy, x)
     check("x: ...", x)
-    _same_shape(dy, x)
+    check_like("dy", dy, "x", x.shape)
     return elementwise(lambda dx, dy, x: xp.multiply(dy, x > 0, out=dx), dy, x)
 
 
@@ -32,9 +32,9 @@ def sigmoid(x: Array) -> Array:
 
 
 def sigmoid_backward(dy: Array, x: Array) -> Array:
-    """σ' = σ (1 - σ) = σ(x) σ(-x), the form that keeps its digits where σ is close to 1."""
+    """dx = dy σ'(x),  σ' = σ (1 - σ) = σ(x) σ(-x), a form that keeps its digits near σ = 1.      dy, x: one shape"""
     check("x: ...", x)
-    _same_shape(dy, x)
+    check_like("dy", dy, "x", x.shape)
     return dy * sigmoid(x) * sigmoid(-x)
 
 
@@ -45,9 +45,9 @@ def tanh(x: Array) -> Array:
 
 
 def tanh_backward(dy: Array, x: Array) -> Array:
-    """tanh' = 1 - tanh² = 1 / cosh²."""
+    """dx = dy tanh'(x),  tanh' = 1 - tanh².                                                        dy, x: one shape"""
     check("x: ...", x)
-    _same_shape(dy, x)
+    check_like("dy", dy, "x", x.shape)
     y = array_module(x).tanh(x)
     return dy * (1 - y) * (1 + y)
 
@@ -61,20 +61,12 @@ def dropout(x: Array, mask: Array, *, p: float) -> Array:
     check("x: ...", x)
     if not 0 <= p < 1:
         raise ValueError(f"p is {p}; expected a probability of dropping, 0 <= p < 1")
-    if not hasattr(mask, "dtype") or mask.dtype.kind != "b":
-        raise TypeError(f"mask is {getattr(mask, 'dtype', type(mask).__name__)}; expected an array of bool")
-    _same_shape(mask, x, "mask", "x")
+    check_like("mask", mask, "x", x.shape, kinds="b")
     return x * (mask * x.dtype.type(1 / (1 - p)))
 
 
 def dropout_backward(dy: Array, x: Array, mask: Array, *, p: float) -> Array:
-    """The same mask and the same scale once more: dx = dy · mask / (1 - p)."""
-    _same_shape(dy, x)
+    """dx = dy · mask / (1 - p): the same mask and the same scale once more.                  dy, x, mask: one shape"""
+    check_like("dy", dy, "x", x.shape)
     return dropout(dy, mask, p=p)
-
-
-def _same_shape(dy: Array, x: Array, dy_name: str = "dy", x_name: str = "x") -> None:
-    array_module(dy, x)
-    if dy.shape != x.shape:
-        raise ValueError(f"{dy_name} has shape {dy.shape}; expected the shape of {x_name}, {x.shape}")
 

@@ -14,7 +14,7 @@ the running variance collects the unbiased one (divided by m - 1); momentum 0.1 
 from types import ModuleType
 
 from se_numpy.backend import Array, affine, along, array_module, channel_sum, lines, over_blocks, scratch
-from se_numpy.shapes import check
+from se_numpy.shapes import check, check_like
 
 EPS = 1e-5
 MOMENTUM = 0.1
@@ -69,7 +69,7 @@ def normalize_backward(
     -> dx (N, ..., C), dmean (C,), dvar (C,), dgamma (C,), dbeta (C,)
     """
     _check(x, mean=mean, var=var, gamma=gamma, beta=beta)
-    _check_dy(dy, x)
+    check_like("dy", dy, "x", x.shape)
     root = 1 / array_module(dy, var).sqrt(var + eps)
     dbeta, dgamma = _sums(dy, x, mean)
     dgamma = dgamma * root
@@ -87,7 +87,7 @@ def batch_norm_backward(
     """
     xp = array_module(dy, x, mean, var, gamma)
     N, C = _check(x, mean=mean, var=var, gamma=gamma)
-    _check_dy(dy, x)
+    check_like("dy", dy, "x", x.shape)
     m = x.size // C
     root = 1 / xp.sqrt(var + eps)
     dbeta, dgamma = _sums(dy, x, mean)
@@ -147,7 +147,3 @@ def _check(x: Array, **vectors: Array) -> tuple[int, int]:
         check(f"x: C, {name}: C", x.shape[-1:], v)
     return len(x), x.shape[-1]
 
-
-def _check_dy(dy: Array, x: Array) -> None:
-    if dy.shape != x.shape:
-        raise ValueError(f"dy has shape {dy.shape}; expected the shape of x, {x.shape}")

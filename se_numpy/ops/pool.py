@@ -3,7 +3,7 @@
 from types import ModuleType
 
 from se_numpy.backend import Array, array_module, as_strided, over_blocks
-from se_numpy.shapes import check
+from se_numpy.shapes import check, check_like
 
 
 def max_pool2d(x: Array, *, kernel: int, stride: int | None = None, padding: int = 0) -> Array:
@@ -22,7 +22,7 @@ def max_pool2d_backward(dy: Array, x: Array, *, kernel: int, stride: int | None 
     xp = array_module(dy, x)
     windows = _windows(xp, x, kernel, stride, padding, fill=-xp.inf)
     n, H, W, kh, kw, C = windows.shape
-    _expect(dy, (n, H, W, C))
+    check_like("dy", dy, "y", (n, H, W, C))
     winner = _by_block(xp, lambda w: w.reshape(*w.shape[:3], kh * kw, C).argmax(3), windows)
     return _add_back(xp, lambda a, b: dy * (winner == a * kw + b), dy, x, windows.shape, stride, padding)
 
@@ -42,7 +42,7 @@ def avg_pool2d_backward(dy: Array, x: Array, *, kernel: int, stride: int | None 
     xp = array_module(dy, x)
     windows = _windows(xp, x, kernel, stride, padding, fill=0)
     n, H, W, _, _, C = windows.shape
-    _expect(dy, (n, H, W, C))
+    check_like("dy", dy, "y", (n, H, W, C))
     share = dy / kernel**2
     return _add_back(xp, lambda a, b: share, dy, x, windows.shape, stride, padding)
 
@@ -101,7 +101,3 @@ def _add_back(
             dx[:, a : a + stride * H : stride, b : b + stride * W : stride] += share(a, b)
     return xp.ascontiguousarray(dx[:, padding : padding + H_, padding : padding + W_])
 
-
-def _expect(dy: Array, shape: tuple[int, ...]) -> None:
-    if dy.shape != shape:
-        raise ValueError(f"dy has shape {dy.shape}; expected {shape}, the shape of what was pooled")

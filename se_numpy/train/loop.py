@@ -69,6 +69,7 @@ def train(dataset: Dataset, config: Config, out: TextIO | None = None) -> Run:
     per_epoch = -(-len(training) // config.batch_size)
     schedule = optim.SCHEDULES[config.schedule](config.lr, per_epoch * config.epochs)
 
+    cores = f"{threads()} threads, " if device == "cpu" else ""
     folder = run_folder(config)  # from here on something is written
     (folder / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
     say(f"model    {config.model}, {count_parameters(net, dataset.image_shape):,} parameters")
@@ -76,17 +77,15 @@ def train(dataset: Dataset, config: Config, out: TextIO | None = None) -> Run:
     say(f"         {len(training):,} images to learn from, {len(validation):,} held out to choose the epoch by")
     say(f"recipe   {config.epochs} epochs in batches of {config.batch_size}, {config.schedule} with lr {config.lr:g}, "
         f"{'crops and flips' if config.augment else 'images as they are'}")  # fmt: skip
-    cores = f"{threads()} threads, " if device == "cpu" else ""
     say(f"device   {device} ({why}), {cores}numpy {np.__version__}, Python {platform.python_version()}")
     say(f"run      {folder}")
-    seconds = _seconds_per_step(learner, training, config, optimiser)
-    total = config.epochs * (seconds * per_epoch + 0.35 * seconds * len(validation) / config.batch_size)
-    say(f"time     {1e3 * seconds:.0f} ms a step, {per_epoch} steps an epoch: about {duration(total)} in all\n")
-    say(HEADER)
-
     run = Run(folder, config)
-    started = time.perf_counter()
     try:
+        seconds = _seconds_per_step(learner, training, config, optimiser)
+        total = config.epochs * (seconds * per_epoch + 0.35 * seconds * len(validation) / config.batch_size)
+        say(f"time     {1e3 * seconds:.0f} ms a step, {per_epoch} steps an epoch: about {duration(total)} in all\n")
+        say(HEADER)
+        started = time.perf_counter()
         for epoch in range(config.epochs):
             with np.errstate(over="ignore", invalid="ignore"):  # a loss that is no number is told below, once
                 row = _epoch(learner, training, config, optimiser, schedule, epoch, per_epoch, terminal)

@@ -1,0 +1,171 @@
+"""Files of CIFAR that mean harm, or mean nothing: a DataError at worst, nothing run, no memory to speak of."""
+
+import pickle
+import struct
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cifar_files import FILES, FOLDERS, META, PIXELS, PY10, count, load, message, python2, write
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from se_numpy.data.cifar import DataError
+
+# ---- pickles that mean harm
+
+
+class Call:
+    """Pickles as a call of any function with any arguments."""
+
+    def __init__(self, function, *arguments):
+        self.call = (function, arguments)
+
+    def __reduce__(self):
+        return self.call
+
+
+def canary(*_):
+    raise AssertionError("a pickle was executed")
+
+
+ARRAY_HEAD = b"\x80\x02}(U\x06labels](K\x00K\x00K\x00eU\x04data"
+HARM = {
+    "os.system": b"\x80\x02cos\nsystem\nU\x04true\x85R.",
+    "posix.system": b"\x80\x02cposix\nsystem\nU\x04true\x85R.",
+    "eval": b"\x80\x02c__builtin__\neval\nU\x031+1\x85R.",
+    "eval by INST": b"\x80\x02(U\x031+1i__builtin__\neval\n.",
+    "canary": pickle.dumps(Call(canary), protocol=2),
+    "canary, protocol 4": pickle.dumps(Call(canary), protocol=4),
+    "numpy loads": b"\x80\x02cnumpy.core.multiarray\nloads\nU\x01.\x85R.",
+    "numpy.load": b"\x80\x02cnumpy\nload\nU\x01x\x85R.",
+    "codecs.decode": b"\x80\x02c_codecs\ndecode\nU\x01xU\x05zlib_\x86R.",
+    "giant array": ARRAY_HEAD + b"cnumpy\nndarray\nJ\xff\xff\xff\x0fJ\x00\x0c\x00\x00\x86\x85Ru.",
+    "giant state": python2(PIXELS).replace(b"K\x03J\x00\x0c", b"J\xff\xff\xff\x0fJ\x00\x0c").join([ARRAY_HEAD, b"u."]),
+    "giant text": b"\x80\x02T\xff\xff\xff\x7fabc.",
+    "giant unicode": b"\x80\x02X\xff\xff\xff\x7fabc.",
+    "giant bytes": b"\x80\x04\x8e" + struct.pack("<Q", 1 << 40) + b"abc.",
+    "giant bytearray": b"\x80\x05\x96" + struct.pack("<Q", 1 << 40) + b"abc.",
+    "giant frame": b"\x80\x04\x95" + struct.pack("<Q", 1 << 40) + b"abc.",
+    "giant memo": b"\x80\x02}r\x00\x00\x00\x08.",
+    "deep key": b"\x80\x02}U\x01a" + b"\x85" * 60_000 + b"K\x01s.",
+    "deep key, few steps": b"\x80\x02}U\x01a" + b"\x85" * 1_500 + b"K\x01s.",
+    "deep shape": ARRAY_HEAD + b"cnumpy\nndarray\nU\x01a\x85R(K\x01U\x01a" + b"\x85" * 1_500 + b"tbu.",
+    "many dictionaries": b"\x80\x02" + b"}" * 60_000 + b".",
+    "itself": b"\x80\x02]q\x00h\x00a.",
+    "state of a list": b"\x80\x02]Nb.",
+    "state of a name": b"\x80\x02cnumpy\nndarray\n}U\x0c__setstate__Nsb.",
+    "nothing": b"\x80\x02.",
+    "mark": b"\x80\x02(.",
+    "empty stack": b"\x80\x020.",
+    "extension": b"\x80\x02\x82\x01.",
+    "persistent": b"\x80\x02Pabc\n.",
+}
+
+
+@pytest.mark.parametrize("name", HARM)
+@pytest.mark.parametrize("file", ["data_batch_1", "batches.meta"])
+def test_harmful_pickle(tmp_path, name, file, monkeypatch):
+    path = write(tmp_path, PY10) / file
+    path.write_bytes(HARM[name])
+    monkeypatch.setattr("os.system", canary)
+    monkeypatch.setattr("builtins.eval", canary)
+    tracemalloc.start()
+    try:
+        said = message(tmp_path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert said.startswith(f"{path} is damaged")
+    assert len(said) < 1000
+    assert peak < 4 << 20
+
+
+@pytest.mark.parametrize(("name", "words"), [
+    ("os.system", "asks for GLOBAL 'os system'"),
+    ("eval", "asks for GLOBAL '__builtin__ eval'"),
+    ("eval by INST", "asks for INST"),
+    ("codecs.decode", "asks for GLOBAL '_codecs decode'"),
+    ("giant array", "not enough values"),
+    ("giant state", "(268435455, 3072)"),
+    ("many dictionaries", "more than 2,060 steps"),
+    ("deep key", "more than 2,060 steps"),
+    ("deep key, few steps", "a key of its dictionary is no text"),  # hashing one of a million levels crashes Python
+])
+def test_harmful_pickle_says_why(tmp_path, name, words):
+    (write(tmp_path, PY10) / "test_batch").write_bytes(HARM[name])
+    assert words in message(tmp_path)
+
+
+def test_harmful_pickles_are_harmful():
+    """The pickles above do call, where they are let: else the test of them would prove nothing."""
+    with pytest.raises(AssertionError, match="executed"):
+        pickle.loads(HARM["canary"])
+    assert pickle.loads(HARM["eval"], encoding="latin1") == 2
+
+
+# ---- chance
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> dict[str, Path]:
+    parent = tmp_path_factory.mktemp("fuzz")
+    return {layout: write(parent, layout, rows=1) for layout in FOLDERS}
+
+
+def load_changed(folder: Path, name: str, raw: bytes) -> None:
+    """One file is changed; what comes is a Dataset that keeps every promise, or a DataError that names the file."""
+    original = (folder / name).read_bytes()
+    (folder / name).write_bytes(raw)
+    try:
+        data = load(folder, rows=1)
+    except DataError as error:
+        if str(folder / name) not in str(error):
+            raise AssertionError("the error does not name the file") from error
+    else:
+        assert data.train_images.shape == (len(FILES[folder.name]) - 1, 32, 32, 3)
+        assert data.train_images.dtype == np.uint8
+        assert data.train_labels.dtype == np.int64
+        assert 0 <= data.train_labels.min() <= data.train_labels.max() < len(data.classes) == count(folder.name)
+        assert all(isinstance(name, str) for name in data.classes)
+    finally:
+        (folder / name).write_bytes(original)
+
+
+FUZZ = settings(max_examples=40, deadline=None)
+
+
+@pytest.mark.parametrize("which", ["batch", "meta"])
+@pytest.mark.parametrize("layout", FOLDERS)
+@FUZZ
+@given(data=st.data())
+def test_fuzz(folders, layout, which, data):
+    folder = folders[layout]
+    name = FILES[layout][0] if which == "batch" else META[layout]
+    raw = bytearray((folder / name).read_bytes())
+    # The pixels are most of a file and seldom matter: half of the flips go to the 250 bytes at each end.
+    ends = st.one_of(st.integers(0, min(250, len(raw) - 1)), st.integers(max(0, len(raw) - 250), len(raw) - 1))
+    places = st.one_of(ends, st.integers(0, len(raw) - 1))
+    for place, byte in data.draw(st.lists(st.tuples(places, st.integers(0, 255)), max_size=5)):
+        raw[place] = byte
+    load_changed(folder, name, bytes(raw[: data.draw(st.one_of(st.just(len(raw)), places))]))
+
+
+@pytest.mark.parametrize("layout", FOLDERS)
+@FUZZ
+@given(raw=st.one_of(st.binary(max_size=300), st.binary(max_size=60).map(lambda tail: b"\x80\x02" + tail)))
+def test_random_bytes(folders, layout, raw):
+    load_changed(folders[layout], FILES[layout][0], raw)
+
+
+# Programs made of true opcodes go far deeper into the stack machine than random bytes do.
+OPCODES = [b"}", b"]", b")", b"(", b"t", b"\x85", b"\x86", b"\x87", b"a", b"e", b"s", b"u", b"R", b"b", b"N", b"\x88",
+           b"0", b"K\x01", b"M\x00\x0c", b"U\x04data", b"U\x06labels", b"U\x02u1", b"q\x01", b"h\x01", b"2", b".",
+           b"cnumpy\ndtype\n", b"cnumpy\nndarray\n", b"c_codecs\nencode\n"]
+
+
+@settings(FUZZ, max_examples=150)
+@given(program=st.lists(st.sampled_from(OPCODES), max_size=40))
+def test_random_programs(folders, program):
+    load_changed(folders[PY10], "data_batch_1", b"\x80\x02" + b"".join(program) + b".")
