@@ -6,20 +6,23 @@ lines. An operation says what happens to one block of images; how blocks are cut
 
 from se_numpy.backend.arrays import Array, array_module, as_strided, device_module, on_host, to_device, to_host
 from se_numpy.backend.blocks import keep_freed_memory, over_bands, over_blocks, scratch, single_threaded_blas, threads
+from se_numpy.backend.maps import Blend, affine
 from se_numpy.backend.passes import (
     add,
-    affine,
     along,
     channel_sum,
     elementwise,
+    image_sum,
     lines,
     pixel_sum,
     product,
     product_over_rows,
 )
+from se_numpy.backend.windows import fold, unfold
 
 __all__ = [
     "Array",
+    "Blend",
     "add",
     "affine",
     "along",
@@ -28,6 +31,8 @@ __all__ = [
     "channel_sum",
     "device_module",
     "elementwise",
+    "fold",
+    "image_sum",
     "keep_freed_memory",
     "lines",
     "on_host",
@@ -41,4 +46,5 @@ __all__ = [
     "threads",
     "to_device",
     "to_host",
+    "unfold",
 ]

@@ -5,6 +5,7 @@ single-threaded BLAS, is up to five times faster than BLAS's own threads beside 
 again costs no page faults. On a GPU launches cost more than bytes, so there is one block.
 """
 
+import math
 import os
 import threading
 from collections import deque
@@ -47,12 +48,12 @@ def over_blocks(xp: ModuleType, work: Callable[[slice], T], n: int, bytes_per_it
         count = max(4, count + count % 2)
     count = max(1, min(count, n))
     blocks = [slice(n * i // count, n * (i + 1) // count) for i in range(count)]
-    helpers = min(threads(), count) - 1
+    helpers = min(threads(), len(blocks)) - 1
     if helpers <= 0 or _local.__dict__.get("inside"):
         with _settings():
             return [work(block) for block in blocks]
 
-    results: list[Any] = [None] * count
+    results: list[Any] = [None] * len(blocks)
     todo = deque(enumerate(blocks))  # each block goes to whichever thread is free; a deque is safe to share
 
     def labour() -> None:
@@ -163,11 +164,27 @@ def scratch(xp: ModuleType, name: str, shape: tuple[int, ...], dtype: Any) -> Ar
     """
     if xp is not np:
         return xp.empty(shape, dtype)
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    size = math.prod(shape) * np.dtype(dtype).itemsize
     buffers = _local.__dict__.setdefault("buffers", {})
     if name not in buffers or buffers[name].size < size:
         buffers[name] = np.empty(size, np.uint8)
     return buffers[name][:size].view(dtype).reshape(shape)
+
+
+def bordered(
+    xp: ModuleType, shape: tuple[int, ...], inside: tuple[slice, ...], dtype: Any
+) -> tuple[Array, Array, dict[str, Array]]:
+    """(array, its inside, notes): scratch of this shape that is zero all around ``inside``, which has any contents.
+
+    Who writes to nothing but the inside finds the zeros where they were: they are written once. In ``notes`` a caller
+    may keep views of the array.
+    """
+    key = shape, tuple((part.start, part.stop) for part in inside), np.dtype(dtype), xp is np
+    kept = _local.__dict__.setdefault("bordered", {})
+    if key not in kept:
+        array = xp.zeros(shape, dtype)
+        kept[key] = array, array[inside], {}
+    return kept[key]
 
 
 def keep_freed_memory() -> None:

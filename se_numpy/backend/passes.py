@@ -5,6 +5,7 @@ with what belongs to a channel repeated along the line.
 """
 
 from collections.abc import Callable
+from functools import cache
 from types import ModuleType
 
 import numpy as np
@@ -34,34 +35,30 @@ def add(x: Array, y: Array) -> Array:
     return elementwise(lambda total, x, y: xp.add(x, y, out=total), x, y)
 
 
-def affine(x: Array, a: Array, b: Array | None = None) -> Array:
-    """a x + b by channel: x (N, ..., C); a and b (C,), or (N, C) for numbers of each image's own.  One pass."""
-    xp = array_module(x, a, b)
-    y = xp.empty(x.shape, xp.result_type(x, a, *(() if b is None else (b,))))
-
-    def block(n: slice) -> None:
-        y_n = xp.multiply(lines(x[n]), along(x[n], a, n), out=lines(y[n]))
-        if b is not None:
-            y_n += along(x[n], b, n)
-
-    over_blocks(xp, block, len(x), 3 * x[0].nbytes)
-    return y
-
-
 def pixel_sum(x: Array, y: Array | None = None) -> Array:
     """Σ over an image's pixels, of x or of x·y: (N, H, W, C) -> (N, C)."""
     xp = array_module(x, y)
-    N, H, W, C = x.shape
-    total = xp.empty((N, C), x.dtype if y is None else xp.result_type(x, y))
+    total = xp.empty((len(x), x.shape[-1]), x.dtype if y is None else xp.result_type(x, y))
 
     def block(n: slice) -> None:
         part = x[n]
         if y is not None:
-            part = xp.multiply(part, y[n], out=scratch(xp, "product", part.shape, total.dtype))
-        total[n] = part.reshape(-1, H, W * C).sum(1).reshape(-1, W, C).sum(1)  # rows of pixels first: long runs
+            part = xp.multiply(lines(part), lines(y[n]), out=scratch(xp, "product", lines(part).shape, total.dtype))
+        total[n] = image_sum(part.reshape(x[n].shape))
 
-    over_blocks(xp, block, N, 3 * x[0].nbytes)
+    over_blocks(xp, block, len(x), 3 * x[0].nbytes)
     return total
+
+
+def image_sum(x: Array) -> Array:
+    """Σ over each image's pixels: (n, ..., C) -> (n, C).  To be called inside a block; as ``channel_sum``."""
+    xp = array_module(x)
+    if x.ndim == 2:
+        return x
+    if xp is not np:
+        return x.sum(tuple(range(1, x.ndim - 1)))
+    pixels = x.reshape(len(x), -1, x.shape[-1])
+    return np.matmul(np.ones((1, pixels.shape[1]), x.dtype), pixels)[:, 0]
 
 
 def channel_sum(x: Array) -> Array:
@@ -79,21 +76,24 @@ def channel_sum(x: Array) -> Array:
 
 def lines(x: Array) -> Array:
     """x (n, ..., C) as (n, lines, pixels · C): an inner loop over thousands of numbers, not over C = 16."""
-    return x.reshape(len(x), -1, _pixels_of_a_line(x) * x.shape[-1])
+    return x.reshape(len(x), -1, pixels_of_a_line(x.shape) * x.shape[-1])
 
 
-def along(x: Array, v: Array, n: slice | None = None) -> Array:
+def along(x: Array, v: Array, n: slice = slice(None)) -> Array:
     """v (C,), or rows n of v (N, C), repeated along a line of x, so that it meets ``lines(x)``."""
-    if v.ndim == 2:
-        v = v[n, None]
-    return array_module(v).tile(v, _pixels_of_a_line(x))
+    pixels = pixels_of_a_line(x.shape)
+    v = v[n, None, None] if v.ndim == 2 else v[None]
+    line = array_module(v).empty((*v.shape[:-2], pixels, v.shape[-1]), v.dtype)
+    line[...] = v
+    return line.reshape(*line.shape[:-2], -1)
 
 
-def _pixels_of_a_line(x: Array) -> int:
-    """As many rows of x's images as divide them evenly and stay within LINE numbers."""
-    if x.ndim != 4:
+@cache
+def pixels_of_a_line(shape: tuple[int, ...]) -> int:
+    """As many rows of the images as divide them evenly and stay within LINE numbers."""
+    if len(shape) != 4:
         return 1
-    _, H, W, C = x.shape
+    _, H, W, C = shape
     return W * max((k for k in range(1, H + 1) if H % k == 0 and k * W * C <= LINE), default=1)
 
 
@@ -114,25 +114,31 @@ def product(xp: ModuleType, rows: Array, matrix: Array, out: Array) -> Array:
 
 def product_over_rows(xp: ModuleType, x: Array, y: Array) -> Array:
     """xᵀ y, summed over many rows: x (R, K), y (R, M) -> (K, M).  In tiles on a CPU, as ``product``."""
-    R, tile = len(x), _tile_rows(x.shape[1], y.shape[1])
+    R, K, M, tile = len(x), x.shape[1], y.shape[1], _tile_rows(x.shape[1], y.shape[1])
     if xp is not np or tile < 64 or 2 * tile > R:  # below 64 rows adding up the tiles costs what they save
         return xp.matmul(x.T, y)
     tiled = R - R % tile
-    parts = scratch(np, "tiles", (tiled // tile, x.shape[1], y.shape[1]), np.result_type(x, y))
+    parts = scratch(np, "tiles", (tiled // tile, K, M), np.result_type(x, y))
     np.matmul(_tiles(x[:tiled], tile).transpose(0, 2, 1), _tiles(y[:tiled], tile), out=parts)
-    total = parts.sum(0)
+    total = (np.ones(len(parts), parts.dtype) @ parts.reshape(len(parts), -1)).reshape(K, M)
     if tiled < R:
         total += np.matmul(x[tiled:].T, y[tiled:])
     return total
 
 
+@cache
 def _tile_rows(K: int, M: int) -> int:
-    """How many rows of K numbers, times (K, M), are still a small product to OpenBLAS; 256 where hardly any are."""
-    rows = SMALL_PRODUCT // (K * M) // 8 * 8
-    return min(rows, 256) or 256
+    """How many rows of K numbers, times (K, M), are still a small product to OpenBLAS; 256 where hardly any are.
+
+    A power of two, which usually divides the rows of a block.
+    """
+    rows = SMALL_PRODUCT // (K * M)
+    return min(1 << rows.bit_length() - 1, 128) if rows >= 8 else 256
 
 
 def _tiles(x: np.ndarray, rows: int) -> np.ndarray:
     """(R, K) as (R/rows, rows, K), a view whatever the stride between rows."""
+    if x.flags.c_contiguous:
+        return x.reshape(-1, rows, x.shape[1])
     step, along = x.strides
     return np.lib.stride_tricks.as_strided(x, (len(x) // rows, rows, x.shape[1]), (rows * step, step, along))

@@ -1,6 +1,7 @@
 """Layers and combinators: networks are values made of these."""
 
 from se_numpy.layers.combinators import Combinator, Concat, Serial, Sum, concat, residual, serial, walk
+from se_numpy.layers.fused import fuse
 from se_numpy.layers.layer import Layer, Parameter, Shape, he, init
 from se_numpy.layers.simple import SE, BatchNorm, Conv, Dropout, GlobalAveragePool, Linear, Pool, ReLU
 
@@ -21,6 +22,7 @@ __all__ = [
     "Shape",
     "Sum",
     "concat",
+    "fuse",
     "he",
     "init",
     "residual",

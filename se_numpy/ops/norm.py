@@ -11,9 +11,22 @@ Conventions, PyTorch's: eps = 1e-5 stands under the root; the batch is normalise
 the running variance collects the unbiased one (divided by m - 1); momentum 0.1 is the weight of the new.
 """
 
-from types import ModuleType
+from typing import NamedTuple
 
-from se_numpy.backend import Array, affine, along, array_module, channel_sum, lines, over_blocks, scratch
+import numpy as np
+
+from se_numpy.backend import (
+    Array,
+    Blend,
+    affine,
+    along,
+    array_module,
+    channel_sum,
+    image_sum,
+    lines,
+    over_blocks,
+    scratch,
+)
 from se_numpy.shapes import check, check_like
 
 EPS = 1e-5
@@ -21,25 +34,10 @@ MOMENTUM = 0.1
 
 
 def batch_statistics(x: Array) -> tuple[Array, Array]:
-    """mean_c = 1/m Σ x_c,  var_c = 1/m Σ (x_c - mean_c)²,  m = x.size / C.                 x (N, ..., C) -> (C,), (C,)
-
-    Each block is centred on its own mean while it is in the cache, and the blocks are merged exactly (Chan, Golub and
-    LeVeque, 1983): one pass over memory, without the cancellation of E[x²] - E[x]².
-    """
-    xp = array_module(x)
-    N, C = _check(x)
-
-    def block(n: slice) -> tuple[int, Array, Array]:
-        m = x[n].size // C
-        mean = channel_sum(x[n]) / m
-        d = xp.subtract(lines(x[n]), along(x[n], mean), out=_scratch(xp, x[n], x.dtype))
-        d *= d
-        return m, mean, channel_sum(d.reshape(x[n].shape))
-
-    parts = over_blocks(xp, block, N, 3 * x[0].nbytes)
-    m = x.size // C
-    mean = sum(m_b * mean_b for m_b, mean_b, _ in parts) / m
-    var = sum(squares + m_b * (mean_b - mean) ** 2 for m_b, mean_b, squares in parts) / m
+    """mean_c = 1/m Σ x_c,  var_c = 1/m Σ (x_c - mean_c)²,  m = x.size / C.                x (N, ..., C) -> (C,), (C,)"""
+    N, _ = _check(x)
+    parts = over_blocks(array_module(x), lambda n: moments_of_block(x[n], n), N, 3 * x[0].nbytes)
+    mean, var, _ = moments(parts, x.shape)
     return mean, var
 
 
@@ -57,8 +55,7 @@ def normalize(x: Array, mean: Array, var: Array, gamma: Array, beta: Array, *, e
     x (N, ..., C); mean, var, gamma, beta (C,) -> y (N, ..., C).
     """
     _check(x, mean=mean, var=var, gamma=gamma, beta=beta)
-    a = gamma / array_module(x, var).sqrt(var + eps)
-    return affine(x, a, beta - mean * a)
+    return affine(x, *scale_and_shift(mean, var, gamma, beta, eps))
 
 
 def normalize_backward(
@@ -71,7 +68,7 @@ def normalize_backward(
     _check(x, mean=mean, var=var, gamma=gamma, beta=beta)
     check_like("dy", dy, "x", x.shape)
     root = 1 / array_module(dy, var).sqrt(var + eps)
-    dbeta, dgamma = _sums(dy, x, mean)
+    dbeta, dgamma = (total.sum(0) for total in sums(dy, x, mean))
     dgamma = dgamma * root
     return affine(dy, gamma * root), -gamma * root * dbeta, -0.5 * gamma * root**2 * dgamma, dgamma, dbeta
 
@@ -85,44 +82,97 @@ def batch_norm_backward(
     its part along x̂, for no change of those can reach y.
     -> dx (N, ..., C), dgamma (C,), dbeta (C,)
     """
-    xp = array_module(dy, x, mean, var, gamma)
-    N, C = _check(x, mean=mean, var=var, gamma=gamma)
+    _check(x, mean=mean, var=var, gamma=gamma)
     check_like("dy", dy, "x", x.shape)
-    m = x.size // C
-    root = 1 / xp.sqrt(var + eps)
-    dbeta, dgamma = _sums(dy, x, mean)
-    dgamma = dgamma * root
-
-    a = gamma * root  # dx = a dy + b x + c
-    b = -a * root * dgamma / m
-    c = -a * dbeta / m - b * mean
-    dx = xp.empty(x.shape, xp.result_type(dy, x))
-
-    def block(n: slice) -> None:
-        bx_c = xp.multiply(lines(x[n]), along(x[n], b), out=_scratch(xp, x[n], dx.dtype))
-        bx_c += along(x[n], c)
-        dx_n = xp.multiply(lines(dy[n]), along(x[n], a), out=lines(dx[n]))
-        dx_n += bx_c
-
-    over_blocks(xp, block, N, 4 * x[0].nbytes)
-    return dx, dgamma, dbeta
+    of_dy, of_dyx = (total.sum(0) for total in sums(dy, x, mean))
+    (a, b, c), dgamma, dbeta = batch_norm_slope(of_dy, of_dyx, mean, var, gamma, x.size // x.shape[-1], eps)
+    return Blend(dy, a, x, b, c).write(), dgamma, dbeta
 
 
-def _sums(dy: Array, x: Array, mean: Array) -> tuple[Array, Array]:
-    """Σ dy and Σ dy (x - mean) over all but the channels, in one pass.                               -> (C,), (C,)"""
+# ------------------------------------------- in parts, for whoever has a block in the cache anyway or sums of his own
+
+
+class Moments(NamedTuple):
+    """What one pass over maps learns: mean (C,) and variance (C,) by channel, and the means of each image (N, C)."""
+
+    mean: Array
+    var: Array
+    images: Array
+
+
+def moments_of_block(x: Array, n: slice) -> tuple[slice, Array, int, Array, Array]:
+    """A block's part in the moments; x (n, ..., C) holds the images n, or some rows of them.
+
+    It is centred on its own mean while it is in the cache.
+    """
+    of_images = image_sum(x)
+    m = x.size // x.shape[-1]
+    mean = of_images.sum(0) / m
+    d = array_module(x).subtract(lines(x), along(x, mean), out=_scratch(x, x.dtype))
+    d *= d
+    return n, of_images, m, mean, channel_sum(d.reshape(x.shape))
+
+
+def moments(parts: list[tuple[slice, Array, int, Array, Array]], shape: tuple[int, ...]) -> Moments:
+    """The blocks' parts merged exactly (Chan, Golub and LeVeque, 1983): without the cancellation of E[x²] - E[x]²."""
+    m = sum(m_b for _, _, m_b, _, _ in parts)
+    images = by_image([(n, of_images) for n, of_images, _, _, _ in parts], shape[0])
+    mean = images.sum(0) / m
+    var = sum(squares + m_b * (mean_b - mean) ** 2 for _, _, m_b, mean_b, squares in parts) / m
+    return Moments(mean, var, images / (m // shape[0]))
+
+
+def sums(dy: Array, x: Array, mean: Array) -> tuple[Array, Array]:
+    """Σ dy and Σ dy (x - mean) over each image's pixels, in one pass: (N, C), (N, C)."""
+    parts = over_blocks(array_module(dy, x), lambda n: sums_of_block(dy[n], x[n], mean, n), len(x), 3 * x[0].nbytes)
+    return merged_sums(parts, len(x))
+
+
+def sums_of_block(dy: Array, x: Array, mean: Array, n: slice) -> tuple[slice, Array, Array]:
+    """A block's part in the sums; dy and x (n, ..., C) hold the images n, or some rows of them."""
     xp = array_module(dy, x, mean)
-
-    def block(n: slice) -> tuple[Array, Array]:
-        d = xp.subtract(lines(x[n]), along(x[n], mean), out=_scratch(xp, x[n], xp.result_type(dy, x)))
-        d *= lines(dy[n])
-        return channel_sum(dy[n]), channel_sum(d.reshape(x[n].shape))
-
-    parts = over_blocks(xp, block, len(x), 3 * x[0].nbytes)
-    return sum(first for first, _ in parts), sum(second for _, second in parts)
+    d = xp.subtract(lines(x), along(x, mean), out=_scratch(x, xp.result_type(dy, x)))
+    d *= lines(dy)
+    return n, image_sum(dy), image_sum(d.reshape(x.shape))
 
 
-def _scratch(xp: ModuleType, x: Array, dtype: object) -> Array:
-    return scratch(xp, "norm", lines(x).shape, dtype)
+def merged_sums(parts: list[tuple[slice, Array, Array]], N: int) -> tuple[Array, Array]:
+    """The blocks' parts put together: (N, C), (N, C)."""
+    return by_image([(n, of_dy) for n, of_dy, _ in parts], N), by_image([(n, of_dyx) for n, _, of_dyx in parts], N)
+
+
+def scale_and_shift(mean: Array, var: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array]:
+    """y = a x + c, what ``normalize`` comes down to.                                            all (C,) -> a, c"""
+    a = gamma / array_module(var).sqrt(var + eps)
+    return a, beta - mean * a
+
+
+def batch_norm_slope(
+    of_dy: Array, of_dyx: Array, mean: Array, var: Array, gamma: Array, m: int, eps: float
+) -> tuple[tuple[Array, Array, Array], Array, Array]:
+    """dx = a dy + b x + c, what ``batch_norm_backward`` comes down to once Σ dy and Σ dy (x - mean) are known.
+
+    All (C,) -> (a, b, c), dgamma, dbeta
+    """
+    root = 1 / array_module(var).sqrt(var + eps)
+    dbeta, dgamma = of_dy, of_dyx * root
+    a = gamma * root
+    b = -a * root * dgamma / m
+    return (a, b, -a * dbeta / m - b * mean), dgamma, dbeta
+
+
+def by_image(parts: list[tuple[slice, Array]], N: int) -> Array:
+    """What blocks know of their images, in one array (N, C); of an image in several blocks, the sum."""
+    if len(parts) == 1:
+        return parts[0][1]
+    total = np.zeros((N, parts[0][1].shape[1]), parts[0][1].dtype)  # several blocks are a matter of the host
+    for n, of_images in parts:
+        total[n] += of_images
+    return total
+
+
+def _scratch(x: Array, dtype: object) -> Array:
+    return scratch(array_module(x), "norm", lines(x).shape, dtype)
 
 
 def update_running(
