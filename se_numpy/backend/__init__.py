@@ -10,15 +10,18 @@ from se_numpy.backend.maps import Blend, affine
 from se_numpy.backend.passes import (
     add,
     along,
-    channel_sum,
+    by_channel,
+    column_line,
+    columns,
     elementwise,
-    image_sum,
+    image_sums,
     lines,
     pixel_sum,
     product,
     product_over_rows,
+    row_sums,
 )
-from se_numpy.backend.windows import fold, unfold
+from se_numpy.backend.windows import unfold
 
 __all__ = [
     "Array",
@@ -28,11 +31,12 @@ __all__ = [
     "along",
     "array_module",
     "as_strided",
-    "channel_sum",
+    "by_channel",
+    "column_line",
+    "columns",
     "device_module",
     "elementwise",
-    "fold",
-    "image_sum",
+    "image_sums",
     "keep_freed_memory",
     "lines",
     "on_host",
@@ -41,6 +45,7 @@ __all__ = [
     "pixel_sum",
     "product",
     "product_over_rows",
+    "row_sums",
     "scratch",
     "single_threaded_blas",
     "threads",

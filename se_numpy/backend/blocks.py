@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
+from queue import SimpleQueue
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -21,8 +22,11 @@ from se_numpy.backend.arrays import Array
 
 T = TypeVar("T")
 
-BLOCK_BYTES = 6 << 20  # what one block of work may touch: few calls that hold the interpreter lock, and still in the L3
+BLOCK_BYTES = 8 << 20  # what one block of work may touch: few calls that hold the interpreter lock, and still in the L3
+WINDOW_BYTES = 3 << 20  # of these, windows of maps at a time: they are written and read at once
+TWO_BLOCKS = 6 << 20  # what is less stays in one block: waking a second thread costs more than it brings
 BUFFER = 2048  # numbers; lines shorter than NumPy's buffer would be copied into it, which costs as much as the pass
+BORDERED = 64  # arrays with a border of zeros that each thread keeps
 
 
 def threads() -> int:
@@ -43,9 +47,10 @@ def over_blocks(xp: ModuleType, work: Callable[[slice], T], n: int, bytes_per_it
     """
     if xp is not np:
         return [work(slice(0, n))]
-    count = int(n * bytes_per_item) // BLOCK_BYTES
-    if count > 1:  # below that, handing the interpreter lock to and fro costs more than a second thread brings
-        count = max(4, count + count % 2)
+    moved = int(n * bytes_per_item)
+    count = moved // BLOCK_BYTES
+    if moved > TWO_BLOCKS:
+        count = max(2, count + count % 2)
     count = max(1, min(count, n))
     blocks = [slice(n * i // count, n * (i + 1) // count) for i in range(count)]
     helpers = min(threads(), len(blocks)) - 1
@@ -66,28 +71,33 @@ def over_blocks(xp: ModuleType, work: Callable[[slice], T], n: int, bytes_per_it
             _local.inside = False
 
     with _settings():
-        # Each in a copy of the caller's context, where NumPy keeps its settings.
-        others = [_pool(helpers).submit(copy_context().run, labour) for _ in range(helpers)]
+        ended: SimpleQueue[BaseException | None] = SimpleQueue()
+        for _ in range(helpers):  # each in a copy of the caller's context, where NumPy keeps its settings
+            _hire(helpers).put((copy_context(), labour, ended))
         try:
             labour()
         finally:
-            errors = [other.exception() for other in others]  # waits: nobody may still write when we return
+            errors = [ended.get() for _ in range(helpers)]  # waits: nobody may still write when we return
         for error in errors:
             if error is not None:
                 raise error
     return results
 
 
-def over_bands(
-    xp: ModuleType, work: Callable[[slice, slice], T], n: int, rows: int, bytes_per_row: float
-) -> list[T]:
+def few(xp: ModuleType, n: int, bytes_per_item: int) -> list[slice]:
+    """range(n) in slices of at most WINDOW_BYTES, or of one item; on a GPU in one."""
+    count = 1 if xp is not np else max(1, min(n, -(-n * bytes_per_item // WINDOW_BYTES)))
+    return [slice(n * i // count, n * (i + 1) // count) for i in range(count)]
+
+
+def over_bands(xp: ModuleType, work: Callable[[slice, slice], T], n: int, rows: int, bytes_per_row: float) -> list[T]:
     """[work(images, rows), ...] as ``over_blocks``; where one image is more than a block, its rows are cut as well.
 
     Either all rows of some images or some rows of one image: what is sliced so out of a contiguous array stays so.
     """
-    bands = 1 if xp is not np else min(rows, -(-rows * int(bytes_per_row) // BLOCK_BYTES))
-    if bands <= 1:
+    if xp is not np or rows * bytes_per_row <= BLOCK_BYTES:
         return over_blocks(xp, lambda images: work(images, slice(0, rows)), n, rows * bytes_per_row)
+    bands = min(rows, -(-rows * int(bytes_per_row) // WINDOW_BYTES))
     some = [slice(rows * k // bands, rows * (k + 1) // bands) for k in range(bands)]
     cuts = [(slice(i, i + 1), part) for i in range(n) for part in some]
     parts = over_blocks(xp, lambda c: [work(*cut) for cut in cuts[c]], len(cuts), rows * bytes_per_row / bands)
@@ -114,19 +124,38 @@ class _Local(threading.local):
 
 
 _local = _Local()
-_pools: dict[int, Any] = {}
+_jobs: SimpleQueue[Any] = SimpleQueue()  # its get and put wake a thread in half the time that an executor takes
+_hired: list[threading.Thread] = []
 
 
-def _pool(workers: int) -> Any:
-    if workers not in _pools:
-        from concurrent.futures import ThreadPoolExecutor
+def _hire(helpers: int) -> SimpleQueue[Any]:
+    """The queue that at least so many threads take their jobs from."""
+    while len(_hired) < helpers:
+        _hired.append(threading.Thread(target=_help, args=(_jobs,), name="se_numpy", daemon=True))
+        _hired[-1].start()
+    return _jobs
 
-        _pools[workers] = ThreadPoolExecutor(workers, thread_name_prefix="se_numpy")
-    return _pools[workers]
+
+def _help(jobs: SimpleQueue[Any]) -> None:
+    while True:
+        context, labour, ended = jobs.get()
+        try:
+            context.run(labour)
+            ended.put(None)
+        except BaseException as error:
+            ended.put(error)
+        del context, labour, ended  # they would keep the arrays of the last job alive
 
 
-if hasattr(os, "register_at_fork"):  # a child has the pool's object but not its threads, and would wait for ever
-    os.register_at_fork(after_in_child=_pools.clear)
+def _forget_helpers() -> None:
+    """In the child of a fork there are no threads but the one that forked."""
+    global _jobs
+    _hired.clear()
+    _jobs = SimpleQueue()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_helpers)
 
 
 _blas_controller: Any = None
@@ -171,19 +200,18 @@ def scratch(xp: ModuleType, name: str, shape: tuple[int, ...], dtype: Any) -> Ar
     return buffers[name][:size].view(dtype).reshape(shape)
 
 
-def bordered(
-    xp: ModuleType, shape: tuple[int, ...], inside: tuple[slice, ...], dtype: Any
-) -> tuple[Array, Array, dict[str, Array]]:
-    """(array, its inside, notes): scratch of this shape that is zero all around ``inside``, which has any contents.
+def bordered(xp: ModuleType, shape: tuple[int, ...], inside: tuple[slice, ...], dtype: Any) -> tuple[Array, Array]:
+    """Scratch of this shape that is zero all around ``inside``, and its inside, whose contents are arbitrary.
 
-    Who writes to nothing but the inside finds the zeros where they were: they are written once. In ``notes`` a caller
-    may keep views of the array.
+    Who writes to nothing but the inside finds the zeros where they were: they are written once.
     """
-    key = shape, tuple((part.start, part.stop) for part in inside), np.dtype(dtype), xp is np
+    key = shape, tuple((part.start, part.stop) for part in inside), np.dtype(dtype), xp.__name__
     kept = _local.__dict__.setdefault("bordered", {})
     if key not in kept:
+        if len(kept) >= BORDERED:
+            kept.clear()
         array = xp.zeros(shape, dtype)
-        kept[key] = array, array[inside], {}
+        kept[key] = array, array[inside]
     return kept[key]
 
 

@@ -48,6 +48,11 @@ class Blend:
         return self.xp.result_type(*(v for v in (self.x, self.a, self.y, self.b, self.c) if v is not None))
 
     @property
+    def by_image(self) -> bool:
+        """Whether each image has numbers of its own, as behind a gate."""
+        return any(v is not None and v.ndim == 2 for v in (self.a, self.b, self.c))
+
+    @property
     def written(self) -> bool:
         """Whether these are plain maps, with nothing to compute."""
         return self.a is self.y is self.c is None and not self.rectify
@@ -55,7 +60,11 @@ class Blend:
     def read(self, n: slice, h: slice = ALL, name: str = "read") -> Array:
         """Rows h of images n: a view of written maps, else computed into scratch memory called ``name``."""
         x = self.x[n, h]
-        return x if self.written else self.into(scratch(self.xp, name, x.shape, self.dtype), n, h)
+        if self.written:
+            return x
+        out = scratch(self.xp, name, x.shape, self.dtype)
+        self.into(out, n, h)
+        return out
 
     def write(self) -> Array:
         """All of it, in memory of its own, or the maps themselves where there is nothing to compute."""
@@ -66,24 +75,41 @@ class Blend:
         over_blocks(self.xp, lambda n: self.into(out[n], n), len(out), moved)
         return out
 
-    def into(self, out: Array, n: slice, h: slice = ALL) -> Array:
-        """Rows h of images n, computed into ``out``: contiguous, of their shape."""
-        xp, result, now = self.xp, lines(out), lines(self.x[n, h])
-        if self.a is not None:
-            now = xp.multiply(now, self._along("a", out, n), out=result)
-        if self.y is not None:
-            y = lines(self.y[n, h])
-            if self.b is not None:
-                y = xp.multiply(y, self._along("b", out, n), out=scratch(xp, "second", y.shape, out.dtype))
-            now = xp.add(now, y, out=result)
-        if self.c is not None:
-            now = xp.add(now, self._along("c", out, n), out=result)
+    def into(self, out: Array, n: slice, h: slice = ALL) -> None:
+        """Rows h of images n, computed into ``out``, which has their shape."""
+        xp, x = self.xp, self.x[n, h]
+        if self.written:
+            out[...] = x
+            return
+        direct = out.flags.c_contiguous
+        work = out if direct else scratch(xp, "blend", out.shape, out.dtype)
+        line = lines(work)
+        if self.y is None:
+            now = self._line_by_line(x, "a", "c", n, line)
+        else:
+            second = lines(scratch(xp, "second", out.shape, out.dtype))
+            now = self._line_by_line(x, "a", None, n, line)
+            second = self._line_by_line(self.y[n, h], "b", "c", n, second)
+            if not (direct or self.rectify):  # nothing repeats along this step: it can write where it belongs
+                xp.add(now.reshape(out.shape), second.reshape(out.shape), out=out)
+                return
+            now = xp.add(now, second, out=line)
         if self.rectify:
-            xp.maximum(now, _zeros(xp, now), out=result)
-        return out
+            xp.maximum(now, _zeros(xp, now), out=line)
+        if not direct:
+            out[...] = work
+
+    def _line_by_line(self, x: Array, factor: str, summand: str | None, n: slice, out: Array) -> Array:
+        """factor · x + summand on the lines of x, in ``out``; the lines themselves where both are left out."""
+        xp, now = self.xp, lines(x)
+        if getattr(self, factor) is not None:
+            now = xp.multiply(now, self._along(factor, x, n), out=out)
+        if summand and getattr(self, summand) is not None:
+            now = xp.add(now, self._along(summand, x, n), out=out)
+        return now
 
     def _along(self, name: str, maps: Array, n: slice) -> Array:
-        """a, b or c repeated along a line of the maps; for all images alike, made once."""
+        """a, b or c repeated along a line of the maps; where all images share it, made once."""
         v = getattr(self, name)
         if v.ndim == 2:
             return along(maps, v, n)

@@ -4,6 +4,7 @@ On feature maps (N, H, W, C) NumPy's inner loop would run over C = 16 numbers. H
 with what belongs to a channel repeated along the line.
 """
 
+import math
 from collections.abc import Callable
 from functools import cache
 from types import ModuleType
@@ -38,40 +39,59 @@ def add(x: Array, y: Array) -> Array:
 def pixel_sum(x: Array, y: Array | None = None) -> Array:
     """Σ over an image's pixels, of x or of x·y: (N, H, W, C) -> (N, C)."""
     xp = array_module(x, y)
-    total = xp.empty((len(x), x.shape[-1]), x.dtype if y is None else xp.result_type(x, y))
 
-    def block(n: slice) -> None:
+    def block(n: slice) -> Array:
         part = x[n]
         if y is not None:
-            part = xp.multiply(lines(part), lines(y[n]), out=scratch(xp, "product", lines(part).shape, total.dtype))
-        total[n] = image_sum(part.reshape(x[n].shape))
+            part = xp.multiply(part, y[n], out=scratch(xp, "product", part.shape, xp.result_type(x, y)))
+        return image_sums(part)
 
-    over_blocks(xp, block, len(x), 3 * x[0].nbytes)
-    return total
-
-
-def image_sum(x: Array) -> Array:
-    """Σ over each image's pixels: (n, ..., C) -> (n, C).  To be called inside a block; as ``channel_sum``."""
-    xp = array_module(x)
-    if x.ndim == 2:
-        return x
-    if xp is not np:
-        return x.sum(tuple(range(1, x.ndim - 1)))
-    pixels = x.reshape(len(x), -1, x.shape[-1])
-    return np.matmul(np.ones((1, pixels.shape[1]), x.dtype), pixels)[:, 0]
+    parts = over_blocks(xp, block, len(x), 3 * x[0].nbytes)
+    total = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return total if total.shape[1] == x.shape[-1] else total.reshape(len(x), -1, x.shape[-1]).sum(1)
 
 
-def channel_sum(x: Array) -> Array:
-    """Σ over all axes but the last: (N, ..., C) -> (C,).  To be called inside a block.
+def columns(x: Array) -> Array:
+    """x (n, ..., W, C) with one row of pixels a line: (lines, W·C) on a CPU; on a GPU as it is."""
+    return x if array_module(x) is not np else x.reshape(-1, _row_length(x))
 
-    On a CPU a product with ones, the fastest way to add rows up. CuPy reduces one image per block of threads and then
-    the batch, for all at once would be a single block of threads on the whole card.
+
+def column_line(v: Array, x: Array) -> Array:
+    """v (C,) repeated along a row of the pixels of x, so that it meets ``columns(x)``."""
+    return v if array_module(v) is not np else np.tile(v, _row_length(x) // x.shape[-1])
+
+
+def row_sums(x: Array) -> tuple[Array, int]:
+    """Sums of x (n, ..., C) that every later sum by channel can be made of, and over how many numbers each is.
+
+    On a CPU the sum of all rows of pixels, (W·C,), by a product with ones, the fastest way to add rows up; on a GPU,
+    where one block of threads adds up what one output needs, the sum of each image: (n, 1, ..., C).
     """
-    xp = array_module(x)
-    if xp is not np:
-        return x.sum(tuple(range(1, x.ndim - 1))).sum(0) if x.ndim > 2 else x.sum(0)
-    rows = x.reshape(-1, x.shape[-1] * (x.shape[-2] if x.ndim > 2 else 1))  # one row of pixels each
-    return (np.ones(len(rows), x.dtype) @ rows).reshape(-1, x.shape[-1]).sum(0)
+    if array_module(x) is not np:
+        return x.sum(tuple(range(1, x.ndim - 1)), keepdims=True), math.prod(x.shape[1:-1])
+    rows = columns(x)
+    return _ones(len(rows), x.dtype) @ rows, len(rows)
+
+
+def image_sums(x: Array) -> Array:
+    """Sums of each image of x (n, ..., C) that its sums by channel can be made of: (n, W·C), on a GPU (n, C)."""
+    if array_module(x) is not np:
+        return x.sum(tuple(range(1, x.ndim - 1)))
+    return x.reshape(len(x), -1, _row_length(x)).sum(1)
+
+
+def by_channel(total: Array, x: Array) -> Array:
+    """``row_sums`` of x with one channel a column: (columns of pixels, or images, C)."""
+    return total.reshape(-1, x.shape[-1])
+
+
+def _row_length(x: Array) -> int:
+    return x.shape[-1] * (x.shape[-2] if x.ndim > 2 else 1)
+
+
+@cache
+def _ones(n: int, dtype: np.dtype) -> np.ndarray:
+    return np.ones(n, dtype)
 
 
 def lines(x: Array) -> Array:

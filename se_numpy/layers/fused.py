@@ -3,10 +3,10 @@
 ``fuse(net)`` is another value with the same parts under the same names, so parameters, gradients and running statistics
 fit both. Only forward and backward are arranged differently:
 
-    convolution, batch norm, then ReLU or SE      one link: U is written raw and read as a U + c (rectified) by the next
+    convolution, batch norm, then ReLU or SE      a link: U is written raw and read as a U + c, rectified, by the next
     residual sum, ReLU                            one pass: max(0, a U + shortcut + c)
-    backward                                      the gradient of U is a dy + b U + c, computed where its windows unfold;
-                                                  the sums that batch norm needs are taken as dy is written
+    backward                                      dU = a (dy + b U + c), computed where its windows unfold; sums that
+                                                  batch norm asks for are taken as dy is written
 
 Whatever stands elsewhere is left to the layers themselves. The algebra is that of ``ops.norm`` and ``se``, with their
 functions; the results agree to rounding, which the tests hold it to.
@@ -14,11 +14,11 @@ functions; the results agree to rounding, which the tests hold it to.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any, NamedTuple
 
 from se_numpy import ops, se
-from se_numpy.backend import Array, Blend, add, array_module, image_sum, lines, over_blocks
+from se_numpy.backend import Array, Blend, add, column_line, image_sums, lines, over_blocks
 from se_numpy.layers.combinators import Combinator, Serial, Sum, _in_order, _unused
 from se_numpy.layers.layer import Chance, Layer, Result
 from se_numpy.layers.simple import SE, BatchNorm, Conv, ReLU
@@ -28,12 +28,17 @@ from se_numpy.tree import Tree
 Sums = tuple[Array, Array] | None  # Σ dy and Σ dy (x - mean) of each image's pixels, where somebody took them already
 
 
-def fuse(layer: Layer) -> Layer:
+def fuse(net: Serial) -> "Fused":
     """The network with every run of layers that can share passes in a form that does."""
-    if not isinstance(layer, Combinator):
-        return layer
-    parts = tuple((name, fuse(part)) for name, part in layer.parts)
-    return Fused(parts) if type(layer) is Serial else replace(layer, parts=parts)
+    return Fused(tuple((name, _fused(part)) for name, part in net.parts))
+
+
+def _fused(layer: Layer) -> Layer:
+    if type(layer) is Serial:
+        return fuse(layer)
+    if isinstance(layer, Combinator):
+        return replace(layer, parts=tuple((name, _fused(part)) for name, part in layer.parts))
+    return layer
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,7 @@ def _linked(parts: tuple[tuple[str, Layer], ...]) -> Iterator[tuple[str, Layer]]
             yield name, Link(parts[i : i + length])
         elif kinds[:2] == [Sum, ReLU]:
             length = 2
-            yield name, Join(layer.parts)
+            yield name, Join(layer.parts)  # type: ignore[attr-defined]
         else:
             length = 1
             yield name, layer
@@ -113,50 +118,56 @@ def _linked(parts: tuple[tuple[str, Layer], ...]) -> Iterator[tuple[str, Layer]]
 
 
 class LinkCache(NamedTuple):
-    """What a link remembers: its input, the convolution's maps, what they were normalised by, and the gates."""
+    """What a link remembers: its input, the convolution's maps, their moments, the gates, and what it returned."""
 
     X: Blend
     U: Array
-    mean: Array
-    var: Array
-    images: Array | None  # (N, C): mean over the pixels of U
+    moments: norm.Moments
     z: Array | None
     s: Array | None
     Y: Blend
-    of_batch: bool
+    of_batch: bool  # whether the moments are those of U, not the running ones
 
 
 @dataclass(frozen=True)
 class Link(Combinator):
     """Convolution, batch norm, and a ReLU or an SE block or neither."""
 
+    @property
+    def conv(self) -> Conv:
+        return self.parts[0][1]  # type: ignore[return-value]
+
+    @property
+    def norm(self) -> BatchNorm:
+        return self.parts[1][1]  # type: ignore[return-value]
+
+    def is_followed_by(self, kind: type[Layer]) -> bool:
+        """Whether the third part is there, and of this kind."""
+        return len(self.parts) == 3 and isinstance(self.parts[2][1], kind)
+
     def run(self, params: Tree, state: Tree, X: Blend, *, train: bool, rng: Chance) -> tuple[Blend, LinkCache]:
-        (conv_name, conv_layer), (norm_name, norm_layer), *rest = self.parts
-        gamma, beta = params[norm_name]["gamma"], params[norm_name]["beta"]
-        is_gated = bool(rest) and isinstance(rest[0][1], SE)
+        V, normal, *gate = (params.get(name, {}) for name, _ in self.parts)
+        gated = self.is_followed_by(SE)
 
         def look(U: Array, n: slice, h: slice) -> Any:
-            return norm.moments_of_block(U[n, h], n) if train else (n, image_sum(U[n, h]))
+            u = U[n, h]
+            return norm.moments_of_block(u, n, by_image=gated) if train else (n, image_sums(u))
 
-        U, parts = conv.convolve(
-            X, params[conv_name]["V"], **conv_layer.hyper, then=look if train or is_gated else None
-        )
-        images = None
+        U, parts = conv.convolve(X, V["V"], **self.conv.hyper, then=look if train or gated else None)
         if train:
-            mean, var, images = norm.moments(parts, U.shape)
+            moments = norm.moments(parts, U.shape)
         else:
-            mean, var = state[norm_name]["mean"], state[norm_name]["var"]
-            if is_gated:
-                images = norm.by_image(parts, len(U)) / (U[0].size // U.shape[-1])
-        a, c = norm.scale_and_shift(mean, var, gamma, beta, norm_layer.eps)
+            running = state[self.parts[1][0]]
+            moments = norm.Moments(running["mean"], running["var"], norm.by_image(parts, U.shape) if gated else None)
+        a, c = norm.scale_and_shift(moments.mean, moments.var, normal["gamma"], normal["beta"], self.norm.eps)
         z = s = None
-        if is_gated:
-            z = a * images + c  # the squeeze of a U + c
-            s = se.excite(z, **params[rest[0][0]])
-            Y = Blend(U, a * s, c=c * s, mean=mean)
+        if gated:
+            z = a * moments.images + c  # Eq. (2) of a U + c
+            s = se.excite(z, **gate[0])
+            Y = Blend(U, s * a, c=s * c, mean=moments.mean)
         else:
-            Y = Blend(U, a, c=c, rectify=bool(rest), mean=mean)
-        return Y, LinkCache(X, U, mean, var, images, z, s, Y, train)
+            Y = Blend(U, a, c=c, rectify=self.is_followed_by(ReLU), mean=moments.mean)
+        return Y, LinkCache(X, U, moments, z, s, Y, train)
 
     def descend(
         self, params: Tree, cache: LinkCache, dY: Array, sums: Sums, plus: Array | None, dX: bool
@@ -165,68 +176,64 @@ class Link(Combinator):
 
         With ``sums`` given dY has been through this link's ReLU already: the convolution that read Y saw to both.
         """
-        X, U, mean, var, images, z, s, Y, of_batch = cache
-        (conv_name, conv_layer), (norm_name, norm_layer), *rest = self.parts
-        gamma = params[norm_name]["gamma"]
-        xp = array_module(U)
+        X, U, (mean, var, images), z, s, Y, of_batch = cache
+        V, normal, *gate = (params.get(name, {}) for name, _ in self.parts)
         N, H, W, _ = U.shape
-        grads: Tree = {}
         if sums is None:
-            dY, sums = _through_relu(dY, Y, mean)
+            dY, sums = _through_relu(dY, Y, by_image=s is not None)
         of_dy, of_dyx = sums
-        a_dy, c_dy = None, None  # the gradient of the normalised maps is a_dy dY + c_dy
+        grads: list[Tree] = []
+        factor = shift = None  # the gradient of the normalised maps is factor · dY + shift
         if s is not None:
-            ds = of_dy * params[norm_name]["beta"] + of_dyx * (gamma / xp.sqrt(var + norm_layer.eps))  # Σ dY (a U + c)
-            dz, *dW = se.excite_backward(ds, z, **params[rest[0][0]])
-            grads[rest[0][0]] = dict(zip(params[rest[0][0]], dW, strict=True))
-            a_dy, c_dy = s, dz / (H * W)
-            of_dy, of_dyx = s * of_dy + dz, s * of_dyx + dz * (images - mean)
+            a, c = norm.scale_and_shift(mean, var, normal["gamma"], normal["beta"], self.norm.eps)
+            ds = a * of_dyx + normal["beta"] * of_dy  # Σ dY (a U + c), for a mean + c is beta
+            dz, *dW = se.excite_backward(ds, z, **gate[0])
+            grads.append(dict(zip(gate[0], dW, strict=True)))
+            factor, shift = s, dz / (H * W)
+            of_dy, of_dyx = (s * of_dy + dz).sum(0), (s * of_dyx + dz * (images - mean)).sum(0)
         (a, b, c), dgamma, dbeta = norm.batch_norm_slope(
-            of_dy.sum(0), of_dyx.sum(0), mean, var, gamma, N * H * W, norm_layer.eps
+            of_dy, of_dyx, mean, var, normal["gamma"], N * H * W, self.norm.eps
         )
-        grads[norm_name] = {"gamma": dgamma, "beta": dbeta}
-        if not of_batch:  # mean and var are constants: dU = a dy
-            b = c = None
-        if a_dy is None:
-            dU = Blend(dY, a, U if b is not None else None, b, c)
-        else:
-            shift = a * c_dy if c is None else a * c_dy + c
-            dU = Blend(dY, a * a_dy, U if b is not None else None, b, shift)
+        # dU = a (factor dY + shift + b U + c): a goes into the filters, which are fewer than the maps. In evaluation
+        # mean and var are constants, and b U + c is not there.
+        c = c if shift is None else shift + c if of_batch else shift
+        dU = Blend(dY, factor, U, b, c) if of_batch else Blend(dY, factor, c=shift)
+        centre = None if X.mean is None else column_line(X.mean, X.x)
 
         def look(dX: Array, x: Array, n: slice, h: slice) -> Any:
             dx = dX[n, h]
             if plus is not None:
-                xp.add(lines(dx), lines(plus[n, h]), out=lines(dx))
+                Y.xp.add(lines(dx), lines(plus[n, h]), out=lines(dx))
             if X.rectify:
-                xp.multiply(lines(dx), lines(x) > 0, out=lines(dx))
-            return norm.sums_of_block(dx, X.x[n, h], X.mean, n) if X.mean is not None else None
+                Y.xp.multiply(lines(dx), lines(x) > 0, out=lines(dx))
+            return None if centre is None else norm.sums_of_block(dx, X.x[n, h], centre, n, by_image=X.by_image)
 
         dX_, dV, parts = conv.convolve_backward(
-            dU, X, params[conv_name]["V"], **conv_layer.hyper, then=look, input_gradient=dX
+            dU, X, V["V"] * a, **self.conv.hyper, then=look, input_gradient=dX
         )
-        grads[conv_name] = {"V": dV}
-        return dX_, _in_order(grads), norm.merged_sums(parts, N) if X.mean is not None else None
+        grads = [{"V": dV * a}, {"gamma": dgamma, "beta": dbeta}, *grads]
+        sums = None if centre is None else norm.merged_sums(parts, X.shape)
+        return dX_, {name: g for (name, _), g in zip(self.parts, grads, strict=False)}, sums
 
     def update_running(self, state: Tree, cache: LinkCache) -> None:
-        (norm_name, norm_layer) = self.parts[1]
-        m = cache.U.size // cache.U.shape[-1]
-        running = state[norm_name]
-        ops.update_running(running["mean"], running["var"], cache.mean, cache.var, m, momentum=norm_layer.momentum)
+        running, m = state[self.parts[1][0]], cache.U.size // cache.U.shape[-1]
+        mean, var, _ = cache.moments
+        ops.update_running(running["mean"], running["var"], mean, var, m, momentum=self.norm.momentum)
 
 
-def _through_relu(dY: Array, Y: Blend, mean: Array) -> tuple[Array, tuple[Array, Array]]:
+def _through_relu(dY: Array, Y: Blend, by_image: bool) -> tuple[Array, tuple[Array, Array]]:
     """dY, set to 0 where Y was rectified, and its sums with the maps that Y is made of; one pass."""
     if not Y.rectify:
-        return dY, norm.sums(dY, Y.x, mean)
-    xp = Y.xp
+        return dY, norm.sums(dY, Y.x, Y.mean, by_image=by_image)
+    xp, centre = Y.xp, column_line(Y.mean, Y.x)
     dy = xp.empty(dY.shape, dY.dtype)
 
     def block(n: slice) -> Any:
         y = Y.read(n)
         xp.multiply(lines(dY[n]), lines(y) > 0, out=lines(dy[n]))
-        return norm.sums_of_block(dy[n], Y.x[n], mean, n)
+        return norm.sums_of_block(dy[n], Y.x[n], centre, n, by_image=by_image)
 
-    return dy, norm.merged_sums(over_blocks(xp, block, len(dY), 4 * dY[0].nbytes), len(dY))
+    return dy, norm.merged_sums(over_blocks(xp, block, len(dY), 4 * dY[0].nbytes), dY.shape)
 
 
 @dataclass(frozen=True)
@@ -234,7 +241,7 @@ class Join(Sum):
     """Side by side, the results added and rectified."""
 
     def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
-        total, caches = None, []
+        Ys, caches = [], []
         for name, layer in self.parts:
             here = params.get(name, {}), state.get(name, {})
             if isinstance(layer, Fused):
@@ -242,9 +249,9 @@ class Join(Sum):
             else:
                 written, cache = layer.forward(*here, X, train=train, rng=rng)
                 Y = Blend(written)
+            Ys.append(Y)
             caches.append(cache)
-            total = Y if total is None else _sum(total, Y)
-        out = replace(total, rectify=True).write()
+        out = replace(reduce(_sum, Ys), rectify=True).write()
         return out, (caches, out)
 
     def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:

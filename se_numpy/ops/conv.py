@@ -9,14 +9,14 @@ the input (3x3), so only those of a few images, or of some rows of one, exist at
 back.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import product as product_of
 from typing import Any
 
 from se_numpy.backend import (
     Array,
     Blend,
     array_module,
-    fold,
     over_bands,
     over_blocks,
     product,
@@ -61,10 +61,12 @@ def convolve(
     xp = X.xp
     U = xp.empty((N, H, W, C), xp.result_type(X.dtype, V))
     filters = _filters(V, groups, U.dtype)
+    hyper: dict[str, Any] = {"stride": stride, "before": (padding, padding), "groups": groups}
 
     def block(n: slice, h: slice) -> Any:
-        rows = unfold(X, n, h, kh, kw, stride, padding, padding, groups, U.dtype)
-        _multiply(xp, rows, filters, out=_by_group(U[n, h], groups))
+        u = U[n, h]
+        for part, rows in unfold(X, n, h, W, (kh, kw), U.dtype, **hyper):
+            _multiply(xp, rows, filters, out=_by_group(u[part], groups))
         return then(U, n, h) if then else None
 
     parts = over_bands(xp, block, N, H, W * (kh * kw * c * groups + C) * U.itemsize)
@@ -83,7 +85,7 @@ def convolve_backward(
     if not input_gradient:
         return None, _filters_gradient(dU, X, V, dtype, stride, padding, groups), []
     dX = X.xp.empty(X.shape, dtype)
-    if stride == 1 and groups == 1 and padding < min(V.shape[:2]):
+    if stride == 1 and groups == 1:
         return _backward_at_stride_1(dU, X, V, dX, padding, then)
     return _backward_at_any_stride(dU, X, V, dX, stride, padding, groups, then)
 
@@ -96,12 +98,13 @@ def _backward_at_stride_1(
     kh, kw, c, C = V.shape
     N, H, W, _ = X.shape
     flipped = xp.ascontiguousarray(V[::-1, ::-1].transpose(0, 1, 3, 2), dtype).reshape(-1, c)
+    before = kh - 1 - padding, kw - 1 - padding
 
     def block(n: slice, h: slice) -> tuple[Array, Any]:
-        rows = unfold(dU, n, h, kh, kw, 1, kh - 1 - padding, kw - 1 - padding, 1, dtype)[0]
-        x = X.read(n, h, "X")
-        dV = product_over_rows(xp, x.reshape(-1, c), rows)  # (C', kh·kw·C)
-        product(xp, rows, flipped, out=dX[n, h].reshape(-1, c))
+        x, dx, dV = X.read(n, h, "X"), dX[n, h], 0
+        for part, (rows,) in unfold(dU, n, h, W, (kh, kw), dtype, before=before):
+            dV = dV + product_over_rows(xp, x[part].reshape(-1, c), rows)  # (C', kh·kw·C)
+            product(xp, rows, flipped, out=dx[part].reshape(-1, c))
         return dV, then(dX, x, n, h) if then else None
 
     parts = over_bands(xp, block, N, H, W * (kh * kw * C + 2 * c) * dX.itemsize)
@@ -112,41 +115,67 @@ def _backward_at_stride_1(
 def _backward_at_any_stride(
     dU: Blend, X: Blend, V: Array, dX: Array, stride: int, padding: int, groups: int, then: Then | None
 ) -> tuple[Array, Array, list[Any]]:
-    """dV = windows(X)ᵀ dU; each row of dU Vᵀ is the gradient of one window, added back where the window lay."""
+    """dV = windows(X)ᵀ dU.  Every stride-th pixel of dX met the same places of the filters: it is a convolution of dU
+    at stride 1 with those, flipped, and dX consists of stride² such.
+    """
     xp, dtype = X.xp, dX.dtype
-    kh, kw, c, _ = V.shape
-    _, H, W, _ = dU.shape
-    filters = _filters(V, groups, dtype)
+    _, H, W, C = dU.shape
+    hyper: dict[str, Any] = {"stride": stride, "before": (padding, padding), "groups": groups}
+    classes = list(_classes(V, dX.shape, stride, padding, groups, dtype))
 
     def block(n: slice) -> tuple[Array, Any]:
-        du = _by_group(xp.ascontiguousarray(dU.read(n, name="dU"), dtype), groups)  # (groups, R, C/groups)
-        rows = unfold(X, n, slice(0, H), kh, kw, stride, padding, padding, groups, dtype)  # (groups, R, kh·kw·c)
-        dV = _sum_over_rows(xp, rows, du)
-        rows = scratch(xp, "gradients of windows", rows.shape, dtype)
-        _multiply(xp, du, filters.transpose(0, 2, 1), out=rows)
-        fold(xp, rows.reshape(groups, -1, H, W, kh, kw, c), dX[n], stride, padding)
+        du = Blend(xp.ascontiguousarray(dU.read(n, name="dU"), dtype))
+        dV = _sum_over_windows(X, n, slice(0, H), W, V, du.x, **hyper)
+        for (i, j), kernel, before, filters in classes:
+            pixels = dX[n, i::stride, j::stride]
+            if filters is None:
+                pixels[...] = 0
+                continue
+            h = slice(0, pixels.shape[1])
+            for part, rows in unfold(
+                du, slice(0, len(du.x)), h, pixels.shape[2], kernel, dtype, before=before, groups=groups
+            ):
+                out = scratch(xp, "pixels", pixels[part].shape, dtype)
+                _multiply(xp, rows, filters, out=_by_group(out, groups))
+                pixels[part] = out
         return dV, then(dX, X.read(n, name="X"), n, slice(0, X.shape[1])) if then else None
 
-    moved = (2 * H * W * kh * kw * c * groups + dX[0].size) * dX.itemsize
+    moved = (H * W * (V[..., 0].size * groups + 3 * C) + 2 * dX[0].size) * dX.itemsize
     parts = over_blocks(xp, block, len(dX), moved)
     dV = sum(dV for dV, _ in parts).transpose(1, 0, 2)
     return dX, xp.ascontiguousarray(dV).reshape(V.shape), [more for _, more in parts]
 
 
-def _filters_gradient(
-    dU: Blend, X: Blend, V: Array, dtype: object, stride: int, padding: int, groups: int
-) -> Array:
+def _classes(
+    V: Array, shape: tuple[int, ...], stride: int, padding: int, groups: int, dtype: object
+) -> Iterator[tuple[tuple[int, int], tuple[int, int], tuple[int, int], Array | None]]:
+    """((i, j), kernel, before, filters) of the pixels i, i + stride, ... by j, j + stride, ... of dX of this shape.
+
+    Row i of X was at place a of the window of row u if a = i + padding - u · stride: at every stride-th place of the
+    filters from (i + padding) mod stride on.  ``filters`` is None where that is none of them.
+    """
+    for i, j in product_of(range(min(stride, shape[1])), range(min(stride, shape[2]))):
+        a, b = (i + padding) % stride, (j + padding) % stride
+        some = V[a::stride, b::stride][::-1, ::-1]  # (ka, kb, C'/groups, C), flipped
+        ka, kb, c, C = some.shape
+        before = ka - 1 - (i + padding) // stride, kb - 1 - (j + padding) // stride
+        if ka and kb:
+            back = some.reshape(ka, kb, c, groups, C // groups).transpose(3, 0, 1, 4, 2)
+            filters = array_module(V).ascontiguousarray(back, dtype).reshape(groups, -1, c)
+        yield (i, j), (ka, kb), before, filters if ka and kb else None
+
+
+def _filters_gradient(dU: Blend, X: Blend, V: Array, dtype: object, stride: int, padding: int, groups: int) -> Array:
     """dV = windows(X)ᵀ dU."""
     xp = X.xp
-    kh, kw, c, _ = V.shape
-    N, H, W, _ = dU.shape
+    N, H, W, C = dU.shape
+    hyper: dict[str, Any] = {"stride": stride, "before": (padding, padding), "groups": groups}
 
     def block(n: slice, h: slice) -> Array:
-        rows = unfold(X, n, h, kh, kw, stride, padding, padding, groups, dtype)
         du = xp.ascontiguousarray(dU.read(n, h, name="dU"), dtype)
-        return _sum_over_rows(xp, rows, _by_group(du, groups))
+        return _sum_over_windows(X, n, h, W, V, du, **hyper)
 
-    parts = over_bands(xp, block, N, H, W * (kh * kw * c * groups + V.shape[3]) * dU.x.itemsize)
+    parts = over_bands(xp, block, N, H, W * (V[..., 0].size * groups + C) * dU.x.itemsize)
     return xp.ascontiguousarray(sum(parts).transpose(1, 0, 2)).reshape(V.shape)
 
 
@@ -171,11 +200,16 @@ def _multiply(xp: Any, rows: Array, matrices: Array, out: Array) -> None:
         xp.matmul(rows, matrices, out=out)
 
 
-def _sum_over_rows(xp: Any, rows: Array, du: Array) -> Array:
-    """rows[g]ᵀ du[g], summed over the rows: (groups, R, K), (groups, R, M) -> (groups, K, M)."""
-    if len(rows) == 1:
-        return product_over_rows(xp, rows[0], du[0])[None]
-    return xp.matmul(rows.transpose(0, 2, 1), du)
+def _sum_over_windows(X: Blend, n: slice, h: slice, W: int, V: Array, du: Array, *, groups: int, **hyper: Any) -> Array:
+    """Σ over the windows of X in rows h of images n: windowᵀ times its du.  -> (groups, kh·kw·C'/groups, C/groups)"""
+    xp, total = X.xp, 0
+    for part, rows in unfold(X, n, h, W, V.shape[:2], du.dtype, groups=groups, **hyper):
+        of_part = _by_group(du[part], groups)
+        if groups == 1:
+            total = total + product_over_rows(xp, rows[0], of_part[0])[None]
+        else:
+            total = total + xp.matmul(rows.transpose(0, 2, 1), of_part)
+    return total
 
 
 def conv2d_shape(X: Array, V: Array, stride: int, padding: int, groups: int) -> tuple[int, int, int, int]:

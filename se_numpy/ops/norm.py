@@ -11,7 +11,8 @@ Conventions, PyTorch's: eps = 1e-5 stands under the root; the batch is normalise
 the running variance collects the unbiased one (divided by m - 1); momentum 0.1 is the weight of the new.
 """
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,12 +20,13 @@ from se_numpy.backend import (
     Array,
     Blend,
     affine,
-    along,
     array_module,
-    channel_sum,
-    image_sum,
-    lines,
+    by_channel,
+    column_line,
+    columns,
+    image_sums,
     over_blocks,
+    row_sums,
     scratch,
 )
 from se_numpy.shapes import check, check_like
@@ -34,10 +36,9 @@ MOMENTUM = 0.1
 
 
 def batch_statistics(x: Array) -> tuple[Array, Array]:
-    """mean_c = 1/m Σ x_c,  var_c = 1/m Σ (x_c - mean_c)²,  m = x.size / C.                x (N, ..., C) -> (C,), (C,)"""
-    N, _ = _check(x)
-    parts = over_blocks(array_module(x), lambda n: moments_of_block(x[n], n), N, 3 * x[0].nbytes)
-    mean, var, _ = moments(parts, x.shape)
+    """mean_c = 1/m Σ x_c,  var_c = 1/m Σ (x_c - mean_c)²,  m = x.size / C.               x (N, ..., C) -> (C,), (C,)"""
+    _check(x)
+    mean, var, _ = batch_moments(x)
     return mean, var
 
 
@@ -68,7 +69,7 @@ def normalize_backward(
     _check(x, mean=mean, var=var, gamma=gamma, beta=beta)
     check_like("dy", dy, "x", x.shape)
     root = 1 / array_module(dy, var).sqrt(var + eps)
-    dbeta, dgamma = (total.sum(0) for total in sums(dy, x, mean))
+    dbeta, dgamma = sums(dy, x, mean)
     dgamma = dgamma * root
     return affine(dy, gamma * root), -gamma * root * dbeta, -0.5 * gamma * root**2 * dgamma, dgamma, dbeta
 
@@ -84,61 +85,81 @@ def batch_norm_backward(
     """
     _check(x, mean=mean, var=var, gamma=gamma)
     check_like("dy", dy, "x", x.shape)
-    of_dy, of_dyx = (total.sum(0) for total in sums(dy, x, mean))
+    of_dy, of_dyx = sums(dy, x, mean)
     (a, b, c), dgamma, dbeta = batch_norm_slope(of_dy, of_dyx, mean, var, gamma, x.size // x.shape[-1], eps)
-    return Blend(dy, a, x, b, c).write(), dgamma, dbeta
+    return Blend(dy, a, x, a * b, a * c).write(), dgamma, dbeta
 
 
 # ------------------------------------------- in parts, for whoever has a block in the cache anyway or sums of his own
 
 
 class Moments(NamedTuple):
-    """What one pass over maps learns: mean (C,) and variance (C,) by channel, and the means of each image (N, C)."""
+    """What one pass over maps learns: mean (C,) and variance (C,) by channel, and, if asked for, each image's mean."""
 
     mean: Array
     var: Array
-    images: Array
+    images: Array | None  # (N, C)
 
 
-def moments_of_block(x: Array, n: slice) -> tuple[slice, Array, int, Array, Array]:
+def batch_moments(x: Array, *, by_image: bool = False) -> Moments:
+    """Mean and variance of x (N, ..., C) by channel."""
+    parts = over_blocks(
+        array_module(x), lambda n: moments_of_block(x[n], n, by_image=by_image), len(x), 3 * x[0].nbytes
+    )
+    return moments(parts, x.shape)
+
+
+def moments_of_block(x: Array, n: slice, *, by_image: bool) -> tuple[Any, ...]:
     """A block's part in the moments; x (n, ..., C) holds the images n, or some rows of them.
 
-    It is centred on its own mean while it is in the cache.
+    Every column of pixels is centred on its own mean while the block is in the cache.
     """
-    of_images = image_sum(x)
-    m = x.size // x.shape[-1]
-    mean = of_images.sum(0) / m
-    d = array_module(x).subtract(lines(x), along(x, mean), out=_scratch(x, x.dtype))
+    xp = array_module(x)
+    rows, count = row_sums(x)
+    d = columns(x)
+    d = xp.subtract(d, rows / count, out=scratch(xp, "norm", d.shape, x.dtype))
     d *= d
-    return n, of_images, m, mean, channel_sum(d.reshape(x.shape))
+    images = image_sums(x) if by_image else None
+    return n, count, by_channel(rows, x), by_channel(row_sums(d.reshape(x.shape))[0], x), images
 
 
-def moments(parts: list[tuple[slice, Array, int, Array, Array]], shape: tuple[int, ...]) -> Moments:
-    """The blocks' parts merged exactly (Chan, Golub and LeVeque, 1983): without the cancellation of E[x²] - E[x]²."""
-    m = sum(m_b for _, _, m_b, _, _ in parts)
-    images = by_image([(n, of_images) for n, of_images, _, _, _ in parts], shape[0])
-    mean = images.sum(0) / m
-    var = sum(squares + m_b * (mean_b - mean) ** 2 for _, _, m_b, mean_b, squares in parts) / m
-    return Moments(mean, var, images / (m // shape[0]))
+def moments(parts: list[tuple[Any, ...]], shape: tuple[int, ...]) -> Moments:
+    """The columns of all blocks merged exactly (Chan, Golub and LeVeque, 1983), without the cancellation of
+    E[x²] - E[x]².
+    """
+    xp, m = array_module(parts[0][2]), math.prod(shape[:-1])
+    count = parts[0][1] if len(parts) == 1 else np.concatenate([np.full((len(p[2]), 1), p[1]) for p in parts])
+    total, squares = (_joined([p[k] for p in parts]) for k in (2, 3))
+    mean = total.sum(0) / m
+    var = (squares + count * xp.square(total / count - mean)).sum(0) / m
+    images = None if parts[0][4] is None else by_image([(p[0], p[4]) for p in parts], shape)
+    return Moments(mean.astype(total.dtype, copy=False), var.astype(total.dtype, copy=False), images)
 
 
-def sums(dy: Array, x: Array, mean: Array) -> tuple[Array, Array]:
-    """Σ dy and Σ dy (x - mean) over each image's pixels, in one pass: (N, C), (N, C)."""
-    parts = over_blocks(array_module(dy, x), lambda n: sums_of_block(dy[n], x[n], mean, n), len(x), 3 * x[0].nbytes)
-    return merged_sums(parts, len(x))
+def sums(dy: Array, x: Array, mean: Array, *, by_image: bool = False) -> tuple[Array, Array]:
+    """Σ dy and Σ dy (x - mean), in one pass: (C,), (C,), or (N, C), (N, C) of each image."""
+    xp, centre = array_module(dy, x, mean), column_line(mean, x)
+    parts = over_blocks(xp, lambda n: sums_of_block(dy[n], x[n], centre, n, by_image=by_image), len(x), 3 * x[0].nbytes)
+    return merged_sums(parts, x.shape)
 
 
-def sums_of_block(dy: Array, x: Array, mean: Array, n: slice) -> tuple[slice, Array, Array]:
+def sums_of_block(dy: Array, x: Array, centre: Array, n: slice, *, by_image: bool) -> tuple[Any, ...]:
     """A block's part in the sums; dy and x (n, ..., C) hold the images n, or some rows of them."""
-    xp = array_module(dy, x, mean)
-    d = xp.subtract(lines(x), along(x, mean), out=_scratch(x, xp.result_type(dy, x)))
-    d *= lines(dy)
-    return n, image_sum(dy), image_sum(d.reshape(x.shape))
+    xp = array_module(dy, x)
+    d = columns(x)
+    d = xp.subtract(d, centre, out=scratch(xp, "norm", d.shape, xp.result_type(dy, x)))
+    d *= columns(dy)
+    d = d.reshape(x.shape)
+    if by_image:
+        return n, True, image_sums(dy), image_sums(d)
+    return n, False, by_channel(row_sums(dy)[0], x), by_channel(row_sums(d)[0], x)
 
 
-def merged_sums(parts: list[tuple[slice, Array, Array]], N: int) -> tuple[Array, Array]:
-    """The blocks' parts put together: (N, C), (N, C)."""
-    return by_image([(n, of_dy) for n, of_dy, _ in parts], N), by_image([(n, of_dyx) for n, _, of_dyx in parts], N)
+def merged_sums(parts: list[tuple[Any, ...]], shape: tuple[int, ...]) -> tuple[Array, Array]:
+    """The blocks' parts put together, for maps of this shape."""
+    if parts[0][1]:
+        return _of_images([(p[0], p[2]) for p in parts], shape), _of_images([(p[0], p[3]) for p in parts], shape)
+    return _joined([p[2] for p in parts]).sum(0), _joined([p[3] for p in parts]).sum(0)
 
 
 def scale_and_shift(mean: Array, var: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array]:
@@ -150,29 +171,34 @@ def scale_and_shift(mean: Array, var: Array, gamma: Array, beta: Array, eps: flo
 def batch_norm_slope(
     of_dy: Array, of_dyx: Array, mean: Array, var: Array, gamma: Array, m: int, eps: float
 ) -> tuple[tuple[Array, Array, Array], Array, Array]:
-    """dx = a dy + b x + c, what ``batch_norm_backward`` comes down to once Σ dy and Σ dy (x - mean) are known.
+    """dx = a (dy + b x + c), what ``batch_norm_backward`` comes down to once Σ dy and Σ dy (x - mean) are known.
 
     All (C,) -> (a, b, c), dgamma, dbeta
     """
     root = 1 / array_module(var).sqrt(var + eps)
     dbeta, dgamma = of_dy, of_dyx * root
-    a = gamma * root
-    b = -a * root * dgamma / m
-    return (a, b, -a * dbeta / m - b * mean), dgamma, dbeta
+    b = -root * dgamma / m
+    return (gamma * root, b, -dbeta / m - b * mean), dgamma, dbeta
 
 
-def by_image(parts: list[tuple[slice, Array]], N: int) -> Array:
-    """What blocks know of their images, in one array (N, C); of an image in several blocks, the sum."""
+def by_image(parts: list[tuple[slice, Array]], shape: tuple[int, ...]) -> Array:
+    """The mean over each image's pixels, (N, C), of what the blocks know of their images."""
+    return _of_images(parts, shape) / math.prod(shape[1:-1])
+
+
+def _of_images(parts: list[tuple[slice, Array]], shape: tuple[int, ...]) -> Array:
+    """The blocks' image sums in one array (N, C); of an image in several blocks, the sum."""
     if len(parts) == 1:
-        return parts[0][1]
-    total = np.zeros((N, parts[0][1].shape[1]), parts[0][1].dtype)  # several blocks are a matter of the host
-    for n, of_images in parts:
-        total[n] += of_images
-    return total
+        total = parts[0][1]
+    else:
+        total = np.zeros((shape[0], parts[0][1].shape[1]), parts[0][1].dtype)  # several blocks: we are on the host
+        for n, of_images in parts:
+            total[n] += of_images
+    return total.reshape(shape[0], -1, shape[-1]).sum(1) if total.shape[1] != shape[-1] else total
 
 
-def _scratch(x: Array, dtype: object) -> Array:
-    return scratch(array_module(x), "norm", lines(x).shape, dtype)
+def _joined(arrays: list[Array]) -> Array:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
 def update_running(
@@ -196,4 +222,3 @@ def _check(x: Array, **vectors: Array) -> tuple[int, int]:
     for name, v in vectors.items():
         check(f"x: C, {name}: C", x.shape[-1:], v)
     return len(x), x.shape[-1]
-

@@ -18,7 +18,7 @@ class Learner:
 
     def __init__(self, net: layers.Serial, shape: layers.Shape, seed: int, device: str = "cpu") -> None:
         params, state = layers.init(net, shape, stream(seed, "weights"))
-        self.net, self.device = net, device
+        self.net, self.fused, self.device = net, layers.fuse(net), device
         self.w = to_device(tree.flatten(params), device)
         self.running = to_device(tree.flatten(state), device)
         self.params = tree.unflatten(self.w, params)
@@ -30,11 +30,11 @@ class Learner:
         self, X: Array, labels: Array, optimiser: optim.SGD, lr: float, *, smoothing: float = 0.0, rng: Any = None
     ) -> tuple[Array, Array]:
         """One step of training on X (N, H, W, C) and labels (N,): the loss, 0-d, and how many were right, 0-d."""
-        logits, cache = self.net.forward(self.params, self.state, X, train=True, rng=rng)
+        logits, cache = self.fused.forward(self.params, self.state, X, train=True, rng=rng)
         loss = ops.softmax_cross_entropy(logits, labels, smoothing=smoothing)
         dlogits = ops.softmax_cross_entropy_backward(1.0, logits, labels, smoothing=smoothing)
-        self.net.update_running(self.state, cache)
-        _, grads = self.net.backward(self.params, cache, dlogits)
+        self.fused.update_running(self.state, cache)
+        _, grads = self.fused.backward(self.params, cache, dlogits, dX=False)
         tree.flatten(grads, out=self.g)
         optimiser.step(self.w, self.g, self.v, lr)
         return loss, (logits.argmax(1) == labels).sum()
@@ -44,7 +44,7 @@ class Learner:
         loss, right = 0.0, 0.0
         for start in range(0, len(images), EVALUATION_BATCH):
             X, labels = images.in_order(slice(start, start + EVALUATION_BATCH))
-            logits, _ = self.net.forward(self.params, self.state, X)
+            logits, _ = self.fused.forward(self.params, self.state, X)
             loss = loss + ops.softmax_cross_entropy(logits, labels) * len(labels)
             right = right + (logits.argmax(1) == labels).sum()
         return float(loss) / len(images), float(right) / len(images)

@@ -1,0 +1,136 @@
+"""A fused network is the same network: results, gradients, running statistics, under the same names."""
+
+import numpy as np
+import pytest
+
+from se_numpy import models
+from se_numpy.backend import to_device, to_host
+from se_numpy.layers import SE, BatchNorm, Concat, Conv, GlobalAveragePool, Linear, Pool, ReLU, fuse, init, serial
+from se_numpy.layers import residual as sum_of
+from se_numpy.layers.combinators import Sum
+from se_numpy.tree import flatten, leaves, map_leaves
+
+
+def tail():
+    return GlobalAveragePool(), Linear(5)
+
+
+def branch(*more):
+    return serial(Conv(6), BatchNorm(), ReLU(), Conv(6), BatchNorm(), *more)
+
+
+NETS = {
+    "se_resnet8": models.build("se_resnet8"),
+    "resnet14": models.build("resnet14"),
+    "biases": models.build("se_resnet8", bias=True),
+    "no norm": serial(Conv(6), ReLU(), Conv(4), *tail()),
+    "norm first": serial(BatchNorm(), ReLU(), Conv(6), sum_of(serial(BatchNorm(), ReLU(), Conv(6))), *tail()),
+    "gate after relu": serial(Conv(6), BatchNorm(), ReLU(), SE(2), Conv(4), BatchNorm(), *tail()),
+    "gate before convolution": serial(Conv(6), BatchNorm(), sum_of(serial(SE(2), branch())), ReLU(), *tail()),
+    "gated, then convolved": serial(Conv(6), BatchNorm(), SE(2), Conv(4), BatchNorm(), ReLU(), *tail()),
+    "gate on the shortcut": serial(Conv(6), sum_of(branch(), serial(Conv(6, 1), BatchNorm(), SE(3))), ReLU(), *tail()),
+    "gate after the sum": serial(Conv(6), sum_of(branch()), ReLU(), SE(2), sum_of(branch()), ReLU(), *tail()),
+    "relu closes the branch": serial(Conv(6), sum_of(serial(Conv(6), BatchNorm(), ReLU())), ReLU(), *tail()),
+    "bare layers side by side": serial(Conv(6), sum_of(Conv(6), BatchNorm()), ReLU(), *tail()),
+    "three": serial(Conv(6), Sum((("a", branch()), ("b", serial()), ("c", branch(SE(2))))), ReLU(), *tail()),
+    "two identities": serial(Conv(6), sum_of(serial(), serial()), ReLU(), *tail()),
+    "sum without relu": serial(Conv(6), BatchNorm(), ReLU(), sum_of(branch()), Conv(4), *tail()),
+    "concatenated": serial(Conv(6), Concat((("a", branch()), ("b", branch(SE(2))))), ReLU(), *tail()),
+    "pooled": serial(Conv(6), BatchNorm(), ReLU(), Pool(), Conv(5, stride=2), BatchNorm(), ReLU(), *tail()),
+    "depthwise": serial(Conv(6), BatchNorm(), ReLU(), Conv(6, groups=6), BatchNorm(), ReLU(), Conv(8, 1), *tail()),
+    "strides": serial(Conv(6, 5, stride=3), BatchNorm(), ReLU(), Conv(4, 2, padding=0), BatchNorm(), ReLU(), *tail()),
+}
+SHAPE = (9, 11, 3)
+
+
+def drawn(net, seed=0, N=7, dtype=np.float64):
+    """Parameters, statistics, a batch and the gradient of the logits, none of them at their starting values."""
+    rng = np.random.default_rng(seed)
+    params, state = init(net, SHAPE, rng, dtype)
+    params = map_leaves(lambda p: p + 0.3 * rng.standard_normal(p.shape).astype(dtype), params)
+    state = map_leaves(lambda p: (p + 0.5 * rng.random(p.shape)).astype(dtype), state)
+    X = rng.standard_normal((N, *SHAPE)).astype(dtype)
+    return params, state, X, rng.standard_normal((N, *net.output_shape(SHAPE))).astype(dtype)
+
+
+def assert_same(found, wanted):
+    found, wanted = dict(leaves(found)), dict(leaves(wanted))
+    assert list(found) == list(wanted)
+    for name, array in wanted.items():
+        scale = max(np.abs(array).max(), 1e-3)
+        np.testing.assert_allclose(to_host(found[name]), array, rtol=0, atol=1e-9 * scale, err_msg=name)
+
+
+@pytest.mark.parametrize("train", [True, False], ids=["training", "evaluation"])
+@pytest.mark.parametrize("name", NETS)
+def test_a_fused_network_does_the_same(name, train):
+    net = NETS[name]
+    params, state, X, dY = drawn(net)
+    moved, moved_fused = map_leaves(np.copy, state), map_leaves(np.copy, state)
+    Y, cache = net.forward(params, moved, X, train=train)
+    Y_fused, cache_fused = fuse(net).forward(params, moved_fused, X, train=train)
+    if train:
+        net.update_running(moved, cache)
+        fuse(net).update_running(moved_fused, cache_fused)
+    dX, grads = net.backward(params, cache, dY)
+    before = X.copy(), dY.copy(), flatten(params)
+    dX_fused, grads_fused = fuse(net).backward(params, cache_fused, dY)
+    assert_same({"Y": Y_fused, "dX": dX_fused, **grads_fused}, {"Y": Y, "dX": dX, **grads})
+    assert_same(moved_fused, moved)
+    for kept, now in zip(before, (X, dY, flatten(params)), strict=True):
+        np.testing.assert_array_equal(kept, now)
+
+
+@pytest.mark.parametrize("name", ["se_resnet8", "three", "gated, then convolved", "strides"])
+def test_the_same_on_a_device(name, device_xp):
+    net = NETS[name]
+    params, state, X, dY = drawn(net)
+    there = [map_leaves(lambda a: to_device(a, "gpu"), tree) for tree in (params, state)]
+    Y, cache = fuse(net).forward(*there, to_device(X, "gpu"), train=True)
+    fuse(net).update_running(there[1], cache)
+    dX, grads = fuse(net).backward(there[0], cache, to_device(dY, "gpu"))
+    Y_host, cache = net.forward(params, state, X, train=True)
+    net.update_running(state, cache)
+    dX_host, grads_host = net.backward(params, cache, dY)
+    assert_same({"Y": Y, "dX": dX, **grads}, {"Y": Y_host, "dX": dX_host, **grads_host})
+    assert_same(there[1], state)
+
+
+def test_gradient_of_the_input_may_be_left_out():
+    net = fuse(NETS["se_resnet8"])
+    params, state, X, dY = drawn(net)
+    whole = net.backward(params, net.forward(params, state, X, train=True)[1], dY)
+    dX, grads = net.backward(params, net.forward(params, state, X, train=True)[1], dY, dX=False)
+    assert dX is None
+    assert_same(grads, whole[1])
+
+
+def test_blocks_make_no_difference(monkeypatch):
+    """Images in blocks of one, rows of one image apart, windows of one image at a time."""
+    net = fuse(NETS["se_resnet8"])
+    params, state, X, dY = drawn(net)
+    dX, grads = net.backward(params, net.forward(params, state, X, train=True)[1], dY)
+    monkeypatch.setattr("se_numpy.backend.blocks.BLOCK_BYTES", 20_000)
+    monkeypatch.setattr("se_numpy.backend.blocks.TWO_BLOCKS", 10_000)
+    monkeypatch.setattr("se_numpy.backend.blocks.WINDOW_BYTES", 5_000)
+    dX_cut, grads_cut = net.backward(params, net.forward(params, state, X, train=True)[1], dY)
+    assert_same({"dX": dX_cut, **grads_cut}, {"dX": dX, **grads})
+
+
+def test_a_fused_network_is_the_same_value_to_everybody_else():
+    net = NETS["se_resnet8"]
+    assert fuse(net).parts[0] == net.parts[0]
+    assert fuse(net).output_shape(SHAPE) == net.output_shape(SHAPE)
+    assert_same(
+        map_leaves(lambda p: np.array(p.shape), fuse(net).parameters(SHAPE)),
+        map_leaves(lambda p: np.array(p.shape), net.parameters(SHAPE)),
+    )
+
+
+def test_a_cache_serves_once():
+    net = fuse(NETS["se_resnet8"])
+    params, state, X, dY = drawn(net)
+    _, cache = net.forward(params, state, X, train=True)
+    net.backward(params, cache, dY)
+    with pytest.raises(ValueError, match="used up"):
+        net.backward(params, cache, dY)
