@@ -9,8 +9,7 @@ the input (3x3), so only those of a few images, or of some rows of one, exist at
 back.
 """
 
-from collections.abc import Callable, Iterator
-from itertools import product as product_of
+from collections.abc import Callable
 from typing import Any
 
 from se_numpy.backend import (
@@ -115,54 +114,48 @@ def _backward_at_stride_1(
 def _backward_at_any_stride(
     dU: Blend, X: Blend, V: Array, dX: Array, stride: int, padding: int, groups: int, then: Then | None
 ) -> tuple[Array, Array, list[Any]]:
-    """dV = windows(X)ᵀ dU.  Every stride-th pixel of dX met the same places of the filters: it is a convolution of dU
-    at stride 1 with those, flipped, and dX consists of stride² such.
-    """
-    xp, dtype = X.xp, dX.dtype
-    _, H, W, C = dU.shape
-    hyper: dict[str, Any] = {"stride": stride, "before": (padding, padding), "groups": groups}
-    classes = list(_classes(V, dX.shape, stride, padding, groups, dtype))
+    """dV = windows(X)ᵀ dU.  dX as at stride 1, but a window of dU gives a stack of stride x stride pixels at once."""
+    xp, dtype, s = X.xp, dX.dtype, stride
+    (_, H, W, C), (_, H_, W_, _), c = dU.shape, dX.shape, V.shape[2]
+    hyper: dict[str, Any] = {"stride": s, "before": (padding, padding), "groups": groups}
+    filters, kernel, before = _stacked(V, s, padding, groups, dtype)
+    rows, columns = -(-H_ // s), -(-W_ // s)  # of stacks of pixels
 
     def block(n: slice) -> tuple[Array, Any]:
         du = Blend(xp.ascontiguousarray(dU.read(n, name="dU"), dtype))
         dV = _sum_over_windows(X, n, slice(0, H), W, V, du.x, **hyper)
-        for (i, j), kernel, before, filters in classes:
-            pixels = dX[n, i::stride, j::stride]
-            if filters is None:
-                pixels[...] = 0
-                continue
-            h = slice(0, pixels.shape[1])
-            for part, rows in unfold(
-                du, slice(0, len(du.x)), h, pixels.shape[2], kernel, dtype, before=before, groups=groups
-            ):
-                out = scratch(xp, "pixels", pixels[part].shape, dtype)
-                _multiply(xp, rows, filters, out=_by_group(out, groups))
-                pixels[part] = out
-        return dV, then(dX, X.read(n, name="X"), n, slice(0, X.shape[1])) if then else None
+        every, dx = slice(0, len(du.x)), dX[n]
+        for part, seen in unfold(du, every, slice(0, rows), columns, kernel, dtype, before=before, groups=groups):
+            count = part.stop - part.start
+            stacks = scratch(xp, "stacks", (groups, count, rows, columns, s, s, c), dtype)
+            _multiply(xp, seen, filters, out=stacks.reshape(groups, -1, s * s * c))
+            pixels = stacks.transpose(1, 2, 4, 3, 5, 0, 6)
+            if (rows * s, columns * s) == (H_, W_):
+                dx[part].reshape(pixels.shape)[...] = pixels
+            else:
+                dx[part] = pixels.reshape(count, rows * s, columns * s, -1)[:, :H_, :W_]
+        return dV, then(dX, X.read(n, name="X"), n, slice(0, H_)) if then else None
 
     moved = (H * W * (V[..., 0].size * groups + 3 * C) + 2 * dX[0].size) * dX.itemsize
     parts = over_blocks(xp, block, len(dX), moved)
-    dV = sum(dV for dV, _ in parts).transpose(1, 0, 2)
-    return dX, xp.ascontiguousarray(dV).reshape(V.shape), [more for _, more in parts]
+    return dX, _as_filters(sum(dV for dV, _ in parts), V), [more for _, more in parts]
 
 
-def _classes(
-    V: Array, shape: tuple[int, ...], stride: int, padding: int, groups: int, dtype: object
-) -> Iterator[tuple[tuple[int, int], tuple[int, int], tuple[int, int], Array | None]]:
-    """((i, j), kernel, before, filters) of the pixels i, i + stride, ... by j, j + stride, ... of dX of this shape.
+def _stacked(
+    V: Array, s: int, padding: int, groups: int, dtype: object
+) -> tuple[Array, tuple[int, int], tuple[int, int]]:
+    """Filters that make stacks of s x s pixels of dX out of windows of dU, the size of those, where they begin.
 
-    Row i of X was at place a of the window of row u if a = i + padding - u · stride: at every stride-th place of the
-    filters from (i + padding) mod stride on.  ``filters`` is None where that is none of them.
+    Pixel i of X stood at place a = i + padding - s u of the window of row u. With q zeros before the filters, so many
+    that s divides padding + q, the places a + q that pixel i of a stack met are i, i + s, i + 2 s, ...
     """
-    for i, j in product_of(range(min(stride, shape[1])), range(min(stride, shape[2]))):
-        a, b = (i + padding) % stride, (j + padding) % stride
-        some = V[a::stride, b::stride][::-1, ::-1]  # (ka, kb, C'/groups, C), flipped
-        ka, kb, c, C = some.shape
-        before = ka - 1 - (i + padding) // stride, kb - 1 - (j + padding) // stride
-        if ka and kb:
-            back = some.reshape(ka, kb, c, groups, C // groups).transpose(3, 0, 1, 4, 2)
-            filters = array_module(V).ascontiguousarray(back, dtype).reshape(groups, -1, c)
-        yield (i, j), (ka, kb), before, filters if ka and kb else None
+    xp, (kh, kw, c, C), q = array_module(V), V.shape, -padding % s
+    Kh, Kw = -(-(kh + q) // s), -(-(kw + q) // s)
+    whole = xp.zeros((Kh * s, Kw * s, c, C), dtype)
+    whole[q : q + kh, q : q + kw] = V
+    places = whole.reshape(Kh, s, Kw, s, c, groups, C // groups)[::-1, :, ::-1]
+    filters = xp.ascontiguousarray(places.transpose(5, 0, 2, 6, 1, 3, 4)).reshape(groups, -1, s * s * c)
+    return filters, (Kh, Kw), (Kh - 1 - (padding + q) // s, Kw - 1 - (padding + q) // s)
 
 
 def _filters_gradient(dU: Blend, X: Blend, V: Array, dtype: object, stride: int, padding: int, groups: int) -> Array:
@@ -176,7 +169,7 @@ def _filters_gradient(dU: Blend, X: Blend, V: Array, dtype: object, stride: int,
         return _sum_over_windows(X, n, h, W, V, du, **hyper)
 
     parts = over_bands(xp, block, N, H, W * (V[..., 0].size * groups + C) * dU.x.itemsize)
-    return xp.ascontiguousarray(sum(parts).transpose(1, 0, 2)).reshape(V.shape)
+    return _as_filters(sum(parts), V)
 
 
 def _filters(V: Array, groups: int, dtype: object) -> Array:
@@ -184,6 +177,11 @@ def _filters(V: Array, groups: int, dtype: object) -> Array:
     C = V.shape[-1]
     matrices = V.reshape(-1, groups, C // groups).transpose(1, 0, 2)
     return array_module(V).ascontiguousarray(matrices, dtype)
+
+
+def _as_filters(matrices: Array, V: Array) -> Array:
+    """``_filters`` undone, to the shape of V."""
+    return array_module(V).ascontiguousarray(matrices.transpose(1, 0, 2)).reshape(V.shape)
 
 
 def _by_group(U: Array, groups: int) -> Array:
