@@ -5,7 +5,21 @@ import pytest
 
 from se_numpy import models
 from se_numpy.backend import to_device, to_host
-from se_numpy.layers import SE, BatchNorm, Concat, Conv, GlobalAveragePool, Linear, Pool, ReLU, fuse, init, serial
+from se_numpy.layers import (
+    SE,
+    BatchNorm,
+    Concat,
+    Conv,
+    GlobalAveragePool,
+    Linear,
+    Pool,
+    ReLU,
+    fold,
+    fuse,
+    init,
+    serial,
+    walk,
+)
 from se_numpy.layers import residual as sum_of
 from se_numpy.layers.combinators import Sum
 from se_numpy.tree import flatten, leaves, map_leaves
@@ -134,3 +148,29 @@ def test_a_cache_serves_once():
     net.backward(params, cache, dY)
     with pytest.raises(ValueError, match="used up"):
         net.backward(params, cache, dY)
+
+
+@pytest.mark.parametrize("fused", [False, True], ids=["layer by layer", "fused"])
+@pytest.mark.parametrize("name", NETS)
+def test_a_folded_network_evaluates_the_same(name, fused):
+    net = NETS[name]
+    params, state, X, _ = drawn(net)
+    before = flatten(params)
+    folded, folded_params, folded_state = fold(net, params, state)
+    Y, _ = (fuse(folded) if fused else folded).forward(folded_params, folded_state, X)
+    assert_same({"Y": Y}, {"Y": net.forward(params, state, X)[0]})
+    np.testing.assert_array_equal(flatten(params), before)
+    assert list(dict(leaves(folded_params))) == list(dict(leaves(folded.parameters(SHAPE))))
+    normalised = sum(isinstance(layer, BatchNorm) for _, layer, _ in walk(net, SHAPE))
+    left = sum(isinstance(layer, BatchNorm) for _, layer, _ in walk(folded, SHAPE))
+    assert left == {"norm first": normalised, "bare layers side by side": 1}.get(name, 0)
+
+
+def test_a_folded_network_does_not_train():
+    net, params, state = fold(NETS["se_resnet8"], *drawn(NETS["se_resnet8"])[:2])
+    X = np.zeros((2, *SHAPE))
+    with pytest.raises(ValueError, match="for evaluation"):
+        fuse(net).forward(params, state, X, train=True)
+    Y, cache = fuse(net).forward(params, state, X)
+    with pytest.raises(ValueError, match="no way back"):
+        fuse(net).backward(params, cache, Y)

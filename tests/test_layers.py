@@ -11,6 +11,7 @@ from se_numpy.gradcheck import check_backward
 from se_numpy.layers import (
     SE,
     BatchNorm,
+    Bias,
     Conv,
     Dropout,
     GlobalAveragePool,
@@ -31,6 +32,7 @@ NETWORKS = {
     "convolution": serial(Conv(5, 3, stride=2)),
     "groups": serial(Conv(6, 3, groups=2), ReLU()),
     "batch norm": serial(BatchNorm(), ReLU()),
+    "bias": serial(Bias(), GlobalAveragePool(), Bias()),
     "se": serial(SE(2)),
     "se with biases": serial(SE(2, bias=True)),
     "identity": serial(),

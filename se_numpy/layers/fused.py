@@ -21,7 +21,7 @@ from se_numpy import ops, se
 from se_numpy.backend import Array, Blend, add, column_line, image_sums, lines, over_blocks
 from se_numpy.layers.combinators import Combinator, Serial, Sum, _in_order, _unused
 from se_numpy.layers.layer import Chance, Layer, Result
-from se_numpy.layers.simple import SE, BatchNorm, Conv, ReLU
+from se_numpy.layers.simple import SE, BatchNorm, Bias, Conv, ReLU
 from se_numpy.ops import conv, norm
 from se_numpy.tree import Tree
 
@@ -105,7 +105,7 @@ def _linked(parts: tuple[tuple[str, Layer], ...]) -> Iterator[tuple[str, Layer]]
     while i < len(parts):
         name, layer = parts[i]
         kinds = [type(part) for _, part in parts[i : i + 3]]
-        if kinds[:2] == [Conv, BatchNorm]:
+        if kinds[:2] in ([Conv, BatchNorm], [Conv, Bias]):
             length = 3 if kinds[2:] in ([ReLU], [SE]) else 2
             yield name, Link(parts[i : i + length])
         elif kinds[:2] == [Sum, ReLU]:
@@ -131,7 +131,7 @@ class LinkCache(NamedTuple):
 
 @dataclass(frozen=True)
 class Link(Combinator):
-    """Convolution, batch norm, and a ReLU or an SE block or neither."""
+    """Convolution, batch norm (or, in a folded network, a bias), and a ReLU or an SE block or neither."""
 
     @property
     def conv(self) -> Conv:
@@ -147,7 +147,9 @@ class Link(Combinator):
 
     def run(self, params: Tree, state: Tree, X: Blend, *, train: bool, rng: Chance) -> tuple[Blend, LinkCache]:
         V, normal, *gate = (params.get(name, {}) for name, _ in self.parts)
-        gated = self.is_followed_by(SE)
+        gated, folded = self.is_followed_by(SE), isinstance(self.parts[1][1], Bias)
+        if folded and train:
+            raise ValueError("a folded network is for evaluation: expected train=False, or the network it came from")
 
         def look(U: Array, n: slice, h: slice) -> Any:
             u = U[n, h]
@@ -157,14 +159,17 @@ class Link(Combinator):
         if train:
             moments = norm.moments(parts, U.shape)
         else:
-            running = state[self.parts[1][0]]
-            moments = norm.Moments(running["mean"], running["var"], norm.by_image(parts, U.shape) if gated else None)
-        a, c = norm.scale_and_shift(moments.mean, moments.var, normal["gamma"], normal["beta"], self.norm.eps)
+            running = state.get(self.parts[1][0], {"mean": None, "var": None})
+            moments = norm.Moments(**running, images=norm.by_image(parts, U.shape) if gated else None)
+        if folded:
+            a, c = None, normal["b"]
+        else:
+            a, c = norm.scale_and_shift(moments.mean, moments.var, **normal, eps=self.norm.eps)
         z = s = None
         if gated:
-            z = a * moments.images + c  # Eq. (2) of a U + c
+            z = moments.images + c if a is None else a * moments.images + c  # Eq. (2) of a U + c
             s = se.excite(z, **gate[0])
-            Y = Blend(U, s * a, c=s * c, mean=moments.mean)
+            Y = Blend(U, s if a is None else s * a, c=s * c, mean=moments.mean)
         else:
             Y = Blend(U, a, c=c, rectify=self.is_followed_by(ReLU), mean=moments.mean)
         return Y, LinkCache(X, U, moments, z, s, Y, train)
@@ -177,6 +182,8 @@ class Link(Combinator):
         With ``sums`` given dY has been through this link's ReLU already: the convolution that read Y saw to both.
         """
         X, U, (mean, var, images), z, s, Y, of_batch = cache
+        if mean is None:
+            raise ValueError("a folded network has no way back; expected the network it came from")
         V, normal, *gate = (params.get(name, {}) for name, _ in self.parts)
         N, H, W, _ = U.shape
         if sums is None:
@@ -185,7 +192,7 @@ class Link(Combinator):
         grads: list[Tree] = []
         factor = shift = None  # the gradient of the normalised maps is factor · dY + shift
         if s is not None:
-            a, c = norm.scale_and_shift(mean, var, normal["gamma"], normal["beta"], self.norm.eps)
+            a, c = norm.scale_and_shift(mean, var, **normal, eps=self.norm.eps)
             ds = a * of_dyx + normal["beta"] * of_dy  # Σ dY (a U + c), for a mean + c is beta
             dz, *dW = se.excite_backward(ds, z, **gate[0])
             grads.append(dict(zip(gate[0], dW, strict=True)))

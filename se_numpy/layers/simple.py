@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from se_numpy import ops, se
-from se_numpy.backend import Array, array_module
+from se_numpy.backend import Array, Blend, array_module, pixel_sum
 from se_numpy.layers.layer import Chance, Layer, Parameter, Result, Shape, he, image, slide
 from se_numpy.tree import Tree
 
@@ -95,6 +95,20 @@ class BatchNorm(Layer):
             raise ValueError("the cache is of an evaluation, by the running statistics themselves; expected train=True")
         m = x.size // x.shape[-1]
         ops.update_running(state["mean"], state["var"], mean, var, m, momentum=self.momentum)
+
+
+@dataclass(frozen=True)
+class Bias(Layer):
+    """A number added to every channel: what is left of a batch norm that was folded into its convolution."""
+
+    def parameters(self, shape: Shape) -> Tree:
+        return {"b": Parameter(shape[-1:])}
+
+    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
+        return Blend(X, c=params["b"]).write(), None
+
+    def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:
+        return dY, {"b": dY.sum(0) if dY.ndim == 2 else pixel_sum(dY).sum(0)}
 
 
 @dataclass(frozen=True)

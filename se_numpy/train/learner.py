@@ -41,10 +41,12 @@ class Learner:
 
     def evaluate(self, images: Images) -> tuple[float, float]:
         """Mean loss and accuracy over all images, with the running statistics."""
+        net, params, state = layers.fold(self.net, self.params, self.state)
+        fused = layers.fuse(net)
         loss, right = 0.0, 0.0
         for start in range(0, len(images), EVALUATION_BATCH):
             X, labels = images.in_order(slice(start, start + EVALUATION_BATCH))
-            logits, _ = self.fused.forward(self.params, self.state, X)
+            logits, _ = fused.forward(params, state, X)
             loss = loss + ops.softmax_cross_entropy(logits, labels) * len(labels)
             right = right + (logits.argmax(1) == labels).sum()
         return float(loss) / len(images), float(right) / len(images)
