@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import cos, pi
 
-from se_numpy.backend import Array
+from se_numpy.backend import Array, one_launch
 
 Schedule = Callable[[int], float]  # step, counted from 0 -> learning rate
 
@@ -32,15 +32,28 @@ class SGD:
         """
         if not w.shape == g.shape == v.shape:
             raise ValueError(f"w, g, v have shapes {w.shape}, {g.shape}, {v.shape}; expected the same")
-        if self.weight_decay:
-            g += self.weight_decay * w
-        v *= self.momentum
-        v += g
-        if self.nesterov:
-            g += self.momentum * v
-            w -= lr * g
-        else:
-            w -= lr * v
+        _descend(g, lr, self.momentum, self.weight_decay, int(self.nesterov), w, v)
+
+
+@one_launch(
+    "T g, float64 lr, float64 momentum, float64 decay, int32 nesterov",
+    "T w, T v",
+    """
+    T slope = g + (T)decay * w;
+    v = (T)momentum * v + slope;
+    w -= (T)lr * (nesterov ? slope + (T)momentum * v : v)
+    """,
+)
+def _descend(g: Array, lr: float, momentum: float, decay: float, nesterov: int, w: Array, v: Array) -> None:
+    if decay:
+        g += decay * w
+    v *= momentum
+    v += g
+    if nesterov:
+        g += momentum * v
+        w -= lr * g
+    else:
+        w -= lr * v
 
 
 def constant(lr: float, steps: int) -> Schedule:

@@ -6,20 +6,22 @@ lines. An operation says what happens to one block of images; how blocks are cut
 
 from se_numpy.backend.arrays import Array, array_module, as_strided, device_module, on_host, to_device, to_host
 from se_numpy.backend.blocks import keep_freed_memory, over_bands, over_blocks, scratch, single_threaded_blas, threads
+from se_numpy.backend.kernels import one_launch
 from se_numpy.backend.maps import Blend, affine
 from se_numpy.backend.passes import (
     add,
     along,
-    by_channel,
     column_line,
-    columns,
     elementwise,
     image_sums,
     lines,
+    masked,
     pixel_sum,
     product,
     product_over_rows,
+    product_sums,
     row_sums,
+    square_sums,
 )
 from se_numpy.backend.windows import unfold
 
@@ -31,23 +33,25 @@ __all__ = [
     "along",
     "array_module",
     "as_strided",
-    "by_channel",
     "column_line",
-    "columns",
     "device_module",
     "elementwise",
     "image_sums",
     "keep_freed_memory",
     "lines",
+    "masked",
     "on_host",
+    "one_launch",
     "over_bands",
     "over_blocks",
     "pixel_sum",
     "product",
     "product_over_rows",
+    "product_sums",
     "row_sums",
     "scratch",
     "single_threaded_blas",
+    "square_sums",
     "threads",
     "to_device",
     "to_host",

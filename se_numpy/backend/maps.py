@@ -5,6 +5,7 @@ to maps is kept as what it is, a few numbers a channel, until somebody reads the
 windows, or a last pass that writes them down.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from types import ModuleType
@@ -14,9 +15,11 @@ import numpy as np
 
 from se_numpy.backend.arrays import Array, array_module
 from se_numpy.backend.blocks import over_blocks, scratch
+from se_numpy.backend.kernels import elementwise_kernel, has_kernels
 from se_numpy.backend.passes import along, lines, pixels_of_a_line
 
 ALL = slice(None)
+RECTIFIED = "auto rectified = [](T v) { return v < 0 ? (T)0 : v; }"  # not the other way round: a NaN stays one
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +84,9 @@ class Blend:
         if self.written:
             out[...] = x
             return
+        if has_kernels(xp, *self.parts.values()):
+            self._launch(out, n, h)
+            return
         direct = out.flags.c_contiguous
         work = out if direct else scratch(xp, "blend", out.shape, out.dtype)
         line = lines(work)
@@ -98,6 +104,29 @@ class Blend:
             xp.maximum(now, _zeros(xp, now), out=line)
         if not direct:
             out[...] = work
+
+    @property
+    def parts(self) -> dict[str, Array]:
+        """The arrays that are there, by their letters."""
+        return {k: v for k in "xaybc" if (v := getattr(self, k)) is not None}
+
+    def formula(self, index: Callable[[str], str] = lambda name: name) -> str:
+        """One number of these maps in C, ``index`` telling how to get at one number of each part."""
+        there = self.parts
+        x, a, y, b, c = (index(name) if name in there else "" for name in "xaybc")
+        value = " + ".join(part for part in (f"{a} * {x}" if a else x, f"{b} * {y}" if b else y, c) if part)
+        return f"rectified({value})" if self.rectify else value
+
+    def _launch(self, out: Array, n: slice, h: slice) -> None:
+        """``into`` as one launch."""
+        pixels = [1] * (self.x.ndim - 2)
+        arrays = [
+            v[n, h] if name in "xy" else v[n].reshape(-1, *pixels, v.shape[-1]) if v.ndim == 2 else v
+            for name, v in self.parts.items()
+        ]
+        inputs = ", ".join(f"T {name}" for name in self.parts)
+        operation = f"{RECTIFIED}; out = {self.formula()}"
+        elementwise_kernel(self.xp, inputs, "T out", operation, "blend")(*arrays, out)
 
     def _line_by_line(self, x: Array, factor: str, summand: str | None, n: slice, out: Array) -> Array:
         """factor · x + summand on the lines of x, in ``out``; the lines themselves where both are left out."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from se_numpy.backend.arrays import Array, array_module
 from se_numpy.backend.blocks import over_blocks, scratch
+from se_numpy.backend.kernels import has_kernels, one_launch, summed
 
 LINE = 4096  # numbers that one inner loop of a pass over feature maps runs over
 SMALL_PRODUCT = 10**6  # multiply-adds up to which OpenBLAS takes its small-matrix kernels, which need no packing
@@ -36,6 +37,12 @@ def add(x: Array, y: Array) -> Array:
     return elementwise(lambda total, x, y: xp.add(x, y, out=total), x, y)
 
 
+@one_launch("T dy, T x", "T dx", "dx = x > 0 ? dy : (T)0")
+def masked(dy: Array, x: Array, dx: Array) -> None:
+    """dx = dy · [x > 0], written to dx, which may be dy.  To be called inside a block."""
+    array_module(dy, x).multiply(dy, x > 0, out=dx)
+
+
 def pixel_sum(x: Array, y: Array | None = None) -> Array:
     """Σ over an image's pixels, of x or of x·y: (N, H, W, C) -> (N, C)."""
     xp = array_module(x, y)
@@ -51,38 +58,65 @@ def pixel_sum(x: Array, y: Array | None = None) -> Array:
     return total if total.shape[1] == x.shape[-1] else total.reshape(len(x), -1, x.shape[-1]).sum(1)
 
 
-def columns(x: Array) -> Array:
-    """x (n, ..., W, C) with one row of pixels a line: (lines, W·C) on a CPU; on a GPU as it is."""
-    return x if array_module(x) is not np else x.reshape(-1, _row_length(x))
-
-
-def column_line(v: Array, x: Array) -> Array:
-    """v (C,) repeated along a row of the pixels of x, so that it meets ``columns(x)``."""
-    return v if array_module(v) is not np else np.tile(v, _row_length(x) // x.shape[-1])
-
-
 def row_sums(x: Array) -> tuple[Array, int]:
-    """Sums of x (n, ..., C) that every later sum by channel can be made of, and over how many numbers each is.
+    """(G, C) sums of x (n, ..., C), of which the sums by channel are made, and over how many numbers each is.
 
-    On a CPU the sum of all rows of pixels, (W·C,), by a product with ones, the fastest way to add rows up; on a GPU,
-    where one block of threads adds up what one output needs, the sum of each image: (n, 1, ..., C).
+    On a CPU of each column of pixels, by a product with ones, the fastest way to add rows up; on a GPU, where one block
+    of threads adds up what one result needs, of each image.
     """
     if array_module(x) is not np:
-        return x.sum(tuple(range(1, x.ndim - 1)), keepdims=True), math.prod(x.shape[1:-1])
-    rows = columns(x)
-    return _ones(len(rows), x.dtype) @ rows, len(rows)
+        return x.sum(_pixels(x)) if x.ndim > 2 else x, math.prod(x.shape[1:-1])
+    rows = x.reshape(-1, _row_length(x))
+    return (_ones(len(rows), x.dtype) @ rows).reshape(-1, x.shape[-1]), len(rows)
 
 
 def image_sums(x: Array) -> Array:
     """Sums of each image of x (n, ..., C) that its sums by channel can be made of: (n, W·C), on a GPU (n, C)."""
     if array_module(x) is not np:
-        return x.sum(tuple(range(1, x.ndim - 1)))
+        return x.sum(_pixels(x)) if x.ndim > 2 else x
     return x.reshape(len(x), -1, _row_length(x)).sum(1)
 
 
-def by_channel(total: Array, x: Array) -> Array:
-    """``row_sums`` of x with one channel a column: (columns of pixels, or images, C)."""
-    return total.reshape(-1, x.shape[-1])
+def square_sums(x: Array, total: Array, count: int) -> Array:
+    """Σ (x - total / count)² over the same numbers as ``row_sums``, whose results total and count are: (G, C)."""
+    xp = array_module(x, total)
+    if xp is not np:
+        total = total.reshape(len(x), *[1] * (x.ndim - 2), -1)
+        if has_kernels(xp, x, total):
+            return _summed_squares(x, total, 1 / count, axis=_pixels(x)) if x.ndim > 2 else xp.square(x - total)
+        return xp.square(x - total / count).sum(_pixels(x))
+    rows = x.reshape(-1, _row_length(x))
+    d = np.subtract(rows, total.reshape(-1) / count, out=scratch(np, "centred", rows.shape, x.dtype))
+    d *= d
+    return row_sums(d.reshape(x.shape))[0]
+
+
+def product_sums(dy: Array, x: Array, centre: Array, *, by_image: bool) -> Array:
+    """Σ dy (x - centre), as ``image_sums`` or as ``row_sums``; centre is ``column_line`` of a number by channel."""
+    xp = array_module(dy, x, centre)
+    if xp is not np:
+        if x.ndim > 2 and has_kernels(xp, dy, x, centre):
+            return _summed_products(dy, x, centre, axis=_pixels(x))
+        d = dy * (x - centre)
+        return d.sum(_pixels(x)) if x.ndim > 2 else d
+    rows = x.reshape(-1, _row_length(x))
+    d = np.subtract(rows, centre, out=scratch(np, "centred", rows.shape, np.result_type(dy, x)))
+    d *= dy.reshape(rows.shape)
+    d = d.reshape(x.shape)
+    return image_sums(d) if by_image else row_sums(d)[0]
+
+
+_summed_squares = summed("T x, T total, float64 share", "(x - total * (T)share) * (x - total * (T)share)", "squares")
+_summed_products = summed("T dy, T x, T centre", "dy * (x - centre)", "products")
+
+
+def column_line(v: Array, x: Array) -> Array:
+    """v (C,) repeated along a row of the pixels of x, as ``product_sums`` wants it; on a GPU as it is."""
+    return v if array_module(v) is not np else np.tile(v, _row_length(x) // x.shape[-1])
+
+
+def _pixels(x: Array) -> tuple[int, ...]:
+    return tuple(range(1, x.ndim - 1))
 
 
 def _row_length(x: Array) -> int:

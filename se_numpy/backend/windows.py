@@ -10,7 +10,8 @@ import numpy as np
 
 from se_numpy.backend.arrays import Array, as_strided
 from se_numpy.backend.blocks import bordered, few, scratch
-from se_numpy.backend.maps import Blend
+from se_numpy.backend.kernels import elementwise_kernel, has_kernels
+from se_numpy.backend.maps import RECTIFIED, Blend
 
 
 def unfold(
@@ -24,6 +25,9 @@ def unfold(
     where there are no maps there are zeros.
     """
     xp, C, (kh, kw), (ph, pw) = X.xp, X.shape[3], kernel, before
+    if not (kh == kw == stride == groups == 1) and has_kernels(xp, *X.parts.values()) and X.dtype == dtype:
+        yield slice(0, len(X.x[n])), _launch(X, n, h, W, kernel, stride, before, groups)
+        return
     rows_seen = slice(h.start * stride - ph, (h.stop - 1) * stride + kh - ph)
     maps = excerpt(X, n, rows_seen, slice(-pw, (W - 1) * stride + kw - pw), dtype)
     if kh == kw == stride == groups == 1:
@@ -47,6 +51,37 @@ def _copy_windows(xp: ModuleType, maps: Array, stride: int, out: Array) -> None:
         np.copyto(rows, np.ndarray(rows.shape, run, maps, strides=strides[1:5]))
     else:
         xp.copyto(out, as_strided(xp, maps, out.shape, strides))
+
+
+def _launch(
+    X: Blend, n: slice, h: slice, W: int, kernel: tuple[int, int], stride: int, before: tuple[int, int], groups: int
+) -> Array:
+    """The rows of ``unfold`` for all images n as one launch: maps are computed as their windows are written."""
+    (kh, kw), (_, H_, W_, C) = kernel, X.shape
+    arrays = {name: v if v.ndim == 1 else v[n] for name, v in X.parts.items()}
+    at = {"x": "pixel", "y": "pixel"} | {k: "channel" if arrays[k].ndim == 1 else "own" for k in arrays if k in "abc"}
+    numbers = {
+        "images": len(arrays["x"]), "first": h.start, "rows": h.stop - h.start, "columns": W, "kh": kh, "kw": kw,
+        "stride": stride, "ph": before[0], "pw": before[1], "H": H_, "W": W_, "C": C, "size": C // groups,
+    }  # fmt: skip
+    operation = f"""
+    {RECTIFIED};
+    long long rest = i;
+    long long channel = rest % size; rest /= size;
+    long long right = rest % kw; rest /= kw;
+    long long down = rest % kh; rest /= kh;
+    long long column = (rest % columns) * stride + right - pw; rest /= columns;
+    long long row = (first + rest % rows) * stride + down - ph; rest /= rows;
+    long long image = rest % images; channel += rest / images * size;
+    long long own = image * C + channel;
+    long long pixel = ((image * H + row) * W + column) * C + channel;
+    out = 0 <= row && row < H && 0 <= column && column < W ? {X.formula(lambda k: f"{k}[{at[k]}]")} : (T)0
+    """
+    inputs = ", ".join([f"raw T {name}" for name in arrays] + [f"int32 {name}" for name in numbers])
+    out = X.xp.empty((groups, numbers["images"] * numbers["rows"] * W, kh * kw * C // groups), X.dtype)
+    kernel_of = elementwise_kernel(X.xp, inputs, "T out", operation, "windows")
+    kernel_of(*arrays.values(), *numbers.values(), out)
+    return out
 
 
 def excerpt(X: Blend, n: slice, h: slice, w: slice, dtype: object) -> Array:

@@ -32,7 +32,9 @@ def _fold(layer: Layer, params: Tree, state: Tree) -> tuple[Layer, Tree, Tree]:
         part, of_part, statistics = _fold(part, params.get(name, {}), state.get(name, {}))
         if isinstance(part, BatchNorm) and isinstance(layer, Serial) and parts and isinstance(parts[-1][1], Conv):
             before = parts[-1][0]
-            a, c = scale_and_shift(**statistics, **of_part, eps=part.eps)
+            a, c = scale_and_shift(
+                statistics["mean"], statistics["var"], of_part["gamma"], of_part["beta"], part.eps
+            )  # fmt: skip
             new_params[before] = {"V": new_params[before]["V"] * a}
             part, of_part, statistics = Bias(), {"b": c}, {}
         parts.append((name, part))

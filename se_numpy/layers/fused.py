@@ -18,7 +18,7 @@ from functools import cached_property, reduce
 from typing import Any, NamedTuple
 
 from se_numpy import ops, se
-from se_numpy.backend import Array, Blend, add, column_line, image_sums, lines, over_blocks
+from se_numpy.backend import Array, Blend, add, column_line, image_sums, lines, masked, one_launch, over_blocks
 from se_numpy.layers.combinators import Combinator, Serial, Sum, _in_order, _unused
 from se_numpy.layers.layer import Chance, Layer, Result
 from se_numpy.layers.simple import SE, BatchNorm, Bias, Conv, ReLU
@@ -123,6 +123,7 @@ class LinkCache(NamedTuple):
     X: Blend
     U: Array
     moments: norm.Moments
+    a: Array | None  # the maps were normalised to a U + c
     z: Array | None
     s: Array | None
     Y: Blend
@@ -164,15 +165,16 @@ class Link(Combinator):
         if folded:
             a, c = None, normal["b"]
         else:
-            a, c = norm.scale_and_shift(moments.mean, moments.var, **normal, eps=self.norm.eps)
+            a, c = norm.scale_and_shift(moments.mean, moments.var, normal["gamma"], normal["beta"], self.norm.eps)
         z = s = None
         if gated:
-            z = moments.images + c if a is None else a * moments.images + c  # Eq. (2) of a U + c
+            z = moments.images + c if a is None else _affine(moments.images, a, c)  # Eq. (2) of a U + c
             s = se.excite(z, **gate[0])
-            Y = Blend(U, s if a is None else s * a, c=s * c, mean=moments.mean)
+            sa, sc = (s, s * c) if a is None else _gated(s, a, c)
+            Y = Blend(U, sa, c=sc, mean=moments.mean)
         else:
             Y = Blend(U, a, c=c, rectify=self.is_followed_by(ReLU), mean=moments.mean)
-        return Y, LinkCache(X, U, moments, z, s, Y, train)
+        return Y, LinkCache(X, U, moments, a, z, s, Y, train)
 
     def descend(
         self, params: Tree, cache: LinkCache, dY: Array, sums: Sums, plus: Array | None, dX: bool
@@ -181,7 +183,7 @@ class Link(Combinator):
 
         With ``sums`` given dY has been through this link's ReLU already: the convolution that read Y saw to both.
         """
-        X, U, (mean, var, images), z, s, Y, of_batch = cache
+        X, U, (mean, var, images), a, z, s, Y, of_batch = cache
         if mean is None:
             raise ValueError("a folded network has no way back; expected the network it came from")
         V, normal, *gate = (params.get(name, {}) for name, _ in self.parts)
@@ -192,14 +194,13 @@ class Link(Combinator):
         grads: list[Tree] = []
         factor = shift = None  # the gradient of the normalised maps is factor · dY + shift
         if s is not None:
-            a, c = norm.scale_and_shift(mean, var, **normal, eps=self.norm.eps)
-            ds = a * of_dyx + normal["beta"] * of_dy  # Σ dY (a U + c), for a mean + c is beta
+            ds = _blended(of_dyx, a, of_dy, normal["beta"])  # Σ dY (a U + c), for a mean + c is beta
             dz, *dW = se.excite_backward(ds, z, **gate[0])
             grads.append(dict(zip(gate[0], dW, strict=True)))
-            factor, shift = s, dz / (H * W)
-            of_dy, of_dyx = (s * of_dy + dz).sum(0), (s * of_dyx + dz * (images - mean)).sum(0)
-        (a, b, c), dgamma, dbeta = norm.batch_norm_slope(
-            of_dy, of_dyx, mean, var, normal["gamma"], N * H * W, self.norm.eps
+            factor = s
+            shift, of_dy, of_dyx = _through_gate(s, dz, of_dy, of_dyx, images, mean, H * W)
+        a, b, c, dgamma, dbeta = norm.batch_norm_slope(
+            of_dy, of_dyx, mean, var, normal["gamma"], len(of_dy), N * H * W, self.norm.eps
         )
         # dU = a (factor dY + shift + b U + c): a goes into the filters, which are fewer than the maps. In evaluation
         # mean and var are constants, and b U + c is not there.
@@ -212,13 +213,13 @@ class Link(Combinator):
             if plus is not None:
                 Y.xp.add(lines(dx), lines(plus[n, h]), out=lines(dx))
             if X.rectify:
-                Y.xp.multiply(lines(dx), lines(x) > 0, out=lines(dx))
+                masked(lines(dx), lines(x), lines(dx))
             return None if centre is None else norm.sums_of_block(dx, X.x[n, h], centre, n, by_image=X.by_image)
 
         dX_, dV, parts = conv.convolve_backward(
-            dU, X, V["V"] * a, **self.conv.hyper, then=look, input_gradient=dX
+            dU, X, V["V"], **self.conv.hyper, scale=a, then=look, input_gradient=dX
         )
-        grads = [{"V": dV * a}, {"gamma": dgamma, "beta": dbeta}, *grads]
+        grads = [{"V": dV}, {"gamma": dgamma, "beta": dbeta}, *grads]
         sums = None if centre is None else norm.merged_sums(parts, X.shape)
         return dX_, {name: g for (name, _), g in zip(self.parts, grads, strict=False)}, sums
 
@@ -226,6 +227,33 @@ class Link(Combinator):
         running, m = state[self.parts[1][0]], cache.U.size // cache.U.shape[-1]
         mean, var, _ = cache.moments
         ops.update_running(running["mean"], running["var"], mean, var, m, momentum=self.norm.momentum)
+
+
+@one_launch("T x, T a, T c", "T y", "y = a * x + c")
+def _affine(x: Array, a: Array, c: Array) -> Array:
+    return a * x + c
+
+
+@one_launch("T x, T a, T y, T b", "T z", "z = a * x + b * y")
+def _blended(x: Array, a: Array, y: Array, b: Array) -> Array:
+    return a * x + b * y
+
+
+@one_launch("T s, T a, T c", "T sa, T sc", "sa = s * a; sc = s * c")
+def _gated(s: Array, a: Array, c: Array) -> tuple[Array, Array]:
+    return s * a, s * c
+
+
+@one_launch(
+    "T s, T dz, T of_dy, T of_dyx, T images, T mean, float64 pixels",
+    "T shift, T of_dv, T of_dvx",
+    "shift = dz / pixels; of_dv = s * of_dy + dz; of_dvx = s * of_dyx + dz * (images - mean)",
+)
+def _through_gate(
+    s: Array, dz: Array, of_dy: Array, of_dyx: Array, images: Array, mean: Array, pixels: int
+) -> tuple[Array, Array, Array]:
+    """dv = s dy + shift is the gradient of the maps before the gate; its sums and those of dv (x - mean), by image."""
+    return dz / pixels, s * of_dy + dz, s * of_dyx + dz * (images - mean)
 
 
 def _through_relu(dY: Array, Y: Blend, by_image: bool) -> tuple[Array, tuple[Array, Array]]:
@@ -237,7 +265,7 @@ def _through_relu(dY: Array, Y: Blend, by_image: bool) -> tuple[Array, tuple[Arr
 
     def block(n: slice) -> Any:
         y = Y.read(n)
-        xp.multiply(lines(dY[n]), lines(y) > 0, out=lines(dy[n]))
+        masked(lines(dY[n]), lines(y), lines(dy[n]))
         return norm.sums_of_block(dy[n], Y.x[n], centre, n, by_image=by_image)
 
     return dy, norm.merged_sums(over_blocks(xp, block, len(dY), 4 * dY[0].nbytes), dY.shape)

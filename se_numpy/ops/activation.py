@@ -1,6 +1,6 @@
 """Functions of one number at a time: δ and σ of Eq. (3), tanh, and dropout."""
 
-from se_numpy.backend import Array, array_module, elementwise
+from se_numpy.backend import Array, array_module, elementwise, masked, one_launch
 from se_numpy.shapes import check, check_like
 
 
@@ -16,17 +16,20 @@ def relu_backward(dy: Array, x: Array) -> Array:
 
     x may as well be relu's own result, which is positive at the same places. At x = 0 the derivative is taken as 0.
     """
-    xp = array_module(dy, x)
     check("x: ...", x)
     check_like("dy", dy, "x", x.shape)
-    return elementwise(lambda dx, dy, x: xp.multiply(dy, x > 0, out=dx), dy, x)
+    return elementwise(lambda dx, dy, x: masked(dy, x, dx), dy, x)
 
 
 def sigmoid(x: Array) -> Array:
     """σ(x) = 1 / (1 + e⁻ˣ), without overflow at either end.                               any shape, and it stays"""
-    xp = array_module(x)
     check("x: ...", x)
-    positive = x.real >= 0
+    return _sigmoid(x)
+
+
+@one_launch("T x", "T y", "T e = exp(x < 0 ? x : -x); y = (x < 0 ? e : (T)1) / (1 + e)")
+def _sigmoid(x: Array) -> Array:
+    xp, positive = array_module(x), x.real >= 0
     e = xp.exp(xp.where(positive, -x, x))  # at most 1
     return xp.where(positive, 1, e) / (1 + e)
 
@@ -35,7 +38,12 @@ def sigmoid_backward(dy: Array, x: Array) -> Array:
     """dx = dy σ'(x),  σ' = σ (1 - σ) = σ(x) σ(-x), a form that keeps its digits near σ = 1.      dy, x: one shape"""
     check("x: ...", x)
     check_like("dy", dy, "x", x.shape)
-    return dy * sigmoid(x) * sigmoid(-x)
+    return _sigmoid_backward(dy, x)
+
+
+@one_launch("T dy, T x", "T dx", "T e = exp(x < 0 ? x : -x); dx = dy * e / ((1 + e) * (1 + e))")
+def _sigmoid_backward(dy: Array, x: Array) -> Array:
+    return dy * _sigmoid(x) * _sigmoid(-x)
 
 
 def tanh(x: Array) -> Array:

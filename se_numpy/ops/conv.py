@@ -10,6 +10,8 @@ back.
 """
 
 from collections.abc import Callable
+from functools import reduce
+from operator import add as add_up
 from typing import Any
 
 from se_numpy.backend import (
@@ -74,41 +76,46 @@ def convolve(
 
 def convolve_backward(
     dU: Blend, X: Blend, V: Array, *, stride: int, padding: int, groups: int,
-    then: Then | None = None, input_gradient: bool = True,
+    scale: Array | None = None, then: Then | None = None, input_gradient: bool = True,
 ) -> tuple[Array | None, Array, list[Any]]:  # fmt: skip
     """dX, dV and [then(dX, x, images, rows), ...] of every block of dX written, x being what X has there.
 
-    Without ``input_gradient`` dV alone.
+    With ``scale`` (C,) the gradient is scale · dU: fewer filters than maps are multiplied by it. Without
+    ``input_gradient`` dV alone.
     """
     dtype = X.xp.result_type(dU.dtype, X.dtype, V)
     if not input_gradient:
-        return None, _filters_gradient(dU, X, V, dtype, stride, padding, groups), []
+        dV = _filters_gradient(dU, X, V, dtype, stride, padding, groups)
+        return None, dV if scale is None else dV * scale, []
     dX = X.xp.empty(X.shape, dtype)
     if stride == 1 and groups == 1:
-        return _backward_at_stride_1(dU, X, V, dX, padding, then)
-    return _backward_at_any_stride(dU, X, V, dX, stride, padding, groups, then)
+        return _backward_at_stride_1(dU, X, V, dX, padding, scale, then)
+    V = V if scale is None else V * scale
+    dX, dV, more = _backward_at_any_stride(dU, X, V, dX, stride, padding, groups, then)
+    return dX, dV if scale is None else dV * scale, more
 
 
 def _backward_at_stride_1(
-    dU: Blend, X: Blend, V: Array, dX: Array, padding: int, then: Then | None
+    dU: Blend, X: Blend, V: Array, dX: Array, padding: int, scale: Array | None, then: Then | None
 ) -> tuple[Array, Array, list[Any]]:
     """The windows of dU serve twice: times the flipped filters they are dX, times X they are dV, flipped."""
     xp, dtype = X.xp, dX.dtype
     kh, kw, c, C = V.shape
     N, H, W, _ = X.shape
-    flipped = xp.ascontiguousarray(V[::-1, ::-1].transpose(0, 1, 3, 2), dtype).reshape(-1, c)
+    flipped = V[::-1, ::-1].transpose(0, 1, 3, 2)  # (kh, kw, C, C')
+    flipped = _scaled(flipped, None if scale is None else scale[:, None], dtype).reshape(-1, c)
     before = kh - 1 - padding, kw - 1 - padding
 
     def block(n: slice, h: slice) -> tuple[Array, Any]:
-        x, dx, dV = X.read(n, h, "X"), dX[n, h], 0
+        x, dx, dVs = X.read(n, h, "X"), dX[n, h], []
         for part, (rows,) in unfold(dU, n, h, W, (kh, kw), dtype, before=before):
-            dV = dV + product_over_rows(xp, x[part].reshape(-1, c), rows)  # (C', kh·kw·C)
+            dVs.append(product_over_rows(xp, x[part].reshape(-1, c), rows))  # (C', kh·kw·C)
             product(xp, rows, flipped, out=dx[part].reshape(-1, c))
-        return dV, then(dX, x, n, h) if then else None
+        return _total(dVs), then(dX, x, n, h) if then else None
 
     parts = over_bands(xp, block, N, H, W * (kh * kw * C + 2 * c) * dX.itemsize)
-    dV = sum(dV for dV, _ in parts).reshape(c, kh, kw, C)[:, ::-1, ::-1].transpose(1, 2, 0, 3)
-    return dX, xp.ascontiguousarray(dV), [more for _, more in parts]
+    dV = _total([dV for dV, _ in parts]).reshape(c, kh, kw, C)[:, ::-1, ::-1].transpose(1, 2, 0, 3)
+    return dX, _scaled(dV, scale), [more for _, more in parts]
 
 
 def _backward_at_any_stride(
@@ -138,7 +145,7 @@ def _backward_at_any_stride(
 
     moved = (H * W * (V[..., 0].size * groups + 3 * C) + 2 * dX[0].size) * dX.itemsize
     parts = over_blocks(xp, block, len(dX), moved)
-    return dX, _as_filters(sum(dV for dV, _ in parts), V), [more for _, more in parts]
+    return dX, _as_filters(_total([dV for dV, _ in parts]), V), [more for _, more in parts]
 
 
 def _stacked(
@@ -169,7 +176,7 @@ def _filters_gradient(dU: Blend, X: Blend, V: Array, dtype: object, stride: int,
         return _sum_over_windows(X, n, h, W, V, du, **hyper)
 
     parts = over_bands(xp, block, N, H, W * (V[..., 0].size * groups + C) * dU.x.itemsize)
-    return _as_filters(sum(parts), V)
+    return _as_filters(_total(parts), V)
 
 
 def _filters(V: Array, groups: int, dtype: object) -> Array:
@@ -182,6 +189,19 @@ def _filters(V: Array, groups: int, dtype: object) -> Array:
 def _as_filters(matrices: Array, V: Array) -> Array:
     """``_filters`` undone, to the shape of V."""
     return array_module(V).ascontiguousarray(matrices.transpose(1, 0, 2)).reshape(V.shape)
+
+
+def _total(arrays: list[Array]) -> Array:
+    """Their sum; a lone array as it is, where Python's sum would add 0 to it."""
+    return reduce(add_up, arrays)
+
+
+def _scaled(view: Array, factor: Array | None, dtype: object = None) -> Array:
+    """The view, times the factor if there is one, in contiguous memory."""
+    xp = array_module(view)
+    if factor is None:
+        return xp.ascontiguousarray(view, dtype)
+    return xp.multiply(view, factor, out=xp.empty(view.shape, dtype or view.dtype))
 
 
 def _by_group(U: Array, groups: int) -> Array:
@@ -200,14 +220,14 @@ def _multiply(xp: Any, rows: Array, matrices: Array, out: Array) -> None:
 
 def _sum_over_windows(X: Blend, n: slice, h: slice, W: int, V: Array, du: Array, *, groups: int, **hyper: Any) -> Array:
     """Σ over the windows of X in rows h of images n: windowᵀ times its du.  -> (groups, kh·kw·C'/groups, C/groups)"""
-    xp, total = X.xp, 0
+    xp, sums = X.xp, []
     for part, rows in unfold(X, n, h, W, V.shape[:2], du.dtype, groups=groups, **hyper):
         of_part = _by_group(du[part], groups)
         if groups == 1:
-            total = total + product_over_rows(xp, rows[0], of_part[0])[None]
+            sums.append(product_over_rows(xp, rows[0], of_part[0])[None])
         else:
-            total = total + xp.matmul(rows.transpose(0, 2, 1), of_part)
-    return total
+            sums.append(xp.matmul(rows.transpose(0, 2, 1), of_part))
+    return _total(sums)
 
 
 def conv2d_shape(X: Array, V: Array, stride: int, padding: int, groups: int) -> tuple[int, int, int, int]:

@@ -21,13 +21,13 @@ from se_numpy.backend import (
     Blend,
     affine,
     array_module,
-    by_channel,
     column_line,
-    columns,
     image_sums,
+    one_launch,
     over_blocks,
+    product_sums,
     row_sums,
-    scratch,
+    square_sums,
 )
 from se_numpy.shapes import check, check_like
 
@@ -69,7 +69,7 @@ def normalize_backward(
     _check(x, mean=mean, var=var, gamma=gamma, beta=beta)
     check_like("dy", dy, "x", x.shape)
     root = 1 / array_module(dy, var).sqrt(var + eps)
-    dbeta, dgamma = sums(dy, x, mean)
+    dbeta, dgamma = (part.sum(0) for part in sums(dy, x, mean))
     dgamma = dgamma * root
     return affine(dy, gamma * root), -gamma * root * dbeta, -0.5 * gamma * root**2 * dgamma, dgamma, dbeta
 
@@ -86,7 +86,8 @@ def batch_norm_backward(
     _check(x, mean=mean, var=var, gamma=gamma)
     check_like("dy", dy, "x", x.shape)
     of_dy, of_dyx = sums(dy, x, mean)
-    (a, b, c), dgamma, dbeta = batch_norm_slope(of_dy, of_dyx, mean, var, gamma, x.size // x.shape[-1], eps)
+    m = x.size // x.shape[-1]
+    a, b, c, dgamma, dbeta = batch_norm_slope(of_dy, of_dyx, mean, var, gamma, len(of_dy), m, eps)
     return Blend(dy, a, x, a * b, a * c).write(), dgamma, dbeta
 
 
@@ -112,73 +113,113 @@ def batch_moments(x: Array, *, by_image: bool = False) -> Moments:
 def moments_of_block(x: Array, n: slice, *, by_image: bool) -> tuple[Any, ...]:
     """A block's part in the moments; x (n, ..., C) holds the images n, or some rows of them.
 
-    Every column of pixels is centred on its own mean while the block is in the cache.
+    Each of the sums that ``row_sums`` takes is centred on its own mean while the block is in the cache.
     """
-    xp = array_module(x)
-    rows, count = row_sums(x)
-    d = columns(x)
-    d = xp.subtract(d, rows / count, out=scratch(xp, "norm", d.shape, x.dtype))
-    d *= d
-    images = image_sums(x) if by_image else None
-    return n, count, by_channel(rows, x), by_channel(row_sums(d.reshape(x.shape))[0], x), images
+    total, count = row_sums(x)
+    of_images = None
+    if by_image:  # on a GPU that is what the sums are of anyway
+        of_images = total if len(total) == len(x) and array_module(x) is not np else image_sums(x)
+    return n, count, total, square_sums(x, total, count), of_images
 
 
 def moments(parts: list[tuple[Any, ...]], shape: tuple[int, ...]) -> Moments:
-    """The columns of all blocks merged exactly (Chan, Golub and LeVeque, 1983), without the cancellation of
-    E[x²] - E[x]².
-    """
-    xp, m = array_module(parts[0][2]), math.prod(shape[:-1])
-    count = parts[0][1] if len(parts) == 1 else np.concatenate([np.full((len(p[2]), 1), p[1]) for p in parts])
+    """The blocks' parts put together."""
+    count = parts[0][1]
+    if len(parts) > 1:
+        count = np.concatenate([np.full((len(total), 1), count) for _, count, total, _, _ in parts])
     total, squares = (_joined([p[k] for p in parts]) for k in (2, 3))
+    mean, var = _merged(total, squares, _like(total), len(total), count, math.prod(shape[:-1]))
+    return Moments(mean, var, None if parts[0][4] is None else by_image([(p[0], p[4]) for p in parts], shape))
+
+
+@one_launch(
+    "raw T total, raw T squares, T like, int32 groups, float64 count, float64 m",
+    "T mean, T var",
+    """
+    double sum = 0, square = 0;
+    for (int g = 0; g < groups; ++g) sum += total[g * _ind.size() + i];
+    for (int g = 0; g < groups; ++g) {
+        double d = total[g * _ind.size() + i] / count - sum / m;
+        square += squares[g * _ind.size() + i] + count * d * d;
+    }
+    mean = sum / m;
+    var = square / m
+    """,
+)
+def _merged(total: Array, squares: Array, like: Array, groups: int, count: Any, m: int) -> tuple[Array, Array]:
+    """Mean and variance (C,) from sums and centred squares (groups, C) of ``count`` numbers each, m in all.
+
+    Exactly (Chan, Golub and LeVeque, 1983), and without the cancellation of E[x²] - E[x]². ``like`` (C,) is there for
+    its shape.
+    """
     mean = total.sum(0) / m
-    var = (squares + count * xp.square(total / count - mean)).sum(0) / m
-    images = None if parts[0][4] is None else by_image([(p[0], p[4]) for p in parts], shape)
-    return Moments(mean.astype(total.dtype, copy=False), var.astype(total.dtype, copy=False), images)
+    d = total / count - mean
+    var = (squares + count * d * d).sum(0) / m
+    return mean.astype(total.dtype, copy=False), var.astype(total.dtype, copy=False)
 
 
 def sums(dy: Array, x: Array, mean: Array, *, by_image: bool = False) -> tuple[Array, Array]:
-    """Σ dy and Σ dy (x - mean), in one pass: (C,), (C,), or (N, C), (N, C) of each image."""
-    xp, centre = array_module(dy, x, mean), column_line(mean, x)
-    parts = over_blocks(xp, lambda n: sums_of_block(dy[n], x[n], centre, n, by_image=by_image), len(x), 3 * x[0].nbytes)
+    """Σ dy and Σ dy (x - mean), in one pass: (G, C), (G, C), parts of the sums by channel; or (N, C), of each image."""
+    centre = column_line(mean, x)
+    parts = over_blocks(
+        array_module(dy, x, mean),
+        lambda n: sums_of_block(dy[n], x[n], centre, n, by_image=by_image), len(x), 3 * x[0].nbytes,
+    )  # fmt: skip
     return merged_sums(parts, x.shape)
 
 
 def sums_of_block(dy: Array, x: Array, centre: Array, n: slice, *, by_image: bool) -> tuple[Any, ...]:
     """A block's part in the sums; dy and x (n, ..., C) hold the images n, or some rows of them."""
-    xp = array_module(dy, x)
-    d = columns(x)
-    d = xp.subtract(d, centre, out=scratch(xp, "norm", d.shape, xp.result_type(dy, x)))
-    d *= columns(dy)
-    d = d.reshape(x.shape)
-    if by_image:
-        return n, True, image_sums(dy), image_sums(d)
-    return n, False, by_channel(row_sums(dy)[0], x), by_channel(row_sums(d)[0], x)
+    of_dy = image_sums(dy) if by_image else row_sums(dy)[0]
+    return n, by_image, of_dy, product_sums(dy, x, centre, by_image=by_image)
 
 
 def merged_sums(parts: list[tuple[Any, ...]], shape: tuple[int, ...]) -> tuple[Array, Array]:
     """The blocks' parts put together, for maps of this shape."""
     if parts[0][1]:
         return _of_images([(p[0], p[2]) for p in parts], shape), _of_images([(p[0], p[3]) for p in parts], shape)
-    return _joined([p[2] for p in parts]).sum(0), _joined([p[3] for p in parts]).sum(0)
+    return _joined([p[2] for p in parts]), _joined([p[3] for p in parts])
 
 
+@one_launch(
+    "T mean, T var, T gamma, T beta, float64 eps",
+    "T a, T c",
+    "a = gamma / sqrt(var + (T)eps); c = beta - mean * a",
+)
 def scale_and_shift(mean: Array, var: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array]:
     """y = a x + c, what ``normalize`` comes down to.                                            all (C,) -> a, c"""
     a = gamma / array_module(var).sqrt(var + eps)
     return a, beta - mean * a
 
 
+@one_launch(
+    "raw T of_dy, raw T of_dyx, T mean, T var, T gamma, int32 groups, float64 m, float64 eps",
+    "T a, T b, T c, T dgamma, T dbeta",
+    """
+    double sum = 0, product = 0;
+    for (int g = 0; g < groups; ++g) {
+        sum += of_dy[g * _ind.size() + i];
+        product += of_dyx[g * _ind.size() + i];
+    }
+    T root = 1 / sqrt(var + (T)eps);
+    dbeta = sum;
+    dgamma = product * root;
+    a = gamma * root;
+    b = -root * dgamma / m;
+    c = -dbeta / m - b * mean
+    """,
+)
 def batch_norm_slope(
-    of_dy: Array, of_dyx: Array, mean: Array, var: Array, gamma: Array, m: int, eps: float
-) -> tuple[tuple[Array, Array, Array], Array, Array]:
+    of_dy: Array, of_dyx: Array, mean: Array, var: Array, gamma: Array, groups: int, m: int, eps: float
+) -> tuple[Array, Array, Array, Array, Array]:
     """dx = a (dy + b x + c), what ``batch_norm_backward`` comes down to once Σ dy and Σ dy (x - mean) are known.
 
-    All (C,) -> (a, b, c), dgamma, dbeta
+    The sums in parts (groups, C), all others (C,) -> a, b, c, dgamma, dbeta
     """
     root = 1 / array_module(var).sqrt(var + eps)
-    dbeta, dgamma = of_dy, of_dyx * root
+    dbeta, dgamma = of_dy.sum(0), of_dyx.sum(0) * root
     b = -root * dgamma / m
-    return (gamma * root, b, -dbeta / m - b * mean), dgamma, dbeta
+    return gamma * root, b, -dbeta / m - b * mean, dgamma, dbeta
 
 
 def by_image(parts: list[tuple[slice, Array]], shape: tuple[int, ...]) -> Array:
@@ -201,6 +242,11 @@ def _joined(arrays: list[Array]) -> Array:
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
+def _like(x: Array) -> Array:
+    """Something of the shape (C,) of x (..., C): a view."""
+    return x.reshape(-1, x.shape[-1])[0]
+
+
 def update_running(
     running_mean: Array, running_var: Array, mean: Array, var: Array, m: int, *, momentum: float = MOMENTUM
 ) -> None:
@@ -208,10 +254,24 @@ def update_running(
 
     ``m`` is how many numbers each mean was taken over, N·H·W.
     """
+    _move(mean, var, momentum, m / max(m - 1, 1), running_mean, running_var)
+
+
+@one_launch(
+    "T mean, T var, float64 momentum, float64 unbiased",
+    "T running_mean, T running_var",
+    """
+    running_mean = (1 - momentum) * running_mean + momentum * mean;
+    running_var = (1 - momentum) * running_var + momentum * unbiased * var
+    """,
+)
+def _move(
+    mean: Array, var: Array, momentum: float, unbiased: float, running_mean: Array, running_var: Array
+) -> None:  # fmt: skip
     running_mean *= 1 - momentum
     running_mean += momentum * mean
     running_var *= 1 - momentum
-    running_var += momentum * m / max(m - 1, 1) * var
+    running_var += momentum * unbiased * var
 
 
 def _check(x: Array, **vectors: Array) -> tuple[int, int]:

@@ -1,0 +1,120 @@
+"""CuPy's ElementwiseKernel and ReductionKernel on a host: the same C, put into a loop and compiled by the C++ compiler.
+
+So the text that a GPU would run is what the tests run. Only what this project's kernels use is there: parameters of a
+type T common to all arrays or of a plain type, ``raw`` parameters with flat indices, ``i`` and ``_ind.size()``.
+"""
+
+import ctypes
+import functools
+import hashlib
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+TYPES = {"float32": "float", "float64": "double", "int32": "int", "bool": "bool"}
+HEAD = """
+#include <cmath>
+using namespace std;
+template <class T> struct Raw { T* p; T& operator[](long j) const { return p[j]; } };
+struct Indexer { long n; long size() const { return n; } };
+"""
+
+
+def compiler():
+    """The path of a C++ compiler, or None."""
+    return shutil.which("g++") or shutil.which("clang++")
+
+
+def _parsed(params):
+    """[(is raw, type, name), ...]"""
+    words = [param.split() for param in params.split(",") if param.strip()]
+    return [("raw" in w, w[-2], w[-1]) for w in words]
+
+
+@functools.cache
+def _folder():
+    return Path(tempfile.mkdtemp(prefix="host_kernels"))
+
+
+@functools.cache
+def _compiled(source):
+    name = hashlib.sha256(source.encode()).hexdigest()[:16]
+    code, library = _folder() / f"{name}.cpp", _folder() / f"{name}.so"
+    code.write_text(source)
+    subprocess.run(
+        [compiler(), "-O1", "-shared", "-fPIC", "-Wall", "-Werror", "-Wno-unused", "-o", library, code], check=True
+    )
+    return ctypes.CDLL(str(library)).run
+
+
+def _declared(k, raw, kind, name, out):
+    kind = TYPES.get(kind, kind)
+    if raw:
+        return f"Raw<{kind}> {name}{{({kind}*)arguments[{k}]}};"
+    return f"{'' if out else 'const '}{kind}& {name} = (({kind}*)arguments[{k}])[i];"
+
+
+def _common_type(params, arrays):
+    kinds = {np.asarray(a).dtype for (_, kind, _), a in zip(params, arrays, strict=True) if kind == "T" and np.ndim(a)}
+    if len(kinds) != 1:
+        raise TypeError(f"arrays of the types {kinds} stand for the one type T")
+    return kinds.pop()
+
+
+def _run(run, n, arrays):
+    run(ctypes.c_long(n), (ctypes.c_void_p * len(arrays))(*(a.ctypes.data for a in arrays)))
+
+
+class Elementwise:
+    """What ``cupy.ElementwiseKernel(in_params, out_params, operation, name)`` is, for NumPy arrays."""
+
+    def __init__(self, in_params, out_params, operation, name="kernel"):
+        self.ins, self.outs, self.operation, self.__name__ = _parsed(in_params), _parsed(out_params), operation, name
+
+    def __call__(self, *args, size=None):
+        params = self.ins + self.outs
+        if len(args) not in (len(self.ins), len(params)):
+            raise TypeError(f"{self.__name__} takes {len(self.ins)} inputs, or with outputs {len(params)} arguments")
+        T = _common_type(params[: len(args)], args)
+        shapes = [np.shape(a) for (raw, _, _), a in zip(params, args, strict=False) if not raw]
+        shape = (size,) if size is not None else np.broadcast_shapes(*shapes)
+        outs = list(args[len(self.ins) :]) or [np.empty(shape, T) for _ in self.outs]
+        for out in outs:
+            if out.shape != shape:
+                raise ValueError(f"{self.__name__}: an output has shape {out.shape}, the loop {shape}")
+        buffers = []
+        for (raw, kind, _), value in zip(params, [*args[: len(self.ins)], *outs], strict=True):
+            dtype = T if kind == "T" else np.dtype(kind)
+            array = np.asarray(value)
+            if np.ndim(value) and array.dtype != dtype:
+                raise TypeError(f"{self.__name__}: an array of {array.dtype} was given where {dtype} is expected")
+            array = array.astype(dtype) if raw else np.broadcast_to(array.astype(dtype), shape)
+            buffers.append(np.array(array, order="C"))  # a copy: what overlaps on the host need not on the device
+        lines = [_declared(k, *p, out=k >= len(self.ins)) for k, p in enumerate(params)]
+        body = "\n".join([*lines, self.operation, ";"])
+        source = f"""{HEAD}typedef {TYPES[T.name]} T;
+        extern "C" void run(long n, void** arguments) {{
+        Indexer _ind{{n}};
+        for (long i = 0; i < n; ++i) {{ {body} }} }}"""
+        _run(_compiled(source), int(np.prod(shape)), buffers)
+        for out, buffer in zip(outs, buffers[len(self.ins) :], strict=True):
+            out[...] = buffer
+        return outs[0] if len(outs) == 1 else tuple(outs)
+
+
+class Reduction:
+    """What ``cupy.ReductionKernel(in, out, map_expr, reduce_expr, post_map_expr, identity, name)`` is, for sums."""
+
+    def __init__(self, in_params, out_params, map_expr, reduce_expr, post_map_expr, identity, name="kernel"):
+        if (reduce_expr, identity) != ("a + b", "0"):
+            raise NotImplementedError("only sums")
+        self.map = Elementwise(in_params, "T mapped", f"mapped = {map_expr}", name)
+        out = _parsed(out_params)[0][2]
+        if post_map_expr.replace(" ", "") != f"{out}=a":
+            raise NotImplementedError("only sums as they are")
+
+    def __call__(self, *args, axis=None, keepdims=False):
+        return self.map(*args).sum(axis, keepdims=keepdims)

@@ -1,0 +1,76 @@
+"""The second form of a function, for a GPU: where it is chosen, and that it says the same; compiled for the host here."""
+
+import host_kernels
+import numpy as np
+import pytest
+
+from se_numpy import ops, se
+from se_numpy.backend import Blend, kernels, one_launch, to_host, unfold
+from se_numpy.optim import SGD
+
+pytestmark = pytest.mark.skipif(host_kernels.compiler() is None, reason="no C++ compiler to stand in for a GPU's")
+
+
+@one_launch("T x, float64 k", "T y", "y = x * x + k")
+def squared(x, k):
+    """As a formula of two signs: two launches."""
+    return x * x + k
+
+
+def test_a_formula_is_one_launch(double):
+    import cupy_double
+
+    x = np.linspace(-2, 2, 7, dtype=np.float32)
+    there = double.asarray(x)
+    with cupy_double.counting() as (launches, syncs):
+        y = squared(there, 0.5)
+    assert (launches, syncs) == (["squared"], [])
+    np.testing.assert_array_equal(to_host(y), squared(x, 0.5))
+
+
+@pytest.mark.parametrize("x", [np.array([1 + 2j]), np.array([3])], ids=["complex", "whole numbers"])
+def test_what_a_kernel_cannot_do_the_plain_form_does(double, x):
+    np.testing.assert_array_equal(to_host(squared(double.asarray(x), 0.5)), squared(x, 0.5))
+
+
+def test_two_dtypes_go_the_plain_way(double):
+    x, mean = np.ones((2, 3, 3, 2), np.float32), np.zeros(2)
+    moved = [double.asarray(v) for v in (x, mean, mean + 1, mean + 1, mean)]
+    assert ops.normalize(*moved).dtype == ops.normalize(x, mean, mean + 1, mean + 1, mean).dtype == np.float64
+
+
+def test_a_nan_stays_one(double):
+    maps = double.asarray(np.array([[[[np.nan, -1.0, 2.0]]]]))
+    np.testing.assert_array_equal(to_host(Blend(maps, rectify=True).write())[0, 0, 0], [np.nan, 0, 2])
+    ((_, rows),) = unfold(Blend(maps, rectify=True), slice(0, 1), slice(0, 1), 1, (1, 2), maps.dtype)
+    np.testing.assert_array_equal(to_host(rows)[0, 0], [np.nan, 0, 2, 0, 0, 0])
+
+
+@pytest.mark.parametrize("size", [500.0, -500.0, 0.0, -0.0])
+def test_sigmoid_has_both_ends_on_a_device_too(double, size):
+    x = np.array([[size]], np.float32)
+    for f in (se.sigmoid, lambda x: ops.sigmoid_backward(x * 0 + 3, x)):
+        np.testing.assert_allclose(to_host(f(double.asarray(x))), f(x), rtol=1e-6)
+
+
+@pytest.mark.parametrize("sgd", [SGD(), SGD(nesterov=False), SGD(momentum=0.5, weight_decay=0.1)])
+def test_sgd_is_one_launch(double, sgd):
+    import cupy_double
+
+    rng = np.random.default_rng(0)
+    w, g, v = rng.standard_normal((3, 11))
+    there = [double.asarray(a) for a in (w, g, v)]
+    with cupy_double.counting() as (launches, _):
+        sgd.step(*there, 0.3)
+    assert len(launches) == 1
+    sgd.step(w, g, v, 0.3)
+    np.testing.assert_allclose(to_host(there[0]), w, rtol=1e-14)
+    np.testing.assert_allclose(to_host(there[2]), v, rtol=1e-14)
+
+
+def test_kernels_are_made_once(double):
+    before = kernels.elementwise_kernel.cache_info().misses
+    x = double.asarray(np.ones(3))
+    squared(x, 1.0)
+    squared(x, 2.0)
+    assert kernels.elementwise_kernel.cache_info().misses <= before + 1
