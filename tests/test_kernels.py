@@ -1,4 +1,4 @@
-"""The second form of a function, for a GPU: where it is chosen, and that it says the same; compiled for the host here."""
+"""The second form of a function, for a GPU: where it is chosen, and that it says the same."""
 
 import host_kernels
 import numpy as np

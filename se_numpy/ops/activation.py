@@ -27,23 +27,11 @@ def sigmoid(x: Array) -> Array:
     return _sigmoid(x)
 
 
-@one_launch("T x", "T y", "T e = exp(x < 0 ? x : -x); y = (x < 0 ? e : (T)1) / (1 + e)")
-def _sigmoid(x: Array) -> Array:
-    xp, positive = array_module(x), x.real >= 0
-    e = xp.exp(xp.where(positive, -x, x))  # at most 1
-    return xp.where(positive, 1, e) / (1 + e)
-
-
 def sigmoid_backward(dy: Array, x: Array) -> Array:
     """dx = dy σ'(x),  σ' = σ (1 - σ) = σ(x) σ(-x), a form that keeps its digits near σ = 1.      dy, x: one shape"""
     check("x: ...", x)
     check_like("dy", dy, "x", x.shape)
     return _sigmoid_backward(dy, x)
-
-
-@one_launch("T dy, T x", "T dx", "T e = exp(x < 0 ? x : -x); dx = dy * e / ((1 + e) * (1 + e))")
-def _sigmoid_backward(dy: Array, x: Array) -> Array:
-    return dy * _sigmoid(x) * _sigmoid(-x)
 
 
 def tanh(x: Array) -> Array:
@@ -78,3 +66,14 @@ def dropout_backward(dy: Array, x: Array, mask: Array, *, p: float) -> Array:
     check_like("dy", dy, "x", x.shape)
     return dropout(dy, mask, p=p)
 
+
+@one_launch("T x", "T y", "T e = exp(x < 0 ? x : -x); y = (x < 0 ? e : (T)1) / (1 + e)")
+def _sigmoid(x: Array) -> Array:
+    xp, positive = array_module(x), x.real >= 0
+    e = xp.exp(xp.where(positive, -x, x))  # at most 1
+    return xp.where(positive, 1, e) / (1 + e)
+
+
+@one_launch("T dy, T x", "T dx", "T e = exp(x < 0 ? x : -x); dx = dy * e / ((1 + e) * (1 + e))")
+def _sigmoid_backward(dy: Array, x: Array) -> Array:
+    return dy * _sigmoid(x) * _sigmoid(-x)
