@@ -1,47 +1,72 @@
-"""One training step, this library and PyTorch side by side:  python benchmarks/step.py [--json FILE]
+"""Training and inference, this library and PyTorch side by side:  python benchmarks/step.py [--json FILE]
 
-Forward, backward and SGD of SE-ResNet-20 (r = 4) on a batch of 128 images, float32, the same network with the same
-weights in both, steps taken in turn so that whatever else the machine does hits both. PyTorch in its default layout
-and channels-last; the ratio is to its faster one. Peak memory is measured in a process of its own for each.
+SE-ResNet-20 (r = 4) on batches of 32, 128 and 256 images, float32, in turn. A training step is forward, backward and
+SGD; inference is the forward pass by the running statistics, in PyTorch in eval mode without gradients. PyTorch in its
+default layout and channels-last; ratios are to its faster one. Peak memory is that of five training steps, above what
+the process had before, in a process of its own for each.
 """
 
 import argparse
-import json
-import os
-import platform
-import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import numpy as np
+from side_by_side import Call, headline, medians, peak_memory, same_threads, show, surroundings, write
+
+from se_numpy import layers, models, tree
+from se_numpy.backend import keep_freed_memory
+from se_numpy.optim import SGD
+from se_numpy.train import Learner
 
 SHAPE = (32, 32, 3)
+OURS, DEFAULT, CHANNELS_LAST = "se_numpy", "PyTorch, default layout", "PyTorch, channels-last"
+NAMES = OURS, DEFAULT, CHANNELS_LAST
 
 
-def ours(model: str, X: np.ndarray, labels: np.ndarray) -> Callable[[], object]:
-    from se_numpy import models
-    from se_numpy.backend import keep_freed_memory
-    from se_numpy.optim import SGD
-    from se_numpy.train import Learner
+def images_and_labels(batch: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((batch, *SHAPE), np.float32), rng.integers(0, 10, batch)
 
-    keep_freed_memory()  # as the trainer does; in this process PyTorch's arrays gain by it too
+
+def our_step(model: str, batch: int) -> Call:
+    X, labels = images_and_labels(batch)
     learner, sgd = Learner(models.build(model), SHAPE, seed=0), SGD(weight_decay=5e-4)
     return lambda: learner.step(X, labels, sgd, 0.01)
 
 
-def torchs(model: str, X: np.ndarray, labels: np.ndarray, channels_last: bool) -> Callable[[], object]:
+def our_inference(model: str, batch: int) -> Call:
+    X, _ = images_and_labels(batch)
+    net = models.build(model)
+    return predictor(net, *layers.init(net, SHAPE, np.random.default_rng(0)), X)
+
+
+def predictor(net: layers.Serial, params: tree.Tree, state: tree.Tree, X: np.ndarray) -> Callable[[], np.ndarray]:
+    """Logits of X by the running statistics, as fast as this library has them: folded into the filters if it can."""
+    fold = getattr(layers, "fold", None)
+    if callable(fold):
+        net, params = fold(net, params, state)
+    fused = layers.fuse(net)
+    return lambda: fused.forward(params, state, X)[0]
+
+
+def torchs(model: str, batch: int, channels_last: bool):
+    """The network, images and labels in PyTorch; the network has weights of its own, as fast as any."""
     import torch
     from torch_peer import modules
 
-    from se_numpy import models
-
     layout = torch.channels_last if channels_last else torch.contiguous_format
+    X, labels = images_and_labels(batch)
     net = modules(models.build(model), SHAPE).to(memory_format=layout)
-    sgd = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=5e-4)
     images = torch.from_numpy(X).permute(0, 3, 1, 2).contiguous(memory_format=layout)
-    targets = torch.from_numpy(labels)
+    return net, images, torch.from_numpy(labels)
+
+
+def torch_step(model: str, batch: int, channels_last: bool) -> Call:
+    import torch
+
+    net, images, targets = torchs(model, batch, channels_last)
+    sgd = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=5e-4)
 
     def step() -> object:
         sgd.zero_grad(set_to_none=True)
@@ -53,73 +78,77 @@ def torchs(model: str, X: np.ndarray, labels: np.ndarray, channels_last: bool) -
     return step
 
 
-def contenders(model: str, batch: int) -> dict[str, Callable[[], Callable[[], object]]]:
-    rng = np.random.default_rng(0)
-    X, labels = rng.standard_normal((batch, *SHAPE), np.float32), rng.integers(0, 10, batch)
-    return {
-        "se_numpy": lambda: ours(model, X, labels),
-        "PyTorch, default layout": lambda: torchs(model, X, labels, channels_last=False),
-        "PyTorch, channels-last": lambda: torchs(model, X, labels, channels_last=True),
+def torch_inference(model: str, batch: int, channels_last: bool) -> Call:
+    import torch
+
+    net, images, _ = torchs(model, batch, channels_last)
+    net.eval()
+
+    def infer() -> object:
+        with torch.no_grad():
+            return net(images)
+
+    return infer
+
+
+def step(name: str, model: str, batch: int) -> Call:
+    """One training step of the contender of this name."""
+    keep_freed_memory()  # as the trainer does; in a process that PyTorch shares its arrays gain by it too
+    return our_step(model, batch) if name == OURS else torch_step(model, batch, name == CHANNELS_LAST)
+
+
+def inference(name: str, model: str, batch: int) -> Call:
+    keep_freed_memory()
+    return our_inference(model, batch) if name == OURS else torch_inference(model, batch, name == CHANNELS_LAST)
+
+
+def ratio(ms: dict[str, float]) -> float:
+    """Our time over that of PyTorch's faster layout."""
+    return ms[OURS] / min(ms[DEFAULT], ms[CHANNELS_LAST])
+
+
+def measure(model: str, batch: int, repeats: int, memory: bool) -> dict[str, dict[str, float]]:
+    """What happens at one batch size: milliseconds of a step and of inference, MB of a step, by contender."""
+    measured = {
+        f"{what}_ms": medians({name: make(name, model, batch) for name in NAMES}, repeats)
+        for what, make in {"step": step, "inference": inference}.items()
     }
-
-
-def peak_memory(name: str, model: str, batch: int) -> float:
-    """MB that five steps take above what the process had before its first one, in a process of its own."""
-    code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import step\n"
-        "def peak():  # of this process alone, which resource.getrusage is not after a fork\n"
-        "    return next(int(line.split()[1]) for line in open('/proc/self/status') if line.startswith('VmHWM'))\n"
-        "one = step.contenders(sys.argv[3], int(sys.argv[4]))[sys.argv[2]]()\n"
-        "before = peak(); [one() for _ in range(5)]; print((peak() - before) / 1024)"
-    )
-    here = os.path.dirname(os.path.abspath(__file__))
-    out = subprocess.run(
-        [sys.executable, "-c", code, here, name, model, str(batch)], check=True, capture_output=True, text=True
-    )
-    return float(out.stdout)
+    if memory:
+        measured["peak_mb"] = {name: peak_memory("step:step", name, model, batch) for name in NAMES}
+    return measured
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="se_resnet20")
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--batch", type=int, default=128, help="the batch size that the record is headed by")
+    parser.add_argument("--batches", type=int, nargs="*", default=[32, 128, 256], metavar="N")
+    parser.add_argument("--repeats", type=int, default=10, help="turns, of two measured calls each")
+    parser.add_argument("--no-memory", action="store_true", help="leave out the processes that measure peak memory")
     parser.add_argument("--json", metavar="FILE")
     args = parser.parse_args()
+    same_threads()
+    memory = not args.no_memory and Path("/proc/self/status").exists()
+    sizes = sorted({args.batch, *args.batches})
+    run = partial(measure, args.model, repeats=args.repeats, memory=memory)
+    by_batch = {batch: run(batch) for batch in sizes}
 
-    import torch
-
-    from se_numpy.backend import threads
-
-    torch.set_num_threads(threads())
-    makers = contenders(args.model, args.batch)
-    steps = {name: make() for name, make in makers.items()}
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for i in range(args.repeats + 3):
-        for name, step in steps.items():
-            start = time.perf_counter()
-            step()
-            if i >= 3:  # the first ones warm up
-                times[name].append(1e3 * (time.perf_counter() - start))
-    median = {name: statistics.median(ts) for name, ts in times.items()}
-    memory = {name: peak_memory(name, args.model, args.batch) for name in steps}
-    best = min(ms for name, ms in median.items() if name != "se_numpy")
-
-    print(f"{args.model}, batch {args.batch}, float32, {threads()} threads: one training step")
-    for name, ms in median.items():
-        ratio = median["se_numpy"] / ms
-        print(f"{name:26s} {ms:7.1f} ms   ours / this {ratio:5.2f}   peak memory {memory[name]:6.0f} MB")
-    print(f"against PyTorch's faster layout: {median['se_numpy'] / best:.2f}")
-    if args.json:
-        record = {
-            "model": args.model, "batch": args.batch, "threads": threads(), "median_ms": median, "peak_mb": memory,
-            "ratio_to_faster_layout": median["se_numpy"] / best, "repeats": args.repeats,
-            "versions": {"numpy": np.__version__, "torch": torch.__version__, "python": platform.python_version()},
-            "machine": platform.machine(),
-        }  # fmt: skip
-        with open(args.json, "w") as file:
-            json.dump(record, file, indent=2)
-            file.write("\n")
+    print(headline(args.model))
+    for batch, measured in by_batch.items():
+        unit = {"step_ms": "step, ms", "inference_ms": "inference, ms", "peak_mb": "peak of a step, MB"}
+        rows = [[name, *(measured[key][name] for key in measured)] for name in NAMES]
+        ratios = ["ours / PyTorch's better", *(ratio(measured[key]) for key in measured)]
+        show(f"batch {batch}", ["", *(unit[key] for key in measured)], [*rows, ratios])
+    main_one = by_batch[args.batch]
+    record = {
+        "model": args.model, "batch": args.batch, "median_ms": main_one["step_ms"],
+        "peak_mb": main_one.get("peak_mb"), "ratio_to_faster_layout": ratio(main_one["step_ms"]),
+        "inference_ms": main_one["inference_ms"],
+        "inference_ratio_to_faster_layout": ratio(main_one["inference_ms"]),
+        "by_batch": {str(batch): measured for batch, measured in by_batch.items()},
+        "repeats": args.repeats, **surroundings("torch"),
+    }  # fmt: skip
+    write(args.json, record)
 
 
 if __name__ == "__main__":

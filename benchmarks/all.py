@@ -1,0 +1,39 @@
+"""Everything that is measured against a clock, into results/:  python benchmarks/all.py [--results FOLDER] [--small]
+
+Some ten minutes on two cores that nobody else uses. README's table of speed is held to results/step.json by a test,
+so new measurements there ask for new figures in README.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+# The least that each can measure: whether everything runs can be seen so, no figure means anything.
+SMALL = {
+    "operations": "--batch 2 --resnet50-batch 1 --resnet50-size 32 --repeats 1",
+    "step": "--model se_resnet8 --batch 2 --batches 3 --repeats 1 --no-memory",
+    "growth": "--batch 1 2 --size 8 16 --width 1 2 --depth 8 14 --base-batch 1 --repeats 1",
+    "startup": "--repeats 1 --without-torch",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--results", type=Path, default=HERE / "results", metavar="FOLDER")
+    parser.add_argument("--small", action="store_true", help="to see that all of it runs; the figures mean nothing")
+    args = parser.parse_args()
+    if args.small and args.results == HERE / "results":
+        parser.error("--small would overwrite what was measured; expected --results FOLDER with it")
+    args.results.mkdir(parents=True, exist_ok=True)
+    for name, small in SMALL.items():
+        print(f"\n==== {name}", flush=True)
+        options = small.split() if args.small else []
+        file = args.results / f"{name}.json"
+        subprocess.run([sys.executable, str(HERE / f"{name}.py"), *options, "--json", str(file)], check=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,220 @@
+"""One operation at a time, this library and PyTorch (channels-last) in turn:  python benchmarks/operations.py
+
+Every convolution of SE-ResNet-20 and of ResNet-50, then batch norm with ReLU, the SE block, the loss and SGD. A row
+says how often its shape stands in the network; "all" adds the rows up, each so often. PyTorch's backward is what
+forward and backward take together less what forward takes, of the medians. The first convolution of a network makes
+the gradient of its filters alone, in both, for nobody asks for that of the images.
+
+In a training step of this library batch norm and ReLU are no passes of their own but happen inside the convolutions
+(``layers.fuse``), so their rows say what the operations cost by themselves, not what a step pays for them.
+"""
+
+import argparse
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from side_by_side import Call, headline, medians, same_threads, show, surroundings, write
+from torch_peer import modules
+
+from se_numpy import models, ops, tree
+from se_numpy.backend import Blend, keep_freed_memory
+from se_numpy.layers import SE, BatchNorm, Conv, Layer, ReLU, Serial, Shape, init, serial, walk
+from se_numpy.ops.conv import convolve_backward
+from se_numpy.optim import SGD
+
+RESNET50 = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))  # C, blocks and the first block's stride of each stage
+
+Row = dict[str, Any]
+
+
+def convolutions_of_resnet50(size: int) -> Iterator[tuple[Conv, Shape]]:
+    """(convolution, input shape) from the first to the last; the stride stands at the 3x3, as in the SE networks."""
+    yield Conv(64, 7, 2), (size, size, 3)
+    size, C_ = -(-size // 4), 64  # a stride of 2, and max pooling by 2
+    for C, blocks, first_stride in RESNET50:
+        for block in range(blocks):
+            stride = first_stride if block == 0 else 1
+            small = -(-size // stride)
+            yield Conv(C, 1), (size, size, C_)
+            yield Conv(C, 3, stride), (size, size, C)
+            yield Conv(4 * C, 1), (small, small, C)
+            if block == 0:
+                yield Conv(4 * C, 1, stride), (size, size, C_)  # the shortcut
+            size, C_ = small, 4 * C
+
+
+def convolutions_of(model: str, shape: Shape) -> Iterator[tuple[Conv, Shape]]:
+    for _, layer, seen in walk(models.build(model), shape):
+        if isinstance(layer, Conv):
+            yield layer, seen
+
+
+def pair(layer: Serial, shape: Shape, batch: int, input_gradient: bool = True) -> dict[str, Call]:
+    """Four contenders: the layer forward and backward here, forward and both ways in PyTorch."""
+    rng = np.random.default_rng(0)
+    params, state = init(layer, shape, rng)
+    X = rng.standard_normal((batch, *shape), np.float32)
+    Y, cache = layer.forward(params, state, X, train=True)
+    dY = rng.standard_normal(Y.shape, np.float32)
+
+    def forward() -> None:
+        _, cache = layer.forward(params, state, X, train=True)
+        layer.update_running(state, cache)
+
+    def backward() -> object:
+        if input_gradient:
+            return layer.backward(params, list(cache), dY)  # a list of its own, for backward takes it apart
+        ((name, conv),) = layer.parts
+        V, hyper = params[name]["V"], conv.hyper  # type: ignore[attr-defined]
+        return convolve_backward(Blend(dY), Blend(X), V, **hyper, input_gradient=False)
+
+    module = modules(layer, shape).to(memory_format=torch.channels_last)
+    X_t, dY_t = (torch.from_numpy(maps).permute(0, 3, 1, 2) for maps in (X, dY))
+    wanted = [*([X_t.requires_grad_()] if input_gradient else []), *module.parameters()]
+    return {
+        "forward": forward,
+        "backward": backward,
+        "torch forward": lambda: module(X_t),
+        "torch both": lambda: torch.autograd.grad(module(X_t), wanted, dY_t),
+    }
+
+
+def row(name: str, contenders: dict[str, Call], repeats: int, **more: object) -> Row:
+    """Medians of both sides and our time over PyTorch's, of what there is: forward and backward, or the whole."""
+    ms = medians(contenders, repeats)
+    if "forward" in ms:
+        forward = ms["torch forward"]
+        ours = {"forward": ms["forward"], "backward": ms["backward"]}
+        theirs = {"forward": forward, "backward": ms["torch both"] - forward}
+    else:
+        ours, theirs = {"whole": ms["whole"]}, {"whole": ms["torch whole"]}
+    return {"name": name, **more, "se_numpy_ms": ours, "torch_ms": theirs, "ratio": over(ours, theirs)}
+
+
+def over(ours: dict[str, float], theirs: dict[str, float]) -> dict[str, float]:
+    """Our times over theirs, part by part and in all."""
+    each = {part: ours[part] / theirs[part] for part in ours}
+    return {**each, "all": sum(ours.values()) / sum(theirs.values())}
+
+
+def convolutions(found: Iterable[tuple[Conv, Shape]], batch: int, repeats: int) -> list[Row]:
+    """A row for each convolution that differs from those before it."""
+    rows: list[Row] = []
+    for (conv, shape), count in Counter(found).items():
+        H, W, C_ = shape
+        first = not rows
+        name = f"{conv.k}x{conv.k} /{conv.stride}  {C_:4d} -> {conv.C:4d}  {H:3d} x {W:3d}"
+        flop = 2 * batch * np.prod(conv.output_shape(shape)) * conv.k**2 * C_
+        of_it = row(name, pair(serial(conv), shape, batch, input_gradient=not first), repeats, count=count)
+        work = {"forward": flop, "backward": flop if first else 2 * flop}
+        of_it["se_numpy_gflops"] = {part: float(1e-6 * work[part] / ms) for part, ms in of_it["se_numpy_ms"].items()}
+        rows.append(of_it)
+    return rows
+
+
+def in_all(rows: list[Row]) -> Row:
+    """The convolutions of a whole network: every row as often as it stands there."""
+    ours, theirs = (
+        {part: sum(r["count"] * r[side][part] for r in rows) for part in ("forward", "backward")}
+        for side in ("se_numpy_ms", "torch_ms")
+    )
+    return {"name": "all", "se_numpy_ms": ours, "torch_ms": theirs, "ratio": over(ours, theirs)}
+
+
+def blocks(batch: int, repeats: int) -> list[Row]:
+    """Batch norm with ReLU, and the SE block, at the first and at the last stage of SE-ResNet-20."""
+    kinds: dict[str, tuple[Layer, ...]] = {"batch norm, ReLU": (BatchNorm(), ReLU()), "SE block, r = 4": (SE(4),)}
+    shapes = (32, 32, 16), (8, 8, 64)
+    return [
+        row(f"{name}  {H} x {W} x {C}", pair(serial(*layers), (H, W, C), batch), repeats)
+        for name, layers in kinds.items()
+        for H, W, C in shapes
+    ]
+
+
+def loss(batch: int, classes: int) -> dict[str, Call]:
+    """Softmax cross-entropy and its gradient."""
+    rng = np.random.default_rng(0)
+    x, labels = rng.standard_normal((batch, classes), np.float32), rng.integers(0, classes, batch)
+    x_t, labels_t = torch.from_numpy(x).requires_grad_(), torch.from_numpy(labels)
+
+    def whole() -> object:
+        return ops.softmax_cross_entropy(x, labels), ops.softmax_cross_entropy_backward(1.0, x, labels)
+
+    return {
+        "whole": whole,
+        "torch whole": lambda: torch.autograd.grad(torch.nn.functional.cross_entropy(x_t, labels_t), x_t),
+    }
+
+
+def descent(model: str, fused: bool) -> dict[str, Call]:
+    """SGD with momentum and weight decay on the parameters of a network, from gradients by layer, as a step has them.
+
+    Here they are put into one flat vector first, as ``Learner`` does it; PyTorch keeps its lists,
+    goes through them one by one by default, in one call if told to be ``fused``.
+    """
+    net, shape = models.build(model), (32, 32, 3)
+    params, _ = init(net, shape, np.random.default_rng(0))
+    w = tree.flatten(params)
+    g, v, sgd = w * 0, w * 0, SGD(weight_decay=5e-4)
+    grads = tree.map_leaves(lambda leaf: 1e-3 * leaf, params)
+
+    def whole() -> None:
+        tree.flatten(grads, out=g)
+        sgd.step(w, g, v, 1e-6)
+
+    module = modules(net, shape)
+    for parameter in module.parameters():
+        parameter.grad = 1e-3 * parameter.detach()
+    hyper: dict[str, Any] = {"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4, "fused": fused}
+    theirs = torch.optim.SGD(module.parameters(), lr=1e-6, **hyper)
+    return {"whole": whole, "torch whole": theirs.step}
+
+
+def table(title: str, rows: list[Row]) -> None:
+    def line(r: Row) -> list[object]:
+        sides = r["se_numpy_ms"], r["torch_ms"], r["ratio"]
+        parts = ("whole",) if "whole" in sides[0] else ("forward", "backward")
+        return [r["name"], r.get("count", ""), *("  ".join(f"{side[p]:9.3f}" for p in parts) for side in sides)]
+
+    header = ["", "times", "se_numpy: forward, backward ms", "PyTorch: forward, backward ms", "ours / PyTorch"]
+    show(title, header, [line(r) for r in rows])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--batch", type=int, default=128, help="images for SE-ResNet-20")
+    parser.add_argument("--resnet50-batch", type=int, default=4, help="images for ResNet-50")
+    parser.add_argument("--resnet50-size", type=int, default=224, help="their height and width")
+    parser.add_argument("--repeats", type=int, default=5, help="turns, of two measured calls each")
+    parser.add_argument("--json", metavar="FILE")
+    args = parser.parse_args()
+    same_threads()
+    keep_freed_memory()
+
+    networks = {
+        "se_resnet20": (convolutions_of("se_resnet20", (32, 32, 3)), args.batch),
+        "resnet50": (convolutions_of_resnet50(args.resnet50_size), args.resnet50_batch),
+    }
+    print(headline("forward and backward"))
+    record: dict[str, Any] = {"convolutions": {}}
+    for model, (found, batch) in networks.items():
+        rows = convolutions(found, batch, args.repeats)
+        record["convolutions"][model] = {"batch": batch, "rows": rows, "all": in_all(rows)}
+        table(f"convolutions of {model}, batch {batch}", [*rows, in_all(rows)])
+    record["others"] = [
+        *blocks(args.batch, args.repeats),
+        row(f"softmax cross-entropy  {args.batch} x 10", loss(args.batch, 10), args.repeats),
+        row(f"softmax cross-entropy  {args.batch} x 1000", loss(args.batch, 1000), args.repeats),
+        row("SGD, SE-ResNet-20", descent("se_resnet20", fused=False), args.repeats),
+        row("SGD, SE-ResNet-20; PyTorch's fused", descent("se_resnet20", fused=True), args.repeats),
+    ]
+    table(f"other operations, batch {args.batch}", record["others"])
+    write(args.json, {**record, "repeats": args.repeats, **surroundings("torch")})
+
+
+if __name__ == "__main__":
+    main()

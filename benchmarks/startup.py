@@ -1,0 +1,46 @@
+"""How long until something happens:  python benchmarks/startup.py [--json FILE]
+
+Each call is a fresh Python process, timed from outside until it has ended, with its files in the system's cache. What
+counts is the difference: what ``import se_numpy`` takes beyond the ``import numpy`` that nobody gets around.
+"""
+
+import argparse
+import subprocess
+import sys
+from functools import partial
+
+from side_by_side import Call, installed, medians, show, surroundings, write
+
+COMMANDS = {
+    "python -c pass": ("-c", "pass"),
+    "import numpy": ("-c", "import numpy"),
+    "import se_numpy": ("-c", "import se_numpy"),
+    "se-numpy --help": ("-m", "se_numpy", "--help"),
+    "import torch": ("-c", "import torch"),
+}
+
+
+def process(*arguments: str) -> None:
+    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=5, help="turns, of two measured processes each")
+    parser.add_argument("--without-torch", action="store_true")
+    parser.add_argument("--json", metavar="FILE")
+    args = parser.parse_args()
+    torch = not args.without_torch and installed("torch") is not None
+    commands: dict[str, Call] = {
+        name: partial(process, *arguments) for name, arguments in COMMANDS.items() if torch or "torch" not in name
+    }
+    ms = medians(commands, args.repeats)
+    beyond = {name: ms[name] - ms["import numpy"] for name in ("import se_numpy", "se-numpy --help")}
+    rows = [[name, time, time - ms["import numpy"]] for name, time in ms.items()]
+    show("fresh processes", ["", "ms", "beyond import numpy"], rows)
+    record = {"median_ms": ms, "beyond_numpy_ms": beyond, "repeats": args.repeats}
+    write(args.json, {**record, **surroundings(*(["torch"] if torch else []))})
+
+
+if __name__ == "__main__":
+    main()

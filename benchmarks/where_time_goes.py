@@ -1,0 +1,192 @@
+"""Where a training step's time goes, by operation:  python benchmarks/where_time_goes.py [--threads N]
+
+Two tables, of exclusive time: what a timed function spent in another one of the same table counts for that one alone.
+The first is of operations, on the thread that takes the step; with "the rest" it adds up to the step. The second is of
+what the threads do inside blocks, wall time added up over all of them: two threads have two milliseconds in each. What
+it lacks is NumPy calls between these, waiting for the interpreter lock, and waiting for the last block.
+
+Not called profile.py: that would stand in front of the standard library's ``profile``, which ``cProfile`` and with it
+PyTorch's optimisers import.
+"""
+
+import argparse
+import functools
+import importlib
+import os
+import statistics
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from side_by_side import headline, milliseconds, show, surroundings, write
+
+from se_numpy import models
+from se_numpy.backend import keep_freed_memory, threads
+from se_numpy.optim import SGD
+from se_numpy.train import Learner
+
+OPERATIONS = (
+    "ops.conv:convolve",
+    "ops.conv:convolve_backward",
+    "ops.norm:moments",
+    "ops.norm:sums",
+    "ops.norm:merged_sums",
+    "ops.norm:update_running",
+    "layers.fused:_through_relu",
+    "ops.activation:relu_backward",
+    "backend.maps:Blend.write",
+    "backend.passes:add",
+    "se:excite",
+    "se:excite_backward",
+    "layers.simple:GlobalAveragePool.forward",
+    "layers.simple:GlobalAveragePool.backward",
+    "layers.simple:Linear.forward",
+    "layers.simple:Linear.backward",
+    "ops.loss:softmax_cross_entropy",
+    "ops.loss:softmax_cross_entropy_backward",
+    "tree:flatten",
+    "optim:SGD.step",
+)
+INSIDE_BLOCKS = (
+    "backend.windows:unfold",
+    "backend.passes:product",
+    "backend.passes:product_over_rows",
+    "backend.maps:Blend.into",
+    "ops.norm:moments_of_block",
+    "ops.norm:sums_of_block",
+)
+
+
+class Clock:
+    """Exclusive time by name, on as many threads as there are."""
+
+    def __init__(self) -> None:
+        self.spent: list[tuple[str, float]] = []  # appending is safe from any thread
+        self._local = threading.local()
+
+    @contextmanager
+    def during(self, name: str) -> Iterator[None]:
+        inner = self._local.__dict__.setdefault("inner", [])  # of every timer that runs: what others took inside it
+        inner.append(0.0)
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            elapsed = time.perf_counter() - start
+            self.spent.append((name, elapsed - inner.pop()))
+            if inner:
+                inner[-1] += elapsed
+
+    def per_step(self, steps: int) -> dict[str, dict[str, float]]:
+        """Milliseconds and calls of each name, the longest first."""
+        found: dict[str, dict[str, float]] = defaultdict(lambda: {"ms": 0.0, "calls": 0.0})
+        for name, seconds in self.spent:
+            found[name]["ms"] += 1e3 * seconds / steps
+            found[name]["calls"] += 1 / steps
+        return dict(sorted(found.items(), key=lambda item: -item[1]["ms"]))
+
+
+def by_kind(name: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> str:
+    """The row a call belongs to: a convolution's has its kernel, its stride, and whether the input's gradient is made.
+
+    Filters are the last of the arguments that have no name.
+    """
+    if not name.startswith("convolve"):
+        return name
+    kh, kw = arguments[-1].shape[:2]
+    alone = "" if keywords.get("input_gradient", True) else ", filters alone"
+    return f"{name} {kh}x{kw} /{keywords['stride']}{alone}"
+
+
+def timed(function: Callable[..., Any], name: str, clock: Clock) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        with clock.during(by_kind(name, arguments, keywords)):
+            return function(*arguments, **keywords)
+
+    return call
+
+
+def timed_iterator(function: Callable[..., Iterator[Any]], name: str, clock: Clock) -> Callable[..., Iterator[Any]]:
+    """The time until each item, not what is done with it."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **keywords: Any) -> Iterator[Any]:
+        items = function(*arguments, **keywords)
+        while True:
+            with clock.during(name):
+                item = next(items, items)
+            if item is items:
+                return
+            yield item
+
+    return call
+
+
+def time_all(names: tuple[str, ...], clock: Clock) -> None:
+    """Puts a timer around each of these, wherever in the library it has been imported to."""
+    for where in names:
+        module, _, path = where.partition(":")
+        *outer, name = path.split(".")
+        home = functools.reduce(getattr, outer, importlib.import_module(f"se_numpy.{module}"))
+        function = getattr(home, name)
+        wrapped = (timed_iterator if name == "unfold" else timed)(function, path, clock)
+        if outer:
+            setattr(home, name, wrapped)
+            continue
+        for known in [m for k, m in sys.modules.items() if k.partition(".")[0] == "se_numpy"]:
+            for alias in [a for a, value in vars(known).items() if value is function]:
+                setattr(known, alias, wrapped)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="se_resnet20")
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--repeats", type=int, default=10, help="steps with timers, and as many without")
+    parser.add_argument("--threads", type=int, metavar="N", help="as SE_NUMPY_THREADS")
+    parser.add_argument("--json", metavar="FILE")
+    args = parser.parse_args()
+    if args.threads:
+        os.environ["SE_NUMPY_THREADS"] = str(args.threads)
+    keep_freed_memory()
+
+    rng = np.random.default_rng(0)
+    X, labels = rng.standard_normal((args.batch, 32, 32, 3), np.float32), rng.integers(0, 10, args.batch)
+    learner, sgd = Learner(models.build(args.model), (32, 32, 3), seed=0), SGD(weight_decay=5e-4)
+
+    def step() -> object:
+        return learner.step(X, labels, sgd, 0.01)
+
+    def mean_of_steps() -> tuple[float, float]:
+        times = [milliseconds(step) for _ in range(args.repeats)]
+        return statistics.mean(times), statistics.median(times)
+
+    for _ in range(2):
+        step()
+    _, untimed = mean_of_steps()
+    operations, inside = Clock(), Clock()
+    time_all(OPERATIONS, operations)
+    time_all(INSIDE_BLOCKS, inside)
+    whole, _ = mean_of_steps()
+    found = {"operations": operations.per_step(args.repeats), "inside_blocks": inside.per_step(args.repeats)}
+    rest = whole - sum(row["ms"] for row in found["operations"].values())
+    found["operations"]["the rest"] = {"ms": rest, "calls": 1.0}
+
+    print(headline(f"{args.model}, batch {args.batch}: a training step"))
+    print(f"{untimed:.1f} ms without timers (median), {whole:.1f} ms with them (mean)")
+    titles = {"operations": ("operations", whole), "inside_blocks": ("inside blocks, all threads", whole * threads())}
+    for key, (title, total) in titles.items():
+        rows = [[name, row["ms"], 100 * row["ms"] / total, f"{row['calls']:.0f}"] for name, row in found[key].items()]
+        show(title, ["", "ms", "%", "calls"], rows)
+    record = {"model": args.model, "batch": args.batch, "untimed_ms": untimed, "timed_ms": whole, **found}
+    write(args.json, {**record, "repeats": args.repeats, **surroundings()})
+
+
+if __name__ == "__main__":
+    main()

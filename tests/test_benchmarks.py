@@ -1,0 +1,183 @@
+"""The benchmarks run and write what they promise; what they measure is nobody's business here."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import all as everything
+import growth
+import numpy as np
+import pytest
+import side_by_side
+import step
+import where_time_goes
+
+from se_numpy import layers, models
+
+ROOT = Path(__file__).parent.parent
+SURROUNDINGS = {"threads", "versions", "blas", "machine", "cpu", "repeats"}
+PARTS = {"name", "se_numpy_ms", "torch_ms", "ratio"}
+
+
+def record(script, options, folder):
+    """What a script writes when it is run as people run it, but on one thread: beside other tests PyTorch's threads
+    wait for each other longer than they work."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": path, "SE_NUMPY_THREADS": "1"}
+    file = folder / f"{script}.json"
+    command = [sys.executable, "-W", "error", str(ROOT / "benchmarks" / f"{script}.py"), *options.split()]
+    out = subprocess.run([*command, "--json", str(file)], env=environment, cwd=folder, capture_output=True, text=True)
+    assert out.returncode == 0, out.stderr
+    assert out.stdout
+    written = json.loads(file.read_text())
+    assert written.keys() > SURROUNDINGS
+    assert written["versions"]["numpy"] == np.__version__
+    return written
+
+
+def test_operations(tmp_path):
+    torch = pytest.importorskip("torch")
+    written = record("operations", everything.SMALL["operations"], tmp_path)
+    assert written["versions"]["torch"] == torch.__version__
+    networks = written["convolutions"]
+    assert {name: len(found["rows"]) for name, found in networks.items()} == {"se_resnet20": 8, "resnet50": 23}
+    assert sum(row["count"] for row in networks["se_resnet20"]["rows"]) == 21  # 19 of 3x3 and two projections
+    assert len(written["others"]) == 8
+    for row in written["others"] + [r for n in networks.values() for r in [*n["rows"], n["all"]]]:
+        assert row.keys() >= PARTS
+        assert row["se_numpy_ms"].keys() == row["torch_ms"].keys() == row["ratio"].keys() - {"all"}
+        assert all(ms > 0 for ms in row["se_numpy_ms"].values())
+
+
+def test_step(tmp_path):
+    pytest.importorskip("torch")
+    written = record("step", everything.SMALL["step"], tmp_path)
+    assert written.keys() >= json.loads((ROOT / "benchmarks" / "results" / "step.json").read_text()).keys()
+    assert written["by_batch"].keys() == {"2", "3"}
+    assert written["median_ms"] == written["by_batch"]["2"]["step_ms"]
+    for measured in written["by_batch"].values():
+        assert measured.keys() == {"step_ms", "inference_ms"}
+        assert all(ms.keys() == set(step.NAMES) for ms in measured.values())
+
+
+def test_growth(tmp_path):
+    written = record("growth", everything.SMALL["growth"], tmp_path)
+    assert written["growth"].keys() == {"batch", "size", "width", "depth"}
+    for found in written["growth"].values():
+        assert len(found["values"]) == len(found["median_ms"]) == 2
+        assert math.isfinite(found["exponent"])
+        assert found["last_over_first"] == found["median_ms"][1] / found["median_ms"][0]
+
+
+def test_startup(tmp_path):
+    written = record("startup", everything.SMALL["startup"], tmp_path)
+    assert written["median_ms"].keys() == {"python -c pass", "import numpy", "import se_numpy", "se-numpy --help"}
+    assert written["beyond_numpy_ms"].keys() == {"import se_numpy", "se-numpy --help"}
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_where_time_goes(tmp_path, threads):
+    written = record("where_time_goes", f"--model se_resnet8 --batch 8 --repeats 1 --threads {threads}", tmp_path)
+    assert written["threads"] == threads
+    operations, inside = written["operations"], written["inside_blocks"]
+    assert operations.keys() >= {"convolve 3x3 /1", "convolve_backward 3x3 /2", "Blend.write", "excite", "SGD.step"}
+    assert inside.keys() == {name.partition(":")[2] for name in where_time_goes.INSIDE_BLOCKS}
+    assert operations["convolve 3x3 /1"]["calls"] == 5
+    assert sum(row["ms"] for row in operations.values()) == pytest.approx(written["timed_ms"])
+    assert operations["the rest"]["ms"] >= 0
+
+
+def test_all_runs_each_of_them(tmp_path, monkeypatch):
+    commands = []
+    monkeypatch.setattr(everything.subprocess, "run", lambda command, check: commands.append(command))
+    monkeypatch.setattr(sys, "argv", ["all.py", "--results", str(tmp_path / "new")])
+    everything.main()
+    assert [command[2:] for command in commands] == [
+        ["--json", str(tmp_path / "new" / f"{name}.json")] for name in ("operations", "step", "growth", "startup")
+    ]
+    assert all(Path(script).exists() for _, script, *_ in commands)
+
+
+def test_all_keeps_small_figures_out_of_the_results(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["all.py", "--small"])
+    with pytest.raises(SystemExit):
+        everything.main()
+    assert "overwrite" in capsys.readouterr().err
+
+
+def test_no_benchmark_stands_in_front_of_the_standard_library():
+    assert not {path.stem for path in (ROOT / "benchmarks").glob("*.py")} & sys.stdlib_module_names
+
+
+# ----------------------------------------------------------------------------------------------------- their pieces
+
+
+def test_contenders_take_turns_and_every_turn_begins_with_calls_that_do_not_count(monkeypatch):
+    monkeypatch.setattr(side_by_side, "SETTLE_MS", 0.0)
+    called = []
+    times = side_by_side.alternate({name: lambda name=name: called.append(name) for name in "ab"}, repeats=3)
+    assert "".join(called) == "aaaabbbb" * 3
+    assert {name: len(ms) for name, ms in times.items()} == {"a": 6, "b": 6}
+
+
+def test_a_turn_waits_for_the_threads_of_others():
+    calls = []
+    side_by_side.alternate({"a": lambda: calls.append(time.perf_counter())}, repeats=1)
+    assert 1e3 * (calls[-side_by_side.MEASURED] - calls[0]) > 0.9 * side_by_side.SETTLE_MS
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_peak_memory():
+    assert side_by_side.peak_memory("step:step", "se_numpy", "se_resnet8", 16) > 1
+
+
+def test_inference_returns_the_networks_logits():
+    net = models.build("se_resnet8")
+    params, state = layers.init(net, step.SHAPE, np.random.default_rng(0))
+    X, _ = step.images_and_labels(4)
+    net_logits, cache = net.forward(params, state, X, train=True)
+    net.update_running(state, cache)
+    expected, _ = net.forward(params, state, X)
+    assert not np.allclose(expected, net_logits, atol=1e-3)
+    np.testing.assert_allclose(step.predictor(net, params, state, X)(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_exponent_of_a_power_law():
+    assert growth.exponent([1, 2, 4, 7], [3 * x**1.5 for x in (1, 2, 4, 7)]) == pytest.approx(1.5)
+
+
+def test_widened_is_the_same_network_with_more_channels():
+    net = models.resnet(8, reduction=4)
+    assert growth.widened(net, 1) == net
+    wide = growth.widened(net, 3)
+    for (name, layer, _), (same_name, other, _) in zip(
+        layers.walk(net, step.SHAPE), layers.walk(wide, step.SHAPE), strict=True
+    ):
+        assert name == same_name
+        assert other == (replace(layer, C=3 * layer.C) if isinstance(layer, layers.Conv) else layer)
+
+
+def test_resnet50_is_resnet50():
+    pytest.importorskip("torch")
+    import operations
+
+    found = list(operations.convolutions_of_resnet50(224))
+    assert len(found) == 53
+    filters = [conv.k**2 * shape[-1] * conv.C for conv, shape in found]
+    assert sum(filters) == 23_454_912  # 25,557,032 less 2,049,000 of the classifier and 53,120 of batch norm
+    pixels = [math.prod(conv.output_shape(shape)[:2]) for conv, shape in found]
+    assert sum(f * p for f, p in zip(filters, pixels, strict=True)) == 4_087_136_256  # 4.089 G with the classifier
+
+
+def test_time_in_another_timer_counts_once():
+    clock = where_time_goes.Clock()
+    with clock.during("outer"), clock.during("inner"):
+        time.sleep(0.05)
+    spent = clock.per_step(1)
+    assert list(spent) == ["inner", "outer"]
+    assert spent["inner"]["calls"] == 1
