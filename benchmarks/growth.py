@@ -1,7 +1,7 @@
 """What a training step costs as it grows:  python benchmarks/growth.py [--json FILE]
 
 SE-ResNet-20 on 128 images of 32 x 32, and from there one thing at a time: more images, larger images, wider, deeper.
-Beside the medians stands the exponent of the power law that fits them best, t ~ x^e. Where all the work were products,
+Beside the medians stands the exponent of the power law that fits them best, t ~ x^e. If all the work were products,
 batch and depth would have e = 1, size and width e = 2; what is below comes from costs that do not grow along.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from side_by_side import Call, headline, medians, show, surroundings, write
+from side_by_side import Call, finish, headline, medians, show
 
 from se_numpy import models
 from se_numpy.backend import keep_freed_memory
@@ -76,7 +76,7 @@ def main() -> None:
         if found["exponent"] is not None:
             first, last = found["values"][0], found["values"][-1]
             print(f"exponent {found['exponent']:.2f}, time({last}) / time({first}) = {found['last_over_first']:.2f}")
-    write(args.json, {"base": base, "growth": grown, "repeats": args.repeats, **surroundings()})
+    finish(args.json, {"base": base, "growth": grown, "repeats": args.repeats})
 
 
 if __name__ == "__main__":

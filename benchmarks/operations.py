@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from side_by_side import Call, headline, medians, same_threads, show, surroundings, write
+from side_by_side import Call, finish, headline, medians, same_threads, show
 from torch_peer import modules
 
 from se_numpy import models, ops, tree
@@ -213,7 +213,7 @@ def main() -> None:
         row("SGD, SE-ResNet-20; PyTorch's fused", descent("se_resnet20", fused=True), args.repeats),
     ]
     table(f"other operations, batch {args.batch}", record["others"])
-    write(args.json, {**record, "repeats": args.repeats, **surroundings("torch")})
+    finish(args.json, {**record, "repeats": args.repeats}, "torch")
 
 
 if __name__ == "__main__":

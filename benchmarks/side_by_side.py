@@ -1,6 +1,7 @@
 """What the benchmarks share: contenders that take turns, the surroundings they ran in, tables and records."""
 
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -16,6 +17,7 @@ from se_numpy.backend import threads
 
 SETTLE_MS = 20.0  # the threads of PyTorch's OpenMP were seen to spin for 8 to 10 ms after their last call
 MEASURED = 2
+QUIET = 0.1  # cores that others may keep busy before a table says that it is not to be trusted
 
 Call = Callable[[], object]
 
@@ -109,10 +111,41 @@ def _cell(value: object) -> str:
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
-def write(path: str | None, record: Mapping[str, object]) -> None:
-    """The record as JSON, if a path is given."""
+def finish(path: str | None, record: Mapping[str, object], *packages: str) -> None:
+    """The record and its surroundings as JSON, if a path is given; a warning if the machine was not quiet."""
+    others = busy_elsewhere()
+    if others is not None and others > QUIET:
+        print(f"\nNot to be trusted: meanwhile others kept {others:.2f} cores busy.")
+        print("Threads of PyTorch wait for each other: where one has lost its core, times are many times too long.")
     if path:
-        Path(path).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        whole = {**record, **surroundings(*packages), "cores_busy_elsewhere": others}
+        Path(path).write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
+
+
+def busy_elsewhere() -> float | None:
+    """How many cores all else on this machine kept busy, on average since this process began to measure.
+
+    Processes that this one started and waited for are its own; what a host took from its guest is somebody else's.
+    None where there is no /proc.
+    """
+    now = _clocks()
+    if now is None or _BEGUN is None:
+        return None
+    wall, busy, own = (after - before for after, before in zip(now, _BEGUN, strict=True))
+    return max(0.0, busy - own) / wall
+
+
+def _clocks() -> tuple[float, float, float] | None:
+    """Seconds: by the clock, all cores busy, and of these this process and what it started."""
+    stat = Path("/proc/stat")
+    if not stat.exists():
+        return None
+    user, nice, system, _, _, irq, softirq, steal = (int(ticks) for ticks in stat.read_text().split()[1:9])
+    busy = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+    return time.perf_counter(), busy, sum(os.times()[:4])
+
+
+_BEGUN = _clocks()
 
 
 def peak_memory(maker: str, *args: object) -> float:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from functools import partial
 
-from side_by_side import Call, installed, medians, show, surroundings, write
+from side_by_side import Call, finish, installed, medians, show
 
 COMMANDS = {
     "python -c pass": ("-c", "pass"),
@@ -39,7 +39,7 @@ def main() -> None:
     rows = [[name, time, time - ms["import numpy"]] for name, time in ms.items()]
     show("fresh processes", ["", "ms", "beyond import numpy"], rows)
     record = {"median_ms": ms, "beyond_numpy_ms": beyond, "repeats": args.repeats}
-    write(args.json, {**record, **surroundings(*(["torch"] if torch else []))})
+    finish(args.json, record, *(["torch"] if torch else []))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from side_by_side import Call, headline, medians, peak_memory, same_threads, show, surroundings, write
+from side_by_side import Call, finish, headline, medians, peak_memory, same_threads, show
 
 from se_numpy import layers, models, tree
 from se_numpy.backend import keep_freed_memory
@@ -146,9 +146,9 @@ def main() -> None:
         "inference_ms": main_one["inference_ms"],
         "inference_ratio_to_faster_layout": ratio(main_one["inference_ms"]),
         "by_batch": {str(batch): measured for batch, measured in by_batch.items()},
-        "repeats": args.repeats, **surroundings("torch"),
+        "repeats": args.repeats,
     }  # fmt: skip
-    write(args.json, record)
+    finish(args.json, record, "torch")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from side_by_side import headline, milliseconds, show, surroundings, write
+from side_by_side import finish, headline, milliseconds, show
 
 from se_numpy import models
 from se_numpy.backend import keep_freed_memory, threads
@@ -185,7 +185,7 @@ def main() -> None:
         rows = [[name, row["ms"], 100 * row["ms"] / total, f"{row['calls']:.0f}"] for name, row in found[key].items()]
         show(title, ["", "ms", "%", "calls"], rows)
     record = {"model": args.model, "batch": args.batch, "untimed_ms": untimed, "timed_ms": whole, **found}
-    write(args.json, {**record, "repeats": args.repeats, **surroundings()})
+    finish(args.json, {**record, "repeats": args.repeats})
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import where_time_goes
 from se_numpy import layers, models
 
 ROOT = Path(__file__).parent.parent
-SURROUNDINGS = {"threads", "versions", "blas", "machine", "cpu", "repeats"}
+SURROUNDINGS = {"threads", "versions", "blas", "machine", "cpu", "repeats", "cores_busy_elsewhere"}
 PARTS = {"name", "se_numpy_ms", "torch_ms", "ratio"}
 
 
@@ -129,6 +129,13 @@ def test_a_turn_waits_for_the_threads_of_others():
     calls = []
     side_by_side.alternate({"a": lambda: calls.append(time.perf_counter())}, repeats=1)
     assert 1e3 * (calls[-side_by_side.MEASURED] - calls[0]) > 0.9 * side_by_side.SETTLE_MS
+
+
+@pytest.mark.parametrize(("busy", "said"), [(0.0, False), (0.5, True), (None, False)])
+def test_a_machine_that_was_not_quiet_is_told_of(monkeypatch, capsys, busy, said):
+    monkeypatch.setattr(side_by_side, "busy_elsewhere", lambda: busy)
+    side_by_side.finish(None, {})
+    assert ("Not to be trusted" in capsys.readouterr().out) is said
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
