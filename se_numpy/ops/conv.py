@@ -11,6 +11,7 @@ back.
 
 from collections.abc import Callable
 from functools import reduce
+from itertools import product as product_of
 from operator import add as add_up
 from typing import Any
 
@@ -125,22 +126,28 @@ def _backward_at_any_stride(
     xp, dtype, s = X.xp, dX.dtype, stride
     (_, H, W, C), (_, H_, W_, _), c = dU.shape, dX.shape, V.shape[2]
     hyper: dict[str, Any] = {"stride": s, "before": (padding, padding), "groups": groups}
-    filters, kernel, before = _stacked(V, s, padding, groups, dtype)
+    filters, kernel, before, (down, across) = _stacked(V, s, padding, groups, dtype)
     rows, columns = -(-H_ // s), -(-W_ // s)  # of stacks of pixels
 
     def block(n: slice) -> tuple[Array, Any]:
         du = Blend(xp.ascontiguousarray(dU.read(n, name="dU"), dtype))
         dV = _sum_over_windows(X, n, slice(0, H), W, V, du.x, **hyper)
         every, dx = slice(0, len(du.x)), dX[n]
+        whole = (len(down) * rows, len(across) * columns) == (H_, W_)
+        if len(down) * len(across) < s * s:
+            dx[...] = 0
         for part, seen in unfold(du, every, slice(0, rows), columns, kernel, dtype, before=before, groups=groups):
-            count = part.stop - part.start
-            stacks = scratch(xp, "stacks", (groups, count, rows, columns, s, s, c), dtype)
-            _multiply(xp, seen, filters, out=stacks.reshape(groups, -1, s * s * c))
+            stacks = scratch(
+                xp, "stacks", (groups, part.stop - part.start, rows, columns, len(down), len(across), c), dtype
+            )
+            _multiply(xp, seen, filters, out=stacks.reshape(groups, -1, stacks[0, 0, 0, 0].size))
             pixels = stacks.transpose(1, 2, 4, 3, 5, 0, 6)
-            if (rows * s, columns * s) == (H_, W_):
+            if whole:
                 dx[part].reshape(pixels.shape)[...] = pixels
-            else:
-                dx[part] = pixels.reshape(count, rows * s, columns * s, -1)[:, :H_, :W_]
+                continue
+            for a, b in product_of(range(len(down)), range(len(across))):
+                there = dx[part, down[a] :: s, across[b] :: s]
+                there[...] = pixels[:, : there.shape[1], a, : there.shape[2], b].reshape(there.shape)
         return dV, then(dX, X.read(n, name="X"), n, slice(0, H_)) if then else None
 
     moved = (H * W * (V[..., 0].size * groups + 3 * C) + 2 * dX[0].size) * dX.itemsize
@@ -150,19 +157,22 @@ def _backward_at_any_stride(
 
 def _stacked(
     V: Array, s: int, padding: int, groups: int, dtype: object
-) -> tuple[Array, tuple[int, int], tuple[int, int]]:
-    """Filters that make stacks of s x s pixels of dX out of windows of dU, the size of those, where they begin.
+) -> tuple[Array, tuple[int, int], tuple[int, int], tuple[range, range]]:
+    """Filters that make stacks of pixels of dX out of windows of dU, the size of those, where they begin, and which
+    rows and columns of s x s pixels are in a stack: all, but of kernels of one pixel only those that it met.
 
     Pixel i of X stood at place a = i + padding - s u of the window of row u. With q zeros before the filters, so many
     that s divides padding + q, the places a + q that pixel i of a stack met are i, i + s, i + 2 s, ...
     """
     xp, (kh, kw, c, C), q = array_module(V), V.shape, -padding % s
     Kh, Kw = -(-(kh + q) // s), -(-(kw + q) // s)
-    whole = xp.zeros((Kh * s, Kw * s, c, C), dtype)
-    whole[q : q + kh, q : q + kw] = V
-    places = whole.reshape(Kh, s, Kw, s, c, groups, C // groups)[::-1, :, ::-1]
-    filters = xp.ascontiguousarray(places.transpose(5, 0, 2, 6, 1, 3, 4)).reshape(groups, -1, s * s * c)
-    return filters, (Kh, Kw), (Kh - 1 - (padding + q) // s, Kw - 1 - (padding + q) // s)
+    down, across = (range(q, q + 1) if k == 1 else range(s) for k in (kh, kw))
+    padded = xp.zeros((Kh * s, Kw * s, c, C), dtype)
+    padded[q : q + kh, q : q + kw] = V
+    places = padded.reshape(Kh, s, Kw, s, c, groups, C // groups)[::-1, :, ::-1]
+    places = places[:, down.start : down.stop, :, across.start : across.stop]
+    filters = xp.ascontiguousarray(places.transpose(5, 0, 2, 6, 1, 3, 4)).reshape(groups, Kh * Kw * C // groups, -1)
+    return filters, (Kh, Kw), (Kh - 1 - (padding + q) // s, Kw - 1 - (padding + q) // s), (down, across)
 
 
 def _filters_gradient(dU: Blend, X: Blend, V: Array, dtype: object, stride: int, padding: int, groups: int) -> Array:
