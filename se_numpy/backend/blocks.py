@@ -24,7 +24,8 @@ T = TypeVar("T")
 
 BLOCK_BYTES = 8 << 20  # what one block of work may touch: few calls that hold the interpreter lock, and still in the L3
 WINDOW_BYTES = 3 << 20  # of these, windows of maps at a time: they are written and read at once
-TWO_BLOCKS = 6 << 20  # what is less stays in one block: waking a second thread costs more than it brings
+TWO_BLOCKS = 5 << 20  # what is less stays in one block: waking a second thread costs more than it brings
+SMALL = 1 << 19  # what is less is done before the settings are made
 BUFFER = 2048  # numbers; lines shorter than NumPy's buffer would be copied into it, which costs as much as the pass
 BORDERED = 64  # arrays with a border of zeros that each thread keeps
 
@@ -45,9 +46,9 @@ def over_blocks(xp: ModuleType, work: Callable[[slice], T], n: int, bytes_per_it
     The cut depends on n and the bytes alone, not on the number of threads, so sums over the results come out the same
     on every machine of one kind. ``bytes_per_item`` is what ``work`` touches for one item. On a GPU: one block.
     """
-    if xp is not np:
-        return [work(slice(0, n))]
     moved = int(n * bytes_per_item)
+    if xp is not np or moved < SMALL:
+        return [work(slice(0, n))]
     count = moved // BLOCK_BYTES
     if moved > TWO_BLOCKS:
         count = max(2, count + count % 2)

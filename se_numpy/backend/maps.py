@@ -16,7 +16,7 @@ import numpy as np
 from se_numpy.backend.arrays import Array, array_module
 from se_numpy.backend.blocks import over_blocks, scratch
 from se_numpy.backend.kernels import elementwise_kernel, has_kernels
-from se_numpy.backend.passes import along, lines, pixels_of_a_line
+from se_numpy.backend.passes import LINE, along, lines, pixels_of_a_line
 
 ALL = slice(None)
 RECTIFIED = "auto rectified = [](T v) { return v < 0 ? (T)0 : v; }"  # not the other way round: a NaN stays one
@@ -55,6 +55,11 @@ class Blend:
         """Whether each image has numbers of its own, as behind a gate."""
         return any(v is not None and v.ndim == 2 for v in (self.a, self.b, self.c))
 
+    @cached_property
+    def line(self) -> int:
+        """How long a line may be: of one row where each image has a line of its own, or these would fill the cache."""
+        return 0 if self.by_image else LINE
+
     @property
     def written(self) -> bool:
         """Whether these are plain maps, with nothing to compute."""
@@ -89,11 +94,11 @@ class Blend:
             return
         direct = out.flags.c_contiguous
         work = out if direct else scratch(xp, "blend", out.shape, out.dtype)
-        line = lines(work)
+        line = lines(work, self.line)
         if self.y is None:
             now = self._line_by_line(x, "a", "c", n, line)
         else:
-            second = lines(scratch(xp, "second", out.shape, out.dtype))
+            second = lines(scratch(xp, "second", out.shape, out.dtype), self.line)
             now = self._line_by_line(x, "a", None, n, line)
             second = self._line_by_line(self.y[n, h], "b", "c", n, second)
             if not (direct or self.rectify):  # nothing repeats along this step: it can write where it belongs
@@ -130,7 +135,7 @@ class Blend:
 
     def _line_by_line(self, x: Array, factor: str, summand: str | None, n: slice, out: Array) -> Array:
         """factor · x + summand on the lines of x, in ``out``; the lines themselves where both are left out."""
-        xp, now = self.xp, lines(x)
+        xp, now = self.xp, lines(x, self.line)
         if getattr(self, factor) is not None:
             now = xp.multiply(now, self._along(factor, x, n), out=out)
         if summand and getattr(self, summand) is not None:
@@ -141,10 +146,10 @@ class Blend:
         """a, b or c repeated along a line of the maps; where all images share it, made once."""
         v = getattr(self, name)
         if v.ndim == 2:
-            return along(maps, v, n)
-        key = name, pixels_of_a_line(maps.shape)
+            return along(maps, v, n, self.line)
+        key = name, pixels_of_a_line(maps.shape, self.line)
         if key not in self._made:
-            self._made[key] = along(maps, v)
+            self._made[key] = along(maps, v, limit=self.line)
         return self._made[key]
 
     @cached_property

@@ -54,8 +54,7 @@ def pixel_sum(x: Array, y: Array | None = None) -> Array:
         return image_sums(part)
 
     parts = over_blocks(xp, block, len(x), 3 * x[0].nbytes)
-    total = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    return total if total.shape[1] == x.shape[-1] else total.reshape(len(x), -1, x.shape[-1]).sum(1)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def row_sums(x: Array) -> tuple[Array, int]:
@@ -71,10 +70,11 @@ def row_sums(x: Array) -> tuple[Array, int]:
 
 
 def image_sums(x: Array) -> Array:
-    """Sums of each image of x (n, ..., C) that its sums by channel can be made of: (n, W·C), on a GPU (n, C)."""
+    """Σ over each image's pixels of x (n, ..., C): (n, C).  To be called inside a block."""
     if array_module(x) is not np:
         return x.sum(_pixels(x)) if x.ndim > 2 else x
-    return x.reshape(len(x), -1, _row_length(x)).sum(1)
+    pixels = x.reshape(len(x), -1, x.shape[-1])
+    return np.matmul(_ones(pixels.shape[1], x.dtype), pixels)
 
 
 def square_sums(x: Array, total: Array, count: int) -> Array:
@@ -128,14 +128,14 @@ def _ones(n: int, dtype: np.dtype) -> np.ndarray:
     return np.ones(n, dtype)
 
 
-def lines(x: Array) -> Array:
+def lines(x: Array, limit: int = LINE) -> Array:
     """x (n, ..., C) as (n, lines, pixels · C): an inner loop over thousands of numbers, not over C = 16."""
-    return x.reshape(len(x), -1, pixels_of_a_line(x.shape) * x.shape[-1])
+    return x.reshape(len(x), -1, pixels_of_a_line(x.shape, limit) * x.shape[-1])
 
 
-def along(x: Array, v: Array, n: slice = slice(None)) -> Array:
-    """v (C,), or rows n of v (N, C), repeated along a line of x, so that it meets ``lines(x)``."""
-    pixels = pixels_of_a_line(x.shape)
+def along(x: Array, v: Array, n: slice = slice(None), limit: int = LINE) -> Array:
+    """v (C,), or rows n of v (N, C), repeated along a line of x, so that it meets ``lines(x, limit)``."""
+    pixels = pixels_of_a_line(x.shape, limit)
     v = v[n, None, None] if v.ndim == 2 else v[None]
     line = array_module(v).empty((*v.shape[:-2], pixels, v.shape[-1]), v.dtype)
     line[...] = v
@@ -143,12 +143,12 @@ def along(x: Array, v: Array, n: slice = slice(None)) -> Array:
 
 
 @cache
-def pixels_of_a_line(shape: tuple[int, ...]) -> int:
-    """As many rows of the images as divide them evenly and stay within LINE numbers."""
+def pixels_of_a_line(shape: tuple[int, ...], limit: int = LINE) -> int:
+    """As many rows of the images as divide them evenly and stay within ``limit`` numbers; at least one."""
     if len(shape) != 4:
         return 1
     _, H, W, C = shape
-    return W * max((k for k in range(1, H + 1) if H % k == 0 and k * W * C <= LINE), default=1)
+    return W * max((k for k in range(1, H + 1) if H % k == 0 and k * W * C <= limit), default=1)
 
 
 def product(xp: ModuleType, rows: Array, matrix: Array, out: Array) -> Array:

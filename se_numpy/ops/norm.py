@@ -232,10 +232,10 @@ def _of_images(parts: list[tuple[slice, Array]], shape: tuple[int, ...]) -> Arra
     if len(parts) == 1:
         total = parts[0][1]
     else:
-        total = np.zeros((shape[0], parts[0][1].shape[1]), parts[0][1].dtype)  # several blocks: we are on the host
+        total = np.zeros((shape[0], shape[-1]), parts[0][1].dtype)  # several blocks: we are on the host
         for n, of_images in parts:
             total[n] += of_images
-    return total.reshape(shape[0], -1, shape[-1]).sum(1) if total.shape[1] != shape[-1] else total
+    return total
 
 
 def _joined(arrays: list[Array]) -> Array:
