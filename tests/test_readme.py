@@ -87,3 +87,8 @@ def test_times_of_a_step_are_those_measured():
     for name, ms in step["median_ms"].items():
         assert f"{ms:.0f} ms" in row("step", name)
         assert f"{step['peak_mb'][name]:.0f} MB" in row("step", name)
+
+
+def test_times_of_inference_are_those_measured():
+    for name, ms in measured("step")["inference_ms"].items():
+        assert f"{ms:.0f} ms" in row("inference", name)
