@@ -23,6 +23,23 @@ struct Indexer { long n; long size() const { return n; } };
 """
 
 
+made: list[tuple[str, str, str, str]] = []  # every kernel that was asked for
+
+
+def cuda(in_params: str, out_params: str, operation: str, T: str) -> str:
+    """A whole CUDA kernel for elements of the C type T, near enough to what CuPy makes of these."""
+    ins, outs = _parsed(in_params), _parsed(out_params)
+    params = ", ".join(f"{TYPES.get(kind, kind)}* _{k}" for k, (_, kind, _) in enumerate(ins + outs))
+    lines = [_declared(k, *p, out=k >= len(ins)).replace(f"arguments[{k}]", f"_{k}") for k, p in enumerate(ins + outs)]
+    head = HEAD.replace("#include <cmath>\nusing namespace std;", "")
+    for function in ("T& operator", "long size"):
+        head = head.replace(function, f"__device__ {function}")
+    return f"""{head}
+    typedef {T} T;
+    extern "C" __global__ void kernel({params}, Indexer _ind) {{
+        for (ptrdiff_t i = blockIdx.x; i < _ind.size(); i += gridDim.x) {{ {" ".join(lines)} {operation}; }} }}"""
+
+
 def compiler():
     """The path of a C++ compiler, or None."""
     return shutil.which("g++") or shutil.which("clang++")
@@ -73,6 +90,7 @@ class Elementwise:
 
     def __init__(self, in_params, out_params, operation, name="kernel"):
         self.ins, self.outs, self.operation, self.__name__ = _parsed(in_params), _parsed(out_params), operation, name
+        made.append((in_params, out_params, operation, name))
 
     def __call__(self, *args, size=None):
         params = self.ins + self.outs

@@ -4,9 +4,18 @@ import host_kernels
 import numpy as np
 import pytest
 
-from se_numpy import ops, se
+from se_numpy import models, ops, se
 from se_numpy.backend import Blend, kernels, one_launch, to_host, unfold
 from se_numpy.optim import SGD
+from se_numpy.train import Learner
+
+try:  # before the double takes CuPy's name
+    import cupy  # noqa: F401  (finds the libraries)
+    from cupy_backends.cuda.libs import nvrtc as NVRTC
+
+    NVRTC.getVersion()
+except (ImportError, RuntimeError):
+    NVRTC = None
 
 pytestmark = pytest.mark.skipif(host_kernels.compiler() is None, reason="no C++ compiler to stand in for a GPU's")
 
@@ -74,3 +83,21 @@ def test_kernels_are_made_once(double):
     squared(x, 1.0)
     squared(x, 2.0)
     assert kernels.elementwise_kernel.cache_info().misses <= before + 1
+
+
+@pytest.mark.parametrize("T", ["float", "double"])
+def test_every_kernel_of_a_training_step_compiles_for_a_gpu(double, T):
+    """By NVRTC, CuPy's own compiler, which needs no GPU; skipped where CuPy or NVRTC are not installed."""
+    nvrtc = NVRTC or pytest.skip("CuPy or NVRTC is not installed")
+    kernels.elementwise_kernel.cache_clear()
+    host_kernels.made.clear()
+    learner = Learner(models.build("se_resnet8"), (8, 8, 3), seed=0, device="gpu")
+    X = double.asarray(np.random.default_rng(0).standard_normal((4, 8, 8, 3)).astype(np.float32))
+    learner.step(X, double.asarray(np.array([0, 1, 2, 9])), SGD(weight_decay=5e-4), 0.1)
+    assert len(host_kernels.made) >= 15
+    for *kernel, name in host_kernels.made:
+        program = nvrtc.createProgram(host_kernels.cuda(*kernel, T), f"{name}.cu", (), ())
+        try:
+            nvrtc.compileProgram(program, ("--gpu-architecture=sm_90", "-std=c++17"))
+        except nvrtc.NVRTCError:
+            pytest.fail(f"{name}: {nvrtc.getProgramLog(program)}")
