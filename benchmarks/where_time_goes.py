@@ -33,7 +33,7 @@ from se_numpy.train import Learner
 OPERATIONS = (
     "ops.conv:convolve",
     "ops.conv:convolve_backward",
-    "ops.norm:moments",
+    "ops.norm:moments_and_scale",
     "ops.norm:sums",
     "ops.norm:merged_sums",
     "ops.norm:update_running",

@@ -158,13 +158,12 @@ class Link(Combinator):
 
         U, parts = conv.convolve(X, V["V"], **self.conv.hyper, then=look if train or gated else None)
         if train:
-            moments = norm.moments(parts, U.shape)
+            moments, a, c = norm.moments_and_scale(parts, U.shape, normal["gamma"], normal["beta"], self.norm.eps)
         else:
             running = state.get(self.parts[1][0], {"mean": None, "var": None})
             moments = norm.Moments(**running, images=norm.by_image(parts, U.shape) if gated else None)
-        if folded:
-            a, c = None, normal["b"]
-        else:
+            a, c = None, normal.get("b")
+        if not (train or folded):
             a, c = norm.scale_and_shift(moments.mean, moments.var, normal["gamma"], normal["beta"], self.norm.eps)
         z = s = None
         if gated:

@@ -124,17 +124,26 @@ def moments_of_block(x: Array, n: slice, *, by_image: bool) -> tuple[Any, ...]:
 
 def moments(parts: list[tuple[Any, ...]], shape: tuple[int, ...]) -> Moments:
     """The blocks' parts put together."""
+    ones = _like(parts[0][2])
+    return moments_and_scale(parts, shape, ones, ones, 1.0)[0]
+
+
+def moments_and_scale(
+    parts: list[tuple[Any, ...]], shape: tuple[int, ...], gamma: Array, beta: Array, eps: float
+) -> tuple[Moments, Array, Array]:
+    """``moments``, and the ``scale_and_shift`` they lead to."""
     count = parts[0][1]
     if len(parts) > 1:
         count = np.concatenate([np.full((len(total), 1), count) for _, count, total, _, _ in parts])
     total, squares = (_joined([p[k] for p in parts]) for k in (2, 3))
-    mean, var = _merged(total, squares, _like(total), len(total), count, math.prod(shape[:-1]))
-    return Moments(mean, var, None if parts[0][4] is None else by_image([(p[0], p[4]) for p in parts], shape))
+    mean, var, a, c = _merged(total, squares, gamma, beta, len(total), count, math.prod(shape[:-1]), eps)
+    images = None if parts[0][4] is None else by_image([(p[0], p[4]) for p in parts], shape)
+    return Moments(mean, var, images), a, c
 
 
 @one_launch(
-    "raw T total, raw T squares, T like, int32 groups, float64 count, float64 m",
-    "T mean, T var",
+    "raw T total, raw T squares, T gamma, T beta, int32 groups, float64 count, float64 m, float64 eps",
+    "T mean, T var, T a, T c",
     """
     double sum = 0, square = 0;
     for (int g = 0; g < groups; ++g) sum += total[g * _ind.size() + i];
@@ -143,19 +152,23 @@ def moments(parts: list[tuple[Any, ...]], shape: tuple[int, ...]) -> Moments:
         square += squares[g * _ind.size() + i] + count * d * d;
     }
     mean = sum / m;
-    var = square / m
+    var = square / m;
+    a = gamma / sqrt(var + (T)eps);
+    c = beta - mean * a
     """,
 )
-def _merged(total: Array, squares: Array, like: Array, groups: int, count: Any, m: int) -> tuple[Array, Array]:
-    """Mean and variance (C,) from sums and centred squares (groups, C) of ``count`` numbers each, m in all.
+def _merged(
+    total: Array, squares: Array, gamma: Array, beta: Array, groups: int, count: Any, m: int, eps: float
+) -> tuple[Array, Array, Array, Array]:
+    """Mean and variance (C,) from sums and centred squares (groups, C) of ``count`` numbers each, m in all; a and c.
 
-    Exactly (Chan, Golub and LeVeque, 1983), and without the cancellation of E[x²] - E[x]². ``like`` (C,) is there for
-    its shape.
+    Exactly (Chan, Golub and LeVeque, 1983), and without the cancellation of E[x²] - E[x]².
     """
     mean = total.sum(0) / m
     d = total / count - mean
     var = (squares + count * d * d).sum(0) / m
-    return mean.astype(total.dtype, copy=False), var.astype(total.dtype, copy=False)
+    mean, var = mean.astype(total.dtype, copy=False), var.astype(total.dtype, copy=False)
+    return mean, var, *scale_and_shift(mean, var, gamma, beta, eps)
 
 
 def sums(dy: Array, x: Array, mean: Array, *, by_image: bool = False) -> tuple[Array, Array]:
