@@ -37,7 +37,7 @@ OPERATIONS = (
     "ops.norm:sums",
     "ops.norm:merged_sums",
     "ops.norm:update_running",
-    "layers.fused:_through_relu",
+    "layers.link:_through_relu",
     "ops.activation:relu_backward",
     "backend.maps:Blend.write",
     "backend.passes:add",

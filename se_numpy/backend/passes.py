@@ -82,9 +82,10 @@ def square_sums(x: Array, total: Array, count: int) -> Array:
     xp = array_module(x, total)
     if xp is not np:
         total = total.reshape(len(x), *[1] * (x.ndim - 2), -1)
-        if has_kernels(xp, x, total):
-            return _summed_squares(x, total, 1 / count, axis=_pixels(x)) if x.ndim > 2 else xp.square(x - total)
-        return xp.square(x - total / count).sum(_pixels(x))
+        if x.ndim > 2 and has_kernels(xp, x, total):
+            return _summed_squares(x, total, 1 / count, axis=_pixels(x))
+        d = xp.square(x - total / count)
+        return d.sum(_pixels(x)) if x.ndim > 2 else d
     rows = x.reshape(-1, _row_length(x))
     d = np.subtract(rows, total.reshape(-1) / count, out=scratch(np, "centred", rows.shape, x.dtype))
     d *= d

@@ -37,8 +37,11 @@ MOMENTUM = 0.1
 
 def batch_statistics(x: Array) -> tuple[Array, Array]:
     """mean_c = 1/m Σ x_c,  var_c = 1/m Σ (x_c - mean_c)²,  m = x.size / C.               x (N, ..., C) -> (C,), (C,)"""
-    _check(x)
-    mean, var, _ = batch_moments(x)
+    N, _ = _check(x)
+    parts = over_blocks(
+        array_module(x), lambda n: moments_of_block(x[n], n, by_image=False), N, 3 * x[0].nbytes
+    )  # fmt: skip
+    mean, var, _ = moments(parts, x.shape)
     return mean, var
 
 
@@ -100,14 +103,6 @@ class Moments(NamedTuple):
     mean: Array
     var: Array
     images: Array | None  # (N, C)
-
-
-def batch_moments(x: Array, *, by_image: bool = False) -> Moments:
-    """Mean and variance of x (N, ..., C) by channel."""
-    parts = over_blocks(
-        array_module(x), lambda n: moments_of_block(x[n], n, by_image=by_image), len(x), 3 * x[0].nbytes
-    )
-    return moments(parts, x.shape)
 
 
 def moments_of_block(x: Array, n: slice, *, by_image: bool) -> tuple[Any, ...]:
