@@ -45,7 +45,7 @@ def modules(layer: layers.Layer, shape: layers.Shape) -> nn.Module:
     if isinstance(layer, layers.Conv):
         return nn.Conv2d(C, layer.C, layer.k, bias=False, **layer.hyper)
     if isinstance(layer, layers.BatchNorm):
-        return nn.BatchNorm2d(C, layer.eps, layer.momentum)
+        return nn.BatchNorm2d(C, layer.eps)
     if isinstance(layer, layers.ReLU):
         return nn.ReLU(inplace=True)
     if isinstance(layer, layers.SE):

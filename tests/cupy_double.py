@@ -13,11 +13,12 @@ import numpy as np
 
 launches: list[str] = []
 syncs: list[str] = []
+uploads: list[tuple[int, ...]] = []  # the shapes of what was sent to the device
 
 NOT_IN_CUPY = {"vecdot", "unstack", "block", "insert", "einsum_path", "matvec", "vecmat", "errstate", "nditer"}
 SYNCING = {"nonzero", "argwhere", "flatnonzero", "unique", "array_equal", "allclose", "extract", "compress"}
 # Allocations come from a pool and views are arithmetic on the host: neither starts a kernel.
-NO_LAUNCH = {"empty", "broadcast_to", "reshape", "transpose", "result_type", "expand_dims"}
+NO_LAUNCH = {"empty", "empty_like", "broadcast_to", "reshape", "transpose", "result_type", "expand_dims"}
 
 
 class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801 (CuPy's name)
@@ -139,6 +140,7 @@ def asarray(a, dtype=None):
     """Uploads a host array (the one function that may see one)."""
     if isinstance(a, ndarray):
         return a if dtype is None or a.dtype == dtype else a.astype(dtype)
+    uploads.append(np.shape(a))
     return ndarray(np.array(a, dtype))
 
 
@@ -180,6 +182,6 @@ module.cuda = types.SimpleNamespace(is_available=lambda: True)
 @contextmanager
 def counting():
     """Forget the past; yields (launches, syncs) of what happens inside."""
-    launches.clear()
-    syncs.clear()
+    for counted in (launches, syncs, uploads):
+        counted.clear()
     yield launches, syncs

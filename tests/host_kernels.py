@@ -1,7 +1,8 @@
 """CuPy's ElementwiseKernel and ReductionKernel on a host: the same C, put into a loop and compiled by the C++ compiler.
 
 So the text that a GPU would run is what the tests run. Only what this project's kernels use is there: parameters of a
-type T common to all arrays or of a plain type, ``raw`` parameters with flat indices, ``i`` and ``_ind.size()``.
+type T common to all arrays, of arguments' own types I, L, M, or of a plain type, ``raw`` parameters with flat
+indices, ``i`` and ``_ind.size()``.
 """
 
 import ctypes
@@ -14,10 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
-TYPES = {"float32": "float", "float64": "double", "int32": "int", "bool": "bool"}
-HEAD = """
+TYPES = {"float32": "float", "float64": "double", "int32": "int", "int64": "long", "bool": "bool"}
+OWN = "ILM"
+TYPES |= {"uint8": "unsigned char", "complex64": "complex<float>", "complex128": "complex<double>"}
+INCLUDES = """
 #include <cmath>
+#include <complex>
 using namespace std;
+"""
+HEAD = """
 template <class T> struct Raw { T* p; T& operator[](long j) const { return p[j]; } };
 struct Indexer { long n; long size() const { return n; } };
 """
@@ -31,11 +37,10 @@ def cuda(in_params: str, out_params: str, operation: str, T: str) -> str:
     ins, outs = _parsed(in_params), _parsed(out_params)
     params = ", ".join(f"{TYPES.get(kind, kind)}* _{k}" for k, (_, kind, _) in enumerate(ins + outs))
     lines = [_declared(k, *p, out=k >= len(ins)).replace(f"arguments[{k}]", f"_{k}") for k, p in enumerate(ins + outs)]
-    head = HEAD.replace("#include <cmath>\nusing namespace std;", "")
-    for function in ("T& operator", "long size"):
-        head = head.replace(function, f"__device__ {function}")
+    head = HEAD.replace("T& operator", "__device__ T& operator").replace("long size", "__device__ long size")
     return f"""{head}
-    typedef {T} T;
+    template <class T> struct complex {{ T re, im; __device__ complex(T re, T im) : re(re), im(im) {{}} }};
+    typedef {T} T; typedef unsigned char I; typedef long L; typedef long M;
     extern "C" __global__ void kernel({params}, Indexer _ind) {{
         for (ptrdiff_t i = blockIdx.x; i < _ind.size(); i += gridDim.x) {{ {" ".join(lines)} {operation}; }} }}"""
 
@@ -61,9 +66,8 @@ def _compiled(source):
     name = hashlib.sha256(source.encode()).hexdigest()[:16]
     code, library = _folder() / f"{name}.cpp", _folder() / f"{name}.so"
     code.write_text(source)
-    subprocess.run(
-        [compiler(), "-O1", "-shared", "-fPIC", "-Wall", "-Werror", "-Wno-unused", "-o", library, code], check=True
-    )
+    flags = ["-O1", "-shared", "-fPIC", "-Wall", "-Werror", "-Wno-unused", "-Wno-unknown-pragmas"]
+    subprocess.run([compiler(), *flags, "-o", library, code], check=True)
     return ctypes.CDLL(str(library)).run
 
 
@@ -99,13 +103,15 @@ class Elementwise:
         T = _common_type(params[: len(args)], args)
         shapes = [np.shape(a) for (raw, _, _), a in zip(params, args, strict=False) if not raw]
         shape = (size,) if size is not None else np.broadcast_shapes(*shapes)
-        outs = list(args[len(self.ins) :]) or [np.empty(shape, T) for _ in self.outs]
+        types = {"T": T} | {kind: a.dtype for (_, kind, _), a in zip(params, args, strict=False) if kind in OWN}
+        made_here = [np.empty(shape, types.get(kind, kind)) for _, kind, _ in self.outs]
+        outs = list(args[len(self.ins) :]) or made_here
         for out in outs:
             if out.shape != shape:
                 raise ValueError(f"{self.__name__}: an output has shape {out.shape}, the loop {shape}")
         buffers = []
         for (raw, kind, _), value in zip(params, [*args[: len(self.ins)], *outs], strict=True):
-            dtype = T if kind == "T" else np.dtype(kind)
+            dtype = np.dtype(types.get(kind, kind))
             array = np.asarray(value)
             if np.ndim(value) and array.dtype != dtype:
                 raise TypeError(f"{self.__name__}: an array of {array.dtype} was given where {dtype} is expected")
@@ -113,7 +119,8 @@ class Elementwise:
             buffers.append(np.array(array, order="C"))  # a copy: what overlaps on the host need not on the device
         lines = [_declared(k, *p, out=k >= len(self.ins)) for k, p in enumerate(params)]
         body = "\n".join([*lines, self.operation, ";"])
-        source = f"""{HEAD}typedef {TYPES[T.name]} T;
+        typedefs = "".join(f"typedef {TYPES[np.dtype(dtype).name]} {kind};" for kind, dtype in types.items())
+        source = f"""{INCLUDES}{HEAD}{typedefs}
         extern "C" void run(long n, void** arguments) {{
         Indexer _ind{{n}};
         for (long i = 0; i < n; ++i) {{ {body} }} }}"""
@@ -129,8 +136,8 @@ class Reduction:
     def __init__(self, in_params, out_params, map_expr, reduce_expr, post_map_expr, identity, name="kernel"):
         if (reduce_expr, identity) != ("a + b", "0"):
             raise NotImplementedError("only sums")
-        self.map = Elementwise(in_params, "T mapped", f"mapped = {map_expr}", name)
-        out = _parsed(out_params)[0][2]
+        ((_, kind, out),) = _parsed(out_params)
+        self.map = Elementwise(in_params, f"{kind} mapped", f"mapped = {map_expr}", name)
         if post_map_expr.replace(" ", "") != f"{out}=a":
             raise NotImplementedError("only sums as they are")
 

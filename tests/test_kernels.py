@@ -6,6 +6,7 @@ import pytest
 
 from se_numpy import models, ops, se
 from se_numpy.backend import Blend, kernels, one_launch, to_host, unfold
+from se_numpy.data.batches import Images, Normalisation, draw
 from se_numpy.optim import SGD
 from se_numpy.train import Learner
 
@@ -92,9 +93,11 @@ def test_every_kernel_of_a_training_step_compiles_for_a_gpu(double, T):
     kernels.elementwise_kernel.cache_clear()
     host_kernels.made.clear()
     learner = Learner(models.build("se_resnet8"), (8, 8, 3), seed=0, device="gpu")
-    X = double.asarray(np.random.default_rng(0).standard_normal((4, 8, 8, 3)).astype(np.float32))
-    learner.step(X, double.asarray(np.array([0, 1, 2, 9])), SGD(weight_decay=5e-4), 0.1)
-    assert len(host_kernels.made) >= 15
+    bytes_ = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), np.uint8)
+    images = Images(bytes_, np.array([0, 1, 2, 9]), Normalisation.of(bytes_), "gpu")
+    batch = images.batch(draw(np.random.default_rng(0), 4, augment=True), slice(0, 4))
+    learner.step(*batch, SGD(weight_decay=5e-4), 0.1)
+    assert len(host_kernels.made) >= 20
     for *kernel, name in host_kernels.made:
         program = nvrtc.createProgram(host_kernels.cuda(*kernel, T), f"{name}.cu", (), ())
         try:

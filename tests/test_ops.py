@@ -81,7 +81,9 @@ def test_running_statistics_move_by_a_tenth_towards_the_unbiased_ones():
     running_mean, running_var = normal(5), normal(5) ** 2
     expected_mean = 0.9 * running_mean + 0.1 * x.mean((0, 1, 2))
     expected_var = 0.9 * running_var + 0.1 * x.var((0, 1, 2), ddof=1)
-    sn.update_running(running_mean, running_var, *sn.batch_statistics(x), 24)
+    mean, var = sn.batch_statistics(x)
+    sn.update_running(running_mean, mean)
+    sn.update_running(running_var, sn.unbiased(var, 24))
     np.testing.assert_allclose(running_mean, expected_mean)
     np.testing.assert_allclose(running_var, expected_var)
 

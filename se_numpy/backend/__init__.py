@@ -9,6 +9,7 @@ from se_numpy.backend.blocks import keep_freed_memory, over_bands, over_blocks, 
 from se_numpy.backend.kernels import one_launch
 from se_numpy.backend.maps import Blend, affine
 from se_numpy.backend.passes import (
+    Spread,
     add,
     along,
     column_line,
@@ -16,18 +17,19 @@ from se_numpy.backend.passes import (
     image_sums,
     lines,
     masked,
+    masked_sum,
     pixel_sum,
     product,
     product_over_rows,
-    product_sums,
-    row_sums,
-    square_sums,
+    slope_sums,
+    spread,
 )
 from se_numpy.backend.windows import unfold
 
 __all__ = [
     "Array",
     "Blend",
+    "Spread",
     "add",
     "affine",
     "along",
@@ -40,6 +42,7 @@ __all__ = [
     "keep_freed_memory",
     "lines",
     "masked",
+    "masked_sum",
     "on_host",
     "one_launch",
     "over_bands",
@@ -47,11 +50,10 @@ __all__ = [
     "pixel_sum",
     "product",
     "product_over_rows",
-    "product_sums",
-    "row_sums",
     "scratch",
     "single_threaded_blas",
-    "square_sums",
+    "slope_sums",
+    "spread",
     "threads",
     "to_device",
     "to_host",

@@ -44,21 +44,29 @@ def elementwise_kernel(xp: ModuleType, inputs: str, outputs: str, operation: str
 
 
 def has_kernels(xp: ModuleType, *args: Any) -> bool:
-    """Whether there are kernels for these arrays: on a GPU, for float32 or float64 throughout."""
+    """Whether there are kernels for these: on a GPU, with one dtype of real numbers; indices and flags aside."""
     if xp is np or not hasattr(xp, "ElementwiseKernel"):
         return False
     dtypes = {a.dtype for a in args if hasattr(a, "dtype") and getattr(a, "ndim", 0) > 0}
+    dtypes = {dtype for dtype in dtypes if dtype.kind not in "iub"}
     return len(dtypes) == 1 and dtypes.pop().kind == "f"
 
 
-def summed(inputs: str, operation: str, name: str) -> Callable[..., Array]:
-    """The function that sums an expression of broadcast arrays over ``axis``, in one launch; for a GPU."""
-    kernels: dict[ModuleType, Any] = {}
+def two_sums(inputs: str, first: str, second: str, name: str) -> Callable[..., tuple[Array, Array]]:
+    """The function that sums two expressions of broadcast arrays over ``axis`` in one launch, for a GPU.
 
-    def call(*args: Any, axis: tuple[int, ...]) -> Array:
-        xp = array_module(*args)
-        if xp not in kernels:
-            kernels[xp] = xp.ReductionKernel(inputs, "T y", operation, "a + b", "y = a", "0", name)
-        return kernels[xp](*args, axis=axis)
+    A reduction has one result; a complex number holds two.
+    """
+    kernels: dict[Any, Any] = {}
+
+    def call(*args: Any, axis: int) -> tuple[Array, Array]:
+        xp, double = array_module(*args), args[0].dtype == np.float64
+        if (xp, double) not in kernels:
+            result, pair = ("complex128 y", "complex<double>") if double else ("complex64 y", "complex<float>")
+            kernels[xp, double] = xp.ReductionKernel(
+                inputs, result, f"{pair}({first}, {second})", "a + b", "y = a", "0", name
+            )
+        both = kernels[xp, double](*args, axis=axis)
+        return both.real, both.imag
 
     return call

@@ -28,6 +28,7 @@ class Blend:
 
     x and y are maps; a, b and c belong to a channel (C,) or to a channel of one image (N, C). What is None is left out,
     be it a factor or a summand. ``mean`` (C,) is what sums with x are centred by, where whoever made this knows it.
+    ``clipped`` says that x came out of a ReLU, through which a reader may take its gradient along.
     """
 
     x: Array
@@ -37,6 +38,7 @@ class Blend:
     c: Array | None = None
     rectify: bool = False
     mean: Array | None = None
+    clipped: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:

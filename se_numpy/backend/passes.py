@@ -8,14 +8,16 @@ import math
 from collections.abc import Callable
 from functools import cache
 from types import ModuleType
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from se_numpy.backend.arrays import Array, array_module
 from se_numpy.backend.blocks import over_blocks, scratch
-from se_numpy.backend.kernels import has_kernels, one_launch, summed
+from se_numpy.backend.kernels import has_kernels, one_launch, two_sums
 
 LINE = 4096  # numbers that one inner loop of a pass over feature maps runs over
+GROUPS = 32  # that a GPU cuts a batch into before it adds up, so that many blocks of threads have work
 SMALL_PRODUCT = 10**6  # multiply-adds up to which OpenBLAS takes its small-matrix kernels, which need no packing
 
 
@@ -43,6 +45,13 @@ def masked(dy: Array, x: Array, dx: Array) -> None:
     array_module(dy, x).multiply(dy, x > 0, out=dx)
 
 
+@one_launch("T dy, T plus, T x", "T dx", "dx = x > 0 ? dy + plus : (T)0")
+def masked_sum(dy: Array, plus: Array, x: Array, dx: Array) -> None:
+    """dx = (dy + plus) · [x > 0], likewise."""
+    array_module(dy, plus).add(dy, plus, out=dx)
+    masked(dx, x, dx)
+
+
 def pixel_sum(x: Array, y: Array | None = None) -> Array:
     """Σ over an image's pixels, of x or of x·y: (N, H, W, C) -> (N, C)."""
     xp = array_module(x, y)
@@ -61,10 +70,11 @@ def row_sums(x: Array) -> tuple[Array, int]:
     """(G, C) sums of x (n, ..., C), of which the sums by channel are made, and over how many numbers each is.
 
     On a CPU of each column of pixels, by a product with ones, the fastest way to add rows up; on a GPU, where one block
-    of threads adds up what one result needs, of each image.
+    of threads adds up what one result needs, of some images each.
     """
     if array_module(x) is not np:
-        return x.sum(_pixels(x)) if x.ndim > 2 else x, math.prod(x.shape[1:-1])
+        x = _in_groups(x)
+        return x.sum(1), x.shape[1]
     rows = x.reshape(-1, _row_length(x))
     return (_ones(len(rows), x.dtype) @ rows).reshape(-1, x.shape[-1]), len(rows)
 
@@ -72,52 +82,64 @@ def row_sums(x: Array) -> tuple[Array, int]:
 def image_sums(x: Array) -> Array:
     """Σ over each image's pixels of x (n, ..., C): (n, C).  To be called inside a block."""
     if array_module(x) is not np:
-        return x.sum(_pixels(x)) if x.ndim > 2 else x
+        return _in_groups(x, len(x)).sum(1)
     pixels = x.reshape(len(x), -1, x.shape[-1])
     return np.matmul(_ones(pixels.shape[1], x.dtype), pixels)
 
 
-def square_sums(x: Array, total: Array, count: int) -> Array:
-    """Σ (x - total / count)² over the same numbers as ``row_sums``, whose results total and count are: (G, C)."""
-    xp = array_module(x, total)
+class Spread(NamedTuple):
+    """Sums by channel of G groups of ``count`` numbers each, about a pivot close to their mean: no digits cancel."""
+
+    count: Any
+    pivot: Array  # (G, C)
+    off: Array | None  # (G, C)  Σ (x - pivot); None where the pivot is the mean itself
+    squares: Array  # (G, C)  Σ (x - pivot)²
+
+
+def spread(x: Array, *, by_image: bool) -> Spread:
+    """What the moments of x (n, ..., C) are made of.  ``by_image`` makes each image a group, on a GPU alone."""
+    xp = array_module(x)
+    if xp is not np and has_kernels(xp, x):  # one launch, about the first number of each group
+        x = _in_groups(x, len(x) if by_image else None)
+        off, squares = _sums_about(x, x[:, :1], axis=1)
+        return Spread(x.shape[1], x[:, 0], off, squares)
+    total, count = row_sums(x)
+    pivot = total / count
     if xp is not np:
-        total = total.reshape(len(x), *[1] * (x.ndim - 2), -1)
-        if x.ndim > 2 and has_kernels(xp, x, total):
-            return _summed_squares(x, total, 1 / count, axis=_pixels(x))
-        d = xp.square(x - total / count)
-        return d.sum(_pixels(x)) if x.ndim > 2 else d
+        return Spread(count, pivot, None, xp.square(_in_groups(x) - pivot[:, None]).sum(1))
     rows = x.reshape(-1, _row_length(x))
-    d = np.subtract(rows, total.reshape(-1) / count, out=scratch(np, "centred", rows.shape, x.dtype))
+    d = np.subtract(rows, pivot.reshape(-1), out=scratch(np, "centred", rows.shape, x.dtype))
     d *= d
-    return row_sums(d.reshape(x.shape))[0]
+    return Spread(count, pivot, None, row_sums(d.reshape(x.shape))[0])
 
 
-def product_sums(dy: Array, x: Array, centre: Array, *, by_image: bool) -> Array:
-    """Σ dy (x - centre), as ``image_sums`` or as ``row_sums``; centre is ``column_line`` of a number by channel."""
+def slope_sums(dy: Array, x: Array, centre: Array, *, by_image: bool) -> tuple[Array, Array]:
+    """Σ dy and Σ dy (x - centre), as ``image_sums`` or as ``row_sums``; centre (C,) as ``column_line`` makes it."""
     xp = array_module(dy, x, centre)
     if xp is not np:
-        if x.ndim > 2 and has_kernels(xp, dy, x, centre):
-            return _summed_products(dy, x, centre, axis=_pixels(x))
-        d = dy * (x - centre)
-        return d.sum(_pixels(x)) if x.ndim > 2 else d
+        dy, x = (_in_groups(v, len(x) if by_image else None) for v in (dy, x))
+        if has_kernels(xp, dy, x, centre):
+            return _sums_with(dy, x, centre, axis=1)
+        return dy.sum(1), (dy * (x - centre)).sum(1)
     rows = x.reshape(-1, _row_length(x))
     d = np.subtract(rows, centre, out=scratch(np, "centred", rows.shape, np.result_type(dy, x)))
     d *= dy.reshape(rows.shape)
     d = d.reshape(x.shape)
-    return image_sums(d) if by_image else row_sums(d)[0]
+    return (image_sums(dy), image_sums(d)) if by_image else (row_sums(dy)[0], row_sums(d)[0])
 
 
-_summed_squares = summed("T x, T total, float64 share", "(x - total * (T)share) * (x - total * (T)share)", "squares")
-_summed_products = summed("T dy, T x, T centre", "dy * (x - centre)", "products")
+_sums_about = two_sums("T x, T pivot", "x - pivot", "(x - pivot) * (x - pivot)", "sums_about")
+_sums_with = two_sums("T dy, T x, T centre", "dy", "dy * (x - centre)", "sums_with")
+
+
+def _in_groups(x: Array, groups: int | None = None) -> Array:
+    """(n, ..., C) as (G, numbers, C), for a GPU: enough groups to keep it busy, few enough to add up after that."""
+    return x.reshape(groups or math.gcd(len(x), GROUPS), -1, x.shape[-1])
 
 
 def column_line(v: Array, x: Array) -> Array:
     """v (C,) repeated along a row of the pixels of x, as ``product_sums`` wants it; on a GPU as it is."""
     return v if array_module(v) is not np else np.tile(v, _row_length(x) // x.shape[-1])
-
-
-def _pixels(x: Array) -> tuple[int, ...]:
-    return tuple(range(1, x.ndim - 1))
 
 
 def _row_length(x: Array) -> int:

@@ -1,10 +1,11 @@
 """From stored bytes to the batch a network sees: crop, flip, normalise, by indices drawn on the host."""
 
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 
-from se_numpy.backend import Array, array_module, device_module
+from se_numpy.backend import Array, array_module, device_module, one_launch, to_device
 
 PAD = 4  # zeros around an image before it is cropped again (He et al., CVPR 2016, section 4.2)
 
@@ -13,10 +14,14 @@ PAD = 4  # zeros around an image before it is cropped again (He et al., CVPR 201
 class Draws:
     """What chance decided for one epoch: the order of the images, where each is cropped, whether it is flipped."""
 
-    order: np.ndarray
-    top: np.ndarray
-    left: np.ndarray
-    flip: np.ndarray
+    order: Array
+    top: Array
+    left: Array
+    flip: Array
+
+    def to(self, device: str) -> "Draws":
+        """The same on a device, where every batch of the epoch finds its own."""
+        return Draws(*(to_device(a, device) for a in (self.order, self.top, self.left, self.flip)))
 
 
 def draw(rng: np.random.Generator, n: int, *, augment: bool) -> Draws:
@@ -45,13 +50,15 @@ class Normalisation:
 
     def __call__(self, images: Array, dtype: type = np.float32) -> Array:
         """images (..., C) uint8 -> (..., C) of ``dtype``, on the device where they lie."""
-        xp = array_module(images)
-        scale = xp.asarray(1 / (255 * self.std), dtype)
-        shift = xp.asarray(-self.mean / self.std, dtype)
+        scale, shift = self.scale_and_shift(array_module(images), dtype)
         x = images.astype(dtype)
         x *= scale
         x += shift
         return x
+
+    def scale_and_shift(self, xp: ModuleType, dtype: type) -> tuple[Array, Array]:
+        """x = scale · byte + shift, both (C,)."""
+        return xp.asarray(1 / (255 * self.std), dtype), xp.asarray(-self.mean / self.std, dtype)
 
 
 class Images:
@@ -67,6 +74,7 @@ class Images:
         self.padded = xp.asarray(np.pad(images, around))
         self.labels = xp.asarray(labels)
         self.normalise = normalise
+        self.scale, self.shift = normalise.scale_and_shift(xp, np.float32)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -77,12 +85,35 @@ class Images:
         index, top, left, flip = (
             xp.asarray(a[part]) for a in (draws.order, draws.top, draws.left, draws.flip)
         )  # fmt: skip
-        across = xp.arange(self.W)
-        rows = top[:, None] + xp.arange(self.H)
-        columns = left[:, None] + xp.where(flip[:, None], self.W - 1 - across, across)
-        X = self.padded[index[:, None, None], rows[:, :, None], columns[:, None, :]]
-        return self.normalise(X), self.labels[index]
+        X = xp.empty((len(index), self.H, self.W, len(self.scale)), np.float32)
+        (_, Hp, Wp, C), drawn = self.padded.shape, (index, top, left, flip)
+        _crop(self.padded, *drawn, self.scale, self.shift, Hp, Wp, self.H, self.W, C, X)
+        return X, self.labels[index]
 
     def in_order(self, part: slice) -> tuple[Array, Array]:
         """X and labels of these images as they are, for evaluation."""
         return self.normalise(self.padded[part, PAD : PAD + self.H, PAD : PAD + self.W]), self.labels[part]
+
+
+@one_launch(
+    "raw I images, raw L index, raw M top, raw M left, raw bool flip, raw T scale, raw T shift, "
+    "int32 Hp, int32 Wp, int32 H, int32 W, int32 C",
+    "T X",
+    """
+    long long c = i % C, w = i / C % W, h = i / C / W % H, n = i / C / W / H;
+    long long column = left[n] + (flip[n] ? W - 1 - w : w);
+    X = scale[c] * images[((index[n] * Hp + top[n] + h) * Wp + column) * C + c] + shift[c]
+    """,
+)
+def _crop(
+    images: Array, index: Array, top: Array, left: Array, flip: Array, scale: Array, shift: Array,
+    Hp: int, Wp: int, H: int, W: int, C: int, X: Array,
+) -> None:  # fmt: skip
+    """The drawn crops of padded images, flipped or not, normalised: one gather, one multiply-add."""
+    xp = array_module(images)
+    across = xp.arange(W)
+    rows = top[:, None] + xp.arange(H)
+    columns = left[:, None] + xp.where(flip[:, None], W - 1 - across, across)
+    X[...] = images[index[:, None, None], rows[:, :, None], columns[:, None, :]]
+    X *= scale
+    X += shift

@@ -42,10 +42,9 @@ class Combinator(Layer):
         trees = {name: getattr(layer, what)(s) for (name, layer), s in zip(self.parts, shapes, strict=True)}
         return {name: tree for name, tree in trees.items() if tree}
 
-    def update_running(self, state: Tree, cache: Any) -> None:
-        for (name, layer), c in zip(_unused(self.parts, cache), cache, strict=True):
-            if name in state:
-                layer.update_running(state[name], c)
+    def observed(self, cache: Any) -> Tree:
+        parts = zip(_unused(self.parts, cache), cache, strict=True)
+        return {name: tree for (name, layer), c in parts if (tree := layer.observed(c))}
 
     def _forward_side_by_side(self, params: Tree, state: Tree, X: Array, **mode: Any) -> tuple[list[Array], list[Any]]:
         Ys, caches = [], []
@@ -133,8 +132,8 @@ class Concat(Combinator):
             params, caches, [dY[..., end - C : end] for end, C in zip(ends, widths, strict=True)]
         )
 
-    def update_running(self, state: Tree, cache: Any) -> None:
-        super().update_running(state, cache[0])
+    def observed(self, cache: Any) -> Tree:
+        return super().observed(cache[0])
 
 
 def _unused(parts: tuple[tuple[str, Layer], ...], caches: list[Any]) -> tuple[tuple[str, Layer], ...]:

@@ -54,10 +54,13 @@ class Fused(Serial):
 
     def run(self, params: Tree, state: Tree, X: Blend, **mode: Any) -> tuple[Blend, list[Any]]:
         """As ``forward``, from maps that may still have to be computed to maps that may still have to be computed."""
-        caches = []
+        caches: list[Any] = []
+        cache: Any
         for name, link in self.links:
             if isinstance(link, Link):
                 X, cache = link.run(params, state, X, **mode)
+            elif isinstance(link, Fused | Join):
+                X, cache = link.run(params.get(name, {}), state.get(name, {}), X, **mode)
             else:
                 Y, cache = link.forward(params.get(name, {}), state.get(name, {}), X.write(), **mode)
                 X = Blend(Y)
@@ -66,35 +69,35 @@ class Fused(Serial):
 
     def backward(self, params: Tree, cache: Any, dY: Array, *, dX: bool = True) -> tuple[Array | None, Tree]:
         """As every layer's; with ``dX`` False the gradient of the input, which training has no use for, is left out."""
-        return self.descend(params, cache, dY, dX=dX)
+        return self.descend(params, cache, dY, dX=dX)[:2]
 
     def descend(
-        self, params: Tree, cache: Any, dY: Array, plus: Array | None = None, dX: bool = True
-    ) -> tuple[Array | None, Tree]:
-        """``backward``; ``plus`` is what else the input's gradient consists of, to be added on the way."""
+        self, params: Tree, cache: Any, dY: Array, sums: Sums = None, plus: Array | None = None, dX: bool = True
+    ) -> tuple[Array | None, Tree, Sums]:
+        """``backward``, and what was done to the gradients on their way, before and after.
+
+        ``plus`` is what else the input's gradient consists of, to be added.
+        """
         grads: Tree = {}
-        sums: Sums = None
         for i, (name, link) in reversed(list(enumerate(_unused(self.links, cache)))):
+            more, dX_too = plus if i == 0 else None, dX or i > 0
             if isinstance(link, Link):
-                dY, link_grads, sums = link.descend(
-                    params, cache.pop(), dY, sums, plus if i == 0 else None, dX or i > 0
-                )
+                dY, link_grads, sums = link.descend(params, cache.pop(), dY, sums, more, dX_too)
                 grads.update(reversed(link_grads.items()))
+            elif isinstance(link, Fused | Join):
+                dY, grads[name], sums = link.descend(params.get(name, {}), cache.pop(), dY, sums, more, dX_too)
             else:
                 dY, grads[name] = link.backward(params.get(name, {}), cache.pop(), dY)
-                sums = None
-                if plus is not None and i == 0:
-                    dY = add(dY, plus)
+                dY, sums = dY if more is None else add(dY, more), None
         if not self.links and plus is not None:
-            dY = add(dY, plus)
-        return dY, _in_order(grads)
+            dY, sums = add(dY, plus), None
+        return dY, _in_order(grads), sums
 
-    def update_running(self, state: Tree, cache: Any) -> None:
+    def observed(self, cache: Any) -> Tree:
+        trees: Tree = {}
         for (name, link), c in zip(_unused(self.links, cache), cache, strict=True):
-            if isinstance(link, Link):
-                link.update_running(state, c)
-            elif name in state:
-                link.update_running(state[name], c)
+            trees.update(link.observed(c) if isinstance(link, Link) else {name: link.observed(c)})
+        return {name: tree for name, tree in trees.items() if tree}
 
 
 def _linked(parts: tuple[tuple[str, Layer], ...]) -> Iterator[tuple[str, Layer]]:
@@ -120,34 +123,47 @@ class Join(Sum):
     """Side by side, the results added and rectified."""
 
     def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
+        Y, cache = self.run(params, state, Blend(X), train=train, rng=rng)
+        return Y.x, cache
+
+    def run(self, params: Tree, state: Tree, X: Blend, **mode: Any) -> tuple[Blend, Any]:
+        """As ``Fused.run``, to maps that are written, for all parts of what comes next will read them."""
+        X = Blend(X.write(), clipped=X.clipped)
         Ys, caches = [], []
-        for name, layer in self.parts:
+        for i, (name, layer) in enumerate(self.parts):
             here = params.get(name, {}), state.get(name, {})
-            if isinstance(layer, Fused):
-                Y, cache = layer.run(*here, Blend(X), train=train, rng=rng)
+            if isinstance(layer, Fused):  # the first part is the last on the way back, and has the whole gradient
+                Y, cache = layer.run(*here, X if i == 0 else Blend(X.x), **mode)
             else:
-                written, cache = layer.forward(*here, X, train=train, rng=rng)
+                written, cache = layer.forward(*here, X.x, **mode)
                 Y = Blend(written)
             Ys.append(Y)
             caches.append(cache)
         out = replace(reduce(_sum, Ys), rectify=True).write()
-        return out, (caches, out)
+        return Blend(out, clipped=True), (caches, out)
 
     def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:
+        dX, grads, _ = self.descend(params, cache, dY)
+        return dX, grads
+
+    def descend(
+        self, params: Tree, cache: Any, dY: Array, sums: Sums = None, plus: Array | None = None, dX: bool = True
+    ) -> tuple[Array, Tree, Sums]:
+        """As ``Fused.descend``."""
         caches, Y = cache
-        dS = ops.relu_backward(dY, Y)
-        dX, grads = None, {}
+        dS = ops.relu_backward(dY, Y) if sums is None else dY
+        total, grads = plus, {}
         for name, layer in reversed(_unused(self.parts, caches)):
             here = params.get(name, {})
             if isinstance(layer, Fused):
-                dX, grads[name] = layer.descend(here, caches.pop(), dS, plus=dX)
+                total, grads[name], sums = layer.descend(here, caches.pop(), dS, plus=total)
             else:
-                dX_part, grads[name] = layer.backward(here, caches.pop(), dS)
-                dX = dX_part if dX is None else add(dX, dX_part)
-        return dX, _in_order(grads)
+                part, grads[name] = layer.backward(here, caches.pop(), dS)
+                total, sums = part if total is None else add(total, part), None
+        return total, _in_order(grads), sums
 
-    def update_running(self, state: Tree, cache: Any) -> None:
-        super().update_running(state, cache[0])
+    def observed(self, cache: Any) -> Tree:
+        return super().observed(cache[0])
 
 
 def _sum(p: Blend, q: Blend) -> Blend:

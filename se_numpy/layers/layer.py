@@ -7,7 +7,8 @@ A layer is a frozen description without numbers. Everything follows from it:
     layer.output_shape(shape)                     (H, W, C) or (D,) of what it returns; shape leaves the batch out
     layer.forward(params, state, X, train=...)    -> Y, cache
     layer.backward(params, cache, dY)             -> dX, gradients shaped as params
-    layer.update_running(state, cache)            running statistics moved by one batch; nothing else changes state
+    layer.observed(cache)                         the batch's own statistics, shaped as state
+    layer.update_running(state, cache)            state moved towards those; nothing else changes state
 
 An equation remembers nothing; a layer remembers its symbols: the cache of a forward pass is a tuple of the paper's
 letters. ``backward`` uses it up from the last layer to the first, so memory falls as the gradient descends.
@@ -19,7 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from se_numpy.backend import Array
-from se_numpy.tree import Tree, map_leaves
+from se_numpy.ops.norm import MOMENTUM, update_running
+from se_numpy.tree import Tree, leaves, map_leaves
 
 Shape = tuple[int, ...]
 Chance = np.random.Generator | None
@@ -69,8 +71,15 @@ class Layer:
         """dX and the gradients of the parameters.  Uses the cache up; never writes to dY, which others may share."""
         raise NotImplementedError
 
-    def update_running(self, state: Tree, cache: Any) -> None:
-        """Move the running statistics by one batch, in place; before ``backward``, which takes the cache apart."""
+    def observed(self, cache: Any) -> Tree:
+        """What this batch says of the statistics, shaped as state; before ``backward``, which takes the cache apart."""
+        return {}
+
+    def update_running(self, state: Tree, cache: Any, *, momentum: float = MOMENTUM) -> None:
+        """state ← (1 - momentum) state + momentum · observed, in place."""
+        batch = dict(leaves(self.observed(cache)))
+        for name, running in leaves(state):
+            update_running(running, batch[name], momentum=momentum)
 
 
 def init(layer: Layer, shape: Shape, rng: np.random.Generator, dtype: Any = np.float32) -> tuple[Tree, Tree]:

@@ -67,7 +67,6 @@ class BatchNorm(Layer):
     """
 
     eps: float = ops.norm.EPS
-    momentum: float = ops.norm.MOMENTUM
 
     def parameters(self, shape: Shape) -> Tree:
         return {"gamma": Parameter(shape[-1:], mean=1.0), "beta": Parameter(shape[-1:])}
@@ -89,12 +88,16 @@ class BatchNorm(Layer):
             dX, _, _, dgamma, dbeta = ops.normalize_backward(dY, x, mean, var, gamma, beta, eps=self.eps)
         return dX, {"gamma": dgamma, "beta": dbeta}
 
-    def update_running(self, state: Tree, cache: Any) -> None:
+    def observed(self, cache: Any) -> Tree:
         x, mean, var, of_batch = cache
-        if not of_batch:
-            raise ValueError("the cache is of an evaluation, by the running statistics themselves; expected train=True")
-        m = x.size // x.shape[-1]
-        ops.update_running(state["mean"], state["var"], mean, var, m, momentum=self.momentum)
+        return of_a_batch({"mean": mean, "var": ops.unbiased(var, x.size // x.shape[-1])} if of_batch else None)
+
+
+def of_a_batch(observed: Tree | None) -> Tree:
+    """What was observed, or ValueError where nothing was."""
+    if observed is None:
+        raise ValueError("the cache is of an evaluation, by the running statistics themselves; expected train=True")
+    return observed
 
 
 @dataclass(frozen=True)

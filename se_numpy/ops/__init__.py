@@ -23,6 +23,7 @@ from se_numpy.ops.norm import (
     batch_statistics_backward,
     normalize,
     normalize_backward,
+    unbiased,
     update_running,
 )
 from se_numpy.ops.pool import (
@@ -62,5 +63,6 @@ __all__ = [
     "softmax_cross_entropy_backward",
     "tanh",
     "tanh_backward",
+    "unbiased",
     "update_running",
 ]

@@ -91,8 +91,7 @@ def convolve_backward(
     dX = X.xp.empty(X.shape, dtype)
     if stride == 1 and groups == 1:
         return _backward_at_stride_1(dU, X, V, dX, padding, scale, then)
-    V = V if scale is None else V * scale
-    dX, dV, more = _backward_at_any_stride(dU, X, V, dX, stride, padding, groups, then)
+    dX, dV, more = _backward_at_any_stride(dU, X, V, dX, stride, padding, groups, scale, then)
     return dX, dV if scale is None else dV * scale, more
 
 
@@ -120,13 +119,14 @@ def _backward_at_stride_1(
 
 
 def _backward_at_any_stride(
-    dU: Blend, X: Blend, V: Array, dX: Array, stride: int, padding: int, groups: int, then: Then | None
-) -> tuple[Array, Array, list[Any]]:
+    dU: Blend, X: Blend, V: Array, dX: Array, stride: int, padding: int, groups: int,
+    scale: Array | None, then: Then | None,
+) -> tuple[Array, Array, list[Any]]:  # fmt: skip
     """dV = windows(X)ᵀ dU.  dX as at stride 1, but a window of dU gives a stack of stride x stride pixels at once."""
     xp, dtype, s = X.xp, dX.dtype, stride
     (_, H, W, C), (_, H_, W_, _), c = dU.shape, dX.shape, V.shape[2]
     hyper: dict[str, Any] = {"stride": s, "before": (padding, padding), "groups": groups}
-    filters, kernel, before, (down, across) = _stacked(V, s, padding, groups, dtype)
+    filters, kernel, before, (down, across) = _stacked(V, scale, s, padding, groups, dtype)
     rows, columns = -(-H_ // s), -(-W_ // s)  # of stacks of pixels
 
     def block(n: slice) -> tuple[Array, Any]:
@@ -156,7 +156,7 @@ def _backward_at_any_stride(
 
 
 def _stacked(
-    V: Array, s: int, padding: int, groups: int, dtype: object
+    V: Array, scale: Array | None, s: int, padding: int, groups: int, dtype: object
 ) -> tuple[Array, tuple[int, int], tuple[int, int], tuple[range, range]]:
     """Filters that make stacks of pixels of dX out of windows of dU, the size of those, where they begin, and which
     rows and columns of s x s pixels are in a stack: all, but of kernels of one pixel only those that it met.
@@ -167,10 +167,13 @@ def _stacked(
     xp, (kh, kw, c, C), q = array_module(V), V.shape, -padding % s
     Kh, Kw = -(-(kh + q) // s), -(-(kw + q) // s)
     down, across = (range(q, q + 1) if k == 1 else range(s) for k in (kh, kw))
-    padded = xp.zeros((Kh * s, Kw * s, c, C), dtype)
-    padded[q : q + kh, q : q + kw] = V
-    places = padded.reshape(Kh, s, Kw, s, c, groups, C // groups)[::-1, :, ::-1]
-    places = places[:, down.start : down.stop, :, across.start : across.stop]
+    if kh == kw == Kh == Kw == 1:  # no zeros between
+        places = _scaled(V, scale, dtype).reshape(1, 1, 1, 1, c, groups, C // groups)
+    else:
+        padded = xp.zeros((Kh * s, Kw * s, c, C), dtype)
+        xp.multiply(V, 1 if scale is None else scale, out=padded[q : q + kh, q : q + kw])
+        places = padded.reshape(Kh, s, Kw, s, c, groups, C // groups)[::-1, :, ::-1]
+        places = places[:, down.start : down.stop, :, across.start : across.stop]
     filters = xp.ascontiguousarray(places.transpose(5, 0, 2, 6, 1, 3, 4)).reshape(groups, Kh * Kw * C // groups, -1)
     return filters, (Kh, Kw), (Kh - 1 - (padding + q) // s, Kw - 1 - (padding + q) // s), (down, across)
 

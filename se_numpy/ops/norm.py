@@ -25,9 +25,8 @@ from se_numpy.backend import (
     image_sums,
     one_launch,
     over_blocks,
-    product_sums,
-    row_sums,
-    square_sums,
+    slope_sums,
+    spread,
 )
 from se_numpy.shapes import check, check_like
 
@@ -41,8 +40,7 @@ def batch_statistics(x: Array) -> tuple[Array, Array]:
     parts = over_blocks(
         array_module(x), lambda n: moments_of_block(x[n], n, by_image=False), N, 3 * x[0].nbytes
     )  # fmt: skip
-    mean, var, _ = moments(parts, x.shape)
-    return mean, var
+    return moments(parts, x.shape)
 
 
 def batch_statistics_backward(dmean: Array, dvar: Array, x: Array) -> Array:
@@ -97,73 +95,102 @@ def batch_norm_backward(
 # ------------------------------------------- in parts, for whoever has a block in the cache anyway or sums of his own
 
 
-class Moments(NamedTuple):
-    """What one pass over maps learns: mean (C,) and variance (C,) by channel, and, if asked for, each image's mean."""
+class Part(NamedTuple):
+    """A block's part in the moments of maps: the images it is of, how their numbers spread, and the images' sums."""
 
-    mean: Array
-    var: Array
-    images: Array | None  # (N, C)
-
-
-def moments_of_block(x: Array, n: slice, *, by_image: bool) -> tuple[Any, ...]:
-    """A block's part in the moments; x (n, ..., C) holds the images n, or some rows of them.
-
-    Each of the sums that ``row_sums`` takes is centred on its own mean while the block is in the cache.
-    """
-    total, count = row_sums(x)
-    of_images = None
-    if by_image:  # on a GPU that is what the sums are of anyway
-        of_images = total if len(total) == len(x) and array_module(x) is not np else image_sums(x)
-    return n, count, total, square_sums(x, total, count), of_images
+    n: slice
+    spread: Any  # Spread, or None where only the images are asked for
+    images: Array | None
 
 
-def moments(parts: list[tuple[Any, ...]], shape: tuple[int, ...]) -> Moments:
-    """The blocks' parts put together."""
-    ones = _like(parts[0][2])
-    return moments_and_scale(parts, shape, ones, ones, 1.0)[0]
+def moments_of_block(x: Array, n: slice, *, by_image: bool) -> Part:
+    """Of x (n, ..., C), which holds the images n, or some rows of them, while it is in the cache."""
+    part = spread(x, by_image=by_image)
+    if not by_image:
+        return Part(n, part, None)
+    return Part(n, part, image_sums(x) if part.off is None else part.off)
+
+
+def moments(parts: list[Part], shape: tuple[int, ...]) -> tuple[Array, Array]:
+    """mean (C,) and var (C,), the blocks' parts put together."""
+    pivot = parts[0].spread.pivot
+    ones = pivot.reshape(-1, pivot.shape[-1])[0]  # anything of the shape (C,)
+    mean, var, *_ = moments_and_scale(parts, shape, ones, ones, 1.0)
+    return mean, var
 
 
 def moments_and_scale(
-    parts: list[tuple[Any, ...]], shape: tuple[int, ...], gamma: Array, beta: Array, eps: float
-) -> tuple[Moments, Array, Array]:
-    """``moments``, and the ``scale_and_shift`` they lead to."""
-    count = parts[0][1]
-    if len(parts) > 1:
-        count = np.concatenate([np.full((len(total), 1), count) for _, count, total, _, _ in parts])
-    total, squares = (_joined([p[k] for p in parts]) for k in (2, 3))
-    mean, var, a, c = _merged(total, squares, gamma, beta, len(total), count, math.prod(shape[:-1]), eps)
-    images = None if parts[0][4] is None else by_image([(p[0], p[4]) for p in parts], shape)
-    return Moments(mean, var, images), a, c
+    parts: list[Part], shape: tuple[int, ...], gamma: Array, beta: Array, eps: float
+) -> tuple[Array, Array, Array, Array, Array]:
+    """``moments``, var ``unbiased``, and the ``scale_and_shift`` they lead to.     -> mean, var, unbiased, a, c"""
+    spreads = [part.spread for part in parts]
+    count, pivot, off, squares = spreads[0]
+    if len(parts) > 1:  # on the host, where off is None
+        count = np.concatenate([np.full((len(p.pivot), 1), p.count) for p in spreads])
+        pivot, squares = np.concatenate([p.pivot for p in spreads]), np.concatenate([p.squares for p in spreads])
+    m = math.prod(shape[:-1])
+    if off is None:
+        return _merged(count, pivot, squares, gamma, beta, m, eps)
+    return _merged_off(pivot, off, squares, gamma, beta, len(pivot), count, m, eps)
+
+
+def _merged(
+    count: Any, mean_: Array, squares: Array, gamma: Array, beta: Array, m: int, eps: float
+) -> tuple[Array, Array, Array, Array, Array]:
+    """The same from groups' means and centred squares (G, C) of ``count`` numbers each, m in all.
+
+    Exactly (Chan, Golub and LeVeque, 1983), and without the cancellation of E[x²] - E[x]².
+    """
+    mean = (count * mean_).sum(0) / m
+    d = mean_ - mean
+    var = (squares + count * d * d).sum(0) / m
+    mean, var = mean.astype(mean_.dtype, copy=False), var.astype(mean_.dtype, copy=False)
+    return mean, var, unbiased(var, m), *scale_and_shift(mean, var, gamma, beta, eps)
 
 
 @one_launch(
-    "raw T total, raw T squares, T gamma, T beta, int32 groups, float64 count, float64 m, float64 eps",
-    "T mean, T var, T a, T c",
+    "raw T pivot, raw T off, raw T squares, T gamma, T beta, int32 groups, float64 count, float64 m, float64 eps",
+    "T mean, T var, T unbiased, T a, T c",
     """
     double sum = 0, square = 0;
-    for (int g = 0; g < groups; ++g) sum += total[g * _ind.size() + i];
+    #pragma unroll 8
+    for (int g = 0; g < groups; ++g) sum += count * pivot[g * _ind.size() + i] + off[g * _ind.size() + i];
+    #pragma unroll 8
     for (int g = 0; g < groups; ++g) {
-        double d = total[g * _ind.size() + i] / count - sum / m;
-        square += squares[g * _ind.size() + i] + count * d * d;
+        double e = off[g * _ind.size() + i] / count, d = pivot[g * _ind.size() + i] + e - sum / m;
+        square += squares[g * _ind.size() + i] + count * (d * d - e * e);
     }
     mean = sum / m;
     var = square / m;
+    unbiased = square / (m > 1 ? m - 1 : m);
     a = gamma / sqrt(var + (T)eps);
     c = beta - mean * a
     """,
 )
-def _merged(
-    total: Array, squares: Array, gamma: Array, beta: Array, groups: int, count: Any, m: int, eps: float
-) -> tuple[Array, Array, Array, Array]:
-    """Mean and variance (C,) from sums and centred squares (groups, C) of ``count`` numbers each, m in all; a and c.
+def _merged_off(
+    pivot: Array, off: Array, squares: Array, gamma: Array, beta: Array, groups: int, count: int, m: int, eps: float
+) -> tuple[Array, Array, Array, Array, Array]:
+    """As ``_merged``, for sums about pivots that are not quite the groups' means."""
+    e = off / count
+    return _merged(count, pivot + e, squares - count * e * e, gamma, beta, m, eps)
 
-    Exactly (Chan, Golub and LeVeque, 1983), and without the cancellation of E[x²] - E[x]².
-    """
-    mean = total.sum(0) / m
-    d = total / count - mean
-    var = (squares + count * d * d).sum(0) / m
-    mean, var = mean.astype(total.dtype, copy=False), var.astype(total.dtype, copy=False)
-    return mean, var, *scale_and_shift(mean, var, gamma, beta, eps)
+
+def squeezed(parts: list[Part], shape: tuple[int, ...], a: Array | None, c: Array) -> tuple[Array, Array]:
+    """The mean over each image's pixels of U, and of a U + c, which is Eq. (2) of that.    -> (N, C), z (N, C)"""
+    spread = parts[0].spread
+    total = _of_images([(part.n, part.images) for part in parts], shape)
+    about = 0 if spread is None or spread.off is None else spread.pivot
+    return _squeezed(total, about, 1 if a is None else a, c, math.prod(shape[1:-1]))
+
+
+@one_launch(
+    "T total, T about, T a, T c, float64 pixels",
+    "T images, T z",
+    "images = total / pixels + about; z = a * images + c",
+)
+def _squeezed(total: Array, about: Array | int, a: Array | int, c: Array, pixels: int) -> tuple[Array, Array]:
+    images = total / pixels + about
+    return images, a * images + c
 
 
 def sums(dy: Array, x: Array, mean: Array, *, by_image: bool = False) -> tuple[Array, Array]:
@@ -178,8 +205,7 @@ def sums(dy: Array, x: Array, mean: Array, *, by_image: bool = False) -> tuple[A
 
 def sums_of_block(dy: Array, x: Array, centre: Array, n: slice, *, by_image: bool) -> tuple[Any, ...]:
     """A block's part in the sums; dy and x (n, ..., C) hold the images n, or some rows of them."""
-    of_dy = image_sums(dy) if by_image else row_sums(dy)[0]
-    return n, by_image, of_dy, product_sums(dy, x, centre, by_image=by_image)
+    return n, by_image, *slope_sums(dy, x, centre, by_image=by_image)
 
 
 def merged_sums(parts: list[tuple[Any, ...]], shape: tuple[int, ...]) -> tuple[Array, Array]:
@@ -205,6 +231,7 @@ def scale_and_shift(mean: Array, var: Array, gamma: Array, beta: Array, eps: flo
     "T a, T b, T c, T dgamma, T dbeta",
     """
     double sum = 0, product = 0;
+    #pragma unroll 8
     for (int g = 0; g < groups; ++g) {
         sum += of_dy[g * _ind.size() + i];
         product += of_dyx[g * _ind.size() + i];
@@ -230,19 +257,13 @@ def batch_norm_slope(
     return gamma * root, b, -dbeta / m - b * mean, dgamma, dbeta
 
 
-def by_image(parts: list[tuple[slice, Array]], shape: tuple[int, ...]) -> Array:
-    """The mean over each image's pixels, (N, C), of what the blocks know of their images."""
-    return _of_images(parts, shape) / math.prod(shape[1:-1])
-
-
 def _of_images(parts: list[tuple[slice, Array]], shape: tuple[int, ...]) -> Array:
     """The blocks' image sums in one array (N, C); of an image in several blocks, the sum."""
     if len(parts) == 1:
-        total = parts[0][1]
-    else:
-        total = np.zeros((shape[0], shape[-1]), parts[0][1].dtype)  # several blocks: we are on the host
-        for n, of_images in parts:
-            total[n] += of_images
+        return parts[0][1]
+    total = np.zeros((shape[0], shape[-1]), parts[0][1].dtype)  # several blocks: we are on the host
+    for n, of_images in parts:
+        total[n] += of_images
     return total
 
 
@@ -250,36 +271,23 @@ def _joined(arrays: list[Array]) -> Array:
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
-def _like(x: Array) -> Array:
-    """Something of the shape (C,) of x (..., C): a view."""
-    return x.reshape(-1, x.shape[-1])[0]
+def unbiased(var: Array, m: int) -> Array:
+    """var · m / (m - 1), for a variance over m numbers of which the mean was one's own."""
+    return var * (m / max(m - 1, 1))
 
 
-def update_running(
-    running_mean: Array, running_var: Array, mean: Array, var: Array, m: int, *, momentum: float = MOMENTUM
-) -> None:
-    """running ← (1 - momentum) running + momentum · batch, in place; the variance made unbiased by m / (m - 1).
+def update_running(running: Array, batch: Array, *, momentum: float = MOMENTUM) -> None:
+    """running ← (1 - momentum) running + momentum · batch, in place.                              both of one shape
 
-    ``m`` is how many numbers each mean was taken over, N·H·W.
+    ``batch`` holds means, and variances made ``unbiased``.
     """
-    _move(mean, var, momentum, m / max(m - 1, 1), running_mean, running_var)
+    check_like("batch", batch, "running", running.shape)
+    _move(batch, momentum, running)
 
 
-@one_launch(
-    "T mean, T var, float64 momentum, float64 unbiased",
-    "T running_mean, T running_var",
-    """
-    running_mean = (1 - momentum) * running_mean + momentum * mean;
-    running_var = (1 - momentum) * running_var + momentum * unbiased * var
-    """,
-)
-def _move(
-    mean: Array, var: Array, momentum: float, unbiased: float, running_mean: Array, running_var: Array
-) -> None:  # fmt: skip
-    running_mean *= 1 - momentum
-    running_mean += momentum * mean
-    running_var *= 1 - momentum
-    running_var += momentum * unbiased * var
+@one_launch("T batch, float64 momentum", "T running", "running += (T)momentum * (batch - running)")
+def _move(batch: Array, momentum: float, running: Array) -> None:
+    running += momentum * (batch - running)
 
 
 def _check(x: Array, **vectors: Array) -> tuple[int, int]:

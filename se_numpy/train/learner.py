@@ -33,7 +33,7 @@ class Learner:
         logits, cache = self.fused.forward(self.params, self.state, X, train=True, rng=rng)
         loss = ops.softmax_cross_entropy(logits, labels, smoothing=smoothing)
         dlogits = ops.softmax_cross_entropy_backward(1.0, logits, labels, smoothing=smoothing)
-        self.fused.update_running(self.state, cache)
+        ops.update_running(self.running, tree.flatten(self.fused.observed(cache)))
         _, grads = self.fused.backward(self.params, cache, dlogits, dX=False)
         tree.flatten(grads, out=self.g)
         optimiser.step(self.w, self.g, self.v, lr)

@@ -126,7 +126,7 @@ def _epoch(
     schedule: optim.Schedule, epoch: int, per_epoch: int, terminal: TextIO | None,
 ) -> dict[str, float]:  # fmt: skip
     """One pass over the training images; the loss is read back only as often as somebody can look at it."""
-    draws = draw(stream(config.seed, "epoch", epoch), len(training), augment=config.augment)
+    draws = draw(stream(config.seed, "epoch", epoch), len(training), augment=config.augment).to(learner.device)
     loss, right, started = 0.0, 0.0, time.perf_counter()
     with tqdm(total=per_epoch, desc=f"epoch {epoch + 1}/{config.epochs}", unit="step", mininterval=0.5,
               leave=False, file=terminal, disable=terminal is None) as bar:  # fmt: skip
