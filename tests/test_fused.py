@@ -47,6 +47,11 @@ NETS = {
     "relu closes the branch": serial(Conv(6), sum_of(serial(Conv(6), BatchNorm(), ReLU())), ReLU(), *tail()),
     "bare layers side by side": serial(Conv(6), sum_of(Conv(6), BatchNorm()), ReLU(), *tail()),
     "three": serial(Conv(6), Sum((("a", branch()), ("b", serial()), ("c", branch(SE(2))))), ReLU(), *tail()),
+    "a sum in a sum": serial(Conv(6), sum_of(serial(sum_of(branch()), ReLU(), branch())), ReLU(), *tail()),
+    "a sum in both": serial(
+        Conv(6), sum_of(branch()), ReLU(), sum_of(serial(sum_of(branch()), ReLU()), serial(branch(), ReLU())), ReLU()
+    ),
+    "blocks of blocks": serial(Conv(6), *(serial(serial(sum_of(branch(SE(2))), ReLU())) for _ in "123"), *tail()),
     "two identities": serial(Conv(6), sum_of(serial(), serial()), ReLU(), *tail()),
     "sum without relu": serial(Conv(6), BatchNorm(), ReLU(), sum_of(branch()), Conv(4), *tail()),
     "concatenated": serial(Conv(6), Concat((("a", branch()), ("b", branch(SE(2))))), ReLU(), *tail()),

@@ -63,6 +63,19 @@ def test_sigmoid_has_both_ends_on_a_device_too(double, size):
         np.testing.assert_allclose(to_host(f(double.asarray(x))), f(x), rtol=1e-6)
 
 
+@pytest.mark.parametrize("smoothing", [0, 0.2])
+@pytest.mark.parametrize("dL", [0.7, np.array(0.7)], ids=["number", "array"])
+def test_the_loss_on_a_device(double, smoothing, dL):
+    x, labels = np.random.default_rng(0).standard_normal((5, 3)) * 9, np.array([0, 2, 1, 1, 0], np.uint8)
+    there = double.asarray(x), double.asarray(labels)
+    loss = ops.softmax_cross_entropy(*there, smoothing=smoothing)
+    np.testing.assert_allclose(to_host(loss), ops.softmax_cross_entropy(x, labels, smoothing=smoothing), rtol=1e-12)
+    dL_there = double.asarray(dL) if isinstance(dL, np.ndarray) else dL
+    dx = ops.softmax_cross_entropy_backward(dL_there, *there, smoothing=smoothing)
+    expected = ops.softmax_cross_entropy_backward(dL, x, labels, smoothing=smoothing)
+    np.testing.assert_allclose(to_host(dx), expected, rtol=1e-12, atol=1e-15)
+
+
 @pytest.mark.parametrize("sgd", [SGD(), SGD(nesterov=False), SGD(momentum=0.5, weight_decay=0.1)])
 def test_sgd_is_one_launch(double, sgd):
     import cupy_double

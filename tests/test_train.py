@@ -273,6 +273,16 @@ def test_a_training_step_on_a_device_neither_waits_nor_uploads(double):
         assert len(launches) <= 391
 
 
+def test_a_step_moves_the_running_statistics():
+    learner = Learner(models.build("se_resnet8", classes=3), (8, 9, 3), seed=0)
+    net, state = learner.net, tree.map_leaves(np.copy, learner.state)
+    X = np.random.default_rng(0).standard_normal((5, 8, 9, 3)).astype(np.float32)
+    _, cache = net.forward(learner.params, state, X, train=True)
+    net.update_running(state, cache)
+    learner.step(X, np.arange(5) % 3, optim.SGD(), 0.1)
+    np.testing.assert_allclose(learner.running, tree.flatten(state), rtol=1e-3, atol=1e-5)
+
+
 def test_a_device_learns_the_same_as_the_host(double):
     data = tiny()
     learners = {d: Learner(models.build("se_resnet8", classes=3), (8, 9, 3), seed=0, device=d) for d in ("cpu", "gpu")}
