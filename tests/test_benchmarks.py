@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import all as everything
+import gpu
 import growth
 import numpy as np
 import pytest
@@ -136,6 +137,60 @@ def test_a_machine_that_was_not_quiet_is_told_of(monkeypatch, capsys, busy, said
     monkeypatch.setattr(side_by_side, "busy_elsewhere", lambda: busy)
     side_by_side.finish(None, {})
     assert ("Not to be trusted" in capsys.readouterr().out) is said
+
+
+@pytest.mark.parametrize("part", ["agreement", "probe", "step"])
+def test_gpu(part, double):
+    """What is to run on a GPU runs on the double, beside PyTorch on a host."""
+    if part == "step":
+        pytest.importorskip("torch")
+    small = ["--model", "se_resnet8", "--batches", "2", "3", "--probe-batch", "2", "--repeats", "1"]
+    found = json.loads(json.dumps(gpu.PARTS[part](gpu.parser().parse_args(small))))
+    if part == "agreement":
+        assert found["conv2d"].keys() == {"float32", "float64"}
+        assert all(x["float32"] < 1e-4 and x["float64"] < 1e-12 for x in found.values())
+        assert any(x["float32"] > 0 for x in found.values())
+    elif part == "probe":
+        assert all(x["us"] > 0 for x in found.values())
+        assert {"GB/s", "GFLOP/s"} < {unit for x in found.values() for unit in x}
+    else:
+        assert found["by_batch"].keys() == {"2", "3"}
+        assert found["by_batch"]["2"]["ms"].keys() == {"se_numpy", "PyTorch", "PyTorch, half"}
+
+
+def test_gpu_trains(tmp_path):
+    options = ["--seeds", "1", "--epochs", "1", "--device", "cpu", "--train=--batch-size 500 --model resnet8"]
+    (run,) = gpu.train(gpu.parser().parse_args(options))["runs"]
+    assert run["epochs"] == 1
+    assert run["seconds_with_start"] > run["seconds"] > 0
+
+
+def test_gpu_without_one_says_so(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--json", str(tmp_path / "gpu.json")])
+    with pytest.raises(SystemExit, match="pip install 'cupy"):
+        gpu.main()
+    assert not (tmp_path / "gpu.json").exists()
+
+
+def test_gpu_keeps_what_went_well(tmp_path, monkeypatch, double):
+    """A part that fails is recorded so, and those after it run."""
+    monkeypatch.setattr(gpu, "card", lambda cp: {"gpu": "none"})
+    done = {"tests": {"counts": {"passed": 1}}, "step": subprocess.CalledProcessError(1, "step")}
+
+    def run(command, **more):
+        part, file = (command[command.index(name, command.index("--part")) + 1] for name in ("--part", "--json"))
+        if isinstance(done[part], Exception):
+            raise done[part]
+        Path(file).write_text(json.dumps(done[part]))
+
+    monkeypatch.setattr(gpu.subprocess, "run", run)
+    file = tmp_path / "gpu.json"
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--only", "step", "tests", "--json", str(file)])
+    gpu.main()
+    written = json.loads(file.read_text())
+    assert "exit status 1" in written["step"]["error"]
+    assert written["tests"]["counts"] == {"passed": 1}
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
