@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from se_numpy.backend.arrays import Array, array_module
-from se_numpy.backend.blocks import over_blocks, scratch
+from se_numpy.backend.blocks import few, over_blocks, scratch
 from se_numpy.backend.kernels import has_kernels, one_launch, two_sums
 
 LINE = 4096  # numbers that one inner loop of a pass over feature maps runs over
@@ -57,12 +57,19 @@ def pixel_sum(x: Array, y: Array | None = None) -> Array:
     xp = array_module(x, y)
 
     def block(n: slice) -> Array:
-        part = x[n]
-        if y is not None:
-            part = xp.multiply(part, y[n], out=scratch(xp, "product", part.shape, xp.result_type(x, y)))
-        return image_sums(part)
+        if y is None:
+            return image_sums(x[n])
+        return _joined([image_sums(product_of(n, part)) for part in few(xp, len(x[n]), x[0].nbytes)])
 
-    parts = over_blocks(xp, block, len(x), 3 * x[0].nbytes)
+    def product_of(n: slice, part: slice) -> Array:
+        u = x[n][part]
+        return xp.multiply(u, y[n][part], out=scratch(xp, "product", u.shape, xp.result_type(x, y)))
+
+    parts = over_blocks(xp, block, len(x), (1 if y is None else 2) * x[0].nbytes)
+    return _joined(parts)
+
+
+def _joined(parts: list[Array]) -> Array:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 

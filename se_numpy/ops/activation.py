@@ -69,11 +69,17 @@ def dropout_backward(dy: Array, x: Array, mask: Array, *, p: float) -> Array:
 
 @one_launch("T x", "T y", "T e = exp(x < 0 ? x : -x); y = (x < 0 ? e : (T)1) / (1 + e)")
 def _sigmoid(x: Array) -> Array:
-    xp, positive = array_module(x), x.real >= 0
-    e = xp.exp(xp.where(positive, -x, x))  # at most 1
-    return xp.where(positive, 1, e) / (1 + e)
+    e = _decay(x)
+    return array_module(x).where(x.real >= 0, 1, e) / (1 + e)
 
 
 @one_launch("T dy, T x", "T dx", "T e = exp(x < 0 ? x : -x); dx = dy * e / ((1 + e) * (1 + e))")
 def _sigmoid_backward(dy: Array, x: Array) -> Array:
-    return dy * _sigmoid(x) * _sigmoid(-x)
+    e = _decay(x)
+    return dy * e / ((1 + e) * (1 + e))
+
+
+def _decay(x: Array) -> Array:
+    """e^-|x|, at most 1."""
+    xp = array_module(x)
+    return xp.exp(xp.where(x.real >= 0, -x, x))
