@@ -59,14 +59,15 @@ def pixel_sum(x: Array, y: Array | None = None) -> Array:
     def block(n: slice) -> Array:
         if y is None:
             return image_sums(x[n])
-        return _joined([image_sums(product_of(n, part)) for part in few(xp, len(x[n]), x[0].nbytes)])
-
-    def product_of(n: slice, part: slice) -> Array:
-        u = x[n][part]
-        return xp.multiply(u, y[n][part], out=scratch(xp, "product", u.shape, xp.result_type(x, y)))
+        u, v = x[n], y[n]
+        return _joined([image_sums(_product(xp, u[part], v[part])) for part in few(xp, len(u), u[0].nbytes)])
 
     parts = over_blocks(xp, block, len(x), (1 if y is None else 2) * x[0].nbytes)
     return _joined(parts)
+
+
+def _product(xp: ModuleType, u: Array, v: Array) -> Array:
+    return xp.multiply(u, v, out=scratch(xp, "product", u.shape, xp.result_type(u, v)))
 
 
 def _joined(parts: list[Array]) -> Array:
