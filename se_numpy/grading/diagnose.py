@@ -1,0 +1,185 @@
+"""What went wrong, by name: a known mistake, or what all wrong answers have in common.
+
+A name is given only where the submission agrees with a known wrong version on every input, those included on which that
+version happens to be right. A guess that is wrong once costs more than it helps.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from se_numpy.grading.judge import SINGLE, Expected, agree, judge
+from se_numpy.grading.record import Diagnosis, Reply
+from se_numpy.grading.task import Sizes, Task, attempt
+
+Answer = tuple[np.ndarray, ...]
+
+
+class Tried(NamedTuple):
+    """A case, its answer, and what the submission made of it."""
+
+    expected: Expected
+    reply: Reply
+
+    @property
+    def found(self) -> Answer | None:
+        return self.reply.outputs if self.reply.status == "ok" else None
+
+
+def known_mistake(task: Task, tried: Sequence[Tried]) -> Diagnosis | None:
+    """The one mistake that gives the submission's answers on all inputs."""
+    for mistake in task.mistakes:
+        told = 0
+        for one in tried:
+            expected, found = one.expected, one.found
+            wrong = attempt(task, expected.case, mistake.wrong)
+            if (found is None) != (wrong is None):
+                break
+            if found is None or wrong is None:
+                continue
+            if not agree(found, wrong, expected.tolerances):
+                break
+            told += not agree(wrong, expected.right, expected.tolerances)
+        else:
+            if told:
+                return Diagnosis(mistake.name, mistake.text, mistake.equation or task.equation, told, told)
+    return None
+
+
+# What a constant factor may be, in the task's own letters; those whose sizes a task does not have are left out.
+FACTORS: dict[str, Callable[[Sizes], float]] = {
+    "-1": lambda s: -1,
+    "2": lambda s: 2,
+    "1/2": lambda s: 0.5,
+    "N": lambda s: s["N"],
+    "1/N": lambda s: 1 / s["N"],
+    "H·W": lambda s: s["H"] * s["W"],
+    "1/(H·W)": lambda s: 1 / (s["H"] * s["W"]),
+    "N·H·W": lambda s: s["N"] * s["H"] * s["W"],
+    "1/(N·H·W)": lambda s: 1 / (s["N"] * s["H"] * s["W"]),
+    "C": lambda s: s["C"],
+    "1/C": lambda s: 1 / s["C"],
+    "C/r": lambda s: s["R"],
+    "-N": lambda s: -s["N"],
+    "-1/N": lambda s: -1 / s["N"],
+}
+
+
+def features(task: Task, tried: Sequence[Tried]) -> list[str]:
+    """What holds of every wrong answer there is: one sentence each, the most telling first, a few at most."""
+    said: list[str] = []
+    answered = [one for one in tried if one.found is not None and len(one.found) == len(task.outputs)]
+    if not answered:
+        return said
+    right = [[v.right and not v.shape for v in judge(task, one.expected, one.found)] for one in answered]
+    for k, name in enumerate(task.outputs):
+        wrong = [one for one, ok in zip(answered, right, strict=True) if not ok[k]]
+        if not wrong:
+            continue
+        pairs = [(one.found[k], one.expected.right[k], one.expected) for one in wrong]  # type: ignore[index]
+        say = _first(name, pairs)
+        if say:
+            said.append(say)
+    wrong_names = [n for k, n in enumerate(task.outputs) if any(not ok[k] for ok in right)]
+    if 0 < len(wrong_names) < len(task.outputs):
+        fine = [n for n in task.outputs if n not in wrong_names]
+        said.append(f"{_listed(fine)} {'is' if len(fine) == 1 else 'are'} right on every input")
+    fine_sizes = [o.expected.case.sizes for o, ok in zip(answered, right, strict=True) if all(ok)]
+    bad_sizes = [o.expected.case.sizes for o, ok in zip(answered, right, strict=True) if not all(ok)]
+    said += _only_where(fine_sizes, bad_sizes)
+    return said[:4]
+
+
+Pairs = Sequence[tuple[np.ndarray, np.ndarray, Expected]]
+
+
+def _first(name: str, pairs: Pairs) -> str:
+    """The first feature that one output has on all its wrong answers."""
+    if all(a.shape != b.shape for a, b, _ in pairs):
+        if all(a.ndim == b.ndim == 2 and a.T.shape == b.shape and _close(a.T, b) for a, b, _ in pairs):
+            return f"{name} is the right answer, transposed"
+        return ""
+    same = [(a.astype(np.float64), b, e) for a, b, e in pairs if a.shape == b.shape]
+    if len(same) < len(pairs) or not all(np.isfinite(a).all() for a, _, _ in same):
+        return ""
+    if all(not a.any() for a, _, _ in same):
+        return f"{name} is 0 everywhere"
+    for factor, of in FACTORS.items():
+        if all(_times(a, b, of, e) for a, b, e in same):
+            return f"{name} is {_said(factor)} the right answer, on every input"
+    if all(a.ndim == 2 and a.shape[0] == a.shape[1] and _close(a.T, b) for a, b, _ in same):
+        return f"{name} is the right answer, transposed"
+    if all(b.ndim == 4 and b.shape[1] == b.shape[2] and _close(a, b.swapaxes(1, 2)) for a, b, _ in same):
+        return f"{name} has height and width exchanged"
+    ratio = {round(float(_ratio(a, b)), 6) for a, b, _ in same if _proportional(a, b)}
+    if len(ratio) == 1 and all(_proportional(a, b) for a, b, _ in same):
+        return f"{name} is {ratio.pop():g} times the right answer, on every input"
+    if all(_proportional(a, b) for a, b, _ in same):
+        return f"{name} is proportional to the right answer, by a factor that changes with the input"
+    if all(_constant(a - b, b) for a, b, _ in same):
+        return f"{name} differs from the right answer by the same number everywhere"
+    if all(b.ndim == 4 and min(b.shape[1:3]) > 2 and _close(a[:, 1:-1, 1:-1], b[:, 1:-1, 1:-1]) for a, b, _ in same):
+        return f"{name} is right but at the border"
+    if all(b.ndim > 1 and len(b) > 1 and _close(a[0], b[0]) for a, b, _ in same):
+        return f"{name} is right for the first image of a batch alone"
+    if all(np.abs(a - b).max() <= 1e-5 * np.abs(b).max() for a, b, _ in same):
+        return f"{name} is right to five digits: something in it is less precise than it should be"
+    return ""
+
+
+def _only_where(fine: Sequence[Sizes], bad: Sequence[Sizes]) -> list[str]:
+    """Conditions on the sizes that tell right answers from wrong ones; only those that both sides have shown."""
+    if not fine or not bad:
+        return []
+    conditions: dict[str, Callable[[Sizes], bool]] = {
+        "for one image, N = 1": lambda s: s["N"] == 1,
+        "on square maps": lambda s: s["H"] == s["W"],
+        "on maps of one pixel": lambda s: s["H"] == s["W"] == 1,
+        "for one channel": lambda s: s["C"] == 1,
+        "at stride 1": lambda s: s["stride"] == 1,
+        "without padding": lambda s: s["padding"] == 0,
+        "for kernels of one pixel": lambda s: s["k"] == 1,
+        "where r = 1": lambda s: s["C"] == s["R"],
+    }
+    for what, holds in conditions.items():
+        try:
+            if all(map(holds, fine)) and not any(map(holds, bad)):
+                return [f"right {what} only"]
+        except KeyError:
+            continue
+    return []
+
+
+def _times(a: np.ndarray, b: np.ndarray, of: Callable[[Sizes], float], expected: Expected) -> bool:
+    try:
+        factor = of(expected.case.sizes)
+    except KeyError:
+        return False
+    return abs(factor - 1) > 1e-9 and _close(a, factor * b)
+
+
+def _said(factor: str) -> str:
+    return "minus" if factor == "-1" else f"{factor} times"
+
+
+def _close(a: np.ndarray, b: np.ndarray) -> bool:
+    size = np.abs(b).max(initial=0.0)
+    return a.shape == b.shape and bool(size > 0) and bool(np.abs(a - b).max() <= 256 * SINGLE * size)
+
+
+def _ratio(a: np.ndarray, b: np.ndarray) -> float:
+    return float((a * b).sum() / (b * b).sum()) if b.any() else 0.0
+
+
+def _proportional(a: np.ndarray, b: np.ndarray) -> bool:
+    ratio = _ratio(a, b)
+    return b.size > 1 and abs(ratio) > 1e-6 and abs(ratio - 1) > 1e-6 and _close(a, ratio * b)
+
+
+def _constant(d: np.ndarray, b: np.ndarray) -> bool:
+    return d.size > 2 and bool(np.ptp(d) <= 1e-6 * np.abs(b).max()) and bool(np.abs(d).max() > 1e-3 * np.abs(b).max())
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

@@ -1,0 +1,231 @@
+"""One task, one submission, one verdict.
+
+``call(arguments, hyper)`` runs the submitted function somewhere and brings back a Reply; where and how safely is not
+known here. Everything is compared here, on plain copies.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from se_numpy.grading.diagnose import Tried, features, known_mistake
+from se_numpy.grading.judge import EXACT, Expected, Verdict, agree, expect, judge
+from se_numpy.grading.layout import ours, theirs
+from se_numpy.grading.record import STATUSES, Check, Counterexample, Reply, TaskReport
+from se_numpy.grading.search import smallest
+from se_numpy.grading.task import Case, Task, attempt
+
+Call = Callable[[Sequence[Any], Mapping[str, Any]], Reply]
+SEARCH_SECONDS = 0.5
+ENDED = ("timeout", "memory", "crashed", "missing", "unreadable")  # a call that ended so is not worth a second one
+
+# Shares of a task's points; what a submission gets for manners it gets only if some values are right.
+SHARES = {"shape": 1.0, "dtype": 0.5, "values": 5.0, "special cases": 1.5, "inputs untouched": 0.5, "repeatable": 0.5,
+          "extremes": 1.0}  # fmt: skip
+
+
+def grade_task(
+    task: Task, call: Call, *, seed: int, layout: str = "NHWC", points: float | None = None,
+    seconds: float = SEARCH_SECONDS, prepared: Sequence[Expected] | None = None,
+) -> TaskReport:  # fmt: skip
+    """The verdict on one function.  ``seconds`` is how long the smallest failing input may be looked for."""
+    started, one = time.perf_counter(), _Counted(task, call, layout)
+    max_points = task.points if points is None else points
+    cases = prepared if prepared is not None else prepare(task, seed)
+    tried: list[Tried] = []
+    for expected in cases:
+        tried.append(Tried(expected, one(expected.case)))
+        if tried[-1].reply.status in ENDED:
+            break
+    first = tried[0]
+    report = TaskReport(
+        task.name, task.title, task.equation, task.signature, "failed", 0.0, max_points,
+        stdout=next((t.reply.stdout for t in tried if t.reply.stdout), ""),
+    )  # fmt: skip
+    ended = next((t.reply for t in tried if t.reply.status in ENDED), None)
+    if ended is None and all(t.reply.status != "ok" for t in tried):
+        ended = first.reply
+    if ended is not None:
+        message = ended.message or STATUSES.get(ended.status, "")
+        return replace(
+            report, status=ended.status, message=message, seconds=time.perf_counter() - started, calls=one.calls
+        )
+    verdicts = [judge(task, t.expected, t.reply.outputs) if t.reply.status == "ok" else None for t in tried]
+    again = one(first.expected.case)
+    checks = tuple(_checks(task, tried, verdicts, again, max_points))
+    hints = tuple(_hints(task, tried, verdicts))
+    total = round(sum(check.points for check in checks), 6)
+    report = replace(report, checks=checks, points=total, hints=hints)
+    if all(check.passed for check in checks):
+        return replace(report, status="passed", seconds=time.perf_counter() - started, calls=one.calls)
+    random_cases = [t for t in tried if t.expected.case.kind != "extreme"]
+    wrong = any(v is None or not all(x.right for x in v) for v in verdicts[: len(random_cases)])
+    if wrong:
+        diagnosis = known_mistake(task, random_cases)
+        found = _counterexample(task, one, diagnosis.mistake if diagnosis else None, seed, seconds)
+        more = () if diagnosis else tuple(features(task, random_cases))
+        report = replace(report, diagnosis=diagnosis, counterexample=found, features=more)
+    return replace(report, seconds=time.perf_counter() - started, calls=one.calls)
+
+
+def prepare(task: Task, seed: int) -> list[Expected]:
+    """The cases of a task with their answers."""
+    return [expect(task, case) for case in task.cases(seed)]
+
+
+class _Counted:
+    """The submission's function in our layout, and how often it was called."""
+
+    def __init__(self, task: Task, call: Call, layout: str) -> None:
+        self.task, self.call, self.layout, self.calls = task, call, layout, 0
+
+    def __call__(self, case: Case) -> Reply:
+        self.calls += 1
+        arguments = [self.to_theirs(name, value) for name, value in case.arguments.items()]
+        reply = self.call(arguments, case.hyper)
+        if self.layout == "NHWC" or reply.status != "ok" or len(reply.outputs) != len(self.task.outputs):
+            return reply
+        names = zip(self.task.outputs, reply.outputs, strict=True)
+        return replace(reply, outputs=tuple(ours(self.task, name, array, self.layout) for name, array in names))
+
+    def to_theirs(self, name: str, value: Any) -> Any:
+        value = value.copy() if isinstance(value, np.ndarray) else value
+        return theirs(self.task, name, value, self.layout)
+
+
+def _checks(
+    task: Task, tried: Sequence[Tried], verdicts: Sequence[list[Verdict] | None], again: Reply, max_points: float
+) -> list[Check]:
+    kinds: dict[str, list[tuple[Tried, list[Verdict] | None]]] = {}
+    for one, verdict in zip(tried, verdicts, strict=True):
+        kinds.setdefault(one.expected.case.kind, []).append((one, verdict))
+    random = kinds.get("random", [])
+    raised = next((f"{t.expected.case.name}: {t.reply.message}" for t, v in random if v is None), "")
+    known = [v for _, v in random if v is not None]
+
+    def first(what: str, k: int) -> str:
+        return next((text for v in known if (text := getattr(v[k], what))), raised)
+
+    found: list[tuple[str, float, bool, str, float | None]] = []  # name, share, passed, message, error
+    every = range(len(task.outputs))
+    for what in ("shape", "dtype"):
+        text = next((text for k in every if (text := first(what, k))), "")
+        found.append((what, SHARES[what], not text, text, None))
+    for k, name in enumerate(task.outputs):
+        error = max((v[k].error for v in known), default=np.inf)
+        passed = error <= 1 and not raised
+        found.append((f"values of {name}", SHARES["values"] / len(task.outputs), passed, first("values", k), error))
+    for kind, name in (("special", "special cases"), ("extreme", "extremes")):
+        if kind in kinds:
+            text, error = "", 0.0
+            for t, v in kinds[kind]:
+                why, e = _worst(t, v)
+                error = max(error, e)
+                text = text or why
+            found.append((name, SHARES[name], not text, text, error))
+    written = sorted({n for t in tried if t.reply.status == "ok" for n in t.reply.mutated})
+    names = [task.inputs[n] for n in written if n < len(task.inputs)]
+    text = f"{', '.join(names)} changed: the caller needs it as it was; work on a copy" if names else ""
+    found.append(("inputs untouched", SHARES["inputs untouched"], not text, text, None))
+    before = tried[0]
+    same = before.reply.status == again.status and (
+        again.status != "ok" or agree(again.outputs, before.reply.outputs, [0.0] * len(again.outputs))
+    )
+    text = "" if same else "the same input gave another answer the second time"
+    found.append(("repeatable", SHARES["repeatable"], same, text, None))
+
+    values_right = any(passed for name, _, passed, _, _ in found if name.startswith("values"))
+    whole = sum(share for _, share, *_ in found)
+    return [
+        Check(
+            name, max_points * share / whole if passed and (values_right or name.startswith("values")) else 0.0,
+            max_points * share / whole, passed, message, error,
+        )
+        for name, share, passed, message, error in found
+    ]  # fmt: skip
+
+
+def _worst(one: Tried, verdicts: list[Verdict] | None) -> tuple[str, float]:
+    """What is wrong with a special case, and by how much; ("", error) where nothing is."""
+    name = one.expected.case.name
+    if verdicts is None:
+        return f"{name}: {one.reply.message}", np.inf
+    bad = next((v for v in verdicts if v.values or v.shape), None)
+    if bad is not None and one.expected.case.kind == "extreme" and not bad.shape and bad.error < 1e3:
+        bad = None  # far out only finite numbers and six digits are asked for
+    error = max(v.error for v in verdicts)
+    return (f"{name}: {bad.shape or bad.values}", error) if bad else ("", min(error, 1.0))
+
+
+def _hints(task: Task, tried: Sequence[Tried], verdicts: Sequence[list[Verdict] | None]) -> list[str]:
+    """What is worth knowing and costs nothing."""
+    single = []
+    for k, name in enumerate(task.outputs):
+        errors = [v[k].error for t, v in zip(tried, verdicts, strict=True) if v and t.expected.case.kind != "extreme"]
+        if errors and EXACT < max(errors) <= 1:
+            single.append(name)
+    if not single:
+        return []
+    verb = "is" if len(single) == 1 else "are"
+    return [f"{', '.join(single)} {verb} right in single precision: somewhere inside numbers became float32"]
+
+
+def _counterexample(task: Task, one: _Counted, mistake: str | None, seed: int, seconds: float) -> Counterexample | None:
+    rivals = [m.wrong for m in task.mistakes if m.name != mistake]
+
+    def fails(case: Case) -> bool:
+        return bool(_problem(task, expect(task, case), one(case)))
+
+    def tells(case: Case) -> bool:
+        """Whether the submission is wrong here as no other known mistake is."""
+        expected, reply = expect(task, case), one(case)
+        if not _problem(task, expected, reply):
+            return False
+        if reply.status != "ok":
+            return True
+        others = (attempt(task, case, wrong) for wrong in rivals)
+        return not any(o is not None and agree(reply.outputs, o, expected.tolerances) for o in others)
+
+    case = smallest(task, tells, seed=seed, seconds=seconds)
+    if case is None:
+        case = smallest(task, fails, seed=seed, seconds=seconds / 2)
+    if case is None:
+        return None
+    expected, reply = expect(task, case), one(case)
+    names, layout = task.outputs, one.layout
+    got = dict(zip(names, reply.outputs, strict=False)) if reply.status == "ok" else {}
+    show = {k: one.to_theirs(k, v) for k, v in {**case.arguments, **case.hyper}.items()}
+    return Counterexample(
+        show,
+        {k: theirs(task, k, v, layout) for k, v in zip(names, expected.right, strict=True)},
+        {k: theirs(task, k, v, layout) for k, v in got.items()},
+        _problem(task, expected, reply),
+        _repro(task, case, one),
+    )
+
+
+def _problem(task: Task, expected: Expected, reply: Reply) -> str:
+    """What is wrong with one answer, or ""."""
+    if reply.status != "ok":
+        return reply.message or STATUSES.get(reply.status, reply.status)
+    for verdict in judge(task, expected, reply.outputs):
+        if verdict.shape or verdict.values:
+            return verdict.shape or verdict.values
+    return ""
+
+
+def _repro(task: Task, case: Case, one: _Counted) -> str:
+    """Lines of Python that show the difference; the submission stands in a file called submission.py."""
+    lines = ["import numpy as np", f"from submission import {task.name}"]
+    for name, value in case.arguments.items():
+        value = one.to_theirs(name, value)
+        text = np.array2string(value, separator=", ", threshold=10**6) if isinstance(value, np.ndarray) else repr(value)
+        whole = isinstance(value, np.ndarray) and value.dtype.kind == "f"
+        lines.append(f"{name} = np.array({text}, float)" if whole else f"{name} = np.array({text})"
+                     if isinstance(value, np.ndarray) else f"{name} = {text}")  # fmt: skip
+    given = ", ".join([*case.arguments, *(f"{k}={v}" for k, v in case.hyper.items())])
+    lines.append(f"print({task.name}({given}))")
+    return "\n".join(lines)

@@ -1,0 +1,133 @@
+"""Right or wrong, to the last bit that can be asked for.
+
+What rounding may do to a result depends on the operation and on its size, so it is measured, case by case: the oracle
+and every other correct version of the task run in single precision, and eight times their largest distance from the
+oracle in double precision, at least 64 roundings of the largest number, is what an answer may be off. Single precision
+is enough to be right; an answer that is nearer than 2⁻²⁰ of that cannot have been through it.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from se_numpy.grading.record import Reply
+from se_numpy.grading.task import Case, Task
+
+SINGLE = 2.0**-24
+DOUBLE_OVER_SINGLE = 2.0**-29
+EXACT = 2.0**-20  # of the tolerance: double precision throughout, which would be 2⁻²⁹ but for luck
+TINY = 1e-37  # what is smaller is 0 in single precision
+
+
+class Expected(NamedTuple):
+    """A case with its answer: the arrays, and by how much each may be off in single precision."""
+
+    case: Case
+    right: tuple[np.ndarray, ...]
+    tolerances: tuple[float, ...]
+
+
+class Verdict(NamedTuple):
+    """One output of one call."""
+
+    shape: str  # what is wrong with the shape, or ""
+    dtype: str
+    values: str
+    error: float  # over the tolerance of single precision; inf where there is none
+
+    @property
+    def right(self) -> bool:
+        return not self.values and self.error <= 1
+
+
+def expect(task: Task, case: Case) -> Expected:
+    """The answer to a case, and how far a correct one may be from it."""
+    with np.errstate(all="ignore"):
+        right = task.answer(case)
+        runs = [task.answer(case, f, np.float32) for f in (task.oracle, *task.alternates)]
+        doubles = [task.answer(case, f) for f in task.alternates]
+    tolerances = []
+    for k, array in enumerate(right):
+        size = np.abs(array[np.isfinite(array)]).max(initial=0.0)
+        off = max(_distance(run[k], array) for run in runs)
+        off = max([off, *(_distance(run[k], array) / DOUBLE_OVER_SINGLE for run in doubles)])
+        tolerances.append(float(max(64 * SINGLE * size, 8 * off, TINY)))
+    return Expected(case, right, tuple(tolerances))
+
+
+def _distance(found: np.ndarray, right: np.ndarray) -> float:
+    if found.shape != right.shape:
+        return 0.0
+    d = np.abs(found.astype(np.float64) - right)
+    return float(d.max(initial=0.0)) if np.isfinite(d).all() else 0.0
+
+
+def judge(task: Task, expected: Expected, outputs: Sequence[np.ndarray]) -> list[Verdict]:
+    """A verdict on each output; where their number is wrong, all are."""
+    names = task.outputs
+    if len(outputs) != len(names):
+        said = f"returned {len(outputs)} {'array' if len(outputs) == 1 else 'arrays'}"
+        wanted = f"expected {len(names)}: {', '.join(names)}" if len(names) > 1 else f"expected {names[0]} alone"
+        return [Verdict(f"{said}; {wanted}", "", f"{said}; {wanted}", np.inf)] * len(names)
+    return [
+        _judge_one(name, found, right, tolerance)
+        for name, found, right, tolerance in zip(names, outputs, expected.right, expected.tolerances, strict=True)
+    ]
+
+
+def _judge_one(name: str, found: np.ndarray, right: np.ndarray, tolerance: float) -> Verdict:
+    shape = dtype = ""
+    if found.shape != right.shape:
+        shape = f"{name} has shape {found.shape}; expected {right.shape}"
+        if found.size != right.size or _squeezed(found.shape) != _squeezed(right.shape):
+            if found.ndim == 2 and found.T.shape == right.shape:
+                shape += " (transposed?)"
+            return Verdict(shape, dtype, shape, np.inf)
+        shape += " (axes of length 1: did you keep dimensions that are gone?)"
+        found = found.reshape(right.shape)  # its values may be right all the same
+    if found.dtype.kind not in "f":
+        dtype = f"{name} has dtype {found.dtype}; expected real numbers, float64 as the inputs"
+        if found.dtype.kind not in "iub":
+            return Verdict(shape, dtype, dtype, np.inf)
+    found = found.astype(np.float64)
+    same = (found == right) | (np.isnan(found) & np.isnan(right))  # infinities, where they are right
+    if not np.isfinite(found[~same]).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(found) & ~same)[0])
+        return Verdict(shape, dtype, f"{name}[{_index(where)}] is {found[where]}; expected {right[where]:.6g}", np.inf)
+    d = np.where(same, 0, np.abs(found - np.where(same, 0, right)))
+    error = float(d.max(initial=0.0)) / tolerance
+    if error <= 1:
+        return Verdict(shape, dtype, "", error)
+    where = tuple(int(i) for i in np.unravel_index(np.argmax(d), d.shape))
+    place = f"{name}[{_index(where)}]" if where else name
+    return Verdict(shape, dtype, f"{place} is {found[where]:.6g}; expected {right[where]:.6g}", error)
+
+
+def agree(found: Sequence[np.ndarray], other: Sequence[np.ndarray], tolerances: Sequence[float]) -> bool:
+    """Whether two answers are the same but for rounding."""
+    if len(found) != len(other):
+        return False
+    for a, b, tolerance in zip(found, other, tolerances, strict=True):
+        if a.shape != b.shape:
+            return False
+        a, b = a.astype(np.float64), b.astype(np.float64)
+        finite = np.isfinite(a) & np.isfinite(b)
+        if not np.array_equal(a[~finite], b[~finite], equal_nan=True):
+            return False
+        size = np.abs(b[finite]).max(initial=0.0)
+        if (np.abs(a - b)[finite] > tolerance + 64 * SINGLE * size).any():
+            return False
+    return True
+
+
+def ok(reply: Reply) -> bool:
+    return reply.status == "ok"
+
+
+def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(n for n in shape if n != 1)
+
+
+def _index(where: tuple[int, ...]) -> str:
+    return ", ".join(map(str, where))

@@ -1,0 +1,183 @@
+"""Eqs. (2) to (4) in a row, and their gradients."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from se_numpy import se
+from se_numpy.grading.task import Mistake, Special, Task
+from se_numpy.ops import relu, sigmoid, softmax
+
+SIZES = {"N": (2, 4), "H": (3, 6), "W": (3, 6), "C": (5, 9), "R": (2, 4)}
+FILL = {"U": "maps", "W1": "weights", "W2": "weights"}
+SPECIALS = (
+    Special("one image", {"N": 1}),
+    Special("maps of one pixel", {"H": 1, "W": 1}),
+    Special("no reduction, r = 1", {"C": 6, "R": 6}),
+    Special("square maps", {"H": 4, "W": 4}),
+)
+
+
+def _axes(s: Any) -> Any:
+    return s[:, None, None, :]
+
+
+def _block(squeeze: Any = se.squeeze, excite: Any = se.excite, scale: Any = se.scale) -> Callable[..., Any]:
+    """se_block with one of its three equations exchanged."""
+    return lambda U, W1, W2: scale(U, excite(squeeze(U), W1, W2))
+
+
+se_block = Task(
+    signature="se_block(U, W1, W2) -> X_tilde",
+    equation="Eqs. (2) to (4)",
+    title="The Squeeze-and-Excitation block",
+    oracle=se.se_block,
+    axes="U: N H W C, W1: R C, W2: C R, X_tilde: N H W C",
+    sizes=SIZES,
+    fill=FILL,
+    specials=(*SPECIALS, Special("zero weights: every gate is 1/2", {}, lambda a: {**a, "W2": 0 * a["W2"]})),
+    mistakes=(
+        Mistake("squeezed by the maximum", "The squeeze took the largest pixel; Eq. (2) is the mean.",
+                _block(squeeze=lambda U: U.max((1, 2))), "Eq. (2)"),
+        Mistake("squeezed by the sum", "The squeeze is a sum; Eq. (2) divides by H·W.",
+                _block(squeeze=lambda U: U.sum((1, 2))), "Eq. (2)"),
+        Mistake("squeezed over the batch", "The squeeze ran over the batch; every image has its own.",
+                _block(squeeze=lambda U: np.broadcast_to(U.mean((0, 1, 2)), (len(U), U.shape[-1]))), "Eq. (2)"),
+        Mistake("no squeeze", "Every pixel has gates of its own: without Eq. (2) no pixel sees another.",
+                lambda U, W1, W2: U * sigmoid(relu(U @ W1.T) @ W2.T), "Eq. (2)"),
+        Mistake("no ReLU", "The excitation has no ReLU between its layers.",
+                _block(excite=lambda z, W1, W2: sigmoid(z @ W1.T @ W2.T)), "Eq. (3)"),
+        Mistake("no sigmoid", "The excitation has no sigmoid.",
+                _block(excite=lambda z, W1, W2: relu(z @ W1.T) @ W2.T), "Eq. (3)"),
+        Mistake("softmax gates", "The gates are a softmax, so that channels compete; Eq. (3) has a sigmoid.",
+                _block(excite=lambda z, W1, W2: softmax(relu(z @ W1.T) @ W2.T)), "Eq. (3)"),
+        Mistake("hard sigmoid", "The gates are a hard sigmoid; Eq. (3) has σ itself.",
+                _block(excite=lambda z, W1, W2: np.clip(relu(z @ W1.T) @ W2.T / 6 + 0.5, 0, 1)), "Eq. (3)"),
+        Mistake("tanh gates", "The gates are a tanh, which may be negative; Eq. (3) has a sigmoid.",
+                _block(excite=lambda z, W1, W2: np.tanh(relu(z @ W1.T) @ W2.T)), "Eq. (3)"),
+        Mistake("ReLU before the sigmoid", "A second ReLU before the sigmoid: no gate can be below 1/2.",
+                _block(excite=lambda z, W1, W2: sigmoid(relu(relu(z @ W1.T) @ W2.T))), "Eq. (3)"),
+        Mistake("the maps added", "U was added to the result; a residual sum is not part of the block.",
+                lambda U, W1, W2: U + se.se_block(U, W1, W2), "Eq. (4)"),
+        Mistake("the gates alone", "The gates themselves were returned, not the maps times them.",
+                lambda U, W1, W2: 0 * U + _axes(se.excite(se.squeeze(U), W1, W2)), "Eq. (4)"),
+        Mistake("never called", "The maps come out as they went in: the gates were not used.", lambda U, W1, W2: U.copy()),
+        Mistake("1 - s", "Multiplied by 1 - s: an open gate lets its channel pass.",
+                _block(scale=lambda U, s: U * (1 - _axes(s))), "Eq. (4)"),
+        Mistake("gate on the squeeze", "The gates were multiplied with the squeeze, not with the maps.",
+                lambda U, W1, W2: 0 * U + _axes(se.squeeze(U) * se.excite(se.squeeze(U), W1, W2)), "Eq. (4)"),
+        Mistake("spatial gates", "The gates depend on the pixel: this is a gate over the image, not over channels.",
+                lambda U, W1, W2: U * sigmoid(U.mean(3, keepdims=True)), "Eq. (4)"),
+        Mistake("W1 and W2 exchanged", "W1 was used where W2 belongs, transposed, and the other way round.",
+                _block(excite=lambda z, W1, W2: sigmoid(relu(z @ W2) @ W1)), "Eq. (3)"),
+        Mistake("a second excitation", "The block was applied twice.",
+                lambda U, W1, W2: se.se_block(se.se_block(U, W1, W2), W1, W2)),
+    ),
+    alternates=(
+        lambda U, W1, W2: U * _axes(1 / (1 + np.exp(-np.maximum(U.mean((1, 2)) @ W1.T, 0) @ W2.T))),
+        lambda U, W1, W2: np.stack([u * sigmoid(W2 @ relu(W1 @ u.mean((0, 1)))) for u in U]),
+        lambda U, W1, W2: np.einsum("nhwc,nc->nhwc", U, se.excite(np.einsum("nhwc->nc", U) / U[0, :, :, 0].size, W1, W2)),
+    ),
+)  # fmt: skip
+
+
+def _backward(
+    direct: float = 1, through: float = 1, spread: Any = lambda dz, U: _axes(dz) / U[0, :, :, 0].size,
+    ds: Any = lambda d, U, s: (d * U).sum((1, 2)), z: Any = se.squeeze, excite_backward: Any = se.excite_backward,
+) -> Callable[..., Any]:  # fmt: skip
+    """se_block_backward with a piece exchanged."""
+
+    def backward(d: Any, U: Any, W1: Any, W2: Any) -> Any:
+        s = se.excite(se.squeeze(U), W1, W2)
+        dz, dW1, dW2 = excite_backward(ds(d, U, s), z(U), W1, W2)
+        return direct * d * _axes(s) + through * spread(dz, U) * np.ones_like(U), dW1, dW2
+
+    return backward
+
+
+def _without(piece: str) -> Callable[..., Any]:
+    """excite_backward without the ReLU's mask, or without the sigmoid's derivative."""
+
+    def backward(ds: Any, z: Any, W1: Any, W2: Any) -> Any:
+        h = relu(z @ W1.T)
+        s = sigmoid(h @ W2.T)
+        da2 = ds if piece == "sigmoid" else ds * s * (1 - s)
+        da1 = da2 @ W2 * (1 if piece == "relu" else h > 0)
+        return da1 @ W1, da1.T @ z, da2.T @ h
+
+    return backward
+
+
+def _written_out(d: Any, U: Any, W1: Any, W2: Any) -> Any:
+    """All in one, by einsum."""
+    pixels = U.shape[1] * U.shape[2]
+    z = np.einsum("nhwc->nc", U) / pixels
+    h = np.maximum(np.einsum("nc,rc->nr", z, W1), 0)
+    s = sigmoid(np.einsum("nr,cr->nc", h, W2))
+    g2 = np.einsum("nhwc,nhwc->nc", d, U) * s * (1 - s)
+    g1 = np.einsum("nc,cr->nr", g2, W2) * (h > 0)
+    dU = np.einsum("nhwc,nc->nhwc", d, s) + _axes(np.einsum("nr,rc->nc", g1, W1) / pixels)
+    return dU, np.einsum("nr,nc->rc", g1, z), np.einsum("nc,nr->cr", g2, h)
+
+
+def _image_by_image(d: Any, U: Any, W1: Any, W2: Any) -> Any:
+    parts = [se.se_block_backward(d[n : n + 1], U[n : n + 1], W1, W2) for n in range(len(U))]
+    return np.concatenate([p[0] for p in parts]), sum(p[1] for p in parts), sum(p[2] for p in parts)
+
+
+se_block_backward = Task(
+    signature="se_block_backward(dX_tilde, U, W1, W2) -> dU, dW1, dW2",
+    equation="Eqs. (2) to (4)",
+    title="The gradients of the block",
+    oracle=se.se_block_backward,
+    forward=se.se_block,
+    axes="dX_tilde: N H W C, U: N H W C, W1: R C, W2: C R, dU: N H W C, dW1: R C, dW2: C R",
+    sizes=SIZES,
+    fill=FILL,
+    specials=SPECIALS,
+    points=4,
+    mistakes=(
+        Mistake("path through the gate left out", "dU holds s·dX̃ alone. U also decides its own gate: a share of "
+                "1/(HW) of dz belongs to every pixel.", _backward(through=0)),
+        Mistake("path through the gate with the wrong sign", "The part of dU that comes through the gate has the wrong "
+                "sign.", _backward(through=-1)),
+        Mistake("path through the gate doubled", "The part of dU that comes through the gate was added twice.",
+                _backward(through=2)),
+        Mistake("direct path left out", "dU holds what came through the gate alone; s·dX̃ is missing.", _backward(direct=0)),
+        Mistake("direct path without s", "The direct part of dU is s·dX̃; the gate is missing.",
+                lambda d, U, W1, W2: (_backward(direct=0)(d, U, W1, W2)[0] + d, *_backward()(d, U, W1, W2)[1:])),
+        Mistake("gate's path without 1/(HW)", "The squeeze is a mean: each pixel has a share of 1/(HW) of dz.",
+                _backward(spread=lambda dz, U: _axes(dz)), "Eq. (2)"),
+        Mistake("gate's path to the largest pixel", "dz went to the largest pixel, as after max pooling; Eq. (2) is a "
+                "mean.", _backward(spread=lambda dz, U: _axes(dz) * (U.max((1, 2), keepdims=True) == U)), "Eq. (2)"),
+        Mistake("ds as a mean", "ds was averaged over the pixels; all of them shared s, so it is their sum.",
+                _backward(ds=lambda d, U, s: (d * U).mean((1, 2))), "Eq. (4)"),
+        Mistake("ds from the scaled maps", "ds was taken with X̃, perhaps written over U; it needs U.",
+                _backward(ds=lambda d, U, s: (d * U).sum((1, 2)) * s), "Eq. (4)"),
+        Mistake("ds without U", "ds is a sum of dX̃ alone; the derivative of s·u by s is u.",
+                _backward(ds=lambda d, U, s: d.sum((1, 2))), "Eq. (4)"),
+        Mistake("σ' left out", "The derivative of the sigmoid, s (1 - s), is missing.",
+                _backward(excite_backward=_without("sigmoid")), "Eq. (3)"),
+        Mistake("ReLU's mask left out", "What the ReLU had cut off got a gradient.",
+                _backward(excite_backward=_without("relu")), "Eq. (3)"),
+        Mistake("dW1 with a summed squeeze", "dW1 was taken with the sum over the pixels; z is their mean.",
+                lambda d, U, W1, W2: (se.se_block_backward(d, U, W1, W2)[0],
+                                      se.se_block_backward(d, U, W1, W2)[1] * U[0, :, :, 0].size,
+                                      se.se_block_backward(d, U, W1, W2)[2]), "Eq. (2)"),
+        Mistake("mean over the batch once more", "dW1 and dW2 were divided by N; the loss has its 1/N already.",
+                lambda d, U, W1, W2: tuple(g / len(U) if k else g
+                                           for k, g in enumerate(se.se_block_backward(d, U, W1, W2)))),
+        Mistake("gates held constant", "The gates were treated as constants: dU = s·dX̃ and the weights learn nothing.",
+                lambda d, U, W1, W2: (d * _axes(se.excite(se.squeeze(U), W1, W2)), 0 * W1, 0 * W2)),
+        Mistake("ones for dX_tilde", "The gradient that arrives was ignored, as if it were 1 everywhere.",
+                lambda d, U, W1, W2: se.se_block_backward(np.ones_like(d), U, W1, W2)),
+        Mistake("sign", "The sign of every gradient is wrong.",
+                lambda *a: tuple(-g for g in se.se_block_backward(*a))),
+        Mistake("dW1 and dW2 exchanged", "The gradients came in another order: dU, dW1, dW2.",
+                lambda *a: tuple(se.se_block_backward(*a)[k] for k in (0, 2, 1))),
+    ),
+    alternates=(_backward(), _written_out, _image_by_image),
+)  # fmt: skip
+
+TASKS = (se_block, se_block_backward)

@@ -1,0 +1,162 @@
+"""Is a task itself any good?  Looked at before students are: ``se-numpy verify-task NAME|FILE``.
+
+A task is refused unless, on every seed, each alternate is right in both precisions (within a quarter of the tolerance
+that comes out without it), each mistake is caught, a hundredfold beyond the tolerance, no two mistakes give the same
+answers, the oracle is the derivative of its forward function, and no call takes long.
+"""
+
+import importlib.util
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from se_numpy.gradcheck import GradientError, check_backward
+from se_numpy.grading.judge import EXACT, Expected, agree, expect, judge
+from se_numpy.grading.task import Task, attempt
+
+SEEDS = 50
+MARGIN = 100.0  # how far beyond the tolerance a mistake has to be, on one of the cases
+QUARTER = 0.25
+SLOW = 0.05  # seconds a call may take
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found out about a task; ``problems`` is empty if it may be used."""
+
+    task: str
+    cases: int
+    checks: int
+    mistakes: int
+    alternates: int
+    weakest: str  # the mistake that came nearest to passing
+    margin: float  # by how much it was beyond the tolerance all the same
+    worst_alternate: float  # the largest error of correct code over the tolerance
+    gradient: float | None  # relative error of the oracle against a complex step
+    slowest: float  # seconds
+    problems: tuple[str, ...]
+
+
+def verify(task: Task, *, seeds: Sequence[int] = range(SEEDS)) -> Verification:
+    """All that is asked of a task, on all seeds."""
+    problems: list[str] = []
+    margins = {mistake.name: np.inf for mistake in task.mistakes}
+    apart = {(a.name, b.name) for i, a in enumerate(task.mistakes) for b in task.mistakes[:i]}
+    worst, number = 0.0, 0
+    for seed in seeds:
+        cases = [expect(task, case) for case in task.cases(seed)]
+        number = len(cases)
+        worst = max(worst, *(_alternate(task, k, cases, problems) for k in range(len(task.alternates))))
+        answers = {m.name: [attempt(task, e.case, m.wrong) for e in cases] for m in task.mistakes}
+        for name, found in answers.items():
+            margins[name] = min(margins[name], _beyond(task, cases, found))
+        apart -= {pair for pair in apart if not _same(answers[pair[0]], answers[pair[1]], cases)}
+    problems += [f"{a!r} and {b!r} give the same answers: give one, or a case that tells them apart" for a, b in apart]
+    for name, margin in margins.items():
+        if margin < MARGIN:
+            problems.append(f"the mistake {name!r} is only {margin:.2g} times beyond the tolerance: sizes or specials "
+                            "that show it are missing")  # fmt: skip
+    gradient = _gradient(task, problems)
+    slowest = _slowest(task)
+    if slowest > SLOW:
+        problems.append(f"a call takes {1e3 * slowest:.0f} ms; expected at most {1e3 * SLOW:.0f}: smaller sizes")
+    if not task.mistakes or not task.alternates:
+        problems.append("a task needs mistakes to be caught and alternates to let pass")
+    weakest = min(margins, key=lambda name: margins[name], default="")
+    checks = 4 + len(task.outputs) + bool(task.specials) + bool(task.extremes)
+    return Verification(
+        task.name, number, checks, len(task.mistakes), len(task.alternates), weakest,
+        float(margins.get(weakest, np.inf)), worst, gradient, slowest, tuple(dict.fromkeys(problems)),
+    )  # fmt: skip
+
+
+def _alternate(task: Task, k: int, cases: Sequence[Expected], problems: list[str]) -> float:
+    """The largest error of one alternate, by the tolerances that the others give."""
+    without = replace(task, alternates=task.alternates[:k] + task.alternates[k + 1 :])
+    worst = 0.0
+    for one in cases:
+        if one.case.kind == "extreme":
+            continue
+        expected = expect(without, one.case)
+        for dtype, unit in ((np.float64, EXACT), (np.float32, 1.0)):
+            found = task.answer(one.case, task.alternates[k], dtype)
+            verdicts = judge(task, expected, found)
+            error = max(v.error for v in verdicts) / unit
+            said = next((v.shape or v.values for v in verdicts if v.shape or v.values), "")
+            if error > QUARTER or said:
+                problems.append(f"alternate {k + 1} fails in {dtype.__name__} on {one.case.name!r}: {said or error}")
+            worst = max(worst, error)
+    return worst
+
+
+def _beyond(task: Task, cases: Sequence[Expected], answers: Sequence[Any]) -> float:
+    """How many times beyond the tolerance a wrong version gets on its worst case."""
+    beyond = 0.0
+    for one, found in zip(cases, answers, strict=True):
+        if one.case.kind == "extreme":
+            continue
+        beyond = max(beyond, np.inf if found is None else max(v.error for v in judge(task, one, found)))
+    return beyond
+
+
+def _same(one: Sequence[Any], other: Sequence[Any], cases: Sequence[Expected]) -> bool:
+    for a, b, expected in zip(one, other, cases, strict=True):
+        if (a is None) != (b is None) or (a is not None and not agree(a, b, expected.tolerances)):
+            return False
+    return True
+
+
+def _gradient(task: Task, problems: list[str]) -> float | None:
+    """The worst relative error of a backward task against derivatives of its forward function."""
+    if task.forward is None:
+        return None
+    worst, rng = 0.0, np.random.default_rng(0)
+    for _ in range(5):
+        case = task.draw(rng, "gradient", "random", {})
+        arguments = list(case.arguments.values())[1:]
+        wanted = len([a for a in arguments if isinstance(a, np.ndarray) and a.dtype.kind == "f"])
+        if len(task.outputs) != wanted:
+            return None  # arguments without a gradient of their own: the library's own tests see to those
+        try:
+            found = check_backward(task.forward, task.oracle, *arguments, method="complex", **case.hyper)
+        except (GradientError, TypeError, ValueError):
+            try:
+                found = check_backward(task.forward, task.oracle, *arguments, **case.hyper)
+            except GradientError as error:
+                problems.append(f"the oracle is not the derivative of its forward function: {error}")
+                return None
+        worst = max(worst, *(one.relative for one in found))
+    return worst
+
+
+def _slowest(task: Task) -> float:
+    """The longest of the oracle's calls."""
+    longest = 0.0
+    for case in task.cases(0):
+        start = time.perf_counter()
+        task.answer(case)
+        longest = max(longest, time.perf_counter() - start)
+    return longest
+
+
+def from_file(path: str | Path) -> list[Task]:
+    """The tasks in an instructor's own file: every Task among its names.  The file is run, so it has to be trusted."""
+    path = Path(path)
+    if not path.exists():
+        raise ValueError(f"{path} does not exist; expected a file with a Task, as `se-numpy new-task NAME` writes it")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path} is no Python file; expected NAME.py")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ValueError(f"{path} cannot be run: {type(error).__name__}: {error}") from error
+    found = [value for value in vars(module).values() if isinstance(value, Task)]
+    if not found:
+        raise ValueError(f"{path} holds no Task; `se-numpy new-task NAME` writes one to begin with")
+    return found
