@@ -1,4 +1,4 @@
-"""The command line: ``se-numpy train``, ``se-numpy summary``.  Errors are one line for people, exit code 2."""
+"""The command line: ``se-numpy train``, ``summary``, ``grade``.  Errors are one line for people, exit code 2."""
 
 import argparse
 import dataclasses
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import se_numpy
+from se_numpy.grading import commands
 
 
 class Parser(argparse.ArgumentParser):
@@ -36,6 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         args.run(args)
+    except commands.Exit as end:
+        if end.message:
+            print(f"se-numpy: {end.message}", file=sys.stderr)
+        return end.code
     except (ValueError, OSError, RuntimeError, FloatingPointError, MemoryError) as error:
         print(f"se-numpy: {_sentence(error)}", file=sys.stderr)
         return 2
@@ -56,9 +61,10 @@ def _sentence(error: BaseException) -> str:
 def _parser() -> Parser:
     parser = Parser(prog="se-numpy", description="Squeeze-and-Excitation Networks in NumPy, by hand.")
     parser.add_argument("--version", action="version", version=f"se-numpy {se_numpy.__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
-    _add_train(commands)
-    _add_summary(commands)
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
+    _add_train(subparsers)
+    _add_summary(subparsers)
+    commands.add(subparsers)
     return parser
 
 

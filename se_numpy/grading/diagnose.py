@@ -28,23 +28,43 @@ class Tried(NamedTuple):
 
 
 def known_mistake(task: Task, tried: Sequence[Tried]) -> Diagnosis | None:
-    """The one mistake that gives the submission's answers on all inputs."""
+    """The mistake that gives the submission's answers on all inputs.
+
+    Far out, at the extremes, two mistakes that are otherwise the same may differ: the one that agrees there too is
+    preferred, but it need not.
+    """
+    best = None
     for mistake in task.mistakes:
-        told = 0
-        for one in tried:
-            expected, found = one.expected, one.found
-            wrong = attempt(task, expected.case, mistake.wrong)
-            if (found is None) != (wrong is None):
-                break
-            if found is None or wrong is None:
-                continue
-            if not agree(found, wrong, expected.tolerances):
-                break
-            told += not agree(wrong, expected.right, expected.tolerances)
-        else:
-            if told:
-                return Diagnosis(mistake.name, mistake.text, mistake.equation or task.equation, told, told)
-    return None
+        usual, far = (_agreed(task, mistake.wrong, _of_kind(tried, extreme)) for extreme in (False, True))
+        if usual is None or not usual + (far or 0):
+            continue
+        if usual == 0 and far is None:
+            continue
+        told = usual + (far or 0)
+        found = Diagnosis(mistake.name, mistake.text, mistake.equation or task.equation, told, told)
+        if far is not None:
+            return found
+        best = best or found
+    return best
+
+
+def _of_kind(tried: Sequence[Tried], extreme: bool) -> list[Tried]:
+    return [one for one in tried if (one.expected.case.kind == "extreme") == extreme]
+
+
+def _agreed(task: Task, wrong: Callable, tried: Sequence[Tried]) -> int | None:
+    """On how many inputs that tell the wrong version from the right one the two agree; None if not on all inputs."""
+    told = 0
+    for one in tried:
+        theirs = attempt(task, one.expected.case, wrong)
+        if (one.found is None) != (theirs is None):
+            return None
+        if one.found is None or theirs is None:
+            continue
+        if not agree(one.found, theirs, one.expected.tolerances):
+            return None
+        told += not agree(theirs, one.expected.right, one.expected.tolerances)
+    return told
 
 
 # What a constant factor may be, in the task's own letters; those whose sizes a task does not have are left out.
@@ -72,7 +92,7 @@ def features(task: Task, tried: Sequence[Tried]) -> list[str]:
     answered = [one for one in tried if one.found is not None and len(one.found) == len(task.outputs)]
     if not answered:
         return said
-    right = [[v.right and not v.shape for v in judge(task, one.expected, one.found)] for one in answered]
+    right = [[v.right and not v.shape for v in judge(task, one.expected, one.reply.outputs)] for one in answered]
     for k, name in enumerate(task.outputs):
         wrong = [one for one, ok in zip(answered, right, strict=True) if not ok[k]]
         if not wrong:
@@ -117,7 +137,7 @@ def _first(name: str, pairs: Pairs) -> str:
         return f"{name} is {ratio.pop():g} times the right answer, on every input"
     if all(_proportional(a, b) for a, b, _ in same):
         return f"{name} is proportional to the right answer, by a factor that changes with the input"
-    if all(_constant(a - b, b) for a, b, _ in same):
+    if all(_constant(a - b, b) for a, b, _ in same) and any(a.size > 2 for a, _, _ in same):
         return f"{name} differs from the right answer by the same number everywhere"
     if all(b.ndim == 4 and min(b.shape[1:3]) > 2 and _close(a[:, 1:-1, 1:-1], b[:, 1:-1, 1:-1]) for a, b, _ in same):
         return f"{name} is right but at the border"
@@ -178,7 +198,7 @@ def _proportional(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def _constant(d: np.ndarray, b: np.ndarray) -> bool:
-    return d.size > 2 and bool(np.ptp(d) <= 1e-6 * np.abs(b).max()) and bool(np.abs(d).max() > 1e-3 * np.abs(b).max())
+    return bool(np.ptp(d) <= 1e-6 * np.abs(b).max()) and bool(np.abs(d).max() > 1e-3 * np.abs(b).max())
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -53,7 +53,8 @@ class Task:
     ``signature`` is "excite(z, W1, W2) -> s"; ``axes`` gives the axes of every array in it. Letters that ``sizes`` has
     are drawn from its range, others come from ``derive``, which may also refuse sizes by returning None. ``fill`` says
     what kind of numbers an argument holds, if not normal ones; ``hyper`` what is passed by keyword, and its choices.
-    ``forward`` is what a backward task differentiates.
+    ``prepare`` gets arguments as they were drawn and may set those that depend on others.  ``forward`` is what a
+    backward task differentiates.
     """
 
     signature: str
@@ -68,6 +69,7 @@ class Task:
     fill: Mapping[str, str] = field(default_factory=dict)
     hyper: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     derive: Callable[[Sizes], Sizes | None] = lambda sizes: {}
+    prepare: Callable[[Arguments], Arguments] = lambda arguments: arguments
     specials: tuple[Special, ...] = ()
     extremes: tuple[Special, ...] = ()
     forward: Callable[..., Any] | None = None
@@ -117,7 +119,7 @@ class Task:
             shape = () if letters is None else tuple(int(a) if a.isdigit() else sizes[a] for a in letters)
             value = fill(self.fill.get(argument, "normal"), shape, sizes)
             arguments[argument] = float(value) if letters is None else value
-        return Case(name, arguments, {k: sizes[k] for k in self.hyper}, kind, sizes)
+        return Case(name, self.prepare(arguments), {k: sizes[k] for k in self.hyper}, kind, sizes)
 
     def draw(self, rng: np.random.Generator, name: str, kind: str, fixed: Mapping[str, Any]) -> Case:
         """A random case; its sizes are pairwise different where that can be, so that no two axes can be mixed up."""
@@ -148,9 +150,11 @@ class Task:
         for _ in range(20):
             case = self.draw(rng, name, "random", {})
             right = self.answer(case)
-            told = sum(differs(attempt(self, case, mistake.wrong), right) for mistake in self.mistakes)
-            if 2 * told >= len(self.mistakes):
-                break
+            told, needed = 0, len(self.mistakes) / 2
+            for mistake in self.mistakes:
+                told += differs(attempt(self, case, mistake.wrong), right)
+                if told >= needed:
+                    return case
         return case
 
 

@@ -1,0 +1,150 @@
+"""What a course asks for: tasks with points, and where the inputs come from.  From a TOML file, or all tasks.
+
+    title = "Homework 3"
+    secret_file = "secret.txt"      # any bytes; without it every submission gets the inputs that anybody can have
+
+    [[task]]
+    id = "squeeze"
+    points = 2
+
+    [[task]]
+    file = "my_gate.py"             # an instructor's own task
+    visibility = "after_due_date"   # for Gradescope
+
+    [limits]
+    seconds_per_call = 2
+    memory_mb = 512
+"""
+
+import hashlib
+import hmac
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from se_numpy.grading.task import Task
+from se_numpy.grading.tasks import all_tasks
+from se_numpy.grading.verify import from_file
+
+VISIBILITIES = ("visible", "hidden", "after_due_date", "after_published")
+LIMITS = {"seconds_per_call": 2.0, "memory_mb": 512.0}
+
+
+@dataclass(frozen=True)
+class Item:
+    """A task as it stands in an assignment."""
+
+    task: Task
+    points: float
+    visibility: str = "visible"
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """The tasks of a piece of homework, in order."""
+
+    title: str
+    items: tuple[Item, ...]
+    secret: bytes | None = None
+    limits: dict[str, float] = field(default_factory=lambda: dict(LIMITS))
+
+    def seed(self, sha256: str, task: str) -> int:
+        """The same for the same submission, and not to be foreseen without the secret.  0 where there is none."""
+        if self.secret is None:
+            return 0
+        digest = hmac.new(self.secret, f"{task}:{sha256}".encode(), hashlib.sha256).digest()
+        return int.from_bytes(digest[:6], "big")
+
+    @property
+    def seed_id(self) -> str:
+        """Tells whether two reports had the same secret, without telling the secret."""
+        return "public" if self.secret is None else hashlib.sha256(b"seed:" + self.secret).hexdigest()[:12]
+
+
+def everything(names: Sequence[str] = (), secret: bytes | None = None) -> Assignment:
+    """All tasks, or those of these names, in their own order and with their own points."""
+    tasks = all_tasks()
+    chosen = [find(name, tasks) for name in names] if names else list(tasks.values())
+    return Assignment("all tasks" if not names else ", ".join(names), tuple(Item(t, t.points) for t in chosen), secret)
+
+
+def find(name: str, tasks: dict[str, Task] | None = None) -> Task:
+    """The task of this name; ValueError, with the nearest name, where there is none."""
+    tasks = all_tasks() if tasks is None else tasks
+    if name not in tasks:
+        near = get_close_matches(name, tasks, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"there is no task {name!r}{hint} `se-numpy tasks` lists all {len(tasks)}")
+    return tasks[name]
+
+
+def load(path: str | Path) -> Assignment:
+    """The assignment in a TOML file.  Raises ValueError, naming the file and the entry, for what makes no sense."""
+    path = Path(path)
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{path} does not exist; expected an assignment in TOML") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no TOML: {error}") from None
+    _known(path, "the file", data, ("title", "secret_file", "task", "limits"))
+    entries = data.get("task", [])
+    if not isinstance(entries, list) or not entries:
+        raise ValueError(f"{path} asks for no task; expected [[task]] entries with an id or a file")
+    items = tuple(item for entry in entries for item in _items(path, entry))
+    names = [item.task.name for item in items]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise ValueError(f"{path} asks for the task {twice!r} twice; expected each once")
+    limits = data.get("limits", {})
+    _known(path, "[limits]", limits, tuple(LIMITS))
+    for name, value in limits.items():
+        _positive(path, name, value)
+    secret = _secret(path.parent / data["secret_file"]) if "secret_file" in data else None
+    return Assignment(str(data.get("title", path.stem)), items, secret, LIMITS | limits)
+
+
+def _items(path: Path, entry: dict[str, Any]) -> list[Item]:
+    _known(path, "[[task]]", entry, ("id", "file", "points", "visibility"))
+    if ("id" in entry) == ("file" in entry):
+        raise ValueError(f"{path}: a [[task]] has {sorted(entry)}; expected an id or a file, one of the two")
+    tasks = [find(entry["id"])] if "id" in entry else from_file(path.parent / entry["file"])
+    visibility = entry.get("visibility", "visible")
+    if visibility not in VISIBILITIES:
+        raise ValueError(f"{path}: visibility is {visibility!r}; expected one of {', '.join(VISIBILITIES)}")
+    points = [_positive(path, "points", entry.get("points", task.points)) for task in tasks]
+    return [Item(task, p, visibility) for task, p in zip(tasks, points, strict=True)]
+
+
+def read_secret(path: str | Path) -> bytes:
+    """A course's secret: whatever is in the file."""
+    return _secret(Path(path))
+
+
+def _secret(path: Path) -> bytes:
+    try:
+        secret = path.read_bytes().strip()
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}; expected a file with the course's secret, any bytes") from None
+    if len(secret) < 8:
+        raise ValueError(f"{path} holds {len(secret)} bytes; expected a secret of at least 8 that cannot be guessed")
+    return secret
+
+
+def _known(path: Path, where: str, given: Any, known: tuple[str, ...]) -> None:
+    if not isinstance(given, dict):
+        raise ValueError(f"{path}: {where} is {given!r}; expected a table with {', '.join(known)}")
+    for name in given:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else f"; expected {', '.join(known)}"
+            raise ValueError(f"{path}: {where} has an unknown entry {name!r}{hint}")
+
+
+def _positive(path: Path, name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+        raise ValueError(f"{path}: {name} is {value!r}; expected a positive number")
+    return float(value)

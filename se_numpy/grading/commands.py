@@ -1,0 +1,290 @@
+"""The command line of grading: grade, tasks, show, verify-task, new-task, student-template, gradescope-zip, doctor.
+
+Exit codes: 0 all passed, 1 something failed, 2 usage, 3 the grader's own fault, 4 the demanded isolation is missing.
+"""
+
+import argparse
+import json
+import sys
+import traceback
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+FAILED, USAGE, OWN_FAULT, NO_ISOLATION = 1, 2, 3, 4
+LEVELS = ("L1", "L2", "L3")
+
+
+class Exit(Exception):
+    """A command that ended as it should, with a code other than 0."""
+
+    def __init__(self, code: int, message: str = "") -> None:
+        super().__init__(message)
+        self.code, self.message = code, message
+
+
+def add(commands: Any) -> None:
+    """The parsers of all commands."""
+    _add_grade(commands)
+    p = commands.add_parser("tasks", help="what can be graded", description="Lists the tasks of the grading oracle.")
+    p.add_argument("--json", action="store_true", help="as JSON")
+    p.set_defaults(run=_tasks, parser=p)
+    p = commands.add_parser("show", help="one task: signature, shapes, what is looked at, known mistakes")
+    p.add_argument("task", metavar="TASK")
+    p.add_argument("--mistakes", action="store_true", help="with every known mistake, which students need not see")
+    p.set_defaults(run=_show, parser=p)
+    p = commands.add_parser("verify-task", help="is a task itself any good?", description=(
+        "Alternates pass, every mistake is caught on every seed by a wide margin, no two are alike, the oracle is the "
+        "derivative it says it is."))  # fmt: skip
+    p.add_argument("task", nargs="*", metavar="TASK|FILE", help="names, or files of your own (default: all tasks)")
+    p.add_argument("--seeds", type=int, default=50, metavar="N", help="default: 50")
+    p.add_argument("--json", metavar="FILE", help="write the table there too")
+    p.set_defaults(run=_verify, parser=p)
+    p = commands.add_parser("new-task", help="a file to begin a task of your own with")
+    p.add_argument("name", metavar="NAME", help="the function's name")
+    p.set_defaults(run=_new_task, parser=p)
+    p = commands.add_parser("student-template", help="stubs for students, and an instructor's notebook")
+    p.add_argument("--tasks", metavar="A,B", help="default: all")
+    p.add_argument("--assignment", metavar="FILE.toml")
+    p.add_argument("--marks", choices=["nbgrader", "otter"], help="an instructor's notebook with that tool's marks")
+    p.add_argument("--out", metavar="FILE", default="submission.py", help=".py or .ipynb (default: submission.py)")
+    p.set_defaults(run=_template, parser=p)
+    p = commands.add_parser("gradescope-zip", help="a zip that works as Gradescope's autograder")
+    p.add_argument("--assignment", metavar="FILE.toml", help="default: all tasks")
+    p.add_argument("--requirement", default="se-numpy[grade]", metavar="SPEC", help="what pip installs there")
+    p.add_argument("--deadline", type=int, default=480, metavar="SECONDS", help="for a whole submission (default: 480)")
+    p.add_argument("--out", metavar="FILE.zip", default="autograder.zip")
+    p.set_defaults(run=_gradescope_zip, parser=p)
+    p = commands.add_parser("doctor", help="which isolation this machine offers for submissions")
+    p.set_defaults(run=_doctor, parser=p)
+
+
+def _add_grade(commands: Any) -> None:
+    p = commands.add_parser("grade", help="grade submissions", description=(
+        "Grades .py and .ipynb submissions, each function in a process of its own. Several, or a folder, give a class "
+        "view: grades.csv, and which mistakes were made how often."))  # fmt: skip
+    p.add_argument("files", nargs="+", metavar="FILE", help="submissions, or folders of them")
+    p.add_argument("--tasks", metavar="A,B", help="only these")
+    p.add_argument("--assignment", metavar="FILE.toml", help="tasks, points, limits of a piece of homework")
+    p.add_argument("--format", default="terminal", metavar="A,B", help="terminal, json, gradescope, junit, html, csv")
+    p.add_argument("--out", metavar="DIR", help="where reports go (default: the terminal)")
+    kinds = ["auto", "bwrap", "landlock", "process"]
+    p.add_argument("--isolation", choices=kinds, default="auto", help="default: auto")
+    p.add_argument("--require", choices=LEVELS, metavar="LEVEL", help="L1, L2, L3: exit 4 rather than less")
+    p.add_argument("--seed-file", metavar="FILE", help="the course's secret: inputs that nobody can foresee")
+    p.add_argument("--jobs", type=int, default=1, metavar="N", help="submissions at a time (default: 1)")
+    p.add_argument("--dask", metavar="ADDRESS", help="a Dask cluster's scheduler, to carry a course of thousands")
+    p.add_argument("--deadline", type=float, metavar="SECONDS", help="for a whole submission")
+    p.add_argument("--run-all", action="store_true", help="run all of a notebook's cells, not its definitions alone")
+    p.set_defaults(run=_guarded(_grade), parser=p)
+
+
+def _guarded(command: Any) -> Any:
+    """A fault of the grader's own is not the student's, and has an exit code of its own."""
+
+    def run(args: argparse.Namespace) -> None:
+        try:
+            command(args)
+        except (Exit, ValueError, KeyboardInterrupt, BrokenPipeError):
+            raise
+        except Exception as error:
+            traceback.print_exc()
+            message = "this is the grader's own fault, no submission's; the lines above say where"
+            raise Exit(OWN_FAULT, f"{message} ({type(error).__name__})") from None
+
+    return run
+
+
+def _grade(args: argparse.Namespace) -> None:
+    from se_numpy.grading.course import Options, submissions
+    from se_numpy.grading.isolation import IsolationMissing
+    from se_numpy.grading.report import check_formats
+
+    options = Options(
+        args.assignment, _names(args.tasks), args.seed_file, args.isolation, args.require, args.run_all, args.deadline
+    )
+    formats = check_formats(args.format.split(","))
+    if args.jobs < 1:
+        raise ValueError(f"--jobs is {args.jobs}; expected at least 1")
+    options.to_assignment()
+    paths = submissions(args.files)
+    try:
+        one = len(paths) == 1 and not Path(args.files[0]).is_dir() and args.dask is None
+        if one:
+            reports = [_grade_one(paths[0], options, formats, args.out)]
+        else:
+            reports = _grade_class(paths, options, formats, args)
+    except IsolationMissing as error:
+        raise Exit(NO_ISOLATION, str(error)) from None
+    if not all(report.passed for report in reports):
+        raise Exit(FAILED)
+
+
+def _grade_one(path: Path, options: Any, formats: Sequence[str], out: str | None) -> Any:
+    """One submission; files are written anew after each task, so that a deadline costs only what was not reached."""
+    from se_numpy.grading.course import grade_path
+    from se_numpy.grading.report import FORMATS, show, write
+
+    files = [name for name in formats if name != "terminal"] if out else []
+    report = grade_path(path, options, on_task=_writer(out, files))
+    if out:
+        write(report, out, formats)
+    for name in formats:
+        if name == "terminal":
+            show(report, sys.stdout)
+        elif not out:
+            print(FORMATS[name](report))
+    return report
+
+
+def _writer(out: str | None, files: Sequence[str]) -> Any:
+    """What writes the files as far as the report has grown; None where there are none to write."""
+    from se_numpy.grading.report import write
+
+    return partial(write, folder=out, formats=files) if out and files else None
+
+
+def _grade_class(paths: Sequence[Path], options: Any, formats: Sequence[str], args: argparse.Namespace) -> list[Any]:
+    from tqdm import tqdm
+
+    from se_numpy.grading.classroom import ClassView
+    from se_numpy.grading.course import grade_all, title, workers
+    from se_numpy.grading.report import write
+
+    found: dict[Path, Any] = {}
+    with workers(args.jobs, args.dask) as pool:
+        bar = tqdm(total=len(paths), unit="submission", desc="grading", disable=not sys.stderr.isatty(), leave=False)
+        with bar:
+            for path, report in grade_all(paths, options, pool):
+                found[path] = report
+                if args.out:
+                    write(report, Path(args.out) / Path(title(path, paths)).stem, formats)
+                bar.update()
+    reports = [found[path] for path in paths]
+    view = ClassView(tuple(reports))
+    if args.out:
+        view.write(args.out)
+    print(view.text())
+    return reports
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip()) if text else ()
+
+
+def _tasks(args: argparse.Namespace) -> None:
+    from se_numpy.grading.tasks import all_tasks
+
+    tasks = all_tasks().values()
+    if args.json:
+        print(json.dumps([{"id": t.name, "equation": t.equation, "title": t.title, "signature": t.signature,
+                           "points": t.points, "mistakes": len(t.mistakes)} for t in tasks],
+                         indent=1, ensure_ascii=False))  # fmt: skip
+        return
+    width = max(len(t.name) for t in tasks)
+    for t in tasks:
+        print(f"{t.name:{width}s}  {t.points:4g}  {len(t.mistakes):3d} mistakes  {t.equation:16s}  {t.title}")
+    print(f"{len(tasks)} tasks, {sum(len(t.mistakes) for t in tasks)} known mistakes")
+
+
+def _show(args: argparse.Namespace) -> None:
+    from se_numpy.grading.assignment import find
+    from se_numpy.grading.template import stub
+
+    task = find(args.task)
+    print(f"{task.title} ({task.equation}, {task.points:g} points)\n\n{stub(task)}\n")
+    print("looked at: shape, dtype, values of " + ", ".join(task.outputs) + ", inputs untouched, repeatable")
+    for what, cases in (("special cases", task.specials), ("extremes", task.extremes)):
+        if cases:
+            print(f"{what}: {', '.join(case.name for case in cases)}")
+    print(f"known mistakes: {len(task.mistakes)}; correct versions it was tried with: {len(task.alternates)}")
+    if args.mistakes:
+        for mistake in task.mistakes:
+            print(f"  {mistake.name}: {mistake.text}")
+
+
+def _verify(args: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from tqdm import tqdm
+
+    from se_numpy.grading.assignment import find
+    from se_numpy.grading.tasks import all_tasks
+    from se_numpy.grading.verify import from_file, verify
+
+    if args.seeds < 1:
+        raise ValueError(f"--seeds is {args.seeds}; expected at least 1")
+    tasks = [t for name in args.task for t in (from_file(name) if name.endswith(".py") else [find(name)])]
+    tasks = tasks or list(all_tasks().values())
+    width = max(4, *(len(t.name) for t in tasks))
+    print(f"{'task':{width}s} cases checks mistakes  caught by at least  alternates  nearest to failing  gradient")
+    found = []
+    for task in tqdm(tasks, unit="task", leave=False, disable=not sys.stderr.isatty()):
+        v = verify(task, seeds=range(args.seeds))
+        found.append(v)
+        gradient = "" if v.gradient is None else f"{v.gradient:.0e}"
+        print(f"{v.task:{width}s} {v.cases:5d} {v.checks:6d} {v.mistakes:8d} {v.margin:17.3g}x {v.alternates:11d} "
+              f"{v.worst_alternate:18.0%}  {gradient:>8s}", flush=True)  # fmt: skip
+        for problem in v.problems:
+            print(f"    {problem}")
+    if args.json:
+        record = {"seeds": args.seeds, "tasks": [asdict(v) for v in found]}
+        Path(args.json).write_text(json.dumps(record, indent=1, default=str) + "\n", encoding="utf-8")
+    refused = [v.task for v in found if v.problems]
+    total = sum(v.mistakes for v in found)
+    print(f"{len(found)} tasks, {total} mistakes, all caught on {args.seeds} seeds" if not refused else
+          f"refused: {', '.join(refused)}")  # fmt: skip
+    if refused:
+        raise Exit(FAILED)
+
+
+def _new_task(args: argparse.Namespace) -> None:
+    from se_numpy.grading.template import new_task
+
+    _write_new(Path(f"{args.name}.py"), new_task(args.name))
+    print(f"{args.name}.py written; fill it in, then: se-numpy verify-task {args.name}.py")
+
+
+def _template(args: argparse.Namespace) -> None:
+    from se_numpy.grading.course import Options
+    from se_numpy.grading.template import as_notebook, as_python
+
+    assignment = Options(args.assignment, _names(args.tasks)).to_assignment()
+    path = Path(args.out)
+    if path.suffix not in (".py", ".ipynb"):
+        raise ValueError(f"--out is {args.out}; expected a file that ends in .py or .ipynb")
+    if args.marks and path.suffix != ".ipynb":
+        raise ValueError(f"--marks {args.marks} is for notebooks; expected --out NAME.ipynb")
+    title = assignment.title if args.assignment else "Squeeze-and-Excitation by hand"
+    if path.suffix == ".py":
+        _write_new(path, as_python(title, assignment.items, path.name))
+    else:
+        _write_new(path, as_notebook(title, assignment.items, path.name, marks=args.marks))
+    print(f"{path}: {len(assignment.items)} functions to write")
+
+
+def _gradescope_zip(args: argparse.Namespace) -> None:
+    from se_numpy.grading.autograder import build
+
+    path = Path(args.out)
+    path.write_bytes(build(args.assignment, requirement=args.requirement, deadline=args.deadline))
+    print(f"{path}: upload it as the autograder of a programming assignment")
+
+
+def _doctor(args: argparse.Namespace) -> None:
+    from se_numpy.grading.isolation import doctor
+
+    for backend, level, works, why in doctor():
+        print(f"{level}  {backend:12s} {'works' if works else 'does not work'}{f': {why}' if why else ''}")
+    print("Nothing stops a student from handing in a copy of public code. What each level promises: "
+          "`python -c 'import se_numpy.grading.isolation as i; print(i.__doc__)'`")  # fmt: skip
+
+
+def _write_new(path: Path, text: str) -> None:
+    """Nothing that is there already is written over."""
+    try:
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise ValueError(f"{path} exists already; expected a new file: give another name, or move it away") from None

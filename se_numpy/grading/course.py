@@ -1,0 +1,164 @@
+"""From files to reports: one submission, or a whole course of them at once."""
+
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import se_numpy
+from se_numpy.grading.assignment import Assignment, everything, load, read_secret
+from se_numpy.grading.grade import SEARCH_SECONDS, grade_task
+from se_numpy.grading.isolation import Child, Limits, missing
+from se_numpy.grading.record import Report, TaskReport
+from se_numpy.grading.submission import read
+
+SUFFIXES = (".py", ".ipynb")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to grade: plain values, so that another process can be told."""
+
+    assignment: str | None = None  # a TOML file
+    tasks: tuple[str, ...] = ()
+    secret_file: str | None = None
+    isolation: str = "auto"
+    require: str | None = None
+    run_all: bool = False  # a notebook's every cell, not its definitions alone
+    deadline: float | None = None  # seconds for a submission; what is not reached by then is reported so
+    search: float = SEARCH_SECONDS
+
+    def to_assignment(self) -> Assignment:
+        """Raises ValueError where the file or a task's name makes no sense."""
+        secret = read_secret(self.secret_file) if self.secret_file else None
+        if not self.assignment:
+            return everything(self.tasks, secret)
+        whole = load(self.assignment)
+        items = tuple(item for item in whole.items if not self.tasks or item.task.name in self.tasks)
+        if not items:
+            raise ValueError(f"{self.assignment} has none of the tasks {', '.join(self.tasks)}")
+        return Assignment(whole.title, items, secret or whole.secret, whole.limits)
+
+
+def grade_path(
+    path: str | Path, options: Options = Options(), on_task: Callable[[Report], Any] | None = None,
+    name: str | None = None,
+) -> Report:  # fmt: skip
+    """The report on one submission, a .py or an .ipynb.  ``on_task`` sees it grow, task by task.
+
+    A submission that cannot be read gets a report that says so; IsolationMissing is raised where ``require`` asks for
+    more than this machine offers.
+    """
+    assignment, started, path = options.to_assignment(), time.perf_counter(), Path(path)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    versions = {"se_numpy": se_numpy.__version__, "numpy": np.__version__, "python": platform.python_version()}
+
+    def report(tasks: Sequence[TaskReport], sha256: str, level: str, backend: str, message: str = "") -> Report:
+        return Report(
+            name or path.name, sha256, level, backend, missing(level), assignment.seed_id, now,
+            time.perf_counter() - started, tuple(tasks), message, versions,
+        )  # fmt: skip
+
+    try:
+        submission = read(path, run_all=options.run_all)
+    except ValueError as error:
+        tasks = [_without_verdict(item, "unreadable", str(error)) for item in assignment.items]
+        return report(tasks, "", "L0", "nothing was run", str(error))
+    limits = Limits(seconds=assignment.limits["seconds_per_call"], memory_mb=int(assignment.limits["memory_mb"]))
+    done: list[TaskReport] = []
+    with Child(submission, isolation=options.isolation, limits=limits, require=options.require) as child:
+        for item in assignment.items:
+            name = item.task.name
+            late = options.deadline is not None and time.perf_counter() - started > options.deadline
+            if late:
+                message = f"not reached: the {options.deadline:g} seconds for the whole submission were over"
+                done.append(_without_verdict(item, "timeout", message))
+            elif name not in submission.functions and name not in submission.source:  # nor imported or assigned
+                message = f"there is no function {name}; expected def {_head(item.task.signature)}"
+                done.append(_without_verdict(item, "missing", message))
+            else:
+                seed = assignment.seed(submission.sha256, name)
+                done.append(grade_task(
+                    item.task, partial(child.call, name), seed=seed, layout=submission.layout, points=item.points,
+                    seconds=options.search,
+                ))  # fmt: skip
+            if on_task:
+                on_task(report(done, submission.sha256, child.level, child.backend))
+        return report(done, submission.sha256, child.level, child.backend)
+
+
+def _head(signature: str) -> str:
+    return signature.partition(" -> ")[0]
+
+
+def _without_verdict(item: Any, status: str, message: str) -> TaskReport:
+    task = item.task
+    return TaskReport(
+        task.name, task.title, task.equation, task.signature, status, 0.0, item.points, message=message
+    )  # fmt: skip
+
+
+def submissions(paths: Sequence[str | Path]) -> list[Path]:
+    """The files among the paths, and all submissions in folders among them, in order of their names."""
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and not _hidden(p, path))
+            if not inside:
+                raise ValueError(f"{path} holds no submission; expected files that end in {' or '.join(SUFFIXES)}")
+            found += inside
+        elif path.exists():
+            found.append(path)
+        else:
+            raise ValueError(f"{path} does not exist; expected a submission, .py or .ipynb, or a folder of them")
+    return found
+
+
+def _hidden(path: Path, top: Path) -> bool:
+    return any(part.startswith((".", "__")) for part in path.relative_to(top).parts)
+
+
+def grade_all(paths: Sequence[Path], options: Options, executor: Executor) -> Iterator[tuple[Path, Report]]:
+    """(path, report) of each submission as it is done, under a name of its own.
+
+    Any executor will do: of processes, or of a cluster.
+    """
+    options.to_assignment()  # complains here, once
+    futures = {executor.submit(grade_path, str(path), options, None, title(path, paths)): path for path in paths}
+    for future in as_completed(futures):
+        yield futures[future], future.result()
+
+
+def title(path: Path, paths: Sequence[Path]) -> str:
+    """What a submission is called: its file, and the folder that is in where others are called the same."""
+    same = sum(other.name == path.name for other in paths) > 1
+    return f"{path.parent.name}-{path.name}" if same else path.name
+
+
+@contextmanager
+def workers(jobs: int, dask: str | None = None) -> Iterator[Executor]:
+    """``jobs`` processes on this machine; or the executor of a Dask cluster at an address (extra ``cluster``)."""
+    if dask is None:
+        import multiprocessing
+
+        with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+            yield pool
+        return
+    try:
+        from distributed import Client
+    except ImportError:
+        raise ValueError("--dask needs Dask: pip install 'se-numpy[cluster]'") from None
+    try:
+        client = Client(dask, timeout=10)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise ValueError(f"there is no Dask scheduler at {dask} ({error}); expected tcp://HOST:PORT") from None
+    with client, client.get_executor(pure=False) as pool:
+        yield pool

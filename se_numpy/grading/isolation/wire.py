@@ -1,0 +1,135 @@
+"""Frames to and from a child, as seen by the side that believes nothing: every number is checked before it is used."""
+
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from se_numpy.grading.record import Reply
+from se_numpy.grading.runner import MAX_ARRAYS, MAX_BYTES, MAX_HEADER, MAX_MESSAGE, pack
+
+DTYPES = frozenset(("|b1", "|i1", "|u1", "<f2", "<i2", "<u2", "<f4", "<i4", "<u4", "<f8", "<i8", "<u8"))
+_FROM_CHILD = ("ok", "error", "memory", "refused", "missing")  # the other statuses are not a child's to give
+
+
+class Breach(Exception):
+    """A child did not keep to the protocol; only a submission that wrote to the channel itself brings that about."""
+
+
+def call(
+    number: int, function: str | None, arguments: Sequence[np.ndarray | float | int], hyper: Mapping[str, float | int]
+) -> bytes:
+    """The frame that calls a function.  Arrays keep their order in memory and whether they may be written to."""
+    described: list[dict[str, Any]] = []
+    raw: list[bytes] = []
+    for argument in arguments:
+        if isinstance(argument, np.ndarray):
+            little = np.asarray(argument, argument.dtype.newbyteorder("<"))
+            if little.dtype.str not in DTYPES:
+                raise TypeError(f"an argument of dtype {argument.dtype} cannot be sent; expected real numbers")
+            order = "C" if argument.flags.c_contiguous else "F" if argument.flags.f_contiguous else "strided"
+            described.append({"dtype": little.dtype.str, "shape": list(little.shape), "order": order,
+                              "writeable": bool(argument.flags.writeable)})  # fmt: skip
+            raw.append(little.tobytes())
+        else:
+            described.append({"number": _number(argument)})
+    return pack({"call": number, "function": function, "arguments": described,
+                 "hyper": {name: _number(value) for name, value in hyper.items()}}, *raw)  # fmt: skip
+
+
+def load(number: int, source: str) -> bytes:
+    """The frame that runs a submission's text."""
+    raw = source.encode("utf-8", "surrogatepass")
+    text = {"dtype": "|u1", "shape": [len(raw)], "order": "text"}
+    return pack({"call": number, "function": None, "arguments": [text], "hyper": {}}, raw)
+
+
+def _number(value: Any) -> float | int:
+    plain = value.item() if isinstance(value, np.generic) else value
+    if not isinstance(plain, float | int):
+        raise TypeError(f"{value!r} cannot be sent to a submission; expected an array or a number")
+    return plain
+
+
+class Answer:
+    """One frame of a child's, put together from what arrives.  Raises Breach as soon as something is wrong."""
+
+    def __init__(self, number: int, arguments: int = 0) -> None:
+        self._number, self._arguments = number, arguments
+        self._data = bytearray()
+        self._header: dict[str, Any] | None = None
+        self._arrays: list[tuple[np.dtype, tuple[int, ...], int]] = []
+        self._end = 4  # how many bytes of the frame are known to come
+
+    @property
+    def wanted(self) -> int:
+        """How many bytes are still to come, as far as is known; 0 when the frame is whole."""
+        return self._end - len(self._data)
+
+    def feed(self, piece: bytes) -> None:
+        """Take what arrived, at most ``wanted`` bytes of it."""
+        self._data += piece
+        if self._end == 4 and not self.wanted:
+            (length,) = struct.unpack_from("<I", self._data)
+            if not 0 < length <= MAX_HEADER:
+                raise Breach(f"it announced a header of {length:,} bytes")
+            self._end += length
+        if self._end > 4 and self._header is None and not self.wanted:
+            self._header = self._checked(bytes(self._data[4:]))
+            self._end += sum(size for _, _, size in self._arrays)
+
+    def _checked(self, text: bytes) -> dict[str, Any]:
+        try:
+            header = json.loads(text)
+        except (ValueError, RecursionError):
+            raise Breach("its header is no JSON") from None
+        if not isinstance(header, dict) or header.get("call") != self._number or type(header["call"]) is not int:
+            raise Breach("it answered a call that was not made")
+        if header.get("status") not in _FROM_CHILD or not isinstance(header.get("message", ""), str):
+            raise Breach("it answered with a status that does not exist")
+        mutated = header.get("mutated", [])
+        if not isinstance(mutated, list) or any(type(i) is not int or not 0 <= i < self._arguments for i in mutated):
+            raise Breach("it names arguments that were not given")
+        arrays = header.get("arrays", [])
+        if not isinstance(arrays, list) or len(arrays) > MAX_ARRAYS or (arrays and header["status"] != "ok"):
+            raise Breach("it announced more arrays than are taken")
+        self._arrays = [_described(array) for array in arrays]
+        if sum(size for _, _, size in self._arrays) > MAX_BYTES:
+            raise Breach(f"it announced more than {MAX_BYTES:,} bytes")
+        return header
+
+    def reply(self, stdout: str) -> Reply:
+        """The whole frame as a record.  The arrays are plain, in this process's own memory."""
+        assert self._header is not None
+        assert not self.wanted
+        at = self._end - sum(size for _, _, size in self._arrays)
+        outputs = []
+        for dtype, shape, size in self._arrays:
+            raw = bytes(self._data[at : at + size])
+            flat = np.frombuffer(raw, np.uint8) != 0 if dtype.kind == "b" else np.frombuffer(raw, dtype).copy()
+            outputs.append(flat.reshape(shape))
+            at += size
+        return Reply(self._header["status"], tuple(outputs), tuple(sorted(set(self._header.get("mutated", [])))),
+                     clean(self._header.get("message", "")[:MAX_MESSAGE]), stdout)  # fmt: skip
+
+
+def _described(array: Any) -> tuple[np.dtype, tuple[int, ...], int]:
+    if not isinstance(array, dict) or not isinstance(array.get("dtype"), str) or array["dtype"] not in DTYPES:
+        raise Breach("it announced an array of no known dtype")
+    shape = array.get("shape")
+    if not isinstance(shape, list) or len(shape) > 32 or any(type(n) is not int or not 0 <= n < 1 << 31 for n in shape):
+        raise Breach("it announced an array of an impossible shape")
+    dtype = np.dtype(array["dtype"])
+    size = dtype.itemsize
+    for n in (n for n in shape if n > 0):
+        size *= n
+    if size > MAX_BYTES:  # also where another side is 0: NumPy could not hold the shape
+        raise Breach(f"it announced an array of shape {tuple(shape)}")
+    return dtype, tuple(shape), 0 if 0 in shape else size
+
+
+def clean(text: str) -> str:
+    """``text`` without what a terminal, a page or an XML file would take for an order."""
+    return "".join(c for c in text if c.isprintable() or c in "\n\t")

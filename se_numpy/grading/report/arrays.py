@@ -1,0 +1,238 @@
+"""Arrays as people read them: cut into planes, at most a window of each, expected beside yours beside the difference.
+
+Terminal, page and card all draw the same ``Block``: what is shown is decided here, once. An array of more than two long
+axes is shown plane by plane, the map of one image and channel each; the label says where a plane lies, so that
+``U[0, :, :, 3]`` can be typed in.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from se_numpy.grading.report.text import line, number
+
+PLANES, SIDE = 4, 8  # at most so many planes of an array, at most so many rows and columns of each
+
+
+@dataclass(frozen=True)
+class Outline:
+    """An array too large to be kept: what is known of it."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Grid:
+    """One plane, or a window of it, ready to be drawn."""
+
+    title: str  # "expected", "yours", "difference", or nothing
+    label: str  # "U[0, :, :, 3]"
+    texts: list[list[str]]
+    values: np.ndarray  # what is coloured; NaN where a number has no colour
+    marked: np.ndarray  # where yours differs
+    rows: range
+    columns: range
+    limit: float  # the magnitude that the strongest colour stands for
+
+
+@dataclass(frozen=True)
+class Block:
+    """All that is shown of one argument or one result: a line about it, and rows of grids that stand side by side."""
+
+    name: str
+    about: str
+    rows: tuple[tuple[Grid, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class View:
+    """Where a shown part lies in its array."""
+
+    index: tuple[int | slice, ...]
+    rows: range
+    columns: range
+    label: str
+
+    def take(self, array: np.ndarray) -> np.ndarray:
+        plane = array[self.index]
+        plane = plane.reshape((1,) * (2 - plane.ndim) + plane.shape)
+        return plane[self.rows.start : self.rows.stop, self.columns.start : self.columns.stop]
+
+
+def block(name: str, value: Any, planes: int = PLANES) -> Block:
+    """One argument: an array by its planes, anything else as a text."""
+    if not isinstance(value, np.ndarray | Outline):
+        value = value.item() if isinstance(value, np.generic) else value
+        return Block(line(name, 60), repr(line(value)) if isinstance(value, str) else number(value))
+    if isinstance(value, Outline):
+        return Block(line(name, 60), f"{_kind(value)}, too large to be kept; sha256 {line(value.sha256, 12)}")
+    array = np.asarray(value)
+    views, rest = _views(array.shape, name, planes)
+    limit = _limit(array)
+    rows = tuple((_grid("", v, array, limit),) for v in views)
+    return Block(line(name, 60), _kind(array) + (f"; {rest}" if rest else ""), rows)
+
+
+def compare(name: str, expected: Any, got: Any = None, planes: int = PLANES) -> Block:
+    """One result: expected, yours and the difference side by side; one above the other where their shapes differ."""
+    if got is None:
+        return _titled(block(name, expected, planes), "expected")
+    difference = _difference(expected, got)
+    if difference is None:
+        right, wrong = block(name, expected, planes), block(name, got, planes)
+        rows = _titled(right, "expected").rows + _titled(wrong, "yours").rows
+        return Block(right.name, f"expected: {right.about}; yours: {wrong.about}", rows)
+    expected, got = np.asarray(expected), np.asarray(got)
+    size = _size(difference)
+    worst = float(size.max(initial=0.0))
+    # A wrong entry is one that counts beside the worst: what is smaller by a thousand may be rounding.
+    marked = size > (worst / 1000 if math.isfinite(worst) else 0.0)
+    views, rest = _views(expected.shape, name, planes, size)
+    digits = _digits(expected[marked], got[marked])
+    limit = max(_limit(expected), _limit(got))
+    rows = tuple(
+        (
+            _grid("expected", v, expected, limit, digits=digits),
+            _grid("yours", v, got, limit, marked, digits),
+            _grid("difference", v, difference, _limit(difference), marked),
+        )
+        for v in views
+    )
+    about = _kind(expected)
+    if expected.size > 1:
+        about += f", {int(marked.sum())} of {expected.size} entries differ"
+    return Block(line(name, 60), about + (f"; {rest}" if rest else ""), rows)
+
+
+def comparisons(expected: Mapping[str, Any], got: Mapping[str, Any], planes: int = PLANES) -> Iterator[Block]:
+    """Every result that was expected, and what was returned beside those; in one line what agrees where others do not.
+
+    The tolerance is not known here. A result agrees if it is off by single precision at most, and by far less than
+    the worst of the results.
+    """
+    off = {name: _relative(right, got[name]) for name, right in expected.items() if name in got}
+    worst = max(off.values(), default=0.0)
+    for name, right in expected.items():
+        if name in off and off[name] <= 1e-6 and off[name] < worst / 1000:
+            yield Block(line(name, 60), f"{_kind(right)}, agrees")
+        else:
+            yield compare(name, right, got.get(name), planes)
+    for name in got:
+        if name not in expected:
+            yield _titled(block(name, got[name], planes), "yours")
+
+
+def _relative(expected: Any, got: Any) -> float:
+    """The largest difference over the largest number; infinite where they cannot be compared."""
+    difference = _difference(expected, got)
+    if difference is None:
+        return math.inf
+    worst, scale = float(_size(difference).max(initial=0.0)), _limit(np.asarray(expected))
+    return worst / scale if scale > 0 else math.inf if worst > 0 else 0.0
+
+
+def _titled(shown: Block, title: str) -> Block:
+    return replace(shown, rows=tuple(tuple(replace(grid, title=title) for grid in row) for row in shown.rows))
+
+
+def _kind(array: np.ndarray | Outline) -> str:
+    shape = f"shape {tuple(array.shape)}" if len(array.shape) else "a single number"
+    return f"{shape}, {line(array.dtype, 30)}" + (", empty" if 0 in array.shape else "")
+
+
+def _views(
+    shape: tuple[int, ...], name: str, planes: int, size: np.ndarray | None = None
+) -> tuple[list[View], str]:
+    """Which parts are shown, and a remark if they are not all: the planes, and the windows, of the largest ``size``."""
+    if 0 in shape:
+        return [], ""
+    axes = _plane_axes(shape, name)
+    others = [a for a in range(len(shape)) if a not in axes]
+    outer, inner = [shape[a] for a in others], [shape[a] for a in axes]
+    weight = np.zeros(shape) if size is None else size
+    weight = weight.transpose(others + axes).reshape(math.prod(outer), *(1,) * (2 - len(inner)), *inner)
+    # The worst planes, but in their own order.
+    chosen = np.sort(np.argsort(-weight.max((1, 2)), kind="stable")[:planes])
+    views = []
+    for plane in chosen:
+        place = iter(np.unravel_index(plane, outer))
+        index = tuple(slice(None) if a in axes else int(next(place)) for a in range(len(shape)))
+        row, column = np.unravel_index(int(weight[plane].argmax()), weight.shape[1:])
+        place_text = ", ".join(":" if isinstance(i, slice) else str(i) for i in index)
+        label = name if len(shape) <= 2 else f"{name}[{place_text}]"
+        rows, columns = _window(int(row), weight.shape[1]), _window(int(column), weight.shape[2])
+        views.append(View(index, rows, columns, line(label, 80)))
+    if len(views) == len(weight) and len(views[0].rows) == weight.shape[1] and len(views[0].columns) == weight.shape[2]:
+        return views, ""
+    return views, "its beginning is shown" if size is None else "the part around the largest differences is shown"
+
+
+def _plane_axes(shape: tuple[int, ...], name: str) -> list[int]:
+    """The axes of a plane: all that are longer than 1 if there are at most two, else a map's height and width."""
+    if len(shape) <= 2:
+        return list(range(len(shape)))
+    long = [axis for axis, size in enumerate(shape) if size > 1]
+    if len(long) <= 2:
+        return long
+    filters = name.lstrip("d").startswith("V")  # (k, k, C', C); maps are (N, H, W, C)
+    return [0, 1] if filters else [len(shape) - 3, len(shape) - 2]
+
+
+def _window(centre: int, size: int) -> range:
+    start = max(0, min(centre - SIDE // 2, size - SIDE))
+    return range(start, min(size, start + SIDE))
+
+
+def _grid(
+    title: str, view: View, array: np.ndarray, limit: float, marked: np.ndarray | None = None, digits: int = 4
+) -> Grid:
+    part = view.take(array)
+    with np.errstate(all="ignore"):
+        if part.dtype.kind == "f":
+            part = part.astype(np.float64)  # a wider number has no text of its own
+        values = part.real.astype(np.float64) if part.dtype.kind in "fiubc" else np.full(part.shape, np.nan)
+    texts = [[number(entry, digits) for entry in row] for row in part.tolist()]
+    where = np.zeros(part.shape, bool) if marked is None else view.take(marked)
+    return Grid(title, view.label, texts, values, where, view.rows, view.columns, limit)
+
+
+def _difference(expected: Any, got: Any) -> np.ndarray | None:
+    """Yours less expected; 0 where both are the same infinity or both NaN, None where they cannot be subtracted."""
+    if not (isinstance(expected, np.ndarray) and isinstance(got, np.ndarray)) or expected.shape != got.shape:
+        return None
+    if expected.dtype.kind not in "fiubc" or got.dtype.kind not in "fiubc":
+        return None
+    kind = np.complex128 if "c" in (expected.dtype.kind, got.dtype.kind) else np.float64
+    with np.errstate(all="ignore"):
+        right, yours = np.asarray(expected).astype(kind), np.asarray(got).astype(kind)
+        same = (right == yours) | (np.isnan(right) & np.isnan(yours))
+        return np.where(same, 0.0, yours - right)
+
+
+def _size(difference: np.ndarray) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        size = np.abs(difference)
+    return np.where(np.isfinite(size), size, np.inf)
+
+
+def _limit(array: np.ndarray) -> float:
+    """The largest finite magnitude."""
+    if array.dtype.kind not in "fiubc":
+        return 0.0
+    with np.errstate(all="ignore"):
+        size = np.abs(array.real.astype(np.float64))
+    return float(np.where(np.isfinite(size), size, 0.0).max(initial=0.0))
+
+
+def _digits(expected: np.ndarray, got: np.ndarray) -> int:
+    """How many digits tell the numbers that differ apart; at least 4."""
+    pairs = list(zip(expected[:SIDE].tolist(), got[:SIDE].tolist(), strict=True))
+    for digits in range(4, 12):
+        if all(number(e, digits) != number(g, digits) for e, g in pairs):
+            return digits
+    return 12

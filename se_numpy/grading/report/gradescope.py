@@ -1,0 +1,72 @@
+"""The report as Gradescope's results.json: one test a task, texts as plain text, every number finite.
+
+Fields and their types are those of the platform's "Autograder Specifications". A status colours a test; its score is
+what counts. Nothing is hidden here by default, for one hidden test hides the total from the students.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from se_numpy.grading.record import Report, TaskReport
+from se_numpy.grading.report.terminal import task_lines
+from se_numpy.grading.report.text import clean, finite, level, line, points, verdict
+
+VISIBILITY = ("visible", "hidden", "after_due_date", "after_published")
+_LONGEST = 20_000  # characters of one test's output
+
+
+def as_gradescope(report: Report, *, visibility: str | Mapping[str, str] = "visible") -> str:
+    """results.json; ``visibility`` is one for all tasks, or one for each by the task's name, others visible."""
+    for word in (visibility,) if isinstance(visibility, str) else visibility.values():
+        if word not in VISIBILITY:
+            raise ValueError(f"visibility {word!r} is unknown to Gradescope; expected one of {', '.join(VISIBILITY)}")
+    tests = []
+    for number, task in enumerate(report.tasks, 1):
+        seen = visibility if isinstance(visibility, str) else visibility.get(task.task, "visible")
+        tests.append(_test(number, task, seen))
+    summary = [f"{points(report.points)} of {points(report.max_points)} points.", clean(report.message)]
+    summary += [f"Isolation: {level(report.level, report.backend)}.", *(f"- {clean(m)}" for m in report.missing)]
+    results: dict[str, Any] = {
+        "score": _round(sum(test["score"] for test in tests)),
+        "execution_time": _round(report.seconds),
+        "output": clean("\n".join(filter(None, summary))),
+        "output_format": "text",
+        "test_output_format": "text",
+        "test_name_format": "text",
+        "visibility": "visible",
+        "stdout_visibility": "hidden",
+        "tests": tests,
+        "extra_data": {"sha256": line(report.sha256), "seed_id": line(report.seed_id), "level": line(report.level)},
+    }
+    return json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _test(number: int, task: TaskReport, visibility: str) -> dict[str, Any]:
+    # The platform draws name, points and verdict itself, so the first line of the terminal's text goes.
+    output = "\n".join([f"Verdict: {verdict(task.status)}.", *list(task_lines(task))[1:]])
+    errors = [finite(check.error) for check in task.checks if check.error is not None]
+    return {
+        "number": str(number),
+        "name": ": ".join(filter(None, [line(task.task), line(task.title)])),
+        "name_format": "text",
+        "score": _round(task.points),
+        "max_score": _round(task.max_points),
+        "status": "passed" if task.status == "passed" else "failed",
+        "output": clean(output, _LONGEST),
+        "output_format": "text",
+        "tags": [line(task.equation, 60)] if line(task.equation) else [],
+        "visibility": visibility,
+        "extra_data": {
+            "task": line(task.task),
+            "status": line(task.status),
+            "mistake": line(task.diagnosis.mistake) if task.diagnosis else None,
+            "error_over_tolerance": max(errors, default=None),
+            "seconds": _round(task.seconds),
+            "calls": int(task.calls),
+        },
+    }
+
+
+def _round(value: float) -> float:
+    return round(finite(value), 4)

@@ -1,0 +1,42 @@
+"""Reports as rows for a gradebook: one submission a row, points and verdict of each task in columns."""
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Sequence
+
+from se_numpy.grading.record import Report
+from se_numpy.grading.report.text import finite, line, points, share
+
+
+def as_csv(report: Report) -> str:
+    """One submission as CSV, the names of the columns first."""
+    return write_table([report])
+
+
+def write_table(reports: Sequence[Report], unreadable: Iterable[tuple[str, str]] = ()) -> str:
+    """Many submissions as CSV; at the end those of which there is only a name and what was wrong with them."""
+    # Submissions may have been graded on different tasks: the columns are those of all of them.
+    tasks = list(dict.fromkeys(line(task.task) for report in reports for task in report.tasks))
+    head = ["submission", *(column for task in tasks for column in (f"{task} points", f"{task} status"))]
+    page = io.StringIO()
+    writer = csv.writer(page, lineterminator="\n")
+    writer.writerow([_cell(column) for column in [*head, "points", "max points", "share", "message"]])
+    for report in reports:
+        found = {line(task.task): task for task in report.tasks}
+        row = [line(report.name)]
+        for name in tasks:
+            row += [points(finite(found[name].points)), line(found[name].status)] if name in found else ["", ""]
+        row += [points(finite(report.points)), points(finite(report.max_points))]
+        row += [f"{share(report.points, report.max_points):.4f}", line(report.message)]
+        writer.writerow([_cell(entry) for entry in row])
+    for name, why in unreadable:
+        row = [line(name), *([""] * 2 * len(tasks)), "0", "", "0.0000", line(why)]
+        writer.writerow([_cell(entry) for entry in row])
+    return page.getvalue()
+
+
+def _cell(entry: str) -> str:
+    """A text that a spreadsheet will not take for a formula and run; numbers stay as they are."""
+    harmless = not entry.startswith(("=", "+", "-", "@")) or re.fullmatch(r"-[0-9.]+(e[+-]?[0-9]+)?", entry)
+    return entry if harmless else "'" + entry

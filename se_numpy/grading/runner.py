@@ -1,0 +1,193 @@
+"""The other side: the process that runs a submission. Started as a file, with the standard library and NumPy only.
+
+It locks itself down, imports NumPy from the folder it is told, runs the submission's text once, and then answers calls
+until its channel closes. A frame, either way, is
+
+    length of the header (4 bytes) · header (JSON) · the bytes of the arrays it declares, in order
+
+and is never unpickled. What a call printed goes to the ordinary streams, which are somebody else's pipe. Nothing here
+can be trusted once the submission has begun: it shares this process. All that matters is checked again by the reader.
+"""
+
+import importlib.util
+import json
+import os
+import struct
+import sys
+import types
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+MODULE = "submission"  # what the submission's module is called, and the file in its tracebacks
+MAX_HEADER = 64 << 10
+MAX_ARRAYS = 32
+MAX_BYTES = 64 << 20
+MAX_MESSAGE = 4 << 10
+
+
+def pack(header: Mapping[str, Any], *arrays: bytes) -> bytes:
+    """One frame."""
+    text = json.dumps(header).encode()
+    return b"".join((struct.pack("<I", len(text)), text, *arrays))
+
+
+class _Refused(Exception):  # what was returned is no numbers
+    pass
+
+
+def main(requests: int, answers: int) -> None:
+    """Answer every frame that comes in on one descriptor on the other one."""
+    settings = _header(requests)
+    numpy = types.SimpleNamespace(**vars(_prepare(settings)))  # its names as they are before a submission changes them
+    _write(answers, pack({"call": settings["call"], "status": "ok"}))
+    module = types.ModuleType(MODULE)
+    sys.modules[MODULE] = module
+    while True:
+        header = _header(requests)
+        given = [_argument(numpy, a, requests) for a in header["arguments"]]
+        arrays: list[bytes] = []
+        answer: dict[str, Any] = {"call": header["call"], "status": "ok", "message": ""}
+        try:
+            with numpy.errstate(all="ignore"):
+                if header["function"] is None:  # the first frame: the submission itself
+                    source = str(given.pop()[1], "utf-8", "surrogatepass")  # type: ignore[arg-type]
+                    exec(compile(source, MODULE, "exec", dont_inherit=True), module.__dict__)
+                else:
+                    returned = _call(module, header, [value for value, _ in given])
+                    arrays, answer["arrays"] = _plain(numpy.asarray, returned)
+        except BaseException as error:  # exit() and Ctrl-C of a submission's own are its errors, too
+            answer |= _explain(error)
+        answer["mutated"] = [i for i, (value, raw) in enumerate(given) if raw is not None and _bytes(value) != raw]
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except Exception:  # closed or replaced by the submission: what it says is lost
+                continue
+        _write(answers, pack(answer, *arrays))
+
+
+def _prepare(settings: dict[str, Any]) -> Any:
+    """Everything that must happen before a line of the submission runs; returns NumPy."""
+    spec = importlib.util.spec_from_file_location("lockdown", settings["lockdown"])
+    lockdown = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+    spec.loader.exec_module(lockdown)  # type: ignore[union-attr]
+    lockdown.limits(settings["limits"])
+    lockdown.no_new_privileges()
+    if settings["readable"] is not None:
+        lockdown.landlock(settings["readable"])
+    if settings["seccomp"]:
+        lockdown.seccomp()
+    # NumPy by its folder, not through sys.path: its neighbours in site-packages stay out of reach of an import.
+    folder = settings["numpy"]
+    spec = importlib.util.spec_from_file_location("numpy", f"{folder}/__init__.py", submodule_search_locations=[folder])
+    numpy = sys.modules["numpy"] = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+    spec.loader.exec_module(numpy)  # type: ignore[union-attr]
+    return numpy
+
+
+def _call(module: types.ModuleType, header: dict[str, Any], arguments: Sequence[Any]) -> Any:
+    function = module.__dict__.get(header["function"])
+    if not callable(function):
+        raise _Refused("missing", f"there is no function called {header['function']}")
+    return function(*arguments, **header["hyper"])
+
+
+def _argument(numpy: Any, given: dict[str, Any], requests: int) -> tuple[Any, bytes | None]:
+    """An argument and, if it is an array, its bytes as they came: written into, it no longer agrees with them."""
+    if "number" in given:
+        return given["number"], None
+    dtype, shape = numpy.dtype(given["dtype"]), tuple(given["shape"])
+    count = 1
+    for size in shape:
+        count *= size
+    raw = _read(requests, count * dtype.itemsize)
+    if given["order"] == "text":
+        return None, raw
+    array = numpy.frombuffer(raw, dtype).reshape(shape).copy()
+    if given["order"] == "F":
+        array = numpy.asfortranarray(array)
+    elif given["order"] == "strided":  # every second number of a wider array
+        wide = numpy.zeros((*shape[:-1], 2 * shape[-1]), dtype)
+        wide[..., ::2] = array
+        array = wide[..., ::2]
+    array.flags.writeable = given["writeable"]
+    return array, raw
+
+
+def _bytes(array: Any) -> bytes:
+    try:
+        return bytes(array.tobytes())
+    except Exception:  # resized, or worse
+        return b"changed"
+
+
+def _plain(asarray: Any, returned: Any) -> tuple[list[bytes], list[dict[str, Any]]]:
+    """The bytes of what a function returned and their description.  Raises _Refused where it is not numbers."""
+    several = isinstance(returned, tuple | list)
+    parts = list(returned) if several else [returned]
+    if len(parts) > MAX_ARRAYS:
+        raise _Refused("refused", f"returned {len(parts)} values; at most {MAX_ARRAYS} are taken")
+    arrays, total = [], 0
+    for number, part in enumerate(parts, 1):
+        name = f"value {number} of {len(parts)}" if several else "the returned value"
+        if part is None:
+            raise _Refused("refused", f"{name} is None; is a return statement missing?")
+        try:
+            array = asarray(part)  # of a subclass, the plain array it is
+        except (ValueError, TypeError) as error:
+            raise _Refused("refused", f"{name}, a {type(part).__name__}, is no array of numbers: {error}") from None
+        if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
+            what = f"a {type(part).__name__}" + (f" of dtype {array.dtype}" if hasattr(part, "dtype") else "")
+            raise _Refused("refused", f"{name} is {what}; expected an array of real numbers of at most 64 bits")
+        total += array.nbytes
+        if total > MAX_BYTES:
+            raise _Refused("refused", f"returned {total:,} bytes, shape {array.shape}; at most {MAX_BYTES:,} are taken")
+        arrays.append(array.astype(array.dtype.newbyteorder("<"), order="C", copy=False, subok=False))
+    described = [{"dtype": a.dtype.str, "shape": list(a.shape)} for a in arrays]
+    return [a.tobytes() for a in arrays], described
+
+
+def _explain(error: BaseException) -> dict[str, Any]:
+    """Status and message for what was raised, with the last line of the submission that it passed through."""
+    if isinstance(error, _Refused):
+        return {"status": error.args[0], "message": error.args[1][:MAX_MESSAGE]}
+    line, trace = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else None, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == MODULE:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    try:
+        text = str(error.msg if isinstance(error, SyntaxError) else error)[:MAX_MESSAGE]
+    except Exception:
+        text = "(its message cannot be shown)"
+    message = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    if isinstance(error, ModuleNotFoundError):
+        message += "; only NumPy and Python's standard library are there"
+    place = "" if line is None else f" (line {line})"
+    status = "memory" if isinstance(error, MemoryError) else "error"
+    return {"status": status, "message": message[: MAX_MESSAGE - len(place)] + place}
+
+
+def _header(descriptor: int) -> dict[str, Any]:
+    (length,) = struct.unpack("<I", _read(descriptor, 4))
+    return dict(json.loads(_read(descriptor, length)))
+
+
+def _read(descriptor: int, count: int) -> bytes:
+    parts = bytearray()
+    while len(parts) < count:
+        part = os.read(descriptor, min(count - len(parts), 1 << 20))
+        if not part:
+            os._exit(0)  # nobody asks any more
+        parts += part
+    return bytes(parts)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,232 @@
+"""A submission as it is handed in: one text of Python, read from a .py or an .ipynb and never run here.
+
+Of a notebook only what defines something is kept: imports, functions, classes, and assignments that neither call one
+of the notebook's own functions nor use what was left out. So a plot or a training loop does not run when it is graded.
+Lines keep their numbers: what is left out becomes ``pass``.
+"""
+
+import ast
+import builtins
+import hashlib
+import io
+import json
+import os
+import re
+import stat
+import sys
+import threading
+import tokenize
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+LAYOUTS = ("NHWC", "NCHW")
+MAX_SOURCE = 2 << 20  # bytes of Python
+MAX_FILE = 20 << 20   # bytes of a notebook, most of which are the pictures it shows
+
+# A line of IPython's: %magic, !shell, ?help, help?, name = %magic.
+_MAGIC = re.compile(r"^(\s*)(?=[%!?]|[\w., ]+=\s*[%!]|[\w.]+\?+\s*$)")
+_warnings = threading.Lock()  # warnings.catch_warnings changes what all threads share
+
+
+@dataclass(frozen=True)
+class Submission:
+    """Somebody's functions, as text."""
+
+    name: str  # of the file, for reports
+    source: str
+    sha256: str  # of the file's bytes
+    layout: str = "NHWC"  # of its arrays: "NHWC", or "NCHW" where it says LAYOUT = "NCHW"
+    functions: tuple[str, ...] = ()  # defined at top level; what a call finds decides
+
+
+def read(path: str | os.PathLike[str], *, run_all: bool = False) -> Submission:
+    """The submission in a .py or .ipynb file.  Raises ValueError, with the line, where that is no Python.
+
+    ``run_all`` keeps all of a notebook's cells, plots and training loops too.
+    """
+    path = Path(path)
+    if path.suffix not in (".py", ".ipynb"):
+        raise ValueError(f"{path}: a submission is a .py or .ipynb file, not {path.suffix or 'a file without ending'}")
+    raw = _bytes_of(path)
+    if path.suffix == ".ipynb":
+        source = _joined(raw, path.name)
+        if not run_all:
+            source = _definitions(source, path.name)
+    else:
+        source = _decoded(raw, path.name)
+    return from_source(source, path.name, hashlib.sha256(raw).hexdigest())
+
+
+def from_source(source: str, name: str = "submission", sha256: str = "") -> Submission:
+    """The submission that a text of Python is.  Raises ValueError, with the line, where it is none."""
+    if len(source.encode("utf-8", "surrogatepass")) > MAX_SOURCE:
+        raise ValueError(f"{name}: more than {MAX_SOURCE >> 20} MB of Python; a submission holds functions, not data")
+    tree = _parse(source, name)
+    sha256 = sha256 or hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()
+    return Submission(name, source, sha256, _layout(tree, name), tuple(dict.fromkeys(_functions(tree.body))))
+
+
+def _bytes_of(path: Path) -> bytes:
+    """The bytes of an ordinary file: a link would let its author choose which of the grader's files is read."""
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    if path.is_symlink():
+        raise ValueError(f"{path}: is a link; hand in the file itself")
+    try:
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from error
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError(f"{path}: is not an ordinary file")
+        limit = MAX_FILE if path.suffix == ".ipynb" else MAX_SOURCE
+        raw = file.read(limit + 1)
+    if len(raw) > limit:
+        raise ValueError(f"{path}: larger than {limit >> 20} MB; a submission holds functions, not data")
+    return raw
+
+
+def _decoded(raw: bytes, name: str) -> str:
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(raw).readline)
+        return io.TextIOWrapper(io.BytesIO(raw), encoding).read()  # all line ends become \n, as Python reads them
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"{name}, line {line}: is not {error.encoding} text; save the file as UTF-8") from error
+    except (SyntaxError, LookupError) as error:
+        raise ValueError(f"{name}, line 1: {error}; save the file as UTF-8") from error
+
+
+def _parse(source: str, name: str) -> ast.Module:
+    try:
+        with _warnings, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "\d" in a submission is no warning of the grader's
+            return ast.parse(source)
+    except SyntaxError as error:
+        raise ValueError(f"{name}, line {error.lineno or 1}: {error.msg}") from error
+    except ValueError as error:
+        line = source.count("\n", 0, max(source.find("\0"), 0)) + 1
+        raise ValueError(f"{name}, line {line}: {error}") from error
+    except (RecursionError, MemoryError) as error:
+        raise ValueError(f"{name}, line 1: nested too deep to be read") from error
+
+
+def _layout(tree: ast.Module, name: str) -> str:
+    """What LAYOUT = "..." says, the last of them; without one, "NHWC"."""
+    layout = LAYOUTS[0]
+    for node in tree.body:
+        value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
+        if value is not None and "LAYOUT" in _assigned(node):
+            if not isinstance(value, ast.Constant) or value.value not in LAYOUTS:
+                raise ValueError(f'{name}, line {node.lineno}: LAYOUT must be "NHWC" or "NCHW", written out')
+            layout = str(value.value)
+    return layout
+
+
+def _functions(body: list[ast.stmt]) -> Iterator[str]:
+    """Names of functions that running ``body`` would define, those within if, try and with included."""
+    for node in body:
+        if isinstance(node, ast.FunctionDef):
+            yield node.name
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda):
+            yield from sorted(_assigned(node))
+        elif isinstance(node, ast.If | ast.Try | ast.With):
+            for field in ("body", "orelse", "finalbody"):
+                yield from _functions(getattr(node, field, []))
+            for handler in getattr(node, "handlers", []):
+                yield from _functions(handler.body)
+
+
+def _assigned(node: ast.AST) -> set[str]:
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", node)]
+    return {n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)}
+
+
+# Notebooks.
+
+
+def _joined(raw: bytes, name: str) -> str:
+    """All code cells as one text, without what only IPython understands."""
+    try:
+        notebook: Any = json.loads(raw)
+        if "cells" not in notebook and "worksheets" in notebook:  # nbformat 3
+            notebook["cells"] = [cell for sheet in notebook["worksheets"] for cell in sheet["cells"]]
+        cells = [c.get("source", c.get("input", "")) for c in notebook["cells"] if c["cell_type"] == "code"]
+        texts = [cell if isinstance(cell, str) else "".join(cell) for cell in cells]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{name}: is not a notebook that can be read ({type(error).__name__}: {error})") from error
+    if sum(map(len, texts)) > MAX_SOURCE:
+        raise ValueError(f"{name}: more than {MAX_SOURCE >> 20} MB of Python; a submission holds functions, not data")
+    return "\n".join(_python(text, f"{name}, code cell {i}") for i, text in enumerate(texts, 1)) + "\n"
+
+
+def _python(cell: str, where: str) -> str:
+    """A cell without magics and shell lines, which are looked for only where the cell is no Python as it stands."""
+    cell = cell.replace("\r\n", "\n").replace("\r", "\n")
+    try:
+        _parse(cell, where)
+        return cell
+    except ValueError:
+        lines = cell.split("\n")
+    first = next((line for line in lines if line.strip()), "")
+    if first.startswith("%%") and not re.match(r"%%(time|timeit|capture|check)\b", first):
+        return "\n" * (len(lines) - 1)  # HTML, a shell script, a file
+    cell = "\n".join(_MAGIC.sub(r"\1pass  # left out: ", line) for line in lines)
+    _parse(cell, where)
+    return cell
+
+
+def _definitions(source: str, name: str) -> str:
+    """``source`` with every statement at top level that is no definition turned into ``pass``."""
+    tree = _parse(source, name)
+    starts = [0]
+    raw = source.encode("utf-8", "surrogatepass")
+    for line in raw.splitlines(keepends=True):
+        starts.append(starts[-1] + len(line))
+    for node in reversed(_left_out(tree)):  # from the end, so that what stands before keeps its place
+        first = starts[node.lineno - 1] + node.col_offset
+        last = starts[(node.end_lineno or node.lineno) - 1] + (node.end_col_offset or 0)
+        raw = raw[:first] + b"\n" * raw.count(b"\n", first, last) + b"pass" + raw[last:]
+    return raw.decode("utf-8", "surrogatepass")
+
+
+def _left_out(tree: ast.Module) -> list[ast.stmt]:
+    known = set(dir(builtins))  # what a kept assignment may use
+    functions: set[str] = set()
+    left_out: list[ast.stmt] = []
+    for node in tree.body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
+            kept = all(m.split(".")[0] in sys.stdlib_module_names | {"numpy"} for m in modules)
+            names = {(a.asname or a.name).split(".")[0] for a in node.names}
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            kept, names = True, {node.name}
+            functions |= names if not isinstance(node, ast.ClassDef) else set()
+        elif isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
+            names = _assigned(node)
+            kept = _harmless(node, known | _bound_inside(node), functions)
+        else:
+            kept, names = False, set()
+        if kept:
+            known |= names
+        else:
+            left_out.append(node)
+    return left_out
+
+
+def _harmless(node: ast.Assign | ast.AnnAssign | ast.AugAssign, known: set[str], functions: set[str]) -> bool:
+    """Whether an assignment uses only what is there and runs no function of the notebook's own."""
+    if isinstance(node.value, ast.Lambda):
+        return True
+    used = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    called = {n.func.id for n in ast.walk(node) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
+    return used <= known and not called & (functions | {"print", "input", "open", "exec", "eval"})
+
+
+def _bound_inside(node: ast.AST) -> set[str]:
+    """Names that a comprehension or a lambda within an expression gives its own meaning."""
+    arguments = {n.arg for n in ast.walk(node) if isinstance(n, ast.arg)}
+    loops = [n.target for n in ast.walk(node) if isinstance(n, ast.comprehension)]
+    return arguments.union(*(_assigned(target) for target in loops))

@@ -1,0 +1,321 @@
+"""Eq. (1) and its gradient."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from se_numpy import ops
+from se_numpy.grading.task import Mistake, Sizes, Special, Task
+from se_numpy.ops import conv2d as convolve
+from se_numpy.ops import conv2d_backward as convolve_backward
+
+HINT = (
+    "∗ is cross-correlation, as in every framework: the filters are not flipped. Zeros stand outside the image, "
+    "padding of them on every side; windows that do not fit are left out."
+)
+SIZES = {"N": (2, 3), "P": (4, 7), "Q": (4, 7), "D": (1, 4), "C": (2, 6), "k": (1, 4)}
+HYPER = {"stride": (1, 2), "padding": (0, 1)}
+SPECIALS = (
+    Special("1x1 filters", {"k": 1}),
+    Special("1x1 filters at stride 2", {"k": 1, "stride": 2, "padding": 0}),
+    Special("3x3 filters, stride 2, padding 1", {"k": 3, "stride": 2, "padding": 1}),
+    Special("a row left over", {"k": 3, "stride": 2, "padding": 0, "P": 6, "Q": 7}),
+    Special("a column left over", {"k": 2, "stride": 2, "padding": 1, "P": 4, "Q": 5}),
+    Special("even filters", {"k": 4, "stride": 1, "padding": 1}),
+    Special("stride beyond the filters", {"k": 2, "stride": 3, "padding": 0, "P": 7, "Q": 6}),
+    Special("padding beyond the filters", {"k": 2, "stride": 1, "padding": 2}),
+    Special("one window", {"k": 4, "P": 4, "Q": 4, "stride": 1, "padding": 0}),
+    Special("one image", {"N": 1}),
+    Special("one channel in", {"D": 1, "k": 3}),
+    Special("one channel out", {"C": 1}),
+    Special("as many channels out as in", {"D": 3, "C": 3}),
+    Special("square images", {"P": 5, "Q": 5}),
+)
+
+
+def _map_size(s: Sizes) -> Sizes | None:
+    H, W = ((s[letter] + 2 * s["padding"] - s["k"]) // s["stride"] + 1 for letter in "PQ")
+    return {"H": H, "W": W} if min(H, W) >= 1 else None
+
+
+def _padded(X: np.ndarray, before: int, after: int | None = None, mode: Any = "constant") -> np.ndarray:
+    after = before if after is None else after
+    return np.pad(X, ((0, 0), (before, after), (before, after), (0, 0)), mode)
+
+
+def _windows(X: np.ndarray, k: int, stride: int) -> np.ndarray:
+    """(N, H, W, D, k, k): the pixels under every place of a filter."""
+    return sliding_window_view(X, (k, k), (1, 2))[:, ::stride, ::stride]
+
+
+def _flipped(V: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(V[::-1, ::-1])
+
+
+def _channels_first(V: np.ndarray) -> np.ndarray:
+    """The numbers of V in the order D, k, k, C, called k, k, D, C."""
+    return V.transpose(2, 0, 1, 3).reshape(V.shape)
+
+
+# ---------------------------------------------------------------------------------------------------- forward
+
+
+def _by_taps(X, V, stride, padding):
+    """One tap of the filters at a time, for all windows."""
+    X, k = _padded(X, padding), len(V)
+    H, W = ((size - k) // stride + 1 for size in X.shape[1:3])
+    U = np.zeros((len(X), H, W, V.shape[3]), X.dtype)
+    for a in range(k):
+        for b in range(k):
+            U += X[:, a : a + stride * H : stride, b : b + stride * W : stride] @ V[a, b]
+    return U
+
+
+def _by_windows(X, V, stride, padding):
+    """One window at a time."""
+    X, k = _padded(X, padding), len(V)
+    rows, columns = (range(0, size - k + 1, stride) for size in X.shape[1:3])
+    return np.stack([np.stack([np.tensordot(X[:, i : i + k, j : j + k], V, 3) for j in columns], 1) for i in rows], 1)
+
+
+def _by_rows(X, V, stride, padding):
+    """im2col: a matrix of windows times a matrix of filters."""
+    windows = _windows(_padded(X, padding), len(V), stride).transpose(0, 1, 2, 4, 5, 3)
+    return (windows.reshape(-1, V[..., 0].size) @ V.reshape(-1, V.shape[3])).reshape(*windows.shape[:3], -1)
+
+
+def _rounded_up(X, V, stride, padding):
+    more = max(-(size + 2 * padding - len(V)) % stride for size in X.shape[1:3])
+    return convolve(_padded(X, padding, padding + more), V, stride=stride)
+
+
+def _every_window_cut(X, V, stride, padding):
+    H, W = convolve(X, V, stride=stride, padding=padding).shape[1:3]
+    return convolve(X, V, stride=1, padding=padding)[:, :H, :W]
+
+
+conv2d = Task(
+    signature="conv2d(X, V, stride, padding) -> U",
+    equation="Eq. (1)",
+    title="Convolution",
+    oracle=ops.conv2d,
+    axes="X: N P Q D, V: k k D C, U: N H W C",
+    sizes=SIZES,
+    hyper=HYPER,
+    derive=_map_size,
+    specials=SPECIALS,
+    points=3,
+    hint=HINT,
+    mistakes=(
+        Mistake("filters flipped", "The filters were turned by 180°, which is a convolution in the sense of "
+                "mathematics; ∗ of Eq. (1) is cross-correlation.", lambda X, V, **h: convolve(X, _flipped(V), **h)),
+        Mistake("filters transposed", "Rows and columns of the filters changed places.",
+                lambda X, V, **h: convolve(X, V.swapaxes(0, 1), **h)),
+        Mistake("channels of the filters exchanged", "The filters' axes of input and output channels changed places; V "
+                "is (k, k, C', C).", lambda X, V, **h: convolve(X, V.swapaxes(2, 3), **h)),
+        Mistake("windows in the order of channels first", "The numbers of a window and of a filter were not in the "
+                "same order: one had its channels first, the other last.",
+                lambda X, V, **h: convolve(X, _channels_first(V), **h)),
+        Mistake("padded below and right alone", "All zeros stand below and to the right; padding of them belong on "
+                "every side.", lambda X, V, stride, padding: convolve(_padded(X, 0, 2 * padding), V, stride=stride)),
+        Mistake("padded above and left alone", "All zeros stand above and to the left; padding of them belong on "
+                "every side.", lambda X, V, stride, padding: convolve(_padded(X, 2 * padding, 0), V, stride=stride)),
+        Mistake("half the padding", "The zeros were shared between two sides; each side has so many as padding says.",
+                lambda X, V, stride, padding: convolve(_padded(X, padding // 2, padding - padding // 2), V,
+                                                       stride=stride)),
+        Mistake("padding ignored", "No zeros stand around the image.",
+                lambda X, V, stride, padding: convolve(X, V, stride=stride)),
+        Mistake("padded with the border", "The image was continued by its border pixels; outside are zeros.",
+                lambda X, V, stride, padding: convolve(_padded(X, padding, mode="edge"), V, stride=stride)),
+        Mistake("always padded to the same size", "Padded by k // 2, whatever padding says.",
+                lambda X, V, stride, padding: convolve(X, V, stride=stride, padding=len(V) // 2)),
+        Mistake("stride ignored", "Every window was taken; they stand stride pixels apart.",
+                lambda X, V, stride, padding: convolve(X, V, padding=padding)),
+        Mistake("windows at i, not at i · stride", "The result has the right size, but its windows stand one pixel "
+                "apart instead of stride.", _every_window_cut),
+        Mistake("stride down alone", "The stride was taken between rows, not between columns.",
+                lambda X, V, stride, padding: convolve(X, V, padding=padding)[:, ::stride]),
+        Mistake("size rounded up", "A last window that only partly fits was filled with zeros; the size is rounded "
+                "down, (H' + 2p - k) // stride + 1.", _rounded_up),
+        Mistake("size without + 1", "The last row and column of windows are missing: the size is "
+                "(H' + 2p - k) // stride + 1.", lambda X, V, **h: convolve(X, V, **h)[:, :-1, :-1]),
+        Mistake("one input channel", "Only the first channel of X was used; Eq. (1) sums over all.",
+                lambda X, V, **h: convolve(X[..., :1], V[:, :, :1], **h)),
+        Mistake("mean over the input channels", "The channels of X were averaged; Eq. (1) sums them.",
+                lambda X, V, **h: convolve(X, V, **h) / X.shape[3]),
+        Mistake("mean over the window", "Divided by the k·k pixels of a window; Eq. (1) is a sum.",
+                lambda X, V, **h: convolve(X, V, **h) / len(V) ** 2),
+        Mistake("ReLU at the end", "A ReLU was put after the convolution; Eq. (1) has none.",
+                lambda X, V, **h: np.maximum(convolve(X, V, **h), 0)),
+        Mistake("rows and columns of the maps exchanged", "The maps came out transposed, (N, W, H, C).",
+                lambda X, V, **h: convolve(X, V, **h).swapaxes(1, 2)),
+    ),
+    alternates=(
+        lambda X, V, stride, padding: np.einsum(
+            "nhwdab,abdc->nhwc", _windows(_padded(X, padding), len(V), stride), V, optimize=True),
+        _by_taps,
+        _by_windows,
+        _by_rows,
+    ),
+)  # fmt: skip
+
+
+# --------------------------------------------------------------------------------------------------- backward
+
+
+def _wrong(dX: Callable | None = None, dV: Callable | None = None) -> Callable[..., Any]:
+    """conv2d_backward with one of its gradients, or both, exchanged."""
+
+    def backward(dU, X, V, **hyper):
+        right_dX, right_dV = convolve_backward(dU, X, V, **hyper)
+        return (dX(dU, X, V, **hyper) if dX else right_dX, dV(dU, X, V, **hyper) if dV else right_dV)
+
+    return backward
+
+
+def _dX(*args: Any, **hyper: Any) -> np.ndarray:
+    return convolve_backward(*args, **hyper)[0]
+
+
+def _dV(*args: Any, **hyper: Any) -> np.ndarray:
+    return convolve_backward(*args, **hyper)[1]
+
+
+def _at_stride_1(dU: np.ndarray, X: np.ndarray, V: np.ndarray, padding: int) -> tuple[np.ndarray, np.ndarray]:
+    """Both gradients as if dU's windows stood one pixel apart."""
+    U = convolve(X, V, padding=padding)
+    as_if = np.zeros(U.shape)
+    as_if[:, : dU.shape[1], : dU.shape[2]] = dU
+    return convolve_backward(as_if, X, V, padding=padding)
+
+
+def _taps(dU: np.ndarray, k: int, stride: int) -> Any:
+    """Where the pixels under one tap of the filters are, for every tap."""
+    _, H, W, _ = dU.shape
+    for a in range(k):
+        for b in range(k):
+            yield a, b, np.s_[:, a : a + stride * H : stride, b : b + stride * W : stride]
+
+
+def _inside(dX: np.ndarray, padding: int, X: np.ndarray) -> np.ndarray:
+    return dX[:, padding : padding + X.shape[1], padding : padding + X.shape[2]]
+
+
+def _overwritten(dU, X, V, stride, padding):
+    dX = np.zeros_like(_padded(X, padding))
+    for a, b, here in _taps(dU, len(V), stride):
+        dX[here] = dU @ V[a, b].T
+    return _inside(dX, padding, X)
+
+
+def _averaged(dU, X, V, stride, padding):
+    uses = _dX(np.ones_like(dU[..., :1]), X[..., :1], np.ones_like(V[:, :, :1, :1]), stride=stride, padding=padding)
+    return _dX(dU, X, V, stride=stride, padding=padding) / np.maximum(uses, 1)
+
+
+def _not_cropped(dU, X, V, stride, padding):
+    return _dX(dU, _padded(X, padding), V, stride=stride, padding=0)
+
+
+def _backward_by_taps(dU, X, V, stride, padding):
+    X_padded, dV = _padded(X, padding), np.zeros_like(V)
+    dX = np.zeros_like(X_padded)
+    for a, b, here in _taps(dU, len(V), stride):
+        dX[here] += dU @ V[a, b].T
+        dV[a, b] = np.tensordot(X_padded[here], dU, ((0, 1, 2), (0, 1, 2)))
+    return _inside(dX, padding, X), dV
+
+
+def _backward_by_windows(dU, X, V, stride, padding):
+    X_padded, dV, k = _padded(X, padding), np.zeros_like(V), len(V)
+    dX = np.zeros_like(X_padded)
+    for i in range(dU.shape[1]):
+        for j in range(dU.shape[2]):
+            window = np.s_[:, i * stride : i * stride + k, j * stride : j * stride + k]
+            dX[window] += np.tensordot(dU[:, i, j], V, (1, 3))
+            dV += np.tensordot(X_padded[window], dU[:, i, j], (0, 0))
+    return _inside(dX, padding, X), dV
+
+
+def _backward_by_correlation(dU, X, V, stride, padding):
+    """dX as a convolution: dU with zeros between, the filters flipped and their channels exchanged."""
+    X_padded, k = _padded(X, padding), len(V)
+    N, H, W, C = dU.shape
+    spaced = np.zeros((N, X_padded.shape[1] + k - 1, X_padded.shape[2] + k - 1, C), dU.dtype)
+    spaced[:, k - 1 : k - 1 + stride * H : stride, k - 1 : k - 1 + stride * W : stride] = dU
+    dX = np.tensordot(_windows(spaced, k, 1), V[::-1, ::-1], ((3, 4, 5), (3, 0, 1)))
+    dV = np.tensordot(_windows(X_padded, k, stride), dU, ((0, 1, 2), (0, 1, 2))).transpose(1, 2, 0, 3)
+    return _inside(dX, padding, X), dV
+
+
+conv2d_backward = Task(
+    signature="conv2d_backward(dU, X, V, stride, padding) -> dX, dV",
+    equation="Eq. (1)",
+    title="The gradients of a convolution",
+    oracle=ops.conv2d_backward,
+    forward=ops.conv2d,
+    axes="dU: N H W C, X: N P Q D, V: k k D C, dX: N P Q D, dV: k k D C",
+    sizes=SIZES,
+    hyper=HYPER,
+    derive=_map_size,
+    specials=SPECIALS,
+    points=5,
+    hint="dX has the shape of X: the gradient of the zeros around it is dropped, and pixels that no window met have 0.",
+    mistakes=(
+        Mistake("dX: filters turned once too often", "dX has the filters turned by 180°: that belongs to the form of a "
+                "convolution with padded dU alone; where windows are added back the filters stay as they are.",
+                _wrong(dX=lambda dU, X, V, **h: _dX(dU, X, _flipped(V), **h))),
+        Mistake("dX: filters transposed", "dX has rows and columns of the filters exchanged.",
+                _wrong(dX=lambda dU, X, V, **h: _dX(dU, X, V.swapaxes(0, 1), **h))),
+        Mistake("dX: channels of the filters not exchanged", "On the way back output channels lead to input channels: "
+                "dX needs V with its last two axes the other way round.",
+                _wrong(dX=lambda dU, X, V, **h: _dX(dU, X, V.swapaxes(2, 3), **h))),
+        Mistake("dX: windows written over each other", "A pixel is in several windows; what they send back was written "
+                "(=) instead of added (+=), and the last one won.", _wrong(dX=_overwritten)),
+        Mistake("dX: mean over the windows", "Divided by the number of windows that a pixel was in; gradients add.",
+                _wrong(dX=_averaged)),
+        Mistake("dX: not cropped", "dX still has the gradient of the zeros around the image; it has the shape of X.",
+                _wrong(dX=_not_cropped)),
+        Mistake("dX: cropped at the wrong end", "dX was cut from the first row of the padded image; X begins padding "
+                "rows and columns later.",
+                _wrong(dX=lambda dU, X, V, **h: _not_cropped(dU, X, V, **h)[:, : X.shape[1], : X.shape[2]])),
+        Mistake("dX: stride forgotten", "dX was gathered as if the windows stood one pixel apart; they stand stride "
+                "apart.", _wrong(dX=lambda dU, X, V, stride, padding: _at_stride_1(dU, X, V, padding)[0])),
+        Mistake("dX: rows left over dropped", "dX ends with the last window; X has rows or columns after it, whose "
+                "gradient is 0.",
+                _wrong(dX=lambda dU, X, V, stride, padding: _dX(dU, X, V, stride=stride, padding=padding)[
+                    :, : stride * (dU.shape[1] - 1) + len(V) - padding,
+                    : stride * (dU.shape[2] - 1) + len(V) - padding])),
+        Mistake("dX: one output channel", "Only the first output channel's gradient went into dX; all of them add.",
+                _wrong(dX=lambda dU, X, V, **h: _dX(dU[..., :1], X, V[..., :1], **h))),
+        Mistake("dX: mean over the batch", "dX was divided by N; no image had a part in another's pixels.",
+                _wrong(dX=lambda dU, X, V, **h: _dX(dU, X, V, **h) / len(X))),
+        Mistake("dV: flipped", "dV is turned by 180°.", _wrong(dV=lambda *a, **h: _flipped(_dV(*a, **h)))),
+        Mistake("dV: transposed", "Rows and columns of dV changed places.",
+                _wrong(dV=lambda *a, **h: _dV(*a, **h).swapaxes(0, 1))),
+        Mistake("dV: in the order of channels first", "dV's numbers came as (C', k, k, C) and were called "
+                "(k, k, C', C): transpose, then reshape.", _wrong(dV=lambda *a, **h: _channels_first(_dV(*a, **h)))),
+        Mistake("dV: the first image alone", "dV was taken from the first image; filters are shared by all of them, so "
+                "their gradients add.", _wrong(dV=lambda dU, X, V, **h: _dV(dU[:1], X[:1], V, **h))),
+        Mistake("dV: mean over the batch", "dV was divided by N; the loss has its 1/N already.",
+                _wrong(dV=lambda dU, X, V, **h: _dV(dU, X, V, **h) / len(X))),
+        Mistake("dV: mean over the places", "dV was divided by H·W; a filter's gradient is the sum over all places.",
+                _wrong(dV=lambda dU, X, V, **h: _dV(dU, X, V, **h) / dU[0, :, :, 0].size)),
+        Mistake("dV: stride forgotten", "dV took windows of X one pixel apart; they stand stride apart.",
+                _wrong(dV=lambda dU, X, V, stride, padding: _at_stride_1(dU, X, V, padding)[1])),
+        Mistake("dV: image not padded", "dV took its windows from X without the zeros around it, so that they stand "
+                "padding pixels off.",
+                _wrong(dV=lambda dU, X, V, stride, padding: _dV(dU, _padded(X, 0, 2 * padding), V, stride=stride))),
+        Mistake("ones for dU", "The gradient that arrives was ignored, as if dU were 1 everywhere.",
+                lambda dU, X, V, **h: convolve_backward(np.ones_like(dU), X, V, **h)),
+        Mistake("dV before dX", "Both gradients are right, but in the wrong order: dX, then dV.",
+                lambda dU, X, V, **h: convolve_backward(dU, X, V, **h)[::-1]),
+        Mistake("sign", "The signs of both gradients are wrong.",
+                lambda dU, X, V, **h: convolve_backward(-dU, X, V, **h)),
+    ),
+    alternates=(_backward_by_taps, _backward_by_windows, _backward_by_correlation),
+)  # fmt: skip
+
+TASKS = (conv2d, conv2d_backward)

@@ -1,0 +1,270 @@
+"""Max pooling and its gradient.  Global average pooling is Eq. (2), in ``squeeze``."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from se_numpy import ops
+from se_numpy.grading.task import Arguments, Mistake, Sizes, Special, Task
+
+SIZES = {"N": (2, 3), "P": (4, 7), "Q": (4, 7), "C": (2, 5)}
+HYPER = {"kernel": (2, 3), "stride": (1, 2, 3)}
+FILL = {"x": "apart"}  # no two equal, so that every window has one largest
+SPECIALS = (
+    Special("windows side by side", {"kernel": 2, "stride": 2}),
+    Special("windows that overlap", {"kernel": 3, "stride": 2}),
+    Special("windows with gaps between", {"kernel": 2, "stride": 3}),
+    Special("a row left over", {"kernel": 2, "stride": 2, "P": 5, "Q": 6}),
+    Special("a column left over", {"kernel": 3, "stride": 3, "P": 6, "Q": 7}),
+    Special("one window", {"kernel": 4, "stride": 1, "P": 4, "Q": 4}),
+    Special("windows of one pixel", {"kernel": 1, "stride": 2}),
+    Special("one image", {"N": 1}),
+    Special("one channel", {"C": 1}),
+    Special("square maps", {"P": 6, "Q": 6}),
+    Special("all negative", {}, lambda a: {**a, "x": a["x"] - 100}),
+)
+
+
+def _map_size(s: Sizes) -> Sizes | None:
+    H, W = ((s[letter] - s["kernel"]) // s["stride"] + 1 for letter in "PQ")
+    return {"H": H, "W": W} if min(s["P"], s["Q"]) >= s["kernel"] else None
+
+
+def _apart(arguments: Arguments) -> Arguments:
+    """No two equal numbers in a map, for of equal ones either might be called the largest."""
+    x = arguments["x"]
+    if len(np.unique(x)) < x.size:
+        x = x + np.arange(x.size).reshape(x.shape) / 256
+    return {**arguments, "x": x}
+
+
+def _windows(x: np.ndarray, kernel: int, stride: int) -> np.ndarray:
+    """(N, H, W, C, kernel, kernel)"""
+    return sliding_window_view(x, (kernel, kernel), (1, 2))[:, ::stride, ::stride]
+
+
+def _places(x: np.ndarray, kernel: int, stride: int) -> Iterator[tuple[int, int, Any]]:
+    """Every window: its place in y, and where it lies in x."""
+    for i in range((x.shape[1] - kernel) // stride + 1):
+        for j in range((x.shape[2] - kernel) // stride + 1):
+            yield i, j, np.s_[:, i * stride : i * stride + kernel, j * stride : j * stride + kernel]
+
+
+def _of_windows(f: Callable[..., Any]) -> Callable[..., Any]:
+    """A pooling by something else than the maximum."""
+    return lambda x, kernel, stride: f(_windows(x, kernel, stride))
+
+
+def _rounded_up(x, kernel, stride):
+    more = max(-(size - kernel) % stride for size in x.shape[1:3])
+    return ops.max_pool2d(
+        np.pad(x, ((0, 0), (0, more), (0, more), (0, 0)), constant_values=-np.inf), kernel=kernel, stride=stride
+    )
+
+
+def _every_window_cut(x, kernel, stride):
+    right = ops.max_pool2d(x, kernel=kernel, stride=stride)
+    return ops.max_pool2d(x, kernel=kernel, stride=1)[:, : right.shape[1], : right.shape[2]]
+
+
+def _by_windows(x, kernel, stride):
+    H, W = ((size - kernel) // stride + 1 for size in x.shape[1:3])
+    y = np.empty((len(x), H, W, x.shape[3]), x.dtype)
+    for i, j, window in _places(x, kernel, stride):
+        y[:, i, j] = x[window].max((1, 2))
+    return y
+
+
+def _by_pixels(x, kernel, stride):
+    """The larger of two, one place of the windows after the other."""
+    H, W = ((size - kernel) // stride + 1 for size in x.shape[1:3])
+    y = np.full((len(x), H, W, x.shape[3]), -np.inf, x.dtype)
+    for a in range(kernel):
+        for b in range(kernel):
+            y = np.maximum(y, x[:, a : a + stride * H : stride, b : b + stride * W : stride])
+    return y
+
+
+max_pool2d = Task(
+    signature="max_pool2d(x, kernel, stride) -> y",
+    equation="y(i, j) = max over a, b of x(i·stride + a, j·stride + b)",
+    title="Max pooling",
+    oracle=ops.max_pool2d,
+    axes="x: N P Q C, y: N H W C",
+    sizes=SIZES,
+    hyper=HYPER,
+    fill=FILL,
+    derive=_map_size,
+    specials=SPECIALS,
+    points=2,
+    hint="Windows are kernel x kernel pixels and stand stride pixels apart; those that do not fit are left out.",
+    mistakes=(
+        Mistake("mean", "The mean of each window; max pooling takes the largest.",
+                _of_windows(lambda w: w.mean((4, 5)))),
+        Mistake("smallest", "The smallest of each window; max pooling takes the largest.",
+                _of_windows(lambda w: w.min((4, 5)))),
+        Mistake("sum", "The sum of each window; max pooling takes the largest.", _of_windows(lambda w: w.sum((4, 5)))),
+        Mistake("median", "The median of each window; max pooling takes the largest.",
+                _of_windows(lambda w: np.median(w, (4, 5)))),
+        Mistake("largest magnitude", "The largest |x| of each window; max pooling looks at x with its sign.",
+                _of_windows(lambda w: np.abs(w).max((4, 5)))),
+        Mistake("place of the largest", "The place of the largest in its window; its value was asked for.",
+                _of_windows(lambda w: w.reshape(*w.shape[:4], -1).argmax(4) * 1.0)),
+        Mistake("zeros win", "Nothing below 0 came out: the search for the largest began at 0 instead of -∞.",
+                lambda x, **h: np.maximum(ops.max_pool2d(x, **h), 0)),
+        Mistake("first pixel of each window", "Every stride-th pixel was taken; max pooling takes the largest of a "
+                "window.", _of_windows(lambda w: w[..., 0, 0])),
+        Mistake("largest of the rows alone", "Windows are one pixel high; they are kernel x kernel.",
+                _of_windows(lambda w: w[..., 0, :].max(4))),
+        Mistake("largest of the columns alone", "Windows are one pixel wide; they are kernel x kernel.",
+                _of_windows(lambda w: w[..., 0].max(4))),
+        Mistake("windows of 2", "Windows of 2 x 2 pixels, whatever kernel says.",
+                lambda x, kernel, stride: ops.max_pool2d(x, kernel=2, stride=stride)),
+        Mistake("stride ignored", "Windows stand side by side, kernel pixels apart; the step is stride.",
+                lambda x, kernel, stride: ops.max_pool2d(x, kernel=kernel, stride=kernel)),
+        Mistake("stride 1", "Every window was taken; they stand stride pixels apart.",
+                lambda x, kernel, stride: ops.max_pool2d(x, kernel=kernel, stride=1)),
+        Mistake("windows at i, not at i · stride", "The result has the right size, but its windows stand one pixel "
+                "apart instead of stride.", _every_window_cut),
+        Mistake("size rounded up", "A last window that only partly fits was kept; the size is rounded down.",
+                _rounded_up),
+        Mistake("size without + 1", "The last row and column of windows are missing: the size is "
+                "(H' - kernel) // stride + 1.", lambda x, **h: ops.max_pool2d(x, **h)[:, :-1, :-1]),
+        Mistake("largest of all channels", "The largest over the channels too; each channel is pooled by itself.",
+                lambda x, **h: ops.max_pool2d(x, **h).max(3, keepdims=True) + 0 * ops.max_pool2d(x, **h)),
+        Mistake("largest of the whole map", "The largest pixel of each map everywhere; every window has its own.",
+                lambda x, **h: x.max((1, 2), keepdims=True) + 0 * ops.max_pool2d(x, **h)),
+        Mistake("rows and columns exchanged", "The maps came out transposed, (N, W, H, C).",
+                lambda x, **h: ops.max_pool2d(x, **h).swapaxes(1, 2)),
+    ),
+    alternates=(_of_windows(lambda w: w.max((4, 5))), _by_windows, _by_pixels,
+                _of_windows(lambda w: np.sort(w.reshape(*w.shape[:4], -1), 4)[..., -1])),
+)  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------------------- backward
+
+
+def _send_back(share: Callable[..., Any], add: bool = True) -> Callable[..., Any]:
+    """share(dy of a window, its pixels) goes back to the pixels of each window, and adds up or not."""
+
+    def backward(dy, x, kernel, stride):
+        dx = np.zeros_like(x)
+        for i, j, window in _places(x, kernel, stride):
+            d = share(dy[:, None, None, i, j], x[window])
+            dx[window] = dx[window] + d if add else np.where(d != 0, d, dx[window])
+        return dx
+
+    return backward
+
+
+def _is_largest(w: np.ndarray) -> np.ndarray:
+    return w == w.max((1, 2), keepdims=True)
+
+
+def _corner(w: np.ndarray) -> np.ndarray:
+    first = np.zeros_like(w)
+    first[:, 0, 0] = 1
+    return first
+
+
+def _overwritten_with_zeros(dy, x, kernel, stride):
+    dx = np.zeros_like(x)
+    for i, j, window in _places(x, kernel, stride):
+        dx[window] = dy[:, None, None, i, j] * _is_largest(x[window])
+    return dx
+
+
+def _as_at_kernel(dy, x, kernel, stride):
+    """As if windows stood side by side."""
+    dx = np.zeros_like(x)
+    for i in range(dy.shape[1]):
+        for j in range(dy.shape[2]):
+            window = np.s_[:, i * kernel : (i + 1) * kernel, j * kernel : (j + 1) * kernel]
+            if x[window].size:
+                dx[window] += dy[:, None, None, i, j] * _is_largest(x[window])
+    return dx
+
+
+def _rows_dropped(dy, x, kernel, stride):
+    H, W = (stride * (n - 1) + kernel for n in dy.shape[1:3])
+    return ops.max_pool2d_backward(dy, x, kernel=kernel, stride=stride)[:, :H, :W]
+
+
+def _one_by_one(dy, x, kernel, stride):
+    """One image, one channel and one window at a time."""
+    dx = np.zeros_like(x)
+    for n, i, j, c in np.ndindex(dy.shape):
+        window = x[n, i * stride : i * stride + kernel, j * stride : j * stride + kernel, c]
+        a, b = np.unravel_index(window.argmax(), window.shape)
+        dx[n, i * stride + a, j * stride + b, c] += dy[n, i, j, c]
+    return dx
+
+
+def _by_places(dy, x, kernel, stride):
+    """Every winner's place in x, and one sum over equal places."""
+    N, H, W, C = dy.shape
+    w = _windows(x, kernel, stride).reshape(N, H, W, C, -1).argmax(4)
+    n, i, j, c = np.indices(dy.shape)
+    places = np.ravel_multi_index((n, i * stride + w // kernel, j * stride + w % kernel, c), x.shape)
+    return np.bincount(places.ravel(), dy.ravel(), x.size).reshape(x.shape).astype(x.dtype)
+
+
+max_pool2d_backward = Task(
+    signature="max_pool2d_backward(dy, x, kernel, stride) -> dx",
+    equation="dx = Σ of dy over the windows that a pixel won",
+    title="The gradient of max pooling",
+    oracle=ops.max_pool2d_backward,
+    forward=ops.max_pool2d,
+    axes="dy: N H W C, x: N P Q C, dx: N P Q C",
+    sizes=SIZES,
+    hyper=HYPER,
+    fill=FILL,
+    derive=_map_size,
+    prepare=_apart,
+    specials=SPECIALS,
+    points=3,
+    hint="The largest pixel of a window gets all of its dy; a pixel that won several windows gets the sum.",
+    mistakes=(
+        Mistake("shared by the window", "Every pixel of a window got an equal share, the gradient of mean pooling; the "
+                "largest gets it all.", _send_back(lambda d, w: d / w[0, :, :, 0].size + 0 * w)),
+        Mistake("all of it to every pixel", "Every pixel of a window got dy; only the largest does.",
+                _send_back(lambda d, w: d + 0 * w)),
+        Mistake("written, not added", "A pixel that won several windows kept the last one's dy; they add.",
+                _send_back(lambda d, w: d * _is_largest(w), add=False)),
+        Mistake("windows written over each other", "Whole windows were written (=) where they overlap, zeros too; they "
+                "are added (+=).", _overwritten_with_zeros),
+        Mistake("to the first pixel", "The first pixel of a window got dy; the largest does.",
+                _send_back(lambda d, w: d * _corner(w))),
+        Mistake("to the smallest", "The smallest pixel of a window got dy; the largest does.",
+                _send_back(lambda d, w: d * (w == w.min((1, 2), keepdims=True)))),
+        Mistake("to the largest magnitude", "The pixel of the largest |x| got dy; the largest x does.",
+                _send_back(lambda d, w: d * _is_largest(np.abs(w)))),
+        Mistake("to the largest of all channels", "The largest of a window over all channels got dy; each channel has "
+                "a winner of its own.", _send_back(lambda d, w: d * (w == w.max((1, 2, 3), keepdims=True)))),
+        Mistake("to the largest of all images", "The largest of a window over all images got dy; each image has a "
+                "winner of its own.", _send_back(lambda d, w: d * (w == w.max((0, 1, 2), keepdims=True)))),
+        Mistake("to the largest of the map", "Only the largest pixel of a whole map got its windows' dy; every window "
+                "has a winner.", lambda dy, x, **h: _send_back(lambda d, w: d * (w == w.max((1, 2), keepdims=True)))(
+                    dy, x, **h) * _is_largest(x)),
+        Mistake("ones for dy", "Every winner got 1: the gradient that arrives, dy, was ignored.",
+                _send_back(lambda d, w: _is_largest(w) * 1.0)),
+        Mistake("times x", "dy was multiplied by the largest pixel; the slope of a maximum is 1.",
+                _send_back(lambda d, w: d * w * _is_largest(w))),
+        Mistake("negative winners dropped", "A window whose largest pixel is negative sent nothing back; it does.",
+                _send_back(lambda d, w: d * _is_largest(w) * (w > 0))),
+        Mistake("windows side by side", "Windows were taken kernel pixels apart; they stand stride pixels apart.",
+                _as_at_kernel),
+        Mistake("rows left over dropped", "dx ends with the last window; it has the shape of x, with 0 where no window "
+                "was.", _rows_dropped),
+        Mistake("mean of the windows won", "dy was averaged over the windows that a pixel won; it adds.",
+                lambda dy, x, **h: ops.max_pool2d_backward(dy, x, **h)
+                / np.maximum(ops.max_pool2d_backward(np.ones_like(dy), x, **h), 1)),
+        Mistake("sign", "The sign of dx is wrong.", _send_back(lambda d, w: -d * _is_largest(w))),
+    ),
+    alternates=(_send_back(lambda d, w: d * _is_largest(w)), _one_by_one, _by_places),
+)  # fmt: skip
+
+TASKS = (max_pool2d, max_pool2d_backward)

@@ -1,0 +1,162 @@
+"""What a course begins with: stubs for students, as a file or a notebook, and an instructor's own task to fill in."""
+
+import json
+import textwrap
+from collections.abc import Sequence
+
+from se_numpy.grading.assignment import Item
+from se_numpy.grading.task import Task
+
+HEAD = """\
+{title}
+
+Fill in the functions. Maps are (N, H, W, C), filters (k, k, C', C); if yours are channels-first, (N, C, H, W) and
+(C, C', k, k), say LAYOUT = "NCHW" below. NumPy is all you need. Check yourself with
+
+    se-numpy grade {file}
+"""
+
+
+def stub(task: Task) -> str:
+    """The function with its docstring and nothing else."""
+    names = [name for name in task.inputs]
+    names += [f"{name}={choices[0]!r}" for name, choices in task.hyper.items()]
+    shapes = [f"{name} {_shape(task, name)}" for name in task.inputs]
+    returns = [f"{name} {_shape(task, name)}" for name in task.outputs]
+    doc = textwrap.fill(f"{task.title}. {', '.join(shapes)} -> {', '.join(returns)}.", 100)
+    lines = [f"def {task.name}({', '.join(names)}):", f'    """{task.equation}: {doc[0].upper() + doc[1:]}']
+    text = "\n".join(lines).replace("\n", "\n    ").replace("\n        ", "\n    ")
+    return f'{text}\n\n    {task.hint}\n    """' if task.hint else f'{text}"""'
+
+
+def _shape(task: Task, name: str) -> str:
+    letters = task.letters(name)
+    return "a number" if letters is None else f"({', '.join(letters)}{',' if len(letters) == 1 else ''})"
+
+
+def solution(task: Task) -> str:
+    """The body that calls the library's own function: what an instructor's copy shows."""
+    given = ", ".join([*task.inputs, *(f"{name}={name}" for name in task.hyper)])
+    return f"    from se_numpy.grading.assignment import find\n    return find({task.name!r}).oracle({given})"
+
+
+def as_python(title: str, items: Sequence[Item], file: str) -> str:
+    """A file of stubs."""
+    head = f'"""{HEAD.format(title=title, file=file)}"""\n\nimport numpy as np\n\nLAYOUT = "NHWC"\n'
+    body = [f"{stub(item.task)}\n    raise NotImplementedError\n" for item in items]
+    return "\n\n".join([head, *body])
+
+
+def as_notebook(title: str, items: Sequence[Item], file: str, *, marks: str | None = None) -> str:
+    """A notebook of stubs with a check below each; for ``marks`` "nbgrader" or "otter" an instructor's copy of it.
+
+    An instructor's copy holds the solutions between the marks that the tool takes out, and cells that give points.
+    """
+    cells = [_text(HEAD.format(title=f"# {title}", file=file))]
+    if marks == "otter":
+        cells.insert(0, _raw("# ASSIGNMENT CONFIG\ngenerate: true\nfiles: []"))
+    imports = "import numpy as np\nfrom se_numpy.grading import assert_task, check, points"
+    cells.append(_code(f"{imports}\n\nLAYOUT = 'NHWC'"))
+    for item in items:
+        cells += _question(item, marks)
+    notebook = {
+        "cells": [{"id": f"cell-{k}", **cell} for k, cell in enumerate(cells)],
+        "metadata": {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        },
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+
+
+def _question(item: Item, marks: str | None) -> list[dict]:
+    task, head = item.task, f"## {item.task.title}\n\n{item.task.equation}, {item.points:g} points: "
+    head += f"`{item.task.signature}`"
+    if marks is None:
+        body = f"{stub(task)}\n    raise NotImplementedError"
+        return [_text(head), _code(body), _code(f'check("{task.name}", {task.name})')]
+    if marks == "nbgrader":
+        body = f"{stub(task)}\n    ### BEGIN SOLUTION\n{solution(task)}\n    ### END SOLUTION"
+        grade = f'### BEGIN HIDDEN TESTS\npoints("{task.name}", {task.name}, max_points={item.points:g})\n'
+        return [
+            _text(head), _code(body, nbgrader=_marked(task.name, solution=True)),
+            _code(grade + "### END HIDDEN TESTS", nbgrader=_marked(f"{task.name}-points", points=item.points)),
+        ]  # fmt: skip
+    body = f"{stub(task)}\n    # BEGIN SOLUTION\n{solution(task)}\n    # END SOLUTION"
+    test = f'""" # BEGIN TEST CONFIG\npoints: {item.points:g}\n""" # END TEST CONFIG\n'
+    return [
+        _raw(f"# BEGIN QUESTION\nname: {task.name}\npoints: {item.points:g}"), _text(head),
+        _raw("# BEGIN SOLUTION"), _code(body), _raw("# END SOLUTION"),
+        _raw("# BEGIN TESTS"), _code(f'{test}assert_task("{task.name}", {task.name})'), _raw("# END TESTS"),
+        _raw("# END QUESTION"),
+    ]  # fmt: skip
+
+
+def _marked(grade_id: str, *, solution: bool = False, points: float = 0.0) -> dict:
+    """nbgrader's metadata: an autograded answer, or a test with points."""
+    marked = {"grade": not solution, "grade_id": grade_id, "locked": not solution, "schema_version": 3,
+              "solution": solution, "task": False}  # fmt: skip
+    return marked if solution else {**marked, "points": points}
+
+
+def _text(source: str) -> dict:
+    return {"cell_type": "markdown", "metadata": {}, "source": source}
+
+
+def _raw(source: str) -> dict:
+    return {"cell_type": "raw", "metadata": {}, "source": source}
+
+
+def _code(source: str, **metadata: object) -> dict:
+    return {"cell_type": "code", "execution_count": None, "metadata": metadata, "outputs": [], "source": source}
+
+
+NEW_TASK = '''"""A task of one's own: `se-numpy verify-task {name}.py` says what is still too weak.
+
+What students write, what is right, and what people get wrong. In an assignment: [[task]] file = "{name}.py".
+"""
+
+import numpy as np
+
+from se_numpy.grading.task import Mistake, Special, Task
+
+
+def right(x, a):
+    """The truth: here x times a number for every channel, cut off at 0 and at 1."""
+    return np.clip(x * a, 0, 1)
+
+
+{name} = Task(
+    signature="{name}(x, a) -> y",
+    equation="Eq. (1) of sheet 3",
+    title="A hard gate",
+    oracle=right,
+    axes="x: N H W C, a: C, y: N H W C",  # the letters below are drawn; numbers stand for themselves
+    sizes={{"N": (2, 4), "H": (3, 6), "W": (3, 6), "C": (2, 8)}},
+    fill={{"a": "gates"}},  # normal, maps, weights, gates, positive, small, labels, apart
+    specials=(Special("one image", {{"N": 1}}), Special("one channel", {{"C": 1}})),
+    points=2,
+    mistakes=(
+        Mistake("not cut off below", "Negative values came through; the gate is 0 there.",
+                lambda x, a: np.minimum(x * a, 1)),
+        Mistake("not cut off above", "Values above 1 came through; the gate is 1 there.",
+                lambda x, a: np.maximum(x * a, 0)),
+        Mistake("cut off first", "Cut off before the multiplication, not after it.",
+                lambda x, a: np.clip(x, 0, 1) * a),
+        Mistake("a forgotten", "a was not used.", lambda x, a: np.clip(x, 0, 1)),
+    ),
+    alternates=(  # right in other words; they also say what rounding may do
+        lambda x, a: np.minimum(np.maximum(a * x, 0), 1),
+        lambda x, a: np.where(x * a > 1, 1, np.where(x * a < 0, 0, x * a)).astype(x.dtype),
+    ),
+)
+'''
+
+
+def new_task(name: str) -> str:
+    """The text of a file to begin a task of one's own with.  ValueError unless the name can be a function's."""
+    if not name.isidentifier():
+        raise ValueError(f"{name!r} cannot be a function's name; expected one like my_gate")
+    return NEW_TASK.format(name=name)

@@ -1,0 +1,336 @@
+"""From files to reports: assignments, classes, templates, the command line and its exit codes."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from se_numpy.cli import main
+from se_numpy.grading import assignment, autograder, notebook, template
+from se_numpy.grading.card import Card
+from se_numpy.grading.course import Options, grade_all, grade_path, submissions
+from se_numpy.grading.isolation import doctor
+from se_numpy.grading.tasks import all_tasks
+from se_numpy.grading.verify import from_file, verify
+
+GOOD = """
+import numpy as np
+def squeeze(U): return U.mean((1, 2))
+def scale(U, s): return U * s[:, None, None]
+"""
+BAD = """
+import numpy as np
+def squeeze(U): return U.max((1, 2))
+def scale(U, s): raise ValueError("not yet")
+"""
+TWO = Options(tasks=("squeeze", "scale"), search=0.1)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "good.py").write_text(GOOD)
+    (tmp_path / "bad.py").write_text(BAD)
+    (tmp_path / "torn.py").write_text("def squeeze(U:\n")
+    return tmp_path
+
+
+def test_one_submission(folder):
+    seen = []
+    report = grade_path(folder / "good.py", TWO, on_task=seen.append)
+    assert report.passed
+    assert [len(so_far.tasks) for so_far in seen] == [1, 2]
+    assert report.points == report.max_points == 2
+    assert report.seed_id == "public"
+    report = grade_path(folder / "bad.py", TWO)
+    assert [task.status for task in report.tasks] == ["failed", "error"]
+    assert report.tasks[0].diagnosis.mistake == "largest pixel"
+
+
+def test_what_cannot_be_read_gets_a_report_too(folder):
+    report = grade_path(folder / "torn.py", TWO)
+    assert [task.status for task in report.tasks] == ["unreadable"] * 2
+    assert "line 1" in report.message
+    assert report.points == 0
+
+
+def test_a_function_that_is_not_there_is_said_to_be_missing(folder):
+    report = grade_path(folder / "good.py", Options(tasks=("excite",)))
+    assert report.tasks[0].status == "missing"
+    assert "def excite(z, W1, W2)" in report.tasks[0].message
+
+
+def test_an_imported_function_counts(folder):
+    (folder / "star.py").write_text("import numpy as np\nrelu = lambda x: np.maximum(x, 0)\n")
+    assert grade_path(folder / "star.py", Options(tasks=("relu",))).passed
+
+
+def test_a_deadline_costs_what_was_not_reached(folder):
+    report = grade_path(folder / "good.py", Options(tasks=("squeeze", "scale"), deadline=0.0))
+    assert {task.status for task in report.tasks} == {"timeout"}
+
+
+def test_assignments(tmp_path):
+    (tmp_path / "secret").write_bytes(b"correct horse battery")
+    (tmp_path / "my_gate.py").write_text(template.new_task("my_gate"))
+    file = tmp_path / "hw.toml"
+    file.write_text(
+        'title = "Sheet 3"\nsecret_file = "secret"\n[[task]]\nid = "squeeze"\npoints = 5\n'
+        '[[task]]\nfile = "my_gate.py"\nvisibility = "hidden"\n[limits]\nseconds_per_call = 1\n'
+    )
+    found = assignment.load(file)
+    assert [(i.task.name, i.points, i.visibility) for i in found.items] == [
+        ("squeeze", 5, "visible"), ("my_gate", 2, "hidden")
+    ]  # fmt: skip
+    assert found.limits["seconds_per_call"] == 1
+    seeds = {found.seed(sha, task) for sha in ("a", "b") for task in ("squeeze", "my_gate")}
+    assert len(seeds) == 4
+    assert 0 not in seeds
+    assert found.seed("a", "squeeze") == assignment.load(file).seed("a", "squeeze")
+    assert found.seed_id not in ("public", "correct horse battery")
+    assert assignment.everything().seed("a", "squeeze") == 0
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("[[task]]\nid = 'squeze'", "did you mean squeeze"),
+    ("[[task]]\nid = 'squeeze'\n[[task]]\nid = 'squeeze'", "twice"),
+    ("[[task]]\nid = 'squeeze'\npoints = -1", "points is -1"),
+    ("[[task]]\nid = 'squeeze'\npoint = 1", "did you mean points"),
+    ("[[task]]\nid = 'squeeze'\nvisibility = 'secret'", "visibility is 'secret'"),
+    ("[[task]]\n", "expected an id or a file"),
+    ("title = 'x'", "asks for no task"),
+    ("task = 3", "asks for no task"),
+    ("= 3", "is no TOML"),
+    ("secret_file = 'nowhere'\n[[task]]\nid = 'squeeze'", "nowhere"),
+    ("[[task]]\nid = 'squeeze'\n[limits]\nseconds = 3", "unknown entry 'seconds'"),
+    ("[[task]]\nfile = 'nowhere.py'", "does not exist"),
+])  # fmt: skip
+def test_an_assignment_that_makes_no_sense_is_told_so(tmp_path, text, said):
+    (tmp_path / "hw.toml").write_text(text)
+    with pytest.raises(ValueError, match=said):
+        assignment.load(tmp_path / "hw.toml")
+
+
+def test_a_task_of_ones_own_is_verified_and_graded(tmp_path):
+    (tmp_path / "my_gate.py").write_text(template.new_task("my_gate"))
+    (task,) = from_file(tmp_path / "my_gate.py")
+    found = verify(task, seeds=range(5))
+    assert found.problems == ()
+    assert found.margin > 100
+
+
+def test_a_weak_task_is_refused():
+    squeeze = all_tasks()["squeeze"]
+    from dataclasses import replace
+
+    blind = replace(squeeze, sizes={"N": (1, 1), "H": (1, 1), "W": (1, 1), "C": (2, 4)}, specials=())
+    problems = verify(blind, seeds=range(2)).problems
+    assert any("'largest pixel' is only" in p for p in problems)
+    assert any("give the same answers" in p for p in problems)
+    wrong = replace(squeeze, alternates=(lambda U: U.sum((1, 2)),))
+    assert any("alternate 1 fails" in p for p in verify(wrong, seeds=range(1)).problems)
+    backward = all_tasks()["squeeze_backward"]
+    upside = replace(backward, oracle=lambda dz, U: -backward.oracle(dz, U), alternates=())
+    assert any("not the derivative" in p for p in verify(upside, seeds=range(1)).problems)
+
+
+@pytest.mark.parametrize("name", all_tasks())
+def test_every_task_is_verified(name):
+    """On few seeds; `se-numpy verify-task` does it on fifty."""
+    found = verify(all_tasks()[name], seeds=range(1))
+    assert found.problems == ()
+
+
+def test_submissions_of_a_folder(folder):
+    (folder / ".hidden").mkdir()
+    (folder / ".hidden" / "x.py").write_text("")
+    assert [p.name for p in submissions([folder])] == ["bad.py", "good.py", "torn.py"]
+    with pytest.raises(ValueError, match="does not exist"):
+        submissions([folder / "nobody.py"])
+
+
+def test_a_class_through_any_executor(folder):
+    paths = submissions([folder])
+    with ThreadPoolExecutor(2) as pool:
+        found = {path.name: report for path, report in grade_all(paths, TWO, pool)}
+    assert [found[n].points for n in ("good.py", "bad.py", "torn.py")] == [2, 0, 0]
+
+
+def test_a_class_through_a_dask_cluster(folder):
+    distributed = pytest.importorskip("distributed")
+    from se_numpy.grading.course import workers
+
+    small = {"n_workers": 1, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": None}
+    with distributed.LocalCluster(**small) as cluster, workers(1, cluster.scheduler_address) as pool:
+        found = dict(grade_all(submissions([folder / "good.py"]), TWO, pool))
+    assert next(iter(found.values())).passed
+
+
+def run(*args, capsys=None):
+    code = main([str(a) for a in args])
+    return code, *(capsys.readouterr() if capsys else ())
+
+
+def test_exit_codes(folder, capsys, monkeypatch):
+    two = ["--tasks", "squeeze,scale"]
+    assert run("grade", folder / "good.py", *two, capsys=capsys)[0] == 0
+    code, out, _ = run("grade", folder / "bad.py", *two, capsys=capsys)
+    assert code == 1
+    assert "largest pixel" in out
+    code, _, err = run("grade", folder / "good.py", "--tasks", "sqeeze", capsys=capsys)
+    assert code == 2
+    assert "did you mean squeeze" in err
+    assert run("grade", folder / "nobody.py", capsys=capsys)[0] == 2
+    assert run("grade", folder / "good.py", "--format", "pdf", capsys=capsys)[0] == 2
+    code, _, err = run("grade", folder / "good.py", *two, "--isolation", "process", "--require", "L3", capsys=capsys)
+    assert code == 4
+    assert "L3" in err
+    monkeypatch.setattr("se_numpy.grading.course.grade_task", lambda *a, **k: 1 / 0)
+    code, _, err = run("grade", folder / "good.py", *two, capsys=capsys)
+    assert code == 3
+    assert "grader's own fault" in err
+
+
+def test_reports_go_to_a_folder(folder, tmp_path, capsys):
+    out = tmp_path / "out"
+    run("grade", folder / "bad.py", "--tasks", "squeeze", "--format", "json,gradescope,junit,html,csv", "--out", out)
+    assert {p.name for p in out.iterdir()} == {"report.json", "results.json", "junit.xml", "report.html", "grades.csv"}
+    results = json.loads((out / "results.json").read_text())
+    assert results["tests"][0]["max_score"] == 1
+
+
+def test_a_folder_gives_a_class_view(folder, tmp_path, capsys):
+    out = tmp_path / "class"
+    code, text, _ = run("grade", folder, "--tasks", "squeeze", "--out", out, "--format", "json", capsys=capsys)
+    assert code == 1
+    assert "1 of 3" in text
+    rows = (out / "grades.csv").read_text().splitlines()
+    assert len(rows) == 4
+    assert {p.name for p in out.iterdir() if p.is_dir()} == {"good", "bad", "torn"}
+
+
+def test_commands_that_tell(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "squeeze_backward" in run("tasks", capsys=capsys)[1]
+    assert {t["id"] for t in json.loads(run("tasks", "--json", capsys=capsys)[1])} == set(all_tasks())
+    assert "largest pixel" not in run("show", "squeeze", capsys=capsys)[1]
+    assert "largest pixel" in run("show", "squeeze", "--mistakes", capsys=capsys)[1]
+    assert "plain child" in run("doctor", capsys=capsys)[1]
+    code, out, _ = run("verify-task", "squeeze", "--seeds", "2", "--json", "v.json", capsys=capsys)
+    assert code == 0
+    assert "all caught on 2 seeds" in out
+    assert json.loads((tmp_path / "v.json").read_text())["tasks"][0]["mistakes"] == len(all_tasks()["squeeze"].mistakes)
+    assert run("new-task", "my_gate", capsys=capsys)[0] == 0
+    assert run("new-task", "my_gate", capsys=capsys)[0] == 2
+    assert run("verify-task", "my_gate.py", "--seeds", "2", capsys=capsys)[0] == 0
+    weak = (tmp_path / "my_gate.py").read_text().replace("np.clip(x * a, 0, 1)", "x * a", 1)
+    (tmp_path / "weak.py").write_text(weak)
+    assert run("verify-task", "weak.py", "--seeds", "2", capsys=capsys)[0] == 1
+
+
+def test_the_students_template_is_graded_as_not_done_and_filled_in_as_right(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run("student-template", "--tasks", "squeeze,conv2d", capsys=capsys)[0] == 0
+    text = (tmp_path / "submission.py").read_text()
+    report = grade_path(tmp_path / "submission.py", Options(tasks=("squeeze", "conv2d")))
+    assert [t.status for t in report.tasks] == ["error", "error"]
+    assert "NotImplementedError" in report.tasks[0].message
+    done = text.replace("raise NotImplementedError", "return U.mean((1, 2))", 1)
+    (tmp_path / "submission.py").write_text(done)
+    assert grade_path(tmp_path / "submission.py", Options(tasks=("squeeze",))).passed
+    assert run("student-template", capsys=capsys)[0] == 2  # nothing is written over
+
+
+@pytest.mark.parametrize("marks", [None, "nbgrader", "otter"])
+def test_the_notebook_is_one(tmp_path, marks, monkeypatch):
+    items = assignment.everything(("squeeze", "sgd_momentum")).items
+    made = json.loads(template.as_notebook("Sheet", items, "sheet.ipynb", marks=marks))
+    assert made["nbformat"] == 4
+    ids = [cell["id"] for cell in made["cells"]]
+    assert len(set(ids)) == len(ids)
+    code = ["".join(cell["source"]) for cell in made["cells"] if cell["cell_type"] == "code"]
+    for source in code:
+        compile(source, "cell", "exec")
+    if marks:  # an instructor's copy is right as it is
+        namespace = {}
+        for source in code:
+            exec(source, namespace)
+    if marks == "nbgrader":
+        marked = [cell["metadata"]["nbgrader"] for cell in made["cells"] if "nbgrader" in cell["metadata"]]
+        assert [m.get("points") for m in marked if m["grade"]] == [1, 2]
+        assert all("### BEGIN SOLUTION" in source for source in code if "def " in source)
+
+
+def test_a_card_for_ones_own_function():
+    card = notebook.check("squeeze", lambda U: U.max((1, 2)))
+    assert isinstance(card, Card)
+    assert "largest pixel" in repr(card)
+    assert "Eq. (2)" in card._repr_html_()
+    notebook.assert_task("squeeze", lambda U: U.mean((1, 2)))
+    with pytest.raises(AssertionError, match="largest pixel"):
+        notebook.assert_task("squeeze", lambda U: U.max((1, 2)))
+    assert notebook.points("squeeze", lambda U: U.mean((1, 2)), max_points=7) == pytest.approx(7)
+    assert notebook.points("squeeze", lambda U: U.max((1, 2))) == 0
+    assert notebook.check("squeeze", lambda U: U.mean((2, 3)), layout="NCHW").task.status == "passed"
+    with pytest.raises(TypeError, match="expected the function"):
+        notebook.check("squeeze", np.ones(3))
+
+
+def test_the_magic_runs_a_cell_in_a_process_of_its_own():
+    magics = {}
+
+    class Shell:
+        def register_magic_function(self, function, kind, name):
+            magics[kind, name] = function
+
+    shown = []
+    import types
+
+    display = types.ModuleType("IPython.display")
+    display.display = shown.append
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
+        patch.setitem(sys.modules, "IPython.display", display)
+        import se_numpy.grading
+
+        se_numpy.grading.load_ipython_extension(Shell())
+        magics["cell", "check"]("squeeze", "def squeeze(U):\n    while True: pass\n")
+        with pytest.raises(ValueError, match="needs a task's name"):
+            magics["cell", "check"]("", "")
+    assert "time" in repr(shown[0])
+
+
+def test_the_gradescope_zip_works_by_hand(tmp_path):
+    """As its documentation has it: unpacked, a submission put in its place, run_autograder run, results.json read."""
+    hw = tmp_path / "hw.toml"
+    hw.write_text('[[task]]\nid = "squeeze"\npoints = 3\n[[task]]\nid = "scale"\n')
+    command = f"{sys.executable} -m se_numpy"
+    data = autograder.build(hw, command=command)
+    assert data == autograder.build(hw, command=command)
+    (tmp_path / "autograder.zip").write_bytes(data)
+    home = tmp_path / "autograder"
+    with zipfile.ZipFile(tmp_path / "autograder.zip") as archive:
+        archive.extractall(home / "source")
+        modes = {i.filename: i.external_attr >> 16 for i in archive.infolist()}
+    assert modes["setup.sh"] & modes["run_autograder"] & 0o111
+    subprocess.run(["bash", "-n", str(home / "source" / "setup.sh")], check=True)
+    (home / "submission").mkdir()
+    (home / "submission" / "mine.py").write_text(BAD)
+    script = (home / "source" / "run_autograder").read_text().replace("cd /autograder", f"cd {home}")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, cwd=home, env=environment)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((home / "results" / "results.json").read_text())
+    assert [(t["score"], t["max_score"]) for t in results["tests"]] == [(0, 3), (0, 1)]
+    assert isinstance(results["execution_time"], (int, float))
+    (home / "submission" / "mine.py").unlink()
+    subprocess.run(["bash", "-c", script], capture_output=True, cwd=home, env=environment, check=True)
+    assert json.loads((home / "results" / "results.json").read_text())["score"] == 0
+
+
+def test_doctor_names_every_backend():
+    assert [found.level for found in doctor()] == ["L3", "L2", "L1"]

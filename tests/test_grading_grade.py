@@ -1,0 +1,252 @@
+"""Right answers are right in whatever words and precision; wrong ones are caught, and the known ones by their names."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from se_numpy.grading import diagnose
+from se_numpy.grading.grade import grade_task, prepare
+from se_numpy.grading.inprocess import caller
+from se_numpy.grading.layout import ours, theirs
+from se_numpy.grading.search import smallest
+from se_numpy.grading.tasks import all_tasks
+
+TASKS = all_tasks()
+MISTAKES = [(task, mistake) for task in TASKS.values() for mistake in task.mistakes]
+CASES = {name: prepare(task, 0) for name, task in TASKS.items()}
+
+
+def grade(task, function, **more):
+    task = TASKS[task] if isinstance(task, str) else task
+    more = {"seed": 0, "prepared": CASES[task.name], "seconds": 0.0} | more
+    return grade_task(task, caller(function), **more)
+
+
+def rounded(function):
+    """The same in single precision throughout."""
+
+    def single(*args, **hyper):
+        args = [a.astype(np.float32) if getattr(a, "dtype", None) == np.float64 else a for a in args]
+        return function(*args, **hyper)
+
+    return single
+
+
+def test_there_is_enough_to_grade():
+    assert len(TASKS) >= 18
+    assert len(MISTAKES) >= 200
+    for task in TASKS.values():
+        names = [m.name for m in task.mistakes]
+        assert len(set(names)) == len(names)
+        assert all(len(m.text) > 10 and m.text.endswith(".") for m in task.mistakes)
+        assert task.equation
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_correct_code_passes_in_other_words_and_in_single_precision(name):
+    task = TASKS[name]
+    for function in (task.oracle, *task.alternates):
+        for f in (function, rounded(function)):
+            report = grade(task, f)
+            assert report.status == "passed", report
+            assert report.points == pytest.approx(report.max_points)
+
+
+@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_no_correct_version_fails_on_other_inputs(name, seed):
+    task = TASKS[name]
+    cases = prepare(task, seed)
+    for function in task.alternates:
+        assert grade(task, rounded(function), seed=seed, prepared=cases).status == "passed"
+
+
+@pytest.mark.parametrize(("task", "mistake"), MISTAKES, ids=[f"{t.name}-{m.name}" for t, m in MISTAKES])
+def test_a_known_mistake_is_caught_and_called_by_its_name(task, mistake):
+    report = grade(task, mistake.wrong)
+    assert report.status != "passed"
+    assert report.points < report.max_points
+    if report.status == "failed":
+        assert report.diagnosis is not None
+        assert report.diagnosis.mistake == mistake.name
+        assert report.diagnosis.agreed == report.diagnosis.of >= 1
+
+
+UNKNOWN = {
+    "half a percent off": ("squeeze", lambda U: 1.005 * U.mean((1, 2)), "proportional|times"),
+    "one entry off": ("excite", lambda z, W1, W2: _nudged(TASKS["excite"].oracle(z, W1, W2)), ""),
+    "right for one image alone": ("squeeze", lambda U: U.mean((1, 2)) if len(U) == 1 else U.mean((1, 2)) + 1, "N = 1"),
+    "nine tenths": ("scale", lambda U, s: 0.9 * TASKS["scale"].oracle(U, s), "0.9 times"),
+    "twice": ("se_block", lambda U, W1, W2: 2 * TASKS["se_block"].oracle(U, W1, W2), "2 times"),
+    "N times": ("squeeze_backward", lambda dz, U: len(U) * TASKS["squeeze_backward"].oracle(dz, U), "N times"),
+    "zeros": ("scale_backward", lambda d, U, s: (0 * U, 0 * s), "0 everywhere"),
+    "shifted": ("squeeze", lambda U: U.mean((1, 2)) + 0.5, "same number"),
+    "half of it right": ("scale_backward", lambda d, U, s: (d * s[:, None, None], 0.3 * s), "dU is right"),
+}
+
+
+def _nudged(s):
+    s = s.copy()
+    s[0, 0] += 1e-3
+    return s
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_a_mistake_nobody_foresaw_is_caught_and_described(name):
+    task, function, said = UNKNOWN[name]
+    report = grade(task, function)
+    assert report.status == "failed"
+    assert report.diagnosis is None
+    words = "; ".join(report.features)
+    assert any(part in words for part in said.split("|")), words
+
+
+def test_a_wrong_guess_is_never_made():
+    """A submission that is a known mistake but for one input is not called by that name."""
+    task = TASKS["squeeze"]
+    wrong = next(m for m in task.mistakes if m.name == "sum").wrong
+    calls = itertools.count()
+    report = grade(task, lambda U: wrong(U) if next(calls) != 5 else U.mean((1, 2)) + 3)
+    assert report.diagnosis is None
+
+
+def test_the_smallest_failing_input_tells_the_mistake_from_all_others():
+    task = TASKS["squeeze"]
+    wrong = next(m for m in task.mistakes if m.name == "largest pixel").wrong
+    found = grade(task, wrong, seconds=2.0).counterexample
+    U = found.arguments["U"]
+    assert U.size <= 3
+    np.testing.assert_allclose(found.expected["z"], U.mean((1, 2)))
+    np.testing.assert_allclose(found.got["z"], U.max((1, 2)))
+    others = [m.wrong for m in task.mistakes if m.name != "largest pixel"]
+    assert not any(np.allclose(other(U), found.got["z"]) for other in others)
+    namespace = {}
+    exec("import numpy as np\nprinted = []\n" + found.repro.replace("from submission import squeeze", "").replace(
+        "print(", "printed.append("), {"squeeze": wrong}, namespace)  # fmt: skip
+    np.testing.assert_allclose(namespace["printed"][0], found.got["z"])
+
+
+def test_without_hypothesis_a_ladder_finds_one_too(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "hypothesis", None)
+    task = TASKS["squeeze"]
+    case = smallest(task, lambda case: case.arguments["U"].size > 1, seed=0, seconds=2.0)
+    assert case.arguments["U"].size == 2
+
+
+def failing(report):
+    return {check.name for check in report.checks if not check.passed}
+
+
+def test_manners_are_looked_at_one_by_one():
+    task, right = TASKS["squeeze"], TASKS["squeeze"].oracle
+    assert failing(grade(task, lambda U: right(U)[:, None, None])) == {"shape", "special cases"}
+    assert failing(grade(task, lambda U: right(U).astype(np.float16))) >= {"values of z"}
+    assert "shape" in failing(grade(task, lambda U: (right(U), U)))
+    assert "shape" in failing(grade(task, lambda U: right(U).T))
+
+    def edits(U):
+        z = right(U)
+        U[:] = 0
+        return z
+
+    assert failing(grade(task, edits)) == {"inputs untouched"}
+    rng = np.random.default_rng(0)
+    assert "repeatable" in failing(grade(task, lambda U: right(U) * (1 + 1e-12 * rng.standard_normal())))
+    overflow = grade("sigmoid", lambda x: np.exp(x) / (1 + np.exp(x)))
+    assert failing(overflow) == {"extremes"}
+
+
+def test_whole_numbers_cost_the_dtype_alone():
+    report = grade("relu", lambda x: np.maximum(x, 0).astype(object) * 1.0)
+    assert report.status == "refused"
+    report = grade("squeeze", lambda U: U.mean((1, 2)).astype(np.int64))
+    assert {"dtype", "values of z"} <= failing(report)
+
+
+def test_points_for_manners_need_some_values_to_be_right():
+    assert grade("squeeze", lambda U: 0 * U.mean((1, 2))).points == 0
+    half = grade("scale_backward", lambda d, U, s: (d * s[:, None, None], 0 * s))
+    assert 0 < half.points < half.max_points
+
+
+def test_an_exception_is_told_and_one_on_a_special_case_too():
+    report = grade("squeeze", lambda U: U.nothing)
+    assert report.status == "error"
+    assert "no attribute 'nothing'" in report.message
+
+    def fussy(U):
+        if len(U) == 1:
+            raise ValueError("I need more images")
+        return U.mean((1, 2))
+
+    report = grade("squeeze", fussy)
+    assert report.status == "failed"
+    assert failing(report) == {"special cases"}
+    assert any("I need more images" in check.message for check in report.checks)
+
+
+def test_channels_first_submissions_are_converted_at_the_edge():
+    conv, pairs = TASKS["conv2d_backward"], (("X", (2, 5, 6, 3)), ("V", (3, 3, 3, 4)))
+    for name, shape in pairs:
+        value = np.random.default_rng(0).standard_normal(shape)
+        there = theirs(conv, name, value, "NCHW")
+        assert there.shape == ((2, 3, 5, 6) if name == "X" else (4, 3, 3, 3))
+        np.testing.assert_array_equal(ours(conv, name, there, "NCHW"), value)
+
+    def channels_first(name):
+        task = TASKS[name]
+
+        def function(*args, **hyper):
+            inside = [ours(task, k, a, "NCHW") for k, a in zip(task.inputs, args, strict=True)]
+            found = task.oracle(*inside, **hyper)
+            found = found if isinstance(found, tuple) else (found,)
+            return tuple(theirs(task, k, np.asarray(a), "NCHW") for k, a in zip(task.outputs, found, strict=True))
+
+        return function
+
+    for name in ("conv2d", "conv2d_backward", "squeeze", "scale_backward", "se_block_backward", "residual_block"):
+        assert grade(name, channels_first(name), layout="NCHW").status == "passed"
+        assert grade(name, channels_first(name)).status != "passed"
+    direct = grade("squeeze", lambda U: U.mean((2, 3)), layout="NCHW")
+    assert direct.status == "passed"
+    wrong = grade("squeeze", lambda U: U.max((2, 3)), layout="NCHW", seconds=1.0)
+    assert wrong.diagnosis.mistake == "largest pixel"
+    assert wrong.counterexample.arguments["U"].shape[1] == wrong.counterexample.expected["z"].shape[1]
+
+
+def test_single_precision_inside_is_a_hint_not_a_fault():
+    report = grade("se_block", rounded(TASKS["se_block"].oracle))
+    assert report.status == "passed"
+    assert any("single precision" in hint for hint in report.hints)
+    assert not grade("se_block", TASKS["se_block"].oracle).hints
+
+
+def test_a_call_that_does_not_come_back_ends_the_task():
+    from se_numpy.grading.record import Reply
+
+    asked = []
+
+    def call(arguments, hyper):
+        asked.append(1)
+        return Reply("timeout", message="did not end")
+
+    report = grade_task(TASKS["squeeze"], call, seed=0)
+    assert (report.status, report.points, len(asked)) == ("timeout", 0, 1)
+
+
+def test_cases_are_the_same_for_a_seed_and_others_for_another():
+    task = TASKS["excite"]
+    one, same, other = (list(task.cases(seed)) for seed in (5, 5, 6))
+    for a, b in zip(one, same, strict=True):
+        assert all(np.array_equal(x, y) for x, y in zip(a.arguments.values(), b.arguments.values(), strict=True))
+    assert not np.array_equal(one[0].arguments["z"], other[0].arguments["z"])
+
+
+def test_agreement_on_uninformative_inputs_alone_names_nothing():
+    """Where right and wrong coincide nothing is told: maps of one pixel cannot tell a maximum from a mean."""
+    task = TASKS["squeeze"]
+    pixels = [e for e in CASES["squeeze"] if e.case.name == "maps of one pixel"]
+    call = caller(lambda U: U.max((1, 2)))
+    tried = [diagnose.Tried(e, call([a.copy() for a in e.case.arguments.values()], {})) for e in pixels]
+    assert diagnose.known_mistake(task, tried) is None

@@ -1,0 +1,182 @@
+"""Half of the catalogue: correct code passes with room to spare, every mistake is caught by a wide margin."""
+
+import dataclasses
+import itertools
+import os
+from importlib import import_module
+
+import numpy as np
+import pytest
+
+from se_numpy.gradcheck import check_backward
+from se_numpy.grading import judge
+from se_numpy.grading.task import attempt
+
+SUBJECTS = os.environ.get("SUBJECTS", "convolution activation norm pool loss sgd network").split()
+SEEDS = range(int(os.environ.get("SEEDS", "3")))
+TASKS = [task for subject in SUBJECTS for task in import_module(f"se_numpy.grading.tasks.{subject}").TASKS]
+
+each = pytest.mark.parametrize("task", TASKS, ids=[task.name for task in TASKS])
+DOUBLE = judge.DOUBLE_OVER_SINGLE
+
+
+@each
+def test_form(task):
+    assert len(task.mistakes) >= 6
+    assert len(task.alternates) >= 3
+    names = [m.name for m in task.mistakes]
+    assert len(set(names)) == len(names)
+    assert len({m.text for m in task.mistakes}) == len(names)
+    for m in task.mistakes:
+        assert m.text.endswith(".")
+    kinds = {case.kind for case in task.cases(0)}
+    assert "special" in kinds
+
+
+@each
+def test_alternates(task):
+    """Held against the tolerance that the others leave."""
+    worst = [0.0, 0.0]
+    for seed, k in itertools.product(SEEDS, range(len(task.alternates))):
+        others = dataclasses.replace(task, alternates=task.alternates[:k] + task.alternates[k + 1 :])
+        for case in task.cases(seed, number=4):
+            expected = judge.expect(others, case)
+            for n, dtype in enumerate((np.float64, np.float32)):
+                with np.errstate(all="ignore"):
+                    found = task.answer(case, task.alternates[k], dtype)
+                for output, verdict in enumerate(judge.judge(task, expected, found)):
+                    error = verdict.error / (DOUBLE if n == 0 else 1)
+                    worst[n] = max(worst[n], error)
+                    what = f"alternate {k}, {case.name}, seed {seed}, {task.outputs[output]}, {np.dtype(dtype)}"
+                    assert not verdict.shape + verdict.dtype, what
+                    assert error <= 0.25, (what, error, case.hyper, case.sizes)
+    print("\n", task.name, "alternates, double and single:", *(f"{w:.3f}" for w in worst))
+
+
+@each
+def test_mistakes(task):
+    least = {}
+    same = set(itertools.combinations(range(len(task.mistakes)), 2))
+    for seed in SEEDS:
+        errors = np.zeros(len(task.mistakes))
+        alike = set(itertools.combinations(range(len(task.mistakes)), 2))
+        for case in task.cases(seed):
+            expected = judge.expect(task, case)
+            answers = [attempt(task, case, m.wrong) for m in task.mistakes]
+            for k, found in enumerate(answers):
+                verdicts = [] if found is None else judge.judge(task, expected, found)
+                errors[k] = max([errors[k], *(v.error for v in verdicts)] if verdicts else [np.inf])
+            for i, j in list(alike):
+                if (answers[i] is None) != (answers[j] is None) or (
+                    answers[i] is not None and not judge.agree(answers[i], answers[j], expected.tolerances)
+                ):
+                    alike.discard((i, j))
+        for k, m in enumerate(task.mistakes):
+            least[m.name] = min(least.get(m.name, np.inf), errors[k])
+        same &= alike
+        assert not alike, (seed, [(task.mistakes[i].name, task.mistakes[j].name) for i, j in alike])
+    print("\n", task.name, {n: float(f"{e:.2g}") for n, e in sorted(least.items(), key=lambda x: x[1])[:6]})
+    assert min(least.values()) >= 100, sorted(least.items(), key=lambda x: x[1])[:5]
+
+
+@each
+def test_sizes_of_outputs(task):
+    """No output vanishes, everything is finite, and the oracle's shapes are those that ``axes`` says."""
+    for seed in SEEDS:
+        for case in task.cases(seed, number=6):
+            right = task.answer(case)
+            assert len(right) == len(task.outputs)
+            for name, array in zip(task.outputs, right, strict=True):
+                assert array.shape == tuple(int(a) if a.isdigit() else case.sizes[a] for a in task.letters(name) or ())
+                assert np.isfinite(array).all()
+                assert array.dtype == np.float64
+                if case.kind == "random":
+                    assert np.abs(array).max() > 1e-3, (case.name, name, case.sizes)
+
+
+@pytest.mark.parametrize("task", [t for t in TASKS if t.forward], ids=[t.name for t in TASKS if t.forward])
+def test_gradient(task):
+    for case in task.cases(0, number=6):
+        if case.kind != "extreme":
+            check_backward(task.forward, task.oracle, *list(case.arguments.values())[1:], **case.hyper)
+
+
+def named(name):
+    return next(task for task in TASKS if task.name == name)
+
+
+def test_batch_norm_backward():
+    """mean and var move with x: the derivative of the whole of batch_norm."""
+    from se_numpy import ops
+
+    task, forward = named("batch_norm_backward"), named("batch_norm").oracle
+
+    def backward(dy, x, gamma, beta, eps):
+        return task.oracle(dy, x, *ops.batch_statistics(x), gamma, eps=eps)
+
+    for case in task.cases(0, number=6):
+        _, x, mean, var, gamma = case.arguments.values()
+        np.testing.assert_allclose(mean, x.mean((0, 1, 2)), rtol=1e-14)
+        np.testing.assert_allclose(var, x.var((0, 1, 2)), rtol=1e-14)
+        if case.kind != "extreme":
+            check_backward(forward, backward, x, gamma, 0 * gamma, **case.hyper)
+
+
+def test_se_resnet_step():
+    """What a parameter moves by is the loss's derivative, by differences; the loss is that of the block."""
+    from se_numpy import ops, se
+
+    task, block = named("se_resnet_step"), named("residual_block").oracle
+    for case in task.cases(0, number=2):
+        X, labels, *parameters = case.arguments.values()
+        lr = case.hyper["lr"]
+
+        def loss(*p, X=X, labels=labels):
+            return ops.softmax_cross_entropy(ops.linear(se.squeeze(block(X, *p[:8])), *p[8:]), labels)
+
+        def backward(dL, *p, X=X, labels=labels, lr=lr):
+            after = task.oracle(X, labels, *p, lr=lr)[1:]
+            return tuple(dL * (a - b) / lr for a, b in zip(p, after, strict=True))
+
+        assert np.isclose(task.oracle(X, labels, *parameters, lr=lr)[0], loss(*parameters))
+        check_backward(loss, backward, *parameters)
+
+
+def test_no_kinks():
+    """ReLU's corner and equal maxima are kept out of the tasks whose answer hangs on them, small inputs too."""
+    zeros = {"N": 2, "C": 2}
+    case = named("relu_backward").case("zeros", "random", zeros, lambda kind, shape, sizes: np.zeros(shape))
+    assert np.abs(case.arguments["x"]).min() > 1e-3
+    sizes = {"N": 2, "P": 3, "Q": 3, "C": 2, "kernel": 2, "stride": 1}
+    case = named("max_pool2d_backward").case("equal", "random", sizes, lambda kind, shape, sizes: np.ones(shape))
+    assert len(np.unique(case.arguments["x"])) == case.arguments["x"].size
+
+    from se_numpy import se
+    from se_numpy.grading.tasks import network
+
+    sizes = {"N": 2, "H": 2, "W": 2, "C": 2, "R": 2, "K": 2, "lr": 1.0}
+
+    def zeros_of(kind, shape, sizes):
+        return np.zeros(shape, int if kind == "labels" else float)
+
+    cases = [named("se_resnet_step").case("zeros", "random", sizes, zeros_of), *named("se_resnet_step").cases(0)]
+    for case in cases:
+        a = case.arguments
+        names = ("X", "V1", "gamma1", "beta1", "V2", "gamma2", "beta2", "W1", "W2")
+        t = network._forward(network.SimpleNamespace(**network.PARTS), *(a[name] for name in names))
+        hidden = se.squeeze(t.A2) @ a["W1"].T
+        assert min(np.abs(x).min() for x in (t.A1, t.S)) > 1e-3, case.name
+        assert np.abs(hidden).min() > 1e-3, case.name
+        assert case is cases[0] or hidden[:, 0].mean() > 0
+
+
+@each
+def test_inputs_stay(task):
+    """No oracle writes into its arguments, or hands them back."""
+    for case in task.cases(0, number=2):
+        before = {n: np.copy(a) for n, a in case.arguments.items()}
+        found = task.oracle(*case.arguments.values(), **case.hyper)
+        for name, array in case.arguments.items():
+            np.testing.assert_array_equal(array, before[name])
+        for part in found if isinstance(found, tuple) else (found,):
+            assert not any(np.shares_memory(part, a) for a in case.arguments.values() if isinstance(a, np.ndarray))

@@ -1,0 +1,593 @@
+"""Submissions that misbehave, on purpose or not: each ends in a clear status and leaves nothing behind."""
+
+import os
+import re
+import socket
+import stat
+import struct
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import se_numpy
+from se_numpy.grading.isolation import Child, IsolationMissing, Limits, backends, choose, doctor, missing, wire
+from se_numpy.grading.isolation.child import limits_of
+from se_numpy.grading.isolation.process import running
+from se_numpy.grading.runner import pack
+from se_numpy.grading.submission import from_source
+
+X = np.arange(6.0).reshape(2, 3)
+FINE = "import ctypes, os, sys, threading, time\nimport numpy as np\ndef fine(x):\n    return x + 1\n"
+QUICK = replace(Limits(), seconds=1.0)
+LEVELS = {"process": "L1", "landlock": "L2", "bwrap": "L3"}
+
+
+@pytest.fixture(params=list(LEVELS))
+def isolation(request):
+    """Each way of running a child that works on this machine."""
+    try:
+        choose(request.param)
+    except IsolationMissing as reason:
+        pytest.skip(str(reason))
+    return request.param
+
+
+def child(source: str, isolation: str = "process", limits: Limits = QUICK) -> Child:
+    return Child(from_source(FINE + source), isolation=isolation, limits=limits)
+
+
+def gone(token: str) -> bool:
+    """Whether nothing with ``token`` runs any more; namespaces take a moment to die."""
+    deadline = time.monotonic() + 5
+    while running(token) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not running(token)
+
+
+def attack(body: str, isolation: str, limits: Limits = QUICK):
+    """The reply to a function with this body. Before it and after it the submission answers as it should."""
+    source = "def attack(x):\n" + "".join(f"    {line}\n" for line in body.strip("\n").split("\n"))
+    with child(source, isolation, limits) as c:
+        assert c.call("fine", [X], {}).status == "ok"
+        tokens = [c.token]
+        assert running(c.token), "the process cannot be found, so that it is gone would mean nothing"
+        reply = c.call("attack", [X], {})
+        after = c.call("fine", [X], {})
+        assert (after.status, after.outputs[0].tolist()) == ("ok", (X + 1).tolist())
+        tokens.append(c.token)
+    assert all(gone(token) for token in tokens)
+    return reply
+
+
+# What ends alike wherever it runs: body, status, message.
+ANYWHERE = {
+    "endless loop": ("while True: pass", "timeout", "within 1 s"),
+    "endless loop that catches everything": (
+        "while True:\n  try:\n    while True: pass\n  except BaseException: pass", "timeout", "within 1 s"),
+    "signals ignored": (
+        "import signal\nfor s in set(signal.Signals) - {9, 19}: signal.signal(s, signal.SIG_IGN)\nwhile True: pass",
+        "timeout", "within 1 s"),
+    "memory, piece by piece": ("a = []\nwhile True: a.append(np.ones(10**6))", "memory", "MemoryError|Unable to allocate"),
+    "memory, at once": ("np.ones((10**5, 10**5))", "memory", "Unable to allocate"),
+    "recursion": ("attack(x)", "error", r"^RecursionError: maximum recursion depth exceeded"),
+    "sys.exit": ("sys.exit(0)", "error", r"^SystemExit: 0 \(line 6\)$"),
+    "os._exit": ("os._exit(0)", "crashed", r"exit code 0"),
+    "segfault": ("ctypes.string_at(0)", "crashed", "signal SIGSEGV"),
+    "abort": ("os.abort()", "crashed", "signal SIGABRT"),
+    "garbage on the channel": ("os.write(int(sys.argv[2]), b'\\xff' * 64)", "refused", "header of 4,294,967,295 bytes"),
+    "no JSON on the channel": ("os.write(int(sys.argv[2]), b'\\1\\0\\0\\0{')", "refused", "no JSON"),
+    "an answer to no call": (
+        "sys.modules['__main__']._write(int(sys.argv[2]), sys.modules['__main__'].pack({'call': 1, 'status': 'ok'}))",
+        "refused", "a call that was not made"),
+    "a lie about a shape": (
+        "r = sys.modules['__main__']\nn = sys._getframe(2).f_locals['header']['call']\n"
+        "lie = {'call': n, 'status': 'ok', 'arrays': [{'dtype': '<f8', 'shape': [1 << 30, 1 << 30]}]}\n"
+        "r._write(int(sys.argv[2]), r.pack(lie))", "refused", "announced an array of shape"),
+    "a promise not kept": (
+        "r = sys.modules['__main__']\nn = sys._getframe(2).f_locals['header']['call']\n"
+        "lie = {'call': n, 'status': 'ok', 'arrays': [{'dtype': '<f8', 'shape': [1000]}]}\n"
+        "r._write(int(sys.argv[2]), r.pack(lie))\nwhile True: pass", "timeout", "within 1 s"),
+    "the channel closed": ("os.close(int(sys.argv[2]))\ntime.sleep(60)", "crashed", "closed the grader's channel"),
+    "requests read away": ("os.read(int(sys.argv[1]), 1)", "timeout", "within 1 s"),
+    "import se_numpy": ("import se_numpy", "error", "No module named 'se_numpy'; only NumPy"),
+    "import torch": ("import torch", "error", "No module named 'torch'; only NumPy"),
+    "import pytest": ("import pytest", "error", "No module named 'pytest'; only NumPy"),
+    "nothing returned": ("x + 1", "refused", r"^the returned value is None; is a return statement missing\?$"),
+    "a string": ("return 'score: 100'", "refused", "a str; expected an array of real numbers"),
+    "a generator": ("return (v for v in x)", "refused", "a generator; expected"),
+    "a dictionary": ("return {'dU': x}", "refused", "a dict; expected"),
+    "objects": ("return np.array([1, None])", "refused", "a ndarray of dtype object"),
+    "an object that pickles": (
+        "class P:\n  def __reduce__(self): return os.system, ('true',)\nreturn np.array([P()])", "refused", "object"),
+    "complex numbers": ("return x * 1j", "refused", "dtype complex128"),
+    "long doubles": ("return x.astype(np.longdouble)", "refused", "at most 64 bits"),
+    "a record": ("return np.zeros(2, [('a', float)])", "refused", "expected an array"),
+    "dates": ("return np.zeros(2, 'M8[s]')", "refused", "expected an array"),
+    "ragged lists": ("return x, [[1], [1, 2]]", "refused", "value 2 of 2, a list, is no array of numbers"),
+    "a giant": ("return np.broadcast_to(1.0, (10**5, 10**5))", "refused", "returned 80,000,000,000 bytes"),
+    "too many": ("return [x] * 33", "refused", "returned 33 values; at most 32"),
+    "an exception with its own text": (
+        "class E(Exception):\n  def __str__(self): raise ValueError\nraise E", "error", r"cannot be shown\) \(line 8\)"),
+    "an exception full of orders": ("raise ValueError('\\x1b[2Jred\\0\\u202e')", "error", r"^ValueError: \[2Jred \("),
+    "an endless message": ("raise ValueError('long ' * 10**6)", "error", r"^ValueError: long .* \(line 6\)$"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ANYWHERE)
+def test_ends_in_a_clear_status(name, isolation):
+    body, status, message = ANYWHERE[name]
+    reply = attack(body, isolation, replace(QUICK, memory_mb=256))
+    assert (reply.status, reply.outputs) == (status, ())
+    assert re.search(message, reply.message, re.DOTALL)
+    assert len(reply.message) <= 4096
+    assert all(c.isprintable() for c in reply.message)
+
+
+# What only Landlock with a filter (L2) and bubblewrap (L3) prevent: the plain child promises none of these.
+FORBIDDEN = {
+    "killing the grader": "os.kill({parent}, 9)",
+    "killing its parent": "os.kill(os.getppid(), 9)",
+    "a signal by another way": "ctypes.CDLL(None).syscall(424, 0, 0, 0, 0) == 0 or 1 / 0",
+    "writing results.json": "open({folder!r} + '/results.json', 'w')",
+    "writing in its own folder": "open('here', 'w')",
+    "a file in /tmp": "open('/tmp/se_numpy-was-here', 'w')",
+    "a folder": "os.mkdir({folder!r} + '/new')",
+    "a link": "os.symlink('/', {folder!r} + '/link')",
+    "removing": "os.remove({secret!r})",
+    "renaming": "os.rename({secret!r}, {secret!r} + '2')",
+    "another mode": "os.chmod({secret!r}, 0)",
+    "another owner": "os.chown({secret!r}, 12345, 12345)",
+    "another time": "os.utime({secret!r}, (0, 0))",
+    "emptying": "os.truncate({secret!r}, 0)",
+    "emptying while reading": "os.open({secret!r}, os.O_RDONLY | os.O_TRUNC)",
+    "reading a secret": "open({secret!r}).read()",
+    "listing its folder": "os.listdir({folder!r})",
+    "reading the grader's source": "open({source!r}).read()",
+    "importing se_numpy all the same": "sys.path.insert(0, {root!r})\nimport se_numpy",
+    "importing a neighbour of NumPy": "sys.path.insert(0, {packages!r})\nimport hypothesis",
+    "the grader's environment": "open('/proc/{parent}/environ').read()",
+    "the grader's memory": "open('/proc/{parent}/mem', 'rb')",
+    "a process": "os.fork()",
+    "a program": "__import__('subprocess').run([sys.executable, '-c', ''])",
+    "a connection": "__import__('socket').create_connection(('127.0.0.1', {port}))",
+    "a datagram": "__import__('socket').socket(2, 2)",
+    "a socket in a file": "__import__('socket').socket(1, 1)",
+    "higher limits": "import resource\nresource.setrlimit(resource.RLIMIT_AS, (1 << 40, 1 << 40))",
+    "the grader's limits": "import resource\nresource.prlimit({parent}, resource.RLIMIT_CPU, (1, 1))",
+    "the grader's priority": "os.setpriority(os.PRIO_PROCESS, {parent}, 19)",
+    "a file in memory": "os.memfd_create('x')",
+    "another root": "os.chroot('/usr')",
+}
+
+
+@pytest.mark.parametrize("name", FORBIDDEN)
+def test_is_refused_from_level_2_on(name, isolation, tmp_path):
+    if LEVELS[isolation] < "L2":
+        pytest.skip("a plain child does not promise this")
+    secret = tmp_path / "secret"
+    secret.write_text("42")
+    before = secret.stat()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        names = {"parent": os.getpid(), "folder": str(tmp_path), "secret": str(secret), "source": se_numpy.__file__,
+                 "root": str(Path(se_numpy.__file__).parents[1]), "packages": str(Path(np.__file__).parents[1]),
+                 "port": server.getsockname()[1]}  # fmt: skip
+        reply = attack(FORBIDDEN[name].format(**names), isolation)
+    assert reply.status == "error"
+    assert re.match("(PermissionError|FileNotFoundError|OSError|ProcessLookupError|ModuleNotFoundError|Value|ZeroDiv)",
+                    reply.message)  # fmt: skip
+    after = secret.stat()
+    assert os.listdir(tmp_path) == ["secret"]
+    assert (after.st_mode, after.st_uid, after.st_size, after.st_mtime) == (
+        before.st_mode, before.st_uid, 2, before.st_mtime)  # fmt: skip
+    assert not os.path.exists("/tmp/se_numpy-was-here")
+
+
+def test_a_fork_bomb_is_stopped(isolation):
+    reply = attack("for _ in range(5): os.fork()\ntime.sleep(60)", isolation)
+    assert reply.status == ("timeout" if isolation == "process" else "error")
+
+
+DAEMON = """
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        time.sleep(60)
+    os._exit(0)
+return x
+"""
+
+
+def test_a_daemon_is_found_and_killed(isolation):
+    """Its parent is gone, its session is its own: what gives it away is what it inherited."""
+    assert attack(DAEMON, isolation).status == ("ok" if isolation == "process" else "error")
+
+
+def test_megabytes_of_output_are_cut(isolation):
+    reply = attack("print('score: 100\\n' * 10**6)\nos.write(2, b'\\x1b[31mred')\nreturn x", isolation)
+    assert reply.status == "ok"
+    assert reply.stdout.startswith("score: 100\nscore: 100")
+    assert reply.stdout.endswith("(cut after 64 KiB)")
+    assert len(reply.stdout) < (64 << 10) + 50
+
+
+def test_output_belongs_to_its_call(isolation):
+    source = "def say(x):\n    print('one', x)\n    print('two\\x1b', file=sys.stderr)\n    return x\n"
+    with child(source, isolation) as c:
+        assert c.call("say", [1], {}).stdout == "one 1\ntwo\n"
+        assert c.call("fine", [1], {}).stdout == ""
+
+
+def test_a_closed_stdout_only_loses_what_is_printed(isolation):
+    assert attack("print('lost')\nsys.stdout.close()\nsys.stderr = None\nreturn x", isolation).status == "ok"
+
+
+def test_answers_sent_ahead_are_refused(isolation):
+    source = (
+        "def attack(x):\n    r = sys.modules['__main__']\n"
+        "    late = lambda: (time.sleep(0.05), r._write(int(sys.argv[2]), r.pack({'call': 2, 'status': 'ok'})))\n"
+        "    threading.Thread(target=late).start()\n    return x\n"
+    )
+    with child(source, isolation) as c:
+        assert c.call("attack", [X], {}).status == "ok"
+        time.sleep(0.5)
+        reply = c.call("fine", [X], {})
+        assert (reply.status, "before the call" in reply.message) == ("refused", True)
+        assert c.call("fine", [X], {}).status == "ok"
+
+
+def test_an_end_between_calls_is_no_calls_fault(isolation):
+    source = "def attack(x):\n    threading.Timer(0.05, os._exit, (0,)).start()\n    return x\n"
+    with child(source, isolation) as c:
+        assert c.call("attack", [X], {}).status == "ok"
+        time.sleep(0.5)
+        assert c.call("fine", [X], {}).status == "ok"
+        assert c.starts == 2
+
+
+def test_a_subclass_arrives_as_plain_numbers(isolation):
+    evil = """
+class Evil(np.ndarray):
+    __array_priority__ = 1e9
+    def __eq__(self, other): return True
+    def __sub__(self, other): return np.zeros(1)
+    def __array__(self, *args, **kwargs): return np.zeros(1)
+    def __array_finalize__(self, other): pass
+    def tobytes(self, order="C"): return b""
+return (x * 2).view(Evil), np.ma.masked_array(x, x > 1), np.float32(3), True, np.asfortranarray(x), x.astype(">i4")
+"""
+    reply = attack(evil, isolation)
+    assert reply.status == "ok", reply.message
+    assert all(type(out) is np.ndarray and out.flags.writeable for out in reply.outputs)
+    expected = [X * 2, X, np.float32(3), np.bool_(True), X, X.astype(np.int32)]
+    for out, value in zip(reply.outputs, expected, strict=True):
+        np.testing.assert_array_equal(out, value, strict=True)
+
+
+def test_a_patched_numpy_stays_where_it_is(isolation):
+    mine = np.allclose, np.asarray, np.ndarray
+    names = " = ".join(f"np.{name}" for name in ("allclose", "array_equal", "asarray", "frombuffer", "dtype", "ndarray"))
+    reply = attack(f"{names} = lambda *a, **k: True\nreturn x * 3", isolation)
+    assert (np.allclose, np.asarray, np.ndarray) == mine
+    np.testing.assert_array_equal(reply.outputs[0], X * 3, strict=True)
+
+
+def test_writes_into_arguments_are_seen(isolation):
+    source = "def f(a, b, n, *, k):\n    b[0] = k\n    return a\ndef g(a):\n    a.flat[5] = np.nan\n    return a\n"
+    with child(source, isolation) as c:
+        assert c.call("f", [X, X.astype(np.float32), 3], {"k": 7}).mutated == (1,)
+        assert c.call("f", [X, X], {"k": 7}).mutated == ()  # n is missing: never ran
+        assert c.call("g", [X], {}).mutated == (0,)
+        assert c.call("fine", [X], {}).mutated == ()
+    np.testing.assert_array_equal(X.ravel(), np.arange(6.0))
+
+
+def test_a_child_holds_its_two_channels_and_no_other_descriptor(isolation, tmp_path):
+    body = """
+found = []
+for fd in range(3, 256):
+    try:
+        os.fstat(fd)
+        found.append(fd)
+    except OSError:
+        pass
+return np.array(found)
+"""
+    with open(tmp_path / "grades", "w", encoding="utf-8") as file:
+        os.set_inheritable(file.fileno(), True)
+        reply = attack(body, isolation)
+    assert reply.outputs[0].size == 2
+    assert file.name
+
+
+def test_the_environment_is_not_handed_on(isolation, monkeypatch):
+    monkeypatch.setenv("GRADING_SECRET", "42")
+    monkeypatch.setenv("PYTHONPATH", str(Path(se_numpy.__file__).parents[1]))
+    reply = attack("return 'GRADING_SECRET' in os.environ, os.environ['OPENBLAS_NUM_THREADS'] == '1'", isolation)
+    assert [bool(out) for out in reply.outputs] == [False, True]
+
+
+def test_a_plain_childs_files_do_not_stay():
+    body = "open('left', 'w').close()\nreturn np.frombuffer(os.getcwd().encode(), np.uint8)"
+    folder = attack(body, "process").outputs[0].tobytes().decode()
+    assert "se_numpy-" in folder
+    assert not os.path.exists(folder)
+
+
+def test_large_files_are_refused():
+    assert re.match("OSError: .*File too large", attack("open('x', 'wb').write(bytes(20 << 20))", "process").message)
+
+
+def test_a_child_whose_grader_is_gone_ends_by_its_processor_time():
+    reply = attack("while True: pass", "process", replace(QUICK, seconds=20, cpu_seconds=1))
+    assert (reply.status, "processor time" in reply.message) == ("timeout", True)
+
+
+def test_a_child_is_renewed_before_its_processor_time_is_over():
+    with child("def wait(x):\n    time.sleep(0.2)\n    return x\n", limits=replace(QUICK, cpu_seconds=1)) as c:
+        assert [c.call("wait", [X], {}).status for _ in range(5)] == ["ok"] * 5
+        assert 2 <= c.starts <= 3
+
+
+UNREADABLE = {
+    "raises": ("1 / 0", r"^ZeroDivisionError: division by zero \(line 5\)$"),
+    "is no function's": ("return 1", r"^SyntaxError: 'return' outside function \(line 5\)$"),
+    "needs what is not there": ("import torch", "only NumPy and Python's standard library"),
+    "exits": ("os._exit(3)", "top level were run first: the process ended .exit code 3"),
+    "loops": ("while True: pass", "top level were run first: did not come to an end within 0.5 s"),
+    "answers for itself": ("os.write(int(sys.argv[2]), b'\\xff' * 8)", "top level were run first: .* was stopped"),
+    "eats memory": ("x = np.ones((10**5, 10**5))", "Unable to allocate"),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_what_cannot_be_run_at_all_says_so_every_time(name, isolation):
+    source, message = UNREADABLE[name]
+    with child(source, isolation, replace(QUICK, start_seconds=0.5)) as c:
+        replies = [c.call("fine", [X], {}) for _ in range(3)]
+        assert {reply.status for reply in replies} == {"unreadable"}
+        assert all(re.search(message, reply.message) for reply in replies), replies[0].message
+        assert c.starts == 1
+        assert c.token == ""
+
+
+def test_a_function_that_is_not_there(isolation):
+    with child("number = 3", isolation) as c:
+        for name in ("squeeze", "number"):
+            reply = c.call(name, [X], {})
+            assert (reply.status, reply.message) == ("missing", f"there is no function called {name}")
+        assert c.call("fine", [X], {}).status == "ok"
+        assert c.starts == 1
+
+
+def test_state_lasts_until_a_restart(isolation):
+    with child("calls = []\ndef count():\n    calls.append(1)\n    return len(calls)\n", isolation) as c:
+        assert [int(c.call("count", [], {}).outputs[0]) for _ in range(3)] == [1, 2, 3]
+        c.restart()
+        assert int(c.call("count", [], {}).outputs[0]) == 1
+
+
+@pytest.fixture(scope="module")
+def echo():
+    """Says back what it was given: numbers, order in memory, whether it may be written to."""
+    source = "def echo(x):\n    f = x.flags\n    return x, f.c_contiguous, f.f_contiguous, f.writeable\n"
+    with child(source) as c:
+        yield lambda x: c.call("echo", [x], {})
+
+
+NUMBERS = [
+    hnp.floating_dtypes(sizes=(32, 64)), hnp.integer_dtypes(), hnp.unsigned_integer_dtypes(), hnp.boolean_dtypes(),
+]  # fmt: skip
+
+
+@given(data=st.data(), shape=hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4))
+def test_arrays_come_and_go_unchanged(echo, data, shape):
+    x = data.draw(hnp.arrays(data.draw(st.one_of(NUMBERS)), shape))
+    x = data.draw(st.sampled_from([x, np.asfortranarray(x), x[..., ::2] if x.ndim else x]))
+    x.flags.writeable = data.draw(st.booleans())
+    back, *flags = echo(x).outputs
+    np.testing.assert_array_equal(back, x.astype(x.dtype.newbyteorder("<")), strict=True)
+    assert [bool(flag) for flag in flags] == [x.flags.c_contiguous, x.flags.f_contiguous, x.flags.writeable]
+
+
+def fed(data: bytes, pieces: int = 7, arguments: int = 2):
+    """What an answer to call 5 makes of these bytes: a reply, or None where they break off."""
+    answer = wire.Answer(5, arguments)
+    while data and answer.wanted:
+        size = min(pieces, answer.wanted)
+        answer.feed(data[:size])
+        data = data[size:]
+    return None if answer.wanted else answer.reply("")
+
+
+@given(st.binary(max_size=200))
+def test_random_bytes_are_a_breach_or_not_enough(data):
+    whole = len(data) >= 4 and struct.unpack_from("<I", data)[0] <= max(len(data) - 4, 1 << 16)
+    try:
+        reply = fed(data)
+    except wire.Breach:
+        return
+    assert reply is None
+    assert len(data) < 4 or whole
+
+
+F8 = {"dtype": "<f8", "shape": [2]}
+LIES = {
+    "no object": [1],
+    "another call": {"call": 6, "status": "ok"},
+    "a call that only equals": {"call": 5.0, "status": "ok"},
+    "no status": {"call": 5},
+    "a status of the grader's": {"call": 5, "status": "passed"},
+    "a status that is a list": {"call": 5, "status": ["ok"]},
+    "a message that is none": {"call": 5, "status": "ok", "message": 3},
+    "arguments that were not given": {"call": 5, "status": "ok", "mutated": [2]},
+    "arguments that are not numbers": {"call": 5, "status": "ok", "mutated": [True]},
+    "arrays that are none": {"call": 5, "status": "ok", "arrays": 3},
+    "arrays with an error": {"call": 5, "status": "error", "arrays": [F8]},
+    "33 arrays": {"call": 5, "status": "ok", "arrays": [F8] * 33},
+    "an array that is none": {"call": 5, "status": "ok", "arrays": ["<f8"]},
+    "objects": {"call": 5, "status": "ok", "arrays": [{"dtype": "|O", "shape": [2]}]},
+    "a dtype of its own": {"call": 5, "status": "ok", "arrays": [{"dtype": "<f8,<f8", "shape": [2]}]},
+    "a negative side": {"call": 5, "status": "ok", "arrays": [{"dtype": "<f8", "shape": [-1]}]},
+    "a side that is no integer": {"call": 5, "status": "ok", "arrays": [{"dtype": "<f8", "shape": [2.0]}]},
+    "a side too many": {"call": 5, "status": "ok", "arrays": [{"dtype": "|i1", "shape": [1] * 33}]},
+    "a shape NumPy cannot hold": {"call": 5, "status": "ok", "arrays": [{"dtype": "|i1", "shape": [0, *[1 << 30] * 3]}]},
+    "too much together": {"call": 5, "status": "ok", "arrays": [{"dtype": "|i1", "shape": [40 << 20]}] * 2},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_headers_that_lie_are_a_breach(name):
+    with pytest.raises(wire.Breach):
+        fed(pack(LIES[name]))
+
+
+def test_headers_that_are_deep_or_long_are_a_breach():
+    for text in (b"[" * 60000, b"1" * 60000, b"\xff\xfe"):
+        with pytest.raises(wire.Breach, match="JSON"):
+            fed(struct.pack("<I", len(text)) + text, pieces=1 << 20)
+    with pytest.raises(wire.Breach, match="header"):
+        fed(struct.pack("<I", 0))
+
+
+def test_an_honest_answer_is_taken_piece_by_piece():
+    data = pack({"call": 5, "status": "ok", "mutated": [1, 0, 1], "arrays": [F8, {"dtype": "|b1", "shape": []}]},
+                np.array([1.0, 2.0]).tobytes(), b"\x07")  # fmt: skip
+    reply = fed(data, pieces=3)
+    assert (reply.status, reply.mutated) == ("ok", (0, 1))
+    assert reply.outputs[0].tolist() == [1.0, 2.0]
+    assert reply.outputs[1].tobytes() == b"\x01"  # no truth but 0 and 1
+    assert fed(data[:-1]) is None
+
+
+def test_arguments_that_cannot_be_sent():
+    with child("") as c:
+        for strange in (np.array([1j]), np.array(["a"]), "a", None, 1j):
+            with pytest.raises(TypeError, match="cannot be sent"):
+                c.call("fine", [strange], {})
+        assert c.starts == 0
+
+
+def grade_one(seconds: float) -> str:
+    with child("", limits=replace(QUICK, seconds=seconds)) as c:
+        return c.call("fine", [X], {}).status
+
+
+def test_children_of_several_threads_and_processes(isolation):
+    def one(number: int) -> bool:
+        with child("", isolation) as c:
+            return all(c.call("fine", [X + i], {}).outputs[0][0, 0] == i + 1 for i in range(number, number + 20))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(one, range(8)))
+
+
+def test_a_child_in_a_worker_process():
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        assert pool.submit(grade_one, 1.0).result() == "ok"
+
+
+def test_a_child_that_outlives_the_thread_that_started_it(isolation):
+    with child("", isolation) as c:
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(c.call, "fine", [X], {}).result().status == "ok"
+        time.sleep(0.1)
+        assert c.call("fine", [X], {}).status == "ok"
+
+
+def test_nothing_is_left_when_the_grader_itself_fails(isolation):
+    tokens = []
+
+    def grade():
+        with child("", isolation) as c:
+            c.call("fine", [X], {})
+            tokens.append(c.token)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        grade()
+    assert gone(tokens[0])
+    before = set(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        grade_one(1.0)
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+# Choosing.
+
+
+def test_the_doctor_tells_of_all_three_and_what_is_missing():
+    found = doctor()
+    assert [f.level for f in found] == ["L3", "L2", "L1"]
+    assert found[-1].works
+    assert all(f.works == (f.remedy == "") for f in found)
+    assert missing("L3") == ()
+    assert len(missing("L1")) == sum(not f.works for f in found)
+
+
+def test_auto_takes_the_strongest_that_works():
+    with child("", "auto") as c:
+        best = next(f for f in doctor() if f.works)
+        assert (c.backend, c.level) == (best.backend, best.level)
+        assert c.call("fine", [X], {}).status == "ok"
+
+
+def test_nothing_weaker_is_taken_than_what_is_required(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(IsolationMissing, match=r"L3 is not to be had here: bubblewrap: bubblewrap is not installed"):
+        choose("auto", "L3")
+    with pytest.raises(IsolationMissing, match="install the package bubblewrap"):
+        choose("bwrap")
+    with pytest.raises(IsolationMissing, match="process at L2 is not to be had here: process is weaker than L2"):
+        Child(from_source(FINE), isolation="process", require="L2")
+    assert choose("process", "L1").level == "L1"
+    assert missing("L2")[0].startswith("L3 (bubblewrap): bubblewrap is not installed; install")
+
+
+def test_bubblewrap_that_does_not_work_is_told_in_its_own_words(monkeypatch, tmp_path):
+    fake = tmp_path / "bwrap"
+    fake.write_text("#!/bin/sh\necho bwrap: No permissions to create new namespace >&2\nexit 1\n")
+    fake.chmod(fake.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(IsolationMissing, match=r"No permissions to create new namespace.*allow user namespaces"):
+        choose("bwrap")
+
+
+@pytest.mark.parametrize(("give_up", "still"), [
+    ({"landlock": False}, "read files"), ({"seccomp": False}, "open connections"),
+])  # fmt: skip
+def test_a_level_is_believed_only_once_it_was_tried(give_up, still, isolation):
+    if isolation != "landlock":
+        pytest.skip("one is enough")
+    backend = replace(choose("landlock"), **give_up)
+    assert backends._try(backend) == f"a function could still {still}."
+
+
+def test_names_that_do_not_exist():
+    with pytest.raises(ValueError, match="no isolation called 'docker'; expected auto, bwrap, landlock, process"):
+        choose("docker")
+    with pytest.raises(ValueError, match="no isolation level 'L4'; expected one of L1, L2, L3"):
+        choose("auto", "L4")
+    with pytest.raises(ValueError, match="no limit called second"):
+        limits_of(second=1)
+    with pytest.raises(ValueError, match="the limit seconds is 0; expected a number above 0"):
+        limits_of(seconds=0)
+    assert limits_of(memory_mb=300).memory_mb == 300
+
+
+def test_a_fault_of_the_graders_is_not_the_submissions():
+    says = [sys.executable, "-c", "print('no such thing')"]
+    broken = replace(choose("process"), wrap=lambda _: says)
+    with (
+        Child.on(broken, from_source(FINE), QUICK) as c,
+        pytest.raises(RuntimeError, match=r"could not be started \(plain child\): no such thing"),
+    ):
+        c.call("fine", [X], {})
