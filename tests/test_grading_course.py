@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -334,3 +335,48 @@ def test_the_gradescope_zip_works_by_hand(tmp_path):
 
 def test_doctor_names_every_backend():
     assert [found.level for found in doctor()] == ["L3", "L2", "L1"]
+
+
+SUBMISSIONS = Path(__file__).parent / "submissions"
+WRONG = '''
+def squeeze(U):
+    return U.max((1, 2))
+
+def excite(z, W1, W2):
+    return np.tanh(relu(z @ W1.T) @ W2.T)
+
+def excite_backward(ds, z, W1, W2):
+    h = relu(z @ W1.T)
+    da2 = ds * sigmoid(h @ W2.T)
+    da1 = da2 @ W2 * (h > 0)
+    return da1 @ W1, da1.T @ z, da2.T @ h
+
+def conv2d(X, V, stride, padding):
+    return np.einsum("nhwcab,abcd->nhwd", _windows(_pad(X, padding), len(V), stride), V[::-1, ::-1])
+
+def relu_backward(dy, x):
+    return dy * (dy > 0)
+
+def scale(U, s):
+    return U * (1 + s[:, None, None])
+'''
+
+
+def test_a_good_submission_gets_all_points():
+    report = grade_path(SUBMISSIONS / "right.py")
+    assert report.name == "right.py"
+    assert report.passed, [t for t in report.tasks if t.status != "passed"]
+    assert report.points == pytest.approx(report.max_points)
+    assert len(report.tasks) == len(all_tasks())
+
+
+def test_a_bad_one_is_told_what_it_did(tmp_path):
+    (tmp_path / "bad.py").write_text((SUBMISSIONS / "right.py").read_text() + WRONG)
+    tasks = ("squeeze", "excite", "excite_backward", "conv2d", "relu_backward", "scale")
+    report = grade_path(tmp_path / "bad.py", Options(tasks=tasks, search=0.2))
+    named = {task.task: task.diagnosis.mistake for task in report.tasks}
+    assert named == {
+        "squeeze": "largest pixel", "excite": "tanh for the sigmoid", "excite_backward": "s for s (1 - s)",
+        "conv2d": "filters flipped", "relu_backward": "mask from dy", "scale": "1 + s",
+    }  # fmt: skip
+    assert all(task.counterexample is not None for task in report.tasks)

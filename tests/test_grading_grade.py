@@ -5,11 +5,14 @@ import itertools
 import numpy as np
 import pytest
 
+from se_numpy.gradcheck import KinkError, check_backward
 from se_numpy.grading import diagnose
 from se_numpy.grading.grade import grade_task, prepare
 from se_numpy.grading.inprocess import caller
+from se_numpy.grading.judge import agree
 from se_numpy.grading.layout import ours, theirs
 from se_numpy.grading.search import smallest
+from se_numpy.grading.task import attempt
 from se_numpy.grading.tasks import all_tasks
 
 TASKS = all_tasks()
@@ -250,3 +253,31 @@ def test_agreement_on_uninformative_inputs_alone_names_nothing():
     call = caller(lambda U: U.max((1, 2)))
     tried = [diagnose.Tried(e, call([a.copy() for a in e.case.arguments.values()], {})) for e in pixels]
     assert diagnose.known_mistake(task, tried) is None
+
+
+BACKWARD = [(task, mistake) for task, mistake in MISTAKES if task.forward is not None]
+
+
+@pytest.mark.parametrize(("task", "mistake"), BACKWARD, ids=[f"{t.name}-{m.name}" for t, m in BACKWARD])
+def test_the_librarys_own_gradient_check_catches_it_too(task, mistake):
+    """Unless it is wrong far out alone, where no difference quotient can look."""
+    usual = [e.case for e in CASES[task.name] if e.case.kind != "extreme"]
+    cases = [e for e in CASES[task.name] if e.case.kind != "extreme"]
+    answers = [attempt(task, e.case, mistake.wrong) for e in cases]
+    if all(a is not None and agree(a, e.right, e.tolerances) for a, e in zip(answers, cases, strict=True)):
+        pytest.skip("right on all usual inputs")
+
+    def caught(case):
+        try:
+            arguments = list(case.arguments.values())[1:]
+            with np.errstate(all="ignore"):
+                check_backward(task.forward, mistake.wrong, *arguments, **case.hyper)
+        except KinkError:
+            return False
+        except Exception:
+            return True
+        return False
+
+    assert any(caught(case) for case in usual)
+    right = usual[0]
+    check_backward(task.forward, task.oracle, *list(right.arguments.values())[1:], **right.hyper)

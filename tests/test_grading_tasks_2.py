@@ -13,7 +13,7 @@ from se_numpy.grading import judge
 from se_numpy.grading.task import attempt
 
 SUBJECTS = os.environ.get("SUBJECTS", "convolution activation norm pool loss sgd network").split()
-SEEDS = range(int(os.environ.get("SEEDS", "3")))
+SEEDS = range(int(os.environ.get("SEEDS", "2")))
 TASKS = [task for subject in SUBJECTS for task in import_module(f"se_numpy.grading.tasks.{subject}").TASKS]
 
 each = pytest.mark.parametrize("task", TASKS, ids=[task.name for task in TASKS])
@@ -102,7 +102,8 @@ def test_gradient(task):
 
 
 def named(name):
-    return next(task for task in TASKS if task.name == name)
+    found = [task for task in TASKS if task.name == name]
+    return found[0] if found else pytest.skip(f"{name} is not among SUBJECTS")
 
 
 def test_batch_norm_backward():
@@ -142,15 +143,20 @@ def test_se_resnet_step():
         check_backward(loss, backward, *parameters)
 
 
-def test_no_kinks():
-    """ReLU's corner and equal maxima are kept out of the tasks whose answer hangs on them, small inputs too."""
+def test_no_kinks_in_relu():
+    """ReLU's corner is kept out of the task whose answer hangs on it, small inputs too."""
     zeros = {"N": 2, "C": 2}
     case = named("relu_backward").case("zeros", "random", zeros, lambda kind, shape, sizes: np.zeros(shape))
     assert np.abs(case.arguments["x"]).min() > 1e-3
+
+
+def test_no_equal_maxima():
     sizes = {"N": 2, "P": 3, "Q": 3, "C": 2, "kernel": 2, "stride": 1}
     case = named("max_pool2d_backward").case("equal", "random", sizes, lambda kind, shape, sizes: np.ones(shape))
     assert len(np.unique(case.arguments["x"])) == case.arguments["x"].size
 
+
+def test_no_kinks_in_a_step():
     from se_numpy import se
     from se_numpy.grading.tasks import network
 

@@ -8,7 +8,9 @@ import struct
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -27,7 +29,7 @@ from se_numpy.grading.submission import from_source
 
 X = np.arange(6.0).reshape(2, 3)
 FINE = "import ctypes, os, sys, threading, time\nimport numpy as np\ndef fine(x):\n    return x + 1\n"
-QUICK = replace(Limits(), seconds=1.0)
+QUICK = replace(Limits(), seconds=0.5)
 LEVELS = {"process": "L1", "landlock": "L2", "bwrap": "L3"}
 
 
@@ -68,22 +70,20 @@ def attack(body: str, isolation: str, limits: Limits = QUICK):
     return reply
 
 
-# What ends alike wherever it runs: body, status, message.
+# What ends alike wherever it runs, most of it with the process: body, status, message.
 ANYWHERE = {
-    "endless loop": ("while True: pass", "timeout", "within 1 s"),
+    "endless loop": ("while True: pass", "timeout", r"within 0\.5 s"),
     "endless loop that catches everything": (
-        "while True:\n  try:\n    while True: pass\n  except BaseException: pass", "timeout", "within 1 s"),
+        "while True:\n  try:\n    while True: pass\n  except BaseException: pass", "timeout", r"within 0\.5 s"),
     "signals ignored": (
         "import signal\nfor s in set(signal.Signals) - {9, 19}: signal.signal(s, signal.SIG_IGN)\nwhile True: pass",
-        "timeout", "within 1 s"),
-    "memory, piece by piece": ("a = []\nwhile True: a.append(np.ones(10**6))", "memory", "MemoryError|Unable to allocate"),
+        "timeout", r"within 0\.5 s"),
+    "memory, piece by piece": ("a = []\nwhile True: a.append(np.ones(10**6))", "memory", "Memory|allocate"),
     "memory, at once": ("np.ones((10**5, 10**5))", "memory", "Unable to allocate"),
-    "recursion": ("attack(x)", "error", r"^RecursionError: maximum recursion depth exceeded"),
-    "sys.exit": ("sys.exit(0)", "error", r"^SystemExit: 0 \(line 6\)$"),
     "os._exit": ("os._exit(0)", "crashed", r"exit code 0"),
     "segfault": ("ctypes.string_at(0)", "crashed", "signal SIGSEGV"),
     "abort": ("os.abort()", "crashed", "signal SIGABRT"),
-    "garbage on the channel": ("os.write(int(sys.argv[2]), b'\\xff' * 64)", "refused", "header of 4,294,967,295 bytes"),
+    "garbage on the channel": ("os.write(int(sys.argv[2]), b'\\xff' * 64)", "refused", "header of 4,294,967,295 b"),
     "no JSON on the channel": ("os.write(int(sys.argv[2]), b'\\1\\0\\0\\0{')", "refused", "no JSON"),
     "an answer to no call": (
         "sys.modules['__main__']._write(int(sys.argv[2]), sys.modules['__main__'].pack({'call': 1, 'status': 'ok'}))",
@@ -95,9 +95,26 @@ ANYWHERE = {
     "a promise not kept": (
         "r = sys.modules['__main__']\nn = sys._getframe(2).f_locals['header']['call']\n"
         "lie = {'call': n, 'status': 'ok', 'arrays': [{'dtype': '<f8', 'shape': [1000]}]}\n"
-        "r._write(int(sys.argv[2]), r.pack(lie))\nwhile True: pass", "timeout", "within 1 s"),
+        "r._write(int(sys.argv[2]), r.pack(lie))\nwhile True: pass", "timeout", r"within 0\.5 s"),
     "the channel closed": ("os.close(int(sys.argv[2]))\ntime.sleep(60)", "crashed", "closed the grader's channel"),
-    "requests read away": ("os.read(int(sys.argv[1]), 1)", "timeout", "within 1 s"),
+    "requests read away": ("os.read(int(sys.argv[1]), 1)", "timeout", r"within 0\.5 s"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ANYWHERE)
+def test_ends_in_a_clear_status(name, isolation):
+    body, status, message = ANYWHERE[name]
+    reply = attack(body, isolation, replace(QUICK, memory_mb=256))
+    assert (reply.status, reply.outputs) == (status, ())
+    assert re.search(message, reply.message, re.DOTALL)
+    assert len(reply.message) <= 4096
+    assert all(c.isprintable() for c in reply.message)
+
+
+# What a process outlives, and so one process for all of them: body, status, message.
+SURVIVED = {
+    "recursion": ("return (lambda f: f(f))(lambda f: f(f))", "error", r"^RecursionError: maximum recursion depth"),
+    "sys.exit": ("sys.exit(0)", "error", r"^SystemExit: 0 \(line \d+\)$"),
     "import se_numpy": ("import se_numpy", "error", "No module named 'se_numpy'; only NumPy"),
     "import torch": ("import torch", "error", "No module named 'torch'; only NumPy"),
     "import pytest": ("import pytest", "error", "No module named 'pytest'; only NumPy"),
@@ -116,21 +133,41 @@ ANYWHERE = {
     "a giant": ("return np.broadcast_to(1.0, (10**5, 10**5))", "refused", "returned 80,000,000,000 bytes"),
     "too many": ("return [x] * 33", "refused", "returned 33 values; at most 32"),
     "an exception with its own text": (
-        "class E(Exception):\n  def __str__(self): raise ValueError\nraise E", "error", r"cannot be shown\) \(line 8\)"),
+        "class E(Exception):\n  def __str__(self): raise ValueError\nraise E", "error", r"cannot be shown\) \(line"),
     "an exception full of orders": ("raise ValueError('\\x1b[2Jred\\0\\u202e')", "error", r"^ValueError: \[2Jred \("),
-    "an endless message": ("raise ValueError('long ' * 10**6)", "error", r"^ValueError: long .* \(line 6\)$"),
+    "an endless message": ("raise ValueError('long ' * 10**6)", "error", r"^ValueError: long .* \(line \d+\)$"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ANYWHERE)
-def test_ends_in_a_clear_status(name, isolation):
-    body, status, message = ANYWHERE[name]
-    reply = attack(body, isolation, replace(QUICK, memory_mb=256))
-    assert (reply.status, reply.outputs) == (status, ())
-    assert re.search(message, reply.message, re.DOTALL)
-    assert len(reply.message) <= 4096
-    assert all(c.isprintable() for c in reply.message)
+def functions(bodies: list[str]) -> str:
+    """Definitions of f0, f1, ..., each with its body."""
+    return "".join(
+        f"def f{i}(x):\n" + "".join(f"    {line}\n" for line in body.split("\n")) for i, body in enumerate(bodies)
+    )
 
+
+@pytest.fixture(scope="module")
+def survivors():
+    """One child for each way of isolation, made when it is first asked for."""
+    with ExitStack() as stack:
+        source = functions([body for body, _, _ in SURVIVED.values()])
+        yield cache(lambda isolation: stack.enter_context(child(source, isolation)))
+
+
+@pytest.mark.parametrize("name", SURVIVED)
+def test_is_answered_and_the_process_goes_on(name, isolation, survivors):
+    _, status, message = SURVIVED[name]
+    c = survivors(isolation)
+    reply = c.call(f"f{list(SURVIVED).index(name)}", [X], {})
+    assert (reply.status, reply.outputs) == (status, ())
+    assert re.search(message, reply.message, re.DOTALL), reply.message
+    assert len(reply.message) <= 4096
+    assert all(character.isprintable() for character in reply.message)
+    assert c.call("fine", [X], {}).status == "ok"
+    assert c.starts == 1
+
+
+REFUSALS = "(PermissionError|FileNotFoundError|OSError|ProcessLookupError|ModuleNotFoundError|ValueError|ZeroDivision)"
 
 # What only Landlock with a filter (L2) and bubblewrap (L3) prevent: the plain child promises none of these.
 FORBIDDEN = {
@@ -169,26 +206,38 @@ FORBIDDEN = {
 }
 
 
-@pytest.mark.parametrize("name", FORBIDDEN)
-def test_is_refused_from_level_2_on(name, isolation, tmp_path):
-    if LEVELS[isolation] < "L2":
-        pytest.skip("a plain child does not promise this")
-    secret = tmp_path / "secret"
+@pytest.fixture(scope="module")
+def intruders(tmp_path_factory):
+    """One child for each way of isolation, with the folder that it is after."""
+    folder = tmp_path_factory.mktemp("grader")
+    secret = folder / "secret"
     secret.write_text("42")
-    before = secret.stat()
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        names = {"parent": os.getpid(), "folder": str(tmp_path), "secret": str(secret), "source": se_numpy.__file__,
+    with ExitStack() as stack:
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        names = {"parent": os.getpid(), "folder": str(folder), "secret": str(secret), "source": se_numpy.__file__,
                  "root": str(Path(se_numpy.__file__).parents[1]), "packages": str(Path(np.__file__).parents[1]),
                  "port": server.getsockname()[1]}  # fmt: skip
-        reply = attack(FORBIDDEN[name].format(**names), isolation)
-    assert reply.status == "error"
-    assert re.match("(PermissionError|FileNotFoundError|OSError|ProcessLookupError|ModuleNotFoundError|Value|ZeroDiv)",
-                    reply.message)  # fmt: skip
+        source = functions([body.format(**names) for body in FORBIDDEN.values()])
+        yield secret, cache(lambda isolation: stack.enter_context(child(source, isolation)))
+
+
+@pytest.mark.parametrize("name", FORBIDDEN)
+def test_is_refused_from_level_2_on(name, isolation, intruders):
+    if LEVELS[isolation] < "L2":
+        pytest.skip("a plain child does not promise this")
+    secret, make = intruders
+    before = secret.stat()
+    c = make(isolation)
+    reply = c.call(f"f{list(FORBIDDEN).index(name)}", [X], {})
+    assert reply.status == "error", reply
+    assert re.match(REFUSALS, reply.message), reply.message
     after = secret.stat()
-    assert os.listdir(tmp_path) == ["secret"]
-    assert (after.st_mode, after.st_uid, after.st_size, after.st_mtime) == (
-        before.st_mode, before.st_uid, 2, before.st_mtime)  # fmt: skip
+    assert os.listdir(secret.parent) == ["secret"]
+    for what in ("st_mode", "st_uid", "st_size", "st_mtime_ns"):
+        assert getattr(after, what) == getattr(before, what)
     assert not os.path.exists("/tmp/se_numpy-was-here")
+    assert c.call("fine", [X], {}).status == "ok"
+    assert c.starts == 1
 
 
 def test_a_fork_bomb_is_stopped(isolation):
@@ -274,7 +323,8 @@ return (x * 2).view(Evil), np.ma.masked_array(x, x > 1), np.float32(3), True, np
 
 def test_a_patched_numpy_stays_where_it_is(isolation):
     mine = np.allclose, np.asarray, np.ndarray
-    names = " = ".join(f"np.{name}" for name in ("allclose", "array_equal", "asarray", "frombuffer", "dtype", "ndarray"))
+    functions = ("allclose", "array_equal", "asarray", "frombuffer", "dtype", "ndarray")
+    names = " = ".join(f"np.{name}" for name in functions)
     reply = attack(f"{names} = lambda *a, **k: True\nreturn x * 3", isolation)
     assert (np.allclose, np.asarray, np.ndarray) == mine
     np.testing.assert_array_equal(reply.outputs[0], X * 3, strict=True)
@@ -439,7 +489,7 @@ LIES = {
     "a negative side": {"call": 5, "status": "ok", "arrays": [{"dtype": "<f8", "shape": [-1]}]},
     "a side that is no integer": {"call": 5, "status": "ok", "arrays": [{"dtype": "<f8", "shape": [2.0]}]},
     "a side too many": {"call": 5, "status": "ok", "arrays": [{"dtype": "|i1", "shape": [1] * 33}]},
-    "a shape NumPy cannot hold": {"call": 5, "status": "ok", "arrays": [{"dtype": "|i1", "shape": [0, *[1 << 30] * 3]}]},
+    "a shape beyond NumPy": {"call": 5, "status": "ok", "arrays": [{"dtype": "|i1", "shape": [0, 1 << 30, 1 << 30]}]},
     "too much together": {"call": 5, "status": "ok", "arrays": [{"dtype": "|i1", "shape": [40 << 20]}] * 2},
 }  # fmt: skip
 

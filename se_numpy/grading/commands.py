@@ -184,7 +184,7 @@ def _tasks(args: argparse.Namespace) -> None:
         return
     width = max(len(t.name) for t in tasks)
     for t in tasks:
-        print(f"{t.name:{width}s}  {t.points:4g}  {len(t.mistakes):3d} mistakes  {t.equation:16s}  {t.title}")
+        print(f"{t.name:{width}s}  {t.points:4g}  {len(t.mistakes):3d} mistakes  {t.title}")
     print(f"{len(tasks)} tasks, {sum(len(t.mistakes) for t in tasks)} known mistakes")
 
 
@@ -193,7 +193,7 @@ def _show(args: argparse.Namespace) -> None:
     from se_numpy.grading.template import stub
 
     task = find(args.task)
-    print(f"{task.title} ({task.equation}, {task.points:g} points)\n\n{stub(task)}\n")
+    print(f"{task.title}, {task.points:g} points\n{task.equation}\n\n{stub(task)}\n")
     print("looked at: shape, dtype, values of " + ", ".join(task.outputs) + ", inputs untouched, repeatable")
     for what, cases in (("special cases", task.specials), ("extremes", task.extremes)):
         if cases:

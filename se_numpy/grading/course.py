@@ -76,18 +76,18 @@ def grade_path(
     done: list[TaskReport] = []
     with Child(submission, isolation=options.isolation, limits=limits, require=options.require) as child:
         for item in assignment.items:
-            name = item.task.name
+            function = item.task.name
             late = options.deadline is not None and time.perf_counter() - started > options.deadline
             if late:
                 message = f"not reached: the {options.deadline:g} seconds for the whole submission were over"
                 done.append(_without_verdict(item, "timeout", message))
-            elif name not in submission.functions and name not in submission.source:  # nor imported or assigned
-                message = f"there is no function {name}; expected def {_head(item.task.signature)}"
+            elif function not in submission.functions and function not in submission.source:  # nor imported or assigned
+                message = f"there is no function {function}; expected def {_head(item.task.signature)}"
                 done.append(_without_verdict(item, "missing", message))
             else:
-                seed = assignment.seed(submission.sha256, name)
+                seed = assignment.seed(submission.sha256, function)
                 done.append(grade_task(
-                    item.task, partial(child.call, name), seed=seed, layout=submission.layout, points=item.points,
+                    item.task, partial(child.call, function), seed=seed, layout=submission.layout, points=item.points,
                     seconds=options.search,
                 ))  # fmt: skip
             if on_task:

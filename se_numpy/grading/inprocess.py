@@ -3,6 +3,7 @@
 import contextlib
 import io
 import traceback
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,8 @@ def caller(function: Callable[..., Any]) -> Callable[[Sequence[Any], Mapping[str
         before = [a.tobytes() if isinstance(a, np.ndarray) else None for a in arguments]
         said = io.StringIO()
         try:
-            with contextlib.redirect_stdout(said), np.errstate(all="ignore"):
+            with contextlib.redirect_stdout(said), np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
                 returned = function(*arguments, **hyper)
         except Exception as error:
             line = traceback.extract_tb(error.__traceback__)[-1]

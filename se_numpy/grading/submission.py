@@ -78,9 +78,10 @@ def _bytes_of(path: Path) -> bytes:
         descriptor = os.open(path, flags)
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ValueError(f"{path}: is not an ordinary file")
     with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError(f"{path}: is not an ordinary file")
         limit = MAX_FILE if path.suffix == ".ipynb" else MAX_SOURCE
         raw = file.read(limit + 1)
     if len(raw) > limit:

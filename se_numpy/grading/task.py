@@ -5,6 +5,7 @@ special ones, the smallest ones, and the conversion to channels-first arrays. Th
 own function; nothing is written a second time.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -190,7 +191,8 @@ def cast(value: Any, dtype: Any) -> Any:
 def attempt(task: Task, case: Case, function: Callable[..., Any]) -> tuple | None:
     """What a function that may be wrong returns; None where it raises."""
     try:
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             return task.answer(case, function)
     except Exception:
         return None

@@ -23,10 +23,10 @@ def stub(task: Task) -> str:
     names += [f"{name}={choices[0]!r}" for name, choices in task.hyper.items()]
     shapes = [f"{name} {_shape(task, name)}" for name in task.inputs]
     returns = [f"{name} {_shape(task, name)}" for name in task.outputs]
-    doc = textwrap.fill(f"{task.title}. {', '.join(shapes)} -> {', '.join(returns)}.", 100)
-    lines = [f"def {task.name}({', '.join(names)}):", f'    """{task.equation}: {doc[0].upper() + doc[1:]}']
-    text = "\n".join(lines).replace("\n", "\n    ").replace("\n        ", "\n    ")
-    return f'{text}\n\n    {task.hint}\n    """' if task.hint else f'{text}"""'
+    doc = textwrap.wrap(f"{task.title}.  {', '.join(shapes)} -> {', '.join(returns)}", 100)
+    lines = [task.equation, "", *doc, *(["", *textwrap.wrap(task.hint, 100)] if task.hint else [])]
+    inside = "\n    ".join(lines).replace("\n    \n", "\n\n")
+    return f'def {task.name}({", ".join(names)}):\n    """{inside}\n    """'
 
 
 def _shape(task: Task, name: str) -> str:
@@ -72,7 +72,7 @@ def as_notebook(title: str, items: Sequence[Item], file: str, *, marks: str | No
 
 
 def _question(item: Item, marks: str | None) -> list[dict]:
-    task, head = item.task, f"## {item.task.title}\n\n{item.task.equation}, {item.points:g} points: "
+    task, head = item.task, f"## {item.task.title}\n\n{item.task.equation}\n\n{item.points:g} points: "
     head += f"`{item.task.signature}`"
     if marks is None:
         body = f"{stub(task)}\n    raise NotImplementedError"

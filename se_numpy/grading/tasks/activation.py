@@ -193,7 +193,8 @@ sigmoid_backward = Task(
     points=1,
     mistakes=(
         Mistake("σ alone", "Multiplied by σ; its slope is σ (1 - σ).", lambda dy, x: dy * _sigmoid(x)),
-        Mistake("1 - σ alone", "Multiplied by 1 - σ; the slope of σ is σ (1 - σ).", lambda dy, x: dy * _sigmoid(-x)),
+        Mistake("1 - σ alone", "Multiplied by 1 - σ, which is e⁻ˣ / (1 + e⁻ˣ); the slope of σ is σ (1 - σ), with a "
+                "square in the denominator.", lambda dy, x: dy * _sigmoid(-x)),
         Mistake("x (1 - x)", "σ (1 - σ) was taken of x itself: x is what σ was given, not what it returned.",
                 lambda dy, x: dy * x * (1 - x)),
         Mistake("1 - σ²", "1 - y² is the slope of tanh; that of σ is σ (1 - σ).",
@@ -211,8 +212,6 @@ sigmoid_backward = Task(
         Mistake("slope squared", "The slope came in twice.", lambda dy, x: dy * (_sigmoid(x) * _sigmoid(-x)) ** 2),
         Mistake("divided by the slope", "dy was divided by σ (1 - σ); it is multiplied.",
                 lambda dy, x: dy / (_sigmoid(x) * _sigmoid(-x))),
-        Mistake("e⁻ˣ / (1 + e⁻ˣ)", "The denominator e⁻ˣ / (1 + e⁻ˣ)² has lost its square.",
-                lambda dy, x: dy * np.exp(-x) / (1 + np.exp(-x))),
         Mistake("sign", "The sign of dx is wrong.", lambda dy, x: -dy * _sigmoid(x) * _sigmoid(-x)),
         Mistake("mask of ReLU", "dy passed where x > 0, the gradient of ReLU.", lambda dy, x: dy * (x > 0)),
         Mistake("overflow at the lower end", "e⁻ˣ / (1 + e⁻ˣ)² is right, but e⁻ˣ overflows where x is very negative, "

@@ -30,7 +30,7 @@ def _block(squeeze: Any = se.squeeze, excite: Any = se.excite, scale: Any = se.s
 
 se_block = Task(
     signature="se_block(U, W1, W2) -> X_tilde",
-    equation="Eqs. (2) to (4)",
+    equation="Eqs. (2) to (4): x̃_c = s_c u_c,  s = σ(W2 δ(W1 z)),  z_c = 1/(HW) Σ_i Σ_j u_c(i, j)",
     title="The Squeeze-and-Excitation block",
     oracle=se.se_block,
     axes="U: N H W C, W1: R C, W2: C R, X_tilde: N H W C",
@@ -128,7 +128,7 @@ def _image_by_image(d: Any, U: Any, W1: Any, W2: Any) -> Any:
 
 se_block_backward = Task(
     signature="se_block_backward(dX_tilde, U, W1, W2) -> dU, dW1, dW2",
-    equation="Eqs. (2) to (4)",
+    equation="Eqs. (2) to (4): x̃_c = s_c u_c,  s = σ(W2 δ(W1 z)),  z_c = 1/(HW) Σ_i Σ_j u_c(i, j), differentiated",
     title="The gradients of the block",
     oracle=se.se_block_backward,
     forward=se.se_block,

@@ -34,7 +34,7 @@ def _gate(gate: Callable[[Any], Any], hidden: Callable[[Any], Any] = relu) -> Ca
 
 excite = Task(
     signature="excite(z, W1, W2) -> s",
-    equation="Eq. (3)",
+    equation="Eq. (3): s = σ(W2 δ(W1 z))",
     title="Excitation: a gate for every channel",
     oracle=se.excite,
     axes="z: N C, W1: R C, W2: C R, s: N C",
@@ -121,7 +121,7 @@ def _loops(ds: Any, z: Any, W1: Any, W2: Any) -> Any:
 
 excite_backward = Task(
     signature="excite_backward(ds, z, W1, W2) -> dz, dW1, dW2",
-    equation="Eq. (3)",
+    equation="Eq. (3): s = σ(W2 δ(W1 z)), differentiated",
     title="The gradients of the excitation",
     oracle=se.excite_backward,
     forward=se.excite,

@@ -24,12 +24,13 @@ LABELLED = (
 
 
 def _far_out(arguments: Arguments) -> Arguments:
-    """Logits of 10⁴ and more, the first row's label at the least likely class."""
+    """Logits of 10⁴ and more; the first row's label is the least likely class, the last row's the likeliest."""
     x = (1e4 * arguments["x"]).astype(np.float32).astype(np.float64)
+    x[-1] = np.abs(x[-1])
     if "labels" not in arguments:
         return {**arguments, "x": x}
     labels = arguments["labels"].copy()
-    labels[0] = x[0].argmin()
+    labels[-1], labels[0] = x[-1].argmax(), x[0].argmin()
     return {**arguments, "x": x, "labels": labels}
 
 

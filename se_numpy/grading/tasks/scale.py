@@ -22,7 +22,7 @@ def _axes(s: np.ndarray) -> np.ndarray:
 
 scale = Task(
     signature="scale(U, s) -> X_tilde",
-    equation="Eq. (4)",
+    equation="Eq. (4): x̃_c = s_c u_c",
     title="Scale: every channel times its gate",
     oracle=se.scale,
     axes="U: N H W C, s: N C, X_tilde: N H W C",
@@ -68,7 +68,7 @@ def _ds(dX_tilde: np.ndarray, U: np.ndarray) -> np.ndarray:
 
 scale_backward = Task(
     signature="scale_backward(dX_tilde, U, s) -> dU, ds",
-    equation="Eq. (4)",
+    equation="Eq. (4): x̃_c = s_c u_c, differentiated",
     title="The gradients of the scale",
     oracle=se.scale_backward,
     forward=se.scale,

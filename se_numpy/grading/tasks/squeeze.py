@@ -16,7 +16,7 @@ SPECIALS = (
 
 squeeze = Task(
     signature="squeeze(U) -> z",
-    equation="Eq. (2)",
+    equation="Eq. (2): z_c = 1/(HW) Σ_i Σ_j u_c(i, j)",
     title="Squeeze: the mean of every channel",
     oracle=se.squeeze,
     axes="U: N H W C, z: N C",
@@ -61,7 +61,7 @@ squeeze = Task(
 
 squeeze_backward = Task(
     signature="squeeze_backward(dz, U) -> dU",
-    equation="Eq. (2)",
+    equation="Eq. (2): z_c = 1/(HW) Σ_i Σ_j u_c(i, j), differentiated",
     title="The gradient of the squeeze",
     oracle=se.squeeze_backward,
     forward=se.squeeze,

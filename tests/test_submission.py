@@ -1,0 +1,213 @@
+"""Submissions as they are handed in: read as text, whatever they are, and never run."""
+
+import hashlib
+import json
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from se_numpy.grading.submission import MAX_SOURCE, from_source, read
+
+
+def notebook(tmp_path, *cells, run_all=False, **more):
+    """What is read from a notebook of these code cells."""
+    cells = [{"cell_type": "code", "source": cell} for cell in cells]
+    path = tmp_path / "hw.ipynb"
+    path.write_text(json.dumps({"cells": [{"cell_type": "markdown", "source": "# Homework"}, *cells], **more}))
+    return read(path, run_all=run_all)
+
+
+def said(call, *args, **kwargs) -> str:
+    with pytest.raises(ValueError, match=r".") as caught:
+        call(*args, **kwargs)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def names(submission):
+    """What running its text defines."""
+    scope = {"__name__": "submission"}
+    exec(submission.source, scope)
+    return {name for name in scope if not name.startswith("__")}
+
+
+def test_a_file_is_taken_as_it_is(tmp_path):
+    path = tmp_path / "hw.py"
+    raw = b'import numpy as np\r\nLAYOUT = "NCHW"\r\ndef squeeze(U):\r\n    return U.mean((2, 3))\r\nprint(1)\r\n'
+    path.write_bytes(raw)
+    found = read(path)
+    assert (found.name, found.layout, found.functions) == ("hw.py", "NCHW", ("squeeze",))
+    assert found.source == raw.decode().replace("\r\n", "\n")
+    assert found.sha256 == hashlib.sha256(raw).hexdigest()
+    assert read(str(path)) == found
+
+
+def test_functions_are_found_wherever_they_are_at_top_level():
+    found = from_source(
+        "def a(): pass\nb = lambda x: x\nif True:\n    def c(): pass\nelse:\n    def d(): pass\n"
+        "try:\n    import x\nexcept ImportError:\n    def e(): pass\nclass C:\n    def no(self): pass\n"
+        "def a():\n    def inner(): pass\nasync def wait(): pass\nnumber = 3\n"
+    )
+    assert found.functions == ("a", "b", "c", "d", "e")
+
+
+@pytest.mark.parametrize(("source", "layout"), [
+    ("", "NHWC"), ('LAYOUT = "NHWC"', "NHWC"), ('LAYOUT: str = "NCHW"', "NCHW"),
+    ('LAYOUT = "NHWC"\nLAYOUT = "NCHW"', "NCHW"), ('def f():\n    LAYOUT = "NCHW"', "NHWC"),
+])  # fmt: skip
+def test_the_layout_is_what_is_written(source, layout):
+    assert from_source(source).layout == layout
+
+
+@pytest.mark.parametrize("value", ['"HWCN"', "None", '"NC" + "HW"', "layout()", '["NCHW"]'])
+def test_another_layout_is_no_layout(value):
+    message = said(from_source, f"\nLAYOUT = {value}", "hw.py")
+    assert message == 'hw.py, line 2: LAYOUT must be "NHWC" or "NCHW", written out'
+
+
+@pytest.mark.parametrize(("source", "start"), [
+    ("x = 1\ndef f(:\n", "hw.py, line 2: "),
+    ("def f():\nreturn 1", "hw.py, line 2: expected an indented block"),
+    ("x = 1\n\0", "hw.py, line "),
+    ("(" * 500 + ")" * 500, "hw.py, line 1: too many nested parentheses"),
+    ("-" * 50_000 + "1", "hw.py, line 1: nested too deep"),
+    ("x" + ".a" * 50_000, "hw.py, line 1: nested too deep"),
+    ("#" * (MAX_SOURCE + 1), "hw.py: more than 2 MB of Python"),
+])  # fmt: skip
+def test_what_is_no_python_is_told_with_its_line(source, start):
+    assert said(from_source, source, "hw.py").startswith(start)
+
+
+def test_strange_escapes_are_no_warning_of_ours():
+    assert from_source('def f():\n    "\\d"\n    return 1 is 1\n').functions == ("f",)
+
+
+@pytest.mark.parametrize(("raw", "expected"), [
+    ("# -*- coding: latin-1 -*-\nx = 'é'".encode("latin-1"), "é"), (b"\xef\xbb\xbfx = '\xc3\xa9'", "é"),
+])  # fmt: skip
+def test_encodings_are_those_of_python(tmp_path, raw, expected):
+    (tmp_path / "hw.py").write_bytes(raw)
+    found = read(tmp_path / "hw.py")
+    assert f"'{expected}'" in found.source
+    assert not found.source.startswith("\ufeff")
+
+
+@pytest.mark.parametrize(("raw", "start"), [
+    (b"x = 1\ny = '\xe9'\n", "hw.py, line 2: is not utf-8 text; save the file as UTF-8"),
+    (b"# coding: rot13\nk = 1", "hw.py, line 1: "),
+    (b"# coding: klingon\nx = 1", "hw.py, line 1: unknown encoding"),
+    (b"# coding: zip\nx = 1", "hw.py, line 1: "),
+    (b"#" * (MAX_SOURCE + 1), "larger than 2 MB"),
+])  # fmt: skip
+def test_files_that_are_no_text(tmp_path, raw, start):
+    (tmp_path / "hw.py").write_bytes(raw)
+    assert start in said(read, tmp_path / "hw.py")
+
+
+def test_only_ordinary_files_are_read(tmp_path):
+    (tmp_path / "secret").write_text("x = 1")
+    (tmp_path / "link.py").symlink_to(tmp_path / "secret")
+    os.mkfifo(tmp_path / "pipe.py")
+    (tmp_path / "folder.py").mkdir()
+    assert "is a link" in said(read, tmp_path / "link.py")
+    assert "is not an ordinary file" in said(read, tmp_path / "pipe.py")
+    assert "is not an ordinary file" in said(read, tmp_path / "folder.py")
+    assert "No such file" in said(read, tmp_path / "none.py")
+    assert "a .py or .ipynb file, not .pdf" in said(read, tmp_path / "hw.pdf")
+
+
+# Notebooks.
+
+
+def test_of_a_notebook_only_what_defines_is_kept(tmp_path):
+    found = notebook(
+        tmp_path,
+        "import numpy as np, math\nimport matplotlib.pyplot as plt\nfrom torch import nn\n",
+        ["LAYOUT = 'NCHW'\n", "eps, r = 1e-5, 4\n", "shape = [r * i for i in range(3)]\n", "raise SystemExit\n"],
+        "def squeeze(U):\n    return U.mean((2, 3))\n\nz = squeeze(np.ones((1, 1, 1, 1)))\nprint(z)\nplt.plot([1])\n",
+        "class Net:\n    def __init__(self):\n        self.W = np.eye(r)\n\nnet = Net()\nrelu = lambda x: abs(x)\n",
+        "for step in range(10**9):\n    loss = net.step()\n",
+        "history = train(net)\nfig, ax = plt.subplots()\ndata = open('data').read()\nw = z + 1\n",
+        "while True: pass\nK = 2; print('no'); J = (\n 3)\nassert K == 3",
+    )
+    assert names(found) == {"np", "math", "LAYOUT", "eps", "r", "shape", "squeeze", "Net", "net", "relu", "K", "J"}
+    assert (found.layout, found.functions) == ("NCHW", ("squeeze", "relu"))
+
+
+def test_lines_keep_their_numbers(tmp_path):
+    text = "print(\n  1,\n  'é'); x = 2\nprint(3)\ndef f():\n    return 1 / 0\n"
+    kept, whole = notebook(tmp_path, text), notebook(tmp_path, text, run_all=True)
+    assert whole.source.rstrip("\n") == text.rstrip("\n")
+    assert kept.source.split("\n") == ["", "", "pass; x = 2", "pass", *whole.source.split("\n")[4:]]
+    scope = {}
+    exec(compile(kept.source, "f", "exec"), scope)
+    assert scope["x"] == 2
+    assert scope["f"].__code__.co_firstlineno == 5
+
+
+def test_a_whole_notebook_can_be_asked_for(tmp_path):
+    assert "print(1)" in notebook(tmp_path, "print(1)", run_all=True).source
+    assert "print(1)" not in notebook(tmp_path, "print(1)").source
+
+
+@pytest.mark.parametrize(("cell", "defined"), [
+    ("%matplotlib inline\nx = 1", {"x"}),
+    ("!pip install torch\n!ls | head\nx = 1", {"x"}),
+    ("files = !ls\nt = %timeit -o f()\nx = 1", {"x"}),
+    ("?print\nprint??\nx = 1", {"x"}),
+    ("if True:\n    %time f()\nx = 1", {"x"}),
+    ("%%time\nx = 1", {"x"}),
+    ("%%html\n<b>no Python", set()),
+    ("%%writefile data.py\nx = 1", set()),
+    ("y = (7\n% 4)\nx = 1", {"x", "y"}),
+    ("text = '''\n!not a command\n'''\nx = 1", {"x", "text"}),
+    ("text = 'a\x0cb\u2028c'", {"text"}),
+    ("", set()),
+])  # fmt: skip
+def test_what_only_ipython_understands_is_left_out(tmp_path, cell, defined):
+    assert names(notebook(tmp_path, cell)) == defined
+
+
+def test_an_old_notebook(tmp_path):
+    path = tmp_path / "old.ipynb"
+    path.write_text(json.dumps({"worksheets": [{"cells": [{"cell_type": "code", "input": ["def f():\n", " pass"]}]}]}))
+    assert read(path).functions == ("f",)
+
+
+@pytest.mark.parametrize("text", [
+    "", "{", "[]", "3", "{}", '{"cells": 3}', '{"cells": [3]}', '{"cells": [{}]}', "[" * 100_000,
+    '{"cells": [{"cell_type": "code", "source": [1]}]}', '{"cells": [{"cell_type": "code", "source": null}]}',
+])  # fmt: skip
+def test_what_is_no_notebook(tmp_path, text):
+    (tmp_path / "hw.ipynb").write_text(text)
+    assert said(read, tmp_path / "hw.ipynb").startswith("hw.ipynb: is not a notebook that can be read (")
+
+
+def test_a_mistake_in_a_notebook_is_told_with_its_cell(tmp_path):
+    assert said(notebook, tmp_path, "x = 1", "y = 2\nz = = 3").startswith("hw.ipynb, code cell 2, line 2: invalid")
+    assert "more than 2 MB" in said(notebook, tmp_path, "#" * MAX_SOURCE, "#")
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_read_or_refused(text):
+    try:
+        found = from_source(text, "hw.py")
+    except ValueError as error:
+        assert str(error).startswith("hw.py, line ")  # noqa: PT017
+    else:
+        assert found.source == text
+
+
+STATEMENTS = ["x = 1", "print(x)", "def f(): return 1", "'é'", "for i in []:\n    print(\n i)", "f()", "import os",
+              "y = x + 1", "@print\ndef g():\n    pass", "if 1: pass", "raise E; z = 3"]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(STATEMENTS), max_size=8), st.sampled_from(["\n", "\n\n", "  # é\n"]))
+def test_what_is_left_of_any_notebook_is_python_of_as_many_lines(tmp_path_factory, statements, end):
+    cell = "".join(line + end for line in statements)
+    found = notebook(tmp_path_factory.getbasetemp(), cell)
+    assert found.source.count("\n") == cell.count("\n") + 1
+    assert "print(x)" not in found.source
+    compile(found.source, "", "exec")
