@@ -96,6 +96,13 @@ def test_equal_diagnoses_make_a_group():
     }
 
 
+def test_the_largest_group_comes_first_and_a_report_without_tasks_did_not_pass():
+    broken = [report(name=name, message="line 3: invalid syntax") for name in ("x", "y")]
+    first, second = ClassView((report(passed(), name="ada"), *broken)).groups
+    assert (first.submissions, first.findings) == (("x", "y"), (("submission", "cannot be graded"),))
+    assert (second.submissions, second.findings) == (("ada",), ())
+
+
 def test_the_class_in_words_and_as_a_page():
     view = a_class()
     page = parse(view.html())

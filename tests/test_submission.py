@@ -80,6 +80,14 @@ def test_what_is_no_python_is_told_with_its_line(source, start):
     assert said(from_source, source, "hw.py").startswith(start)
 
 
+def test_a_chain_without_end_is_read_or_refused():
+    """Which of the two depends on the version of Python; neither is an end of the grader."""
+    try:
+        assert from_source("def f(): pass\nif 1: pass\n" + "elif 1: pass\n" * 3000).functions == ("f",)
+    except ValueError as error:
+        assert "nested too deep" in str(error)  # noqa: PT017
+
+
 def test_strange_escapes_are_no_warning_of_ours():
     assert from_source('def f():\n    "\\d"\n    return 1 is 1\n').functions == ("f",)
 

@@ -128,16 +128,15 @@ def _layout(tree: ast.Module, name: str) -> str:
 
 def _functions(body: list[ast.stmt]) -> Iterator[str]:
     """Names of functions that running ``body`` would define, those within if, try and with included."""
-    for node in body:
+    waiting: list[ast.AST] = list(reversed(body))  # not by recursion: an elif of an elif of an elif is no accident
+    while waiting:
+        node = waiting.pop()
         if isinstance(node, ast.FunctionDef):
             yield node.name
         elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda):
             yield from sorted(_assigned(node))
-        elif isinstance(node, ast.If | ast.Try | ast.With):
-            for field in ("body", "orelse", "finalbody"):
-                yield from _functions(getattr(node, field, []))
-            for handler in getattr(node, "handlers", []):
-                yield from _functions(handler.body)
+        elif isinstance(node, ast.If | ast.Try | ast.With | ast.ExceptHandler):
+            waiting += reversed(list(ast.iter_child_nodes(node)))
 
 
 def _assigned(node: ast.AST) -> set[str]:

@@ -55,7 +55,7 @@ class Task:
     are drawn from its range, others come from ``derive``, which may also refuse sizes by returning None. ``fill`` says
     what kind of numbers an argument holds, if not normal ones; ``hyper`` what is passed by keyword, and its choices.
     ``prepare`` gets arguments as they were drawn and may set those that depend on others.  ``forward`` is what a
-    backward task differentiates.
+    backward task differentiates. ``rounds`` is how many random cases there are.
     """
 
     signature: str
@@ -67,6 +67,7 @@ class Task:
     mistakes: tuple[Mistake, ...]
     alternates: tuple[Callable[..., Any], ...]
     points: float = 2.0
+    rounds: int = 12
     fill: Mapping[str, str] = field(default_factory=dict)
     hyper: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     derive: Callable[[Sizes], Sizes | None] = lambda sizes: {}
@@ -136,10 +137,10 @@ class Task:
                 return case
         raise ValueError(f"{self.name}: no sizes fit {dict(fixed)}; expected ranges wide enough in ``sizes``")
 
-    def cases(self, seed: int, number: int = 12) -> Iterator[Case]:
+    def cases(self, seed: int, number: int | None = None) -> Iterator[Case]:
         """What a submission is tried on: random cases that tell mistakes from the truth, special ones, extremes."""
         rng = np.random.default_rng([seed, *self.name.encode()])
-        for k in range(number):
+        for k in range(number or self.rounds):
             yield self.informative(rng, f"random {k + 1}")
         for kind, specials in (("special", self.specials), ("extreme", self.extremes)):
             for special in specials:

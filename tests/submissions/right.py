@@ -178,4 +178,4 @@ def se_resnet_step(X, labels, V1, gamma1, beta1, V2, gamma2, beta2, W1, W2, W, b
     _, dV1 = conv2d_backward(dU1, X, V1, 1, 1)
     grads = dV1, dgamma1, dbeta1, dV2, dgamma2, dbeta2, dW1, dW2, dlogits.T @ z, dlogits.sum(0)
     params = V1, gamma1, beta1, V2, gamma2, beta2, W1, W2, W, b
-    return loss, *(p - lr * d for p, d in zip(params, grads))
+    return loss, *(p - lr * d for p, d in zip(params, grads, strict=True))

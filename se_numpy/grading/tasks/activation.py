@@ -94,7 +94,7 @@ relu = Task(
 
 relu_backward = Task(
     signature="relu_backward(dy, x) -> dx",
-    equation="dx = dy · [x > 0]",
+    equation="δ(x) = max(x, 0), differentiated",
     title="The gradient of ReLU",
     oracle=ops.relu_backward,
     forward=ops.relu,
@@ -182,7 +182,7 @@ sigmoid = Task(
 
 sigmoid_backward = Task(
     signature="sigmoid_backward(dy, x) -> dx",
-    equation="dx = dy σ(x) (1 - σ(x))",
+    equation="σ(x) = 1 / (1 + e⁻ˣ), differentiated",
     title="The gradient of the sigmoid",
     oracle=ops.sigmoid_backward,
     forward=ops.sigmoid,

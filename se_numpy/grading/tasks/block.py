@@ -62,7 +62,8 @@ se_block = Task(
                 lambda U, W1, W2: U + se.se_block(U, W1, W2), "Eq. (4)"),
         Mistake("the gates alone", "The gates themselves were returned, not the maps times them.",
                 lambda U, W1, W2: 0 * U + _axes(se.excite(se.squeeze(U), W1, W2)), "Eq. (4)"),
-        Mistake("never called", "The maps come out as they went in: the gates were not used.", lambda U, W1, W2: U.copy()),
+        Mistake("never called", "The maps come out as they went in: the gates were not used.",
+                lambda U, W1, W2: U.copy()),
         Mistake("1 - s", "Multiplied by 1 - s: an open gate lets its channel pass.",
                 _block(scale=lambda U, s: U * (1 - _axes(s))), "Eq. (4)"),
         Mistake("gate on the squeeze", "The gates were multiplied with the squeeze, not with the maps.",
@@ -77,7 +78,9 @@ se_block = Task(
     alternates=(
         lambda U, W1, W2: U * _axes(1 / (1 + np.exp(-np.maximum(U.mean((1, 2)) @ W1.T, 0) @ W2.T))),
         lambda U, W1, W2: np.stack([u * sigmoid(W2 @ relu(W1 @ u.mean((0, 1)))) for u in U]),
-        lambda U, W1, W2: np.einsum("nhwc,nc->nhwc", U, se.excite(np.einsum("nhwc->nc", U) / U[0, :, :, 0].size, W1, W2)),
+        lambda U, W1, W2: np.einsum(
+            "nhwc,nc->nhwc", U, se.excite(np.einsum("nhwc->nc", U) / U[0, :, :, 0].size, W1, W2)
+        ),
     ),
 )  # fmt: skip
 
@@ -144,7 +147,8 @@ se_block_backward = Task(
                 "sign.", _backward(through=-1)),
         Mistake("path through the gate doubled", "The part of dU that comes through the gate was added twice.",
                 _backward(through=2)),
-        Mistake("direct path left out", "dU holds what came through the gate alone; s·dX̃ is missing.", _backward(direct=0)),
+        Mistake("direct path left out", "dU holds what came through the gate alone; s·dX̃ is missing.",
+                _backward(direct=0)),
         Mistake("direct path without s", "The direct part of dU is s·dX̃; the gate is missing.",
                 lambda d, U, W1, W2: (_backward(direct=0)(d, U, W1, W2)[0] + d, *_backward()(d, U, W1, W2)[1:])),
         Mistake("gate's path without 1/(HW)", "The squeeze is a mean: each pixel has a share of 1/(HW) of dz.",

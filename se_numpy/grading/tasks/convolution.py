@@ -98,7 +98,7 @@ def _every_window_cut(X, V, stride, padding):
 
 conv2d = Task(
     signature="conv2d(X, V, stride, padding) -> U",
-    equation="Eq. (1)",
+    equation="Eq. (1): u_c = v_c ∗ X = Σ_s v_c^s ∗ x^s",
     title="Convolution",
     oracle=ops.conv2d,
     axes="X: N P Q D, V: k k D C, U: N H W C",
@@ -252,7 +252,7 @@ def _backward_by_correlation(dU, X, V, stride, padding):
 
 conv2d_backward = Task(
     signature="conv2d_backward(dU, X, V, stride, padding) -> dX, dV",
-    equation="Eq. (1)",
+    equation="Eq. (1): u_c = v_c ∗ X = Σ_s v_c^s ∗ x^s, differentiated",
     title="The gradients of a convolution",
     oracle=ops.conv2d_backward,
     forward=ops.conv2d,

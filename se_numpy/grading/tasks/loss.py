@@ -231,7 +231,7 @@ def _both_derivatives(dL, x, labels):
 
 softmax_cross_entropy_backward = Task(
     signature="softmax_cross_entropy_backward(dL, x, labels) -> dx",
-    equation="dx = dL (p - q) / N,  q = 1 at the label, else 0",
+    equation="L = -1/N Σ_n log p_n,  p_n = softmax(x_n) at the label, differentiated",
     title="The gradient of softmax cross-entropy",
     oracle=ops.softmax_cross_entropy_backward,
     forward=ops.softmax_cross_entropy,

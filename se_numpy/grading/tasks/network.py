@@ -296,6 +296,7 @@ se_resnet_step = Task(
     prepare=_lively,
     specials=(*SPECIALS, Special("as many classes as channels", {"C": 4, "K": 4})),
     points=6,
+    rounds=5,
     hint="residual_block, the mean of each channel (Eq. 2), W z + b, softmax cross-entropy, and p - lr ∂L/∂p for every "
     "parameter, all gradients taken before any parameter moves. loss is that before the step.",
     mistakes=(

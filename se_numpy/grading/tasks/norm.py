@@ -273,7 +273,7 @@ def _as_a_matrix(dy, x, mean, var, gamma, eps):
 
 batch_norm_backward = Task(
     signature="batch_norm_backward(dy, x, mean, var, gamma, eps) -> dx, dgamma, dbeta",
-    equation="dx = gamma / √(var + eps) · (dy - ⟨dy⟩ - x̂ ⟨dy x̂⟩)",
+    equation="y = gamma (x - mean) / √(var + eps) + beta, mean and var those of x, differentiated",
     title="The gradients of batch norm in training",
     oracle=ops.batch_norm_backward,
     axes="dy: N H W C, x: N H W C, mean: C, var: C, gamma: C, dx: N H W C, dgamma: C, dbeta: C",

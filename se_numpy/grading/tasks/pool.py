@@ -214,7 +214,7 @@ def _by_places(dy, x, kernel, stride):
 
 max_pool2d_backward = Task(
     signature="max_pool2d_backward(dy, x, kernel, stride) -> dx",
-    equation="dx = Σ of dy over the windows that a pixel won",
+    equation="y(i, j) = max over a, b of x(i·stride + a, j·stride + b), differentiated",
     title="The gradient of max pooling",
     oracle=ops.max_pool2d_backward,
     forward=ops.max_pool2d,

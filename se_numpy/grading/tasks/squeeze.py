@@ -25,7 +25,8 @@ squeeze = Task(
     specials=SPECIALS,
     points=1,
     mistakes=(
-        Mistake("largest pixel", "This is exactly what max pooling gives; Eq. (2) is the mean.", lambda U: U.max((1, 2))),
+        Mistake("largest pixel", "This is exactly what max pooling gives; Eq. (2) is the mean.",
+                lambda U: U.max((1, 2))),
         Mistake("sum", "The sum of all pixels: Eq. (2) divides it by H·W.", lambda U: U.sum((1, 2))),
         Mistake("mean over the batch too", "Every image has a descriptor of its own; the batch is no axis to average "
                 "over.", lambda U: np.broadcast_to(U.mean((0, 1, 2)), (len(U), U.shape[-1]))),
