@@ -308,7 +308,7 @@ def test_the_magic_runs_a_cell_in_a_process_of_its_own():
 def test_the_gradescope_zip_works_by_hand(tmp_path):
     """As its documentation has it: unpacked, a submission put in its place, run_autograder run, results.json read."""
     hw = tmp_path / "hw.toml"
-    hw.write_text('[[task]]\nid = "squeeze"\npoints = 3\n[[task]]\nid = "scale"\n')
+    hw.write_text('[[task]]\nid = "squeeze"\npoints = 3\n[[task]]\nid = "scale"\nvisibility = "after_due_date"\n')
     command = f"{sys.executable} -m se_numpy"
     data = autograder.build(hw, command=command)
     assert data == autograder.build(hw, command=command)
@@ -327,6 +327,7 @@ def test_the_gradescope_zip_works_by_hand(tmp_path):
     assert done.returncode == 0, done.stderr
     results = json.loads((home / "results" / "results.json").read_text())
     assert [(t["score"], t["max_score"]) for t in results["tests"]] == [(0, 3), (0, 1)]
+    assert [t["visibility"] for t in results["tests"]] == ["visible", "after_due_date"]
     assert isinstance(results["execution_time"], (int, float))
     (home / "submission" / "mine.py").unlink()
     subprocess.run(["bash", "-c", script], capture_output=True, cwd=home, env=environment, check=True)

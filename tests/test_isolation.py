@@ -2,9 +2,12 @@
 
 import os
 import re
+import select
+import shutil
 import socket
 import stat
 import struct
+import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -22,8 +25,21 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import se_numpy
-from se_numpy.grading.isolation import Child, IsolationMissing, Limits, backends, choose, doctor, missing, wire
+import se_numpy.grading.isolation.child as child_module
+from se_numpy.grading.isolation import (
+    Child,
+    IsolationMissing,
+    Limits,
+    backends,
+    choose,
+    doctor,
+    lockdown,
+    missing,
+    process,
+    wire,
+)  # fmt: skip
 from se_numpy.grading.isolation.child import limits_of
+from se_numpy.grading.isolation.places import places
 from se_numpy.grading.isolation.process import running
 from se_numpy.grading.runner import pack
 from se_numpy.grading.submission import from_source
@@ -37,11 +53,23 @@ LEVELS = {"process": "L1", "landlock": "L2", "bwrap": "L3"}
 @pytest.fixture(params=list(LEVELS))
 def isolation(request):
     """Each way of running a child that works on this machine."""
-    try:
-        choose(request.param)
-    except IsolationMissing as reason:
-        pytest.skip(str(reason))
+    backend = next(b for b in backends.BACKENDS if b.option == request.param)
+    trouble = backends._trouble(backend)
+    if trouble and able(request.param):
+        pytest.fail(f"this machine could, but {trouble}")
+    if trouble:
+        pytest.skip(trouble)
     return request.param
+
+
+def able(option: str) -> bool:
+    """Whether the machine has what a backend needs, so that it is the backend's fault if it does not work."""
+    if option == "landlock":
+        return lockdown.landlock_version() > 0 and lockdown.seccomp_possible()
+    plain = ["bwrap", "--ro-bind", "/", "/", "--unshare-user", "--unshare-pid", "--unshare-net", "true"]
+    return option == "process" or (
+        shutil.which("bwrap") is not None and subprocess.run(plain, capture_output=True, check=False).returncode == 0
+    )
 
 
 def child(source: str, isolation: str = "process", limits: Limits = QUICK) -> Child:
@@ -143,6 +171,48 @@ def test_is_refused_from_level_2_on(name, isolation, intruders):
     assert c.starts == 1
 
 
+def test_what_is_hidden_in_a_folder_that_is_shown(isolation, tmp_path, monkeypatch):
+    """As site-packages lies in the standard library's folder."""
+    if LEVELS[isolation] < "L2":
+        pytest.skip("a plain child does not promise this")
+    tmp_path = tmp_path.resolve()
+    for name in ("top", "lib/python/random", "lib/python/site-packages/pip", "lib/python/site-packages/numpy/core"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("42")
+    (tmp_path / "way-round").symlink_to(tmp_path / "lib/python/site-packages")
+    packages = str(tmp_path / "lib/python/site-packages")
+    here = places()
+    more = replace(here, roots=(*here.roots, str(tmp_path)), hidden=(*here.hidden, packages),
+                   shown=(*here.shown, f"{packages}/numpy"))  # fmt: skip
+    monkeypatch.setattr(child_module, "places", lambda: more)
+    source = f"""
+def f():
+    found = []
+    for name in ("top", "lib/python/random", "lib/python/site-packages/numpy/core",
+                 "lib/python/site-packages/pip", "way-round/pip"):
+        try:
+            found.append(open({str(tmp_path)!r} + "/" + name).read() == "42")
+        except OSError:
+            found.append(False)
+    return found
+"""
+    with child(source, isolation) as c:
+        assert [bool(out) for out in c.call("f", [], {}).outputs] == [True, True, True, False, False]
+
+
+def test_the_filter_alone_keeps_files_whole(isolation, tmp_path):
+    """Landlock before Linux 6.2 lets a file be emptied while it is opened for reading."""
+    if isolation != "landlock":
+        pytest.skip("one is enough")
+    (tmp_path / "grades").write_text("42")
+    body = f"os.open({str(tmp_path / 'grades')!r}, os.O_RDONLY | os.O_TRUNC)"
+    source = from_source(FINE + functions([body, body.replace("| os.O_TRUNC", "")]))
+    with Child.on(replace(choose("landlock"), landlock=False), source, QUICK) as c:
+        assert c.call("f0", [X], {}).message.startswith("PermissionError")
+        assert c.call("f1", [X], {}).status == "refused"  # opened, and None returned
+    assert (tmp_path / "grades").read_text() == "42"
+
+
 def test_a_fork_bomb_is_stopped(isolation):
     reply = attack("for _ in range(5): os.fork()\ntime.sleep(60)", isolation)
     assert reply.status == ("timeout" if isolation == "process" else "error")
@@ -152,18 +222,40 @@ def test_a_daemon_is_found_and_killed(isolation):
     assert attack(DAEMON, isolation).status == ("ok" if isolation == "process" else "error")
 
 
-def test_megabytes_of_output_are_cut(isolation):
+def test_megabytes_of_output_are_cut(isolation, monkeypatch):
+    choose(isolation)
+    kept, text = [], process._text
+    monkeypatch.setattr(process, "_text", lambda output: [kept.append(len(output)), text(output)][1])
     reply = attack("print('score: 100\\n' * 10**6)\nos.write(2, b'\\x1b[31mred')\nreturn x", isolation)
     assert reply.status == "ok"
+    kept = [size for size in kept if size]
     assert reply.stdout.startswith("score: 100\nscore: 100")
     assert reply.stdout.endswith("(cut after 64 KiB)")
     assert len(reply.stdout) < (64 << 10) + 50
+    assert kept == [(64 << 10) + 1]
 
 
-def test_output_belongs_to_its_call(isolation):
+class LatePoll:
+    """A poll on a machine so busy that what is printed and the answer have both come when it looks."""
+
+    def __init__(self, poll=select.poll):
+        self._poll = poll()
+
+    def poll(self, milliseconds):
+        time.sleep(0.005)
+        return self._poll.poll(milliseconds)
+
+    def __getattr__(self, name):
+        return getattr(self._poll, name)
+
+
+def test_output_belongs_to_its_call(isolation, monkeypatch):
+    choose(isolation)
+    monkeypatch.setattr(process.select, "poll", LatePoll)
     source = "def say(x):\n    print('one', x)\n    print('two\\x1b', file=sys.stderr)\n    return x\n"
     with child(source, isolation) as c:
-        assert c.call("say", [1], {}).stdout == "one 1\ntwo\n"
+        for number in range(5):
+            assert c.call("say", [number], {}).stdout == f"one {number}\ntwo\n"
         assert c.call("fine", [1], {}).stdout == ""
 
 

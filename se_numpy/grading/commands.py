@@ -124,12 +124,13 @@ def _grade(args: argparse.Namespace) -> None:
 def _grade_one(path: Path, options: Any, formats: Sequence[str], out: str | None) -> Any:
     """One submission; files are written anew after each task, so that a deadline costs only what was not reached."""
     from se_numpy.grading.course import grade_path
-    from se_numpy.grading.report import FORMATS, show, write
+    from se_numpy.grading.report import FORMATS, show
 
-    files = [name for name in formats if name != "terminal"] if out else []
-    report = grade_path(path, options, on_task=_writer(out, files))
+    items = options.to_assignment().items
+    save = partial(_save, folder=out, formats=formats, visibility={i.task.name: i.visibility for i in items})
+    report = grade_path(path, options, on_task=save if out else None)
     if out:
-        write(report, out, formats)
+        save(report)
     for name in formats:
         if name == "terminal":
             show(report, sys.stdout)
@@ -138,11 +139,13 @@ def _grade_one(path: Path, options: Any, formats: Sequence[str], out: str | None
     return report
 
 
-def _writer(out: str | None, files: Sequence[str]) -> Any:
-    """What writes the files as far as the report has grown; None where there are none to write."""
-    from se_numpy.grading.report import write
+def _save(report: Any, folder: str, formats: Sequence[str], visibility: dict[str, str]) -> None:
+    """All files of a report; who sees which of Gradescope's tests the assignment says."""
+    from se_numpy.grading.report import FILES, as_gradescope, write, write_file
 
-    return partial(write, folder=out, formats=files) if out and files else None
+    write(report, folder, formats)
+    if "gradescope" in formats:
+        write_file(Path(folder) / FILES["gradescope"], as_gradescope(report, visibility=visibility))
 
 
 def _grade_class(paths: Sequence[Path], options: Any, formats: Sequence[str], args: argparse.Namespace) -> list[Any]:

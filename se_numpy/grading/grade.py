@@ -58,7 +58,7 @@ def grade_task(
     checks = tuple(_checks(task, tried, verdicts, again, max_points))
     hints = tuple(_hints(task, tried, verdicts))
     if any(check.passed and not check.points for check in checks):
-        hints += ("what is ok above counts as soon as the values of one output are right",)
+        hints += ("What is ok gives points as soon as the values of one output are right.",)
     total = round(sum(check.points for check in checks), 6)
     report = replace(report, checks=checks, points=total, hints=hints)
     if all(check.passed for check in checks):
@@ -181,7 +181,7 @@ def _hints(task: Task, tried: Sequence[Tried], verdicts: Sequence[list[Verdict] 
     if not single:
         return []
     verb = "is" if len(single) == 1 else "are"
-    return [f"{', '.join(single)} {verb} right in single precision: somewhere inside numbers became float32"]
+    return [f"{', '.join(single)} {verb} right in single precision: somewhere inside numbers became float32."]
 
 
 def _counterexample(task: Task, one: _Counted, mistake: str | None, seed: int, seconds: float) -> Counterexample | None:

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from se_numpy.grading.record import Reply
 from se_numpy.grading.task import Case, Task
 
 SINGLE = 2.0**-24
@@ -134,10 +133,6 @@ def agree(found: Sequence[np.ndarray], other: Sequence[np.ndarray], tolerances: 
         if (np.abs(a[finite] - b[finite]) > tolerance + 64 * SINGLE * size).any():
             return False
     return True
-
-
-def ok(reply: Reply) -> bool:
-    return reply.status == "ok"
 
 
 def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:

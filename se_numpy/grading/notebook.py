@@ -26,7 +26,7 @@ PUBLIC_SEED = 0  # what everybody practises with
 
 def check(task: str, function: Callable[..., Any], *, layout: str = "NHWC") -> Card:
     """The verdict on a function of this process, as a card.  ``layout`` "NCHW" for channels-first arrays."""
-    return Card(_report(task, function, layout))
+    return Card(_report(task, function, layout), "Run in this very process: a check of oneself, without protection.")
 
 
 def assert_task(task: str, function: Callable[..., Any], *, layout: str = "NHWC") -> None:
@@ -51,7 +51,7 @@ def _report(task: str, function: Callable[..., Any], layout: str) -> TaskReport:
     return grade_task(find(task), caller(function), seed=PUBLIC_SEED, layout=layout)
 
 
-def check_source(task: str, source: str) -> TaskReport:
+def check_source(task: str, source: str) -> Card:
     """The verdict on a function in a text, which runs in a child process."""
     from se_numpy.grading.course import Options, grade_path
 
@@ -59,8 +59,8 @@ def check_source(task: str, source: str) -> TaskReport:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "cell.py"
         file.write_text(source, encoding="utf-8")
-        (report,) = grade_path(file, Options(tasks=(task,))).tasks
-    return report
+        report = grade_path(file, Options(tasks=(task,)))
+    return Card(report.tasks[0], f"Run in a process of its own: isolation {report.level}, {report.backend}.")
 
 
 def load_ipython_extension(ipython: Any) -> None:
@@ -71,7 +71,7 @@ def load_ipython_extension(ipython: Any) -> None:
         name = line.strip()
         if not name:
             raise ValueError("%%check needs a task's name, as in %%check squeeze")
-        display(Card(check_source(name, cell)))
+        display(check_source(name, cell))
 
     ipython.register_magic_function(check_cell, "cell", "check")
 
