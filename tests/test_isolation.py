@@ -38,7 +38,6 @@ from se_numpy.grading.isolation import (
     process,
     wire,
 )  # fmt: skip
-from se_numpy.grading.isolation.child import limits_of
 from se_numpy.grading.isolation.places import places
 from se_numpy.grading.isolation.process import running
 from se_numpy.grading.runner import pack
@@ -575,11 +574,12 @@ def test_names_that_do_not_exist():
         choose("docker")
     with pytest.raises(ValueError, match="no isolation level 'L4'; expected one of L1, L2, L3"):
         choose("auto", "L4")
-    with pytest.raises(ValueError, match="no limit called second"):
-        limits_of(second=1)
-    with pytest.raises(ValueError, match="the limit seconds is 0; expected a number above 0"):
-        limits_of(seconds=0)
-    assert limits_of(memory_mb=300).memory_mb == 300
+
+
+@pytest.mark.parametrize("value", [0, -1, float("nan")])
+def test_limits_are_above_zero(value):
+    with pytest.raises(ValueError, match=rf"the limit memory_mb is {value}; expected a number above 0"):
+        Limits(memory_mb=value)
 
 
 def test_a_fault_of_the_graders_is_not_the_submissions():

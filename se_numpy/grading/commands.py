@@ -89,6 +89,8 @@ def _guarded(command: Any) -> Any:
         except (Exit, ValueError, KeyboardInterrupt, BrokenPipeError):
             raise
         except Exception as error:
+            if isinstance(error, OSError) and error.filename:  # a folder that cannot be written to, say
+                raise
             traceback.print_exc()
             message = "this is the grader's own fault, no submission's; the lines above say where"
             raise Exit(OWN_FAULT, f"{message} ({type(error).__name__})") from None
@@ -139,7 +141,7 @@ def _grade_one(path: Path, options: Any, formats: Sequence[str], out: str | None
     return report
 
 
-def _save(report: Any, folder: str, formats: Sequence[str], visibility: dict[str, str]) -> None:
+def _save(report: Any, folder: Any, formats: Sequence[str], visibility: dict[str, str]) -> None:
     """All files of a report; who sees which of Gradescope's tests the assignment says."""
     from se_numpy.grading.report import FILES, as_gradescope, write, write_file
 
@@ -276,12 +278,12 @@ def _gradescope_zip(args: argparse.Namespace) -> None:
 
 
 def _doctor(args: argparse.Namespace) -> None:
-    from se_numpy.grading.isolation import doctor
+    from se_numpy.grading import isolation
 
-    for backend, level, works, why in doctor():
+    for backend, level, works, why in isolation.doctor():
         print(f"{level}  {backend:12s} {'works' if works else 'does not work'}{f': {why}' if why else ''}")
-    print("Nothing stops a student from handing in a copy of public code. What each level promises: "
-          "`python -c 'import se_numpy.grading.isolation as i; print(i.__doc__)'`")  # fmt: skip
+    print()
+    print(isolation.__doc__)
 
 
 def _write_new(path: Path, text: str) -> None:

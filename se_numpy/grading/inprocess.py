@@ -34,7 +34,7 @@ def caller(function: Callable[..., Any]) -> Callable[[Sequence[Any], Mapping[str
             outputs = tuple(np.array(part) for part in several)
         except (ValueError, TypeError) as error:
             return Reply("refused", message=f"what was returned is no array: {error}", stdout=said.getvalue()[:65536])
-        strange = next((a for a in outputs if a.dtype.kind not in "fiub"), None)
+        strange = next((a for a in outputs if a.dtype.kind not in "fiub" or a.itemsize > 8), None)
         if strange is not None:
             message = f"returned {_kind(several)}; expected arrays of real numbers"
             return Reply("refused", message=message, stdout=said.getvalue()[:65536])

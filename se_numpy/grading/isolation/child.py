@@ -30,6 +30,11 @@ class Limits:
     files: int = 64  # open at once
     processes: int = 64  # of the user; not for root, and not on its own a bound that holds
 
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not value > 0:
+                raise ValueError(f"the limit {name} is {value}; expected a number above 0")
+
     def resources(self) -> dict[str, int]:
         """As resource limits."""
         return {"AS": self.memory_mb << 20, "CPU": self.cpu_seconds, "FSIZE": self.file_mb << 20, "CORE": 0,
@@ -166,14 +171,3 @@ class Child:
             process.kill()
             self._unreadable = replace(reply, status="unreadable", message=message)
             raise Ended("unreadable", message)
-
-
-def limits_of(**given: float) -> Limits:
-    """Limits with some changed.  Raises ValueError for one that does not exist or is not above 0."""
-    known = asdict(Limits())
-    for name, value in given.items():
-        if name not in known:
-            raise ValueError(f"there is no limit called {name}; expected one of {', '.join(known)}")
-        if not value > 0:
-            raise ValueError(f"the limit {name} is {value}; expected a number above 0")
-    return Limits(**given)  # type: ignore[arg-type]

@@ -78,11 +78,13 @@ class Process:
             raise self._gone(_text(output)) from None
         finally:
             self.cpu += time.monotonic() - started
-        self._drain(output)
         return answer.reply(_text(output))
 
     def _exchange(self, frame: bytes, answer: Answer, deadline: float, output: bytearray) -> None:
-        """Write the frame, read the answer and what is printed, all at once, so that no full pipe stops anything."""
+        """Write the frame, read the answer and what is printed, all at once, so that no full pipe stops anything.
+
+        What was printed before the answer is read with it: an answer takes two rounds at least, a pipe's content one.
+        """
         pending = memoryview(frame)
         poll = select.poll()
         poll.register(self._requests, select.POLLOUT)

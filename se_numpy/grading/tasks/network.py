@@ -252,7 +252,7 @@ residual_block = Task(
 
 # ------------------------------------------------------------------------------------------- a step of training
 
-RIGHT = _step()
+_RIGHT = _step()
 
 
 def _not_updated(*names: str) -> Callable[..., Any]:
@@ -260,8 +260,8 @@ def _not_updated(*names: str) -> Callable[..., Any]:
 
 
 def _loss_after(X, labels, *parameters, lr):
-    after = RIGHT(X, labels, *parameters, lr=lr)
-    return RIGHT(X, labels, *after[1:], lr=lr)[0], *after[1:]
+    after = _RIGHT(X, labels, *parameters, lr=lr)
+    return _RIGHT(X, labels, *after[1:], lr=lr)[0], *after[1:]
 
 
 def _held_constant(dy, x, gamma):
@@ -288,7 +288,7 @@ se_resnet_step = Task(
     "-> loss, V1, gamma1, beta1, V2, gamma2, beta2, W1, W2, W, b",
     equation="p ← p - η ∂L/∂p",
     title="A step of training of a small SE-ResNet",
-    oracle=RIGHT,
+    oracle=_RIGHT,
     axes=AXES + ", labels: N, W: K C, b: K",
     sizes={**SIZES, "K": (3, 6)},
     hyper={"lr": (1.0, 2.0, 4.0)},  # large, so that a wrong gradient shows in the parameters
@@ -313,7 +313,7 @@ se_resnet_step = Task(
         Mistake("1/N twice", "The gradients were divided by N once more; the loss has its 1/N already.",
                 _step(loss_backward=lambda x, labels: ops.softmax_cross_entropy_backward(1 / len(x), x, labels))),
         Mistake("labels counted from 1", "The class before the label was taken: labels count from 0.",
-                lambda X, labels, *a, **h: RIGHT(X, (labels - 1) % len(a[-1]), *a, **h)),
+                lambda X, labels, *a, **h: _RIGHT(X, (labels - 1) % len(a[-1]), *a, **h)),
         Mistake("no label in the gradient", "The gradient of the logits is p; it is p - q, with q = 1 at the label.",
                 _step(loss_backward=lambda x, labels: softmax(x) / len(x))),
         Mistake("classifier first", "W was renewed before its old value had passed the gradient on.",
