@@ -1,4 +1,4 @@
-"""The command line: ``se-numpy train``, ``summary``, ``grade``.  Errors are one line for people, exit code 2."""
+"""The command line: ``se-numpy train`` and what packages add to it.  Errors are one line for people, exit code 2."""
 
 import argparse
 import dataclasses
@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import se_numpy
-from se_numpy.grading import commands
+from se_numpy.analysis import commands as gates
+from se_numpy.grading import commands as grading
 
 
 class Parser(argparse.ArgumentParser):
@@ -37,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         args.run(args)
-    except commands.Exit as end:
+    except grading.Exit as end:
         if end.message:
             print(f"se-numpy: {end.message}", file=sys.stderr)
         return end.code
@@ -63,8 +64,9 @@ def _parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"se-numpy {se_numpy.__version__}")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
     _add_train(subparsers)
-    _add_summary(subparsers)
-    commands.add(subparsers)
+    _add_networks(subparsers)
+    gates.add(subparsers)
+    grading.add(subparsers)
     return parser
 
 
@@ -105,19 +107,36 @@ def _train(args: argparse.Namespace) -> None:
     train(dataset, configure(dataset, **given))
 
 
-def _add_summary(commands: Any) -> None:
-    p = commands.add_parser("summary", help="a network's layers, shapes and parameters")
+def _add_networks(commands: Any) -> None:
+    p = commands.add_parser("summary", help="a network's layers, shapes, parameters, multiply-adds", description=(
+        "Shows a network layer by layer and what it costs: parameters; multiply-adds of convolutions and fully "
+        "connected layers for one image. Nothing is computed, so the largest network takes no longer."))  # fmt: skip
     p.set_defaults(run=_summary, parser=p)
-    p.add_argument("model", metavar="MODEL", help="for instance se_resnet20")
-    p.add_argument("--reduction", type=int, metavar="R", help="r of the SE blocks (default: 4)")
+    p.add_argument("model", metavar="MODEL", help="for instance se_resnet20 or se_resnet50; an unknown one lists all")
+    p.add_argument("--reduction", type=int, metavar="R", help="r of the SE blocks (default: 4, or 16)")
     p.add_argument("--bias", action="store_true", help="biases in the SE blocks")
-    p.add_argument("--classes", type=int, default=10, metavar="N", help="default: 10")
-    p.add_argument("--size", type=int, default=32, metavar="N", help="height and width of the images (default: 32)")
+    p.add_argument("--gate", metavar="NAME", help="of the SE blocks: sigmoid, tanh, relu (default: sigmoid)")
+    p.add_argument("--squeeze", metavar="NAME", help="avg, max or none (default: avg)")
+    p.add_argument("--placement", metavar="NAME", help="standard, pre, post, identity or 3x3 (default: standard)")
+    p.add_argument("--stages", metavar="1,2", help="SE blocks in these stages only (default: all)")
+    p.add_argument("--classes", type=int, metavar="N", help="default: 10, for networks of large images 1000")
+    p.add_argument("--size", type=int, metavar="N", help="height and width of the images (default: 32, or 224)")
+    p.add_argument("--json", action="store_true", help="as JSON")
+    p = commands.add_parser("complexity", help="parameters and multiply-adds beside the paper's", description=(
+        "Counts each network whose parameters or FLOPs the paper prints, and names the rule by which the two agree; "
+        "with MODEL, what that one costs."))  # fmt: skip
+    p.set_defaults(run=_complexity, parser=p)
+    p.add_argument("model", metavar="MODEL", nargs="*", help="default: the paper's tables")
+    p.add_argument("--json", action="store_true", help="as JSON")
 
 
 def _summary(args: argparse.Namespace) -> None:
-    from se_numpy import models
-    from se_numpy.complexity import summary
+    from se_numpy.models.commands import show_summary
 
-    net = models.build(args.model, reduction=args.reduction, bias=args.bias, classes=args.classes)
-    print(summary(net, (args.size, args.size, 3)))
+    show_summary(args)
+
+
+def _complexity(args: argparse.Namespace) -> None:
+    from se_numpy.models.commands import show_complexity
+
+    show_complexity(args)

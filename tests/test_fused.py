@@ -57,6 +57,18 @@ NETS = {
     "concatenated": serial(Conv(6), Concat((("a", branch()), ("b", branch(SE(2))))), ReLU(), *tail()),
     "pooled": serial(Conv(6), BatchNorm(), ReLU(), Pool(), Conv(5, stride=2), BatchNorm(), ReLU(), *tail()),
     "depthwise": serial(Conv(6), BatchNorm(), ReLU(), Conv(6, groups=6), BatchNorm(), ReLU(), Conv(8, 1), *tail()),
+    "tanh for a gate": models.build("se_resnet8", gate="tanh"),
+    "relu for a gate": models.build("se_resnet8", gate="relu", bias=True),
+    "largest pixel": models.build("se_resnet8", squeeze="max"),
+    "no squeeze": models.build("se_resnet8", squeeze="none"),
+    "placed before": models.build("se_resnet8", placement="pre"),
+    "placed after": models.build("se_resnet8", placement="post", gate="tanh"),
+    "placed inside": models.build("se_resnet8", placement="3x3"),
+    "placed aside": models.build("se_resnet8", placement="identity", squeeze="max"),
+    "one stage": models.build("se_resnet8", stages=(2,)),
+    "small_resnext": models.small_resnext(11, cardinality=2, width=2, reduction=2),
+    "small_inception": models.small_inception(width=0.25, reduction=2),
+    "mobilenet": models.mobilenet(width=1 / 16, reduction=2, squeeze="none"),
     "strides": serial(Conv(6, 5, stride=3), BatchNorm(), ReLU(), Conv(4, 2, padding=0), BatchNorm(), ReLU(), *tail()),
 }
 SHAPE = (9, 11, 3)

@@ -7,7 +7,8 @@ from test_layers import functions
 from se_numpy import models, ops, tree
 from se_numpy.complexity import count_parameters, summary
 from se_numpy.gradcheck import check_backward
-from se_numpy.layers import init
+from se_numpy.layers import SE, BatchNorm, Conv, init, walk
+from se_numpy.tree import size
 
 # Counted from the public PyTorch implementation that these networks follow (projection shortcuts, SE without biases).
 PARAMETERS = {
@@ -34,10 +35,54 @@ def test_parameters_are_counted_exactly(depth, reduction):
 
 @pytest.mark.parametrize("name", models.NAMES)
 def test_every_name_builds_a_network_whose_parts_fit(name):
+    shape = models.image_shape(name)
     net = models.build(name, classes=7)
-    assert net.output_shape((32, 32, 3)) == (7,)
-    params = net.parameters((32, 32, 3))
-    assert ("se1" in str(params)) == name.startswith("se_")
+    assert net.output_shape(shape) == (7,)
+    assert any(isinstance(layer, SE) for _, layer, _ in walk(net, shape)) == name.startswith("se")
+    assert models.build(name).output_shape(shape) == ((10,) if shape == (32, 32, 3) else (1000,))
+
+
+# The released networks (timm and Cadene have the same), whose gates have biases; 18 and 34 as timm's legacy versions.
+RELEASED = {
+    "resnet50": (25_557_032, 28_088_024),
+    "resnet101": (44_549_160, 49_326_872),
+    "resnet152": (60_192_808, 66_821_848),
+    "resnext50_32x4d": (25_028_904, 27_559_896),
+    "resnext101_32x4d": (44_177_704, 48_955_416),
+    "resnet18": (11_689_512, 11_778_592),
+    "resnet34": (21_797_672, 21_958_868),
+    "bn_inception": (11_285_224, 11_931_622),
+}
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_parameters_of_the_released_networks(name):
+    plain, gated = RELEASED[name]
+    assert count_parameters(models.build(name), (224, 224, 3)) == plain
+    assert count_parameters(models.build(f"se_{name}", bias=True), (224, 224, 3)) == gated
+
+
+def test_parameters_of_senet_154():
+    assert count_parameters(models.build("senet154", bias=True), (224, 224, 3)) == 115_088_984
+    assert count_parameters(models.senet154(reduction=None), (224, 224, 3)) == 108_459_944
+
+
+def test_bn_inception_differs_from_the_count_in_circulation_by_what_has_no_parameters():
+    """11,944,870 has two numbers for each gated channel; with batch norm folded it is listed with 11.922 million."""
+    shape = (224, 224, 3)
+    net = models.build("se_bn_inception", bias=True)
+    gated = [s[-1] for _, layer, s in walk(net, shape) if isinstance(layer, SE)]
+    assert gated == [256, 320, 576, 576, 576, 608, 608, 1056, 1024, 1024]
+    assert 11_944_870 - count_parameters(net, shape) == 2 * sum(gated)
+    channels = sum(size(layer.statistics(s)) for _, layer, s in walk(net, shape)) // 2
+    assert round((count_parameters(net, shape) - channels) / 1e6, 3) == 11.922
+
+
+def test_parameters_of_other_networks():
+    """As in the torchvision and the TensorFlow library, but VGG's convolutions have no biases beside batch norm."""
+    assert count_parameters(models.build("vgg16"), (224, 224, 3)) == 138_365_992 - 4_224
+    assert count_parameters(models.build("mobilenet"), (224, 224, 3)) == 4_231_976
+    assert count_parameters(models.build("se_resnet50"), (224, 224, 3)) == 28_071_976
 
 
 @pytest.mark.parametrize("shape", [(32, 32, 3), (17, 12, 1), (4, 4, 5)])
@@ -92,4 +137,17 @@ def test_summary_shows_every_layer_and_the_sum():
     text = summary(models.build("se_resnet20"), (32, 32, 3))
     assert "stage3.block1.unit.branch.se1" in text
     assert "8 × 8 × 64" in text
-    assert text.splitlines()[-1].split() == ["total", "280,538"]
+    assert text.splitlines()[-1].split()[:2] == ["total", "280,538"]
+
+
+@pytest.mark.parametrize(("depth", "projected"), [(20, ["stage2", "stage3"]), (164, ["stage1", "stage2", "stage3"])])
+def test_shortcuts_of_pre_activation_are_identities_where_they_can_be(depth, projected):
+    """And a unit that projects normalises once for both of its sides; one batch norm stands before the pooling."""
+    layers = [(name, layer) for name, layer, _ in walk(models.preact_resnet(depth), (32, 32, 3))]
+    shortcuts = [name for name, layer in layers if ".shortcut." in name]
+    assert shortcuts == [f"{stage}.block1.unit.shortcut.conv1" for stage in projected]
+    shared = [name for name, layer in layers if name.endswith("block1.norm") and isinstance(layer, BatchNorm)]
+    assert shared == [f"{stage}.block1.norm" for stage in projected]
+    convolutions = sum(isinstance(layer, Conv) for name, layer in layers if ".shortcut." not in name)
+    assert convolutions == depth - 1
+    assert sum(isinstance(layer, BatchNorm) for _, layer in layers) == convolutions

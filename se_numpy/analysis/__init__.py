@@ -1,1 +1,1 @@
-"""What a run looked like: figures.  Matplotlib is imported only when one is drawn."""
+"""What a trained network does, to look at: curves, gates by class and depth, other gates put in their place."""

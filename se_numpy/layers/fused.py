@@ -20,9 +20,10 @@ from typing import Any
 from se_numpy import ops
 from se_numpy.backend import Array, Blend, add
 from se_numpy.layers.combinators import Combinator, Serial, Sum, _in_order, _unused
+from se_numpy.layers.excitation import SE
 from se_numpy.layers.layer import Chance, Layer, Result
 from se_numpy.layers.link import Link, Sums
-from se_numpy.layers.simple import SE, BatchNorm, Bias, Conv, ReLU
+from se_numpy.layers.simple import BatchNorm, Bias, Conv, ReLU
 from se_numpy.tree import Tree
 
 

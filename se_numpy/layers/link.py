@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from se_numpy.backend import Array, Blend, column_line, image_sums, lines, masked, masked_sum, over_blocks
 from se_numpy.layers import gate
 from se_numpy.layers.combinators import Combinator
+from se_numpy.layers.excitation import SE
 from se_numpy.layers.layer import Chance, Layer
-from se_numpy.layers.simple import SE, BatchNorm, Bias, Conv, ReLU, of_a_batch
+from se_numpy.layers.simple import BatchNorm, Bias, Conv, ReLU, of_a_batch
 from se_numpy.ops import conv, norm
 from se_numpy.tree import Tree
 

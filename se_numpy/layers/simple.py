@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -127,42 +128,6 @@ class ReLU(Layer):
         return ops.relu_backward(dY, Y), {}
 
 
-class SECache(NamedTuple):
-    """What a block remembers of its forward pass: the feature maps, their means, the gates."""
-
-    U: Array
-    z: Array
-    s: Array
-
-
-@dataclass(frozen=True)
-class SE(Layer):
-    """The Squeeze-and-Excitation block, Eqs. (2) to (4): ``se.se_block`` with z and s kept instead of made twice.
-
-    ``reduction`` is r, 16 in the paper; the narrow networks of ``models`` have 4. ``bias`` adds b1 and b2, which
-    Eq. (3) does not have.
-    """
-
-    reduction: int = 16
-    bias: bool = False
-
-    def parameters(self, shape: Shape) -> Tree:
-        _, _, C = image(self, shape)
-        h = se.hidden_units(C, self.reduction)
-        biases = {"b1": Parameter((h,)), "b2": Parameter((C,))} if self.bias else {}
-        return {"W1": he((h, C), fan_in=C), "W2": he((C, h), fan_in=h), **biases}
-
-    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
-        U = X
-        z = se.squeeze(U)
-        s = se.excite(z, **params)
-        return se.scale(U, s), SECache(U, z, s)
-
-    def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:
-        dU, *dW = se.se_block_backward_from(dY, *cache, **params)
-        return dU, dict(zip(params, dW, strict=True))
-
-
 @dataclass(frozen=True)
 class GlobalAveragePool(Layer):
     """The mean of every channel, before the classifier: Eq. (2) once more."""
@@ -204,30 +169,101 @@ class Linear(Layer):
 
 @dataclass(frozen=True)
 class Pool(Layer):
-    """Pooling of k x k windows, ``kind`` "max" or "avg", at steps of ``stride`` (k, if not given)."""
+    """Pooling of k x k windows, ``kind`` "max" or "avg", at steps of ``stride`` (k, if not given).
+
+    ``ceil`` lets a last window hang over the lower and the right edge, as the authors' networks in Caffe do; for "max".
+    """
 
     kind: str = "max"
     k: int = 2
     stride: int | None = None
     padding: int = 0
+    ceil: bool = False
 
     def _calls(self) -> tuple[tuple[Callable[..., Array], Callable[..., Array]], dict[str, Any]]:
         pairs = {"max": (ops.max_pool2d, ops.max_pool2d_backward), "avg": (ops.avg_pool2d, ops.avg_pool2d_backward)}
         if self.kind not in pairs:
             raise ValueError(f"unknown kind of pooling {self.kind!r}; expected 'max' or 'avg'")
+        if self.ceil and self.kind == "avg":
+            raise ValueError(f"{self}: windows over the edge have no agreed mean; expected ceil=True with 'max' alone")
         return pairs[self.kind], {"kernel": self.k, "stride": self.stride, "padding": self.padding}
 
-    def output_shape(self, shape: Shape) -> Shape:
+    def _overhang(self, H: int, W: int) -> tuple[int, int]:
+        """How many rows and columns are missing below and to the right for the last windows to be whole."""
+        if not self.ceil:
+            return 0, 0
         stride = self.k if self.stride is None else self.stride
-        return (*slide(self, shape, self.k, stride, self.padding), shape[-1])
+        left = [-(size + 2 * self.padding - self.k) % stride for size in (H, W)]
+        # A window that would begin beyond the image holds nothing of it and is not opened.
+        return tuple(0 if m + self.padding >= self.k else m for m in left)  # type: ignore[return-value]
+
+    def _padded(self, X: Array) -> Array:
+        _, H, W, _ = X.shape
+        down, right = self._overhang(H, W)
+        if not (down or right):
+            return X
+        xp = array_module(X)
+        padded = xp.full((len(X), H + down, W + right, X.shape[-1]), -xp.inf, X.dtype)
+        padded[:, :H, :W] = X
+        return padded
+
+    def output_shape(self, shape: Shape) -> Shape:
+        self._calls()  # complains about what there is no such pooling for
+        stride = self.k if self.stride is None else self.stride
+        H, W, C = image(self, shape)
+        slide(self, shape, self.k, stride, self.padding)
+        down, right = self._overhang(H, W)
+        return (*slide(self, (H + down, W + right, C), self.k, stride, self.padding), C)
 
     def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
         (pool, _), hyper = self._calls()
-        return pool(X, **hyper), X
+        return pool(self._padded(X), **hyper), X
 
     def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:
+        X = cache
         (_, pool_backward), hyper = self._calls()
-        return pool_backward(dY, cache, **hyper), {}
+        dX = pool_backward(dY, self._padded(X), **hyper)
+        return dX[:, : X.shape[1], : X.shape[2]], {}
+
+
+@dataclass(frozen=True)
+class Flatten(Layer):
+    """All numbers of an image in one row, in reading order, channels last: (H, W, C) -> (H·W·C,)."""
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (prod(image(self, shape)),)
+
+    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
+        return X.reshape(len(X), -1), X.shape
+
+    def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:
+        return dY.reshape(cache), {}
+
+
+@dataclass(frozen=True)
+class ChannelShuffle(Layer):
+    """Deals the channels of ``groups`` groups out in turn, so that the next grouped convolution sees all of them.
+
+    Channel g·n + i (the i-th of group g, n in each) moves to i·groups + g.  Zhang et al., ShuffleNet, CVPR 2018.
+    """
+
+    groups: int
+
+    def output_shape(self, shape: Shape) -> Shape:
+        C = image(self, shape)[2]
+        if self.groups < 1 or C % self.groups:
+            raise ValueError(f"{self} got {C} channels; expected a number that groups divides")
+        return shape
+
+    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
+        return _dealt(X, self.groups), None
+
+    def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:
+        return _dealt(dY, dY.shape[-1] // self.groups), {}  # dealing by n undoes dealing by C/n
+
+
+def _dealt(X: Array, groups: int) -> Array:
+    return X.reshape(*X.shape[:-1], groups, -1).swapaxes(-1, -2).reshape(X.shape)
 
 
 @dataclass(frozen=True)

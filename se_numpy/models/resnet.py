@@ -5,40 +5,77 @@ third begin with stride 2; global average pooling and a classifier. Where a bloc
 projection, a 1x1 convolution with batch norm.
 """
 
-from se_numpy.layers import SE, BatchNorm, Conv, GlobalAveragePool, Linear, ReLU, Serial, residual, serial
+from typing import Any
+
+from se_numpy.layers import BatchNorm, Conv, Layer, ReLU, Serial, serial
+from se_numpy.models.gates import PLACEMENTS, Gates
+from se_numpy.models.parts import conv, head, per_stage, stages
 
 DEPTHS = (8, 14, 20, 32, 44, 56, 110)
+PREACT_DEPTHS = (20, 56, 110, 164)
+RESNEXT_DEPTHS = (11, 20, 29)
 
 
-def resnet(depth: int, *, reduction: int | None = None, bias: bool = False, classes: int = 10) -> Serial:
+def resnet(
+    depth: int, *, reduction: int | None = None, bias: bool = False, classes: int = 10, width: int = 16, **gates: Any
+) -> Serial:
     """The network of ``depth`` 6n + 2 as a value; with ``reduction`` r an SE block closes every residual branch.
 
     Takes images (H, W, C) of any size from 4 x 4 on, returns logits (classes,). ``bias`` gives the SE blocks the
-    biases that Eq. (3) lacks.  Raises ValueError for a depth that is not 6n + 2.
+    biases that Eq. (3) lacks; ``gates`` are the other fields of ``Gates``.  ValueError for a depth that is not 6n + 2.
     """
-    n, rest = divmod(depth - 2, 6)
-    if rest or n < 1:
-        raise ValueError(f"depth is {depth}; expected 6n + 2, for instance one of {DEPTHS}")
-    if classes < 1:
-        raise ValueError(f"classes is {classes}; expected at least 1")
-    se = () if reduction is None else (SE(reduction, bias),)
+    n = per_stage(depth, 6, DEPTHS)
+    g = Gates.of({"reduction": reduction, "bias": bias, **gates}, stages=3, placements=PLACEMENTS)
 
-    def block(C: int, stride: int) -> Serial:
-        branch = serial(Conv(C, 3, stride), BatchNorm(), ReLU(), Conv(C, 3), BatchNorm(), *se)
-        shortcut = serial() if stride == 1 else serial(Conv(C, 1, stride), BatchNorm())
-        return serial(unit=residual(branch, shortcut), relu=ReLU())
+    def block(stage: int, first: bool) -> Serial:
+        C, stride = width * 2 ** (stage - 1), 2 if first and stage > 1 else 1
+        branch = (Conv(C, 3, stride), BatchNorm(), *g.at(stage, "3x3"), ReLU(), *conv(C, relu=False))
+        return g.unit(stage, branch, serial() if stride == 1 else serial(*conv(C, 1, stride, relu=False)), ReLU())
 
-    def stage(C: int, stride: int) -> Serial:
-        return serial(**{f"block{i + 1}": block(C, stride if i == 0 else 1) for i in range(n)})
+    start = {"conv": Conv(width, 3), "norm": BatchNorm(), "relu": ReLU()}
+    return serial(**start, **stages([n] * 3, block), **head(classes))
 
-    return serial(
-        conv=Conv(16, 3),
-        norm=BatchNorm(),
-        relu=ReLU(),
-        stage1=stage(16, 1),
-        stage2=stage(32, 2),
-        stage3=stage(64, 2),
-        pool=GlobalAveragePool(),
-        classifier=Linear(classes),
-    )
 
+def preact_resnet(
+    depth: int, *, classes: int = 10, width: int = 16, bottleneck: bool | None = None, **gates: Any
+) -> Serial:
+    """With batch norm and ReLU before each convolution, so that the shortcuts are identities from end to end.
+
+    The paper's baselines on CIFAR: depth 6n + 2 with basic blocks, such as 110; 9n + 2 with a ``bottleneck``, which 164
+    has unless it is told otherwise. A unit that changes the shape shares its first batch norm and ReLU with its
+    projection.  He et al., Identity Mappings in Deep Residual Networks, ECCV 2016.
+    """
+    bottleneck = depth == 164 if bottleneck is None else bottleneck
+    n = per_stage(depth, 9 if bottleneck else 6, PREACT_DEPTHS)
+    g = Gates.of(gates, stages=3, placements=PLACEMENTS)
+
+    def block(stage: int, first: bool) -> Serial:
+        C, stride = width * 2 ** (stage - 1), 2 if first and stage > 1 else 1
+        out, before = (4 if bottleneck else 1) * C, (BatchNorm(), ReLU())
+        inside: tuple[Layer, ...] = (Conv(C, 3, stride), *g.at(stage, "3x3"), *before)
+        branch = (Conv(C, 1), *before, *inside, Conv(out, 1)) if bottleneck else (*inside, Conv(out, 3))
+        if not first or (stage == 1 and not bottleneck):
+            return g.unit(stage, (*before, *branch), serial())
+        return serial(norm=BatchNorm(), relu=ReLU(), **dict(g.unit(stage, branch, serial(Conv(out, 1, stride))).parts))
+
+    end = {"norm": BatchNorm(), "relu": ReLU(), **head(classes)}
+    return serial(conv=Conv(width, 3), **stages([n] * 3, block), **end)
+
+
+def small_resnext(depth: int = 20, *, classes: int = 10, cardinality: int = 8, width: int = 4, **gates: Any) -> Serial:
+    """ResNeXt for small images, 9n + 2: bottlenecks whose 3x3 has ``cardinality`` groups of ``width`` channels each.
+
+    ``small_resnext(29, cardinality=8, width=64)`` is the paper's 8x64d; by default it is one that a laptop trains.
+    Xie et al., CVPR 2017, section 5.3.
+    """
+    n = per_stage(depth, 9, RESNEXT_DEPTHS)
+    g = Gates.of(gates, stages=3, placements=PLACEMENTS)
+
+    def block(stage: int, first: bool) -> Serial:
+        C, stride = cardinality * width * 2 ** (stage - 1), 2 if first and stage > 1 else 1
+        middle = (*conv(C, 3, stride, groups=cardinality, relu=False), *g.at(stage, "3x3"), ReLU())
+        branch = (*conv(C, 1), *middle, *conv(4 * C, 1, relu=False))
+        return g.unit(stage, branch, serial(*conv(4 * C, 1, stride, relu=False)) if first else serial(), ReLU())
+
+    start = {"conv": Conv(64, 3), "norm": BatchNorm(), "relu": ReLU()}
+    return serial(**start, **stages([n] * 3, block), **head(classes))

@@ -1,0 +1,113 @@
+"""A trained network to look into: from a run's folder, its SE blocks by name, copies with other layers in their places.
+
+A network is a value, so looking into one needs no hook: a copy with another layer in one place is another network, and
+the layers' own functions run it. The copies here share all numbers with the network they come from.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from se_numpy import checkpoint, models
+from se_numpy.data.batches import Normalisation
+from se_numpy.layers import SE, Combinator, Layer, Serial, Shape, walk
+from se_numpy.tree import Tree
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network with its numbers, the images it knows, and the settings it was trained with."""
+
+    net: Serial
+    params: Tree
+    state: Tree
+    normalise: Normalisation
+    classes: tuple[str, ...]
+    shape: Shape  # of an image: H, W, C
+    config: dict[str, Any]
+
+    @property
+    def blocks(self) -> dict[str, str]:
+        """Each SE block's dotted name and a short one for people, in the order of the forward pass."""
+        return short_names([name for name, layer, _ in walk(self.net, self.shape) if isinstance(layer, SE)])
+
+
+def load(run: str | Path) -> Network:
+    """The network of a run: its folder, whose best.npz is taken, or a checkpoint.
+
+    Raises ValueError for a network without SE blocks, and as ``checkpoint.load``.
+    """
+    path = Path(run)
+    if path.is_dir():
+        path = path / "best.npz"
+        if not path.is_file():
+            raise ValueError(f"{run} holds no best.npz; expected the folder of a run, or a checkpoint (a .npz file)")
+    trees, meta = checkpoint.load(path)
+    try:
+        config, classes, shape = meta["config"], tuple(meta["classes"]), tuple(meta["image_shape"])
+        net = models.build(
+            config["model"], reduction=config["reduction"], bias=config["bias"], classes=len(classes)
+        )  # fmt: skip
+        normalise = Normalisation(np.array(meta["mean"]), np.array(meta["std"]))
+        network = Network(net, trees["params"], trees["state"], normalise, classes, shape, config)
+    except KeyError as error:
+        raise ValueError(f"{path} does not say {error}; expected a checkpoint that se-numpy train wrote") from None
+    if not network.blocks:
+        raise ValueError(f"{run} holds a {config['model']}, which has no SE blocks and so no gates; "
+                         f"expected the run of a network such as se_{config['model']}")  # fmt: skip
+    return network
+
+
+def short_names(names: list[str]) -> dict[str, str]:
+    """Names without the end that all share: "stage1.block1" for "stage1.block1.unit.branch.se1", if all end in that."""
+    parts = [name.split(".") for name in names]
+    shared = 0
+    while len(names) > 1 and len({tuple(p[-shared - 1 :]) for p in parts}) == 1:
+        shared += 1
+    return {name: ".".join(p[: len(p) - shared]) for name, p in zip(names, parts, strict=True)}
+
+
+def with_layers(layer: Layer, places: Mapping[str, Layer]) -> Any:
+    """A copy of a network with other layers in these places: dotted names to layers.  KeyError for no such place."""
+    missing = dict(places)
+
+    def copy(layer: Layer, name: str) -> Layer:
+        if name in missing:
+            return missing.pop(name)
+        if not isinstance(layer, Combinator):
+            return layer
+        inside = f"{name}." if name else ""
+        return replace(layer, parts=tuple((part, copy(child, inside + part)) for part, child in layer.parts))
+
+    copied = copy(layer, "")
+    if missing:
+        raise KeyError(f"the network has no layer {', '.join(missing)}")
+    return copied
+
+
+def with_numbers(params: Tree, places: Mapping[str, Tree]) -> Tree:
+    """A copy of a tree with other subtrees in these places; whatever is not replaced is shared, not copied."""
+    params = dict(params)
+    inner: dict[str, dict[str, Tree]] = {}
+    for place, subtree in places.items():
+        first, _, rest = place.partition(".")
+        if rest:
+            inner.setdefault(first, {})[rest] = subtree
+        else:
+            params[first] = subtree
+    for first, rest_of in inner.items():
+        params[first] = with_numbers(params.get(first, {}), rest_of)
+    return params
+
+
+def leaf_caches(layer: Layer, cache: Any, name: str = "") -> Iterator[tuple[str, Layer, Any]]:
+    """(dotted name, layer, cache) of every layer that is not made of others, out of a forward pass's one cache."""
+    if not isinstance(layer, Combinator):
+        yield name, layer, cache
+        return
+    caches = cache[0] if isinstance(cache, tuple) else cache  # a concatenation keeps its widths beside them
+    for (part, child), c in zip(layer.parts, caches, strict=True):
+        yield from leaf_caches(child, c, f"{name}.{part}" if name else part)

@@ -1,0 +1,107 @@
+"""U is used twice, so its gradient arrives on two paths: directly, and through the gate.
+
+    dU = s · dX_tilde  +  dz / (HW)
+         direct           through the gate: the same at every pixel of a channel
+
+``two_paths`` is the equation, for arrays; ``network_paths`` says it of every block of a network.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from se_numpy import ops
+from se_numpy.analysis.network import with_layers
+from se_numpy.backend import Array, add
+from se_numpy.layers import SE, Combinator, Layer, Shape
+from se_numpy.layers.layer import Chance, Result
+from se_numpy.se import excite, excite_backward, scale_backward, squeeze, squeeze_backward
+from se_numpy.tree import Tree, leaves
+
+
+class Paths(NamedTuple):
+    """The two parts of dU, both (N, H, W, C); ``gate`` may be read-only."""
+
+    direct: Array
+    gate: Array
+
+    @property
+    def whole(self) -> Array:
+        """dU."""
+        return add(self.direct, self.gate)
+
+
+class PathShare(NamedTuple):
+    """A block's two paths in numbers: their norms, the share of the gate's, and the cosine of the angle between them.
+
+    share = ‖gate‖ / (‖direct‖ + ‖gate‖); 0 where no gradient arrives at all.
+    """
+
+    direct: float
+    gate: float
+    share: float
+    cosine: float
+
+
+def two_paths(
+    dX_tilde: Array, U: Array, W1: Array, W2: Array, b1: Array | None = None, b2: Array | None = None
+) -> Paths:
+    """dU of ``se_block_backward`` in its two parts: s · dX_tilde, and dz / (HW), the gate's share for every pixel."""
+    z = squeeze(U)
+    direct, ds = scale_backward(dX_tilde, U, excite(z, W1, W2, b1, b2))
+    dz = excite_backward(ds, z, W1, W2, b1, b2)[0]
+    return Paths(direct, squeeze_backward(dz, U))
+
+
+def path_share(paths: Paths) -> PathShare:
+    """The norms of the two parts and how they compare."""
+    direct, gate = (np.asarray(part, np.float64).ravel() for part in paths)
+    a, b = float(np.linalg.norm(direct)), float(np.linalg.norm(gate))
+    cosine = float(direct @ gate) / (a * b) if a * b > 0 else 0.0
+    return PathShare(a, b, b / (a + b) if a + b > 0 else 0.0, cosine)
+
+
+@dataclass(frozen=True)
+class SplitSE(Layer):
+    """An SE block that hands out the two parts of dU among its gradients, as "direct" and "gate".
+
+    The gate's part is what is left of the block's own dU without the direct one, so it holds for any squeeze and gate.
+    """
+
+    block: SE
+
+    def parameters(self, shape: Shape) -> Tree:
+        return self.block.parameters(shape)
+
+    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
+        return self.block.forward(params, state, X, train=train, rng=rng)
+
+    def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:
+        direct, _ = scale_backward(dY, cache.U, cache.s)
+        dU, grads = self.block.backward(params, cache, dY)
+        return dU, {**grads, "direct": direct, "gate": dU - direct}
+
+
+def network_paths(
+    net: Layer, params: Tree, state: Tree, X: Array, labels: Array, *, train: bool = False
+) -> dict[str, Paths]:
+    """The two parts of dU in every SE block, by its dotted name, of the cross-entropy on X (N, H, W, C), labels (N,).
+
+    ``train`` normalises by the batch, as a step of training does.
+    """
+    places = {name: SplitSE(layer) for name, layer in _se_blocks(net)}
+    if not places:
+        raise ValueError("the network has no SE block; expected at least one, whose two paths are to be told apart")
+    split = with_layers(net, places)
+    logits, cache = split.forward(params, state, X, train=train)
+    _, grads = split.backward(params, cache, ops.softmax_cross_entropy_backward(1.0, logits, labels))
+    found = dict(leaves(grads))
+    return {name: Paths(found[f"{name}.direct"], found[f"{name}.gate"]) for name in places}
+
+
+def _se_blocks(layer: Layer, name: str = "") -> list[tuple[str, SE]]:
+    if isinstance(layer, SE):
+        return [(name, layer)]
+    inside = layer.parts if isinstance(layer, Combinator) else ()
+    return [found for part, child in inside for found in _se_blocks(child, f"{name}.{part}" if name else part)]

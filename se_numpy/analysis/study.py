@@ -1,0 +1,156 @@
+"""The whole study of a run's gates: record, sum up, intervene, split the gradient; then the numbers as files."""
+
+import csv
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from se_numpy.analysis import interventions
+from se_numpy.analysis.cue import Answered, cue, glyphs_in_sight, transplanted
+from se_numpy.analysis.gates import (
+    BlockSummary,
+    Groups,
+    group_means,
+    group_stds,
+    grouped,
+    record,
+    summarise,
+)  # fmt: skip
+from se_numpy.analysis.interventions import ALL, Outcome, all_donors, intervene
+from se_numpy.analysis.network import Network
+from se_numpy.analysis.paths import PathShare, network_paths, path_share
+from se_numpy.data import Dataset
+
+GRADIENT_BATCH = 64  # images whose gradient is split
+
+
+@dataclass(frozen=True)
+class Study:
+    """What was found: everything that figures, files and page are made of.  Blocks go by their short names."""
+
+    network: Network
+    source: str
+    images: int
+    accuracy: float
+    groupings: tuple[Groups, ...]
+    gates: dict[str, np.ndarray]
+    summaries: tuple[BlockSummary, ...]
+    outcomes: tuple[Outcome, ...]
+    transplants: dict[str, Answered]
+    paths: dict[str, PathShare]
+
+    def outcome(self, block: str, kind: str) -> Outcome:
+        """What one intervention in one block did."""
+        return next(o for o in self.outcomes if (o.block, o.kind) == (block, kind))
+
+
+def study(network: Network, dataset: Dataset, images: int = 2000, *, seed: int = 0, quiet: bool = True) -> Study:
+    """Look at the first ``images`` test images of ``dataset``; a bar tells how it goes unless ``quiet``.
+
+    ``seed`` decides whose gates are exchanged.  Raises ValueError where network and images do not belong together.
+    """
+    _check(network, dataset, images)
+    seen, labels = dataset.test_images[:images], dataset.test_labels[:images]
+    has_cue = dataset.name == "builtin"
+    groupings = (grouped("class", dataset.classes, labels), *([cue(seen)] if has_cue else []))
+    runs = (len(network.blocks) + 1) * len(interventions.kinds(groupings))
+    short = {**network.blocks, ALL: ALL}
+    with tqdm(total=(runs + 1) * len(seen), unit="image", desc="gates", disable=quiet, leave=False) as bar:
+        recorded = record(network, seen, bar.update)
+        takes = all_donors(groupings, len(seen), seed)
+        outcomes = tuple(
+            Outcome(short[o.block], *list(vars(o).values())[1:])
+            for o in intervene(network, seen, labels, recorded, groupings, takes, bar.update)
+        )
+    gates = {short[name]: s for name, s in recorded.gates.items()}
+    return Study(
+        network, dataset.source, len(seen), float((recorded.answers == labels).mean()), groupings, gates,
+        tuple(summarise(name, s, groupings) for name, s in gates.items()),
+        outcomes,
+        _transplants(outcomes, groupings[1], glyphs_in_sight(seen), takes["shuffled"]) if has_cue else {},
+        _paths(network, seen[:GRADIENT_BATCH], labels[:GRADIENT_BATCH], short),
+    )  # fmt: skip
+
+
+def _check(network: Network, dataset: Dataset, images: int) -> None:
+    if images < 2:
+        raise ValueError(f"--images is {images}; expected 2 or more, as gates are compared between images")
+    if network.shape != tuple(dataset.image_shape) or network.classes != tuple(dataset.classes):
+        raise ValueError(
+            f"the network knows {_set(network.classes, network.shape)}, the data set shows "
+            f"{_set(dataset.classes, dataset.image_shape)}; expected the same: give --data the set it was trained on"
+        )
+
+
+def _set(classes: tuple[str, ...], shape: tuple[int, ...]) -> str:
+    return f"{len(classes)} classes ({', '.join(classes[:3])}, …) of images {'x'.join(map(str, shape))}"
+
+
+def _transplants(
+    outcomes: Iterable[Outcome], strips: Groups, sight: np.ndarray, donor: np.ndarray
+) -> dict[str, Answered]:
+    return {o.block: transplanted(o.answers, strips, sight, donor) for o in outcomes if o.kind == "shuffled"}
+
+
+def _paths(network: Network, images: np.ndarray, labels: np.ndarray, short: dict[str, str]) -> dict[str, PathShare]:
+    X = network.normalise(images)
+    found = network_paths(network.net, network.params, network.state, X, labels)
+    return {short[name]: path_share(paths) for name, paths in found.items()}
+
+
+def write_numbers(found: Study, folder: Path) -> list[Path]:
+    """gates.csv, blocks.csv, interventions.csv, study.json and, where there is a cue, transplants.csv."""
+    files = {
+        "gates.csv": list(_gate_rows(found)),
+        "blocks.csv": [_block_row(found, summary) for summary in found.summaries],
+        "interventions.csv": [_outcome_row(o) for o in found.outcomes],
+        "transplants.csv": [{"block": block, **a._asdict()} for block, a in found.transplants.items()],
+    }
+    for name, rows in files.items():
+        if rows:
+            with (folder / name).open("w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, list(rows[0]))
+                writer.writeheader()
+                writer.writerows(rows)
+    (folder / "study.json").write_text(json.dumps(as_json(found), indent=1) + "\n", encoding="utf-8")
+    return [folder / name for name in (*(name for name, rows in files.items() if rows), "study.json")]
+
+
+def as_json(found: Study) -> dict[str, Any]:
+    """The study as plain dicts and lists: all that the CSV files hold but the gates of single channels."""
+    return {
+        "format": 1, "config": found.network.config, "data": found.source, "images": found.images,
+        "accuracy": found.accuracy,
+        "groups": {g.what: dict(zip(g.names, g.counts.tolist(), strict=True)) for g in found.groupings},
+        "blocks": [asdict(s) | {"paths": found.paths[s.block]._asdict()} for s in found.summaries],
+        "interventions": [_outcome_row(o) for o in found.outcomes],
+        "transplants": {block: a._asdict() for block, a in found.transplants.items()},
+    }  # fmt: skip
+
+
+def _gate_rows(found: Study) -> Iterable[dict[str, Any]]:
+    everyone = Groups("all", ("all",), np.zeros(found.images, int))
+    for block, s in found.gates.items():
+        for g in (everyone, *found.groupings):
+            means, stds = group_means(s, g), group_stds(s, g)
+            for k, name in enumerate(g.names):
+                for c in range(s.shape[1]):
+                    yield {"block": block, "grouped_by": g.what, "group": name, "images": int(g.counts[k]),
+                           "channel": c, "mean": round(float(means[k, c]), 6),
+                           "std": round(float(stds[k, c]), 6)}  # fmt: skip
+
+
+def _block_row(found: Study, summary: BlockSummary) -> dict[str, Any]:
+    row = asdict(summary)
+    for what in ("between", "chance", "named"):
+        row |= {f"{what}_{group}": value for group, value in row.pop(what).items()}
+    return row | {f"path_{key}": value for key, value in found.paths[summary.block]._asdict().items()}
+
+
+def _outcome_row(o: Outcome) -> dict[str, Any]:
+    return {"block": o.block, "gates": o.kind, "accuracy": o.accuracy, "cost": o.cost, "low": o.low, "high": o.high}

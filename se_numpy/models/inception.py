@@ -1,0 +1,89 @@
+"""BN-Inception and a small one: four branches side by side, their channels stacked, SE after the stack (Figure 2).
+
+Ioffe & Szegedy, ICML 2015, in the form that the authors of the paper released: a 5x5 is two 3x3, modules 4c and 4d have
+608 channels.
+"""
+
+from typing import Any, NamedTuple
+
+from se_numpy.layers import Layer, Pool, Serial, concat, serial
+from se_numpy.models.gates import Gates, called
+from se_numpy.models.parts import conv, head, wide
+
+
+class Module(NamedTuple):
+    """Channels of an Inception module; without ``one`` and ``pooled`` it halves the image."""
+
+    one: int  # 1x1
+    three: tuple[int, int]  # 1x1, 3x3
+    five: tuple[int, int]  # 1x1, 3x3, 3x3
+    pool: str
+    pooled: int  # 1x1 after a pooling
+
+
+BN_INCEPTION = (
+    (
+        Module(64, (64, 64), (64, 96), "avg", 32),
+        Module(64, (64, 96), (64, 96), "avg", 64),
+        Module(0, (128, 160), (64, 96), "max", 0),
+    ),
+    (
+        Module(224, (64, 96), (96, 128), "avg", 128),
+        Module(192, (96, 128), (96, 128), "avg", 128),
+        Module(160, (128, 160), (128, 160), "avg", 128),
+        Module(96, (128, 192), (160, 192), "avg", 128),
+        Module(0, (128, 192), (192, 256), "max", 0),
+    ),
+    (
+        Module(352, (192, 320), (160, 224), "avg", 128),
+        Module(352, (192, 320), (192, 224), "max", 128),
+    ),
+)
+SMALL = (
+    (Module(16, (12, 24), (4, 12), "avg", 12), Module(0, (24, 32), (12, 16), "max", 0)),
+    (Module(32, (24, 48), (8, 24), "avg", 24), Module(0, (48, 64), (24, 32), "max", 0)),
+    (Module(64, (48, 96), (16, 48), "avg", 48),),
+)
+
+
+def bn_inception(*, classes: int = 1000, width: float = 1.0, ceil: bool = True, **gates: Any) -> Serial:
+    """BN-Inception for large images, 11.3 million parameters.
+
+    ``ceil`` lets pooling hang over the edge, as released; that takes images of 64 pixels or more, a multiple of 32.
+    """
+    pool = Pool("max", 3, 2, ceil=True) if ceil else Pool("max", 3, 2, 1)
+    start = serial(
+        *conv(wide(64, width), 7, 2), pool, *conv(wide(64, width), 1), *conv(wide(192, width)), pool
+    )  # fmt: skip
+    return serial(stem=start, **_stages(BN_INCEPTION, width, ceil, Gates.of(gates, stages=3)), **head(classes))
+
+
+def small_inception(*, classes: int = 10, width: float = 1.0, **gates: Any) -> Serial:
+    """Five Inception modules for small images, of which two halve the image."""
+    start = serial(*conv(wide(32, width)))
+    return serial(stem=start, **_stages(SMALL, width, False, Gates.of(gates, stages=3)), **head(classes))
+
+
+def _stages(plan: tuple[tuple[Module, ...], ...], width: float, ceil: bool, g: Gates) -> dict[str, Serial]:
+    return {
+        f"stage{s}": serial(**{
+            f"module{i}": serial(branches=_module(m, width, ceil), **called("se", g.at(s)))
+            for i, m in enumerate(modules, start=1)
+        })
+        for s, modules in enumerate(plan, start=1)
+    }  # fmt: skip
+
+
+def _module(m: Module, width: float, ceil: bool) -> Layer:
+    def c(C: int, k: int, stride: int = 1) -> tuple[Layer, ...]:
+        return conv(wide(C, width), k, stride)
+
+    stride = 1 if m.one else 2
+    branches: dict[str, Layer] = {"one": serial(*c(m.one, 1))} if m.one else {}
+    branches["three"] = serial(*c(m.three[0], 1), *c(m.three[1], 3, stride))
+    branches["five"] = serial(*c(m.five[0], 1), *c(m.five[1], 3), *c(m.five[1], 3, stride))
+    if m.pooled:
+        branches["pool"] = serial(Pool(m.pool, 3, 1, 1), *c(m.pooled, 1))
+    else:
+        branches["pool"] = Pool(m.pool, 3, 2, ceil=True) if ceil else Pool(m.pool, 3, 2, 1)
+    return concat(**branches)
