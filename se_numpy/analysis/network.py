@@ -5,29 +5,17 @@ the layers' own functions run it. The copies here share all numbers with the net
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from se_numpy import checkpoint, models
-from se_numpy.data.batches import Normalisation
-from se_numpy.layers import SE, Combinator, Layer, Serial, Shape, walk
+from se_numpy.layers import SE, Combinator, Layer, walk
+from se_numpy.train import Trained
 from se_numpy.tree import Tree
 
 
-@dataclass(frozen=True)
-class Network:
-    """A network with its numbers, the images it knows, and the settings it was trained with."""
-
-    net: Serial
-    params: Tree
-    state: Tree
-    normalise: Normalisation
-    classes: tuple[str, ...]
-    shape: Shape  # of an image: H, W, C
-    config: dict[str, Any]
+class Network(Trained):
+    """A trained network whose SE blocks are asked for by name."""
 
     @property
     def blocks(self) -> dict[str, str]:
@@ -38,26 +26,18 @@ class Network:
 def load(run: str | Path) -> Network:
     """The network of a run: its folder, whose best.npz is taken, or a checkpoint.
 
-    Raises ValueError for a network without SE blocks, and as ``checkpoint.load``.
+    Raises ValueError for a network without SE blocks, and as ``Trained.load``.
     """
     path = Path(run)
     if path.is_dir():
         path = path / "best.npz"
         if not path.is_file():
             raise ValueError(f"{run} holds no best.npz; expected the folder of a run, or a checkpoint (a .npz file)")
-    trees, meta = checkpoint.load(path)
-    try:
-        config, classes, shape = meta["config"], tuple(meta["classes"]), tuple(meta["image_shape"])
-        net = models.build(
-            config["model"], reduction=config["reduction"], bias=config["bias"], classes=len(classes)
-        )  # fmt: skip
-        normalise = Normalisation(np.array(meta["mean"]), np.array(meta["std"]))
-        network = Network(net, trees["params"], trees["state"], normalise, classes, shape, config)
-    except KeyError as error:
-        raise ValueError(f"{path} does not say {error}; expected a checkpoint that se-numpy train wrote") from None
+    network = Network.load(path)
     if not network.blocks:
-        raise ValueError(f"{run} holds a {config['model']}, which has no SE blocks and so no gates; "
-                         f"expected the run of a network such as se_{config['model']}")  # fmt: skip
+        model = network.config["model"]
+        raise ValueError(f"{run} holds a {model}, which has no SE blocks and so no gates; "
+                         f"expected the run of a network such as se_{model}")  # fmt: skip
     return network
 
 

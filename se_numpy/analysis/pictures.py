@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from se_numpy.analysis.figures import BLUE, GREY, ORANGE
 from se_numpy.analysis.gates import HIGH, LOW, Groups, group_means, group_stds
 from se_numpy.analysis.interventions import ALL, kinds
 from se_numpy.analysis.study import Study
+from se_numpy.train.figures import BLUE, GREY, ORANGE
 
 COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 OWN = {"red": ORANGE, "green": "#009E73", "blue": BLUE, "cyan": "#56B4E9", "magenta": "#CC79A7", "yellow": "#E69F00"}

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -70,17 +70,21 @@ class Trained:
     state: tree.Tree
     normalise: Normalisation
     classes: tuple[str, ...]
+    shape: layers.Shape  # of an image: H, W, C
+    config: dict[str, Any]  # what it was trained with
 
     @classmethod
-    def load(cls, path: str | Path) -> "Trained":
-        """From a checkpoint that ``train`` wrote.  Raises as ``checkpoint.load``."""
+    def load(cls, path: str | Path) -> Self:
+        """From a checkpoint that ``train`` wrote.  Raises as ``checkpoint.load``, ValueError for one that is none."""
         trees, meta = checkpoint.load(path)
-        config, classes = meta["config"], tuple(meta["classes"])
-        net = models.build(
-            config["model"], reduction=config["reduction"], bias=config["bias"], classes=len(classes)
-        )  # fmt: skip
-        normalise = Normalisation(np.array(meta["mean"]), np.array(meta["std"]))
-        return cls(net, trees["params"], trees["state"], normalise, classes)
+        try:
+            config, classes, shape = meta["config"], tuple(meta["classes"]), tuple(meta["image_shape"])
+            settings = {name: config[name] for name in ("reduction", "bias")}
+            net = models.build(config["model"], classes=len(classes), **settings)
+            normalise = Normalisation(np.array(meta["mean"]), np.array(meta["std"]))
+            return cls(net, trees["params"], trees["state"], normalise, classes, shape, config)
+        except KeyError as error:
+            raise ValueError(f"{path} does not say {error}; expected a checkpoint that se-numpy train wrote") from None
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """images (N, H, W, C) uint8 -> (N, classes): how likely each class is, in the network's opinion."""

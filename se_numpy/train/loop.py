@@ -191,7 +191,7 @@ def _finish(
     for line in remark(dataset.name, run.config.model, accuracy):
         say(line)
     try:
-        from se_numpy.analysis.figures import curves
+        from se_numpy.train.figures import curves
 
         title = f"{run.config.model} on {dataset.name}: {100 * accuracy:.1f} % of the test images right"
         bound = (PLAIN_BOUND, "no resnet8 without SE passes this") if dataset.name == "builtin" else None
