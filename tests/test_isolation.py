@@ -9,6 +9,7 @@ import stat
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -42,6 +43,8 @@ from se_numpy.grading.isolation.places import places
 from se_numpy.grading.isolation.process import running
 from se_numpy.grading.runner import pack
 from se_numpy.grading.submission import from_source
+
+LEFT_BEHIND = Path(tempfile.gettempdir()) / "se_numpy-was-here"  # what a submission tries to leave where all may write
 
 X = np.arange(6.0).reshape(2, 3)
 FINE = "import ctypes, os, sys, threading, time\nimport numpy as np\ndef fine(x):\n    return x + 1\n"
@@ -146,7 +149,7 @@ def intruders(tmp_path_factory):
         server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         names = {"parent": os.getpid(), "folder": str(folder), "secret": str(secret), "source": se_numpy.__file__,
                  "root": str(Path(se_numpy.__file__).parents[1]), "packages": str(Path(np.__file__).parents[1]),
-                 "port": server.getsockname()[1]}  # fmt: skip
+                 "port": server.getsockname()[1], "left": str(LEFT_BEHIND)}  # fmt: skip
         source = functions([body.format(**names) for body in FORBIDDEN.values()])
         yield secret, cache(lambda isolation: stack.enter_context(child(source, isolation)))
 
@@ -165,7 +168,7 @@ def test_is_refused_from_level_2_on(name, isolation, intruders):
     assert os.listdir(secret.parent) == ["secret"]
     for what in ("st_mode", "st_uid", "st_size", "st_mtime_ns"):
         assert getattr(after, what) == getattr(before, what)
-    assert not os.path.exists("/tmp/se_numpy-was-here")
+    assert not LEFT_BEHIND.exists()
     assert c.call("fine", [X], {}).status == "ok"
     assert c.starts == 1
 

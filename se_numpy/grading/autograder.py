@@ -44,7 +44,7 @@ exit 0
 
 
 def build(
-    assignment: str | Path | None = None, *, requirement: str = "se-numpy", deadline: int = 480,
+    assignment: str | Path | None = None, *, requirement: str = "se-numpy[grade]", deadline: int = 480,
     command: str = "/autograder/venv/bin/se-numpy",
 ) -> bytes:  # fmt: skip
     """The zip's bytes.  ``requirement`` is what pip installs; the assignment's files go in beside it."""

@@ -36,11 +36,9 @@ def known_mistake(task: Task, tried: Sequence[Tried]) -> Diagnosis | None:
     best = None
     for mistake in task.mistakes:
         usual, far = (_agreed(task, mistake.wrong, _of_kind(tried, extreme)) for extreme in (False, True))
-        if usual is None or not usual + (far or 0):
+        told = 0 if usual is None else usual + (far or 0)
+        if not told:
             continue
-        if usual == 0 and far is None:
-            continue
-        told = usual + (far or 0)
         found = Diagnosis(mistake.name, mistake.text, mistake.equation or task.equation, told, told)
         if far is not None:
             return found

@@ -19,7 +19,7 @@ from se_numpy.grading.card import Card
 from se_numpy.grading.grade import grade_task
 from se_numpy.grading.inprocess import caller
 from se_numpy.grading.layout import LAYOUTS
-from se_numpy.grading.record import STATUSES, TaskReport
+from se_numpy.grading.record import TaskReport
 
 PUBLIC_SEED = 0  # what everybody practises with
 
@@ -76,4 +76,4 @@ def load_ipython_extension(ipython: Any) -> None:
     ipython.register_magic_function(check_cell, "cell", "check")
 
 
-__all__ = ["STATUSES", "assert_task", "check", "check_source", "load_ipython_extension", "points"]
+__all__ = ["assert_task", "check", "check_source", "load_ipython_extension", "points"]

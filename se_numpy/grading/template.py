@@ -19,8 +19,7 @@ Fill in the functions. Maps are (N, H, W, C), filters (k, k, C', C); if yours ar
 
 def stub(task: Task) -> str:
     """The function with its docstring and nothing else."""
-    names = [name for name in task.inputs]
-    names += [f"{name}={choices[0]!r}" for name, choices in task.hyper.items()]
+    names = [*task.inputs, *(f"{name}={choices[0]!r}" for name, choices in task.hyper.items())]
     shapes = [f"{name} {_shape(task, name)}" for name in task.inputs]
     returns = [f"{name} {_shape(task, name)}" for name in task.outputs]
     doc = textwrap.wrap(f"{task.title}.  {', '.join(shapes)} -> {', '.join(returns)}", 100)

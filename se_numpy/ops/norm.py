@@ -272,7 +272,7 @@ def _joined(arrays: list[Array]) -> Array:
 
 
 def unbiased(var: Array, m: int) -> Array:
-    """var · m / (m - 1), for a variance over m numbers of which the mean was one's own."""
+    """var · m / (m - 1), for a variance over m numbers about their own mean (Bessel).             var (C,) -> (C,)"""
     return var * (m / max(m - 1, 1))
 
 

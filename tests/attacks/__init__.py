@@ -67,7 +67,7 @@ FORBIDDEN = {
     "a signal by another way": "ctypes.CDLL(None).syscall(424, 0, 0, 0, 0) == 0 or 1 / 0",
     "writing results.json": "open({folder!r} + '/results.json', 'w')",
     "writing in its own folder": "open('here', 'w')",
-    "a file in /tmp": "open('/tmp/se_numpy-was-here', 'w')",
+    "a temporary file": "open({left!r}, 'w')",
     "a folder": "os.mkdir({folder!r} + '/new')",
     "a link": "os.symlink('/', {folder!r} + '/link')",
     "removing": "os.remove({secret!r})",
