@@ -77,10 +77,10 @@ def _add_train(commands: Any) -> None:
     p.set_defaults(run=_train, parser=p)
     what = p.add_argument_group("what (where two defaults are given, the second is for CIFAR)")
     what.add_argument("--data", metavar="PATH", help="folder with CIFAR-10 or -100 (default: the built-in set)")
-    what.add_argument("--model", metavar="NAME", help="resnet or se_resnet with 8, 14, 20, 32, 44, 56 or 110 layers "
-                      "(default: se_resnet8, se_resnet20)")  # fmt: skip
-    what.add_argument("--reduction", type=int, metavar="R", help="r of the SE blocks (default: 4)")
-    what.add_argument("--bias", action="store_true", default=None, help="biases in the SE blocks; Eq. (3) has none")
+    what.add_argument("--subset", type=int, metavar="N", help="learn from N of the training images (default: all)")
+    what.add_argument("--model", metavar="NAME", help="for instance se_resnet20, resnet56 or se_small_vgg; an unknown "
+                      "one lists all (default: se_resnet8, se_resnet20)")  # fmt: skip
+    _add_gates(p.add_argument_group("SE blocks"))
     how = p.add_argument_group("how")
     how.add_argument("--epochs", type=int, metavar="N", help="passes over the training images (default: 6, 30)")
     how.add_argument("--batch-size", type=int, metavar="N", help="images a step (default: 128)")
@@ -94,6 +94,24 @@ def _add_train(commands: Any) -> None:
     where = p.add_argument_group("where")
     where.add_argument("--device", choices=["auto", "cpu", "gpu"], help="default: auto, a GPU where CuPy finds one")
     where.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/TIME-MODEL-sSEED)")
+
+
+def _add_gates(p: Any) -> None:
+    """The paper's ablations, as options."""
+    p.add_argument("--reduction", type=int, metavar="R", help="r (default: 4; in networks of large images 16)")
+    p.add_argument("--bias", action="store_true", default=None, help="biases in the gates; Eq. (3) has none")
+    p.add_argument("--gate", metavar="NAME", help="sigmoid, tanh or relu (default: sigmoid)")
+    p.add_argument("--squeeze", metavar="NAME", help="avg, max or none (default: avg)")
+    p.add_argument("--placement", metavar="NAME", help="standard, pre, post, identity or 3x3 (default: standard)")
+    p.add_argument("--stages", type=numbers, metavar="1,2", help="blocks in these stages only (default: all)")
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Whole numbers between commas, as an option's value; ArgumentTypeError for anything else."""
+    try:
+        return tuple(int(word) for word in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected whole numbers between commas, such as 1,2") from None
 
 
 def _train(args: argparse.Namespace) -> None:
@@ -113,12 +131,7 @@ def _add_networks(commands: Any) -> None:
         "connected layers for one image. Nothing is computed, so the largest network takes no longer."))  # fmt: skip
     p.set_defaults(run=_summary, parser=p)
     p.add_argument("model", metavar="MODEL", help="for instance se_resnet20 or se_resnet50; an unknown one lists all")
-    p.add_argument("--reduction", type=int, metavar="R", help="r of the SE blocks (default: 4, or 16)")
-    p.add_argument("--bias", action="store_true", help="biases in the SE blocks")
-    p.add_argument("--gate", metavar="NAME", help="of the SE blocks: sigmoid, tanh, relu (default: sigmoid)")
-    p.add_argument("--squeeze", metavar="NAME", help="avg, max or none (default: avg)")
-    p.add_argument("--placement", metavar="NAME", help="standard, pre, post, identity or 3x3 (default: standard)")
-    p.add_argument("--stages", metavar="1,2", help="SE blocks in these stages only (default: all)")
+    _add_gates(p)
     p.add_argument("--classes", type=int, metavar="N", help="default: 10, for networks of large images 1000")
     p.add_argument("--size", type=int, metavar="N", help="height and width of the images (default: 32, or 224)")
     p.add_argument("--json", action="store_true", help="as JSON")

@@ -299,3 +299,20 @@ def test_interval_of_a_share():
     np.testing.assert_allclose([low, high], [0.8124, 0.8274], atol=2e-4)
     assert wilson(1.0, 10)[1] == 1.0
     assert wilson(0.0, 10)[0] == 0.0
+
+
+def test_a_network_comes_back_with_its_gates(tmp_path):
+    """Every ablation goes from the configuration through training and the file back to the network."""
+    gates = {"model": "se_resnet8", "reduction": 2, "bias": True, "gate": "tanh", "squeeze": "max", "stages": (1, 3),
+             "placement": "pre"}  # fmt: skip
+    run(tmp_path / "run", epochs=1, **gates)
+    trained = Trained.load(tmp_path / "run" / "best.npz")
+    asked = dict(gates)
+    assert trained.net == models.build(asked.pop("model"), classes=3, **asked)
+    assert {name: trained.config[name] for name in asked} == {**asked, "stages": [1, 3]}
+
+
+def test_a_subset_is_learned_from_and_what_is_held_out_stays(tmp_path):
+    whole, part = run(tmp_path / "a", epochs=1), run(tmp_path / "b", epochs=1, subset=40)
+    assert "81 images to learn from, 9 held out" in whole[1]
+    assert "40 images to learn from, 9 held out" in part[1]

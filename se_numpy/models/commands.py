@@ -10,20 +10,11 @@ from se_numpy.complexity import OPTIONAL, as_json, cost, ruled, summary
 
 def show_summary(args: argparse.Namespace) -> None:
     """``se-numpy summary``."""
-    given = {name: getattr(args, name) for name in ("gate", "squeeze", "placement") if getattr(args, name) is not None}
-    if args.stages is not None:
-        given["stages"] = _stages(args.stages)
-    net = models.build(args.model, reduction=args.reduction, bias=args.bias, classes=args.classes, **given)
+    given = {name: v for name in models.Gates.__dataclass_fields__ if (v := getattr(args, name)) is not None}
+    net = models.build(args.model, classes=args.classes, **given)
     H, W, C = models.image_shape(args.model)
     shape = (H, W, C) if args.size is None else (args.size, args.size, C)
     print(json.dumps({"model": args.model, **as_json(net, shape)}, indent=2) if args.json else summary(net, shape))
-
-
-def _stages(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(word) for word in text.split(","))
-    except ValueError:
-        raise ValueError(f"--stages is {text!r}; expected whole numbers between commas, such as 1,2") from None
 
 
 def show_complexity(args: argparse.Namespace) -> None:

@@ -3,15 +3,16 @@
 import math
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from se_numpy import optim
+from se_numpy import models, optim
 from se_numpy.backend import device_module
 from se_numpy.data import Dataset
+from se_numpy.layers import Serial
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,11 @@ class Config:
     data: str = "builtin"  # or the folder with CIFAR
     reduction: int | None = None  # None: the model's own default
     bias: bool = False
+    gate: str = "sigmoid"
+    squeeze: str = "avg"
+    stages: tuple[int, ...] | None = None  # None: all
+    placement: str = "standard"
+    subset: int | None = None  # so many of the training images; None: all that are not held out
     batch_size: int = 128
     schedule: str = "one-cycle"
     momentum: float = 0.9
@@ -35,8 +41,10 @@ class Config:
     out: str | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
-            if getattr(self, name) < least:
+        if self.stages is not None:
+            object.__setattr__(self, "stages", tuple(self.stages))  # JSON and TOML give a list
+        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("subset", 1)):
+            if getattr(self, name) is not None and getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected {least} or more")
         for name in ("lr", "momentum", "weight_decay", "label_smoothing"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
@@ -47,6 +55,11 @@ class Config:
             raise ValueError(f"label_smoothing is {self.label_smoothing}; expected 1 at most")
         if self.schedule not in optim.SCHEDULES:
             raise ValueError(f"schedule is {self.schedule!r}; expected one of {', '.join(optim.SCHEDULES)}")
+
+    def network(self, classes: int) -> Serial:
+        """The network for so many classes.  Raises ValueError as ``models.build``."""
+        gates = {field.name: getattr(self, field.name) for field in fields(models.Gates)}
+        return models.build(self.model, classes=classes, **gates)
 
 
 PHOTOGRAPHS = {"model": "se_resnet20", "epochs": 30, "lr": 0.4}

@@ -6,9 +6,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from se_numpy import checkpoint, layers, models, ops, optim, tree
+from se_numpy import checkpoint, layers, ops, optim, tree
 from se_numpy.backend import Array, to_device
 from se_numpy.data.batches import Images, Normalisation
+from se_numpy.train.config import Config
 
 EVALUATION_BATCH = 500
 
@@ -79,12 +80,13 @@ class Trained:
         trees, meta = checkpoint.load(path)
         try:
             config, classes, shape = meta["config"], tuple(meta["classes"]), tuple(meta["image_shape"])
-            settings = {name: config[name] for name in ("reduction", "bias")}
-            net = models.build(config["model"], classes=len(classes), **settings)
+            net = Config(**config).network(len(classes))
             normalise = Normalisation(np.array(meta["mean"]), np.array(meta["std"]))
             return cls(net, trees["params"], trees["state"], normalise, classes, shape, config)
-        except KeyError as error:
-            raise ValueError(f"{path} does not say {error}; expected a checkpoint that se-numpy train wrote") from None
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                f"{path} does not say what network it is ({error}); expected a checkpoint that se-numpy train wrote"
+            ) from None
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """images (N, H, W, C) uint8 -> (N, classes): how likely each class is, in the network's opinion."""

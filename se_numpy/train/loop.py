@@ -19,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 import se_numpy
-from se_numpy import checkpoint, models, optim
+from se_numpy import checkpoint, optim
 from se_numpy.backend import Array, threads
 from se_numpy.complexity import count_parameters
 from se_numpy.data import Dataset
@@ -57,10 +57,9 @@ def train(dataset: Dataset, config: Config, out: TextIO | None = None) -> Run:
         out.flush()
 
     device, why = choose_device(config.device)
-    net = models.build(
-        config.model, reduction=config.reduction, bias=config.bias, classes=len(dataset.classes)
-    )
+    net = config.network(len(dataset.classes))
     learn_from, held_out = split(dataset, config.seed)
+    learn_from = learn_from[: config.subset]
     normalise = Normalisation.of(dataset.train_images[learn_from])
     training = Images(dataset.train_images[learn_from], dataset.train_labels[learn_from], normalise, device)
     validation = Images(dataset.train_images[held_out], dataset.train_labels[held_out], normalise, device)
