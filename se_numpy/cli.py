@@ -1,7 +1,6 @@
 """The command line: ``se-numpy train`` and what packages add to it.  Errors are one line for people, exit code 2."""
 
 import argparse
-import dataclasses
 import difflib
 import sys
 from collections.abc import Sequence
@@ -16,7 +15,8 @@ class Parser(argparse.ArgumentParser):
     """argparse, but an option it does not know is answered with the nearest one it does."""
 
     def error(self, message: str) -> NoReturn:
-        unknown = message.partition("unrecognized arguments: ")[2].split()
+        words = message.partition("unrecognized arguments: ")[2].split()
+        unknown = [word for word in words if word.startswith("-")]
         known = [option for action in self._actions for option in action.option_strings]
         hints = [near[0] for word in unknown if (near := difflib.get_close_matches(word.split("=")[0], known, n=1))]
         hint = f"; did you mean {' '.join(hints)}?" if hints else ""
@@ -73,8 +73,15 @@ def _parser() -> Parser:
 def _add_train(commands: Any) -> None:
     p = commands.add_parser("train", help="train a network", description=(
         "Train a network on the built-in data set, which needs no download, or on CIFAR-10 or -100 in a folder. "
-        "A run shows its settings before it starts and keeps them in its config.json."))  # fmt: skip
+        "A run shows its settings before it starts and keeps them in its config.json. Ctrl-C ends it after the step at "
+        "hand; --resume goes on from there, to the same numbers."))  # fmt: skip
     p.set_defaults(run=_train, parser=p)
+    p.add_argument("--resume", metavar="RUN", help="go on with a run: its folder, a checkpoint, or last")
+    p.add_argument("--preset", metavar="NAME", help="smoke (seconds), quick (minutes; as if not given on the built-in "
+                   "set) or full")  # fmt: skip
+    p.add_argument("--config", metavar="FILE", help="settings from a TOML file; options given beside it win")
+    p.add_argument("--print-config", action="store_true", help="print all settings as such a file, and end")
+    p.add_argument("--dry-run", action="store_true", help="say what would be done and how long it takes, and end")
     what = p.add_argument_group("what (where two defaults are given, the second is for CIFAR)")
     what.add_argument("--data", metavar="PATH", help="folder with CIFAR-10 or -100 (default: the built-in set)")
     what.add_argument("--subset", type=int, metavar="N", help="learn from N of the training images (default: all)")
@@ -83,6 +90,7 @@ def _add_train(commands: Any) -> None:
     _add_gates(p.add_argument_group("SE blocks"))
     how = p.add_argument_group("how")
     how.add_argument("--epochs", type=int, metavar="N", help="passes over the training images (default: 6, 30)")
+    how.add_argument("--time-budget", metavar="TIME", help="as many epochs as fit, for instance in 10m or 1h30m")
     how.add_argument("--batch-size", type=int, metavar="N", help="images a step (default: 128)")
     how.add_argument("--lr", type=float, metavar="X", help="highest learning rate of the schedule (default: 0.3, 0.4)")
     how.add_argument("--schedule", metavar="NAME", help="constant, step, cosine or one-cycle (default: one-cycle)")
@@ -91,6 +99,7 @@ def _add_train(commands: Any) -> None:
     how.add_argument("--label-smoothing", type=float, metavar="X", help="default: 0")
     how.add_argument("--augment", action=argparse.BooleanOptionalAction, help="crops and flips (default: no, yes)")
     how.add_argument("--seed", type=int, metavar="N", help="decides every random number (default: 0)")
+    how.add_argument("--seeds", type=numbers, metavar="0,1,2", help="a run for each, in folders of their own")
     where = p.add_argument_group("where")
     where.add_argument("--device", choices=["auto", "cpu", "gpu"], help="default: auto, a GPU where CuPy finds one")
     where.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/TIME-MODEL-sSEED)")
@@ -115,14 +124,9 @@ def numbers(text: str) -> tuple[int, ...]:
 
 
 def _train(args: argparse.Namespace) -> None:
-    from se_numpy.backend import keep_freed_memory
-    from se_numpy.data import load
-    from se_numpy.train import Config, configure, train
+    from se_numpy.train.commands import run_train
 
-    keep_freed_memory()
-    given = {f.name: getattr(args, f.name) for f in dataclasses.fields(Config) if getattr(args, f.name) is not None}
-    dataset = load("builtin" if args.data is None else args.data)
-    train(dataset, configure(dataset, **given))
+    run_train(args)
 
 
 def _add_networks(commands: Any) -> None:

@@ -40,6 +40,18 @@ def from_leaves(items: dict[str, Any]) -> Tree:
     return tree
 
 
+def differences(found: Tree, expected: Tree) -> list[str]:
+    """What keeps ``found`` from standing in for ``expected``, in words: leaves missing, left over, of another shape."""
+    have, want = dict(leaves(found)), dict(leaves(expected))
+    missing = [f"{name} is missing" for name in want if name not in have]
+    surplus = [f"{name} is left over" for name in have if name not in want]
+    others = [
+        f"{name} has shape {have[name].shape}, expected {want[name].shape}"
+        for name in want if name in have and have[name].shape != want[name].shape
+    ]  # fmt: skip
+    return missing + surplus + others
+
+
 def size(tree: Tree) -> int:
     """How many numbers the leaves hold together."""
     return sum(prod(leaf.shape) for _, leaf in leaves(tree))

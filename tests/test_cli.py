@@ -6,8 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from se_numpy import data, train
+from se_numpy import data
 from se_numpy.cli import main
+from se_numpy.train import commands
 
 
 def said(capsys, *args):
@@ -39,6 +40,16 @@ def test_summary(capsys):
     [
         (["train", "--epoch-count", "3"], "unrecognized arguments"),
         (["train", "--modle", "resnet8"], "did you mean --model?"),
+        (["train", "--resume", "last", "--epochs", "3"], "--epochs cannot be given with it"),
+        (["train", "--resume", "nowhere"], "nowhere: no run has its folder there"),
+        (["train", "--resume", "last"], "no run in runs/ waits to be finished"),
+        (["train", "--seeds", "0,0"], "names a seed twice"),
+        (["train", "--seeds", "a,b"], "expected whole numbers between commas"),
+        (["train", "--seeds", "0,1", "--time-budget", "1m"], "--time-budget cannot be given with it"),
+        (["train", "--time-budget", "soon"], "'soon' is no time; expected for instance 90s, 10m or 1h30m"),
+        (["train", "--preset", "huge"], "preset is 'huge'; expected one of smoke, quick, full"),
+        (["train", "--subset", "0"], "subset is 0; expected 1 or more"),
+        (["train", "--config", "none.toml"], "none.toml: No such file"),
         (["train", "--epochs", "many"], "invalid int value: 'many'"),
         (["train", "--epochs", "0"], "epochs is 0; expected 1 or more"),
         (["train", "--model", "se_resnet21"], "unknown model 'se_resnet21'; did you mean 'se_resnet"),
@@ -71,10 +82,10 @@ def test_no_gpu_is_said_and_nothing_is_tried_instead(capsys, monkeypatch, tmp_pa
 
 
 def test_ctrl_c_is_not_an_error_message(capsys, monkeypatch):
-    def interrupted(*args):
+    def interrupted(*args, **more):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train, "train", interrupted)
+    monkeypatch.setattr(commands, "train", interrupted)
     code, _, err = said(capsys, "train")
     assert code == 130
     assert "stopped" in err
@@ -96,7 +107,7 @@ def test_the_command_trains_on_files_of_cifar(capsys, tmp_path, monkeypatch):
     code, out, err = said(capsys, "train", *args)
     assert (code, err) == (0, "")
     assert "135 images to learn from, 15 held out" in out
-    files = {"config.json", "metrics.csv", "last.npz", "best.npz", "result.json", "curves.png"}
+    files = {"config.json", "env.json", "metrics.csv", "last.npz", "best.npz", "result.json", "curves.png"}
     assert {path.name for path in run.iterdir()} == files
     assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
 

@@ -1,7 +1,6 @@
 """The trainer: reproducible, honest about the test set, and what its folder holds."""
 
 import csv
-import io
 import json
 import sys
 
@@ -9,36 +8,12 @@ import cupy_double
 import host_kernels
 import numpy as np
 import pytest
+from training import numbers, run, tiny
 
 from se_numpy import checkpoint, models, optim, tree
-from se_numpy.data import Dataset
 from se_numpy.data.batches import Images, Normalisation
-from se_numpy.train import Learner, Trained, configure, learner, loop, split, train, wilson
+from se_numpy.train import Learner, Session, Trained, configure, learner, session, split, wilson
 from se_numpy.train.report import remark
-
-
-def tiny(n_train=90, n_test=40):
-    """Images whose brightest channel is their class: a plain network learns them in a few steps."""
-    rng = np.random.default_rng(0)
-
-    def some(n):
-        labels = np.arange(n) % 3
-        images = rng.integers(0, 100, (n, 8, 9, 3), np.uint8)
-        images[np.arange(n), :, :, labels] += 100
-        return images, labels
-
-    return Dataset("builtin", ("red", "green", "blue"), *some(n_train), *some(n_test), False, "three colours")
-
-
-def run(folder, **settings):
-    out, data = io.StringIO(), tiny()
-    config = configure(data, **{"epochs": 2, "batch_size": 32, "lr": 0.1, "out": str(folder), **settings})
-    return train(data, config, out), out.getvalue()
-
-
-def numbers(folder):
-    trees, _ = checkpoint.load(folder / "last.npz")
-    return np.concatenate([leaf.ravel() for _, leaf in tree.leaves(trees)])
 
 
 def test_a_run_learns_and_leaves_everything_behind(tmp_path):
@@ -111,7 +86,7 @@ def test_normalisation_knows_only_the_images_learned_from(tmp_path):
 
 def test_every_setting_reaches_its_place(tmp_path, monkeypatch):
     seen = {"draws": [], "steps": []}
-    step, draw = Learner.step, loop.draw
+    step, draw = Learner.step, session.draw
 
     def spy_step(self, X, labels, optimiser, lr, **more):
         loss, right = step(self, X, labels, optimiser, lr, **more)
@@ -122,9 +97,9 @@ def test_every_setting_reaches_its_place(tmp_path, monkeypatch):
         seen["draws"].append((draws := draw(rng, n, augment=augment), augment))
         return draws
 
-    monkeypatch.setattr(loop, "_seconds_per_step", lambda *args: 1.0)
+    monkeypatch.setattr(Session, "seconds_per_step", lambda self: 1.0)
     monkeypatch.setattr(Learner, "step", spy_step)
-    monkeypatch.setattr(loop, "draw", spy_draw)
+    monkeypatch.setattr(session, "draw", spy_draw)
     settings = {"momentum": 0.7, "weight_decay": 0.03, "label_smoothing": 0.2, "augment": True, "schedule": "cosine"}
     result, _ = run(tmp_path / "run", **settings)
     sizes, losses, optimisers, rates, smoothings = zip(*seen["steps"], strict=True)
@@ -149,7 +124,7 @@ def test_same_seed_same_numbers_other_seed_others(tmp_path):
 
 def test_timing_the_first_steps_leaves_no_trace(tmp_path, monkeypatch):
     run(tmp_path / "timed")
-    monkeypatch.setattr(loop, "_seconds_per_step", lambda *args: 1.0)
+    monkeypatch.setattr(Session, "seconds_per_step", lambda self: 1.0)
     run(tmp_path / "untimed")
     np.testing.assert_array_equal(numbers(tmp_path / "timed"), numbers(tmp_path / "untimed"))
 
@@ -198,7 +173,7 @@ def test_an_interruption_while_the_first_steps_are_timed_leaves_nothing(tmp_path
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop, "_seconds_per_step", interrupted)
+    monkeypatch.setattr(Session, "seconds_per_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "run")
     assert not list(tmp_path.iterdir())
@@ -209,29 +184,6 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
     with pytest.raises(ValueError, match="not an empty folder"):
         run(tmp_path)
     assert (tmp_path / "precious.txt").read_text() == "mine"
-
-
-@pytest.mark.parametrize("after", [0, 2])
-def test_a_run_that_is_interrupted_says_what_it_leaves(tmp_path, monkeypatch, after):
-    steps = iter(range(100))
-    step = Learner.step
-
-    def interrupted(self, *args, **more):
-        if next(steps) == 3 * after + 1:
-            raise KeyboardInterrupt
-        return step(self, *args, **more)
-
-    monkeypatch.setattr(loop, "_seconds_per_step", lambda *args: 1.0)
-    monkeypatch.setattr(Learner, "step", interrupted)
-    out, data = io.StringIO(), tiny()
-    with pytest.raises(KeyboardInterrupt):
-        train(data, configure(data, epochs=5, batch_size=32, out=str(tmp_path / "run")), out)
-    if after:
-        assert "networks of the last and of the best epoch, of 2, stay in" in out.getvalue()
-        assert Trained.load(tmp_path / "run" / "best.npz").classes == ("red", "green", "blue")
-    else:
-        assert "no epoch had ended, so nothing is kept" in out.getvalue()
-        assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -249,15 +201,6 @@ def test_what_a_result_means_depends_on_the_network_and_the_result(model, accura
     assert bool(lines) == bool(said)
     assert all(len(line) <= 80 for line in lines)
     assert remark("cifar10", model, accuracy) == []
-
-
-def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
-    monkeypatch.setitem(optim.SCHEDULES, "constant", lambda lr, total: lambda at: lr if at < 9 else 1e30)
-    with pytest.raises(FloatingPointError, match=r"in epoch 4: try a smaller --lr .* best epoch, of 3, stay"):
-        run(tmp_path / "run", epochs=9, schedule="constant")
-    trees, meta = checkpoint.load(tmp_path / "run" / "last.npz")
-    assert len(meta["history"]) == 3
-    assert np.isfinite(tree.flatten(trees["params"])).all()
 
 
 def test_a_training_step_on_a_device_neither_waits_nor_uploads(double):

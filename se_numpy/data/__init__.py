@@ -1,13 +1,22 @@
-"""Data: CIFAR from a folder, and a set that is made here and shows what SE blocks are for."""
+"""Data: CIFAR from this machine or the network, and a set that is made here and shows what SE blocks are for."""
 
 from se_numpy.data.cifar import DataError, load_cifar
-from se_numpy.data.dataset import Dataset
+from se_numpy.data.dataset import Dataset, digest
 from se_numpy.data.glyphs import builtin
 
 
 def load(source: str) -> Dataset:
-    """The set called "builtin", or the CIFAR in the folder ``source``.  Raises DataError as ``load_cifar``."""
-    return builtin() if source == "builtin" else load_cifar(source)
+    """The set called "builtin", "cifar10" or "cifar100", or the CIFAR in the folder ``source``.
+
+    CIFAR by name is taken from the first place that has it; ``se-numpy data where`` lists them.
+    Raises DataError as ``load_cifar``.
+    """
+    from se_numpy.data.places import find, name_of
+
+    if source == "builtin":
+        return builtin()
+    name = name_of(source)
+    return load_cifar(find(name), only=name) if name else load_cifar(source)
 
 
-__all__ = ["DataError", "Dataset", "builtin", "load", "load_cifar"]
+__all__ = ["DataError", "Dataset", "builtin", "digest", "load", "load_cifar"]

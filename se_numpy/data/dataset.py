@@ -1,5 +1,6 @@
 """What every data set looks like to the trainer: images as bytes, labels as integers, channels last."""
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,3 +27,17 @@ class Dataset:
     def image_shape(self) -> tuple[int, int, int]:
         """(H, W, C) of one image."""
         return self.train_images.shape[1:]
+
+
+def digest(dataset: Dataset) -> str:
+    """SHA-256 of the images and labels as loaded, in hexadecimal; the same for every layout that holds the same.
+
+    For each of train_images, train_labels, test_images, test_labels: its name and shape as a line of text, then its
+    bytes, row by row, whole numbers of eight bytes with the lowest first.
+    """
+    found = hashlib.sha256()
+    for name, dtype in (("train_images", "u1"), ("train_labels", "<i8"), ("test_images", "u1"), ("test_labels", "<i8")):
+        array = np.ascontiguousarray(getattr(dataset, name), dtype)
+        found.update(f"{name} {' '.join(map(str, array.shape))}\n".encode())
+        found.update(array.data)
+    return found.hexdigest()

@@ -1,20 +1,28 @@
-"""The trainer, in the order of a run: configuration, a network that learns, the loop, what it tells."""
+"""The trainer, in the order of a run: configuration, a network that learns, a run at work, the loop, what it tells."""
 
-from se_numpy.train.config import Config, choose_device, configure, run_folder
+from se_numpy.train.config import PRESETS, Config, choose_device, configure, read_toml, to_toml
+from se_numpy.train.fault import NotFinite
 from se_numpy.train.learner import Learner, Trained, stream
-from se_numpy.train.loop import Run, split, train
+from se_numpy.train.loop import Run, complete, resume, train
 from se_numpy.train.report import wilson
+from se_numpy.train.session import Session, split
 
 __all__ = [
+    "PRESETS",
     "Config",
     "Learner",
+    "NotFinite",
     "Run",
+    "Session",
     "Trained",
     "choose_device",
+    "complete",
     "configure",
-    "run_folder",
+    "read_toml",
+    "resume",
     "split",
     "stream",
+    "to_toml",
     "train",
     "wilson",
 ]

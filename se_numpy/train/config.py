@@ -1,11 +1,12 @@
-"""What decides a run: its settings, the recipe that suits the data, the device, the folder it writes to."""
+"""What decides a run: its settings, the recipe that suits the data, the device."""
 
+import difflib
+import json
 import math
-import time
-from contextlib import suppress
-from dataclasses import dataclass, fields
+import tomllib
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -28,7 +29,7 @@ class Config:
     bias: bool = False
     gate: str = "sigmoid"
     squeeze: str = "avg"
-    stages: tuple[int, ...] | None = None  # None: all
+    stages: tuple | None = None  # None: all
     placement: str = "standard"
     subset: int | None = None  # so many of the training images; None: all that are not held out
     batch_size: int = 128
@@ -41,8 +42,10 @@ class Config:
     out: str | None = None
 
     def __post_init__(self) -> None:
-        if self.stages is not None:
-            object.__setattr__(self, "stages", tuple(self.stages))  # JSON and TOML give a list
+        if isinstance(self.stages, list):
+            object.__setattr__(self, "stages", tuple(self.stages))  # JSON and TOML know lists alone
+        for field in fields(self):
+            _check_type(field.name, field.type, getattr(self, field.name))
         for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("subset", 1)):
             if getattr(self, name) is not None and getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected {least} or more")
@@ -62,16 +65,75 @@ class Config:
         return models.build(self.model, classes=classes, **gates)
 
 
+def _check_type(name: str, kind: Any, value: object) -> None:
+    """ValueError unless the value is of the kind that the field is declared with: it may come from a file."""
+    right = isinstance(value, kind) or (kind is float and isinstance(value, int))
+    if isinstance(value, bool):
+        right = kind is bool
+    if isinstance(value, tuple):
+        right = right and all(type(item) is int for item in value)
+    if not right:
+        words = {int: "a whole number", float: "a number", str: "text", bool: "true or false", tuple: "whole numbers"}
+        expected = next(word for one, word in words.items() if one in (kind, *get_args(kind)))
+        raise ValueError(f"{name} is {value!r}; expected {expected}")
+
+
 PHOTOGRAPHS = {"model": "se_resnet20", "epochs": 30, "lr": 0.4}
 RECIPES: dict[str, dict[str, Any]] = {"builtin": {"model": "se_resnet8", "epochs": 6, "lr": 0.3}}
+# smoke: does everything run? quick: minutes on two cores. full: photographs then want a GPU, or a night.
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "smoke": {
+        "builtin": {"epochs": 1, "subset": 512},
+        "photographs": {"model": "se_resnet8", "epochs": 1, "subset": 2560},
+    },
+    "quick": {"builtin": {}, "photographs": {"model": "se_resnet8", "epochs": 6}},
+    "full": {"builtin": {"model": "se_resnet14", "epochs": 12}, "photographs": {"epochs": 100}},
+}
 
 
-def configure(dataset: Dataset, **given: Any) -> Config:
-    """The configuration for this data set: what is given, and for the rest what suits it.
+def configure(dataset: Dataset, *, preset: str | None = None, **given: Any) -> Config:
+    """The configuration for this data set: what is given, then what the preset says, then what suits the data.
 
     Raises ValueError naming the setting, what was given and what was expected.
     """
-    return Config(**{**RECIPES.get(dataset.name, PHOTOGRAPHS), "augment": dataset.augment, **given})
+    if preset is not None and preset not in PRESETS:
+        raise ValueError(f"preset is {preset!r}; expected one of {', '.join(PRESETS)}")
+    kind = dataset.name if dataset.name in RECIPES else "photographs"
+    chosen = PRESETS[preset][kind] if preset else {}
+    return Config(**{**RECIPES.get(kind, PHOTOGRAPHS), "augment": dataset.augment, **chosen, **given})
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """Settings of ``Config`` from a TOML file, as ``to_toml`` writes them; what it does not name is left to the rest.
+
+    Raises ValueError that names the file and what is wrong in it; FileNotFoundError where there is none.
+    """
+    try:
+        given = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} is no TOML: {error}") from None
+    known = [field.name for field in fields(Config)]
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"expected some of {', '.join(known)}"
+            raise ValueError(f"{path}: there is no setting {name!r}; {hint}")
+    for field in fields(Config):
+        if field.name in given:
+            value = given[field.name]
+            _check_type(f"{path}: {field.name}", field.type, tuple(value) if isinstance(value, list) else value)
+    return given
+
+
+def to_toml(config: Config) -> str:
+    """The configuration as a TOML file; what is not set stands behind a #."""
+    rows = []
+    for name, value in asdict(config).items():
+        if value is None:
+            rows.append(f"# {name} =")
+        else:  # JSON's numbers, texts, lists and booleans are TOML's too, but for one character
+            rows.append(f"{name} = {json.dumps(value, ensure_ascii=False)}".replace("\x7f", "\\u007f"))
+    return "\n".join(rows) + "\n"
 
 
 def choose_device(wanted: str) -> tuple[str, str]:
@@ -86,18 +148,3 @@ def choose_device(wanted: str) -> tuple[str, str]:
         if wanted == "gpu":
             raise RuntimeError(f"--device gpu: {error}") from None
         return "cpu", f"no GPU: {str(error).partition(';')[0]}"
-
-
-def run_folder(config: Config) -> Path:
-    """The empty folder the run writes to; ValueError where something lies in it already."""
-    if config.out is None:
-        stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{config.model}-s{config.seed}"
-        for name in (stem, *(f"{stem}-{i}" for i in range(2, 1000))):
-            with suppress(FileExistsError):  # a run that started in the same second
-                (Path("runs") / name).mkdir(parents=True)
-                return Path("runs") / name
-    folder = Path(config.out or "")
-    if not config.out or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
-        raise ValueError(f"--out {config.out!r} is not an empty folder; nothing is overwritten: name another one")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder

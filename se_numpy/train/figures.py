@@ -1,44 +1,101 @@
-"""Figures, drawn with matplotlib (extra ``plot``), written to a file, without a window."""
+"""Figures of runs, drawn with matplotlib (extra ``plot``), written to a file, without a window."""
 
+from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 # Okabe and Ito's palette, which people with any kind of colour vision can tell apart.
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"
+COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKS = ("o", "s", "D", "^", "v", "P", "X")  # not as many as colours, so that their pairs last for long
+
+History = Sequence[Mapping[str, float]]  # a row an epoch, as in metrics.csv
 
 
 def curves(
-    history: list[dict[str, float]], path: str | Path, *, title: str = "", bound: tuple[float, str] | None = None
+    history: History, path: str | Path, *, title: str = "", bound: tuple[float, str] | None = None
 ) -> None:
     """Loss and accuracy against epochs, for the images learned from and those held out, as a PNG at ``path``.
 
-    ``history`` holds one row an epoch, as in metrics.csv; the epoch that was chosen is ringed. ``bound`` draws a line
-    at an accuracy (0 to 1) and says what it is.  Raises ImportError without matplotlib.
+    The epoch that was chosen is ringed. ``bound`` draws a line at an accuracy (0 to 1) and says what it is. Raises
+    ImportError without matplotlib.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
+    draw_curves(history, title=title, bound=bound).savefig(path, dpi=120)
 
-    epochs = [row["epoch"] for row in history]
+
+def draw_curves(
+    history: History, *, title: str = "", bound: tuple[float, str] | None = None, columns: int = 2
+) -> Any:
+    """The figure of ``curves``, its two panels side by side, or with ``columns`` 1 below one another."""
     chosen = max(history, key=lambda row: (row["val_accuracy"], row["epoch"]))
-    figure = Figure(figsize=(9, 3.8), layout="constrained")
-    for axes, what, unit, factor in zip(
-        figure.subplots(1, 2), ("loss", "accuracy"), ("cross-entropy", "%"), (1, 100), strict=True
-    ):
+    figure, panels = _panels(columns)
+    for axes, what, factor in zip(panels, ("loss", "accuracy"), (1, 100), strict=True):
         for kind, label, colour in (("train", "training", BLUE), ("val", "held out", ORANGE)):
             values = [factor * row[f"{kind}_{what}"] for row in history]
-            axes.plot(epochs, values, color=colour, marker="o", markersize=3, linewidth=1.8, label=label)
+            axes.plot([row["epoch"] for row in history], values, color=colour, marker="o", markersize=3, linewidth=1.8,
+                      label=label)  # fmt: skip
         axes.plot(
             chosen["epoch"], factor * chosen[f"val_{what}"], "o", markersize=10, fillstyle="none", color=ORANGE,
             clip_on=False, label=f"chosen: epoch {chosen['epoch']:.0f}, {100 * chosen['val_accuracy']:.1f} %",
         )  # fmt: skip
-        axes.set(xlabel="epoch", ylabel=f"{what} ({unit})")
         axes.set_ylim(bottom=0, top=105 if what == "accuracy" else None)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
     if bound is not None:
         axes.axhline(100 * bound[0], color=GREY, linestyle="--", linewidth=1)
         axes.annotate(bound[1], (1, 100 * bound[0]), (0, 3), xycoords=("axes fraction", "data"),
                       textcoords="offset points", ha="right", color="#666666", fontsize=9)  # fmt: skip
     figure.axes[0].legend(frameon=False, loc="best")
     figure.suptitle(title)
-    figure.savefig(path, dpi=120)
+    return figure
+
+
+def draw_together(runs: Mapping[str, Sequence[History]], *, title: str = "", columns: int = 2) -> Any:
+    """The curves of several settings in one figure: by label the histories of its runs, which differ by their seeds.
+
+    Held-out images are drawn through, training images dashed. Of several runs the mean is drawn, and a band of one
+    standard deviation around it, over the epochs that all of them have.  Raises ImportError without matplotlib.
+    """
+    from matplotlib.lines import Line2D
+
+    figure, panels = _panels(columns)
+    for axes, what, factor in zip(panels, ("loss", "accuracy"), (1, 100), strict=True):
+        for (label, histories), colour, mark in zip(runs.items(), cycle(COLOURS), cycle(MARKS), strict=False):
+            for kind, stroke in (("train", "--"), ("val", "-")):
+                epochs, mean, spread = _mean(histories, f"{kind}_{what}")
+                held_out = kind == "val"
+                axes.plot(epochs, factor * mean, stroke, color=colour, marker=mark if held_out else None, markersize=4,
+                          linewidth=1.8 if held_out else 1.0, label=label if held_out else None)  # fmt: skip
+                if held_out and len(histories) > 1:
+                    axes.fill_between(epochs, factor * (mean - spread), factor * (mean + spread), color=colour,
+                                      alpha=0.2, linewidth=0)  # fmt: skip
+    lines, labels = panels[0].get_legend_handles_labels()
+    strokes = [Line2D([], [], color="black", linestyle=stroke) for stroke in ("-", "--")]
+    figure.legend([*lines, *strokes], [*labels, "held out", "training"], loc="outside lower center", frameon=False,
+                  ncols=columns if max(map(len, labels)) > 20 else 2 * columns)  # fmt: skip
+    figure.suptitle(title)
+    return figure
+
+
+def _mean(histories: Sequence[History], key: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Epochs, mean and standard deviation of one column over runs, as far as the shortest of them goes."""
+    shortest = min(histories, key=len)
+    values = np.array([[row[key] for row in history[: len(shortest)]] for history in histories])
+    spread = values.std(0, ddof=1) if len(values) > 1 else np.zeros(len(shortest))
+    return np.array([row["epoch"] for row in shortest]), values.mean(0), spread
+
+
+def _panels(columns: int) -> tuple[Any, Any]:
+    """A figure with a panel for the loss and one for the accuracy."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(9, 3.8) if columns == 2 else (4.6, 6.4), layout="constrained")
+    panels = figure.subplots(3 - columns, columns)
+    for axes, what, unit in zip(panels, ("loss", "accuracy"), ("cross-entropy", "%"), strict=True):
+        axes.set(xlabel="epoch", ylabel=f"{what} ({unit})")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure, panels

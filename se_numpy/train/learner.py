@@ -10,6 +10,7 @@ from se_numpy import checkpoint, layers, ops, optim, tree
 from se_numpy.backend import Array, to_device
 from se_numpy.data.batches import Images, Normalisation
 from se_numpy.train.config import Config
+from se_numpy.train.fault import NotFinite, finite, first_fault
 
 EVALUATION_BATCH = 500
 
@@ -21,20 +22,27 @@ class Learner:
         params, state = layers.init(net, shape, stream(seed, "weights"))
         self.net, self.fused, self.device = net, layers.fuse(net), device
         self.w = to_device(tree.flatten(params), device)
-        self.running = to_device(tree.flatten(state), device)
+        self.running = to_device(tree.flatten(state) if state else np.zeros(0, np.float32), device)
         self.params = tree.unflatten(self.w, params)
         self.state = tree.unflatten(self.running, state)
         self.g = self.w * 0
         self.v = self.w * 0
 
     def step(
-        self, X: Array, labels: Array, optimiser: optim.SGD, lr: float, *, smoothing: float = 0.0, rng: Any = None
-    ) -> tuple[Array, Array]:
-        """One step of training on X (N, H, W, C) and labels (N,): the loss, 0-d, and how many were right, 0-d."""
+        self, X: Array, labels: Array, optimiser: optim.SGD, lr: float, *, smoothing: float = 0.0, rng: Any = None,
+        watch: bool = False,
+    ) -> tuple[Array, Array]:  # fmt: skip
+        """One step of training on X (N, H, W, C) and labels (N,): the loss, 0-d, and how many were right, 0-d.
+
+        ``watch`` looks at the loss, which makes a GPU wait, and raises NotFinite, saying where a number was lost.
+        """
         logits, cache = self.fused.forward(self.params, self.state, X, train=True, rng=rng)
         loss = ops.softmax_cross_entropy(logits, labels, smoothing=smoothing)
+        if watch and not finite(loss):
+            raise NotFinite(first_fault(self.net, self.params, self.state, X) or "the loss alone is not finite")
         dlogits = ops.softmax_cross_entropy_backward(1.0, logits, labels, smoothing=smoothing)
-        ops.update_running(self.running, tree.flatten(self.fused.observed(cache)))
+        if observed := self.fused.observed(cache):
+            ops.update_running(self.running, tree.flatten(observed))
         _, grads = self.fused.backward(self.params, cache, dlogits, dX=False)
         tree.flatten(grads, out=self.g)
         optimiser.step(self.w, self.g, self.v, lr)
@@ -59,7 +67,8 @@ class Learner:
     def restore(self, trees: dict[str, tree.Tree]) -> None:
         """Take over the numbers of a checkpoint."""
         for vector, kind in ((self.w, "params"), (self.running, "state"), (self.v, "velocity")):
-            vector[...] = to_device(tree.flatten(trees[kind]), self.device)
+            if vector.size:
+                vector[...] = to_device(tree.flatten(trees[kind]), self.device)
 
 
 @dataclass(frozen=True)

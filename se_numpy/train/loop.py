@@ -1,35 +1,31 @@
 """The trainer: a configuration in, a folder with a trained network, its numbers and its curves out.
 
-Every random number comes from the seed and its purpose alone (initial weights, the split, one epoch's order and crops),
-so the same seed on the same machine gives the same numbers, and an epoch can be drawn again without those before it.
+A run that is cut anywhere goes on from its folder and ends in the same numbers, bit for bit on a CPU.
 """
 
-import json
 import math
-import platform
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
-from tqdm import tqdm
 
-import se_numpy
-from se_numpy import checkpoint, optim
-from se_numpy.backend import Array, threads
-from se_numpy.complexity import count_parameters
+from se_numpy import checkpoint, data
 from se_numpy.data import Dataset
-from se_numpy.data.batches import Draws, Images, Normalisation, draw
+from se_numpy.data.batches import Images
 from se_numpy.data.glyphs import PLAIN_BOUND
-from se_numpy.train.config import Config, choose_device, run_folder
-from se_numpy.train.learner import Learner, stream
-from se_numpy.train.report import HEADER, append_metrics, duration, remark, row_of, wilson
+from se_numpy.train import folder as folders
+from se_numpy.train.config import Config, choose_device
+from se_numpy.train.environment import environment
+from se_numpy.train.fault import NotFinite
+from se_numpy.train.report import HEADER, Teller, epochs_within, forecast, introduce, remark, result_of, row_of
+from se_numpy.train.session import Session
+from se_numpy.train.stop import Stop
 
-VALIDATION_SHARE = 0.1  # of the training images, held out to choose the epoch by; at most 5,000
+SAVE_EVERY = 60  # seconds; no more than that is lost when the power goes
 
 
 @dataclass
@@ -42,151 +38,179 @@ class Run:
     result: dict[str, float] = field(default_factory=dict)
 
 
-def train(dataset: Dataset, config: Config, out: TextIO | None = None) -> Run:
+def train(
+    dataset: Dataset, config: Config, out: TextIO | None = None, *, time_budget: float | None = None,
+    dry_run: bool = False,
+) -> Run:  # fmt: skip
     """Train on ``dataset`` as ``config`` says, writing the run folder as it goes, telling ``out`` (stdout) how it goes.
 
-    The folder holds config.json, metrics.csv (a row an epoch), last.npz and best.npz, result.json and, with matplotlib,
-    curves.png. Raises ValueError or RuntimeError with one sentence for people, FloatingPointError if the loss is no
-    number any more.
+    ``time_budget`` seconds decide the number of epochs instead of the configuration; ``dry_run`` says what would be
+    done, and writes nothing.  Raises ValueError or RuntimeError with one sentence for people, FloatingPointError if
+    the loss is no number any more, KeyboardInterrupt after the first Ctrl-C, when the run can be gone on from.
     """
-    out = out or sys.stdout
-    terminal = out if out.isatty() else None
-
-    def say(line: str) -> None:
-        tqdm.write(line, file=out)
-        out.flush()
-
+    say = Teller(out)
     device, why = choose_device(config.device)
-    net = config.network(len(dataset.classes))
-    learn_from, held_out = split(dataset, config.seed)
-    learn_from = learn_from[: config.subset]
-    normalise = Normalisation.of(dataset.train_images[learn_from])
-    training = Images(dataset.train_images[learn_from], dataset.train_labels[learn_from], normalise, device)
-    validation = Images(dataset.train_images[held_out], dataset.train_labels[held_out], normalise, device)
-    learner = Learner(net, dataset.image_shape, config.seed, device)
-    optimiser = optim.SGD(config.momentum, config.weight_decay)
-    per_epoch = -(-len(training) // config.batch_size)
-    schedule = optim.SCHEDULES[config.schedule](config.lr, per_epoch * config.epochs)
-
-    cores = f"{threads()} threads, " if device == "cpu" else ""
-    folder = run_folder(config)  # from here on something is written
-    (folder / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
-    say(f"model    {config.model}, {count_parameters(net, dataset.image_shape):,} parameters")
-    say(f"data     {dataset.source}")
-    say(f"         {len(training):,} images to learn from, {len(validation):,} held out to choose the epoch by")
+    session = Session(dataset, config, device)
+    introduce(session, why, say)
+    seconds = session.seconds_per_step()
+    if time_budget is not None:
+        config = replace(config, epochs=epochs_within(time_budget, session, seconds))
+        session = Session(dataset, config, device)
     say(f"recipe   {config.epochs} epochs in batches of {config.batch_size}, {config.schedule} with lr {config.lr:g}, "
         f"{'crops and flips' if config.augment else 'images as they are'}")  # fmt: skip
-    say(f"device   {device} ({why}), {cores}numpy {np.__version__}, Python {platform.python_version()}")
-    say(f"run      {folder}")
+    if dry_run:
+        say(forecast(session, seconds) + "dry run  nothing was trained, nothing was written")
+        return Run(Path(config.out or ""), config)
+    folder = folders.new_folder(config)  # from here on something is written
     run = Run(folder, config)
-    try:
-        seconds = _seconds_per_step(learner, training, config, optimiser)
-        total = config.epochs * (seconds * per_epoch + 0.35 * seconds * len(validation) / config.batch_size)
-        say(f"time     {1e3 * seconds:.0f} ms a step, {per_epoch} steps an epoch: about {duration(total)} in all\n")
+    folders.write_json(folder / "config.json", asdict(config))
+    _record_environment(session, folder)
+    say(f"run      {folder}\n{forecast(session, seconds)}")
+    return _go_on(run, session, say)
+
+
+def resume(run: str | Path, out: TextIO | None = None, *, dataset: Dataset | None = None, device: str = "") -> Run:
+    """Go on with a run that was cut: its folder, one of its checkpoints, or "last", the newest that is not over.
+
+    The data are loaded from where the run had them, unless given.  A run that is over is read and nothing is done.
+    Raises as ``train``; ValueError, too, for a checkpoint that is damaged or does not fit, which is left as it is.
+    """
+    say = Teller(out)
+    folder, file = folders.find(run)
+    config = folders.settings_of(folder)
+    if finished := folders.finished(folder):
+        say(f"run      {folder} is over: {100 * finished['test_accuracy']:.2f} % of the test images right\n"
+            "         to train longer, start another with more --epochs")  # fmt: skip
+        return Run(folder, config, folders.read_metrics(folder), finished)
+    chosen, why = choose_device(device or config.device)
+    session = Session(dataset or data.load(config.data), config, chosen)
+    if file.exists():
+        try:
+            session.restore(file)
+        except ValueError as error:
+            raise ValueError(f"{error}; nothing was changed{folders.another(file)}") from None
+    introduce(session, why, say)
+    _record_environment(session, folder)
+    at = session.position
+    say(f"run      {folder}")
+    say(f"resumed  after {at.epoch} of {config.epochs} epochs and {at.step} of {session.per_epoch} steps\n")
+    return _go_on(Run(folder, config), session, say)
+
+
+def complete(dataset: Dataset, config: Config, out: TextIO | None = None) -> Run:
+    """The run of this configuration in ``config.out``: read if it is over, gone on with if it was cut, else started.
+
+    Raises ValueError where a run of other settings lies there.
+    """
+    folder = Path(config.out or "")
+    if not (folder / "config.json").is_file():
+        return train(dataset, config, out)
+    if not folders.same_settings(config, folders.settings_of(folder)):
+        raise ValueError(f"{folder} holds a run of other settings (config.json); expected these, or another folder")
+    return resume(folder, out, dataset=dataset, device=config.device)
+
+
+def _record_environment(session: Session, folder: Path) -> None:
+    """One more entry in env.json: a run that is gone on with may have moved to another machine."""
+    path = folder / "env.json"
+    starts = folders.read_json(path) if path.exists() else []
+    found = {"seed": session.config.seed, "epoch": session.position.epoch, **environment(session.digest)}
+    folders.write_json(path, [*starts, found])
+
+
+def _go_on(run: Run, session: Session, say: Teller) -> Run:
+    """Epoch after epoch to the end, then the test set; what was reached is kept whatever happens."""
+    last, saved = run.folder / "last.npz", time.perf_counter()
+    started, first = saved, session.position.epoch
+    run.history = session.position.history
+
+    with Stop() as stop:
+
+        def after_step() -> None:
+            nonlocal saved
+            if stop.asked or time.perf_counter() - saved > SAVE_EVERY:
+                session.save(last)
+                saved = time.perf_counter()
+            if stop.asked:
+                raise KeyboardInterrupt
+
         say(HEADER)
-        started = time.perf_counter()
-        for epoch in range(config.epochs):
-            with np.errstate(over="ignore", invalid="ignore"):  # a loss that is no number is told below, once
-                row = _epoch(learner, training, config, optimiser, schedule, epoch, per_epoch, terminal)
-                row["val_loss"], row["val_accuracy"] = learner.evaluate(validation)
-            if not math.isfinite(row["train_loss"] + row["val_loss"]):
-                raise FloatingPointError(
-                    f"the loss is no number any more in epoch {epoch + 1}: try a smaller --lr than {config.lr:g}; "
-                    + _what_is_left(run)
-                )
-            run.history.append(row)
-            is_best = row["val_accuracy"] >= max(r["val_accuracy"] for r in run.history)
-            meta = _meta(run, dataset, normalise)
-            checkpoint.save(folder / "last.npz", learner.trees(), meta)
-            if is_best:
-                checkpoint.save(folder / "best.npz", learner.trees(), meta)
-            append_metrics(folder / "metrics.csv", row)
-            left = (time.perf_counter() - started) / (epoch + 1) * (config.epochs - epoch - 1)
-            say(row_of(row, config.epochs, left, is_best))
-    except KeyboardInterrupt:
-        say(f"stopped  {_what_is_left(run)}")
-        raise
-    _finish(run, learner, dataset, normalise, device, time.perf_counter() - started, say)
+        try:
+            while session.position.epoch < run.config.epochs:
+                with np.errstate(over="ignore", invalid="ignore"):  # a loss that is no number is told below, once
+                    row = session.epoch(after_step, say.terminal, watch=session.watch)
+                    row["val_loss"], row["val_accuracy"] = session.learner.evaluate(session.validation)
+                if not math.isfinite(row["train_loss"] + row["val_loss"]):
+                    raise NotFinite(f"the loss is no number any more in epoch {row['epoch']}")
+                best = session.end_epoch(row)
+                # The best first: cut between the two, the run does this epoch again and writes both.
+                session.save(*([run.folder / "best.npz"] if best else []), last)
+                saved = time.perf_counter()
+                run.history = session.position.history
+                folders.write_metrics(run.folder / "metrics.csv", run.history)
+                left = (saved - started) / (row["epoch"] - first) * (run.config.epochs - row["epoch"])
+                say(row_of(row, run.config.epochs, left, best))
+                if stop.asked and row["epoch"] < run.config.epochs:
+                    raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            say(f"stopped  {_what_is_left(run)}")
+            raise
+        except NotFinite as error:
+            raise NotFinite(
+                f"{_retold(run, session, error)}: try a smaller --lr than {run.config.lr:g}; "
+                + _what_is_left(run, of_use=False)
+            ) from None
+        except OSError as error:
+            why = error.strerror or error
+            raise OSError(f"{run.folder}: {why}; {_what_is_left(run)}") from None
+        _finish(run, session, time.perf_counter() - started, say)
     return run
 
 
-def _what_is_left(run: Run) -> str:
-    """What a run that ends early leaves behind, in words; a folder without a network is taken away."""
-    if run.history:
-        return f"the networks of the last and of the best epoch, of {len(run.history)}, stay in {run.folder}"
-    (run.folder / "config.json").unlink(missing_ok=True)
-    with suppress(OSError):  # something else lies in it
-        run.folder.rmdir()
-    return "no epoch had ended, so nothing is kept"
+def _retold(run: Run, session: Session, error: NotFinite) -> str:
+    """The fault with its step and place: a GPU that nobody makes wait tells of it late, so the epoch is replayed."""
+    if session.watch:
+        return str(error)
+    again = Session(session.dataset, session.config, session.device)
+    if (run.folder / "last.npz").exists():
+        again.restore(run.folder / "last.npz")
+    with suppress(Exception), np.errstate(over="ignore", invalid="ignore"):
+        try:
+            again.epoch(lambda: None, None, watch=True)
+        except NotFinite as found:
+            return str(found)
+    return str(error)
 
 
-def _epoch(
-    learner: Learner, training: Images, config: Config, optimiser: optim.SGD,
-    schedule: optim.Schedule, epoch: int, per_epoch: int, terminal: TextIO | None,
-) -> dict[str, float]:  # fmt: skip
-    """One pass over the training images; the loss is read back only as often as somebody can look at it."""
-    draws = draw(stream(config.seed, "epoch", epoch), len(training), augment=config.augment).to(learner.device)
-    loss, right, started = 0.0, 0.0, time.perf_counter()
-    with tqdm(total=per_epoch, desc=f"epoch {epoch + 1}/{config.epochs}", unit="step", mininterval=0.5,
-              leave=False, file=terminal, disable=terminal is None) as bar:  # fmt: skip
-        for i, (X, labels) in enumerate(batches(training, draws, config.batch_size)):
-            at = epoch * per_epoch + i
-            loss_i, right_i = learner.step(
-                X, labels, optimiser, schedule(at),
-                smoothing=config.label_smoothing, rng=stream(config.seed, "dropout", at),
-            )  # fmt: skip
-            loss, right = loss + loss_i * len(labels), right + right_i
-            if bar.update():
-                bar.set_postfix(loss=f"{float(loss_i):.3f}", refresh=False)
-    n = len(training)
-    loss, right = float(loss), float(right)  # waits for a GPU, so the clock below is honest
-    seconds = time.perf_counter() - started
-    return {
-        "epoch": epoch + 1, "lr": schedule((epoch + 1) * per_epoch - 1), "train_loss": loss / n,
-        "train_accuracy": right / n, "seconds": seconds, "images_per_second": n / seconds,
-    }  # fmt: skip
+def _what_is_left(run: Run, *, of_use: bool = True) -> str:
+    """What a run that ends early leaves behind, in words; a folder in which nothing was learned is taken away.
+
+    Where the same would happen again it is of no use to go on.
+    """
+    if not (run.folder / "last.npz").exists():
+        for name in ("config.json", "env.json"):
+            (run.folder / name).unlink(missing_ok=True)
+        with suppress(OSError):  # something else lies in it
+            run.folder.rmdir()
+        return "it had not come far enough to keep anything"
+    if not of_use:
+        return f"the networks of {len(run.history)} epochs before, the last and the best, stay in {run.folder}"
+    return f"what it had reached is in {run.folder}; go on with: se-numpy train --resume {run.folder}"
 
 
-def batches(images: Images, draws: Draws, batch_size: int) -> Iterator[tuple[Array, Array]]:
-    """The batches of one epoch; the last may be smaller."""
-    for start in range(0, len(images), batch_size):
-        yield images.batch(draws, slice(start, start + batch_size))
-
-
-def _seconds_per_step(learner: Learner, training: Images, config: Config, optimiser: optim.SGD) -> float:
-    """The median of a few steps, which are then undone."""
-    before = [a.copy() for a in (learner.w, learner.v, learner.running)]
-    draws = draw(stream(config.seed, "warm-up"), len(training), augment=config.augment)
-    times = []
-    for _ in range(4):
-        start = time.perf_counter()
-        X, labels = training.batch(draws, slice(0, config.batch_size))
-        loss, _ = learner.step(X, labels, optimiser, 0.0, rng=stream(config.seed, "warm-up"))
-        float(loss)
-        times.append(time.perf_counter() - start)
-    for a, b in zip((learner.w, learner.v, learner.running), before, strict=True):
-        a[...] = b
-    return sorted(times[1:])[1]
-
-
-def _finish(
-    run: Run, learner: Learner, dataset: Dataset, normalise: Normalisation, device: str, seconds: float,
-    say: Callable[[str], None],
-) -> None:  # fmt: skip
+def _finish(run: Run, session: Session, seconds: float, say: Callable[[str], None]) -> None:
     """The test set, once, with the network of the best epoch; then what people want to see."""
     trees, meta = checkpoint.load(run.folder / "best.npz")
-    learner.restore(trees)
-    test = Images(dataset.test_images, dataset.test_labels, normalise, device)
-    loss, accuracy = learner.evaluate(test)
-    n = len(test)
-    run.result = {"test_loss": loss, "test_accuracy": accuracy, "test_images": n, "seconds": seconds,
-                  "epoch": meta["history"][-1]["epoch"]}  # fmt: skip
-    (run.folder / "result.json").write_text(json.dumps(run.result, indent=2) + "\n")
-    low, high = wilson(accuracy, n)
-    say(
-        f"\ntest     {100 * accuracy:.2f} % of {n:,} images (95 % interval {100 * low:.1f} to {100 * high:.1f} %)\n"
-        f"         by the network of epoch {run.result['epoch']}, after {duration(seconds)} of training"
-    )
+    session.learner.restore(trees)
+    dataset = session.dataset
+    test = Images(dataset.test_images, dataset.test_labels, session.normalise, session.device)
+    loss, accuracy = session.learner.evaluate(test)
+    run.result = {
+        "test_loss": loss, "test_accuracy": accuracy, "test_images": len(test),
+        "seconds": sum(row["seconds"] for row in run.history), "epoch": meta["history"][-1]["epoch"],
+    }  # fmt: skip
+    folders.write_json(run.folder / "result.json", run.result)
+    say(result_of(run.result, seconds))
     for line in remark(dataset.name, run.config.model, accuracy):
         say(line)
     try:
@@ -198,19 +222,3 @@ def _finish(
         say(f"curves   {run.folder / 'curves.png'}")
     except ImportError:
         say("curves   not drawn: matplotlib is missing (pip install matplotlib)")
-
-
-def split(dataset: Dataset, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the training images to learn from and of those held out to choose the epoch by."""
-    n = len(dataset.train_labels)
-    held_out = min(5000, max(1, round(VALIDATION_SHARE * n)))
-    order = stream(seed, "split").permutation(n)
-    return order[held_out:], order[:held_out]
-
-
-def _meta(run: Run, dataset: Dataset, normalise: Normalisation) -> dict[str, Any]:
-    return {
-        "format": 1, "se_numpy": se_numpy.__version__, "config": asdict(run.config), "history": run.history,
-        "classes": list(dataset.classes), "image_shape": list(dataset.image_shape),
-        "mean": normalise.mean.tolist(), "std": normalise.std.tolist(),
-    }  # fmt: skip

@@ -1,10 +1,67 @@
-"""How a run tells of itself: rows for people, a file of numbers, an honest interval, and what a result means."""
+"""How a run tells of itself: rows for people, an honest interval, and what a result means."""
 
-import csv
 import math
-from pathlib import Path
+import platform
+import re
+import sys
+from typing import TextIO
 
+import numpy as np
+from tqdm import tqdm
+
+from se_numpy.backend import threads
+from se_numpy.complexity import count_parameters
 from se_numpy.data.glyphs import PLAIN_BOUND
+from se_numpy.train.session import Session
+
+
+class Teller:
+    """Says things on a stream, above the progress bar where the stream is a terminal."""
+
+    def __init__(self, out: TextIO | None) -> None:
+        self.out = out or sys.stdout
+        self.terminal = self.out if self.out.isatty() else None
+
+    def __call__(self, line: str) -> None:
+        tqdm.write(line, file=self.out)
+        self.out.flush()
+
+
+def introduce(session: Session, why: str, say: Teller) -> None:
+    """What is trained, on what, where; ``why`` there."""
+    config, dataset, device = session.config, session.dataset, session.device
+    cores = f"{threads()} threads, " if device == "cpu" else ""
+    say(f"model    {config.model}, {count_parameters(session.net, dataset.image_shape):,} parameters")
+    say(f"data     {dataset.source}")
+    say(f"         {len(session.training):,} images to learn from, {len(session.validation):,} held out to choose the "
+        "epoch by")  # fmt: skip
+    say(f"device   {device} ({why}), {cores}numpy {np.__version__}, Python {platform.python_version()}")
+
+
+def seconds_per_epoch(session: Session, per_step: float) -> float:
+    """What an epoch will take, from what a step took."""
+    forward_alone = 0.35  # of a step: what evaluation takes
+    return per_step * (session.per_epoch + forward_alone * len(session.validation) / session.config.batch_size)
+
+
+def forecast(session: Session, per_step: float) -> str:
+    """What the whole run will take, as a line."""
+    total = session.config.epochs * seconds_per_epoch(session, per_step)
+    return (
+        f"time     {1e3 * per_step:.0f} ms a step, {session.per_epoch} steps an epoch: about {duration(total)} in all\n"
+    )
+
+
+def epochs_within(budget: float, session: Session, per_step: float) -> int:
+    """How many epochs fit into so many seconds; ValueError where not even one does."""
+    one = seconds_per_epoch(session, per_step)
+    if one > budget:
+        fitting = int(len(session.training) * budget / one)
+        raise ValueError(
+            f"one epoch takes {duration(one)}, longer than the time budget of {duration(budget)}; "
+            f"--subset {fitting} would fit"
+        )
+    return int(budget / one)
 
 
 def remark(data: str, model: str, accuracy: float) -> list[str]:
@@ -29,19 +86,19 @@ def wilson(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def append_metrics(path: Path, row: dict[str, float]) -> None:
-    """One more row of metrics.csv, the names of the columns first."""
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-
-
 HEADER = """\
                    training        held out
   epoch       lr   loss   acc %    loss   acc %   img/s    time    left"""
+
+
+def result_of(result: dict[str, float], seconds: float) -> str:
+    """How the chosen network did on the test set, with the interval that so few images leave."""
+    accuracy, n = result["test_accuracy"], int(result["test_images"])
+    low, high = wilson(accuracy, n)
+    return (
+        f"\ntest     {100 * accuracy:.2f} % of {n:,} images (95 % interval {100 * low:.1f} to {100 * high:.1f} %)\n"
+        f"         by the network of epoch {result['epoch']:.0f}, after {duration(seconds)} of training"
+    )
 
 
 def row_of(row: dict[str, float], epochs: int, left: float, best: bool) -> str:
@@ -59,3 +116,12 @@ def duration(seconds: float) -> str:
     minutes, s = divmod(round(seconds), 60)
     hours, m = divmod(minutes, 60)
     return f"{hours}h{m:02d}m" if hours else f"{m}m{s:02d}s" if m else f"{s}s"
+
+
+def seconds(text: str) -> float:
+    """Seconds from what people say: 90, 90s, 10m, 1h30m.  ValueError for anything else."""
+    found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", text.strip())
+    total = sum(int(n or 0) * unit for n, unit in zip(found.groups(), (3600, 60, 1), strict=True)) if found else 0
+    if not total:
+        raise ValueError(f"{text!r} is no time; expected for instance 90s, 10m or 1h30m")
+    return total

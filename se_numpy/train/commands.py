@@ -1,0 +1,65 @@
+"""``se-numpy train``: from options, a preset and a file of settings to a run, several, or the rest of one."""
+
+import argparse
+import time
+from dataclasses import fields, replace
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from se_numpy import data
+from se_numpy.backend import keep_freed_memory
+from se_numpy.data import Dataset
+from se_numpy.train.config import Config, configure, read_toml, to_toml
+from se_numpy.train.folder import RUNS
+from se_numpy.train.loop import complete, resume, train
+from se_numpy.train.report import seconds
+
+
+def run_train(args: argparse.Namespace) -> None:
+    """What the options ask for.  Raises ValueError for options that do not go together."""
+    keep_freed_memory()
+    given = {f.name: getattr(args, f.name) for f in fields(Config) if getattr(args, f.name, None) is not None}
+    if args.resume is not None:
+        _refuse("--resume goes on as the run was set up", given | _others(args), {"device"})
+        resume(args.resume, device=args.device or "")
+        return
+    if args.config is not None:
+        given = read_toml(args.config) | given
+    dataset = data.load(given.get("data", "builtin"))
+    config = configure(dataset, preset=args.preset, **given)
+    if args.print_config:
+        print(to_toml(config), end="")
+    elif args.seeds is not None:
+        _refuse("--seeds starts a run for each of them", _others(args), {"seeds", "preset", "config"})
+        _several(dataset, config, args.seeds)
+    else:
+        budget = seconds(args.time_budget) if args.time_budget is not None else None
+        train(dataset, config, time_budget=budget, dry_run=args.dry_run)
+
+
+def _others(args: argparse.Namespace) -> dict[str, Any]:
+    """The options that are no settings of a run and were given."""
+    names = ("preset", "config", "print_config", "dry_run", "time_budget", "seeds")
+    return {name: getattr(args, name) for name in names if getattr(args, name)}
+
+
+def _refuse(why: str, given: dict[str, Any], allowed: set[str]) -> None:
+    for name in given:
+        if name not in allowed:
+            raise ValueError(f"{why}; --{name.replace('_', '-')} cannot be given with it")
+
+
+def _several(dataset: Dataset, config: Config, seeds: tuple[int, ...]) -> None:
+    """A run for each seed, below one folder; those that are over are not repeated, one that was cut goes on."""
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"--seeds {','.join(map(str, seeds))} names a seed twice")
+    folder = config.out or str(RUNS / f"{time.strftime('%Y%m%d-%H%M%S')}-{config.model}")
+    accuracies = []
+    for n, seed in enumerate(seeds, 1):
+        print(f"{'' if n == 1 else chr(10)}seed {seed}, {n} of {len(seeds)}")
+        run = complete(dataset, replace(config, seed=seed, out=str(Path(folder) / f"s{seed}")))
+        accuracies.append(100 * run.result["test_accuracy"])
+    spread = f" ± {stdev(accuracies):.2f}" if len(seeds) > 1 else ""
+    each = " / ".join(f"{a:.2f}" for a in accuracies)
+    print(f"\nseeds    {mean(accuracies):.2f}{spread} % of the test images right (mean ± s.d.): {each}")

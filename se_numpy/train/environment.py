@@ -1,0 +1,212 @@
+"""What a run ran on: versions, BLAS, processor, cores, memory, GPU, commit, command line; for its env.json.
+
+Nothing here fails: what cannot be found out is None. Nothing tells who or where: no user, no host, and no path but
+those that stand in the command line as it was typed.
+"""
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_info
+
+import se_numpy
+from se_numpy.backend import threads
+
+PACKAGE = Path(se_numpy.__file__).parent
+PROC, CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
+CUPY = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x", "cupy-cuda14x", "cupy-rocm-7-0")  # names it comes under
+LIMITS = ("SE_NUMPY_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def environment(dataset_digest: str | None = None, argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """Everything there is to know of this process, as plain dicts for JSON.
+
+    ``dataset_digest`` is the digest of the data as loaded, ``argv`` the command line (default: sys.argv). The GPU is
+    described where CuPy has been imported already, for that takes a second nobody else should wait for.
+    """
+    return {
+        "versions": versions(),
+        "platform": platform.platform(),
+        "cpu": {"model": _cpu_model(), "cores": os.cpu_count(), "usable": usable_cores(), "quota": cpu_quota()},
+        "memory_gib": memory_gib(),
+        "threads": _threads(),
+        "variables": {name: os.environ[name] for name in LIMITS if name in os.environ},
+        "blas": blas(),
+        "gpu": gpu(),
+        "commit": commit(),
+        "command": command(sys.argv if argv is None else argv),
+        "data_sha256": dataset_digest,
+    }
+
+
+def versions() -> dict[str, str | None]:
+    """Python, NumPy, this library, and the two that decide how fast it is; None for what is not installed."""
+    return {
+        "python": platform.python_version(), "numpy": np.__version__, "se_numpy": se_numpy.__version__,
+        "threadpoolctl": version("threadpoolctl"), "tqdm": version("tqdm"),
+        "cupy": cupy_version(),
+    }  # fmt: skip
+
+
+def cupy_version() -> str | None:
+    """CuPy's version, by whichever of its names it was installed; None where it is not."""
+    return next((found for name in CUPY if (found := version(name))), None)
+
+
+def version(name: str) -> str | None:
+    """The version of an installed library, which is not imported for that; None where it is not installed."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def blas() -> list[dict[str, Any]]:
+    """The BLAS that NumPy has loaded, and its like: name, version, the processor it was made for, threads."""
+    known = ("internal_api", "version", "architecture", "threading_layer", "num_threads")
+    found: list[dict[str, Any]] = []
+    with suppress(Exception):
+        found = [dict(library) for library in threadpool_info() if library.get("user_api") == "blas"]
+    return [{key: library[key] for key in known if library.get(key) is not None} for library in found]
+
+
+def usable_cores() -> int | None:
+    """The cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def cpu_quota() -> float | None:
+    """How many cores' time the container may use (Linux, both versions of cgroups); None where there is no such limit.
+
+    It may be less than the cores that are seen, and threads beyond it wait for one another.
+    """
+    limits = []
+    for folder in _cgroups("cpu"):
+        old = (folder / "cpu.cfs_quota_us", folder / "cpu.cfs_period_us")
+        words = _words(folder / "cpu.max") or [word for path in old for word in _words(path)]
+        with suppress(ValueError, ZeroDivisionError, IndexError):
+            limits.append(int(words[0]) / int(words[1]))  # "max", or -1, is no limit
+    return min((round(limit, 2) for limit in limits if limit > 0), default=None)
+
+
+def memory_gib() -> float | None:
+    """The memory that this process may use: the machine's, or what the container leaves of it."""
+    sizes = [size for size in (_physical(), *map(_limit, _cgroups("memory"))) if size]
+    return round(min(sizes) / 2**30, 1) if sizes else None
+
+
+def gpu() -> dict[str, Any] | None:
+    """The GPU that CuPy uses, if CuPy was imported and finds one."""
+    cupy = sys.modules.get("cupy")
+    if cupy is None:
+        return None
+    with suppress(Exception):
+        runtime = cupy.cuda.runtime
+        found = runtime.getDeviceProperties(cupy.cuda.Device().id)
+        name = found["name"]
+        return {
+            "name": name.decode() if isinstance(name, bytes) else str(name),
+            "memory_gib": round(found["totalGlobalMem"] / 2**30, 1),
+            "compute_capability": f"{found['major']}.{found['minor']}",
+            "driver_cuda": _cuda(runtime.driverGetVersion()), "runtime_cuda": _cuda(runtime.runtimeGetVersion()),
+            "driver": _driver(),
+        }  # fmt: skip
+    return None
+
+
+def commit() -> dict[str, Any] | None:
+    """The commit this library was checked out at and whether files have changed since; None for an installed copy."""
+    if not (PACKAGE.parent / ".git").exists():
+        return None
+    head = _git("rev-parse", "HEAD")
+    return {"id": head.strip(), "changed": bool(_git("status", "--porcelain", "-uno"))} if head else None
+
+
+def command(argv: Sequence[str]) -> str:
+    """The command line as it was typed; the program by its name alone, for its folder nobody typed."""
+    program = Path(argv[0]).name if argv else ""
+    words = ["python", "-m", "se_numpy"] if program == "__main__.py" else [program]
+    return shlex.join([*words, *argv[1:]])
+
+
+def _threads() -> int | None:
+    with suppress(ValueError):
+        return threads()
+    return None
+
+
+def _cpu_model() -> str | None:
+    for key in ("model name", "Model", "cpu model", "Hardware"):
+        for line in _read(PROC / "cpuinfo").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == key and value.strip():
+                return value.strip()
+    if sys.platform == "darwin":
+        return _output("sysctl", "-n", "machdep.cpu.brand_string").strip() or None
+    return platform.processor() or platform.machine() or None
+
+
+def _physical() -> int | None:
+    with suppress(AttributeError, ValueError, OSError):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return None
+
+
+def _limit(folder: Path) -> int | None:
+    words = _words(folder / "memory.max") or _words(folder / "memory.limit_in_bytes")
+    return int(words[0]) if words and words[0].isdecimal() else None
+
+
+def _cgroups(controller: str) -> list[Path]:
+    """The folders of this process's control groups, from its own up to the root: each may set a limit."""
+    folders = [CGROUP, CGROUP / controller]
+    for line in _read(PROC / "self" / "cgroup").splitlines():
+        _, _, rest = line.partition(":")
+        names, _, path = rest.partition(":")
+        if names == "" or controller in names.split(","):
+            root = CGROUP if names == "" else CGROUP / controller
+            own = root / path.strip("/")
+            folders += [own, *(parent for parent in own.parents if root in parent.parents)]
+    return folders
+
+
+def _cuda(number: int) -> str:
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def _driver() -> str | None:
+    """The driver's own version, such as 570.86; only Linux says."""
+    found = _read(PROC / "driver" / "nvidia" / "version").partition("Kernel Module")[2].split()
+    return next((word for word in found if word[0].isdigit()), None)
+
+
+def _git(*words: str) -> str:
+    return _output("git", "-C", str(PACKAGE.parent), *words)
+
+
+def _output(*words: str) -> str:
+    """What a program prints; nothing where it is missing, fails or takes longer than anybody would wait."""
+    around = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    with suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(words, capture_output=True, text=True, timeout=5, env=around, check=True)
+        return done.stdout
+    return ""
+
+
+def _read(path: Path) -> str:
+    with suppress(OSError, UnicodeError):
+        return path.read_text(encoding="utf-8", errors="replace")
+    return ""
+
+
+def _words(path: Path) -> list[str]:
+    return _read(path).split()

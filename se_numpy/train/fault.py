@@ -1,0 +1,49 @@
+"""Where a number stopped being one: the parameter or the layer that a NaN or an infinity came from."""
+
+import numpy as np
+
+from se_numpy.backend import Array, array_module
+from se_numpy.layers import Layer, Serial
+from se_numpy.layers.combinators import Combinator
+from se_numpy.tree import Tree, leaves
+
+
+class NotFinite(FloatingPointError):
+    """The loss, or what was learned, is no number any more; says at which step and where."""
+
+
+def first_fault(net: Layer, params: Tree, state: Tree, X: Array) -> str:
+    """In words, the first place in a training pass over X (N, H, W, C) that is not finite; "" where all is finite.
+
+    Parameters are looked at before outputs: one that is not finite was spoiled by the step before this one.
+    """
+    for kind, numbers in (("the parameter", params), ("the running statistic", state)):
+        for name, leaf in leaves(numbers):
+            if not finite(leaf):
+                return f"{kind} {name} is not finite"
+    if not finite(X):
+        return "the images are not finite"
+    with np.errstate(all="ignore"):
+        _, path = _forward(net, params, state, X, "")
+    return f"the output of {path} is the first that is not finite" if path else ""
+
+
+def finite(x: Array) -> bool:
+    """Whether all numbers are; waits for a GPU."""
+    return bool(array_module(x).isfinite(x).all())
+
+
+def _forward(layer: Layer, params: Tree, state: Tree, X: Array, path: str) -> tuple[Array, str]:
+    """The output, and the path of the innermost layer whose output is the first that is not finite, if one is."""
+    if isinstance(layer, Combinator):
+        inner = X
+        for name, part in layer.parts:
+            here = f"{path}.{name}" if path else name
+            Y, fault = _forward(part, params.get(name, {}), state.get(name, {}), inner, here)
+            if fault:
+                return Y, fault
+            inner = Y if isinstance(layer, Serial) else X
+        if isinstance(layer, Serial):
+            return inner, ""
+    Y, _ = layer.forward(params, state, X, train=True, rng=np.random.default_rng(0))
+    return Y, "" if finite(Y) else path

@@ -1,0 +1,116 @@
+"""A run's folder: made, found again, written to so that nothing in it is ever half there.
+
+    config.json   the settings                   metrics.csv   a row an epoch
+    env.json      machine and versions, a start  best.npz      the network of the best epoch
+    last.npz      where the run stands           result.json   how that did on the test set; says that the run is over
+"""
+
+import csv
+import io
+import json
+import time
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from se_numpy import checkpoint
+from se_numpy.train.config import Config
+
+RUNS = Path("runs")
+
+
+def new_folder(config: Config) -> Path:
+    """The empty folder the run writes to; ValueError where something lies in it already."""
+    if config.out is None:
+        stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{config.model}-s{config.seed}"
+        for name in (stem, *(f"{stem}-{i}" for i in range(2, 1000))):
+            with suppress(FileExistsError):  # a run that started in the same second
+                (RUNS / name).mkdir(parents=True)
+                return RUNS / name
+    folder = Path(config.out or "")
+    if not config.out or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
+        raise ValueError(f"--out {config.out!r} is not an empty folder; nothing is overwritten: name another one")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def find(run: str | Path) -> tuple[Path, Path]:
+    """(folder, checkpoint to go on from) of a run, of one of its checkpoints, or of "last", the newest not yet over."""
+    if str(run) == "last" and not Path("last").exists():
+        begun = [path.parent for path in RUNS.glob("*/config.json") if not (path.parent / "result.json").exists()]
+        if not begun:
+            raise ValueError(f"--resume last: no run in {RUNS}/ waits to be finished; expected the folder of one")
+        run = max(begun, key=lambda folder: max(path.stat().st_mtime for path in folder.iterdir()))
+    path = Path(run)
+    if path.is_file():
+        return path.parent, path
+    if not (path / "config.json").is_file():
+        raise ValueError(f"--resume {run}: no run has its folder there; expected one that se-numpy train made")
+    last, best = path / "last.npz", path / "best.npz"
+    return path, best if best.exists() and not last.exists() else last
+
+
+def another(file: Path) -> str:
+    """In words, the other checkpoint of the folder, where that one is whole and this one is not."""
+    other = file.with_name("best.npz" if file.name == "last.npz" else "last.npz")
+    try:
+        epoch = checkpoint.load(other)[1]["position"]["epoch"]
+    except (ValueError, KeyError, TypeError, OSError):
+        return ""
+    return f"; {other.name} is whole, of epoch {epoch}: se-numpy train --resume {other}"
+
+
+def finished(folder: Path) -> dict[str, float]:
+    """What result.json says; empty where the run is not over."""
+    path = folder / "result.json"
+    return read_json(path) if path.exists() else {}
+
+
+def read_json(path: Path) -> Any:
+    """What is in a JSON file; ValueError that names it for one that is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no JSON: {error}") from None
+
+
+def read_metrics(folder: Path) -> list[dict[str, float]]:
+    """The rows of metrics.csv, as ``write_metrics`` was given them."""
+    with (folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
+        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    return [{**row, "epoch": int(row["epoch"])} for row in rows]
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Replace a JSON file, whole or not at all."""
+    _write(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_metrics(path: Path, history: list[dict[str, float]]) -> None:
+    """Replace metrics.csv: the names of the columns, then a row an epoch."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(history[0]))
+    writer.writeheader()
+    writer.writerows(history)
+    _write(path, text.getvalue())
+
+
+def _write(path: Path, text: str) -> None:
+    with checkpoint.whole(path) as file:
+        file.write(text.encode())
+
+
+def settings_of(folder: Path) -> Config:
+    """What config.json says; ValueError for a file that is none."""
+    path = folder / "config.json"
+    try:
+        return Config(**read_json(path))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} does not hold the settings of a run: {error}") from None
+
+
+def same_settings(a: Config, b: Config) -> bool:
+    """Whether two runs give the same numbers, wherever they are written and whichever device works on them."""
+    ignored = {"out": None, "device": "auto"}
+    return asdict(a) | ignored == asdict(b) | ignored

@@ -1,0 +1,103 @@
+"""Settings: from presets, files and options, checked wherever they come from."""
+
+import tomllib
+from dataclasses import asdict
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from training import tiny
+
+from se_numpy.cli import main
+from se_numpy.train import PRESETS, Config, configure, read_toml, to_toml
+from se_numpy.train.report import seconds
+
+
+def test_what_is_given_wins_over_the_preset_and_that_over_what_suits_the_data():
+    assert (configure(tiny()).epochs, configure(tiny()).subset) == (6, None)
+    smoke = configure(tiny(), preset="smoke", epochs=3)
+    assert (smoke.epochs, smoke.subset, smoke.lr) == (3, 512, 0.3)
+    assert set(PRESETS) == {"smoke", "quick", "full"}
+    assert all(set(by_data) == {"builtin", "photographs"} for by_data in PRESETS.values())
+
+
+@given(
+    st.builds(
+        Config,
+        model=st.text(), epochs=st.integers(1), lr=st.floats(0, 1e9), augment=st.booleans(),
+        stages=st.none() | st.lists(st.integers()).map(tuple), subset=st.none() | st.integers(1), bias=st.booleans(),
+        momentum=st.floats(0, 0.999), data=st.text(),
+    )
+)  # fmt: skip
+def test_a_configuration_comes_back_from_its_file(config):
+    given = tomllib.loads(to_toml(config))
+    assert Config(**given) == config
+    assert set(given) == {name for name, value in asdict(config).items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epochs = 'many'", "epochs is 'many'; expected a whole number"),
+        ("epochs = 2.5", "epochs is 2.5; expected a whole number"),
+        ("epochs = true", "epochs is True; expected a whole number"),
+        ("augment = 1", "augment is 1; expected true or false"),
+        ("stages = ['a']", r"stages is \('a',\); expected whole numbers"),
+        ("model = 3", "model is 3; expected text"),
+        ("lr = '0.1'", "lr is '0.1'; expected a number"),
+        ("epoch = 3", "there is no setting 'epoch'; did you mean epochs?"),
+        ("zzz = 3", "there is no setting 'zzz'; expected some of model, "),
+        ("epochs = ", "is no TOML"),
+        ("a = " + "[" * 5000, "is no TOML"),
+    ],
+)
+def test_a_file_with_a_mistake_is_named_with_the_mistake(tmp_path, text, message):
+    (tmp_path / "run.toml").write_text(text)
+    with pytest.raises(ValueError, match=rf"run\.toml.*{message}"):
+        read_toml(tmp_path / "run.toml")
+
+
+def test_bytes_that_are_no_text_are_no_configuration(tmp_path):
+    (tmp_path / "run.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match=r"run\.toml is no TOML"):
+        read_toml(tmp_path / "run.toml")
+
+
+@given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
+def test_whatever_a_file_of_settings_holds_it_is_read_or_refused(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("config") / "run.toml"
+    path.write_bytes(content)
+    try:
+        found = read_toml(path)
+    except ValueError as error:
+        found = str(error)
+    assert isinstance(found, dict) or str(path) in found
+
+
+def test_print_config_prints_what_config_reads(tmp_path, capsys):
+    assert main(["train", "--print-config", "--stages", "1,3", "--lr", "0.05"]) == 0
+    (tmp_path / "run.toml").write_text(capsys.readouterr().out)
+    assert main(["train", "--config", str(tmp_path / "run.toml"), "--lr", "0.2", "--print-config"]) == 0
+    again = tomllib.loads(capsys.readouterr().out)
+    assert (again["stages"], again["lr"], again["model"]) == ([1, 3], 0.2, "se_resnet8")
+
+
+def test_several_seeds_give_a_mean_and_are_not_repeated(tmp_path, capsys):
+    asked = ["train", "--preset", "smoke", "--subset", "64", "--seeds", "0,1", "--out", str(tmp_path / "runs")]
+    assert main(asked) == 0
+    said = capsys.readouterr().out
+    assert "% of the test images right (mean ± s.d.): " in said
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["s0", "s1"]
+    assert main(asked) == 0
+    assert capsys.readouterr().out.count("is over") == 2
+
+
+@pytest.mark.parametrize(("text", "expected"), [("90", 90), ("90s", 90), ("10m", 600), ("1h30m", 5400), ("2h", 7200)])
+def test_times_are_read_as_people_say_them(text, expected):
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-5", "10 minutes", "0m", "5m2h"])
+def test_what_is_no_time_is_refused(text):
+    with pytest.raises(ValueError, match="is no time; expected for instance 90s, 10m or 1h30m"):
+        seconds(text)
