@@ -1,7 +1,14 @@
 """Checkpoints come back as they went, survive a save that fails, and are named when they are none."""
 
+import io
+import os
+import tracemalloc
+import zipfile
+
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from se_numpy import checkpoint, tree
 
@@ -55,3 +62,83 @@ def test_what_is_no_checkpoint_is_named(saved, damage):
 def test_a_missing_checkpoint_is_missing(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such checkpoint"):
         checkpoint.load(tmp_path / "none.npz")
+
+
+CASES = int(os.environ.get("SE_NUMPY_FUZZ", 0)) or 150
+FUZZ = settings(max_examples=CASES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@st.composite
+def damaged(draw, good):
+    """A good file with a few bytes changed, cut out, put in, or its end gone."""
+    content = bytearray(good)
+    for _ in range(draw(st.integers(1, 4))):
+        at, kind = draw(st.integers(0, len(content) - 1)), draw(st.sampled_from(["flip", "set", "cut", "put", "end"]))
+        if kind == "flip":
+            content[at] ^= 1 << draw(st.integers(0, 7))
+        elif kind == "set":
+            content[at] = draw(st.sampled_from([0, 1, 0x7F, 0xFF]))
+        elif kind == "cut":
+            del content[at : at + draw(st.integers(1, 40))]
+        elif kind == "put":
+            content[at:at] = draw(st.binary(min_size=1, max_size=40))
+        else:
+            del content[at + 1 :]
+        content = content or bytearray(b"x")
+    return bytes(content)
+
+
+@FUZZ
+@given(st.data())
+def test_a_damaged_file_is_refused_or_as_good_as_new_and_costs_no_memory(saved, data):
+    """Changes that matter are found by the archive's checksums; the rest (a date, an attribute) change nothing."""
+    path, trees = saved
+    path = path.with_name("damaged.npz")
+    content = data.draw(damaged(saved[0].read_bytes()))
+    path.write_bytes(content)
+    tracemalloc.start()
+    try:
+        back, _ = checkpoint.load(path)
+    except ValueError as error:
+        back, said = None, str(error)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20 * len(content) + 1_000_000
+    if back is None:
+        assert "damaged.npz is not a se_numpy checkpoint, or a damaged one" in said
+        assert len(said.splitlines()) <= 2
+        return
+    for name, leaf in tree.leaves(back):
+        expected = dict(tree.leaves(trees)).get(name)
+        if expected is not None:
+            np.testing.assert_array_equal(leaf, expected)
+
+
+def hostile(path, header=None, data=b"", compression=zipfile.ZIP_STORED, name="params/a.npy"):
+    """An archive with one array whose header says what it likes."""
+    if header is None:
+        header = {"descr": "<f8", "fortran_order": False, "shape": (2,)}
+    content = io.BytesIO()
+    np.lib.format.write_array_header_1_0(content, header)
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr(name, content.getvalue() + data)
+
+
+@pytest.mark.parametrize(
+    ("lie", "message"),
+    [
+        ({"header": {"descr": "<f8", "fortran_order": False, "shape": (10**12,)}}, "says .* and holds 0 bytes"),
+        ({"header": {"descr": "|O", "fortran_order": False, "shape": (1,)}, "data": b"x" * 8}, "says .* and holds"),
+        ({"data": bytes(10**6), "compression": zipfile.ZIP_DEFLATED}, "promises more than it holds"),
+        ({"data": bytes(16)}, "'meta'"),
+        ({"name": "../../outside.npy", "data": bytes(16)}, "'meta'"),
+    ],
+)
+def test_a_file_that_lies_about_its_size_costs_nothing(tmp_path, lie, message):
+    hostile(tmp_path / "x.npz", **lie)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=message):
+        checkpoint.load(tmp_path / "x.npz")
+    assert tracemalloc.get_traced_memory()[1] < 3_000_000
+    tracemalloc.stop()
+    assert [p.name for p in tmp_path.iterdir()] == ["x.npz"]
