@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import se_numpy
+from se_numpy.ablation import commands as ablation
 from se_numpy.analysis import commands as gates
 from se_numpy.grading import commands as grading
+from se_numpy.options import numbers, seconds
 
 
 class Parser(argparse.ArgumentParser):
@@ -65,6 +67,7 @@ def _parser() -> Parser:
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
     _add_train(subparsers)
     _add_networks(subparsers)
+    ablation.add(subparsers)
     gates.add(subparsers)
     grading.add(subparsers)
     return parser
@@ -90,7 +93,8 @@ def _add_train(commands: Any) -> None:
     _add_gates(p.add_argument_group("SE blocks"))
     how = p.add_argument_group("how")
     how.add_argument("--epochs", type=int, metavar="N", help="passes over the training images (default: 6, 30)")
-    how.add_argument("--time-budget", metavar="TIME", help="as many epochs as fit, for instance in 10m or 1h30m")
+    how.add_argument("--time-budget", type=seconds, metavar="TIME",
+                     help="as many epochs as fit, for instance in 10m or 1h30m")  # fmt: skip
     how.add_argument("--batch-size", type=int, metavar="N", help="images a step (default: 128)")
     how.add_argument("--lr", type=float, metavar="X", help="highest learning rate of the schedule (default: 0.3, 0.4)")
     how.add_argument("--schedule", metavar="NAME", help="constant, step, cosine or one-cycle (default: one-cycle)")
@@ -113,14 +117,6 @@ def _add_gates(p: Any) -> None:
     p.add_argument("--squeeze", metavar="NAME", help="avg, max or none (default: avg)")
     p.add_argument("--placement", metavar="NAME", help="standard, pre, post, identity or 3x3 (default: standard)")
     p.add_argument("--stages", type=numbers, metavar="1,2", help="blocks in these stages only (default: all)")
-
-
-def numbers(text: str) -> tuple[int, ...]:
-    """Whole numbers between commas, as an option's value; ArgumentTypeError for anything else."""
-    try:
-        return tuple(int(word) for word in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}; expected whole numbers between commas, such as 1,2") from None
 
 
 def _train(args: argparse.Namespace) -> None:

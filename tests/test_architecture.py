@@ -14,12 +14,12 @@ PACKAGE = Path(se_numpy.__file__).parent
 
 # Which floor each module stands on; a module imports from its own floor's folder and from floors below.
 FLOORS = [
-    ("backend", "tree", "shapes"),
+    ("backend", "tree", "shapes", "options"),
     ("ops", "gradcheck"),
     ("se",),
     ("layers",),
     ("models", "complexity", "optim"),
-    ("data", "train", "checkpoint", "interop", "analysis"),
+    ("data", "train", "checkpoint", "interop", "analysis", "ablation"),
     ("grading", "cli", "__main__"),
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}

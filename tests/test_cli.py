@@ -49,6 +49,7 @@ def test_summary(capsys):
         (["train", "--time-budget", "soon"], "'soon' is no time; expected for instance 90s, 10m or 1h30m"),
         (["train", "--preset", "huge"], "preset is 'huge'; expected one of smoke, quick, full"),
         (["train", "--subset", "0"], "subset is 0; expected 1 or more"),
+        (["ablate", "--table", "gate", "--seeds", "0,x"], "'0,x'; expected whole numbers between commas"),
         (["train", "--config", "none.toml"], "none.toml: No such file"),
         (["train", "--epochs", "many"], "invalid int value: 'many'"),
         (["train", "--epochs", "0"], "epochs is 0; expected 1 or more"),

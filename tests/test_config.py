@@ -10,7 +10,6 @@ from training import tiny
 
 from se_numpy.cli import main
 from se_numpy.train import PRESETS, Config, configure, read_toml, to_toml
-from se_numpy.train.report import seconds
 
 
 def test_what_is_given_wins_over_the_preset_and_that_over_what_suits_the_data():
@@ -90,14 +89,3 @@ def test_several_seeds_give_a_mean_and_are_not_repeated(tmp_path, capsys):
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["s0", "s1"]
     assert main(asked) == 0
     assert capsys.readouterr().out.count("is over") == 2
-
-
-@pytest.mark.parametrize(("text", "expected"), [("90", 90), ("90s", 90), ("10m", 600), ("1h30m", 5400), ("2h", 7200)])
-def test_times_are_read_as_people_say_them(text, expected):
-    assert seconds(text) == expected
-
-
-@pytest.mark.parametrize("text", ["", "soon", "-5", "10 minutes", "0m", "5m2h"])
-def test_what_is_no_time_is_refused(text):
-    with pytest.raises(ValueError, match="is no time; expected for instance 90s, 10m or 1h30m"):
-        seconds(text)

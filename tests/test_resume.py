@@ -250,7 +250,7 @@ def test_complete_starts_goes_on_and_reads_but_never_mixes(tmp_path, monkeypatch
     config = settings(tmp_path / "run", epochs=1)
     first = complete(tiny(), config, io.StringIO())
     assert complete(tiny(), config, io.StringIO()).result == first.result
-    with pytest.raises(ValueError, match="holds a run of other settings"):
+    with pytest.raises(ValueError, match=r"was made with lr = 0\.1 and now 0\.2 is asked for"):
         complete(tiny(), replace(config, lr=0.2), io.StringIO())
 
 

@@ -153,8 +153,9 @@ def _save(report: Any, folder: Any, formats: Sequence[str], visibility: dict[str
 def _grade_class(paths: Sequence[Path], options: Any, formats: Sequence[str], args: argparse.Namespace) -> list[Any]:
     from tqdm import tqdm
 
+    from se_numpy.backend.workers import workers
     from se_numpy.grading.classroom import ClassView
-    from se_numpy.grading.course import grade_all, title, workers
+    from se_numpy.grading.course import grade_all, title
     from se_numpy.grading.report import write
 
     found: dict[Path, Any] = {}

@@ -3,8 +3,7 @@
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -141,24 +140,3 @@ def title(path: Path, paths: Sequence[Path]) -> str:
     """What a submission is called: its file, and the folder that is in where others are called the same."""
     same = sum(other.name == path.name for other in paths) > 1
     return f"{path.parent.name}-{path.name}" if same else path.name
-
-
-@contextmanager
-def workers(jobs: int, dask: str | None = None) -> Iterator[Executor]:
-    """``jobs`` processes on this machine; or the executor of a Dask cluster at an address (extra ``cluster``)."""
-    if dask is None:
-        import multiprocessing
-
-        with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-            yield pool
-        return
-    try:
-        from distributed import Client
-    except ImportError:
-        raise ValueError("--dask needs Dask: pip install 'se-numpy[cluster]'") from None
-    try:
-        client = Client(dask, timeout=10)
-    except (OSError, ValueError, TimeoutError) as error:
-        raise ValueError(f"there is no Dask scheduler at {dask} ({error}); expected tcp://HOST:PORT") from None
-    with client, client.get_executor(pure=False) as pool:
-        yield pool

@@ -13,7 +13,6 @@ from se_numpy.data import Dataset
 from se_numpy.train.config import Config, configure, read_toml, to_toml
 from se_numpy.train.folder import RUNS
 from se_numpy.train.loop import complete, resume, train
-from se_numpy.train.report import seconds
 
 
 def run_train(args: argparse.Namespace) -> None:
@@ -34,8 +33,7 @@ def run_train(args: argparse.Namespace) -> None:
         _refuse("--seeds starts a run for each of them", _others(args), {"seeds", "preset", "config"})
         _several(dataset, config, args.seeds)
     else:
-        budget = seconds(args.time_budget) if args.time_budget is not None else None
-        train(dataset, config, time_budget=budget, dry_run=args.dry_run)
+        train(dataset, config, time_budget=args.time_budget, dry_run=args.dry_run)
 
 
 def _others(args: argparse.Namespace) -> dict[str, Any]:

@@ -110,7 +110,15 @@ def settings_of(folder: Path) -> Config:
         raise ValueError(f"{path} does not hold the settings of a run: {error}") from None
 
 
-def same_settings(a: Config, b: Config) -> bool:
-    """Whether two runs give the same numbers, wherever they are written and whichever device works on them."""
-    ignored = {"out": None, "device": "auto"}
-    return asdict(a) | ignored == asdict(b) | ignored
+def check_settings(folder: Path, wanted: Config) -> None:
+    """ValueError, naming the first that differs, where the run in the folder has other settings than ``wanted``.
+
+    Where a run is made, and on what device, does not decide what comes of it.
+    """
+    there = asdict(settings_of(folder))
+    for name, value in asdict(wanted).items():
+        if name not in ("out", "device") and there[name] != value:
+            raise ValueError(
+                f"{folder} was made with {name} = {there[name]} and now {value} is asked for; expected the same "
+                "settings, or another --out for other ones"
+            )

@@ -105,8 +105,7 @@ def complete(dataset: Dataset, config: Config, out: TextIO | None = None) -> Run
     folder = Path(config.out or "")
     if not (folder / "config.json").is_file():
         return train(dataset, config, out)
-    if not folders.same_settings(config, folders.settings_of(folder)):
-        raise ValueError(f"{folder} holds a run of other settings (config.json); expected these, or another folder")
+    folders.check_settings(folder, config)
     return resume(folder, out, dataset=dataset, device=config.device)
 
 

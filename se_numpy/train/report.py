@@ -2,7 +2,6 @@
 
 import math
 import platform
-import re
 import sys
 from typing import TextIO
 
@@ -116,12 +115,3 @@ def duration(seconds: float) -> str:
     minutes, s = divmod(round(seconds), 60)
     hours, m = divmod(minutes, 60)
     return f"{hours}h{m:02d}m" if hours else f"{m}m{s:02d}s" if m else f"{s}s"
-
-
-def seconds(text: str) -> float:
-    """Seconds from what people say: 90, 90s, 10m, 1h30m.  ValueError for anything else."""
-    found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", text.strip())
-    total = sum(int(n or 0) * unit for n, unit in zip(found.groups(), (3600, 60, 1), strict=True)) if found else 0
-    if not total:
-        raise ValueError(f"{text!r} is no time; expected for instance 90s, 10m or 1h30m")
-    return total

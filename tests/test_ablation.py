@@ -1,0 +1,314 @@
+"""Tables as data, their statistics, and what is written of them; no run is made here, results are put in place."""
+
+import csv
+import io
+import json
+import math
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from se_numpy import models
+from se_numpy.ablation.paired import STUDENT, Difference, paired, verdict
+from se_numpy.ablation.report import Report
+from se_numpy.ablation.study import Study, failure, run_name, state
+from se_numpy.ablation.tables import NAMES, paper_pairs, table
+from se_numpy.ablation.written import markdown, write
+from se_numpy.data import builtin
+from se_numpy.se import added_parameters
+from se_numpy.train import configure
+
+TINY = builtin(train=40, test=20)
+
+
+def study(folder, seeds=(0, 1, 2), **given):
+    return Study.of(Path(folder), configure(TINY, epochs=1, **given), seeds, TINY)
+
+
+def put(config, accuracy, **changes):
+    """A run as if it had been made."""
+    folder = Path(config.out)
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(asdict(replace(config, **changes))))
+    (folder / "result.json").write_text(json.dumps({"test_accuracy": accuracy, "seconds": 2.0}))
+
+
+def filled(folder, name, accuracies, **given):
+    """The report of a table whose rows have these accuracies by label, a list of one a seed."""
+    here, rows = study(folder, **given), table(name, "se_resnet8")
+    for label, values in accuracies.items():
+        for seed, accuracy in zip(here.seeds, values, strict=True):
+            put(here.config(rows.row(label), seed), accuracy)
+    return Report(rows, here, f"se-numpy ablate --table {name}")
+
+
+@pytest.mark.parametrize("model", ["se_resnet8", "se_preact_resnet20", "se_small_vgg", "se_small_resnext"])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_row_is_a_network_or_says_why_there_is_none(name, model, tmp_path):
+    here, rows = study(tmp_path), table(name, model).rows
+    assert len({row.label for row in rows}) == len(rows)
+    assert len({run_name(here.config(row, 0)) for row in rows}) == len(rows)
+    for row in rows:
+        cost = here.cost(row)
+        if isinstance(cost, str):
+            assert "expected" in cost
+        else:
+            here.config(row, 0).network(10)
+            assert cost.parameters > 10_000
+
+
+def test_rows_are_the_ablations_they_are_called():
+    rows = table("reduction", "se_resnet8")
+    plain = study("x").cost(rows.row("without SE")).parameters
+    for r in (2, 4, 8, 16):
+        stages = [(1, 16), (1, 32), (1, 64)]
+        assert study("x").cost(rows.row(f"r = {r}")).parameters == plain + added_parameters(stages, r)
+    assert "leave no hidden unit" in study("x").cost(rows.row("r = 32"))
+    config = study("x").config(table("stages", "se_resnet8").row("stage 2"), 7)
+    assert (config.stages, config.seed, config.model) == ((2,), 7, "se_resnet8")
+    assert study("x").config(table("placement", "se_resnet8").row("post"), 0).placement == "post"
+    assert study("x").config(table("squeeze", "se_resnet8").row("none (NoSqueeze)"), 0).squeeze == "none"
+    assert study("x").config(table("gate", "se_resnet8").row("tanh"), 0).gate == "tanh"
+
+
+def test_an_impossible_row_is_no_run_and_tables_share_theirs(tmp_path):
+    here = study(tmp_path, seeds=(0, 1))
+    every = here.runs([table(name, "se_resnet8") for name in NAMES])
+    assert len(every) == 2 * (2 + 3 + 2 + 2 + 3 + 4 + 8)  # both baselines, then what each table adds
+    assert len({config.out for config in every}) == len(every)
+    assert not [config for config in every if config.reduction == 32]
+    assert [config.seed for config in every] == [0] * 24 + [1] * 24  # a row of each before the second seed
+    standard = [here.config(table(n, "se_resnet8").row(label), 0).out for n, label in
+                (("gate", "sigmoid"), ("squeeze", "average"), ("reduction", "r = 4"), ("networks", "se_resnet8"))]
+    assert len(set(standard)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "value", "where"),
+    [
+        ("reduction", "r = 16", 22.28, "10"),
+        ("reduction", "without SE", 23.30, "10"),
+        ("squeeze", "largest", 22.57, "11"),
+        ("squeeze", "none (NoSqueeze)", 22.93, "16"),
+        ("gate", "ReLU", 23.47, "12"),
+        ("stages", "stage 3", 22.68, "13"),
+        ("placement", "identity", 22.20, "14"),
+        ("placement", "3x3", 22.48, "15"),
+        ("networks", "small_vgg", 27.02, "2"),
+        ("networks", "se_preact_resnet20", 5.21, "4"),
+    ],
+)
+def test_the_papers_number_beside_a_row(name, label, value, where):
+    (printed,) = table(name, "se_resnet8").row(label).printed
+    assert (printed.value, printed.table) == (value, where)
+
+
+def test_the_papers_pairs_are_all_of_tables_2_to_6():
+    pairs = paper_pairs()
+    assert len(pairs) == 8 + 2 + 4 + 4 + 1
+    assert all(with_.value < before.value for _, before, with_ in pairs)  # as the paper found
+
+
+@pytest.mark.parametrize("model", ["resnet8", "senet154", "se_resnet9", "resnet"])
+def test_a_model_that_cannot_lose_its_gates_is_refused(model):
+    with pytest.raises(ValueError, match="expected se_resnet8, "):
+        table("gate", model)
+
+
+def test_an_unknown_table_and_senseless_seeds_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="no table 'gates'; expected one of reduction"):
+        table("gates", "se_resnet8")
+    for seeds in ((), (1, 1), (-1, 2)):
+        with pytest.raises(ValueError, match="expected different numbers"):
+            study(tmp_path, seeds=seeds)
+
+
+# Statistics
+
+
+def test_a_paired_difference_by_hand():
+    found = paired({0: 10.0, 1: 12.0, 2: 14.0, 9: 99.0}, {0: 9.0, 1: 9.0, 2: 9.0, 5: 1.0})
+    half = 4.303 * 2 / math.sqrt(3)  # differences 1, 3, 5: mean 3, standard deviation 2
+    assert found == pytest.approx((3, 3 - half, 3 + half, 3))
+    assert found.holds_zero
+    assert not paired({0: 10.0, 1: 10.1, 2: 10.2}, {0: 9.0, 1: 9.0, 2: 9.0}).holds_zero
+    assert paired({0: 2.0}, {0: 1.5}) == (0.5, None, None, 1)
+    assert paired({0: 2.0, 1: 4.0}, {0: 1.0, 1: 1.0}) == pytest.approx((2, 2 - 12.706, 2 + 12.706, 2))
+    assert paired({0: 2.0}, {1: 1.0}) is None
+
+
+@pytest.mark.parametrize("df", range(1, len(STUDENT) + 1))
+def test_students_quantiles_hold_95_percent(df):
+    t = np.linspace(0, STUDENT[df - 1], 20_001)
+    constant = math.exp(math.lgamma((df + 1) / 2) - math.lgamma(df / 2)) / math.sqrt(df * math.pi)
+    assert 2 * constant * np.trapezoid((1 + t**2 / df) ** (-(df + 1) / 2), t) == pytest.approx(0.95, abs=5e-5)
+
+
+@given(st.lists(st.tuples(*[st.floats(0, 100)] * 2), min_size=2, max_size=40), st.floats(-50, 50))
+def test_a_difference_turns_with_its_sides_and_ignores_what_they_share(pairs, shift):
+    a, b = (dict(enumerate(side)) for side in zip(*pairs, strict=True))
+    found, turned = paired(a, b), paired(b, a)
+    assert (turned.mean, turned.low, turned.high) == pytest.approx((-found.mean, -found.high, -found.low))
+    moved = paired({k: v + shift for k, v in a.items()}, {k: v + shift for k, v in b.items()})
+    assert moved[:3] == pytest.approx(found[:3], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("difference", "sampling", "said"),
+    [
+        (None, 1, "to do: no seed has both"),
+        (Difference(3, None, None, 1), 1, "one seed gives no interval: nothing can be said"),
+        (Difference(3, -9, 15, 2), 1, "within noise: the interval holds 0 (2 seeds, hardly an interval)"),
+        (Difference(3, 1, 5, 3), 1, "more errors (3 seeds)"),
+        (Difference(-3, -5, -1, 3), 1, "fewer errors (3 seeds)"),
+        (Difference(0.5, 0.2, 0.8, 3), 1, "more errors (3 seeds), yet less than the test set's own ± 1.0: it may be"),
+        (Difference(0.5, -1, 2, 3), 1, "within noise: the interval holds 0 (3 seeds); and less than the test set's"),
+        (Difference(0, 0, 0, 3), 1, "no difference in any of 3 seeds"),
+    ],
+)
+def test_what_is_said_of_a_difference(difference, sampling, said):
+    assert verdict(difference, sampling).startswith(said)
+
+
+# What lies in a folder
+
+
+def test_a_run_in_its_place_is_known_by_its_settings(tmp_path):
+    here = study(tmp_path)
+    config = here.config(table("stages", "se_resnet8").row("stage 1"), 0)
+    assert state(config) == "new"
+    put(config, 0.5, device="gpu", out="elsewhere")  # neither decides what comes of it
+    assert state(config) == "done"
+    with pytest.raises(ValueError, match="was made with epochs = 1 and now 2 is asked for"):
+        state(replace(config, epochs=2))
+    (Path(config.out) / "result.json").unlink()
+    assert state(config) == "begun"
+    older = {name: value for name, value in asdict(config).items() if name != "placement"}
+    (Path(config.out) / "config.json").write_text(json.dumps(older))  # what it does not say was as it is by default
+    assert state(config) == "begun"
+    (Path(config.out) / "config.json").write_text(json.dumps(older | {"colour": 1}))
+    with pytest.raises(ValueError, match="does not hold the settings of a run"):
+        state(config)
+    (Path(config.out) / "config.json").write_text("{")
+    with pytest.raises(ValueError, match=r"does not hold the settings of a run: .* is no JSON"):
+        state(config)
+
+
+def test_what_is_no_run_is_left_alone(tmp_path):
+    config = study(tmp_path).config(table("gate", "se_resnet8").row("tanh"), 0)
+    Path(config.out).mkdir(parents=True)
+    assert state(config) == "new"
+    (Path(config.out) / "letter.txt").write_text("dear")
+    with pytest.raises(ValueError, match="holds something that is no run"):
+        state(config)
+
+
+def test_names_of_runs_tell_what_they_are():
+    config = study("x").config(table("stages", "se_resnet8").row("stage 1"), 2)
+    assert run_name(config) == "se_resnet8-stages_1-s2"
+    assert run_name(replace(config, stages=(1, 2), gate="tanh")) == "se_resnet8-gate_tanh-stages_1+2-s2"
+    assert run_name(replace(config, stages=None)) == "se_resnet8-s2"
+
+
+def test_the_data_are_named_without_their_folder(tmp_path):
+    photographs = replace(TINY, name="cifar10", source="CIFAR-10, binary layout, /home/somebody")
+    assert Study.of(tmp_path, configure(photographs), (0,), photographs).data == "CIFAR-10"
+    assert study(tmp_path).data == "built-in set"
+
+
+# Reports
+
+SQUEEZE = {
+    "average": [0.90, 0.91, 0.92],
+    "largest": [0.89, 0.92, 0.91],
+    "none (NoSqueeze)": [0.50, 0.49, 0.51],
+    "without SE": [0.80, 0.81, 0.82],
+}
+
+
+def test_the_numbers_of_a_report(tmp_path):
+    lines = {line.row.label: line for line in filled(tmp_path, "squeeze", SQUEEZE).lines}
+    assert lines["average"].mean == pytest.approx(9)
+    assert lines["average"].spread == pytest.approx(1)
+    assert lines["average"].difference is None
+    assert lines["without SE"].difference == pytest.approx((10, 10, 10, 3))
+    assert lines["none (NoSqueeze)"].difference.mean == pytest.approx(41)
+    assert lines["none (NoSqueeze)"].verdict.startswith("more errors")
+    assert lines["largest"].verdict.startswith("within noise")
+
+
+def test_a_row_of_the_networks_table_is_compared_with_the_same_network(tmp_path):
+    found = filled(tmp_path, "networks", {"small_vgg": [0.7] * 3, "se_small_vgg": [0.8] * 3, "resnet8": [0.1] * 3})
+    lines = {line.row.label: line for line in found.lines}
+    assert lines["se_small_vgg"].difference.mean == pytest.approx(-10)
+    assert lines["small_vgg"].difference is None
+    assert lines["se_resnet8"].verdict.startswith("to do")
+    assert "| ResNet-164 | CIFAR-100 | 24.33 | 21.31 | -3.02 | 5 |" in markdown(found)
+
+
+def test_the_files_of_a_report_agree(tmp_path):
+    report = filled(tmp_path, "squeeze", SQUEEZE)
+    files = {path.suffix: path for path in write(report, tmp_path)}
+    assert {".md", ".csv", ".json"} <= set(files)
+    rows = {row["setting"]: row for row in csv.DictReader(io.StringIO(files[".csv"].read_text()))}
+    record = json.loads(files[".json"].read_text())
+    text = files[".md"].read_text()
+    for found in record["rows"]:
+        row = rows[found["setting"]]
+        assert float(row["error_mean"]) == pytest.approx(found["mean"], abs=1e-4)
+        assert int(row["parameters"]) == found["parameters"]
+        assert float(row["paper_error"]) == found["paper"][0]["value"]
+        assert f"{found['mean']:.2f} ± {found['sd']:.2f}" in text
+        assert f"{found['parameters']:,}" in text
+    assert "9.00 ± 1.00 | 10.00 / 9.00 / 8.00" in text
+    assert "+41.00 (" in text
+    assert "22.93 (T16)" in text
+    assert "se-numpy ablate --table squeeze" in text
+    assert record["rows"][0]["paper"][0]["version"] == "TPAMI"
+    assert str(tmp_path) not in text + files[".csv"].read_text() + files[".json"].read_text()
+
+
+def test_a_report_draws_what_it_has(tmp_path):
+    pytest.importorskip("matplotlib")
+    report = filled(tmp_path, "reduction", {"r = 4": [0.9], "without SE": [0.8]}, seeds=(0,))
+    (picture,) = [path for path in write(report, tmp_path) if path.suffix == ".png"]
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_matplotlib_the_numbers_are_written(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "se_numpy.ablation.figure", None)
+    files = write(filled(tmp_path, "gate", {"sigmoid": [0.9] * 3}), tmp_path)
+    assert [path.suffix for path in files] == [".md", ".csv", ".json"]
+
+
+def test_a_report_tells_what_is_missing_impossible_or_failed(tmp_path):
+    report = filled(tmp_path, "reduction", {"r = 4": [0.9, 0.8, 0.7]})
+    failed = report.study.config(report.table.row("r = 8"), 1)
+    Path(failed.out).mkdir(parents=True)
+    (Path(failed.out) / "config.json").write_text(json.dumps(asdict(failed)))
+    (Path(failed.out) / "failure.json").write_text(json.dumps({"failed": f"no number in {tmp_path}/runs"}))
+    assert failure(failed) == f"no number in {tmp_path}/runs"
+    report = Report(report.table, report.study, "again")
+    text = markdown(report)
+    assert report.missing == 3 * 5 - 3 - 1
+    assert "Not finished: 11 runs" in text
+    assert "r = 32: not run; 16 channels with reduction ratio r = 32 leave no hidden unit" in text
+    assert "r = 8, seed 1: failed; no number in FOLDER/runs" in text
+    assert report.lines[2].said == "failed: no number in FOLDER/runs"
+
+
+def test_one_seed_says_nothing(tmp_path):
+    report = filled(tmp_path, "gate", {"sigmoid": [0.9], "tanh": [0.2]}, seeds=(4,))
+    text = markdown(report)
+    assert "one seed gives no interval: nothing can be said" in text
+    assert "±" not in text.split("| tanh |")[1].split("|")[1]
+    assert "20.00" not in text.split("| tanh |")[1].split("|")[1]  # an error is told, not an accuracy
+
+
+def test_models_that_tables_name_exist():
+    assert {row.settings["model"] for row in table("networks", "se_resnet8").rows} <= set(models.NAMES)
