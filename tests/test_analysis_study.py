@@ -5,7 +5,7 @@ import csv
 import json
 import re
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -13,11 +13,12 @@ import pytest
 from test_analysis_interventions import a_resnet
 
 from se_numpy import checkpoint, models
-from se_numpy.analysis import commands, network, page, pictures, study, words
+from se_numpy.analysis import commands, network, page, pictures, sheet, study, words
 from se_numpy.analysis.cue import Answered
 from se_numpy.analysis.interventions import ALL, Outcome
 from se_numpy.data import builtin
 from se_numpy.layers import init
+from se_numpy.train import configure
 
 pytestmark = pytest.mark.xdist_group("study")  # the study below is made once
 IMAGES = 60
@@ -27,7 +28,7 @@ def save(path, model="se_resnet8", **changes):
     """A checkpoint as the trainer writes it, of a network that has learnt nothing."""
     params, state = init(models.build(model), (32, 32, 3), np.random.default_rng(0))
     data = builtin(train=1, test=1)
-    config = {"model": model, "reduction": None, "bias": False, "data": "builtin"}
+    config = asdict(configure(data, model=model))
     meta = {"config": config, "classes": list(data.classes), "image_shape": [32, 32, 3], "mean": [0.5] * 3,
             "std": [0.1] * 3, **changes}  # fmt: skip
     checkpoint.save(path, {"params": params, "state": state}, meta)
@@ -130,7 +131,7 @@ def test_names_cannot_break_the_page(found):
     reader = Reader()
     reader.feed(page._html(replace(found, source="<script>alert('&')</script>"), []))
     assert "<script>alert('&')</script>" in "".join(reader.text)
-    assert page._prose("<b>5 %</b>") == "&lt;b&gt;5&nbsp;%&lt;/b&gt;"
+    assert sheet.prose("<b>5 %</b>") == "&lt;b&gt;5&nbsp;%&lt;/b&gt;"
 
 
 def test_the_classes_asked_for_are_drawn(found, monkeypatch):
@@ -258,7 +259,7 @@ def test_a_run_that_is_none_is_told(tmp_path):
     with pytest.raises(ValueError, match="has no SE blocks and so no gates; expected the run of a network such as se_"):
         run(save(tmp_path / "plain.npz", model="resnet8"))
     checkpoint.save(tmp_path / "other.npz", {"params": {"w": np.ones(1)}}, {"classes": []})
-    with pytest.raises(ValueError, match="does not say 'config'; expected a checkpoint that se-numpy train wrote"):
+    with pytest.raises(ValueError, match=r"does not say what network it is \('config'\); expected a checkpoint that"):
         run(tmp_path / "other.npz")
 
 

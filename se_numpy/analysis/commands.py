@@ -1,4 +1,4 @@
-"""The command line of analysis: ``se-numpy excitations RUN``."""
+"""The command line of analysis: ``se-numpy excitations RUN``, and what ``run_commands`` adds to it."""
 
 import argparse
 import sys
@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from se_numpy.analysis import run_commands
+
 
 def add(commands: Any) -> None:
-    """The parser of the command."""
+    """The parsers of all commands."""
+    run_commands.add(commands)
     p = commands.add_parser("excitations", help="what the gates of a trained network do", description=(
         "Records the gates of every SE block on test images, puts other gates in their place and counts what that "
         "costs, and writes figures, numbers (CSV, JSON) and one page, index.html, to look at."))  # fmt: skip
@@ -23,11 +26,11 @@ def add(commands: Any) -> None:
 
 def _excitations(args: argparse.Namespace) -> None:
     from se_numpy import data
-    from se_numpy.analysis.network import load
+    from se_numpy.analysis.network import load_gated
     from se_numpy.analysis.study import study, write_numbers
     from se_numpy.analysis.words import findings
 
-    network = load(args.run_)
+    network = load_gated(args.run_)
     if args.seed < 0:
         raise ValueError(f"--seed is {args.seed}; expected 0 or more")
     picked = _picked(args.classes, network.classes)

@@ -58,18 +58,24 @@ def parts(n: int, size: int = BATCH) -> Iterator[slice]:
     return (slice(start, min(n, start + size)) for start in range(0, n, size))
 
 
+def gates_of(network: Network, images: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The logits (N, K) and the gates of each block (N, C) of one batch of images (N, H, W, C) uint8, in evaluation."""
+    logits, cache = network.net.forward(network.params, network.state, network.normalise(images))
+    return logits, {
+        name: kept.s for name, layer, kept in leaf_caches(network.net, cache) if isinstance(layer, SE)
+    }  # fmt: skip
+
+
 def record(network: Network, images: np.ndarray, progress: Progress = lambda n: None) -> Recorded:
     """The gates of all blocks on images (N, H, W, C) uint8, in evaluation; ``progress`` hears each batch's size."""
     gates: dict[str, list[np.ndarray]] = {}
     answers = []
     for part in parts(len(images)):
-        X = network.normalise(images[part])
-        logits, cache = network.net.forward(network.params, network.state, X)
-        for name, layer, kept in leaf_caches(network.net, cache):
-            if isinstance(layer, SE):
-                gates.setdefault(name, []).append(kept.s)
+        logits, seen = gates_of(network, images[part])
+        for name, s in seen.items():
+            gates.setdefault(name, []).append(s)
         answers.append(logits.argmax(1))
-        progress(len(X))
+        progress(len(logits))
     return Recorded({name: np.concatenate(s) for name, s in gates.items()}, np.concatenate(answers))
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from se_numpy.data import Dataset
 from se_numpy.layers import SE, Combinator, Layer, walk
 from se_numpy.train import Trained
 from se_numpy.tree import Tree
@@ -22,23 +23,45 @@ class Network(Trained):
         """Each SE block's dotted name and a short one for people, in the order of the forward pass."""
         return short_names([name for name, layer, _ in walk(self.net, self.shape) if isinstance(layer, SE)])
 
+    @property
+    def why_no_gates(self) -> str:
+        """For a network without ``blocks``: what it is, why it has none, and which would have them."""
+        model = self.config["model"]
+        if self.config.get("squeeze") == "none":
+            return f"{model} without squeeze, whose gates differ from pixel to pixel; expected one with a squeeze"
+        return (f"{model}, which has no SE blocks and so no gates; "
+                f"expected the run of a network such as se_{model}")  # fmt: skip
+
 
 def load(run: str | Path) -> Network:
-    """The network of a run: its folder, whose best.npz is taken, or a checkpoint.
-
-    Raises ValueError for a network without SE blocks, and as ``Trained.load``.
-    """
+    """The network of a run: its folder, whose best.npz is taken, or a checkpoint.  Raises as ``Trained.load``."""
     path = Path(run)
     if path.is_dir():
         path = path / "best.npz"
         if not path.is_file():
             raise ValueError(f"{run} holds no best.npz; expected the folder of a run, or a checkpoint (a .npz file)")
-    network = Network.load(path)
+    return Network.load(path)
+
+
+def load_gated(run: str | Path) -> Network:
+    """The same for whoever looks at gates.  Raises ValueError for a network without SE blocks, and as ``load``."""
+    network = load(run)
     if not network.blocks:
-        model = network.config["model"]
-        raise ValueError(f"{run} holds a {model}, which has no SE blocks and so no gates; "
-                         f"expected the run of a network such as se_{model}")  # fmt: skip
+        raise ValueError(f"{run} holds a {network.why_no_gates}")
     return network
+
+
+def check_fit(network: Trained, dataset: Dataset) -> None:
+    """Raises ValueError where the network knows other classes, or images of another size, than the data set has."""
+    if network.shape != tuple(dataset.image_shape) or network.classes != tuple(dataset.classes):
+        raise ValueError(
+            f"the network knows {_set(network.classes, network.shape)}, the data set shows "
+            f"{_set(dataset.classes, dataset.image_shape)}; expected the same: give --data the set it was trained on"
+        )
+
+
+def _set(classes: tuple[str, ...], shape: tuple[int, ...]) -> str:
+    return f"{len(classes)} classes ({', '.join(classes[:3])}, …) of images {'x'.join(map(str, shape))}"
 
 
 def short_names(names: list[str]) -> dict[str, str]:

@@ -1,36 +1,13 @@
-"""The study as one HTML page: no scripts, nothing from elsewhere, figures wide for a screen, narrow for a phone."""
+"""The study of a network's gates as one HTML page, figures wide for a screen, narrow for a phone."""
 
-import html
-from base64 import b64encode
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from se_numpy.analysis import pictures
+from se_numpy.analysis import pictures, sheet
 from se_numpy.analysis.gates import Groups
 from se_numpy.analysis.study import Study
 from se_numpy.analysis.words import findings, percent
-
-STYLE = """
-:root { color-scheme: light dark; }
-body { margin: 0; font: 16px/1.55 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
-  color: #1b1f24; background: #fff; }
-main { max-width: 62rem; margin: 0 auto; padding: 1.5rem 1.2rem 3rem; }
-h1 { font-size: 1.7em; line-height: 1.2; margin: 0 0 .3em; } h2 { font-size: 1.25em; margin: 0 0 .3em; }
-section { margin-top: 1.6rem; padding-top: 1.2rem; border-top: 1px solid #8886; }
-p { margin: .4em 0; max-width: 46rem; } li { margin: .45em 0; max-width: 45rem; } ul { padding-left: 1.2em; }
-.quiet { opacity: .75; } figure { margin: .8em 0; }
-img { display: block; max-width: 100%; height: auto; background: #fff; border-radius: 6px; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .9em; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: .25em .7em; border-bottom: 1px solid #8884; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; padding-left: 0; }
-summary { cursor: pointer; margin: .5em 0; }
-.answer { border-left: 4px solid #0072B2; padding: .5em .9em; background: #0072B21f; border-radius: 0 6px 6px 0; }
-@media (prefers-color-scheme: dark) { body { color: #e4e8ec; background: #14171b; } img { padding: 4px; } }
-@media (max-width: 40rem) { main { padding: 1rem .8rem 2rem; } }
-@media print { figure, tr { break-inside: avoid; } }
-"""
 
 
 class Picture(NamedTuple):
@@ -138,64 +115,34 @@ def write_page(found: Study, folder: Path, picked: Sequence[int] | None = None) 
 
 
 def _html(found: Study, sections: list[str]) -> str:
-    model = found.network.config.get("model", "a network")
-    title = f"What the gates of {model} do"
     said = findings(found)
-    answer = f'<p class="answer">{_prose(said.pop(0))}</p>\n' if found.transplants else ""
-    listed = "\n".join(f"<li>{_prose(sentence)}</li>" for sentence in said)
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n"
-        f"<title>{html.escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
-        f"<h1>{html.escape(title)}</h1>\n"
-        f'<p class="quiet">{html.escape(found.source)}. {found.images:,} test images, of which the network gets '
-        f"{percent(found.accuracy)} right. Evaluation mode.</p>\n{answer}"
-        f"<section>\n<h2>What is seen</h2>\n<ul>\n{listed}\n</ul>\n</section>\n"
-        + "\n".join(sections) + f"\n{_tables(found)}\n</main>\n</body>\n</html>\n"
-    )  # fmt: skip
-
-
-def _prose(text: str) -> str:
-    """Text between tags; a number keeps its % on its line."""
-    return html.escape(text).replace(" %", "&nbsp;%")
+    first = [sheet.paragraph(said.pop(0), "answer")] if found.transplants else []
+    about = (f"{found.source}. {found.images:,} test images, of which the network gets {percent(found.accuracy)} "
+             "right. Evaluation mode.")  # fmt: skip
+    return sheet.document(f"What the gates of {found.network.config.get('model', 'a network')} do", "\n".join([
+        sheet.paragraph(about, "quiet"), *first, sheet.section("What is seen", sheet.bullets(said)), *sections,
+        _tables(found),
+    ]))  # fmt: skip
 
 
 def _section(picture: Picture, wide: bytes, narrow: bytes) -> str:
-    return (
-        f"<section>\n<h2>{html.escape(picture.title)}</h2>\n<p>{_prose(picture.text)}</p>\n<figure><picture>"
-        f'<source media="(max-width: 40rem)" srcset="{_data(narrow)}">'
-        f'<img src="{_data(wide)}" alt="{html.escape(picture.alt)}"></picture></figure>\n</section>'
-    )
+    return sheet.section(picture.title, sheet.paragraph(picture.text), sheet.figure(wide, narrow, picture.alt))
 
 
 def _tables(found: Study) -> str:
     whats = [g.what for g in found.groupings]
-    blocks = _table(
+    blocks = sheet.table(
         ["block", "channels", "mean", "below .05", "above .95", *(f"between {w}" for w in whats),
          *(f"gates name the {w}" for w in whats), "through gate"],
         [[b.block, str(b.channels), f"{b.mean:.2f}", percent(b.low), percent(b.high),
           *(percent(b.between[w]) for w in whats), *(percent(b.named[w]) for w in whats),
           percent(found.paths[b.block].share)] for b in found.summaries])  # fmt: skip
-    costs = _table(
+    costs = sheet.table(
         ["block", "gates", "accuracy", "points lost", "95 % interval"],
         [[o.block, o.kind, percent(o.accuracy), f"{100 * o.cost:.1f}", f"{100 * o.low:.1f} to {100 * o.high:.1f}"]
          for o in found.outcomes])  # fmt: skip
-    return (f"<section>\n<h2>Numbers</h2>\n<p>All of them lie beside this page as CSV and JSON.</p>\n{blocks}\n"
-            f"<details><summary>Every intervention</summary>\n{costs}\n</details>\n</section>")  # fmt: skip
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    def row(cells: list[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
-
-    body = "\n".join(row(cells, "td") for cells in rows)
-    return f'<div class="scroll"><table>\n<thead>{row(head, "th")}</thead>\n<tbody>\n{body}\n</tbody></table></div>'
-
-
-def _data(png: bytes) -> str:
-    return f"data:image/png;base64,{b64encode(png).decode()}"
+    return sheet.section("Numbers", sheet.paragraph("All of them lie beside this page as CSV and JSON."), blocks,
+                         sheet.folded("Every intervention", costs))  # fmt: skip
 
 
 def _each(said: Any) -> str:

@@ -15,6 +15,7 @@ from se_numpy.analysis.cue import Answered, cue, glyphs_in_sight, transplanted
 from se_numpy.analysis.gates import (
     BlockSummary,
     Groups,
+    Recorded,
     group_means,
     group_stds,
     grouped,
@@ -22,7 +23,7 @@ from se_numpy.analysis.gates import (
     summarise,
 )  # fmt: skip
 from se_numpy.analysis.interventions import ALL, Outcome, all_donors, intervene
-from se_numpy.analysis.network import Network
+from se_numpy.analysis.network import Network, check_fit
 from se_numpy.analysis.paths import PathShare, network_paths, path_share
 from se_numpy.data import Dataset
 
@@ -30,8 +31,8 @@ GRADIENT_BATCH = 64  # images whose gradient is split
 
 
 @dataclass(frozen=True)
-class Study:
-    """What was found: everything that figures, files and page are made of.  Blocks go by their short names."""
+class Seen:
+    """A network's gates on some images, summed up.  Blocks go by their short names."""
 
     network: Network
     source: str
@@ -40,6 +41,12 @@ class Study:
     groupings: tuple[Groups, ...]
     gates: dict[str, np.ndarray]
     summaries: tuple[BlockSummary, ...]
+
+
+@dataclass(frozen=True)
+class Study(Seen):
+    """What was found, with other gates put in their place too: all that figures, files and page are made of."""
+
     outcomes: tuple[Outcome, ...]
     transplants: dict[str, Answered]
     paths: dict[str, PathShare]
@@ -49,6 +56,22 @@ class Study:
         return next(o for o in self.outcomes if (o.block, o.kind) == (block, kind))
 
 
+def look(network: Network, dataset: Dataset, images: int = 1000) -> Seen:
+    """The gates on the first ``images`` test images, and nothing put in their place: a study that takes no time.
+
+    Raises ValueError where network and images do not belong together.
+    """
+    _check(network, dataset, images)
+    seen, labels = dataset.test_images[:images], dataset.test_labels[:images]
+    recorded = record(network, seen)
+    return _summed_up(network, dataset, recorded, labels, _groupings(dataset, seen, labels))
+
+
+def _groupings(dataset: Dataset, seen: np.ndarray, labels: np.ndarray) -> tuple[Groups, ...]:
+    """By class, and where the images have a cue by that too."""
+    return (grouped("class", dataset.classes, labels), *([cue(seen)] if dataset.name == "builtin" else []))
+
+
 def study(network: Network, dataset: Dataset, images: int = 2000, *, seed: int = 0, quiet: bool = True) -> Study:
     """Look at the first ``images`` test images of ``dataset``; a bar tells how it goes unless ``quiet``.
 
@@ -56,8 +79,8 @@ def study(network: Network, dataset: Dataset, images: int = 2000, *, seed: int =
     """
     _check(network, dataset, images)
     seen, labels = dataset.test_images[:images], dataset.test_labels[:images]
-    has_cue = dataset.name == "builtin"
-    groupings = (grouped("class", dataset.classes, labels), *([cue(seen)] if has_cue else []))
+    groupings = _groupings(dataset, seen, labels)
+    has_cue = len(groupings) > 1
     runs = (len(network.blocks) + 1) * len(interventions.kinds(groupings))
     short = {**network.blocks, ALL: ALL}
     with tqdm(total=(runs + 1) * len(seen), unit="image", desc="gates", disable=quiet, leave=False) as bar:
@@ -67,28 +90,30 @@ def study(network: Network, dataset: Dataset, images: int = 2000, *, seed: int =
             Outcome(short[o.block], *list(vars(o).values())[1:])
             for o in intervene(network, seen, labels, recorded, groupings, takes, bar.update)
         )
-    gates = {short[name]: s for name, s in recorded.gates.items()}
     return Study(
-        network, dataset.source, len(seen), float((recorded.answers == labels).mean()), groupings, gates,
+        **vars(_summed_up(network, dataset, recorded, labels, groupings)),
+        outcomes=outcomes,
+        transplants=(
+            _transplants(outcomes, groupings[1], glyphs_in_sight(seen), takes["shuffled"]) if has_cue else {}
+        ),
+        paths=_paths(network, seen[:GRADIENT_BATCH], labels[:GRADIENT_BATCH], short),
+    )  # fmt: skip
+
+
+def _summed_up(
+    network: Network, dataset: Dataset, recorded: Recorded, labels: np.ndarray, groupings: tuple[Groups, ...]
+) -> Seen:
+    gates = {network.blocks[name]: s for name, s in recorded.gates.items()}
+    return Seen(
+        network, dataset.source, len(labels), float((recorded.answers == labels).mean()), groupings, gates,
         tuple(summarise(name, s, groupings) for name, s in gates.items()),
-        outcomes,
-        _transplants(outcomes, groupings[1], glyphs_in_sight(seen), takes["shuffled"]) if has_cue else {},
-        _paths(network, seen[:GRADIENT_BATCH], labels[:GRADIENT_BATCH], short),
     )  # fmt: skip
 
 
 def _check(network: Network, dataset: Dataset, images: int) -> None:
     if images < 2:
         raise ValueError(f"--images is {images}; expected 2 or more, as gates are compared between images")
-    if network.shape != tuple(dataset.image_shape) or network.classes != tuple(dataset.classes):
-        raise ValueError(
-            f"the network knows {_set(network.classes, network.shape)}, the data set shows "
-            f"{_set(dataset.classes, dataset.image_shape)}; expected the same: give --data the set it was trained on"
-        )
-
-
-def _set(classes: tuple[str, ...], shape: tuple[int, ...]) -> str:
-    return f"{len(classes)} classes ({', '.join(classes[:3])}, …) of images {'x'.join(map(str, shape))}"
+    check_fit(network, dataset)
 
 
 def _transplants(

@@ -3,7 +3,7 @@
 from se_numpy.analysis.cue import Answered
 from se_numpy.analysis.gates import BlockSummary
 from se_numpy.analysis.interventions import ALL, Outcome
-from se_numpy.analysis.study import Study
+from se_numpy.analysis.study import Seen, Study
 
 STILL = 0.02  # gates that differ by less between images are called still
 MOST, LEAST = 0.9, 0.5  # of the answers after a transplant: from here on "yes", from here on "in part"
@@ -30,10 +30,15 @@ def findings(found: Study) -> list[str]:
     """The findings in the order a reader asks: does it matter, where, what do gates tell apart, how far do they go."""
     return [
         *([cue_answer(found)] if found.transplants else []),
-        _constant(found), _open(found), _exchanged(found), _by_block(found), _specific(found), _still(found),
-        _saturated(found),
-        _gradient(found),
+        _constant(found), _open(found), _exchanged(found), _by_block(found),
+        _specific(found), _still(found), _saturated(found), _gradient(found),
     ]  # fmt: skip
+
+
+def of_gates(found: Seen) -> list[str]:
+    """What the gates alone say: how much of them the class decides, how far they move, how many are saturated."""
+    cued = [_cued(found)] if len(found.groupings) > 1 else []
+    return [_specific(found), *cued, _still(found), _saturated(found)]
 
 
 def cue_answer(found: Study) -> str:
@@ -93,7 +98,7 @@ def _by_block(found: Study) -> str:
     return text + (f" In {where} it costs nothing that {found.images:,} images could show." if idle else "")
 
 
-def _specific(found: Study) -> str:
+def _specific(found: Seen) -> str:
     first, last = found.summaries[0], found.summaries[-1]
     text = (f"How class-specific are the gates? The class decides {percent(first.between['class'])} of their variance "
             f"in {first.block}")  # fmt: skip
@@ -104,7 +109,14 @@ def _specific(found: Study) -> str:
     return text + f"; gates that know nothing of it would show {percent(first.chance['class'])}."
 
 
-def _still(found: Study) -> str:
+def _cued(found: Seen) -> str:
+    first = max(found.summaries, key=lambda b: b.between["cue"])
+    share, chance = percent(first.between["cue"]), percent(first.chance["cue"])
+    return (f"The colour of the strip, which is what the image asks, decides {share} of the variance of the gates in "
+            f"{first.block}; by chance it would be {chance}.")  # fmt: skip
+
+
+def _still(found: Seen) -> str:
     still = [b for b in found.summaries if b.spread < STILL]
     most = max(found.summaries, key=lambda b: b.spread)
     text = f"The gates vary most in {most.block}: ±{most.spread:.3f} between images."
@@ -115,7 +127,7 @@ def _still(found: Study) -> str:
     return text + f" In {len(still)} of {len(found.summaries)} blocks they hardly move (less than ±{STILL:g}){near}."
 
 
-def _saturated(found: Study) -> str:
+def _saturated(found: Seen) -> str:
     most: BlockSummary = max(found.summaries, key=lambda b: b.low + b.high)
     return (f"Most saturated is {most.block}: {percent(most.low)} of its gates are below 0.05 and "
             f"{percent(most.high)} above 0.95.")  # fmt: skip

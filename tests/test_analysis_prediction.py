@@ -1,0 +1,271 @@
+"""What a network says of one image: the image it is shown, the words, the figure, and what is refused."""
+
+import json
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_analysis_study import save
+
+from se_numpy import data
+from se_numpy.analysis import prediction, run_pictures, run_words
+from se_numpy.analysis.network import load
+from se_numpy.analysis.prediction import Prediction, Shown, image_file, mean_gates, model_name, predict
+from se_numpy.cli import main
+from se_numpy.data import builtin
+from se_numpy.models import NAMES
+from se_numpy.train import Trained
+
+Image = pytest.importorskip("PIL.Image")
+
+
+@pytest.fixture
+def small(monkeypatch):
+    dataset = builtin(train=10, test=30)
+    monkeypatch.setattr(data, "load", lambda source: dataset)
+    return dataset
+
+
+@pytest.fixture
+def run(tmp_path):
+    return save(tmp_path / "net.npz")
+
+
+def test_classes_and_gates_are_the_networks_own(run, small):
+    network = load(run)
+    found = predict(network, Shown(small.test_images[4], "four", int(small.test_labels[4])))
+    p = network.probabilities(small.test_images[4:5])[0]
+    assert np.allclose(found.probabilities, p, atol=1e-6)
+    assert [name for name, _ in found.top()] == [network.classes[k] for k in np.argsort(-p)[:5]]
+    assert found.right == (p.argmax() == small.test_labels[4])
+    assert {block: len(s) for block, s in found.gates.items()} == {"stage1": 16, "stage2": 32, "stage3": 64}
+    means = mean_gates(network, small)
+    each = [predict(network, Shown(image, "")).gates["stage2"] for image in small.test_images]
+    assert np.allclose(means["stage2"], np.mean(each, axis=0), atol=1e-5)
+    assert np.ptp(each, axis=0).max() > 1e-3  # or any image's gates would do
+
+
+def test_a_numbered_image_is_that_of_the_test_set(run, small):
+    shown = prediction.numbered_image(load(run), "test:7")
+    assert (shown.image == small.test_images[7]).all()
+    assert shown.label == small.test_labels[7]
+    assert shown.what == f"test image 7 of {small.source}"
+
+
+@pytest.mark.parametrize("word", ["test:30", "test:", "test:x", "test:-1", "test:1.5"])
+def test_a_number_that_is_none_is_told(run, small, capsys, word):
+    assert main(["predict", str(run), word]) == 2
+    assert f"{word!r} is no test image; expected test:0 to test:29" in capsys.readouterr().err
+
+
+def written(path, array, **how):
+    Image.fromarray(array).save(path, **how)
+    return path
+
+
+def test_a_file_of_the_right_size_is_shown_as_it_is(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 6, 3), np.uint8)
+    shown = image_file(written(tmp_path / "a.png", pixels), (8, 6, 3))
+    assert (shown.image == pixels).all()
+    assert shown.image.dtype == np.uint8
+    assert shown.label is None
+
+
+def test_of_a_larger_file_the_middle_is_shown(tmp_path):
+    pixels = np.zeros((20, 60, 3), np.uint8)
+    pixels[:, 20:40] = (250, 100, 10)  # the square in the middle
+    shown = image_file(written(tmp_path / "a.png", pixels), (5, 5, 3))
+    assert shown.image.shape == (5, 5, 3)
+    assert np.abs(shown.image[:, 1:4].astype(int) - (250, 100, 10)).max() <= 3
+    assert np.abs(shown.image.astype(int) - (250, 100, 10)).max() <= 25  # a little of the black beside it
+    assert "its middle at 5x5" in shown.what
+
+
+def test_other_kinds_of_files_become_three_colours_on_white(tmp_path):
+    grey = np.full((4, 4), 90, np.uint8)
+    assert (image_file(written(tmp_path / "g.png", grey), (4, 4, 3)).image == 90).all()
+    assert image_file(tmp_path / "g.png", (4, 4, 1)).image.shape == (4, 4, 1)
+    clear = np.zeros((4, 4, 4), np.uint8)
+    clear[0] = (200, 0, 0, 255)
+    seen = image_file(written(tmp_path / "t.png", clear), (4, 4, 3)).image
+    assert (seen[0] == (200, 0, 0)).all()
+    assert (seen[1:] == 255).all()
+
+
+def test_a_photograph_taken_sideways_is_turned(tmp_path):
+    pixels = np.zeros((4, 8, 3), np.uint8)
+    pixels[:, :4] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn right by a quarter
+    seen = image_file(written(tmp_path / "a.png", pixels, exif=exif), (8, 4, 3)).image
+    assert (seen[:4] == 255).all()
+    assert (seen[4:] == 0).all()
+
+
+def test_sixteen_bits_are_refused_not_clipped(tmp_path):
+    path = written(tmp_path / "a.png", np.full((4, 4), 40000, np.uint16))
+    with pytest.raises(ValueError, match="more than 8 bits a colour"):
+        image_file(path, (4, 4, 3))
+
+
+def test_a_file_that_is_huge_unpacked_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(ValueError, match="is no image that can be read: Image size"):
+        image_file(written(tmp_path / "a.png", np.zeros((11, 11), np.uint8)), (4, 4, 3))
+
+
+@given(st.integers(0, 300), st.integers(0, 255), st.sampled_from(["png", "jpeg", "gif", "bmp", "tiff", "webp"]))
+def test_a_damaged_file_is_an_image_or_a_sentence(tmp_path_factory, at, byte, kind):
+    path = tmp_path_factory.mktemp("image") / f"a.{kind}"
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 9, 3), np.uint8)
+    whole = written(path, pixels).read_bytes()
+    path.write_bytes(whole[:at] + bytes([byte]) + whole[at + 1 :])
+    told = "is no image that can be read: "
+    try:
+        shape = image_file(path, (4, 4, 3)).image.shape
+    except ValueError as error:
+        told = str(error)
+    else:
+        assert shape == (4, 4, 3)
+    assert "is no image that can be read: " in told
+
+
+def test_what_is_no_image_is_told(run, tmp_path, capsys):
+    (tmp_path / "a.txt").write_text("text")
+    assert main(["predict", str(run), str(tmp_path / "a.txt")]) == 2
+    assert "is no image that can be read" in capsys.readouterr().err
+    assert main(["predict", str(run), "nothing.png"]) == 2
+    assert "nothing.png: no such image; expected an image file, or test:N" in capsys.readouterr().err
+    drawing = "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\n"
+    (tmp_path / "a.eps").write_text(drawing)  # Pillow would start another program for this
+    assert main(["predict", str(run), str(tmp_path / "a.eps")]) == 2
+    assert "cannot identify image file" in capsys.readouterr().err
+
+
+def test_without_pillow_there_is_a_sentence(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    assert main(["predict", str(run), "a.png"]) == 2
+    assert "takes Pillow, which is missing: pip install pillow" in capsys.readouterr().err
+
+
+def test_the_command_in_words_and_in_json(run, small, capsys):
+    assert main(["predict", str(run), "--json", "test:3"]) == 0  # options may stand between the two
+    told = json.loads(capsys.readouterr().out)
+    found = predict(load(run), prediction.numbered_image(load(run), "test:3"))
+    assert [t["class"] for t in told["top"]] == [name for name, _ in found.top()]
+    assert told["top"][0]["probability"] == pytest.approx(found.top()[0][1])
+    assert told["label"] == f"glyph {small.test_labels[3]}"
+    assert told["right"] is found.right
+    assert np.allclose(told["gates"]["stage1"], found.gates["stage1"], atol=1e-6)
+    assert main(["predict", str(run), "test:3"]) == 0
+    text = capsys.readouterr().out
+    assert f"{100 * found.top()[0][1]:.1f} %" in text
+    assert f"it is glyph {small.test_labels[3]}" in text
+
+
+def said(p, label=None, encoding="utf-8"):
+    shown = Shown(np.zeros((1, 1, 3)), "x", label)
+    return run_words.said(Prediction(shown, ("a", "bb", "c"), np.array(p), {}), encoding)
+
+
+def test_bars_are_as_long_as_they_should_be_and_can_be_printed():
+    text = said([0.25, 0.7, 0.05])
+    assert [line.split()[0] for line in text.splitlines()[1:]] == ["bb", "a", "c"]
+    assert [line.count("█") for line in text.splitlines()[1:]] == [28, 10, 2]
+    assert said([0.25, 0.7, 0.05], encoding="ascii").splitlines()[1].count("#") == 28
+    assert "right    it is bb" in said([0.25, 0.7, 0.05], 1)
+    assert "wrong    it is c, which got 5.0 %" in said([0.25, 0.7, 0.05], 2)
+    assert "it is" not in text
+
+
+def test_the_figure_shows_image_classes_and_gates(run, small):
+    network = load(run)
+    found = predict(network, Shown(small.test_images[0], "zero", int(small.test_labels[0])))
+    means = mean_gates(network, small)
+    picture, bars, *gates = run_pictures.prediction(found, means).get_axes()
+    assert (picture.get_images()[0].get_array() == small.test_images[0]).all()
+    assert [b.get_width() for b in bars.patches] == pytest.approx([100 * p for _, p in found.top()])
+    assert [t.get_text() for t in bars.get_yticklabels()] == [name for name, _ in found.top()]
+    assert [axes.get_title() for axes in gates] == ["stage1", "stage2", "stage3"]
+    mean, own = gates[1].get_lines()
+    order = means["stage2"].argsort()
+    assert np.allclose(mean.get_ydata(), means["stage2"][order])
+    assert np.allclose(own.get_ydata(), found.gates["stage2"][order])
+    assert len(run_pictures.prediction(found, {}).get_axes()[2].get_lines()) == 1
+
+
+def test_the_figure_of_a_network_without_gates(tmp_path, small, capsys):
+    plain = save(tmp_path / "plain.npz", model="resnet8")
+    assert main(["predict", str(plain), "test:1", "--figure", str(tmp_path / "a.png")]) == 0
+    with Image.open(tmp_path / "a.png") as drawn:
+        assert drawn.size[0] > 500
+    assert main(["predict", str(plain), "test:1", "--figure", "a.doc"]) == 2
+    assert "--figure is 'a.doc'; expected the name of a .png file" in capsys.readouterr().err
+
+
+def test_without_its_data_the_figure_has_no_means(run, tmp_path, capsys, monkeypatch):
+    def gone(source):
+        raise ValueError("no such set")
+
+    monkeypatch.setattr(data, "load", gone)
+    path = written(tmp_path / "a.png", np.zeros((32, 32, 3), np.uint8))
+    assert main(["predict", str(run), str(path), "--figure", str(tmp_path / "f.png")]) == 0
+    assert "without mean gates: no such set" in capsys.readouterr().err
+    assert (tmp_path / "f.png").is_file()
+
+
+@pytest.fixture
+def elsewhere(monkeypatch, run):
+    """A stand-in for ``se_numpy.interop``; says what it was asked for."""
+    asked = []
+
+    def pretrained(path, model, **settings):
+        asked.append((path, model))
+        return Trained.load(run)
+
+    def prepare(path, shape, **how):
+        asked.append((path, shape))
+        return np.full(shape, 9, np.uint8)
+
+    monkeypatch.setitem(sys.modules, "se_numpy.interop", SimpleNamespace(pretrained=pretrained, prepare=prepare))
+    return asked
+
+
+@pytest.mark.parametrize("order", [
+    ["--weights", "w.safetensors", "--model", "seresnet50", "cat.jpg"],
+    ["cat.jpg", "--weights", "w.safetensors", "--model", "seresnet50"],
+    ["--model", "se-resnet50", "cat.jpg", "--weights", "w.safetensors"],
+])  # fmt: skip
+def test_weights_from_elsewhere(elsewhere, capsys, order):
+    assert main(["predict", *order]) == 0
+    assert elsewhere == [("w.safetensors", "se_resnet50"), ("cat.jpg", (32, 32, 3))]
+    assert "image    cat.jpg\n  glyph " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("words", "told"), [
+    (["--weights", "w", "cat.jpg"], "does not say which network they are for; expected --model NAME"),
+    (["--weights", "w", "--model", "vgg16", "runs/a", "cat.jpg"], "one IMAGE and no RUN; got runs/a and cat.jpg"),
+    (["--weights", "w", "--model", "vgg16"], "takes one IMAGE and no RUN; got none"),
+    (["--weights", "w", "--model", "vgg16", "test:3"], "test:3 is a test image of a run's data"),
+    (["runs/a", "cat.jpg", "--model", "vgg16"], "--model is for --weights; a run knows its own network"),
+])  # fmt: skip
+def test_words_that_do_not_go_together(elsewhere, capsys, words, told):
+    assert main(["predict", *words]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_run_without_an_image_is_a_usage_error(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["predict", "runs/a"])
+    assert stop.value.code == 2
+    assert "IMAGE" in capsys.readouterr().err
+
+
+def test_names_as_others_write_them():
+    assert model_name("seresnet50") == model_name("SE-ResNet-50") == model_name("se_resnet50") == "se_resnet50"
+    assert model_name("seresnext50_32x4d") == "se_resnext50_32x4d"
+    assert all(model_name(name) == name for name in NAMES)
+    assert model_name("something else") == "something else"

@@ -1,0 +1,361 @@
+"""Runs read back and told: how they differ, their curves together, the report as one page, what is said of a result."""
+
+import csv
+import json
+import sys
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+from test_analysis_evaluation import CLASSES, made_up
+from test_analysis_study import Reader, save
+
+from se_numpy import data
+from se_numpy.analysis import pictures, run_page, run_pictures, run_words, runs, sheet
+from se_numpy.analysis.run_page import write_report
+from se_numpy.analysis.runs import RunRecord, read_run, runs_below, together
+from se_numpy.cli import main
+from se_numpy.data import builtin
+from se_numpy.data.glyphs import PLAIN_BOUND
+from se_numpy.models import NAMES
+from se_numpy.train import configure, figures
+from se_numpy.train.environment import environment
+
+pytestmark = pytest.mark.xdist_group("runs")  # the report below is made once
+COLUMNS = ("epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds")
+
+
+def history(*accuracies, start=1):
+    """Rows of an epoch each: held out as given, training a tenth above that."""
+    return [dict(zip(COLUMNS, (k, 0.1, 3.0 - a, a + 0.1, 2.0 - a, a, 1.5), strict=True))
+            for k, a in enumerate(accuracies, start)]  # fmt: skip
+
+
+def write_run(folder, rows=None, result=None, starts=None, **settings):
+    """A run's folder as the trainer leaves it, but for the networks."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = history(0.2, 0.5, 0.4) if rows is None else rows
+    config = asdict(configure(builtin(train=1, test=1), **{"epochs": len(rows), **settings}))
+    (folder / "config.json").write_text(json.dumps(config))
+    with (folder / "metrics.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    if result is not None:
+        (folder / "result.json").write_text(json.dumps(result))
+    if starts is not None:
+        (folder / "env.json").write_text(json.dumps(starts))
+    return folder
+
+
+def record(rows=None, result=None, **config):
+    return RunRecord(None, {"model": "net", "data": "x", "epochs": 3, **config}, rows or history(0.2, 0.5, 0.4),
+                     result or {}, [])  # fmt: skip
+
+
+def test_a_run_is_read_as_it_was_written(tmp_path):
+    folder = write_run(tmp_path / "a", result={"test_accuracy": 0.5}, starts=[{"threads": 2}], lr=0.25)
+    run = read_run(folder)
+    assert run.config["lr"] == 0.25
+    assert run.history == history(0.2, 0.5, 0.4)
+    assert run.result == {"test_accuracy": 0.5}
+    assert run.starts == [{"threads": 2}]
+    assert run.chosen["epoch"] == 2
+    assert record(history(0.5, 0.2, 0.5)).chosen["epoch"] == 3  # of the best the last, as the trainer keeps it
+
+
+@pytest.mark.parametrize(("file", "text", "said"), [
+    ("config.json", None, "holds no config.json; expected the folder of a run"),
+    ("config.json", "[1]", "holds a list; expected a dict"),
+    ("config.json", "{", "config.json is no JSON"),
+    ("env.json", "[1]", "expected a list of descriptions"),
+    ("env.json", "{}", "holds a dict; expected a list"),
+    ("metrics.csv", None, "holds no metrics.csv: no epoch of the run has ended yet"),
+    ("metrics.csv", ",".join(COLUMNS), "holds no row"),
+    ("metrics.csv", ",".join(COLUMNS) + "\n1,2,x,4,5,6,7", "metrics.csv, line 2, is no row of numbers"),
+    ("metrics.csv", ",".join(COLUMNS) + "\n1,2", "line 2, is no row of numbers"),
+    ("metrics.csv", "epoch,lr\n1,2", "no train_loss, train_accuracy, val_loss, val_accuracy"),
+])  # fmt: skip
+def test_what_is_wrong_with_a_folder_is_told(tmp_path, capsys, file, text, said):
+    path = write_run(tmp_path / "a") / file
+    path.unlink(missing_ok=True)
+    if text is not None:
+        path.write_text(text)
+    assert main(["plot", str(tmp_path / "a"), "--out", str(tmp_path / "c.png")]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert str(tmp_path / "a") in error
+    assert main(["plot", "no-such-folder"]) == 2
+    assert "no-such-folder is not a folder; expected the folder of a run" in capsys.readouterr().err
+
+
+def labels(*configs):
+    return {label: [r.config["seed"] for r in group]
+            for label, group in together([record(**c) for c in configs]).items()}  # fmt: skip
+
+
+def test_runs_are_told_apart_by_what_differs():
+    a = {"model": "se_resnet8", "seed": 0, "lr": 0.1, "device": "cpu", "out": "x"}
+    b = a | {"seed": 1, "device": "gpu", "out": "y"}
+    assert labels(a, b) == {"se_resnet8": [0, 1]}
+    assert labels(a, b, a | {"model": "resnet8"}) == {"se_resnet8": [0, 1], "resnet8": [0]}
+    assert labels(a, b | {"lr": 0.5}) == {"lr 0.1": [0], "lr 0.5": [1]}
+    assert labels(a, b | {"lr": 0.5, "model": "resnet8"}) == {"se_resnet8, lr 0.1": [0], "resnet8, lr 0.5": [1]}
+    assert labels(a | {"augment": True}, b | {"augment": False}) == {"augment yes": [0], "augment no": [1]}
+    assert labels(a | {"stages": [1, 2]}, b | {"stages": None}) == {"stages 1, 2": [0], "stages default": [1]}
+
+
+def test_an_older_run_had_the_settings_that_are_now_the_defaults():
+    assert labels({"seed": 0}, {"seed": 1, "gate": "sigmoid"}) == {"net": [0, 1]}
+    assert labels({"seed": 0}, {"seed": 1, "gate": "tanh"}) == {"gate sigmoid": [0], "gate tanh": [1]}
+
+
+def test_a_folder_of_runs_stands_for_them(tmp_path):
+    for s in (0, 1):
+        write_run(tmp_path / "several" / f"s{s}", seed=s)
+    assert [path.name for path in runs_below(tmp_path / "several")] == ["s0", "s1"]
+    assert runs_below(tmp_path / "several" / "s1") == [tmp_path / "several" / "s1"]
+
+
+def test_curves_together_are_means_in_bands_as_far_as_all_go():
+    groups = {"two": [history(0.2, 0.4, 0.9), history(0.4, 0.8)], "one": [history(0.1, 0.3, 0.5)]}
+    figure = figures.draw_together(groups, title="both")
+    accuracy = figure.axes[1]
+    train, held_out, _, alone = accuracy.get_lines()
+    assert held_out.get_xdata().tolist() == [1, 2]
+    assert np.allclose(held_out.get_ydata(), [30, 60])
+    assert np.allclose(train.get_ydata(), [40, 70])
+    assert (train.get_linestyle(), held_out.get_linestyle()) == ("--", "-")
+    assert np.allclose(alone.get_ydata(), [10, 30, 50])
+    (band,) = accuracy.collections  # around the two alone
+    spread = 100 * np.std([0.4, 0.8], ddof=1)
+    ys = band.get_paths()[0].vertices[:, 1]
+    assert ys.max() == pytest.approx(60 + spread)
+    assert np.allclose(figure.axes[0].get_lines()[1].get_ydata(), [1.7, 1.4])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["two", "one", "held out", "training"]
+
+
+def test_one_runs_curves_ring_the_chosen_epoch(tmp_path):
+    figure = figures.draw_curves(history(0.2, 0.5, 0.4), bound=(0.6, "no more"))
+    train, held_out, ring, bound = figure.axes[1].get_lines()
+    assert np.allclose(held_out.get_ydata(), [20, 50, 40])
+    assert np.allclose(train.get_ydata(), [30, 60, 50])
+    assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (2, 50)
+    assert bound.get_ydata()[0] == pytest.approx(60)
+    assert figure.axes[0].get_ylim()[0] == 0
+    assert figure.axes[0].get_ylim()[1] > 2.7
+    tall = figures.draw_curves(history(0.2), columns=1)
+    assert tall.get_figheight() > tall.get_figwidth()
+    figures.curves(history(0.2, 0.5), tmp_path / "c.png", title="t")
+    assert (tmp_path / "c.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_plot_command(tmp_path, capsys):
+    for s in (0, 1):
+        write_run(tmp_path / "several" / f"s{s}", seed=s, rows=history(0.2, 0.3 + s / 10))
+    write_run(tmp_path / "plain", model="resnet8", rows=history(0.1, 0.2))
+    out = tmp_path / "both.png"
+    assert main(["plot", str(tmp_path / "several"), str(tmp_path / "plain"), "--out", str(out)]) == 0
+    assert capsys.readouterr().out == (
+        f"se_resnet8: 2 runs, held out 30.0, 40.0 %\nresnet8: 1 run, held out 20.0 %\nfigure   {out}\n")  # fmt: skip
+    assert out.read_bytes()[:4] == b"\x89PNG"
+    assert main(["plot", str(tmp_path / "plain"), "--out", "curves.pdf"]) == 2
+    assert "--out is 'curves.pdf'; expected the name of a .png file" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------ the words
+
+
+def test_the_headline_names_the_numbers_it_rests_on():
+    found = made_up([0, 0, 1, 1], [0, 0, 1, 2])
+    told = run_words.headline(record(), found)
+    low, high = found.interval
+    assert "After 3 epochs net names 75.0 % of 4 test images right" in told
+    assert f"(95 % interval {100 * low:.1f} to {100 * high:.1f} %)" in told
+    assert "commonest class every time would get 50.0 %" in told
+    assert "After 1 epoch net" in run_words.headline(record(history(0.5)), found)
+
+
+@pytest.mark.parametrize(("model", "source", "right", "said"), [
+    ("se_resnet8", "builtin", 0.99, "so what is right beyond that it owes to them"),
+    ("se_resnet8", "builtin", 0.61, "not yet more than this network could get without SE blocks"),
+    ("resnet8", "builtin", 0.17, "this network cannot pass 60.4 % here"),
+    ("se_resnet14", "builtin", 0.99, None),
+    ("se_resnet8", "elsewhere", 0.99, None),
+])  # fmt: skip
+def test_the_bound_is_claimed_where_it_is_proven(model, source, right, said):
+    answers = np.where(np.arange(1000) < 1000 * right, 0, 1)
+    told = run_words.headline(record(model=model, data=source), made_up(answers, np.zeros(1000, int)))
+    assert (said in told) if said else ("60.4 %" not in told)
+    assert f"{100 * PLAIN_BOUND:.1f}" == "60.4"
+
+
+def test_findings_follow_the_numbers():
+    found = made_up([0, 0, 1, 2, 2], [0, 0, 1, 1, 2])
+    told = run_words.findings(record(), found)
+    assert told[0] == ("The network is that of epoch 2 of 3, which did best on the training images that were held out: "
+                       "50.0 %.")  # fmt: skip
+    assert "named 60.0 % of the images right that it learned from, and after it 50.0 %" in told[1]
+    assert told[2].startswith("Hardest is dog, of which 50.0 % are named right (95 % interval")
+    assert told[3] == "Its commonest mistake is to take dog for ship: once, 50.0 % of that class."
+    assert len(told) == 4
+    flat = [row | {"train_accuracy": row["val_accuracy"] + 0.04} for row in history(0.2, 0.5)]
+    perfect = run_words.findings(record(flat, epochs=2), made_up([0, 1, 2], [0, 1, 2]))
+    assert perfect[1:] == ["It made no mistake on these images."]
+
+
+def test_a_run_that_was_cut_and_one_that_contradicts_itself_are_told():
+    found = made_up(np.zeros(100, int), np.zeros(100, int))
+    assert "cut off after 3 of 9 epochs" in run_words.findings(record(epochs=9), found)[0]
+    assert not any("cut off" in t for t in run_words.findings(record(epochs=9, result={"test_accuracy": 1.0}), found))
+    for accuracy, images, fits in ((1.0, 100, True), (0.97, 100, True), (0.9, 100, False), (1.0, 200, False)):
+        told = run_words.findings(record(result={"test_accuracy": accuracy, "test_images": images}), found)
+        assert any("result.json says" in text for text in told) is not fits
+
+
+def test_settings_are_told_for_people():
+    config = {"model": "se_resnet8", "reduction": None, "augment": True, "lr": 5e-4, "stages": None}
+    told = dict(run_words.settings(config))
+    assert told == {"model": "se_resnet8", "reduction": "4 (the model's own)", "augment": "yes", "lr": "0.0005",
+                    "stages": "all"}  # fmt: skip
+    told = dict(run_words.settings({"model": "se_resnet50", "reduction": None, "stages": [1, 2], "subset": None}))
+    assert told["reduction"] == "16 (the model's own)"
+    assert told["stages"] == "1, 2"
+    assert told["subset"] == "all images"
+    assert dict(run_words.settings({"model": "resnet8", "reduction": None}))["reduction"] == "none: no SE blocks"
+    assert all(run_words.settings({"model": name}) for name in NAMES)
+
+
+# ------------------------------------------------------------------------------------------------ the page
+
+
+@pytest.fixture(scope="module")
+def small():
+    return builtin(train=20, test=60)
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory, small):
+    """A run's folder with its report."""
+    start = {"seed": 0, "epoch": 0, **environment("abc123", ["se-numpy", "train"])}
+    folder = write_run(tmp_path_factory.mktemp("run") / "r", starts=[start, start | {"epoch": 2}])
+    save(folder / "best.npz")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pictures, "DPI", 40)
+        assert write_report(folder, small) == folder / "report.html"
+    return folder
+
+
+@pytest.fixture
+def finished(tmp_path):
+    """A run's folder without a report."""
+    save(write_run(tmp_path / "r") / "best.npz")
+    return tmp_path / "r"
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Pages have their figures, but nobody draws them, as that takes long."""
+    monkeypatch.setattr(run_page, "_figure", lambda draw, alt, columns=(): sheet.figure(b"", b"", alt))
+
+
+def read(path):
+    reader = Reader()
+    text = path.read_text(encoding="utf-8")
+    reader.feed(text)
+    return reader, " ".join(" ".join(reader.text).replace("\xa0", " ").split()), text
+
+
+def test_the_report_is_one_page_that_needs_nothing(reported, small):
+    reader, said, text = read(reported / "report.html")
+    assert len(reader.images) == 4  # curves, confusion, mistakes, gates
+    assert all(len(image["alt"]) > 40 for image in reader.images)
+    assert len(reader.loads) == 8
+    assert all(source.startswith("data:image/png;base64,iVBOR") for source in reader.loads)
+    assert "url(" not in text
+    assert 'name="viewport"' in text
+    found = run_page.evaluate(run_page.load(reported), small)
+    for sentence in [run_words.headline(read_run(reported), found), *run_words.findings(read_run(reported), found)]:
+        assert " ".join(sentence.split()) in said
+    for c in found.by_class():
+        assert f"{c.name} {c.images} {c.right} {100 * c.recall:.1f} %" in said
+    for words in ("weight decay 0.0005", "SHA-256 abc123", "command se-numpy train", "Gone on with after epoch 2",
+                  "The colour of the strip", "decided by the cue", "4 (the model's own)"):  # fmt: skip
+        assert words in said, words
+
+
+def test_a_run_without_gates_without_mistakes_without_env_says_so(tmp_path, small, undrawn):
+    folder = write_run(tmp_path / "r", model="resnet8")
+    save(folder / "best.npz", model="resnet8")
+    truth = replace(small, test_labels=run_page.evaluate(run_page.load(folder), small).answers)
+    reader, said, _ = read(write_report(folder, truth, tmp_path / "page.html"))
+    assert len(reader.images) == 2  # curves, confusion
+    assert "This is a resnet8, which has no SE blocks and so no gates." in said
+    assert "It made no mistake on these images." in said
+    assert "Not known: the run's folder holds no env.json." in said
+    assert "The worst mistakes" not in said
+
+
+def test_gates_of_single_pixels_are_told_as_such(tmp_path, small, capsys):
+    folder = write_run(tmp_path / "r", squeeze="none")
+    save(folder / "best.npz", config=asdict(configure(small, squeeze="none")))
+    told = run_page._gates(run_page.load(folder), None)
+    assert "This is a se_resnet8 without squeeze, whose gates differ from pixel to pixel." in told
+    assert main(["excitations", str(folder)]) == 2
+    assert "without squeeze, whose gates differ from pixel to pixel" in capsys.readouterr().err
+
+
+def test_names_cannot_break_the_report(finished, small, undrawn):
+    bad = "<script>alert('&')</script>"
+    run, network = read_run(finished), run_page.load(finished)
+    found = replace(run_page.evaluate(network, small), classes=(bad, *network.classes[1:]), source=bad)
+    odd = {"platform": bad, "cpu": "odd", "gpu": 3, "blas": [7]}
+    run = run._replace(config={**run.config, "out": bad}, starts=[odd])
+    reader = Reader()
+    reader.feed(run_page.page(run, network, replace(small, name=bad), found, None))  # it has no tag of that kind
+    assert "".join(reader.text).count(bad) >= 5
+
+
+def test_the_report_command(tmp_path, finished, small, undrawn, monkeypatch, capsys):
+    monkeypatch.setattr(data, "load", lambda source: small)
+    assert main(["report", str(finished), "--out", str(tmp_path / "a.html"), "--device", "cpu"]) == 0
+    assert capsys.readouterr().out == f"report   {tmp_path / 'a.html'}\n"
+    assert (tmp_path / "a.html").is_file()
+    assert main(["report", str(finished / "best.npz")]) == 2
+    assert "is not a folder; expected the folder of a run" in capsys.readouterr().err
+    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"] + ["matplotlib"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    assert main(["report", str(finished)]) == 2
+    assert "figures need matplotlib, which is missing: pip install matplotlib" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------ its figures
+
+
+def test_the_confusion_matrix_shows_counts_on_shares():
+    found = made_up([0, 0, 1, 2, 2, 2], [0, 0, 0, 1, 2, 2])
+    axes = run_pictures.confusion(found).axes[0]
+    assert np.allclose(axes.get_images()[0].get_array(), 100 * np.array([[2 / 3, 1 / 3, 0], [0, 0, 1], [0, 0, 1]]))
+    assert {(t.get_position(), t.get_text()) for t in axes.texts} == {
+        ((0, 0), "2"), ((1, 0), "1"), ((2, 1), "1"), ((2, 2), "2")}  # fmt: skip
+    assert [t.get_text() for t in axes.get_yticklabels()] == list(CLASSES)
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("answered", "true")
+
+
+def test_a_matrix_of_a_hundred_classes_has_no_numbers_and_few_names():
+    names = [f"c{i}" for i in range(100)]
+    axes = run_pictures.confusion(made_up(np.arange(100), np.arange(100), names)).axes[0]
+    assert not axes.texts
+    assert len(axes.get_xticklabels()) == 25
+
+
+def test_mistakes_are_shown_with_what_was_said_and_what_they_are():
+    found = made_up([0, 1, 2, 0], [0, 0, 1, 1], sure=[0.99, 0.6, 0.8, 0.95])
+    images = np.random.default_rng(0).integers(0, 256, (4, 5, 5, 3), np.uint8)
+    figure = run_pictures.mistakes(found, images)
+    assert [(a.get_title(), a.get_xlabel()) for a in figure.axes] == [
+        ("cat, 95.0 %", "is dog"), ("ship, 80.0 %", "is dog"), ("dog, 60.0 %", "is cat")]  # fmt: skip
+    assert (figure.axes[0].get_images()[0].get_array() == images[3]).all()
+    assert run_pictures.mistakes(made_up([0], [0]), images) is None
+    assert runs.alike([record(lr=1), record(lr=1)], "lr") == 1
+    assert runs.alike([record(lr=1), record(lr=2)], "lr") is None
