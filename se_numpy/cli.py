@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -9,6 +10,7 @@ from typing import Any, NoReturn
 import se_numpy
 from se_numpy.ablation import commands as ablation
 from se_numpy.analysis import commands as gates
+from se_numpy.data import commands as data
 from se_numpy.grading import commands as grading
 from se_numpy.options import numbers, seconds
 
@@ -44,6 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if end.message:
             print(f"se-numpy: {end.message}", file=sys.stderr)
         return end.code
+    except BrokenPipeError:  # who was reading, such as `| head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, OSError, RuntimeError, FloatingPointError, MemoryError) as error:
         print(f"se-numpy: {_sentence(error)}", file=sys.stderr)
         return 2
@@ -67,6 +72,7 @@ def _parser() -> Parser:
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
     _add_train(subparsers)
     _add_networks(subparsers)
+    data.add(subparsers)
     ablation.add(subparsers)
     gates.add(subparsers)
     grading.add(subparsers)
@@ -86,7 +92,8 @@ def _add_train(commands: Any) -> None:
     p.add_argument("--print-config", action="store_true", help="print all settings as such a file, and end")
     p.add_argument("--dry-run", action="store_true", help="say what would be done and how long it takes, and end")
     what = p.add_argument_group("what (where two defaults are given, the second is for CIFAR)")
-    what.add_argument("--data", metavar="PATH", help="folder with CIFAR-10 or -100 (default: the built-in set)")
+    what.add_argument("--data", metavar="PATH", help="cifar10, cifar100, or a folder with one of them "
+                      "(default: the built-in set)")  # fmt: skip
     what.add_argument("--subset", type=int, metavar="N", help="learn from N of the training images (default: all)")
     what.add_argument("--model", metavar="NAME", help="for instance se_resnet20, resnet56 or se_small_vgg; an unknown "
                       "one lists all (default: se_resnet8, se_resnet20)")  # fmt: skip

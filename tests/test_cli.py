@@ -116,3 +116,10 @@ def test_the_command_trains_on_files_of_cifar(capsys, tmp_path, monkeypatch):
 def test_module_and_command_are_one():
     out = subprocess.run([sys.executable, "-m", "se_numpy", "--version"], capture_output=True, text=True, check=True)
     assert out.stdout == "se-numpy 0.1.0\n"
+
+
+def test_a_reader_who_has_seen_enough_is_no_error():
+    words = f"{sys.executable} -m se_numpy summary se_resnet110"
+    done = subprocess.run(f"{words} | head -1", shell=True, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == 1

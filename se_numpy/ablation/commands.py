@@ -18,7 +18,7 @@ def add(commands: Any) -> None:
         "goes on where it was stopped, and tables in one folder share their runs."))  # fmt: skip
     p.set_defaults(run=_ablate, parser=p)
     p.add_argument("--table", required=True, metavar="NAME", help=f"{TABLES}, or all")
-    p.add_argument("--data", metavar="PATH", help="folder with CIFAR-10 or -100 (default: the built-in set)")
+    p.add_argument("--data", metavar="PATH", help="cifar10, cifar100, or a folder (default: the built-in set)")
     p.add_argument("--note", default="", metavar="TEXT", help="what else should be told about the data")
     p.add_argument("--model", default="se_resnet8", metavar="NAME", help="which has SE (default: se_resnet8)")
     p.add_argument("--seeds", type=numbers, default=(0, 1, 2), metavar="0,1,2",

@@ -19,7 +19,7 @@ class DataError(ValueError):
 
 
 @dataclass(frozen=True)
-class _Layout:
+class Layout:
     """One of the four forms in which the two data sets are handed out."""
 
     title: str
@@ -32,30 +32,36 @@ class _Layout:
     classes: tuple[str, ...]  # their names where that file is missing
     rows: int  # images in each file for training; the one for the test has 10,000
 
+    @property
+    def name(self) -> str:
+        """How the data set is called in code: cifar10 or cifar100."""
+        return self.title.replace("-", "").lower()
+
 
 _BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6))
 _BINARIES = tuple(f"{name}.bin" for name in _BATCHES)
 _10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _100 = tuple(f"class {i}" for i in range(100))
 _KEYS_10, _KEYS_100 = ("labels", "label_names"), ("fine_labels", "fine_label_names")
-_LAYOUTS = (  # the first that is found wins
-    _Layout("CIFAR-10", "binary", "cifar-10-batches-bin", _BINARIES, "test_batch.bin", "batches.meta.txt",
-            _KEYS_10, _10, 10_000),
-    _Layout("CIFAR-10", "pickled", "cifar-10-batches-py", _BATCHES, "test_batch", "batches.meta",
-            _KEYS_10, _10, 10_000),
-    _Layout("CIFAR-100", "binary", "cifar-100-binary", ("train.bin",), "test.bin", "fine_label_names.txt",
-            _KEYS_100, _100, 50_000),
-    _Layout("CIFAR-100", "pickled", "cifar-100-python", ("train",), "test", "meta", _KEYS_100, _100, 50_000),
+LAYOUTS = (  # the first that is found wins
+    Layout("CIFAR-10", "binary", "cifar-10-batches-bin", _BINARIES, "test_batch.bin", "batches.meta.txt",
+           _KEYS_10, _10, 10_000),
+    Layout("CIFAR-10", "pickled", "cifar-10-batches-py", _BATCHES, "test_batch", "batches.meta",
+           _KEYS_10, _10, 10_000),
+    Layout("CIFAR-100", "binary", "cifar-100-binary", ("train.bin",), "test.bin", "fine_label_names.txt",
+           _KEYS_100, _100, 50_000),
+    Layout("CIFAR-100", "pickled", "cifar-100-python", ("train",), "test", "meta", _KEYS_100, _100, 50_000),
 )
-_FOLDERS = ", ".join(layout.folder for layout in _LAYOUTS)
+_FOLDERS = ", ".join(layout.folder for layout in LAYOUTS)
 
 
-def load_cifar(folder: str | Path, *, rows: int | None = None) -> Dataset:
+def load_cifar(folder: str | Path, *, rows: int | None = None, only: str | None = None) -> Dataset:
     """CIFAR-10, or else CIFAR-100 with its 100 fine labels, from a folder on this machine.
 
     folder: one with the unpacked files, or one that has them, up to two levels down, under their official name:
         cifar-10-batches-bin, cifar-10-batches-py, cifar-100-binary or cifar-100-python, the first of these wins.
     rows: how many images every file must hold; None means the official numbers, another is for small files.
+    only: "cifar10" or "cifar100": pass over the other, should it be there too.
 
     Returns images (N, 32, 32, 3) uint8, red, green and blue from 0 to 255, and labels (N,) int64; the official files
     have 50,000 images to train on and 10,000 to test on.
@@ -63,7 +69,7 @@ def load_cifar(folder: str | Path, *, rows: int | None = None) -> Dataset:
     Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images" (2009).
     """
     try:
-        place, layout = _find(Path(folder))
+        place, layout = _find(Path(folder), only)
         train = [_read_batch(layout, place / name, rows or layout.rows) for name in layout.train]
         test = _read_batch(layout, place / layout.test, rows or 10_000)
         classes = _read_classes(layout, place / layout.meta)
@@ -72,32 +78,39 @@ def load_cifar(folder: str | Path, *, rows: int | None = None) -> Dataset:
                         "and the disk.") from error
     images, labels = (np.concatenate(parts) for parts in zip(*train, strict=True))
     source = f"{layout.title}, {layout.form} layout, {place}"
-    return Dataset(layout.title.replace("-", "").lower(), classes, images, labels, *test, augment=True, source=source)
+    return Dataset(layout.name, classes, images, labels, *test, augment=True, source=source)
 
 
-def _find(folder: Path) -> tuple[Path, _Layout]:
+def candidates(folder: Path, only: str | None = None) -> Iterator[tuple[Path, Layout, list[str]]]:
+    """Each folder, up to two levels down, that has files of CIFAR; their layout; and which of them are missing."""
+    for layout in LAYOUTS:
+        if only in (None, layout.name):
+            for place in (folder, folder / layout.folder, *sorted(folder.glob(f"*/{layout.folder}"))):
+                files = (*layout.train, layout.test)
+                missing = [name for name in files if not (place / name).is_file()]
+                if len(missing) < len(files):
+                    yield place, layout, missing
+
+
+def _find(folder: Path, only: str | None) -> tuple[Path, Layout]:
     """The folder that holds the files, every one of them, and their layout."""
     packed = (".tar.gz", ".tgz", ".tar")
     if not folder.is_dir() and not (folder.is_file() and folder.name.endswith(packed)):
         raise DataError(f"{folder} is no folder that exists: name the one that holds one of {_FOLDERS}.")
-    for layout in _LAYOUTS if folder.is_dir() else ():
-        for place in (folder, folder / layout.folder, *sorted(folder.glob(f"*/{layout.folder}"))):
-            files = (*layout.train, layout.test)
-            missing = [name for name in files if not (place / name).is_file()]
-            if not missing:
-                return place, layout
-            if len(missing) < len(files):  # looking on might find the other data set, which nobody asked for
-                raise DataError(f"{place} has only a part of {layout.title}, {layout.form} layout: "
-                                f"{', '.join(missing)} missing; unpack its archive again.")
+    for place, layout, missing in candidates(folder, only) if folder.is_dir() else ():
+        if missing:  # looking on might find the other data set, which nobody asked for
+            raise DataError(f"{place} has only a part of {layout.title}, {layout.form} layout: "
+                            f"{', '.join(missing)} missing; unpack its archive again.")
+        return place, layout
     for path in sorted(folder.iterdir()) if folder.is_dir() else [folder]:
         if path.name.endswith(packed) and (path.name.startswith("cifar") or path == folder):
             command = shlex.join(["tar", "-xf", str(path), "-C", str(path.parent)])
             raise DataError(f"{path} is still packed: unpack it with `{command}`, then name the folder {path.parent}.")
     raise DataError(f"{folder} holds no CIFAR: looked in it and two levels down for one of {_FOLDERS}; "
-                    "download one from https://www.cs.toronto.edu/~kriz/cifar.html and unpack it there.")
+                    "`se-numpy data download cifar10` gets one, `se-numpy train` without --data needs none.")
 
 
-def _read_batch(layout: _Layout, path: Path, rows: int) -> tuple[np.ndarray, np.ndarray]:
+def _read_batch(layout: Layout, path: Path, rows: int) -> tuple[np.ndarray, np.ndarray]:
     """The images (rows, 32, 32, 3) uint8 and labels (rows,) int64 of one file."""
     with _naming(path, layout):
         raw = _read(path, rows)
@@ -114,7 +127,7 @@ def _read_batch(layout: _Layout, path: Path, rows: int) -> tuple[np.ndarray, np.
     return np.ascontiguousarray(images), labels.astype(np.int64)
 
 
-def _parse_binary(layout: _Layout, raw: bytes, rows: int) -> tuple[np.ndarray, np.ndarray]:
+def _parse_binary(layout: Layout, raw: bytes, rows: int) -> tuple[np.ndarray, np.ndarray]:
     """Each row is a label (in CIFAR-100 the coarse one and the fine one), a byte each, and then the pixels."""
     width = PIXELS + (2 if layout.title == "CIFAR-100" else 1)
     if len(raw) != rows * width:
@@ -124,7 +137,7 @@ def _parse_binary(layout: _Layout, raw: bytes, rows: int) -> tuple[np.ndarray, n
     return table[:, -PIXELS:], table[:, -PIXELS - 1]
 
 
-def _parse_pickled(layout: _Layout, raw: bytes, rows: int) -> tuple[np.ndarray, np.ndarray]:
+def _parse_pickled(layout: Layout, raw: bytes, rows: int) -> tuple[np.ndarray, np.ndarray]:
     """A dictionary of the pixels, an array (rows, 3072), and the labels, a list."""
     batch = _unpickle(raw, rows)
     _, shape, dtype, fortran, text = batch["data"].state
@@ -137,7 +150,7 @@ def _parse_pickled(layout: _Layout, raw: bytes, rows: int) -> tuple[np.ndarray, 
     return pixels, np.array(labels)
 
 
-def _read_classes(layout: _Layout, path: Path) -> tuple[str, ...]:
+def _read_classes(layout: Layout, path: Path) -> tuple[str, ...]:
     """The names that come with the files, or the well-known ones."""
     if not path.is_file():
         return layout.classes
@@ -159,7 +172,7 @@ def _read(path: Path, rows: int) -> bytes:
 
 
 @contextmanager
-def _naming(path: Path, layout: _Layout) -> Iterator[None]:
+def _naming(path: Path, layout: Layout) -> Iterator[None]:
     """Whatever is wrong with a file becomes one sentence that names it; a broken pickle fails in nearly any way."""
     try:
         yield
