@@ -1,13 +1,13 @@
 """Checkpoints come back as they went, survive a save that fails, and are named when they are none."""
 
 import io
-import os
 import tracemalloc
 import zipfile
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from damage import FUZZ, damaged
+from hypothesis import given
 from hypothesis import strategies as st
 
 from se_numpy import checkpoint, tree
@@ -62,30 +62,6 @@ def test_what_is_no_checkpoint_is_named(saved, damage):
 def test_a_missing_checkpoint_is_missing(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such checkpoint"):
         checkpoint.load(tmp_path / "none.npz")
-
-
-CASES = int(os.environ.get("SE_NUMPY_FUZZ", 0)) or 150
-FUZZ = settings(max_examples=CASES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-@st.composite
-def damaged(draw, good):
-    """A good file with a few bytes changed, cut out, put in, or its end gone."""
-    content = bytearray(good)
-    for _ in range(draw(st.integers(1, 4))):
-        at, kind = draw(st.integers(0, len(content) - 1)), draw(st.sampled_from(["flip", "set", "cut", "put", "end"]))
-        if kind == "flip":
-            content[at] ^= 1 << draw(st.integers(0, 7))
-        elif kind == "set":
-            content[at] = draw(st.sampled_from([0, 1, 0x7F, 0xFF]))
-        elif kind == "cut":
-            del content[at : at + draw(st.integers(1, 40))]
-        elif kind == "put":
-            content[at:at] = draw(st.binary(min_size=1, max_size=40))
-        else:
-            del content[at + 1 :]
-        content = content or bytearray(b"x")
-    return bytes(content)
 
 
 @FUZZ

@@ -1,15 +1,18 @@
 """Settings: from presets, files and options, checked wherever they come from."""
 
+import json
 import tomllib
 from dataclasses import asdict
 
 import pytest
+from damage import FUZZ, damaged
 from hypothesis import given
 from hypothesis import strategies as st
 from training import tiny
 
 from se_numpy.cli import main
 from se_numpy.train import PRESETS, Config, configure, read_toml, to_toml
+from se_numpy.train.folder import settings_of
 
 
 def test_what_is_given_wins_over_the_preset_and_that_over_what_suits_the_data():
@@ -62,15 +65,27 @@ def test_bytes_that_are_no_text_are_no_configuration(tmp_path):
         read_toml(tmp_path / "run.toml")
 
 
-@given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
-def test_whatever_a_file_of_settings_holds_it_is_read_or_refused(tmp_path_factory, content):
-    path = tmp_path_factory.mktemp("config") / "run.toml"
+@FUZZ
+@given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode) | damaged(to_toml(configure(tiny())).encode()))
+def test_whatever_a_file_of_settings_holds_it_is_read_or_refused(tmp_path, content):
+    path = tmp_path / "run.toml"
     path.write_bytes(content)
     try:
         found = read_toml(path)
     except ValueError as error:
         found = str(error)
     assert isinstance(found, dict) or str(path) in found
+
+
+@FUZZ
+@given(damaged(json.dumps(asdict(configure(tiny())), indent=2).encode()))
+def test_a_damaged_folder_of_a_run_is_refused_in_a_sentence(tmp_path, content):
+    (tmp_path / "config.json").write_bytes(content)
+    try:
+        found = settings_of(tmp_path)
+    except ValueError as error:
+        found = str(error)
+    assert isinstance(found, Config) or "config.json does not hold the settings of a run" in found
 
 
 def test_print_config_prints_what_config_reads(tmp_path, capsys):

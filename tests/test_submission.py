@@ -3,8 +3,10 @@
 import hashlib
 import json
 import os
+from pathlib import Path
 
 import pytest
+from damage import FUZZ, damaged
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -219,3 +221,25 @@ def test_what_is_left_of_any_notebook_is_python_of_as_many_lines(tmp_path_factor
     assert found.source.count("\n") == cell.count("\n") + 1
     assert "print(x)" not in found.source
     compile(found.source, "", "exec")
+
+
+NOTEBOOK = json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [
+    {"cell_type": "markdown", "metadata": {}, "source": ["# Mine"]},
+    {"cell_type": "code", "metadata": {}, "outputs": [], "source": ["import numpy as np\n", "LAYOUT = 'NCHW'\n"]},
+    {"cell_type": "code", "metadata": {}, "outputs": [], "source": "def squeeze(U):\n    return U.mean((2, 3))\n"},
+]}).encode()  # fmt: skip
+WHOLE = {".py": Path(__file__).with_name("submissions").joinpath("right.py").read_bytes(), ".ipynb": NOTEBOOK}
+
+
+@pytest.mark.parametrize("suffix", WHOLE)
+@FUZZ
+@given(st.data())
+def test_a_damaged_submission_is_read_or_refused_in_a_sentence(tmp_path, suffix, data):
+    path = tmp_path / f"mine{suffix}"
+    path.write_bytes(data.draw(damaged(WHOLE[suffix])))
+    try:
+        said = read(path).name
+    except ValueError as error:
+        said = str(error)
+    assert said.startswith((path.name, str(path)))
+    assert len(said) < 600
