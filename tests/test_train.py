@@ -259,3 +259,20 @@ def test_a_subset_is_learned_from_and_what_is_held_out_stays(tmp_path):
     whole, part = run(tmp_path / "a", epochs=1), run(tmp_path / "b", epochs=1, subset=40)
     assert "81 images to learn from, 9 held out" in whole[1]
     assert "40 images to learn from, 9 held out" in part[1]
+
+
+def test_the_picture_shows_test_images_with_its_answers(tmp_path, monkeypatch, a_good_epoch_then_bad_ones):
+    """Of the network of the best epoch, not of the last."""
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    drawn, save = [], Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *args, **more: drawn.append(self) or save(self, *args, **more))
+    result, _ = run(tmp_path / "run", epochs=6, schedule="constant")
+    assert result.result["epoch"] < 6
+    data = tiny()
+    p = Trained.load(tmp_path / "run" / "best.npz").probabilities(data.test_images[:8])
+    panels = drawn[0].subfigs[1].axes
+    assert [axes.get_title() for axes in panels] == [data.classes[k] for k in p.argmax(1)]
+    for axes, k, label in zip(panels, p.argmax(1), data.test_labels, strict=False):
+        assert axes.get_xlabel() == ("right" if k == label else f"is: {data.classes[label]}")

@@ -2,8 +2,9 @@
 
 from se_numpy.train.config import PRESETS, Config, choose_device, configure, read_toml, to_toml
 from se_numpy.train.fault import NotFinite
+from se_numpy.train.folder import Run
 from se_numpy.train.learner import Learner, Trained, stream
-from se_numpy.train.loop import Run, complete, resume, train
+from se_numpy.train.loop import complete, resume, train
 from se_numpy.train.report import wilson
 from se_numpy.train.session import Session, split
 

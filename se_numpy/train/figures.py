@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,23 +15,56 @@ MARKS = ("o", "s", "D", "^", "v", "P", "X")  # not as many as colours, so that t
 History = Sequence[Mapping[str, float]]  # a row an epoch, as in metrics.csv
 
 
+class Answers(NamedTuple):
+    """A few images (n, H, W, C) uint8, what the network said of each and what it is, and how to read such an image."""
+
+    images: np.ndarray
+    said: Sequence[str]
+    true: Sequence[str]
+    caption: str = ""
+
+
 def curves(
-    history: History, path: str | Path, *, title: str = "", bound: tuple[float, str] | None = None
-) -> None:
+    history: History, path: str | Path, *, title: str = "", bound: tuple[float, str] | None = None,
+    answers: Answers | None = None,
+) -> None:  # fmt: skip
     """Loss and accuracy against epochs, for the images learned from and those held out, as a PNG at ``path``.
 
-    The epoch that was chosen is ringed. ``bound`` draws a line at an accuracy (0 to 1) and says what it is. Raises
-    ImportError without matplotlib.
+    The epoch that was chosen is ringed. ``bound`` draws a line at an accuracy (0 to 1) and says what it is; below the
+    curves stand ``answers``. Raises ImportError without matplotlib.
     """
-    draw_curves(history, title=title, bound=bound).savefig(path, dpi=120)
+    from matplotlib.figure import Figure
+
+    if answers is None:
+        draw_curves(history, title=title, bound=bound).savefig(path, dpi=120)
+        return
+    figure: Any = Figure(figsize=(9, 5.7), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=(3.7, 2))
+    draw_curves(history, title=title, bound=bound, figure=above)
+    _draw_answers(below, answers)
+    figure.savefig(path, dpi=120)
+
+
+def _draw_answers(figure: Any, answers: Answers) -> None:
+    """The images in a row, each under what was said of it."""
+    figure.suptitle(answers.caption, fontsize=10)
+    for axes, image, said, true in zip(
+        figure.subplots(1, len(answers.images)), answers.images, answers.said, answers.true, strict=True
+    ):
+        axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255)
+        right = said == true
+        axes.set_title(said, fontsize=9, color=BLUE if right else ORANGE)
+        axes.set_xlabel("right" if right else f"is: {true}", fontsize=9, color=BLUE if right else ORANGE)
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
 
 
 def draw_curves(
-    history: History, *, title: str = "", bound: tuple[float, str] | None = None, columns: int = 2
+    history: History, *, title: str = "", bound: tuple[float, str] | None = None, columns: int = 2, figure: Any = None
 ) -> Any:
     """The figure of ``curves``, its two panels side by side, or with ``columns`` 1 below one another."""
     chosen = max(history, key=lambda row: (row["val_accuracy"], row["epoch"]))
-    figure, panels = _panels(columns)
+    figure, panels = _panels(columns, figure)
     for axes, what, factor in zip(panels, ("loss", "accuracy"), (1, 100), strict=True):
         for kind, label, colour in (("train", "training", BLUE), ("val", "held out", ORANGE)):
             values = [factor * row[f"{kind}_{what}"] for row in history]
@@ -42,11 +75,12 @@ def draw_curves(
             clip_on=False, label=f"chosen: epoch {chosen['epoch']:.0f}, {100 * chosen['val_accuracy']:.1f} %",
         )  # fmt: skip
         axes.set_ylim(bottom=0, top=105 if what == "accuracy" else None)
+        axes.set_xlim(0.5, max(row["epoch"] for row in history) + 0.5)
     if bound is not None:
         axes.axhline(100 * bound[0], color=GREY, linestyle="--", linewidth=1)
         axes.annotate(bound[1], (1, 100 * bound[0]), (0, 3), xycoords=("axes fraction", "data"),
                       textcoords="offset points", ha="right", color="#666666", fontsize=9)  # fmt: skip
-    figure.axes[0].legend(frameon=False, loc="best")
+    panels[0].legend(frameon=False, loc="best")
     figure.suptitle(title)
     return figure
 
@@ -86,12 +120,12 @@ def _mean(histories: Sequence[History], key: str) -> tuple[np.ndarray, np.ndarra
     return np.array([row["epoch"] for row in shortest]), values.mean(0), spread
 
 
-def _panels(columns: int) -> tuple[Any, Any]:
-    """A figure with a panel for the loss and one for the accuracy."""
+def _panels(columns: int, figure: Any = None) -> tuple[Any, Any]:
+    """A figure, new if none is given, with a panel for the loss and one for the accuracy."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(9, 3.8) if columns == 2 else (4.6, 6.4), layout="constrained")
+    figure = figure or Figure(figsize=(9, 3.8) if columns == 2 else (4.6, 6.4), layout="constrained")
     panels = figure.subplots(3 - columns, columns)
     for axes, what, unit in zip(panels, ("loss", "accuracy"), ("cross-entropy", "%"), strict=True):
         axes.set(xlabel="epoch", ylabel=f"{what} ({unit})")

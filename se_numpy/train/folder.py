@@ -10,7 +10,7 @@ import io
 import json
 import time
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,16 @@ from se_numpy import checkpoint
 from se_numpy.train.config import Config
 
 RUNS = Path("runs")
+
+
+@dataclass
+class Run:
+    """A run's folder, its history (a row an epoch) and, at the end, how the chosen network did on the test set."""
+
+    folder: Path
+    config: Config
+    history: list[dict[str, float]] = field(default_factory=list)
+    result: dict[str, float] = field(default_factory=dict)
 
 
 def new_folder(config: Config) -> Path:

@@ -5,37 +5,26 @@ A run that is cut anywhere goes on from its folder and ends in the same numbers,
 
 import math
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TextIO
 
 import numpy as np
 
-from se_numpy import checkpoint, data
+from se_numpy import data
 from se_numpy.data import Dataset
-from se_numpy.data.batches import Images
-from se_numpy.data.glyphs import PLAIN_BOUND
 from se_numpy.train import folder as folders
 from se_numpy.train.config import Config, choose_device
 from se_numpy.train.environment import environment
 from se_numpy.train.fault import NotFinite
-from se_numpy.train.report import HEADER, Teller, epochs_within, forecast, introduce, remark, result_of, row_of
+from se_numpy.train.finish import finish
+from se_numpy.train.folder import Run
+from se_numpy.train.report import HEADER, Teller, epochs_within, forecast, introduce, row_of
 from se_numpy.train.session import Session
 from se_numpy.train.stop import Stop
 
 SAVE_EVERY = 60  # seconds; no more than that is lost when the power goes
-
-
-@dataclass
-class Run:
-    """A run's folder, its history (a row an epoch) and, at the end, how the chosen network did on the test set."""
-
-    folder: Path
-    config: Config
-    history: list[dict[str, float]] = field(default_factory=list)
-    result: dict[str, float] = field(default_factory=dict)
 
 
 def train(
@@ -162,7 +151,7 @@ def _go_on(run: Run, session: Session, say: Teller) -> Run:
         except OSError as error:
             why = error.strerror or error
             raise OSError(f"{run.folder}: {why}; {_what_is_left(run)}") from None
-        _finish(run, session, time.perf_counter() - started, say)
+        finish(run, session, time.perf_counter() - started, say)
     return run
 
 
@@ -195,29 +184,3 @@ def _what_is_left(run: Run, *, of_use: bool = True) -> str:
     if not of_use:
         return f"the networks of {len(run.history)} epochs before, the last and the best, stay in {run.folder}"
     return f"what it had reached is in {run.folder}; go on with: se-numpy train --resume {run.folder}"
-
-
-def _finish(run: Run, session: Session, seconds: float, say: Callable[[str], None]) -> None:
-    """The test set, once, with the network of the best epoch; then what people want to see."""
-    trees, meta = checkpoint.load(run.folder / "best.npz")
-    session.learner.restore(trees)
-    dataset = session.dataset
-    test = Images(dataset.test_images, dataset.test_labels, session.normalise, session.device)
-    loss, accuracy = session.learner.evaluate(test)
-    run.result = {
-        "test_loss": loss, "test_accuracy": accuracy, "test_images": len(test),
-        "seconds": sum(row["seconds"] for row in run.history), "epoch": meta["history"][-1]["epoch"],
-    }  # fmt: skip
-    folders.write_json(run.folder / "result.json", run.result)
-    say(result_of(run.result, seconds))
-    for line in remark(dataset.name, run.config.model, accuracy):
-        say(line)
-    try:
-        from se_numpy.train.figures import curves
-
-        title = f"{run.config.model} on {dataset.name}: {100 * accuracy:.1f} % of the test images right"
-        bound = (PLAIN_BOUND, "no resnet8 without SE passes this") if dataset.name == "builtin" else None
-        curves(run.history, run.folder / "curves.png", title=title, bound=bound)
-        say(f"curves   {run.folder / 'curves.png'}")
-    except ImportError:
-        say("curves   not drawn: matplotlib is missing (pip install matplotlib)")
