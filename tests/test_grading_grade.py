@@ -225,6 +225,19 @@ def test_single_precision_inside_is_a_hint_not_a_fault():
     assert not grade("se_block", TASKS["se_block"].oracle).hints
 
 
+def test_what_is_wrong_far_out_is_not_called_single_precision():
+    """1e-12 beside a probability is no more than a rounding of float32 near by, and wrong by far where it counts."""
+    task = TASKS["softmax_cross_entropy"]
+
+    def near(logits, labels, smoothing=0.0):
+        loss = task.oracle(logits, labels, smoothing=smoothing) if np.abs(logits).max() < 30 else 27.6
+        return float(loss) * (1 + 1e-9)
+
+    report = grade("softmax_cross_entropy", near)
+    assert report.status == "failed"
+    assert report.hints == ()
+
+
 def test_a_call_that_does_not_come_back_ends_the_task():
     from se_numpy.grading.record import Reply
 

@@ -172,10 +172,14 @@ def _worst(one: Tried, verdicts: list[Verdict] | None) -> tuple[str, float]:
 
 
 def _hints(task: Task, tried: Sequence[Tried], verdicts: Sequence[list[Verdict] | None]) -> list[str]:
-    """What is worth knowing and costs nothing."""
+    """What is worth knowing and costs nothing; nothing of a submission that is wrong far out, for another reason."""
+    pairs = list(zip(tried, verdicts, strict=True))
+    far = [one.error for t, v in pairs if v and t.expected.case.kind == "extreme" for one in v]
+    if not all(error <= LENIENT for error in far):
+        return []
     single = []
     for k, name in enumerate(task.outputs):
-        errors = [v[k].error for t, v in zip(tried, verdicts, strict=True) if v and t.expected.case.kind != "extreme"]
+        errors = [v[k].error for t, v in pairs if v and t.expected.case.kind != "extreme"]
         if errors and EXACT < max(errors) <= 1:
             single.append(name)
     if not single:
