@@ -315,3 +315,24 @@ def test_a_dry_run_says_everything_and_writes_nothing(tmp_path):
     for said in ("80,275 parameters", "1000 ms a step", "2 epochs in batches of 32", "nothing was written"):
         assert said in out.getvalue()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_on_a_device_goes_on_too(tmp_path, monkeypatch, double):
+    """What is kept between steps lies on the device, what is written on the host; sums come back with their kind."""
+    dataset = tiny(n_train=18, n_test=4)
+    config = replace(settings(tmp_path / "run", epochs=1, batch_size=8, model="resnet8"), device="gpu")
+    monkeypatch.setattr(loop, "SAVE_EVERY", 0)
+    steps, step = iter(range(10**6)), Learner.step
+
+    def cut_step(self, *args, **more):
+        if next(steps) == 1:
+            raise Cut
+        return step(self, *args, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "step", cut_step)
+        with pytest.raises(Cut):
+            train(dataset, config, io.StringIO())
+    resume(tmp_path / "run", io.StringIO(), dataset=dataset)
+    train(dataset, replace(config, out=str(tmp_path / "other")), io.StringIO())
+    np.testing.assert_array_equal(numbers(tmp_path / "run"), numbers(tmp_path / "other"))
