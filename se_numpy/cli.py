@@ -12,6 +12,7 @@ from se_numpy.ablation import commands as ablation
 from se_numpy.analysis import commands as gates
 from se_numpy.data import commands as data
 from se_numpy.grading import commands as grading
+from se_numpy.interop import commands as interop
 from se_numpy.options import numbers, seconds
 
 
@@ -75,6 +76,7 @@ def _parser() -> Parser:
     data.add(subparsers)
     ablation.add(subparsers)
     gates.add(subparsers)
+    interop.add(subparsers)
     grading.add(subparsers)
     return parser
 

@@ -1,0 +1,52 @@
+"""Sentences with numbers in them that are true, or stop the tutorial."""
+
+import re
+from typing import Any
+
+from se_numpy.grading.lessons.shown import say
+
+# A number of its own: not the 2 of conv2d, the 1 of W1, the 3 of 3x3 or that of an equation.
+NUMBER = re.compile(
+    r"(?<![\w.,])(?:(?<![\w)])[-−])?[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?(?![0-9A-Za-z]|\.[0-9])"
+)
+EQUATION = re.compile(r"Eqs?\. \([0-9]\)")
+BELOW = ("below", "under", "less than", "at most", "<", "≤", "fewer than")
+ABOVE = ("above", "over", "more than", "at least", ">", "≥")
+
+
+def claim(sentence: str, *values: Any) -> None:
+    """Print the sentence, if its numbers are the values: each must be its value, rounded to the digits written.
+
+    ``claim("3 of 8 entries are wrong, an error of 12.5 %", wrong, 8, wrong / 8)``.  A number before % is a share in
+    hundredths; after "below" or "at most", "above" or "at least" it is a bound. Write numbers that come from nowhere
+    ("three checks") in words.  Raises AssertionError, naming the number, where a sentence is wrong, and ValueError
+    where it has not as many numbers as there are values.
+    """
+    masked = EQUATION.sub(lambda found: "#" * len(found[0]), sentence)
+    found = list(NUMBER.finditer(masked))
+    if len(found) != len(values):
+        numbers = ", ".join(match[0] for match in found) or "none"
+        raise ValueError(f"{sentence!r} has {len(found)} numbers ({numbers}); expected {len(values)}, one a value")
+    for match, value in zip(found, values, strict=True):
+        share = sentence[match.end() :].lstrip().startswith("%")
+        _hold(sentence, sentence[: match.start()], match[0], value * 100 if share else value)
+    say(sentence)
+
+
+def _hold(sentence: str, before: str, written: str, value: Any) -> None:
+    """AssertionError unless the value is the number written, or within it where it is a bound."""
+    plain = written.replace(",", "").replace("−", "-")
+    number, value = float(plain), float(value)
+    words = before.rstrip().lower()
+    if words.endswith(BELOW):
+        right, expected = value <= number, f"at most {written}"
+    elif words.endswith(ABOVE):
+        right, expected = value >= number, f"at least {written}"
+    else:
+        mantissa, _, exponent = plain.partition("e")
+        digits = len(mantissa.partition(".")[2]) - int(exponent or 0)
+        right, expected = abs(value - number) <= 0.5000001 * 10.0**-digits, f"{written}, rounded as written"
+        if value.is_integer() and "." not in mantissa and not exponent and abs(value) < 1e15:
+            right = value == number
+    if not right:  # NaN is never right
+        raise AssertionError(f"{sentence!r} says {written}, but the value is {value:.6g}; expected {expected}")

@@ -1,0 +1,65 @@
+"""An exercise: a function to fill in, and the card that says how far it is right."""
+
+import dis
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from se_numpy.grading.assignment import find
+from se_numpy.grading.card import Card
+from se_numpy.grading.grade import grade_task
+from se_numpy.grading.inprocess import caller
+from se_numpy.grading.lessons.shown import NotYet, say, shown
+from se_numpy.grading.notebook import PUBLIC_SEED
+
+Function = Callable[..., Any]
+SOLVED = "SE_NUMPY_SOLUTIONS"  # this environment variable at 1 puts the library's functions in place of the stubs
+SECONDS = 20.0  # for the smallest failing input: enough, on a slow machine too, for everybody to get the same one
+IDLE = {"RESUME", "NOP", "LOAD_CONST", "LOAD_COMMON_CONSTANT", "RETURN_CONST", "RETURN_VALUE"}
+
+
+def exercise(function: Function) -> Function:
+    """The function as it stands; with the environment variable SE_NUMPY_SOLUTIONS at 1 the library's own instead.
+
+    Raises ValueError where there is no task of the function's name.
+    """
+    task = find(function.__name__)
+    if os.environ.get(SOLVED) != "1":
+        return function
+    say(f"{task.name}: the library's own function stands here, because {SOLVED} is 1.")
+    return task.oracle
+
+
+def check(name: str, function: Function, *, layout: str = "NHWC") -> Card | NotYet:
+    """The verdict on a function, as a card; a function with nothing in it is "not attempted yet", and no error.
+
+    ``layout`` "NCHW" is for a function that takes and gives channels-first arrays.  Raises ValueError for a task that
+    there is not, or a layout.
+    """
+    task = find(name)
+    if layout not in ("NHWC", "NCHW"):
+        raise ValueError(f"layout is {layout!r}; expected 'NHWC' or 'NCHW'")
+    if not callable(function):
+        raise TypeError(f"got a {type(function).__name__}; expected the function, as in check({name!r}, {name})")
+    if not attempted(function):
+        start = f"{name}: not attempted yet."
+        then = "Write its body above, then run that cell and this one again."
+        ask, tell = f'hint("{name}")', f'solution("{name}")'
+        return shown(NotYet(f"{start} {then}\nStuck? {ask} helps, {tell} tells.",
+                            f"**{start}** {then} Stuck? `{ask}` helps, `{tell}` tells."))  # fmt: skip
+    report = grade_task(task, caller(function), seed=PUBLIC_SEED, layout=layout, seconds=SECONDS)
+    if report.counterexample:  # how to see it again from a file is of no use where the function stands above
+        report = replace(report, counterexample=replace(report.counterexample, repro=""))
+    note = "This is the library's own function." if function is task.oracle else ""
+    return shown(Card(report, note))
+
+
+def attempted(function: Function) -> bool:
+    """Whether there is anything in the function's body: more than a docstring, `...`, `pass` or `return`."""
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return True
+    steps = list(dis.get_instructions(code))
+    values = [step.argval for step in steps if step.opname.endswith("_CONST")]
+    return any(step.opname not in IDLE for step in steps) or any(v is not None and v is not ... for v in values)

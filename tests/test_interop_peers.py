@@ -1,0 +1,83 @@
+"""The libraries that publish weights themselves, where they are installed: their own networks, the same logits."""
+
+import numpy as np
+import pytest
+
+from se_numpy import interop, models
+from se_numpy.interop.fit import settings_of
+
+torch = pytest.importorskip("torch")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+
+CLASSES = 11
+# The library, its network, how it is made there, our name, the scheme, pixels.
+PEERS = [
+    ("timm", "seresnet50", "se_resnet50", "timm", 96),
+    ("timm", "seresnext50_32x4d", "se_resnext50_32x4d", "timm", 96),
+    ("timm", "legacy_seresnet50", "se_resnet50", "legacy", 97),
+    ("timm", "legacy_seresnext50_32x4d", "se_resnext50_32x4d", "legacy", 97),
+    ("timm", "senet154", "senet154", "timm", 64),
+    ("timm", "legacy_senet154", "senet154", "legacy", 64),
+    ("torchvision", "resnet34", "resnet34", "timm", 96),
+    ("torchvision", "resnext50_32x4d", "resnext50_32x4d", "timm", 96),
+    ("torchvision", "vgg16_bn", "vgg16", "torchvision", 224),
+    ("pretrainedmodels", "bninception", "bn_inception", "inception", 224),
+    ("pretrainedmodels", "se_resnet50", "se_resnet50", "legacy", 224),
+]
+
+
+def made(library, name):
+    """The peer's network, and how many classes it has."""
+    module = pytest.importorskip(library)
+    if library == "timm":
+        return module.create_model(name, pretrained=False, num_classes=CLASSES), CLASSES
+    if library == "torchvision":
+        return getattr(module.models, name)(num_classes=CLASSES), CLASSES
+    return getattr(module, name)(num_classes=1000, pretrained=None), 1000
+
+
+@pytest.mark.parametrize(("library", "theirs", "ours", "scheme", "pixels"), PEERS)
+def test_their_own_network_gives_the_same_logits(library, theirs, ours, scheme, pixels):
+    from torch_networks import shake
+
+    module, classes = made(library, theirs)
+    X_t = torch.randn(2, 3, pixels, pixels, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    source = shake(module.double(), X_t, seed=1).state_dict()
+    shape = (pixels, pixels, 3)
+    assert interop.detect(source).name == scheme
+    settings = settings_of({n: tuple(t.shape) for n, t in source.items()}, ours, interop.SCHEMES[scheme], shape)
+    net = models.build(ours, **settings)
+    params, state = interop.load(source, net, shape)
+    X = X_t.numpy().transpose(0, 2, 3, 1).copy()
+    with torch.no_grad():
+        expected = module.eval()(X_t).numpy()
+    logits = net.forward(params, state, X)[0]
+    assert logits.shape == (2, classes)
+    error = np.abs(logits - expected).max() / np.abs(expected).max()
+    print(f"\n{library} {theirs:28} logits {error:.1e}", end="")
+    assert error < 1e-12
+    back = interop.dump(net, shape, params, state, scheme=scheme)
+    module.load_state_dict({n: torch.from_numpy(a) for n, a in back.items()}, strict=True)
+    with torch.no_grad():
+        assert np.abs(module(X_t).numpy() - expected).max() < 1e-12 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("name", ["seresnet18", "legacy_seresnet18"])
+def test_networks_of_theirs_that_are_none_of_ours_are_refused(name):
+    """Other hidden units; one ReLU more: neither may be loaded as if nothing were."""
+    module, _ = made("timm", name)
+    with pytest.raises(ValueError, match=r"no one reduction|one ReLU more"):
+        interop.load(module.state_dict(), "se_resnet18")
+
+
+def test_images_are_prepared_as_torchvision_does(tmp_path):
+    transforms = pytest.importorskip("torchvision.transforms")
+    Image = pytest.importorskip("PIL.Image")
+    noise = np.random.default_rng(0).integers(0, 256, (375, 500, 3), np.uint8)
+    for name, pixels in (("wide", noise), ("tall", noise.transpose(1, 0, 2)), ("small", noise[:100, :130])):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+        for resample in ("bilinear", "bicubic"):
+            mode = transforms.InterpolationMode(resample)
+            both = transforms.Compose([transforms.Resize(256, mode), transforms.CenterCrop(224)])
+            expected = np.asarray(both(Image.open(tmp_path / f"{name}.png")))
+            np.testing.assert_array_equal(interop.prepare(tmp_path / f"{name}.png", resample=resample), expected)

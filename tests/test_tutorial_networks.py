@@ -1,0 +1,72 @@
+"""The trained networks beside the tutorials: they are what they say, and can be made again."""
+
+import importlib.util
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from se_numpy import checkpoint, tree
+from se_numpy.analysis.network import load_gated
+from se_numpy.analysis.study import study, write_numbers
+from se_numpy.data import builtin
+from se_numpy.train import Trained, configure, train
+
+FOLDER = Path(__file__).parent.parent / "tutorials" / "networks"
+NAMES = sorted(path.name for path in FOLDER.glob("*.npz"))
+spec = importlib.util.spec_from_file_location("make_networks", FOLDER / "make.py")
+make = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(make)
+
+
+def test_the_glyph_network_is_right_on_images_it_has_not_seen():
+    data = builtin(train=1, test=120)
+    answers = Trained.load(FOLDER / "se_resnet8_builtin.npz").probabilities(data.test_images).argmax(1)
+    assert (answers == data.test_labels).mean() > 0.99
+
+
+def test_the_gates_that_are_told_of_belong_to_the_network_beside_them():
+    network = load_gated(FOLDER / "se_resnet20_cifar10.npz")
+    kept, told = checkpoint.load(FOLDER / "se_resnet20_cifar10_gates.npz")
+    assert [row["block"] for row in told["blocks"]] == list(network.blocks.values())
+    assert tuple(told["groups"]["class"]) == network.classes
+    means, counts = kept["mean"]["stage3"]["block2"], list(told["groups"]["class"].values())
+    assert np.allclose(np.average(means[1:], axis=0, weights=counts), means[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_small_in_the_readme_and_silent_about_where_it_was_made(name):
+    content = (FOLDER / name).read_bytes()
+    assert len(content) < 1_200_000
+    assert b"/tmp" not in content
+    assert b"/home" not in content
+    assert f"| `{name}` |" in (FOLDER / "README.md").read_text(encoding="utf-8")
+    _, meta = checkpoint.load(FOLDER / name)
+    assert meta["config"]["out"] is None
+    assert meta["config"]["data"] in ("builtin", "FOLDER")
+
+
+def test_they_can_be_made_from_the_folder_of_a_run(tmp_path):
+    data = builtin(train=40, test=12)
+    run = train(data, configure(data, epochs=1, out=str(tmp_path / "run")), out=io.StringIO())
+    made = tmp_path / "network.npz"
+    make.network(run.folder, made, "a few")
+    trees, meta = checkpoint.load(made)
+    whole, _ = checkpoint.load(run.folder / "best.npz")
+    assert np.array_equal(tree.flatten(trees["params"]), tree.flatten(whole["params"]))
+    assert sorted(trees) == ["params", "state"]
+    assert meta["config"]["out"] is None
+    assert str(tmp_path) not in str(meta)
+    assert "seconds" not in meta["history"][0]
+
+    found = study(load_gated(made), data, images=12)
+    folder = tmp_path / "study"
+    folder.mkdir()
+    write_numbers(found, folder)
+    make.gates(folder, tmp_path / "gates.npz", "a few")
+    kept, told = checkpoint.load(tmp_path / "gates.npz")
+    s = found.gates["stage2"]
+    assert np.allclose(kept["mean"]["stage2"][0], s.mean(0), atol=1e-6)
+    assert np.allclose(kept["std"]["stage2"][0], s.std(0), atol=1e-5)
+    assert told["accuracy"] == found.accuracy

@@ -1,0 +1,399 @@
+"""The tutorials: nothing stale, nothing broken, every number and every exercise held to what the scripts do."""
+
+import base64
+import importlib.util
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from se_numpy.grading import hint, solution
+from se_numpy.grading.lessons import check, claim, exercise, shown
+from se_numpy.grading.lessons.exercises import attempted
+from se_numpy.grading.tasks import all_tasks
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "tutorials"
+sys.path.insert(0, str(FOLDER))  # build.py is a script beside its data, not a module of the package
+import build  # noqa: E402
+import prose  # noqa: E402
+
+SCRIPTS = sorted(FOLDER.glob("[0-9][0-9]_*.py"))
+needs_matplotlib = pytest.mark.skipif(not importlib.util.find_spec("matplotlib"), reason="needs matplotlib")
+every_tutorial = pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+
+
+def run(script: Path, **more: str) -> subprocess.CompletedProcess:
+    """A tutorial as a plain script, warnings being errors, without a network and without a screen."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("SE_NUMPY_")}
+    no_network = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tutorials" / "no_gpu")])
+    environment = kept | no_network | {"MPLBACKEND": "Agg", "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"} | more
+    return subprocess.run([sys.executable, "-W", "error", str(script)], env=environment, capture_output=True,
+                          text=True, encoding="utf-8", timeout=300, cwd=script.parent)  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------------- the tutorials
+
+
+def test_there_are_tutorials():
+    assert len(SCRIPTS) >= 4
+
+
+@every_tutorial
+def test_nothing_is_stale_or_broken(script):
+    assert build.problems(script) == []
+
+
+def test_checking_says_how_many_numbers_are_tied(capsys):
+    assert build.check(SCRIPTS) == 0
+    told = capsys.readouterr().out
+    assert re.fullmatch(rf"{len(SCRIPTS)} tutorials, [0-9]+ numbers tied to results, nothing stale\n", told)
+
+
+@needs_matplotlib
+@every_tutorial
+def test_it_runs_with_stubs_and_says_what_its_notebook_says(script):
+    done = run(script)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    names = prose.exercises(script.read_text(encoding="utf-8"))
+    for name in names:
+        assert f"{name}: not attempted yet." in done.stdout
+    notebook = json.loads(script.with_suffix(".ipynb").read_text(encoding="utf-8"))
+    assert Counter(lines(done.stdout)) == Counter(lines(text_of(notebook))), "build it again: the library says else now"
+
+
+def text_of(notebook: dict) -> str:
+    """All that a notebook shows, but for figures."""
+    found = []
+    for output in (output for cell in notebook["cells"] for output in cell.get("outputs", [])):
+        if "image/png" not in output.get("data", {}):
+            found.append("".join(output.get("text", "")) + "".join(output.get("data", {}).get("text/plain", "")))
+    return "\n".join(found)
+
+
+def lines(text: str) -> list[str]:
+    return [line.rstrip() for line in text.splitlines() if line.strip()]
+
+
+@needs_matplotlib
+@every_tutorial
+def test_every_exercise_passes_with_its_solution(script):
+    done = run(script, SE_NUMPY_SOLUTIONS="1")
+    assert done.returncode == 0, done.stderr
+    for name in prose.exercises(script.read_text(encoding="utf-8")):
+        assert f"{name}: the library's own function stands here" in done.stdout
+        assert re.search(rf"^ok      {name}: passed", done.stdout, re.MULTILINE)
+    assert "not attempted" not in done.stdout
+
+
+@every_tutorial
+def test_readme_lists_it_with_its_minutes_and_what_is_built(script):
+    text = script.read_text(encoding="utf-8")
+    title = re.search(r"^# # [0-9]+\. (.*)$", text, re.MULTILINE)[1]
+    minutes = re.search(r"\*\*You need\*\*.*?([0-9]+) minutes", text, re.DOTALL)[1]
+    rows = (FOLDER / "README.md").read_text(encoding="utf-8").splitlines()
+    row = next(row for row in rows if row[:1] == "|" and script.name in row)
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[1:3] == [title, minutes]
+    for name in prose.exercises(text):
+        assert f"`{name}`" in cells[3]
+    assert script.with_suffix(".ipynb").name in cells[4]
+    assert script.with_suffix(".ipynb").name in cells[5]
+
+
+@every_tutorial
+def test_figures_are_not_blank_and_fit_a_column(script):
+    image = pytest.importorskip("PIL.Image")
+    notebook = json.loads(script.with_suffix(".ipynb").read_text(encoding="utf-8"))
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    pictures = [output["data"]["image/png"] for output in outputs if "image/png" in output.get("data", {})]
+    assert pictures
+    for picture in pictures:
+        drawn = image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
+        assert drawn.width <= 760
+        assert len(drawn.getcolors(1 << 20)) > 3
+
+
+@pytest.mark.slow
+@every_tutorial
+def test_building_again_gives_the_same_words(script, tmp_path):
+    pytest.importorskip("jupytext")
+    pytest.importorskip("nbclient")
+    before = json.loads(script.with_suffix(".ipynb").read_text(encoding="utf-8"))
+    copy = tmp_path / script.name
+    copy.write_text(script.read_text(encoding="utf-8"), encoding="utf-8")
+    line = "import sys, pathlib, build; build.build(pathlib.Path(sys.argv[1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", line, str(copy)], cwd=FOLDER, capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
+    after = json.loads(copy.with_suffix(".ipynb").read_text(encoding="utf-8"))
+    assert [(c["id"], c["source"]) for c in after["cells"]] == [(c["id"], c["source"]) for c in before["cells"]]
+    assert lines(text_of(after)) == lines(text_of(before))
+    assert after["metadata"]["se_numpy"]["source_sha256"] == before["metadata"]["se_numpy"]["source_sha256"]
+
+
+# ----------------------------------------------------------------------------------------------------- what checks find
+
+
+def a_tutorial(tmp_path: Path) -> Path:
+    """A copy of the first tutorial with its notebook, to spoil."""
+    for suffix in (".py", ".ipynb"):
+        text = SCRIPTS[0].with_suffix(suffix).read_text(encoding="utf-8")
+        (tmp_path / SCRIPTS[0].with_suffix(suffix).name).write_text(text, encoding="utf-8")
+    return tmp_path / SCRIPTS[0].name
+
+
+def test_a_changed_script_is_stale_and_the_line_says_what_mends_it(tmp_path):
+    script = a_tutorial(tmp_path)
+    assert build.stale(script) == ""
+    script.write_text(script.read_text(encoding="utf-8") + "\n# more\n", encoding="utf-8")
+    assert "changed after" in build.stale(script)
+    assert "python tutorials/build.py 01" in build.problems(script)[-1]
+
+
+@pytest.mark.parametrize("where", ["source", "outputs"])
+def test_a_notebook_edited_by_hand_is_found(tmp_path, where):
+    script = a_tutorial(tmp_path)
+    path = script.with_suffix(".ipynb")
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    cell = next(cell for cell in notebook["cells"] if cell.get("outputs"))
+    cell[where] = "print(1)" if where == "source" else []
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+    assert "by hand" in build.stale(script)
+    path.write_text("{}", encoding="utf-8")
+    assert "no notebook of this folder" in build.stale(script)
+    path.unlink()
+    assert "is missing" in build.stale(script)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "word"),
+    [
+        ("**Predict.**", "Guess.", "missing from the frame"),
+        ("20 minutes", "a while", "how many minutes"),
+        ("# # 1. Look", "# # Look", "title"),
+        ("import subprocess\n", "", "first code cell"),
+        ("# hint(", "# help(", "comes without"),
+        ("\nimport numpy as np", "\n%matplotlib inline\nimport numpy as np", "magic"),
+    ],
+)
+def test_a_script_that_breaks_the_frame_is_found(old, new, word):
+    text = SCRIPTS[0].read_text(encoding="utf-8")
+    assert old in text
+    assert prose.of_script(text) == []
+    if "%" in new:  # no Python, so only what comes before the exercises can be looked at
+        text = text.replace("%%", "@@").replace(old, new).replace("@@", "%%")
+        with pytest.raises(SyntaxError):
+            prose.of_script(text)
+        return
+    assert any(word in line for line in prose.of_script(text.replace(old, new)))
+
+
+@pytest.mark.parametrize(
+    ("cell", "word"),
+    [
+        ({"cell_type": "markdown", "source": r"$\operatorname{mean}$"}, "operatorname"),
+        ({"cell_type": "markdown", "source": "[here](nowhere.ipynb)"}, "leads nowhere"),
+        ({"cell_type": "markdown", "source": "[x]\n\n[x]: nowhere.md"}, "leads nowhere"),
+        ({"cell_type": "markdown", "source": f"[x](https://github.com/{prose.OWNER}/blob/main/no.py)"}, "no file"),
+        ({"cell_type": "markdown", "source": "the error is 0.123"}, "no cell prints"),
+        ({"cell_type": "code", "source": "figures.show()", "outputs": []}, "none is there"),
+        ({"cell_type": "code", "source": "1 / 0", "outputs": [{"output_type": "error", "ename": "Zero"}]}, "ends in"),
+        ({"cell_type": "code", "source": "", "outputs": [
+            {"output_type": "display_data", "data": {"image/png": base64.b64encode(b"x" * 999).decode()}}]}, "bytes"),
+        ({"cell_type": "markdown", "source": "x" * 1_000_001}, "bytes"),
+    ],
+)  # fmt: skip
+def test_a_broken_notebook_is_found(tmp_path, cell, word):
+    path = tmp_path / "one.ipynb"
+    path.write_text(json.dumps({"cells": [{"id": "c000", **cell}]}), encoding="utf-8")
+    assert any(word in line for line in prose.of_notebook(path))
+
+
+def test_what_is_printed_or_the_papers_may_stand_in_the_text(tmp_path):
+    printed = {"output_type": "stream", "text": "error 0.123"}
+    cells = [{"id": "a", "cell_type": "markdown", "source": "0.123, $0.5$, `0.7`; the paper's 22.28 %"},
+             {"id": "b", "cell_type": "code", "source": "", "outputs": [printed]}]  # fmt: skip
+    path = tmp_path / "one.ipynb"
+    path.write_text(json.dumps({"cells": cells}), encoding="utf-8")
+    assert prose.of_notebook(path) == []
+
+
+@pytest.mark.parametrize("text", ["<object at 0x7f4a64b219d0>", str(ROOT), "stderr"])
+def test_what_differs_from_machine_to_machine_is_not_built_in(text):
+    output = {"output_type": "stream", "name": "stderr" if text == "stderr" else "stdout", "text": text}
+    with pytest.raises(RuntimeError, match=r"01_images.*a warning, an address or a path"):
+        build.tidy([output], SCRIPTS[0])
+
+
+def test_a_name_that_no_tutorial_has_is_told():
+    with pytest.raises(ValueError, match="there is no tutorial '99'; expected the beginning of one of 01_"):
+        build.sources(["99"])
+
+
+# ------------------------------------------------------------------------------------------------------------ sentences
+
+
+@pytest.mark.parametrize(
+    ("sentence", "values"),
+    [
+        ("3 of 8 are wrong", (3, 8)),
+        ("conv2d with W1 and 3x3 by Eq. (2) has 5", (5,)),
+        ("the error is 0.48", (0.4761,)),
+        ("the error is 2.4e-9", (2.43e-9,)),
+        ("12.5 % are wrong", (0.125,)),
+        ("below 1e-9, at least 2, under 3 %", (1e-10, 2, 0.02)),
+        ("minus: -0.29 and −4", (-0.29, -4)),
+        ("1,080 numbers for 252", (1080, 252)),
+        ("nothing", ()),
+    ],
+)
+def test_true_sentences_are_printed(sentence, values, capsys):
+    claim(sentence, *values)
+    assert capsys.readouterr().out == sentence + "\n"
+
+
+@pytest.mark.parametrize(
+    ("sentence", "values"),
+    [
+        ("3 of 8 are wrong", (4, 8)),
+        ("3 of 8 are wrong", (3, 9)),
+        ("the error is 0.48", (0.486,)),
+        ("the error is 2.4e-9", (2.46e-9,)),
+        ("12.5 % are wrong", (12.5,)),
+        ("below 1e-9", (1.1e-9,)),
+        ("at least 2", (1.9,)),
+        ("minus: -0.29", (0.29,)),
+        ("the error is 0.48", (float("nan"),)),
+        ("below 1e-9", (float("nan"),)),
+        ("1,080 numbers", (1081,)),
+    ],
+)
+def test_false_sentences_stop_the_tutorial(sentence, values, capsys):
+    with pytest.raises(AssertionError, match="says"):
+        claim(sentence, *values)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_number_without_a_value_is_no_claim():
+    with pytest.raises(ValueError, match=r"has 2 numbers \(3, 8\); expected 1, one a value"):
+        claim("3 of 8", 3)
+
+
+def test_claims_are_counted():
+    assert prose.claims('claim("3 of 8", a, b)\nclaim("yes")\nother("3", c)') == 2
+
+
+# ------------------------------------------------------------------------------------------------------------ exercises
+
+
+def test_bodies_with_nothing_in_them_are_not_attempted():
+    def dots(U): ...
+
+    def explained(U):
+        """A docstring."""
+
+    def returns(U):
+        """A docstring."""
+        return None
+
+    def ellipsis(U):
+        return ...
+
+    def number(U):
+        return 0
+
+    def works(U):
+        return U.mean((1, 2))
+
+    def prints(U):
+        print(U)
+
+    assert [attempted(f) for f in (dots, explained, returns, ellipsis)] == [False] * 4
+    assert [attempted(f) for f in (number, works, prints, max)] == [True] * 4
+
+
+def test_a_stub_gets_a_card_that_says_how_to_go_on(capsys):
+    def squeeze(U): ...
+
+    card = check("squeeze", squeeze)
+    assert not card.passed
+    assert repr(card).startswith("squeeze: not attempted yet.")
+    assert 'hint("squeeze")' in card._repr_markdown_()
+    assert capsys.readouterr().out == repr(card) + "\n"  # a script shows no value by itself
+
+
+def test_a_notebook_shows_a_card_once(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    check("squeeze", lambda U: U.mean((1, 2)))
+    assert capsys.readouterr().out == ""
+
+
+def test_right_and_wrong_functions_get_the_oracles_card(capsys):
+    assert check("squeeze", lambda U: U.mean((1, 2))).passed
+    wrong = check("squeeze", lambda U: U.max((1, 2)))
+    assert wrong.task.diagnosis.mistake == "largest pixel"
+    assert "submission" not in repr(wrong)
+    with pytest.raises(ValueError, match="there is no task 'sqeeze'; did you mean squeeze"):
+        check("sqeeze", max)
+    with pytest.raises(ValueError, match="layout is 'HWC'"):
+        check("squeeze", max, layout="HWC")
+    with pytest.raises(TypeError, match="expected the function"):
+        check("squeeze", 3)
+
+
+def test_the_solution_stands_for_the_stub_only_when_asked_and_says_so(monkeypatch, capsys):
+    def squeeze(U): ...
+
+    assert exercise(squeeze) is squeeze
+    assert capsys.readouterr().out == ""
+    monkeypatch.setenv("SE_NUMPY_SOLUTIONS", "1")
+    own = exercise(squeeze)
+    assert own is all_tasks()["squeeze"].oracle
+    assert "the library's own function stands here" in capsys.readouterr().out
+    assert "This is the library's own function." in repr(check("squeeze", own))
+
+    def nonsense(U): ...
+
+    with pytest.raises(ValueError, match="there is no task 'nonsense'"):
+        exercise(nonsense)
+
+
+@pytest.mark.parametrize("name", sorted(all_tasks()))
+def test_every_task_has_hints_and_a_solution(name, capsys):
+    task = all_tasks()[name]
+    first, second, third, told = hint(name), hint(name, 2), hint(name, 3), solution(name)
+    assert task.equation in repr(first)
+    assert all(f"{output}: " in repr(first) for output in task.outputs)
+    assert repr(second).count("shape") >= 1
+    assert task.mistakes[0].name in repr(third)
+    assert f"def {task.oracle.__name__}(" in repr(told) or f"{name} = lambda " in repr(told)
+    assert '"""' in repr(told) or "put together" in repr(told)
+    assert told._repr_markdown_().count("```") % 2 == 0
+    assert all(len(line) <= 128 for line in repr(told).splitlines())
+
+
+def test_what_a_solution_calls_comes_with_it():
+    told = repr(solution("conv2d"))
+    assert told.index("def conv2d(") < told.index("def _padded(") < told.index("def _by_taps(")
+
+
+def test_a_level_of_hints_that_is_not_there_is_told():
+    with pytest.raises(ValueError, match="level is 4; expected 1, 2 or 3"):
+        hint("squeeze", 4)
+
+
+def test_a_terminal_without_greek_gets_a_question_mark(monkeypatch):
+    plain = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", plain)
+    shown.say("Σ of 3")
+    assert plain.buffer.getvalue() == b"? of 3\n"

@@ -1,0 +1,318 @@
+# %% [markdown]
+# # 1. Look at images as arrays
+#
+# [![Open in Colab][badge]][colab] · [all tutorials](README.md) · [this one as a
+# script](01_images_as_arrays.py)
+#
+# [badge]: https://colab.research.google.com/assets/colab-badge.svg
+# [colab]: https://colab.research.google.com/github/OWNER/se_numpy/blob/main/tutorials/01_images_as_arrays.ipynb
+#
+# **You will** take pictures apart into numbers, and write two functions of one line each. They turn
+# out to be two of the three steps of a Squeeze-and-Excitation block.
+#
+# **You learn** what the axes $(N, H, W, C)$ mean, how to average over some of them, how one number
+# for each channel meets a whole picture, and why `reshape` is not `transpose`.
+#
+# **You need** Python and a first meeting with NumPy; a CPU; 20 minutes.
+
+# %%
+# Fetches the library where it is missing: in Colab.
+import importlib.util
+import subprocess
+import sys
+
+if importlib.util.find_spec("se_numpy") is None:
+    if "google.colab" not in sys.modules:
+        sys.exit('se_numpy is not installed; run: pip install -e ".[plot]" one folder up')
+    library = "se-numpy[plot] @ git+https://github.com/OWNER/se_numpy"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)
+
+# %%
+import numpy as np
+import se_numpy as se
+from se_numpy.data import builtin
+from se_numpy.grading.lessons import check, claim, exercise, figures, hint, solution
+from se_numpy.grading.lessons.pictures import boat, photographs
+
+figures.style()
+
+# %% [markdown]
+# ## A picture is an array
+#
+# `boat()` is a little picture, drawn by a few lines of arithmetic. It is 48 pixels high and 72
+# wide, and every pixel has a colour.
+#
+# **Predict.** What is its shape: `(48, 72)`, `(72, 48, 3)`, `(48, 72, 3)`, `(3, 48, 72)`?
+
+# %%
+picture = boat()  #                                                   (H, W, C)
+print("shape", picture.shape, "of", picture.dtype)
+print("the pixel in row 20, column 35:", picture[20, 35])
+
+# %% [markdown]
+# Height first, then width, then the three channels: red, green, blue. Row $i$ counts **down**,
+# column $j$ to the right, as in a matrix and unlike $x$ and $y$ on graph paper. Each number is a
+# byte, 0 to 255.
+
+# %%
+figure, (left, right) = figures.panels(1, 2, 2.7, width_ratios=(1.9, 1))
+left.imshow(picture)
+left.set(xlabel="column j", ylabel="row i", title="(48, 72, 3)")
+corner = slice(8, 12), slice(43, 48)
+left.add_patch(figures.frame(*corner))
+figures.picture(right, picture[corner], "the 4 × 5 pixels in the frame: their red")
+for (i, j), red in np.ndenumerate(picture[corner][:, :, 0]):
+    right.text(
+        j, i, red, ha="center", va="center", fontsize=9, color="white" if red < 110 else "black"
+    )
+figures.show()
+
+# %% [markdown]
+# ## Three planes
+#
+# `picture[:, :, 0]` is the red plane: how much red there is in every pixel.
+#
+# **Predict.** One sail is white, the other red. In which of the three planes will you see only one
+# of them?
+
+# %%
+figure, axes = figures.panels(1, 3, 1.7)
+for c, name in enumerate(("red", "green", "blue")):
+    figures.picture(axes[c], picture[:, :, c], f"channel {c}: {name}", vmin=0, vmax=255)
+figures.show()
+
+claim("The small sail has red 222, green 70, blue 60: bright in one plane.", *picture[25, 38])
+
+# %% [markdown]
+# Keep this in mind: **a channel is a picture of its own**, and it answers one question about every
+# pixel, here "how much red?". Further up in a network there are hundreds of them, and the questions
+# are learned. A Squeeze-and-Excitation block is about channels: which of them to listen to, for the
+# image at hand.
+
+# %% [markdown]
+# ## A batch of images
+#
+# Networks look at many images at once, so a fourth axis stands in front. In this library maps
+# always have the axes
+#
+# | letter | axis | counts |
+# |---|---|---|
+# | $N$ | 0 | images |
+# | $H$ | 1 | rows |
+# | $W$ | 2 | columns |
+# | $C$ | 3 | channels |
+#
+# This is the paper's $H \times W \times C$ with a batch in front. `builtin()` draws a data set on
+# the spot: a strip of colour on the left asks a question, and of the six glyphs on the right the
+# one in that colour is the answer.
+
+# %%
+data = builtin(train=600, test=10)
+images = data.train_images  #                                         (N, H, W, C)
+print("images", images.shape, "of", images.dtype, "- labels", data.train_labels.shape)
+
+figure, axes = figures.panels(1, 6, 1.5)
+for image, label, axis in zip(images[:6], data.train_labels[:6], axes, strict=True):
+    figures.picture(axis, image, data.classes[label])
+figures.show()
+
+# %% [markdown]
+# With CIFAR on your disk, set the environment variable `SE_NUMPY_DATA` to its folder, and the next
+# cell shows photographs of the same shape.
+
+# %%
+photos = photographs()
+if photos is not None:
+    figure, axes = figures.panels(2, 6, 2.7)
+    for image, label, axis in zip(
+        photos.train_images[:12], photos.train_labels, axes.flat, strict=False
+    ):
+        figures.picture(axis, image, photos.classes[label])
+    figures.show()
+
+# %% [markdown]
+# ## Bytes wrap round
+#
+# **Predict.** A pixel has 200. Make it brighter by 100: what is in the array?
+
+# %%
+byte = np.array([200], np.uint8)
+brighter = byte + np.uint8(100)
+claim("In bytes, 200 and 100 make 44.", byte[0], 100, brighter[0])
+
+# %% [markdown]
+# A byte counts to 255 and begins again. So the first thing to do with images is to leave bytes
+# behind, and the second is to bring all channels to one scale: mean 0, standard deviation 1, over
+# all images and all pixels.
+
+# %%
+x = picture[None].astype(np.float64) / 255  #                         (N, H, W, C), a batch of one
+mean, std = x.mean((0, 1, 2)), x.std((0, 1, 2))  #                    (C,), (C,)
+normal = (x - mean) / std  #                                          (N, H, W, C)
+
+print("before: mean", mean.round(3), " std", std.round(3))
+print("after:  mean", abs(normal.mean((0, 1, 2))).round(3), " std", normal.std((0, 1, 2)).round(3))
+claim("Sunset: the red channel's mean is 0.634, the blue one's 0.394.", mean[0], mean[2])
+
+# %%
+figure, axes = figures.panels(1, 2, 2.4, sharey=True)
+colours = {"red": figures.ORANGE, "green": figures.GREEN, "blue": figures.BLUE}
+for axis, values in zip(axes, (x, normal), strict=True):
+    for c, (name, colour) in enumerate(colours.items()):
+        counts, edges = np.histogram(values[..., c], 24)
+        axis.stairs(counts, edges, color=colour, label=name, linewidth=1.8)
+axes[0].set(title="as it is", xlabel="brightness, 0 to 1", ylabel="pixels")
+axes[1].set(title="one scale for all channels", xlabel="standard deviations from the mean")
+axes[0].legend(loc="upper left")
+figures.show()
+
+# %% [markdown]
+# `x - mean` subtracts an array of shape `(3,)` from one of shape `(1, 48, 72, 3)`. NumPy lays
+# shapes under each other **from the right**; an axis that is missing, or has length 1, is repeated:
+#
+# ```text
+# x       (1, 48, 72, 3)
+# mean               (3)
+# ```
+#
+# That is all there is to broadcasting, and it is how one number for each channel meets a whole
+# picture.
+
+# %% [markdown]
+# ## A common mistake: `reshape` for `transpose`
+#
+# Other libraries put channels first, $(N, C, H, W)$. Moving an axis is the work of `transpose`;
+# `reshape` leaves all numbers where they are in memory and counts them off in another way.
+#
+# **Predict.** What will the first "channel" look like after `reshape(3, 48, 72)`?
+
+# %%
+moved = picture.transpose(2, 0, 1)  #                                 (C, H, W)
+counted = picture.reshape(
+    3, 48, 72
+)  #                               (C, H, W) says the shape; the content does not
+
+figure, axes = figures.panels(1, 2, 2.5)
+figures.picture(axes[0], moved[0], "transpose(2, 0, 1)[0]: the red plane")
+figures.picture(axes[1], counted[0], "reshape(3, 48, 72)[0]: colours as columns")
+figures.show()
+
+# %% [markdown]
+# The shape is right and nothing complains. In a program the mistake looks like this: somebody wants
+# the mean of every channel, has channels last, and counts as if they came first. Ask the oracle:
+
+# %%
+
+
+def mean_of_every_channel(U):  #                                      (N, H, W, C) -> (N, C)
+    N, H, W, C = U.shape
+    return U.reshape(N, C, H * W).mean(2)
+
+
+card = check("squeeze", mean_of_every_channel)
+card
+
+# %% [markdown]
+# The oracle calls the function with images of many sizes and compares with its own answer. It shows
+# the smallest input on which the two differ. Here that is one image of two pixels and two channels:
+# you can do it in your head.
+
+# %%
+example = card.task.counterexample.arguments["U"]
+claim("It is wrong already on 4 numbers.", example.size)
+
+one_channel = np.random.default_rng(0).random((20, 4, 5, 1))
+right = np.isclose(mean_of_every_channel(one_channel), one_channel.mean((1, 2))).sum()
+claim("It is right on 20 of 20 grey pictures: they would not have shown the mistake.", right, 20)
+
+# %% [markdown]
+# ## Exercise: `squeeze` · easy, 5 minutes
+#
+# Say about every image how much there is of each channel **on average**: one number a channel, $C$
+# numbers an image.
+#
+# $$z_c = \frac{1}{H W} \sum_{i=1}^{H} \sum_{j=1}^{W} u_c(i, j)$$
+#
+# This is Equation (2) of the paper, the *squeeze*. Here $U$ may hold images; in a network it holds
+# the maps that a convolution left.
+
+
+# %%
+@exercise
+def squeeze(U):  #                                                    (N, H, W, C) -> (N, C)
+    ...  # your line here
+
+
+check("squeeze", squeeze)
+
+# %%
+# Take one # away when you want help, and run the cell.
+# hint("squeeze")
+# solution("squeeze")
+
+# %% [markdown]
+# ## Exercise: `scale` · easy, 5 minutes
+#
+# Now the way back: every image comes with one number for each channel, its *gate*, and every pixel
+# of a channel is multiplied by it.
+#
+# $$\tilde{x}_c = s_c \, u_c$$
+#
+# This is Equation (4). `U * s` will not do: laid under each other from the right, `(N, H, W, C)`
+# and `(N, C)` put images under columns. It even runs without an error where $N = W$, and gives
+# nonsense.
+
+
+# %%
+@exercise
+def scale(
+    U, s
+):  #                                                   (N, H, W, C), (N, C) -> (N, H, W, C)
+    ...  # your line here
+
+
+check("scale", scale)
+
+# %%
+# hint("scale")
+# solution("scale")
+
+# %% [markdown]
+# ## What you have now
+#
+# `se.squeeze` and `se.scale` are the library's own; yours, once they pass, do the same. Squeeze the
+# boat, then scale it by gates of your own choice.
+#
+# **Predict.** With the gates $(1, 0, 0)$, which sail is brighter?
+
+# %%
+U = boat()[None] / 255  #                                             (1, H, W, C)
+z = se.squeeze(U)  #                                                  (1, C)
+claim("On average the boat's picture is 0.63 red, 0.49 green, 0.39 blue.", *z[0])
+
+gates = np.array([[1, 1, 1], [1, 0, 0], [0.4, 0.4, 1], [1, 1, 0.2]])  # (4, C)
+X_tilde = se.scale(np.repeat(U, 4, axis=0), gates)  #                 (4, H, W, C)
+
+figure, axes = figures.panels(1, 4, 1.5)
+for axis, image, s in zip(axes, X_tilde, gates, strict=True):
+    figures.picture(axis, image, "s = ({:g}, {:g}, {:g})".format(*s))
+figures.show()
+
+both = X_tilde[1, 25, [38, 50], 0] * 255
+claim("With the red channel alone the sails are 222 and 250 bright: hard to tell apart.", *both)
+
+# %% [markdown]
+# A Squeeze-and-Excitation block does what you just did, on the maps inside a network: squeeze,
+# gates, scale. What is missing is the step in between, Equation (3): **the network itself computes
+# the gates from the squeeze**, for every image anew. You will write it in [tutorial 6](README.md).
+#
+# ## On your own
+#
+# - *Quick.* What does `squeeze` give for a picture of one colour, and why does that say nothing
+#   about a wrong version? Try `U.max((1, 2))` on it.
+# - *Core.* Write `squeeze` for arrays with channels first and have it checked:
+#   `check("squeeze", yours, layout="NCHW")`.
+# - *Open.* Two pictures with the same squeeze can look entirely different. What does the block lose
+#   by knowing nothing but $z$? The authors chose the mean; which other number would you keep?
+#
+# Next: [2. Convolve an image](02_convolve.ipynb).

@@ -1,0 +1,309 @@
+# %% [markdown]
+# # 2. Convolve an image
+#
+# [![Open in Colab][badge]][colab] · [all tutorials](README.md) · [this one as a
+# script](02_convolve.py)
+#
+# [badge]: https://colab.research.google.com/assets/colab-badge.svg
+# [colab]: https://colab.research.google.com/github/OWNER/se_numpy/blob/main/tutorials/02_convolve.ipynb
+#
+# **You will** slide small filters over a picture, find its edges, find the red sail, and write
+# `conv2d`, the operation that most of a network's work consists of.
+#
+# **You learn** what Equation (1) of the paper says, how large the result is, what stride and
+# padding do, and why a convolution is one matrix product.
+#
+# **You need** [tutorial 1](01_images_as_arrays.ipynb); a CPU; 35 minutes.
+
+# %%
+# Fetches the library where it is missing: in Colab.
+import importlib.util
+import subprocess
+import sys
+
+if importlib.util.find_spec("se_numpy") is None:
+    if "google.colab" not in sys.modules:
+        sys.exit('se_numpy is not installed; run: pip install -e ".[plot]" one folder up')
+    library = "se-numpy[plot] @ git+https://github.com/OWNER/se_numpy"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)
+
+# %%
+import numpy as np
+import se_numpy as se
+from numpy.lib.stride_tricks import sliding_window_view
+from se_numpy.grading.lessons import check, claim, exercise, figures, hint, solution
+from se_numpy.grading.lessons.pictures import boat, photographs
+
+figures.style()
+X = boat()[None] / 255  #                                             (1, H', W', C')
+grey = X[0].mean(-1)  #                                               (H', W')
+
+# %% [markdown]
+# ## One window, one number
+#
+# A *filter* is a small array of numbers. Lay it on a window of the picture, multiply what lies on
+# each other, add up: one number. This filter takes the column on its left away from the column on
+# its right.
+#
+# **Predict.** The mast is dark, the sky bright. The window in the frame has sky in its left column
+# and mast in its right one. Will the number be positive, negative, or near 0?
+
+# %%
+v = np.array([[-1, 0, 1], [-1, 0, 1], [-1, 0, 1]])  #                 (k, k)
+i, j = 8, 42
+window = grey[i : i + 3, j : j + 3]  #                                (k, k)
+u = (window * v).sum()
+claim("The window gives -1.19: it gets darker from left to right.", u)
+
+figure, axes = figures.panels(1, 3, 2.4, width_ratios=(1.7, 1, 1))
+figures.picture(axes[0], grey[4:14, 34:52], "the top of the mast", extent=(33.5, 51.5, 13.5, 3.5))
+axes[0].add_patch(figures.frame(slice(i, i + 3), slice(j, j + 3)))
+figures.heat(axes[1], v, "the filter v", form=".0f", limit=2)
+figures.heat(axes[2], window * v, "window · v: adds up to −1.19", form=".2f", limit=1)
+figures.show()
+
+# %% [markdown]
+# ## All windows, one map
+#
+# Do that at every place, and the numbers make a picture again: a *map* of where the filter found
+# what it looks for. Two loops, and nothing is hidden:
+
+
+# %%
+def one_map(x, v):  #                                                 (H', W'), (k, k) -> (H, W)
+    k = len(v)
+    H, W = x.shape[0] - k + 1, x.shape[1] - k + 1  #                  so many places has the window
+    u = np.zeros((H, W))
+    for i in range(H):
+        for j in range(W):
+            u[i, j] = (x[i : i + k, j : j + k] * v).sum()
+    return u
+
+
+filters = {"left to right": v, "above to below": v.T, "mean": np.full((3, 3), 1 / 9)}
+maps = {name: one_map(grey, one) for name, one in filters.items()}
+claim("A picture of 48 by 72 pixels gives maps of 46 by 70.", *grey.shape, *maps["mean"].shape)
+
+figure, axes = figures.panels(1, 3, 1.75)
+figures.heat(axes[0], maps["left to right"], "left to right: upright edges")
+figures.heat(axes[1], maps["above to below"], "above to below: level edges")
+figures.picture(axes[2], maps["mean"], "mean: a blur")
+figures.show()
+
+# %% [markdown]
+# Orange is positive, violet negative. The horizon shows in the second map only, the mast in the
+# first only, and a slanted sail in both. **Predict** what a filter of nine zeros and a 1 in the
+# middle does, before you try it.
+#
+# In signal processing this is called *cross-correlation*; a *convolution* would turn the filter by
+# 180° first. Networks learn their filters, so it makes no difference to them, and every framework
+# says convolution and means this.
+
+# %% [markdown]
+# ## Where the windows stand
+#
+# Two numbers say where. *Stride* $s$: so many pixels from one window to the next. *Padding* $p$: so
+# many zeros around the picture, so that a window can also be centred on its border. Along an axis
+# of $H'$ pixels there are
+#
+# $$H = \left\lfloor \frac{H' + 2p - k}{s} \right\rfloor + 1$$
+#
+# places for a filter of $k$ pixels: one at the very beginning, and one more for every whole stride
+# that is left.
+#
+# **Predict.** A row of 7 pixels, filters of 3. How many places are there for each of the four
+# settings below?
+
+
+# %%
+def places(size, k, stride, padding):
+    return (size + 2 * padding - k) // stride + 1
+
+
+figure, axes = figures.panels(1, 4, 2.1, sharey=True)
+for axis, (stride, padding) in zip(axes, [(1, 0), (2, 0), (1, 1), (3, 0)], strict=True):
+    for at in range(-padding, 7 + padding):
+        inside = 0 <= at < 7
+        axis.plot(at, 0, "s", ms=9, color=figures.BLUE if inside else "white", mec=figures.BLUE)
+    number = places(7, 3, stride, padding)
+    for one in range(number):
+        start = one * stride - padding
+        axis.plot(
+            [start - 0.3, start + 2.3],
+            [one + 1, one + 1],
+            color=figures.ORANGE,
+            lw=5,
+            solid_capstyle="butt",
+        )
+    axis.set(
+        title=f"stride {stride}, padding {padding}: {number}", xlim=(-1.8, 7.8), ylim=(8, -0.8)
+    )
+    axis.set(xticks=[], yticks=[])
+    axis.spines[:].set_visible(False)
+figures.show()
+
+same, half = places(48, 3, 1, 1), places(48, 3, 2, 1)
+claim("Filters of three, padding one: 48 rows stay 48, at stride two they are 24.", 48, same, half)
+
+# %% [markdown]
+# Blue squares are pixels, white ones are padding, every orange bar is one place of the filter. At
+# stride 3 the last pixel is under no window at all: nothing of it reaches the result. Remember that
+# when gradients come back.
+
+# %% [markdown]
+# ## Many channels in, many out: Equation (1)
+#
+# A picture has channels, and so has a filter: $v_c$ consists of one $k \times k$ array $v_c^s$ for
+# each input channel $x^s$. All products add up to **one** map $u_c$; as many maps come out as there
+# are filters.
+#
+# $$u_c = v_c * X = \sum_{s=1}^{C'} v_c^s * x^s$$
+#
+# In arrays, `X (N, H', W', C')` and `V (k, k, C', C)` give `U (N, H, W, C)`. Note what the sum
+# does: it mixes the channels with fixed weights, the same at every place and for every image. That
+# is what a Squeeze-and-Excitation block will add to: weights that depend on the image.
+#
+# **Predict.** Here is a filter of a single pixel: red, less half of green, less half of blue. What
+# in the picture is brightest?
+
+# %%
+V = np.zeros((1, 1, 3, 2))  #                                         (k, k, C', C)
+V[0, 0, :, 0] = 1, -0.5, -0.5  #                                      v_1: red
+V[0, 0, :, 1] = -0.5, -0.5, 1  #                                      v_2: blue
+U = se.conv2d(X, V)  #                                                (1, H, W, C)
+
+figure, axes = figures.panels(1, 3, 1.75)
+figures.picture(axes[0], X[0], "X: three channels")
+for c, title in enumerate(("u₁: red", "u₂: blue")):
+    figures.heat(axes[c + 1], U[0, :, :, c], title, limit=0.75)
+figures.show()
+
+sail, sea, white = U[0, [25, 45, 25], [38, 2, 50], 0]
+claim("In the red map the red sail has 0.62, the sea -0.16, the white sail 0.02.", sail, sea, white)
+
+# %% [markdown]
+# With photographs of your own (`SE_NUMPY_DATA`, see tutorial 1) the next cell shows edges in some
+# of them.
+
+# %%
+photos = photographs()
+if photos is not None:
+    some = photos.train_images[:6] / 255
+    edges = np.stack([v, v.T], -1)[:, :, None] * np.ones((3, 1)) / 3  #    (k, k, C', C)
+    strength = np.hypot(*np.moveaxis(se.conv2d(some, edges), -1, 0))  #    (N, H, W)
+    figure, axes = figures.panels(2, 6, 2.6)
+    for above, below, image, edge in zip(*axes, some, strength, strict=True):
+        figures.picture(above, image)
+        figures.picture(below, edge)
+    figures.show()
+
+# %% [markdown]
+# ## Windows as rows: one matrix product
+#
+# Loops are slow in Python. Write every window as one row of a matrix, and every filter as one
+# column of another; their product holds every window times every filter. That is the whole trick,
+# and it is how this library computes a convolution too.
+#
+# **Predict.** A picture of 5 × 5 pixels, filters of 3 × 3. How many rows has the matrix, and how
+# many numbers a row? How often does the pixel in the middle occur?
+
+# %%
+small = np.arange(25.0).reshape(1, 5, 5, 1)  #                        (N, H', W', C')
+windows = sliding_window_view(small, (3, 3), axis=(1, 2))  #          (N, H, W, C', k, k)
+rows = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, 3 * 3 * 1)  #  (N H W, k k C')
+times = (rows == 12).sum()
+claim("There are 9 rows of 9 numbers; the middle pixel stands in 9 of them.", *rows.shape, times)
+
+figure, (left, right) = figures.panels(1, 2, 2.9)
+left.imshow(small[0, :, :, 0], cmap="Blues", vmax=40)
+left.set(title="the picture: pixels 0 to 24", xticks=[], yticks=[])
+right.imshow(rows, cmap="Blues", vmax=40)
+right.set(
+    title="its windows as rows",
+    xlabel="place in the window",
+    ylabel="window",
+    xticks=range(9),
+    yticks=range(9),
+)
+for axis, numbers in ((left, small[0, :, :, 0]), (right, rows)):
+    for (i, j), number in np.ndenumerate(numbers):
+        axis.text(j, i, f"{number:.0f}", ha="center", va="center", fontsize=8)
+figures.show()
+
+# %%
+rng = np.random.default_rng(0)
+X3, V3 = (
+    rng.standard_normal((2, 6, 7, 3)),
+    rng.standard_normal((3, 3, 3, 4)),
+)  # (N, H', W', C'), (k, k, C', C)
+windows = sliding_window_view(X3, (3, 3), axis=(1, 2))  #             (N, H, W, C', k, k)
+rows = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, 27)  #         (N H W, k k C')
+U3 = (rows @ V3.reshape(27, 4)).reshape(2, 4, 5, 4)  #                (N, H, W, C)
+claim("It agrees with the library to less than 1e-13.", abs(U3 - se.conv2d(X3, V3)).max())
+claim("The price: 1,080 numbers in the rows for 252 in the picture.", rows.size, X3.size)
+
+# %% [markdown]
+# Mind the transpose. The numbers of a row and those of a column must come in **one** order, here
+# row, column, channel, because that is how `V` lies in memory. In any other order the shapes still
+# fit and the result is nonsense.
+
+# %% [markdown]
+# ## A common mistake: turning the filter
+#
+# Who has learned convolution in mathematics turns the filter. Suppose you test that on a blur:
+
+
+# %%
+def turned(X, V, *, stride=1, padding=0):
+    return se.conv2d(X, V[::-1, ::-1], stride=stride, padding=padding)
+
+
+blur = np.full((3, 3, 3, 1), 1 / 27)  #                               (k, k, C', C)
+difference = abs(turned(X, blur) - se.conv2d(X, blur)).max()
+claim("On a blur the two differ by less than 1e-14: the test passes.", difference)
+
+check("conv2d", turned)
+
+# %% [markdown]
+# The oracle uses filters that look different after a turn, and it knows the mistake by name. The
+# blur could not tell: it is its own mirror image. **A test that cannot fail proves nothing**, and
+# tutorial 4 is about finding such tests out.
+
+# %% [markdown]
+# ## Exercise: `conv2d` · medium, 20 minutes
+#
+# Write Equation (1) for batches, channels, stride and padding. Loops or rows, as you like; right
+# first, fast later.
+#
+# - Put `padding` zeros around rows and columns: `np.pad(X, ((0, 0), (padding, padding), (padding,
+#   padding), (0, 0)))`.
+# - Find $H$ and $W$ by the formula above.
+# - The window of place $(i, j)$ begins at row $i \cdot s$, column $j \cdot s$.
+
+
+# %%
+@exercise
+def conv2d(
+    X, V, *, stride=1, padding=0
+):  #                          (N, H', W', C'), (k, k, C', C) -> (N, H, W, C)
+    ...  # your lines here
+
+
+check("conv2d", conv2d)
+
+# %%
+# Take one # away when you want help, and run the cell.
+# hint("conv2d")
+# hint("conv2d", 2)
+# solution("conv2d")
+
+# %% [markdown]
+# ## On your own
+#
+# - *Quick.* Which 3 × 3 filter moves a picture one pixel to the left? Which one sharpens it?
+# - *Core.* How many multiplications does a convolution take, in the letters $N, H, W, k, C', C$?
+#   Compare with `se-numpy summary resnet20`.
+# - *Open.* Equation (1) weighs channels: $v_c^s$ may well be 0 for some $s$. What can a network not
+#   do with such weights that it can do with gates computed from the image?
+#
+# Next: [3. Send gradients back through a convolution](03_gradients_through_convolution.ipynb).

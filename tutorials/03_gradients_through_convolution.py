@@ -1,0 +1,383 @@
+# %% [markdown]
+# # 3. Send gradients back through a convolution
+#
+# [![Open in Colab][badge]][colab] · [all tutorials](README.md) ·
+# [this one as a script](03_gradients_through_convolution.py)
+#
+# [badge]: https://colab.research.google.com/assets/colab-badge.svg
+# [colab]: https://colab.research.google.com/github/OWNER/se_numpy/blob/main/tutorials/03_gradients_through_convolution.ipynb
+#
+# **You will** measure a derivative in three ways, catch a wrong one that is in wide circulation,
+# and write `relu_backward` and `conv2d_backward`.
+#
+# **You learn** the one contract that every backward pass of this library keeps, why gradients of
+# shared things add up, and how to be sure of a gradient without trusting anybody.
+#
+# **You need** [tutorial 2](02_convolve.ipynb), derivatives and the chain rule; a CPU; 50 minutes.
+
+# %%
+# Fetches the library where it is missing: in Colab.
+import importlib.util
+import subprocess
+import sys
+
+if importlib.util.find_spec("se_numpy") is None:
+    if "google.colab" not in sys.modules:
+        sys.exit('se_numpy is not installed; run: pip install -e ".[plot]" one folder up')
+    library = "se-numpy[plot] @ git+https://github.com/OWNER/se_numpy"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)
+
+# %%
+import numpy as np
+import se_numpy as se
+from se_numpy.grading.lessons import check, claim, exercise, figures, hint, solution
+
+figures.style()
+rng = np.random.default_rng(0)
+
+# %% [markdown]
+# ## What goes back
+#
+# A network ends in one number, the loss $L$. To make it smaller one asks of every number inside: if
+# it grew a little, how much would $L$ grow? That is its gradient. We write `dU` for $\partial L /
+# \partial U$: an array of the shape of `U`.
+#
+# Gradients are worked out from the end. A function $y = f(x)$ somewhere in the middle is told `dy`
+# by what comes after it, and has to say `dx`. It needs to know nothing else about the rest. So
+# every function of this library has a partner with one contract:
+#
+# ```text
+# y            = f(x, w)
+# dx, dw       = f_backward(dy, x, w)        one gradient for each argument, in order, of its shape
+# ```
+#
+# For a function of one number the chain rule says all: $dx = dy \cdot f'(x)$.
+#
+# ## Three ways to measure a slope
+#
+# How do you know a derivative is right? Measure it. Take $\sigma(x) = 1 / (1 + e^{-x})$, whose
+# derivative is $\sigma(x)\,\sigma(-x)$, and
+#
+# - one step: $\;(f(x + h) - f(x)) / h$,
+# - central: $\;(f(x + h) - f(x - h)) / 2h$,
+# - complex: $\;\mathrm{Im} f(x + ih) / h$, a step to the side, into the complex numbers.
+#
+# **Predict.** In mathematics all get better as $h$ gets smaller. On a computer, does a smaller step
+# always help?
+
+
+# %%
+def sigma(x):  # of real and of complex numbers
+    return 1 / (1 + np.exp(-x))
+
+
+x = 0.7
+truth = sigma(x) * sigma(-x)
+steps = np.logspace(-15, 0, 61)
+ways = {
+    "one step": [(sigma(x + h) - sigma(x)) / h for h in steps],
+    "central": [(sigma(x + h) - sigma(x - h)) / (2 * h) for h in steps],
+    "complex": [sigma(x + 1j * h).imag / h for h in steps],
+}
+errors = {name: np.abs(np.array(slopes) / truth - 1) for name, slopes in ways.items()}
+
+figure, (axes,) = figures.panels(1, 1, 3.2)
+for name, error in errors.items():
+    axes.loglog(steps, np.maximum(error, 1e-17), "o-", label=name)
+axes.set(
+    xlabel="step h",
+    ylabel="relative error",
+    title="the error of a measured slope of σ at 0.7",
+    ylim=(3e-18, 10),
+)
+axes.legend(loc=(0.02, 0.28))
+axes.grid()
+figures.show()
+
+best = {name: error.min() for name, error in errors.items()}
+claim("At its best one step is off by more than 1e-10.", best["one step"])
+claim("At its best central is off by less than 1e-9.", best["central"])
+claim("At its best complex is off by less than 1e-15.", best["complex"])
+tiny = {name: error[12] for name, error in errors.items()}
+claim("With a step of 1e-12 central is off by more than 1e-6.", steps[12], tiny["central"])
+claim("With a step of 1e-12 complex is off by less than 1e-15.", steps[12], tiny["complex"])
+
+# %% [markdown]
+# On the right the step is too long and the curve bends away. On the left two nearly equal numbers
+# are subtracted, and their last digits, which are all that is left, are rounding. Between lies a
+# good step for the central difference, about the cube root of the rounding error. The complex step
+# subtracts nothing, so it can be as small as one likes; but it asks for functions that take complex
+# numbers and have no corners.
+#
+# ## Exercise: `relu_backward` · easy, 5 minutes
+#
+# $\delta(x) = \max(x, 0)$ has slope 1 where $x > 0$ and slope 0 where $x < 0$. At 0 itself it has a
+# corner and no slope; everybody takes 0 there.
+
+
+# %%
+@exercise
+def relu_backward(
+    dy, x
+):  #                                          any shape, twice -> the same shape
+    ...  # your line here
+
+
+check("relu_backward", relu_backward)
+
+# %%
+# Take one # away when you want help, and run the cell.
+# hint("relu_backward")
+# solution("relu_backward")
+
+# %% [markdown]
+# ## A common mistake, and the story of it
+#
+# This derivative of ReLU is in a well-made tutorial on NumPy that has been read for years, and
+# before that in the code of a well-liked book (sources below):
+#
+# ```python
+# def relu2deriv(output):
+#     return output >= 0
+# ```
+#
+# It is given the **output** of ReLU. **Predict** what it returns for these eight numbers.
+
+# %%
+x = np.array([2.1, -0.3, 0.5, 1.7, -1.2, -0.8, 0.9, 3.0])
+output = np.maximum(x, 0)
+print("what it says:", (output >= 0).astype(int))
+print("the truth:   ", (x > 0).astype(int))
+claim("It is wrong for 3 of 8 numbers.", ((output >= 0) != (x > 0)).sum(), len(x))
+
+# %% [markdown]
+# The output of ReLU is never negative, so `>= 0` is always true: the "derivative" is 1 everywhere,
+# and ReLU is treated as if it were not there. One sign more, `>` for `>=`, and it would be right.
+#
+# Why did nobody notice? Because the network learns anyway. Here is a small one, trained twice from
+# the same start on the same data, once with each derivative.
+
+# %%
+inputs = rng.standard_normal((256, 10))  #                            (N, 10)
+wanted = np.sin(inputs @ rng.standard_normal((10, 1)))  #             (N, 1)
+start = rng.standard_normal((10, 32)) / 10**0.5, rng.standard_normal((32, 1)) / 32**0.5
+
+
+def train(derivative, steps=2000, lr=0.1):
+    W1, W2 = (W.copy() for W in start)
+    losses = []
+    for _ in range(steps):
+        hidden = np.maximum(inputs @ W1, 0)  #                        (N, 32)
+        error = hidden @ W2 - wanted  #                               (N, 1)
+        losses.append((error**2).mean() / 2)
+        d_error = error / len(inputs)  #                              (N, 1)
+        d_hidden = (d_error @ W2.T) * derivative(hidden)  #           (N, 32)
+        W1 -= lr * inputs.T @ d_hidden
+        W2 -= lr * hidden.T @ d_error
+    return losses
+
+
+right, wrong = train(lambda out: out > 0), train(lambda out: out >= 0)
+
+figure, (axes,) = figures.panels(1, 1, 2.6)
+axes.plot(wrong, color=figures.ORANGE, label="derivative 1 everywhere")
+axes.plot(right, color=figures.BLUE, label="the gradient")
+axes.set(
+    xlabel="step",
+    ylabel="loss",
+    ylim=(0, None),
+    title="both go down; nothing raises, nothing looks broken",
+)
+axes.legend()
+figures.show()
+
+claim("With the wrong derivative the loss falls from 0.348 to 0.212.", wrong[0], wrong[-1])
+claim("With the right one it falls to 0.058.", right[-1])
+
+# %% [markdown]
+# A wrong gradient still points more or less downhill, as long as most of it is right. **A falling
+# loss proves nothing about a gradient.** That tutorial is run from end to end on three operating
+# systems whenever it is changed, so running the code does not prove anything either: no line of it
+# compares a derivative with a measured one.
+#
+# What does the oracle say?
+
+
+# %%
+def from_output(dy, x):
+    output = np.maximum(x, 0)
+    return dy * (output >= 0)
+
+
+check("relu_backward", from_output)
+
+# %% [markdown]
+# *Sources:* the function `relu2deriv` in
+# [numpy/numpy-tutorials](https://github.com/numpy/numpy-tutorials),
+# `content/tutorial-deep-learning-on-mnist.md`, and in
+# [iamtrask/Grokking-Deep-Learning](https://github.com/iamtrask/Grokking-Deep-Learning), where
+# readers reported it in 2018 and 2019 (issue 9, pull request 13). Both are good teaching otherwise.
+# That is the point: care does not find such a mistake, a measurement does.
+#
+# ## Back through a convolution
+#
+# Now Equation (1), first with one row of pixels, one channel, one filter: $u_i = \sum_a v_a x_{i +
+# a}$. Every product $v_a x_{i+a}$ has two factors, and the gradient of each factor is the other one
+# times $du_i$:
+#
+# $$dv_a = \sum_i du_i \, x_{i + a} \qquad\qquad dx_m = \sum_{i + a = m} du_i \, v_a$$
+#
+# The filter is used at **every** place, a pixel in **several** windows. What is used several times
+# gets the sum of what comes back from each use.
+
+
+# %%
+def row_backward(
+    du, x, v
+):  #                                        (W,), (W',), (k,) -> (W',), (k,)
+    dx, dv = np.zeros_like(x), np.zeros_like(v)
+    for i in range(len(du)):  # every place of the filter
+        window = slice(i, i + len(v))
+        dv += du[i] * x[window]
+        dx[window] += du[i] * v
+    return dx, dv
+
+
+x, v = np.array([1.0, 2, 0, -1, 3]), np.array([2.0, -1, 1])
+du = np.array([1.0, 0, -2])
+dx, dv = row_backward(du, x, v)
+print("dx", dx, " dv", dv)
+first, last = du[0] * v[2], du[2] * v[0]
+claim("The middle pixel gets 1 from the first window, -4 from the last: -3.", first, last, dx[2])
+
+# %% [markdown]
+# **Predict.** An image of 6 × 8 pixels, filters of 3 × 3, no padding. Let `dU` and `V` be 1
+# everywhere: then `dX` counts in how many windows each pixel was. What does the corner say, what
+# the middle? And with stride 2?
+
+# %%
+ones = (
+    np.ones((1, 6, 8, 1)),
+    np.ones((3, 3, 1, 1)),
+)  #                X (N, H', W', C'), V (k, k, C', C)
+figure, axes = figures.panels(1, 3, 2.1)
+for axis, (stride, padding) in zip(axes, [(1, 0), (1, 1), (2, 0)], strict=True):
+    U = se.conv2d(*ones, stride=stride, padding=padding)
+    dX, _ = se.conv2d_backward(np.ones_like(U), *ones, stride=stride, padding=padding)
+    figures.heat(axis, dX[0, :, :, 0], f"stride {stride}, padding {padding}", form=".0f", limit=12)
+figures.show()
+
+# %% [markdown]
+# With stride 2 the last row and the last column are under no window: their gradient is 0, but they
+# are still part of `dX`, which has the shape of `X`. With padding, windows also lay on zeros
+# outside; what comes back to those is dropped.
+#
+# ## Three proofs for one gradient
+#
+# A gradient can be proven right without an oracle. Here are three ways, with the library's
+# `conv2d_backward`.
+#
+# **1. Measure.** `se.check_backward(f, f_backward, *arguments)` moves each argument along a random
+# direction and compares the measured slope with what the backward pass says.
+
+# %%
+X = rng.standard_normal((2, 6, 7, 3))  #                              (N, H', W', C')
+V = rng.standard_normal((3, 3, 3, 4))  #                              (k, k, C', C)
+results = se.check_backward(se.conv2d, se.conv2d_backward, X, V, stride=2, padding=1)
+worst = max(result.relative for result in results)
+claim("Measured: off by less than 1e-8 of the gradient's size.", worst)
+
+# %% [markdown]
+# **2. Turn it over.** A convolution is linear in `X`: its derivative along any direction is the
+# convolution itself. So for any `X` and any `dU` the two numbers $\langle \mathrm{conv}(X), dU
+# \rangle$ and $\langle X, dX \rangle$ are equal, up to rounding and without a step. It is linear in
+# `V` as well.
+
+# %%
+U = se.conv2d(X, V, stride=2, padding=1)  #                           (N, H, W, C)
+dU = rng.standard_normal(U.shape)  #                                  (N, H, W, C)
+dX, dV = se.conv2d_backward(dU, X, V, stride=2, padding=1)  #         as X, as V
+print(f"<U, dU> {(U * dU).sum():.6f}   <X, dX> {(X * dX).sum():.6f}   <V, dV> {(V * dV).sum():.6f}")
+gap = max(abs((U * dU).sum() - (X * dX).sum()), abs((U * dU).sum() - (V * dV).sum()))
+claim("All agree to less than 1e-12.", gap)
+
+# %% [markdown]
+# **3. Step aside.** A convolution has no corners and takes complex numbers, so the complex step is
+# exact.
+
+# %%
+results = se.check_backward(
+    se.conv2d, se.conv2d_backward, X, V, stride=2, padding=1, method="complex"
+)
+claim("By the complex step: off by less than 1e-14.", max(result.relative for result in results))
+
+# %% [markdown]
+# ## A common mistake: writing over instead of adding
+#
+# With `=` in place of `+=` what one window sends back to a pixel is written over by the next, and
+# the last one wins. Where windows do not overlap, nobody sees it.
+
+
+# %%
+def written_over(dU, X, V, *, stride=1, padding=0):
+    N, H, W, _ = dU.shape
+    k, P, Q = len(V), *X.shape[1:3]
+    dX = np.zeros((N, P + 2 * padding, Q + 2 * padding, X.shape[3]))
+    for a in range(k):
+        for b in range(k):  # all pixels that lay under tap (a, b) of the filters
+            under = np.s_[:, a : a + stride * H : stride, b : b + stride * W : stride]
+            dX[under] = dU @ V[a, b].T  #                             here
+    dV = se.conv2d_backward(dU, X, V, stride=stride, padding=padding)[1]
+    return dX[:, padding : padding + P, padding : padding + Q], dV
+
+
+U3 = se.conv2d(X, V, stride=3)
+truth, _ = se.conv2d_backward(U3, X, V, stride=3)
+apart = abs(written_over(U3, X, V, stride=3)[0] - truth).max()
+claim("At stride three no windows overlap, and it is right to less than 1e-13.", apart)
+
+check("conv2d_backward", written_over)
+
+# %% [markdown]
+# ## Exercise: `conv2d_backward` · hard, 25 minutes
+#
+# With stride $t$ and padding $p$,
+#
+# $$dV_{a b s c} = \sum_{n, i, j} dU_{n i j c} \; X_{n,\; i t + a - p,\; j t + b - p,\; s}$$
+#
+# and `dX` gathers, for every pixel, what came back from all windows it was in. Two ways:
+#
+# - window by window, as `row_backward` above, with `np.tensordot` or `np.einsum` for the channels;
+# - tap by tap: for fixed $a, b$ all pixels under that tap are the slice
+#   `X[:, a : a + stride * H : stride, b : b + stride * W : stride]` of the padded image.
+#
+# Begin with zeros of the **padded** image's shape, and cut the padding off at the end.
+
+
+# %%
+@exercise
+def conv2d_backward(dU, X, V, *, stride=1, padding=0):  #             -> dX as X, dV as V
+    ...  # your lines here
+
+
+check("conv2d_backward", conv2d_backward)
+
+# %%
+# hint("conv2d_backward")
+# hint("conv2d_backward", 2)
+# solution("conv2d_backward")
+
+# %% [markdown]
+# The mistakes the oracle knows here are worth a look: `hint("conv2d_backward", 3)`.
+#
+# ## On your own
+#
+# - *Quick.* Why is `dX` of a convolution at stride 1 a convolution of `dU` with the filters turned
+#   by 180°?
+# - *Core.* Hold your own `conv2d_backward` against your own `conv2d` of tutorial 2 with
+#   `se.check_backward`. If both are wrong in the same way, what does it say? Which of the two would
+#   the oracle blame?
+# - *Open.* The backward pass needs `X` again. A network keeps it from the forward pass: how many
+#   numbers is that for one layer, and what could be done without keeping them?
+#
+# Next: [4. Test a gradient](04_test_a_gradient.ipynb).

@@ -1,0 +1,361 @@
+# %% [markdown]
+# # 4. Test a gradient
+#
+# [![Open in Colab][badge]][colab] · [all tutorials](README.md) · [this one as a
+# script](04_test_a_gradient.py)
+#
+# [badge]: https://colab.research.google.com/assets/colab-badge.svg
+# [colab]: https://colab.research.google.com/github/OWNER/se_numpy/blob/main/tutorials/04_test_a_gradient.ipynb
+#
+# **You will** write a gradient checker of a dozen lines, let it loose on sixty-one wrong gradients,
+# and see which habits of testing make it blind.
+#
+# **You learn** why ones, a batch of one, maps of one pixel and zero weights prove nothing, how
+# small an error has to be, and how to test a test.
+#
+# **You need** [tutorial 3](03_gradients_through_convolution.ipynb); a CPU; 40 minutes. The
+# equations of the block appear here as something to be tested; tutorials 6 and 7 explain them.
+
+# %%
+# Fetches the library where it is missing: in Colab.
+import importlib.util
+import subprocess
+import sys
+
+if importlib.util.find_spec("se_numpy") is None:
+    if "google.colab" not in sys.modules:
+        sys.exit('se_numpy is not installed; run: pip install -e ".[plot]" one folder up')
+    library = "se-numpy[plot] @ git+https://github.com/OWNER/se_numpy"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)
+
+# %%
+import numpy as np
+import se_numpy as se
+from se_numpy.grading.lessons import check, claim, exercise, figures, hint, solution
+from se_numpy.grading.tasks import all_tasks
+
+figures.style()
+
+# %% [markdown]
+# ## A checker of a dozen lines
+#
+# `f_backward(dy, *args)` claims to return the gradients of $L = \langle f(\mathrm{args}), dy
+# \rangle$. Pick one argument, move it a little along a random direction $v$, and see how fast $L$
+# changes. It must be $\langle d\mathrm{arg}, v \rangle$: one number that every entry of the
+# gradient has a part in.
+
+
+# %%
+def error(f, f_backward, args, dy, seed=0, h=1e-6):
+    """How far the worst gradient is off along a random direction, relative to its size."""
+    rng, worst = np.random.default_rng(seed), 0.0
+    gradients = f_backward(dy, *args)
+    gradients = gradients if isinstance(gradients, tuple) else (gradients,)
+    for k, (arg, gradient) in enumerate(zip(args, gradients, strict=True)):
+        v = rng.standard_normal(arg.shape)
+
+        def L(t, k=k, v=v):  # with argument k moved by t along v
+            return (f(*(a + t * v if n == k else a for n, a in enumerate(args))) * dy).sum()
+
+        measured, said = (L(h) - L(-h)) / (2 * h), (gradient * v).sum()
+        size = max(
+            np.linalg.norm(gradient), abs(measured), 1e-3 * np.linalg.norm(dy)
+        )  # 0 is no size to measure by
+        worst = max(worst, abs(measured - said) / size)
+    return worst
+
+
+rng = np.random.default_rng(0)
+U, s = rng.standard_normal((3, 4, 5, 7)), rng.random((3, 7))  #       (N, H, W, C), (N, C)
+dX_tilde = rng.standard_normal(U.shape)  #                            (N, H, W, C)
+own = error(se.scale, se.scale_backward, (U, s), dX_tilde)
+claim("The library's scale_backward is off by less than 1e-8.", own)
+
+# %% [markdown]
+# `se.check_backward` of the last tutorial is this idea with care for corners, rounding and error
+# messages.
+#
+# ## Wrong on purpose
+#
+# Is the checker any good? There is one way to know: give it something wrong. For each of its tasks
+# the oracle keeps the wrong versions that people write. Here are those of the whole block's
+# gradient, Equations (2) to (4) backward.
+
+# %%
+task = all_tasks()["se_block_backward"]
+for mistake in task.mistakes[:6]:
+    print(f"{mistake.name}: {mistake.text}")
+print("...")
+
+block = ["squeeze_backward", "excite_backward", "scale_backward", "se_block_backward"]
+tasks = {name: all_tasks()[name] for name in block}
+known = sum(len(one.mistakes) for one in tasks.values())
+claim("The block's four gradients have 61 known mistakes.", known)
+
+# %% [markdown]
+# **Predict.** The right gradient is off by about $10^{-9}$: rounding. How far off will the mildest
+# mistake be: a billionth, a thousandth, a tenth of the gradient's size?
+
+
+# %%
+def draw(task, seed, **sizes):
+    """Random arguments and a random dy; the sizes are all different unless one asks otherwise."""
+    rng = np.random.default_rng(seed)
+    case = task.draw(rng, "", "random", {"N": 3, "H": 4, "W": 5, "C": 7, "R": 4} | sizes)
+    dy, *args = case.arguments.values()
+    return args, dy
+
+
+def off(task, f_backward, args, dy):
+    """The error; infinite where the shapes do not even fit, or nothing comes back."""
+    try:
+        with np.errstate(all="ignore"):
+            return error(task.forward, f_backward, args, dy)
+    except (ValueError, IndexError, TypeError):
+        return np.inf
+
+
+right, wrong = {}, {}
+for name, task in tasks.items():
+    for seed in range(3):
+        args, dy = draw(task, seed)
+        right[name, seed] = off(task, task.oracle, args, dy)
+        for mistake in task.mistakes:
+            key = name, mistake.name
+            wrong[key] = max(wrong.get(key, 0), off(task, mistake.wrong, args, dy))
+
+figure, (axes,) = figures.panels(1, 1, 2.9)
+axes.semilogy(
+    np.sort([e for e in wrong.values() if np.isfinite(e)]),
+    "o",
+    color=figures.ORANGE,
+    label="mistakes, sorted",
+)
+axes.semilogy(np.sort(list(right.values())), "o", color=figures.BLUE, label="the library, sorted")
+axes.axhline(1e-5, color=figures.GREY, lw=1, ls="--")
+axes.set(
+    xlabel="number",
+    ylabel="relative error",
+    title="right and wrong lie far apart: there is room for a line",
+)
+axes.legend(loc="lower right")
+figures.show()
+
+claim("The library is off by less than 1e-8.", max(right.values()))
+claim("Every mistake is off by more than 0.01.", min(wrong.values()))
+
+# %% [markdown]
+# Between right and wrong lie many orders of magnitude. So there is no need for a generous
+# tolerance: take a line far below the mistakes and well above rounding, here $10^{-5}$. With random
+# inputs of different sizes the checker catches all of them. **Then why do tests let mistakes
+# through?** Because of what they are fed with.
+#
+# ## The blind-test matrix
+#
+# Seven habits. Each is the good test with one thing changed, something that people do because it is
+# easy to type or to follow by hand.
+#
+# **Predict.** Which habit is the blindest? Which one lets the most mistakes in the *squeeze*
+# through?
+
+# %%
+habits = {
+    "random, all sizes different": lambda task, seed: draw(task, seed),
+    "ones sent back": lambda task, seed: (draw(task, seed)[0], np.ones_like(draw(task, seed)[1])),
+    "one image": lambda task, seed: draw(task, seed, N=1),
+    "maps of one pixel": lambda task, seed: draw(task, seed, H=1, W=1),
+    "square maps": lambda task, seed: draw(task, seed, H=4, W=4),
+    "weights of 0": lambda task, seed: (zeros(task, draw(task, seed)[0]), draw(task, seed)[1]),
+    "ones everywhere": lambda task, seed: tuple(map(all_ones, draw(task, seed))),
+}
+
+
+def zeros(task, args):
+    return [
+        0 * arg if name.startswith("W") else arg
+        for name, arg in zip(task.inputs[1:], args, strict=True)
+    ]
+
+
+def all_ones(arrays):
+    return [np.ones_like(a) for a in arrays] if isinstance(arrays, list) else np.ones_like(arrays)
+
+
+def caught(task, habit):
+    """For each known mistake: does a test with this habit, run three times, find it?"""
+    tests = [habits[habit](task, seed) for seed in range(3)]
+    assert all(off(task, task.oracle, args, dy) < 1e-5 for args, dy in tests)
+    return [
+        any(not off(task, m.wrong, args, dy) < 1e-5 for args, dy in tests) for m in task.mistakes
+    ]
+
+
+matrix = {name: {habit: caught(task, habit) for habit in habits} for name, task in tasks.items()}
+
+# %%
+seen = np.array(list(matrix["se_block_backward"].values())).T  #      (mistakes, habits)
+figure, (axes,) = figures.panels(1, 1, 5.8)
+axes.imshow(seen, cmap=figures.two_colours("white", figures.BLUE), aspect="auto", vmin=0, vmax=1)
+axes.set_xticks(range(len(habits)), [habit.replace(" ", "\n") for habit in habits], fontsize=9)
+axes.set_yticks(range(len(seen)), [m.name for m in tasks["se_block_backward"].mistakes], fontsize=9)
+axes.tick_params(length=0, labeltop=True, labelbottom=False)
+axes.set_xticks(np.arange(-0.5, len(habits)), minor=True)
+axes.set_yticks(np.arange(-0.5, len(seen)), minor=True)
+axes.grid(which="minor", color="#BBBBBB", alpha=1, lw=0.8)
+axes.tick_params(which="minor", length=0)
+figure.suptitle(
+    "se_block_backward: blue is caught, white passes though it is wrong",
+    x=0.01,
+    ha="left",
+    fontsize=10,
+)
+figures.show()
+
+# %%
+print(
+    f"{'caught, of':30}"
+    + "".join(f"{name.removesuffix('_backward'):>10}" for name in tasks)
+    + "       all"
+)
+print(
+    f"{'known mistakes':30}"
+    + "".join(f"{len(task.mistakes):10}" for task in tasks.values())
+    + f"{known:10}"
+)
+total = {}
+for habit in habits:
+    counts = [sum(matrix[name][habit]) for name in tasks]
+    total[habit] = sum(counts)
+    print(f"{habit:30}" + "".join(f"{count:10}" for count in counts) + f"{total[habit]:10}")
+
+claim("Random inputs catch 61 of 61.", total["random, all sizes different"], known)
+claim("With weights of zero 31 are caught.", total["weights of 0"])
+claim("With ones everywhere 28 are caught.", total["ones everywhere"])
+
+# %% [markdown]
+# ## Why they are blind
+#
+# **Ones sent back.** With `dy` 1 everywhere a backward pass may ignore `dy` altogether. It gets
+# worse: batch norm takes the mean off, so the sum of its outputs does not depend on its input at
+# all. The gradient for ones is 0, and so is twice that gradient, or its negative.
+
+# %%
+x = rng.standard_normal((3, 4, 5, 7))  #                              (N, H, W, C)
+mean, var = se.batch_statistics(x)  #                                 (C,), (C,)
+dx, *_ = se.batch_norm_backward(np.ones_like(x), x, mean, var, np.ones(7))
+claim("Batch norm's gradient for ones is below 1e-14: any multiple of it passes.", abs(dx).max())
+
+# %% [markdown]
+# **One image.** A sum over the batch, its mean, and its first entry are the same.
+#
+# **Maps of one pixel.** $1/(HW) = 1$: who forgets the mean of Equation (2), or takes the largest
+# pixel, is right.
+#
+# **Square maps.** $1/H^2$ and $1/(HW)$ are the same, and so are rows and columns.
+#
+# **Weights of 0.** With $W_2 = 0$ every gate is $\sigma(0) = 1/2$ whatever the image, and what goes
+# back through the gates is multiplied by 0. The whole second path of the gradient can be missing.
+#
+# **Ones everywhere.** No number differs from another: the maximum is the mean, a product is each of
+# its factors, a channel may stand for any other. It is the test one types first.
+#
+# All of them have one thing in common: **right and wrong coincide**. A test needs an input on which
+# they do not. Now you know why the oracle draws sizes that are all different, and refuses inputs on
+# which the known mistakes cannot be told.
+
+# %% [markdown]
+# ## A common mistake: `np.allclose`
+#
+# Gradients are small: a pixel's share in the mean of a map of 224 × 224 pixels is tiny, times what
+# little a loss averaged over a batch sends back. Somebody forgets to fill in the result:
+
+
+# %%
+def nothing(dz, U):
+    return np.zeros_like(U)
+
+
+U = rng.standard_normal((1, 224, 224, 3))  #                          (N, H, W, C)
+dz = 1e-4 * rng.standard_normal((1, 3))  #                            (N, C)
+same = np.allclose(nothing(dz, U), se.squeeze_backward(dz, U))
+print("np.allclose finds zeros close to the gradient:", same)
+assert same
+claim("The checker: off by 100 % of its size.", error(se.squeeze, nothing, (U,), dz, h=1e-3))
+
+check("squeeze_backward", nothing)
+
+# %% [markdown]
+# `np.allclose(a, b)` lets $|a - b| \le 10^{-8} + 10^{-5} |b|$ pass. Where everything is smaller
+# than $10^{-8}$, everything passes, zeros included. An error means something only **relative to the
+# size of what it is an error of**, and of the whole array, as single entries may happen to be 0.
+#
+# The opposite happens too: a right gradient that a test calls wrong. ReLU has a corner at 0. Within
+# one step of it the central difference measures half of each side.
+
+# %%
+corner = np.array([1e-9, 1.0, -1.0])
+wrongly = error(se.relu, se.relu_backward, (corner,), np.ones(3))
+claim("So near to the corner a right gradient looks wrong by more than 1 %.", wrongly)
+try:
+    se.check_backward(se.relu, se.relu_backward, np.array([0.0, 1.0, -1.0]))
+except se.KinkError as known:
+    print("check_backward:", known)
+
+# %% [markdown]
+# So draw inputs that keep away from corners, or let the checker find out, as `se.check_backward`
+# does.
+#
+# ## Exercise: `squeeze_backward` · easy, 5 minutes
+#
+# $z_c$ is the mean of $H \cdot W$ pixels. How much of `dz` does each of them get? Test it yourself
+# before you ask the oracle, with `error(se.squeeze, squeeze_backward, (U,), dz)` on inputs of your
+# choice.
+
+
+# %%
+@exercise
+def squeeze_backward(
+    dz, U
+):  #                                       (N, C), (N, H, W, C) -> (N, H, W, C)
+    ...  # your line here
+
+
+check("squeeze_backward", squeeze_backward)
+
+# %%
+# Take one # away when you want help, and run the cell.
+# hint("squeeze_backward")
+# solution("squeeze_backward")
+
+# %% [markdown]
+# ## Exercise: `scale_backward` · medium, 10 minutes
+#
+# $\tilde{x}_c = s_c u_c$ is a product, so the gradient of each factor holds the other. One gate was
+# used at every pixel of its map: what comes back from all of them adds up.
+
+
+# %%
+@exercise
+def scale_backward(dX_tilde, U, s):  #                                -> dU (N, H, W, C), ds (N, C)
+    ...  # your lines here
+
+
+check("scale_backward", scale_backward)
+
+# %%
+# hint("scale_backward")
+# solution("scale_backward")
+
+# %% [markdown]
+# ## On your own
+#
+# - *Quick.* `error` looks along one random direction. Could a gradient with a single wrong entry
+#   among a thousand slip through? Try it.
+# - *Core.* Make the matrix for `conv2d_backward`, whose sizes are `N, P, Q, D, C, k` and which also
+#   takes `stride` and `padding`. Which filters of 1 × 1 pixels, which strides are blind to what?
+#   Which mistakes need a picture in which a row is left over?
+# - *Open.* Is there a smallest good test: the fewest numbers with which all mistakes are caught?
+#   The oracle looks for the smallest input on which **one** function is wrong; what would it take
+#   for all at once?
+#
+# Next: tutorial 5 of [the path](README.md).

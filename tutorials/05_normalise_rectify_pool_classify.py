@@ -1,0 +1,600 @@
+# %% [markdown]
+# # 5. Normalise, rectify, pool, classify
+#
+# [![Open in Colab][badge]][colab] · [all tutorials](README.md) ·
+# [this one as a script](05_normalise_rectify_pool_classify.py)
+#
+# [badge]: https://colab.research.google.com/assets/colab-badge.svg
+# [colab]: https://colab.research.google.com/github/OWNER/se_numpy/blob/main/tutorials/05_normalise_rectify_pool_classify.ipynb
+#
+# **You will** build all that stands between two convolutions and behind the last: batch norm, ReLU,
+# pooling, softmax and the loss. You go back through batch norm twice, once step by step and once in
+# one line.
+#
+# **You learn** why deep networks are normalised, what differs between training and evaluation, who
+# gets the gradient of a pooled pixel, and how not to fall over logits of a thousand.
+#
+# **You need** [tutorial 2](02_convolve.ipynb), the contract of
+# [tutorial 3](03_gradients_through_convolution.ipynb); a CPU; 70 minutes. It falls into four
+# parts; take a break where you like.
+
+# %%
+# Fetches the library where it is missing: in Colab.
+import importlib.util
+import subprocess
+import sys
+
+if importlib.util.find_spec("se_numpy") is None:
+    if "google.colab" not in sys.modules:
+        sys.exit('se_numpy is not installed; run: pip install -e ".[plot]" one folder up')
+    library = "se-numpy[plot] @ git+https://github.com/OWNER/se_numpy"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)
+
+# %%
+import numpy as np
+import se_numpy as se
+from se_numpy.data import builtin
+from se_numpy.grading.lessons import check, claim, exercise, figures, hint, solution
+from se_numpy.grading.lessons.pictures import boat
+
+figures.style()
+rng = np.random.default_rng(0)
+
+# %% [markdown]
+# ## Normalise: what happens to numbers in a deep network
+#
+# Send pictures through thirty convolutions with random filters, a ReLU after each. Filters whose
+# numbers are a little small make the maps a little smaller, every time; those a little large make
+# them larger.
+#
+# **Predict.** With filters a fifth too small: how large are the maps after thirty layers, beside
+# those of the first?
+
+# %%
+start = (builtin(train=8, test=1).train_images[:, ::4, ::4] - 128.0) / 50  #  (N, 8, 8, 3)
+COLOURS = {0.8: figures.BLUE, 1.0: figures.GREEN, 1.2: figures.ORANGE}
+
+
+def spread_by_depth(size, normalised, depth=30, C=16):
+    """The standard deviation of the maps after each convolution."""
+    rng, X, spreads = np.random.default_rng(0), start, []
+    for _ in range(depth):
+        V = rng.standard_normal((3, 3, X.shape[-1], C)) * size * (2 / (9 * X.shape[-1])) ** 0.5
+        U = se.conv2d(X, V, padding=1)  #                             (N, H, W, C)
+        if normalised:
+            U = se.normalize(U, *se.batch_statistics(U), np.ones(C), np.zeros(C))
+        spreads.append(U.std())
+        X = se.relu(U)  #                                             (N, H, W, C)
+    return np.array(spreads)
+
+
+plain = {size: spread_by_depth(size, normalised=False) for size in COLOURS}
+normal = {size: spread_by_depth(size, normalised=True) for size in COLOURS}
+
+figure, axes = figures.panels(1, 2, 2.6, sharey=True)
+for size, colour in COLOURS.items():
+    axes[0].semilogy(range(1, 31), plain[size], color=colour, label=f"filters × {size:g}")
+    axes[1].semilogy(range(1, 31), normal[size], color=colour)
+axes[0].set(xlabel="layer", ylabel="standard deviation of the maps", title="as they come")
+axes[1].set(xlabel="layer", title="normalised after every convolution")
+axes[0].legend()
+figures.show()
+
+small, large = plain[0.8][-1] / plain[0.8][0], plain[1.2][-1] / plain[1.2][0]
+claim("Filters a fifth too small: after thirty layers less than 0.5 % is left.", small)
+claim("Filters a fifth too large: more than 20 times as much.", large)
+apart = max(abs(spreads - 1).max() for spreads in normal.values())
+claim("Normalised, all maps have a standard deviation of one, to less than 0.01.", apart)
+
+# %% [markdown]
+# ## Batch norm
+#
+# Tutorial 1 brought the channels of **images** to one scale. Batch normalisation does the same to
+# the channels of every map inside, with the mean and the variance of the batch at hand. Then it
+# lets the network choose a scale $\gamma_c$ and a shift $\beta_c$ of its own.
+#
+# $$\hat{x} = \frac{x - \mathrm{mean}}{\sqrt{\mathrm{var} + \epsilon}} \qquad
+# y = \gamma \, \hat{x} + \beta$$
+#
+# A channel's mean runs over $N$, $H$ and $W$: over all images and all pixels. (Ioffe and Szegedy,
+# 2015; not from the paper on Squeeze-and-Excitation, but in each of its networks.)
+#
+# **Predict.** Four channels with different means and spreads go in. With $\gamma = 1$, $\beta = 0$,
+# what will have changed about the **shapes** of their histograms?
+
+# %%
+V = rng.standard_normal((3, 3, 3, 4)) * np.array([0.05, 0.1, 0.2, 0.1])  #  (k, k, C', C)
+images = builtin(train=64, test=1).train_images / 255  #              (N, 32, 32, 3)
+x = se.conv2d(images, V)  #                                           (N, H, W, C)
+mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))  #                    (C,), (C,)
+x_hat = (x - mean) / np.sqrt(var + 1e-5)  #                           (N, H, W, C)
+
+figure, axes = figures.panels(1, 2, 2.4)
+for axis, values, title in ((axes[0], x, "before"), (axes[1], x_hat, "after")):
+    for c in range(4):
+        counts, edges = np.histogram(values[..., c], 60)
+        axis.stairs(counts, edges, label=f"channel {c}", lw=1.5)
+    axis.set(title=title, xlabel="value", yscale="log", ylabel="pixels", ylim=(0.7, 2e6))
+axes[1].set_xlabel("standard deviations from the mean")
+axes[0].legend(ncols=2, loc="upper center")
+figures.show()
+
+claim("Before, their means lie between -0.08 and 0.35.", mean.min(), mean.max())
+claim("After, all means are below 1e-12.", abs(x_hat.mean((0, 1, 2))).max())
+
+# %% [markdown]
+# Nothing: a histogram is moved and stretched, no more. $\epsilon$ keeps a channel without any
+# variance from dividing by 0.
+#
+# ## Exercise: `batch_norm` · easy, 10 minutes
+#
+# $$y = \gamma \, \frac{x - \mathrm{mean}}{\sqrt{\mathrm{var} + \epsilon}} + \beta$$
+#
+# Batch norm as in training, with the batch's own statistics. The variance is the mean of the
+# squares, divided by $m = N H W$ (not by $m - 1$), as `var` of NumPy has it.
+
+
+# %%
+@exercise
+def batch_norm(
+    x, gamma, beta, eps
+):  #                               (N, H, W, C), (C,), (C,), number
+    ...  # your lines here
+
+
+check("batch_norm", batch_norm)
+
+# %%
+# Take one # away when you want help, and run the cell.
+# hint("batch_norm")
+# solution("batch_norm")
+
+# %% [markdown]
+# ## Training, and afterwards
+#
+# In training an image's numbers depend on who else is in its batch. That is a nuisance once the
+# network is in use: an answer should not depend on whose pictures come along. So on the way the
+# network collects *running* means and variances, and afterwards they stand in for the batch's.
+#
+# **Predict.** One picture, forty times, each time among other pictures. How much does one number of
+# it vary after batch norm: with three others, with thirty-one, and in evaluation?
+
+# %%
+ones, zeros = np.ones(4), np.zeros(4)
+running_mean, running_var = np.zeros(4), np.ones(4)  # where networks begin, soon forgotten
+for _ in range(200):
+    batch = x[rng.choice(64, 32, replace=False)]
+    mean, var = se.batch_statistics(batch)
+    se.update_running(running_mean, mean)  # a tenth of the new, nine tenths of the old
+    se.update_running(running_var, var)
+
+seen = {}
+for size in (4, 32):
+    seen[f"training, batch of {size}"] = [
+        se.normalize(batch, *se.batch_statistics(batch), ones, zeros)[0, 5, 5, 0]
+        for batch in (x[[0, *rng.choice(np.arange(1, 64), size - 1, False)]] for _ in range(40))
+    ]
+evaluated = se.normalize(x[:1], running_mean, running_var, ones, zeros)[0, 5, 5, 0]
+seen["evaluation"] = [evaluated] * 40
+
+figure, (axes,) = figures.panels(1, 1, 1.9)
+for row, values in enumerate(seen.values()):
+    axes.plot(values, row + rng.uniform(-0.2, 0.2, 40), "o", alpha=0.6)
+axes.set_yticks(range(3), seen)
+axes.set(xlabel="the same pixel of the same picture, after batch norm", ylim=(2.5, -0.5))
+axes.grid(axis="x")
+figures.show()
+
+gap = abs(running_mean - x.mean((0, 1, 2))) / x.std((0, 1, 2))
+claim("The means collected are off by less than 5 % of a standard deviation.", gap.max())
+spread = [np.ptp(values) for values in seen.values()]
+claim("With three others it varies by more than 0.2, in evaluation by 0.", spread[0], spread[2])
+
+# %% [markdown]
+# In training every number is a little different each time, and with few others not just a little.
+# In evaluation there is one answer.
+#
+# ## A common mistake: the batch's statistics in evaluation
+#
+# The network was switched to evaluation, batch norm was not. On a large test set, in large batches,
+# hardly anything is to be seen; on single pictures the network falls apart.
+
+
+# %%
+def forgot_to_switch(x, mean, var, gamma, beta, eps):
+    return gamma * (x - x.mean((0, 1, 2))) / np.sqrt(x.var((0, 1, 2)) + eps) + beta
+
+
+check("normalize", forgot_to_switch)
+
+# %% [markdown]
+# ## Back through batch norm, step by step
+#
+# The mean and the variance are made of $x$ too, so more than one gradient comes back to it. Write
+# the forward pass so that every line does one thing, then undo the lines from the last to the
+# first. What was used in two lines gets a gradient from both, and they add.
+#
+# **Predict.** Which two of the seven arrays on the left below are used in two lines?
+
+# %%
+m = 3 * 4 * 5  # numbers a channel
+x = rng.standard_normal((3, 4, 5, 2)) * [1, 3] + [0, 2]  #            (N, H, W, C)
+gamma, beta = np.array([1.5, -0.5]), np.array([0.2, 1.0])  #          (C,), (C,)
+dy = rng.standard_normal(x.shape) + 0.6 + 0.3 * x  #                  (N, H, W, C)
+eps, nhw = 1e-5, (0, 1, 2)
+
+mean = x.mean(nhw)  #                                                (C,)
+off = x - mean  #                                                     (N, H, W, C)
+square = off**2  #                                                    (N, H, W, C)
+var = square.mean(nhw)  #                                            (C,)
+root = (var + eps) ** -0.5  #                                         (C,)
+x_hat = off * root  #                                                 (N, H, W, C)
+y = gamma * x_hat + beta  #                                           (N, H, W, C)
+
+# and back
+dbeta = dy.sum(nhw)  #                                               (C,)
+dgamma = (dy * x_hat).sum(nhw)  #                                    (C,)
+dx_hat = dy * gamma  #                                                (N, H, W, C)
+droot = (dx_hat * off).sum(nhw)  #                                   (C,)
+dvar = droot * -0.5 * (var + eps) ** -1.5  #                          (C,)
+dsquare = dvar / m + np.zeros(x.shape)  #                             (N, H, W, C)
+doff = dx_hat * root + dsquare * 2 * off  #                           (N, H, W, C)
+dmean = -doff.sum(nhw)  #                                            (C,)
+dx = doff + dmean / m  #                                              (N, H, W, C)
+
+# %% [markdown]
+# `x` is used in `mean` and in `off`; `off` in `square` and in `x_hat`: the two lines with a plus.
+#
+# Is each of these lines right? The gradient of `var`, say, is what $L = \langle y, dy \rangle$ does
+# when `var` is nudged and **everything after** it is computed again. Batch norm takes complex
+# numbers, so the nudge can go aside (tutorial 3), and nothing is rounded off.
+
+
+# %%
+def L(**nudge):
+    """The number whose gradients these are, with a nudge to any line of the forward pass."""
+
+    def line(name, value):
+        return value + nudge.get(name, 0)
+
+    x_ = line("x", x)
+    off = line("off", x_ - line("mean", x_.mean(nhw)))
+    var = line("var", line("square", off**2).mean(nhw))
+    x_hat = line("x_hat", off * line("root", (var + eps) ** -0.5))
+    return ((line("gamma", gamma) * x_hat + line("beta", beta)) * dy).sum()
+
+
+by_hand = {
+    "beta": dbeta,
+    "gamma": dgamma,
+    "x_hat": dx_hat,
+    "root": droot,
+    "var": dvar,
+    "square": dsquare,
+    "off": doff,
+    "mean": dmean,
+    "x": dx,
+}
+errors = {}
+for name, gradient in by_hand.items():
+    v = np.random.default_rng(1).standard_normal(gradient.shape)
+    measured = L(**{name: 1e-30j * v}).imag / 1e-30
+    size = max(np.linalg.norm(gradient), np.linalg.norm(dy) * 1e-3)
+    errors[name] = abs((gradient * v).sum() - measured) / size
+    print(f"d{name:8} {gradient.shape!s:14} {'right' if errors[name] < 1e-12 else 'WRONG'}")
+claim("All 9 are off by less than 1e-12.", len(errors), max(errors.values()))
+
+# %% [markdown]
+# ## The same in one line
+#
+# Put the lines into each other, and most of it cancels. With $\langle \cdot \rangle$ for the mean
+# over $N$, $H$ and $W$, what is left is
+#
+# $$dx = \frac{\gamma}{\sqrt{\mathrm{var} + \epsilon}} \Bigl( dy - \langle dy \rangle - \hat{x}
+# \, \langle dy \, \hat{x} \rangle \Bigr)$$
+#
+# It can be read: adding the same number to all $x$, or stretching all $x$, does not change $y$. So
+# $dx$ must have no part along either: `dy` loses its mean and its part along $\hat{x}$.
+
+# %%
+closed = gamma * root * (dy - dy.mean(nhw) - x_hat * (dy * x_hat).mean(nhw))  #  (N, H, W, C)
+claim("Step by step and in one line: a difference below 1e-14.", abs(closed - dx).max())
+assert np.allclose(closed, dx, rtol=1e-12)
+
+figure, axes = figures.panels(1, 4, 1.7)
+parts = {
+    "dy": dy,
+    "− ⟨dy⟩": -dy.mean(nhw) + 0 * dy,
+    "− x̂ ⟨dy x̂⟩": -x_hat * (dy * x_hat).mean(nhw),
+    "their sum": dy - dy.mean(nhw) - x_hat * (dy * x_hat).mean(nhw),
+}
+for axis, (title, part) in zip(axes, parts.items(), strict=True):
+    figures.heat(axis, part[0, :, :, 1], title, limit=4)
+figures.show()
+
+claim("Over a channel dx adds up to less than 1e-13.", abs(dx.sum(nhw)).max())
+along = abs((dx * off).sum(nhw)) / np.linalg.norm(dx) / np.linalg.norm(off)
+claim("Its part along x is less than 1e-4 of its size: what ϵ has left.", along.max())
+
+# %% [markdown]
+# ## A common mistake: mean and variance as constants
+#
+# In evaluation they are constants, and $dx = \gamma \, dy / \sqrt{\mathrm{var} + \epsilon}$ is all.
+# In training they are not.
+
+
+# %%
+def as_constants(dy, x, mean, var, gamma, eps):
+    x_hat = (x - mean) / np.sqrt(var + eps)
+    dx = gamma * dy / np.sqrt(var + eps)
+    return dx, (dy * x_hat).sum((0, 1, 2)), dy.sum((0, 1, 2))
+
+
+check("batch_norm_backward", as_constants)
+
+# %% [markdown]
+# ## Exercise: `batch_norm_backward` · hard, 20 minutes
+#
+# Step by step or in one line, as you like. `mean` and `var` come in, so they need not be computed
+# again; they are those of `x`.
+
+
+# %%
+@exercise
+def batch_norm_backward(dy, x, mean, var, gamma, eps):  #             -> dx, dgamma, dbeta
+    ...  # your lines here
+
+
+check("batch_norm_backward", batch_norm_backward)
+
+# %%
+# hint("batch_norm_backward")
+# hint("batch_norm_backward", 3)
+# solution("batch_norm_backward")
+
+# %% [markdown]
+# ## Rectify: what ReLU keeps
+#
+# $\delta(x) = \max(x, 0)$. Between two convolutions there has to be something that is not linear:
+# two linear maps in a row are one linear map, and a hundred of them are one too.
+#
+# **Predict.** Behind batch norm with $\beta = 0$, about how many numbers does ReLU set to 0?
+
+# %%
+edges = np.array([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])[:, :, None, None] / 3 + np.zeros((3, 1))
+maps = se.conv2d(boat()[None] / 255, edges)  #                        (1, H, W, 1)
+rectified = se.relu(maps)  #                                          (1, H, W, 1)
+
+figure, axes = figures.panels(1, 2, 2.5)
+figures.heat(axes[0], maps[0, :, :, 0], "upright edges, of both signs", limit=2)
+figures.heat(axes[1], rectified[0, :, :, 0], "after ReLU: from dark to bright only", limit=2)
+figures.show()
+
+halves = (se.relu(rng.standard_normal((16, 32, 32, 16))) == 0).mean()
+claim("Of normally distributed numbers 50 % are gone.", halves)
+
+# %% [markdown]
+# ## Exercise: `relu` · easy, 2 minutes
+#
+# $$\delta(x) = \max(x, 0)$$
+#
+# Of each number by itself, whatever the shape. (Its gradient was yours in tutorial 3.)
+
+
+# %%
+@exercise
+def relu(x):  #                                                       any shape -> the same
+    ...  # your line here
+
+
+check("relu", relu)
+
+# %%
+# hint("relu")
+# solution("relu")
+
+# %% [markdown]
+# ## Pool: the largest, or the mean
+#
+# Pooling makes maps smaller: of each window one number is kept, its largest or its mean. Below,
+# windows of 4 × 4 side by side.
+#
+# **Predict.** The map of edges has thin lines on a dark ground. Which pooling keeps a line bright?
+
+# %%
+strength = abs(maps)  #                                               (1, H, W, 1)
+largest = se.max_pool2d(strength, kernel=4)  #                        (1, H/4, W/4, 1)
+average = se.avg_pool2d(strength, kernel=4)  #                        (1, H/4, W/4, 1)
+
+figure, axes = figures.panels(1, 3, 1.8)
+titles = "edges {}", "largest {}", "mean {}"
+for axis, pooled, title in zip(axes, (strength, largest, average), titles, strict=True):
+    size = f"{pooled.shape[1]} × {pooled.shape[2]}"
+    figures.picture(axis, pooled[0, :, :, 0], title.format(size), vmin=0, vmax=2)
+figures.show()
+
+claim("On average the largest are 3.5 times the means.", largest.mean() / average.mean())
+
+# %% [markdown]
+# ## Who gets the gradient
+#
+# The largest pixel alone decided, so it gets all of the gradient; a pixel that won in several
+# windows gets the sum. Of a mean, every pixel has an equal share.
+#
+# **Predict.** Windows of 3 × 3, two pixels apart, so that they overlap; `dy` is 1 everywhere. What
+# can the numbers below be, for the largest and for the mean?
+
+# %%
+x = rng.permutation(49).reshape(1, 7, 7, 1) * 1.0  #                  (N, H', W', C)
+dy = np.ones((1, 3, 3, 1))  #                                         (N, H, W, C)
+to_winners = se.max_pool2d_backward(dy, x, kernel=3, stride=2)  #     (N, H', W', C)
+shares = 9 * se.avg_pool2d_backward(dy, x, kernel=3, stride=2)  #     (N, H', W', C)
+
+figure, axes = figures.panels(1, 3, 2.4)
+figures.heat(axes[0], x[0, :, :, 0], "x", form=".0f", limit=90)
+figures.heat(axes[1], to_winners[0, :, :, 0], "largest: dx", form=".0f", limit=4)
+figures.heat(axes[2], shares[0, :, :, 0], "mean: dx, in ninths", form=".0f", limit=4)
+figures.show()
+
+claim(
+    "The winners get 9 in all, the shares 9 too: one a window.", to_winners.sum(), shares.sum() / 9
+)
+claim("Of 49 pixels at least 40 get nothing where the largest wins.", 49, (to_winners == 0).sum())
+
+# %% [markdown]
+# A pixel where windows overlap is in two or four of them: with the mean it gets a share from each,
+# with the largest it may win in all four, or in none.
+#
+# At the very end of a residual network there is a mean over the **whole** map, one number for each
+# channel. You have written it in tutorial 1: it is Equation (2), the squeeze.
+#
+# ## Exercise: `max_pool2d` · medium, 10 minutes
+#
+# $$y(i, j) = \max_{a, b} \; x(i \cdot \mathrm{stride} + a, \; j \cdot \mathrm{stride} + b) \qquad
+# 0 \le a, b < \mathrm{kernel}$$
+#
+# The window of place $(i, j)$ begins at row $i \cdot$ stride, column $j \cdot$ stride; there are
+# $(H' - \mathrm{kernel}) / \mathrm{stride} + 1$ places down a column, the quotient rounded down.
+# Two loops over places will do.
+
+
+# %%
+@exercise
+def max_pool2d(x, kernel, stride):  #                                 (N, H', W', C) -> (N, H, W, C)
+    ...  # your lines here
+
+
+check("max_pool2d", max_pool2d)
+
+# %%
+# hint("max_pool2d")
+# solution("max_pool2d")
+
+# %% [markdown]
+# ## Classify: from numbers to a decision
+#
+# A network ends in $K$ numbers, one for each class: the *logits*. Softmax makes probabilities of
+# them, and the loss is the surprise at the true class:
+#
+# $$p_k = \frac{e^{x_k}}{\sum_j e^{x_j}} \qquad L = -\frac{1}{N} \sum_n \log p_n^{\text{label}}$$
+#
+# Its gradient is as simple as it can be: $dx = (p - q) / N$, where $q$ is 1 at the label and 0
+# elsewhere. What was predicted, less what was asked for.
+#
+# **Predict.** Three classes, logits 2, 1, $-1$, the label is the second. In which direction does a
+# step against the gradient move each logit?
+
+# %%
+x, label = np.array([[2.0, 1, -1]]), np.array([1])  #                 (N, K), (N,)
+p = se.softmax(x)  #                                                  (N, K)
+dx = se.softmax_cross_entropy_backward(1.0, x, label)  #              (N, K)
+
+figure, axes = figures.panels(1, 3, 1.9)
+for axis, values, title in zip(axes, (x, p, dx), ("logits x", "p", "dx = p − q"), strict=True):
+    axis.bar(range(3), values[0], color=[figures.BLUE, figures.ORANGE, figures.BLUE])
+    axis.axhline(0, color=figures.GREY, lw=0.8)
+    axis.set(title=title, xticks=range(3), xticklabels=["class 0", "the label", "class 2"])
+    axis.tick_params(axis="x", labelsize=8)
+figures.show()
+
+claim(
+    "The three are 0.71, 0.26 and 0.04 likely, so the label gets a gradient of -0.74.",
+    *p[0],
+    dx[0, 1],
+)
+claim("The gradient adds up to less than 1e-15: only differences of logits count.", abs(dx.sum()))
+
+# %% [markdown]
+# A step against the gradient raises the label and lowers both others, the likelier one more.
+#
+# ## A common mistake: logits of a thousand
+#
+# Written as it stands in the formula, it works, for a while.
+#
+# **Predict.** Add the same number to all logits. $p$ stays the same, says the formula. For which
+# numbers does the computer agree?
+
+
+# %%
+def as_it_stands(x, labels):
+    with np.errstate(all="ignore"):  # it would complain, and rightly so
+        p = np.exp(x) / np.exp(x).sum(1, keepdims=True)
+        return -np.log(p[np.arange(len(x)), labels]).mean()
+
+
+def stable(x, labels):
+    x = x - x.max(1, keepdims=True)  # now the largest is 0, and nothing overflows
+    return (np.log(np.exp(x).sum(1)) - x[np.arange(len(x)), labels]).mean()
+
+
+added = np.arange(-1000, 1001, 20)
+naive = np.array([as_it_stands(x + a, label) for a in added])
+careful = np.array([stable(x + a, label) for a in added])
+
+figure, (axes,) = figures.panels(1, 1, 1.9)
+axes.plot(added, careful, color=figures.BLUE, lw=5, alpha=0.5, label="largest taken off first")
+axes.plot(added, naive, ".", color=figures.ORANGE, label="as it stands")
+axes.set(xlabel="added to all logits", ylabel="loss", ylim=(0, 2))
+for place in (-870, 850):
+    axes.text(
+        place, 0.85, "as it stands:\nno number", ha="center", color=figures.ORANGE, fontsize=9
+    )
+axes.legend(loc="lower center", ncols=2)
+figures.show()
+
+alive = added[np.isfinite(naive)]
+claim("As it stands it gives a number from -740 to 700.", alive.min(), alive.max())
+claim("Taken off first, it is right everywhere to less than 1e-12.", np.ptp(careful))
+
+# %% [markdown]
+# `exp` overflows a little above 700, and ∞/∞ is no number; far below, all of them are 0, and 0/0 is
+# none either. The oracle tries logits of ten thousand:
+
+# %%
+check("softmax_cross_entropy", as_it_stands)
+
+# %% [markdown]
+# Many take the largest off in the softmax alone, and write a small number into the logarithm, which
+# also stops the complaints. **Predict.** What is the largest loss that this can report?
+
+
+# %%
+def kept_from_zero(x, labels):
+    return -np.log(se.softmax(x)[np.arange(len(x)), labels] + 1e-12).mean()
+
+
+far = np.array([[0.0, 50]]), np.array([0])
+claim("A loss of 50 has become 27.6, and will not be larger.", stable(*far), kept_from_zero(*far))
+
+# %% [markdown]
+# ## Exercise: `softmax_cross_entropy` · medium, 10 minutes
+#
+# $$L = -\frac{1}{N} \sum_n \log p_n^{\text{label}}$$
+#
+# $\log p = x - \log \sum_j e^{x_j}$ needs no $p$ at all. Take the largest of each row off first; on
+# both sides.
+
+
+# %%
+@exercise
+def softmax_cross_entropy(x, labels):  #                              (N, K), (N,) -> a number
+    ...  # your lines here
+
+
+check("softmax_cross_entropy", softmax_cross_entropy)
+
+# %%
+# hint("softmax_cross_entropy")
+# solution("softmax_cross_entropy")
+
+# %% [markdown]
+# ## On your own
+#
+# - *Quick.* A convolution with a bias before batch norm: what does the bias change? (Networks here
+#   have none there.)
+# - *Core.* Write `max_pool2d_backward` and have it checked. What does the oracle say if you write
+#   `=` for `+=`, and at which stride does nobody notice?
+# - *Open.* Batch norm is one thing in training and another in evaluation, and suffers from small
+#   batches. Which axes could one average over instead, and what would be lost?
+#
+# Next: [6. Squeeze, excite, scale](06_squeeze_excite_scale.ipynb).

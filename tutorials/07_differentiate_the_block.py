@@ -1,0 +1,584 @@
+# %% [markdown]
+# # 7. Differentiate the block
+#
+# [![Open in Colab][badge]][colab] · [all tutorials](README.md) ·
+# [this one as a script](07_differentiate_the_block.py)
+#
+# [badge]: https://colab.research.google.com/assets/colab-badge.svg
+# [colab]: https://colab.research.google.com/github/OWNER/se_numpy/blob/main/tutorials/07_differentiate_the_block.ipynb
+#
+# **You will** send a gradient back through a Squeeze-and-Excitation block, by hand and line by
+# line, on both of its paths, and prove each of them. Then you write `excite_backward` and
+# `se_block_backward`.
+#
+# **You learn** why what is used twice gets two gradients, what one loses by forgetting either, how
+# much comes on which path, and how to prove every line of a derivation and not only its end.
+#
+# **You need** [tutorial 6](06_squeeze_excite_scale.ipynb), and the contract of
+# [tutorial 3](03_gradients_through_convolution.ipynb); a CPU; 55 minutes.
+
+# %%
+# Fetches the library where it is missing: in Colab.
+import importlib.util
+import subprocess
+import sys
+
+if importlib.util.find_spec("se_numpy") is None:
+    if "google.colab" not in sys.modules:
+        sys.exit('se_numpy is not installed; run: pip install -e ".[plot]" one folder up')
+    library = "se-numpy[plot] @ git+https://github.com/OWNER/se_numpy"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)
+
+# %%
+import numpy as np
+import se_numpy as se
+from se_numpy.analysis.paths import network_paths, path_share, two_paths
+from se_numpy.grading import check as ask
+from se_numpy.grading.lessons import check, claim, exercise, figures, hint, solution
+
+figures.style()
+rng = np.random.default_rng(0)
+
+# %% [markdown]
+# ## Used twice
+#
+# $U$ goes into the block in two places. It is what is scaled, and its mean decides by how much:
+#
+# $$\tilde{x}_c = s_c \, u_c \qquad s = \sigma(W_2 \, \delta(W_1 z)) \qquad
+# z_c = \frac{1}{H W} \sum_{i,j} u_c(i, j)$$
+#
+# (Equations (4), (3) and (2), read from the end, as gradients are.) So its gradient comes back on
+# two paths. Grey arrows lead forward; blue is the **direct** path, orange the one **through the
+# gate**. (The cell only draws; skip its code if you like.)
+
+
+# %%
+def arrow(axes, start, end, colour, width):
+    style = {"arrowstyle": "-|>", "color": colour, "lw": width, "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", end, start, arrowprops=style)
+
+
+figure, (axes,) = figures.panels(1, 1, 3.0)
+places = {"U": (0, 0), "z": (2.2, 2.2), "s": (6.2, 2.2), "×": (8, 0), "X̃": (10.4, 0)}
+for start, end, colour in (
+    ("U", "z", figures.ORANGE),
+    ("z", "s", figures.ORANGE),
+    ("s", "×", figures.ORANGE),
+    ("U", "×", figures.BLUE),
+    ("×", "X̃", "black"),
+):
+    a, b = np.array(places[start]), np.array(places[end])
+    along = (b - a) / np.hypot(*(b - a))
+    across = 0.11 * np.array([-along[1], along[0]])
+    first, last = a + 0.45 * along, b - 0.45 * along
+    arrow(axes, first + across, last + across, figures.GREY, 0.9)
+    arrow(axes, last - across, first - across, colour, 2.2)
+box = {"boxstyle": "round,pad=0.35", "fc": "white", "ec": figures.GREY}
+for name, (x, y) in places.items():
+    axes.text(x, y, name, ha="center", va="center", bbox=box, zorder=3)
+for x, y, text, colour in (
+    (0.35, 1.55, "squeeze (2)", figures.GREY),
+    (4.2, 2.6, "excite (3)", figures.GREY),
+    (7.75, 1.55, "scale (4)", figures.GREY),
+    (9.2, -0.4, "dX̃", "black"),
+    (4.0, -0.42, "direct:  s · dX̃", figures.BLUE),
+    (5.9, 0.95, "ds = Σ dX̃ · U", figures.ORANGE),
+    (4.2, 1.75, "dz", figures.ORANGE),
+    (1.95, 0.85, "dz / (H W)", figures.ORANGE),
+):
+    axes.text(x, y, text, ha="center", va="center", fontsize=9, color=colour)
+axes.set(xlim=(-0.6, 11), ylim=(-0.75, 2.9), aspect="equal")
+axes.axis("off")
+figures.show()
+
+# %% [markdown]
+# ## It is the product rule
+#
+# Take the smallest block there is: one image, one pixel, one channel, one hidden unit with $W_1 =
+# 1$ and $W_2 = 2$. For a positive $u$ it computes $\tilde{x} = u \cdot \sigma(2u)$, and you know
+# how to differentiate a product:
+#
+# $$\frac{d\tilde{x}}{du} = \underbrace{\sigma(2u)}_{\text{gate held}} \; + \;
+# \underbrace{u \cdot 2\,\sigma'(2u)}_{\text{through the gate}}$$
+#
+# **Predict.** $\sigma(2) \approx 7/8$. Is the slope at $u = 1$ below 1, or above?
+
+# %%
+u = np.linspace(0.02, 3, 150)
+s = se.sigmoid(2 * u)
+direct, gate = s, u * 2 * s * (1 - s)
+
+figure, (left, right) = figures.panels(1, 2, 2.5)
+left.plot(u, u * s, color="black", lw=2.4, label="x̃ = u σ(2u)")
+s1 = se.sigmoid(np.array(2.0))
+near = np.array([0.2, 2])
+left.plot(near, s1 + s1 * (near - 1), "--", color=figures.BLUE, label="slope with the gate held")
+whole = s1 + 2 * s1 * (1 - s1)
+left.plot(near, s1 + whole * (near - 1), "--", color=figures.ORANGE, label="the slope")
+left.set(xlabel="u", ylabel="x̃", title="at u = 1: as u grows, so does its gate", xlim=(0, 2.1))
+left.set(ylim=(-0.1, 2.2))
+left.legend(loc="upper left")
+right.fill_between(u, direct, color=figures.BLUE, alpha=0.75, lw=0, label="direct")
+right.fill_between(u, direct, direct + gate, color=figures.ORANGE, alpha=0.75, lw=0, label="gate")
+some, h = u[5::12], 1e-30
+measured = ((some + 1j * h) / (1 + np.exp(-2 * (some + 1j * h)))).imag / h
+right.plot(some, measured, "o", color="black", label="measured")
+right.set(xlabel="u", ylabel="slope", title="the two add up to what is measured", ylim=(0, 1.5))
+right.legend(loc="upper center", ncols=3, columnspacing=1, handlelength=1)
+figures.show()
+
+claim(
+    "There the slope is 0.881 directly and 0.210 through the gate, together above 1.",
+    s1,
+    2 * s1 * (1 - s1),
+    whole,
+)
+
+# %% [markdown]
+# ## Two pixels, by hand
+#
+# Now with two pixels, 1 and 3, one channel, $W_1 = 1$, $W_2 = 1/2$. Suppose the rest of the network
+# looks at the **first** pixel only: $d\tilde{X} = (1, 0)$.
+#
+# **Predict.** The second pixel has no part in what the network looks at. Is its gradient 0?
+
+# %%
+U = np.array([1.0, 3.0]).reshape(1, 1, 2, 1)  #                       (N, H, W, C)
+W1, W2 = np.array([[1.0]]), np.array([[0.5]])  #                      (C/r, C), (C, C/r)
+dX_tilde = np.array([1.0, 0.0]).reshape(1, 1, 2, 1)  #                (N, H, W, C)
+
+z = 2.0  # the mean of 1 and 3; h = δ(2) = 2, and W2 h = 1
+s = se.sigmoid(np.array(1.0))
+ds = 1 * 1 + 0 * 3  # dX̃ · U, summed over the pixels
+dz = ds * s * (1 - s) * 0.5 * 1  # back through σ, W2, δ, W1
+dU = [s * 1 + dz / 2, s * 0 + dz / 2]
+claim("By hand: dU is 0.780 for the first pixel and 0.049 for the second.", *dU)
+
+by_library = se.se_block_backward(dX_tilde, U, W1, W2)[0].ravel()
+claim("The library differs by less than 1e-15.", abs(by_library - dU).max())
+
+# %% [markdown]
+# It is not 0. The second pixel raises the mean, the mean opens the gate, and the gate makes the
+# first pixel larger. **Through the gate every pixel is everybody's business.**
+#
+# ## Back through the scale
+#
+# $\tilde{x}_c = s_c u_c$ is a product, so the gradient of each factor holds the other. One gate was
+# used at all pixels of its map; what comes back from them adds up.
+#
+# $$dU^{\text{direct}}_c = s_c \, d\tilde{X}_c \qquad ds_c = \sum_{i,j} d\tilde{x}_c(i, j) \,
+# u_c(i, j)$$
+
+# %%
+N, H, W, C, R = 2, 5, 7, 6, 3
+U = rng.standard_normal((N, H, W, C)) + 0.5  #                        (N, H, W, C)
+W1 = rng.standard_normal((R, C))  #                                   (C/r, C)
+W2 = rng.standard_normal((C, R))  #                                   (C, C/r)
+dX_tilde = rng.standard_normal((N, H, W, C))  #                       (N, H, W, C)
+z = se.squeeze(U)  #                                                  (N, C)
+s = se.excite(z, W1, W2)  #                                           (N, C)
+
+dU_direct = s[:, None, None, :] * dX_tilde  #                         (N, H, W, C)
+ds = (dX_tilde * U).sum((1, 2))  #                                    (N, C)
+
+figure, axes = figures.panels(1, 3, 1.9)
+product = dX_tilde * U
+for axis, maps, title in zip(axes, (U, dX_tilde, product), ("U", "dX̃", "dX̃ · U"), strict=True):
+    figures.heat(axis, maps[0, :, :, 0], title, limit=3)
+axes[2].set_xlabel(f"adds up to ds = {ds[0, 0]:.2f}".replace("-", "−"))
+figures.show()
+
+# %% [markdown]
+# Where the map and what is wanted of it have the same sign (orange on the right), opening the gate
+# helps; where not, shutting it does. $ds$ is the balance over the whole map.
+#
+# ## Back through the excitation, line by line
+#
+# Forward there are four lines: two products, a ReLU, a sigmoid. Backward there are the same four,
+# **from the last to the first**. What is needed of each:
+#
+# - $s = \sigma(a_2)$: the slope of $\sigma$ is $s\,(1 - s)$.
+# - $a_2 = h W_2^{\mathsf T}$: a product again, so $dh = da_2 W_2$ and $dW_2 = da_2^{\mathsf T} h$.
+#   Only one order of the factors has the right shape, and the batch is what is summed over.
+# - $h = \delta(a_1)$: passes where $a_1 > 0$.
+# - $a_1 = z W_1^{\mathsf T}$: as $a_2$.
+
+# %%
+a1 = z @ W1.T  #                                                      (N, C/r)
+h = np.maximum(a1, 0)  #                                              (N, C/r)
+a2 = h @ W2.T  #                                                      (N, C)
+s = 1 / (1 + np.exp(-a2))  #                                          (N, C)
+
+da2 = ds * s * (1 - s)  #                                             (N, C)
+dW2 = da2.T @ h  #                                                    (C, C/r)
+dh = da2 @ W2  #                                                      (N, C/r)
+da1 = dh * (a1 > 0)  #                                                (N, C/r)
+dW1 = da1.T @ z  #                                                    (C/r, C)
+dz = da1 @ W1  #                                                      (N, C)
+
+# %% [markdown]
+# Then through the squeeze: $z_c$ is a mean, and each of its $H W$ pixels has an equal share. And
+# last the two paths come together: they add.
+
+# %%
+dU_gate = dz[:, None, None, :] / (H * W) + np.zeros((N, H, W, C))  #  (N, H, W, C)
+dU = dU_direct + dU_gate  #                                           (N, H, W, C)
+
+of_library = se.se_block_backward(dX_tilde, U, W1, W2)
+gaps = [abs(a - b).max() for a, b in zip((dU, dW1, dW2), of_library, strict=True)]
+claim("All three gradients agree with the library's to less than 1e-13.", max(gaps))
+
+figure, axes = figures.panels(1, 3, 1.9)
+for axis, part, title in zip(
+    axes, (dU_direct, dU_gate, dU), ("direct", "through the gate", "dU, the sum"), strict=True
+):
+    figures.heat(axis, part[0, :, :, 0], title, limit=abs(dU[0, :, :, 0]).max())
+figures.show()
+
+# %% [markdown]
+# The direct part has a pattern, that of $d\tilde{X}$. The gate's part is **one number for the whole
+# map**: it lifts or lowers all pixels alike.
+#
+# ## A proof for every line
+#
+# A wrong result does not say which line is wrong. So prove each line by itself. The gradient of
+# $h$, say, is what $L = \langle \tilde{X}, d\tilde{X} \rangle$ does when $h$ is nudged and
+# **everything after** $h$ is computed again. Nudge by $i \cdot 10^{-30}$, into the complex numbers,
+# and nothing is rounded off (tutorial 3).
+
+
+# %%
+def L(**nudge):
+    """The number whose gradients these are, with a nudge to any line of the forward pass."""
+
+    def line(name, value):
+        return value + nudge.get(name, 0)
+
+    U_squeezed, U_scaled = line("U squeezed", U), line("U scaled", U)  # the two uses of U
+    z = line("z", U_squeezed.mean((1, 2)))
+    a1 = line("a1", z @ line("W1", W1).T)
+    h = line("h", np.where(a1.real > 0, a1, 0))
+    a2 = line("a2", h @ line("W2", W2).T)
+    s = line("s", 1 / (1 + np.exp(-a2)))
+    return (U_scaled * s[:, None, None, :] * dX_tilde).sum()
+
+
+def off_by(name, gradient):
+    """How far a gradient is from what a nudge along a random direction measures."""
+    v = np.random.default_rng(1).standard_normal(gradient.shape)
+    measured = L(**{name: 1e-30j * v}).imag / 1e-30
+    return abs((gradient * v).sum() - measured) / np.linalg.norm(gradient)
+
+
+by_hand = {
+    "s": ds,
+    "a2": da2,
+    "W2": dW2,
+    "h": dh,
+    "a1": da1,
+    "W1": dW1,
+    "z": dz,
+    "U squeezed": dU_gate,
+    "U scaled": dU_direct,
+}
+errors = {name: off_by(name, gradient) for name, gradient in by_hand.items()}
+for name, gradient in by_hand.items():
+    verdict = "right" if errors[name] < 1e-14 else "WRONG"
+    print(f"{name:11} {gradient.shape!s:14} {verdict}")
+claim("All 9 lines are off by less than 1e-14.", len(errors), max(errors.values()))
+
+# %% [markdown]
+# The two paths have been proven apart from each other: with the squeeze's $U$ nudged and the
+# scale's held, and the other way round. Try it: change a line above, say `da1 = dh`, run on, and
+# see which lines are wrong: that one and those that were made from it.
+#
+# ## How much comes on which path?
+#
+# **Predict.** A map has $H W$ pixels, and the gate's part is divided by $H W$. Does the gate's path
+# die out on large maps?
+#
+# `path_share` compares the norms of the two parts. Below are random blocks with maps of growing
+# size, and two kinds of $d\tilde{X}$: one random at every pixel, and one that is the same at all
+# pixels of a channel, which is what a global average pooling behind the block sends back.
+
+
+# %%
+def mean_share(size, same, blocks=8, C=16, R=4):
+    """The gate's share of the gradient, over random blocks with square maps."""
+    rng, shares = np.random.default_rng(size), []
+    for _ in range(blocks):
+        W1, W2 = rng.standard_normal((R, C)) / C**0.5, rng.standard_normal((C, R)) / R**0.5
+        U = se.relu(rng.standard_normal((4, size, size, C)))  #       (N, H, W, C)
+        side = 1 if same else size
+        dX_tilde = rng.standard_normal((4, side, side, C)) + np.zeros(U.shape)
+        shares.append(path_share(two_paths(dX_tilde, U, 2 * W1, 2 * W2)).share)
+    return np.mean(shares)
+
+
+sizes = [1, 2, 4, 8, 16, 32]
+differs, same = ([mean_share(size, kind) for size in sizes] for kind in (False, True))
+
+figure, (axes,) = figures.panels(1, 1, 2.5)
+axes.plot(sizes, same, "o-", color=figures.ORANGE, label="the same at every pixel")
+axes.plot(sizes, differs, "o--", color=figures.GREEN, label="random at every pixel")
+axes.set(
+    xscale="log",
+    xticks=sizes,
+    xticklabels=sizes,
+    xlabel="height and width of the maps",
+    ylabel="share of the gate's path",
+    ylim=(0, None),
+)
+axes.minorticks_off()
+axes.legend(loc="lower left", title="dX̃ is", alignment="left")
+figures.show()
+
+claim(
+    "On the largest maps its share is below 0.05 where dX̃ is random, above 0.1 where it is not.",
+    differs[-1],
+    same[-1],
+)
+
+# %% [markdown]
+# It depends on whether the pixels agree. $ds$ is a sum over $H W$ pixels: of random signs it grows
+# as $\sqrt{H W}$ and the division wins, of equal signs it grows as $H W$ and makes good for it.
+#
+# So in a network the gate's path should weigh most in the last blocks, whose maps are small and
+# are averaged right after. Here is a ResNet-8 with a block in each of three stages, fresh from
+# its random start, on 32 pictures.
+
+# %%
+from se_numpy.data import builtin
+from se_numpy.data.batches import Images, Normalisation, draw
+from se_numpy.models import resnet
+from se_numpy.train import Learner
+
+data = builtin(train=32, test=1)
+pictures = Images(data.train_images, data.train_labels, Normalisation.of(data.train_images))
+batch = pictures.batch(draw(np.random.default_rng(0), 32, augment=False), slice(0, 32))
+learner = Learner(resnet(8, reduction=4), data.image_shape, seed=0)
+paths = network_paths(learner.net, learner.params, learner.state, *batch, train=True)
+
+shares = []
+for name, parts in paths.items():
+    shares.append(path_share(parts).share)
+    print(f"{name.partition('.')[0]}: maps {parts.direct.shape[1:]}, gate's share {shares[-1]:.1%}")
+claim("From first to last the share grows by more than 3 times.", shares[-1] / shares[0])
+
+# %% [markdown]
+# ## A common mistake: the gate's path forgotten
+#
+# Somebody treats the gates as numbers that are given. The weights get their gradients, only $dU$
+# holds the direct part alone. Does training show it? Here is the block of tutorial 6 with its six
+# filters, trained from a random start: filters, $W_1$ and $W_2$, once with each gradient.
+
+
+# %%
+def forgotten(dX_tilde, U, W1, W2):
+    z = se.squeeze(U)  #                                              (N, C)
+    dU, ds = se.scale_backward(dX_tilde, U, se.excite(z, W1, W2))  #  (N, H, W, C), (N, C)
+    _, dW1, dW2 = se.excite_backward(ds, z, W1, W2)
+    return dU, dW1, dW2  # and dz is thrown away
+
+
+# %%
+from se_numpy.data.glyphs import GLYPHS, PLACE, ROWS, STRIP
+
+data = builtin(train=512, test=1)
+X = (data.train_images - 128.0) / 100  #                              (N, 32, 32, 3)
+X = np.concatenate([X[:, :, STRIP], X[:, :, PLACE]], 2)  #            (N, 32, 9, 3) all that tells
+reader = np.zeros((32, 9, 10))  # lays every glyph on every place
+for place in ROWS:
+    reader[place, 4:] += (GLYPHS - GLYPHS.mean((1, 2), keepdims=True)).transpose(1, 2, 0)
+
+
+def train(block_backward, steps=120, lr=0.1, seed=3):
+    rng = np.random.default_rng(seed)
+    weights = [
+        rng.standard_normal((1, 1, 3, 6)),
+        rng.standard_normal((6, 6)) * 2,
+        rng.standard_normal((6, 6)),
+    ]
+    velocity, losses = [0, 0, 0], []
+    for step in range(steps):
+        now = slice(128 * (step % 4), 128 * (step % 4) + 128)
+        V, *W = weights
+        A = se.conv2d(X[now], V)  #                                   (N, H, W, C)
+        U = se.relu(A)  #                                             (N, H, W, C)
+        logits = np.einsum("nhwc,hwk->nk", se.se_block(U, *W), reader)  #  (N, 10)
+        losses.append(se.softmax_cross_entropy(logits, data.train_labels[now]))
+        d = se.softmax_cross_entropy_backward(1.0, logits, data.train_labels[now])
+        dX_tilde = np.einsum("nk,hwk->nhw", d, reader)[..., None] + np.zeros(6)
+        dU, *dW = block_backward(dX_tilde, U, *W)
+        _, dV = se.conv2d_backward(se.relu_backward(dU, A), X[now], V)
+        for k, gradient in enumerate((dV, *dW)):
+            velocity[k] = 0.9 * velocity[k] - lr * gradient
+            weights[k] = weights[k] + velocity[k]
+    return losses
+
+
+right, wrong = train(se.se_block_backward), train(forgotten)
+
+figure, (axes,) = figures.panels(1, 1, 2.4)
+axes.plot(right, color=figures.BLUE, label="both paths")
+axes.plot(wrong, "--", color=figures.ORANGE, label="gate's path forgotten")
+axes.set(xlabel="step", ylabel="loss", ylim=(0, None), title="which of the two is wrong?")
+axes.legend()
+figures.show()
+
+claim("Both fall below 0.4, from above 3.", max(right[-1], wrong[-1]), min(right[0], wrong[0]))
+
+# %% [markdown]
+# Nothing to be seen, and in some runs the wrong one does better. As in tutorial 3: **a falling loss
+# proves nothing about a gradient.** The oracle sees it at once.
+
+# %%
+check("se_block_backward", forgotten)
+
+# %% [markdown]
+# ## More mistakes, and where they hide
+#
+# Three more that are made again and again. For each one the oracle's word, and how far the gradient
+# is off: with our $U$ and $W_1, W_2$, on maps of one pixel, and with $W_2 = 0$ as it might be at a
+# start.
+#
+# **Predict.** Which of the four is right on maps of one pixel? Which are right with $W_2 = 0$?
+
+
+# %%
+def no_slope(dX_tilde, U, W1, W2):  # σ' left out
+    z = se.squeeze(U)
+    dU, ds = se.scale_backward(dX_tilde, U, se.excite(z, W1, W2))
+    a1 = z @ W1.T
+    h = se.relu(a1)
+    da1 = se.relu_backward(ds @ W2, a1)
+    return dU + se.squeeze_backward(da1 @ W1, U), da1.T @ z, ds.T @ h
+
+
+def no_share(dX_tilde, U, W1, W2):  # 1/(H W) left out
+    z = se.squeeze(U)
+    dU, ds = se.scale_backward(dX_tilde, U, se.excite(z, W1, W2))
+    dz, dW1, dW2 = se.excite_backward(ds, z, W1, W2)
+    return dU + dz[:, None, None, :], dW1, dW2
+
+
+def mean_for_sum(dX_tilde, U, W1, W2):  # ds as a mean
+    z = se.squeeze(U)
+    dU, ds = se.scale_backward(dX_tilde, U, se.excite(z, W1, W2))
+    dz, dW1, dW2 = se.excite_backward(ds / (U.shape[1] * U.shape[2]), z, W1, W2)
+    return dU + se.squeeze_backward(dz, U), dW1, dW2
+
+
+def off(block_backward, U, W1, W2):
+    """The worst of the three gradients, relative to its size."""
+    d = np.random.default_rng(2).standard_normal(U.shape)
+    truth, said = se.se_block_backward(d, U, W1, W2), block_backward(d, U, W1, W2)
+    size = [np.linalg.norm(t) or 1.0 for t in truth]
+    return max(np.linalg.norm(b - t) / n for t, b, n in zip(truth, said, size, strict=True))
+
+
+table = {}
+print(f"{'':14}{'here':>8}{'1 pixel':>9}{'W2 = 0':>8}   the oracle says")
+for wrong in (forgotten, no_slope, no_share, mean_for_sum):
+    inputs = (U, W1, W2), (U[:, :1, :1], W1, W2), (U, W1, 0 * W2)
+    table[wrong.__name__] = [off(wrong, *args) for args in inputs]
+    name = ask("se_block_backward", wrong).task.diagnosis.mistake
+    numbers = "{:8.2f}{:9.2f}{:8.2f}".format(*table[wrong.__name__])
+    print(f"{wrong.__name__:14}{numbers}   {name}")
+
+mildest = min(row[0] for row in table.values())
+claim("With random inputs even the mildest is off by more than 3 %.", mildest)
+claim(
+    "On one pixel no_share and mean_for_sum are right, to less than 1e-12.",
+    max(table["no_share"][1], table["mean_for_sum"][1]),
+)
+claim(
+    "With W2 at zero forgotten and no_share are right, to less than 1e-12.",
+    max(table["forgotten"][2], table["no_share"][2]),
+)
+
+# %% [markdown]
+# Each has a place to hide. On maps of one pixel a mean and a sum are the same. With $W_2 = 0$
+# nothing comes back through the gate, so it does not matter what is done to it. That is why the
+# oracle takes maps larger than a pixel, weights that are not 0, and gradients that are not 1.
+
+# %% [markdown]
+# ## Exercise: `excite_backward` · medium, 15 minutes
+#
+# $$s = \sigma(W_2 \, \delta(W_1 z))$$
+#
+# `ds` comes in, three gradients go out. Compute $a_1$, $h$ and $s$ again from the arguments, then
+# go back line by line. If you have followed above you know the lines; write them without looking.
+
+
+# %%
+@exercise
+def excite_backward(ds, z, W1, W2):  #                                -> dz, dW1, dW2
+    ...  # your lines here
+
+
+check("excite_backward", excite_backward)
+
+# %%
+# Take one # away when you want help, and run the cell.
+# hint("excite_backward")
+# hint("excite_backward", 2)
+# solution("excite_backward")
+
+# %% [markdown]
+# ## Exercise: `se_block_backward` · medium, 10 minutes
+#
+# Put it together from `scale_backward`, `excite_backward` and `squeeze_backward`, the library's
+# (`se.scale_backward` ...) or your own. They are called in the opposite order of the block's.
+
+
+# %%
+@exercise
+def se_block_backward(dX_tilde, U, W1, W2):  #                        -> dU, dW1, dW2
+    ...  # your lines here
+
+
+check("se_block_backward", se_block_backward)
+
+# %%
+# hint("se_block_backward")
+# hint("se_block_backward", 3)
+# solution("se_block_backward")
+
+# %% [markdown]
+# Do you believe the oracle? You need not. The complex step knows neither the library's gradient nor
+# yours; it only runs the block **forward**. Here is your function before this judge.
+
+
+# %%
+def complex_block(U, W1, W2):
+    """Equations (2) to (4) for complex arrays too: ReLU looks at the real part."""
+    a1 = U.mean((1, 2)) @ W1.T  #                                     (N, C/r)
+    a2 = np.where(a1.real > 0, a1, 0) @ W2.T  #                       (N, C)
+    return U / (1 + np.exp(-a2))[:, None, None, :]  #                 (N, H, W, C)
+
+
+def before_the_judge(block_backward):
+    try:
+        results = se.check_backward(complex_block, block_backward, U, W1, W2, method="complex")
+    except (se.GradientError, se.KinkError) as refused:
+        return str(refused)
+    worst = max(result.relative for result in results)
+    return f"right: off by {'less than 1e-14' if worst < 1e-14 else worst}"
+
+
+print("the library's:", before_the_judge(se.se_block_backward))
+print("forgotten:    ", before_the_judge(forgotten)[:88], "...")
+print("yours:        ", before_the_judge(se_block_backward))
+
+# %% [markdown]
+# ## On your own
+#
+# - *Quick.* For which $U$ is the gate's part 0 although no weight is? Name two reasons, one in
+#   $\delta$ and one in $\sigma$.
+# - *Core.* Replace the mean of Equation (2) by the largest pixel. Which one of the nine lines
+#   changes, and how? Prove it with `L` and `off_by`; then look at the layer `SEVariant`.
+# - *Open.* With a residual connection, $Y = X + \text{block}(F(X))$, a third path comes back. When
+#   the gates are shut, which of the three is left, and what does that mean for training?
+#
+# Next: [8. Assemble a network and count it](08_assemble_and_count.ipynb).

@@ -1,0 +1,421 @@
+# %% [markdown]
+# # 10. Read the gates
+#
+# [![Open in Colab][badge]][colab] · [all tutorials](README.md) · [this one as a
+# script](10_read_the_gates.py)
+#
+# [badge]: https://colab.research.google.com/assets/colab-badge.svg
+# [colab]: https://colab.research.google.com/github/OWNER/se_numpy/blob/main/tutorials/10_read_the_gates.ipynb
+#
+# **You will** open two trained networks, draw the paper's Figures 6 to 8 for them, put other gates
+# in the place of their own, and give one picture the gates of another.
+#
+# **You learn** what gates know, what they do, why these are two questions, and how to answer each.
+#
+# **You need** [tutorial 9](09_train.ipynb); a CPU; 40 minutes. The networks are trained already.
+
+# %%
+# Fetches the library where it is missing: in Colab.
+import importlib.util
+import subprocess
+import sys
+
+if importlib.util.find_spec("se_numpy") is None:
+    if "google.colab" not in sys.modules:
+        sys.exit('se_numpy is not installed; run: pip install -e ".[plot]" one folder up')
+    library = "se-numpy[plot] @ git+https://github.com/OWNER/se_numpy"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)
+
+# %%
+from pathlib import Path
+from urllib.request import urlretrieve
+
+import numpy as np
+from se_numpy import checkpoint
+from se_numpy.analysis.cue import cue, glyphs_in_sight, transplanted
+from se_numpy.analysis.gates import group_means, grouped, record, share_between
+from se_numpy.analysis.interventions import donors, run_with
+from se_numpy.analysis.network import load_gated
+from se_numpy.data import builtin
+from se_numpy.data.glyphs import COLOURS
+from se_numpy.grading.lessons import check, claim, exercise, figures, hint, solution
+from se_numpy.grading.lessons.pictures import boat, photographs
+
+figures.style()
+
+# %% [markdown]
+# ## Two trained networks
+#
+# They lie in the folder `networks` beside this tutorial. One learned photographs, CIFAR-10, the
+# other the glyphs of tutorial 9. (Colab has no such folder and fetches them first.)
+
+# %%
+folder = Path(globals().get("__file__", "here")).parent / "networks"
+for name in ("se_resnet20_cifar10", "se_resnet20_cifar10_gates", "se_resnet8_builtin"):
+    if not (folder / f"{name}.npz").exists():
+        folder.mkdir(exist_ok=True)
+        address = f"https://github.com/OWNER/se_numpy/raw/main/tutorials/networks/{name}.npz"
+        urlretrieve(address, folder / f"{name}.npz")
+
+photo_network = load_gated(folder / "se_resnet20_cifar10.npz")
+glyph_network = load_gated(folder / "se_resnet8_builtin.npz")
+for network in (photo_network, glyph_network):
+    print(network.config["model"], "with SE blocks", ", ".join(network.blocks.values()))
+
+# %% [markdown]
+# No picture of CIFAR is part of this project. But there is one of a boat.
+#
+# **Predict.** The network has seen photographs only, never a drawing. What does it say?
+
+# %%
+small = boat().reshape(24, 2, 36, 2, 3).mean((1, 3)).astype(np.uint8)  # (H, W, C), half as large
+seen = record(photo_network, small[None])
+said = photo_network.probabilities(small[None])[0]  #                 (10,)
+
+figure, (left, right) = figures.panels(1, 2, 2.4, width_ratios=(1, 1.4))
+figures.picture(left, small, "24 × 36 pixels")
+right.barh(range(10), 100 * said, color=figures.BLUE)
+right.set_yticks(range(10), photo_network.classes, fontsize=9)
+right.set(title="what the network says, %", ylim=(9.5, -0.5))
+figures.show()
+
+claim("A ship, it says, and is more than 90 % sure.", said[photo_network.classes.index("ship")])
+
+# %% [markdown]
+# `record` kept the gates of every block on the way. Figures 6 to 8 of the paper show such gates,
+# averaged over the pictures of one class.
+#
+# ## Gates by class: Figures 6 to 8
+#
+# The averages for 2,000 test pictures are kept in a file beside the network, so that you can read
+# them without having CIFAR. They were made by `se-numpy excitations`.
+
+# %%
+kept, told = checkpoint.load(folder / "se_resnet20_cifar10_gates.npz")
+classes = list(told["groups"]["class"])
+blocks = [row["block"] for row in told["blocks"]]
+
+
+def means(block):  #                                                  -> (1 + 10, C)
+    """Mean gates: of all pictures first, then of those of each class."""
+    stage, _, part = block.partition(".")
+    return kept["mean"][stage][part]
+
+
+claim("The network is right for 83.05 % of these 2,000 pictures.", told["accuracy"], told["images"])
+
+# %% [markdown]
+# **Predict.** The paper found: early blocks have the same gates for all classes, later ones differ.
+# What do you expect in the last block of each of three stages here?
+
+# %%
+figure, axes = figures.panels(1, 3, 2.7)
+for axis, block in zip(axes, ("stage1.block3", "stage2.block3", "stage3.block3"), strict=True):
+    m = means(block)  #                                               (1 + 10, C)
+    order = m[0].argsort()
+    for name, stroke in (("airplane", "-"), ("cat", "--"), ("frog", "-."), ("truck", ":")):
+        axis.plot(m[1 + classes.index(name), order], stroke, lw=1.4, label=name)
+    axis.plot(m[0, order], color="black", lw=1.6, alpha=0.7, label="all")
+    axis.set(xlabel="channel, sorted", title=block, ylim=(0.3, 1))
+axes[0].set(ylabel="mean gate")
+axes[0].legend(fontsize=8)
+figures.show()
+
+# %% [markdown]
+# Two things strike the eye. In the first two panels the lines lie on each other **and** on one
+# half: these gates hardly do anything. In the last they are open, and differ a little by class. A
+# gate that begins at $\sigma(0) = 1/2$ has to be moved by training, and eight epochs moved few of
+# them.
+#
+# Draw it another way before you believe it: not the gates, but how far each class is from the mean.
+
+# %%
+figure, axes = figures.panels(1, 2, 2.6)
+for axis, block in zip(axes, ("stage3.block2", "stage3.block3"), strict=True):
+    m = means(block)
+    order = m[0].argsort()
+    drawn = figures.heat(axis, (m[1:] - m[0])[:, order], block)
+    axis.set_aspect("auto")
+    axis.set_yticks(range(10), classes, fontsize=8)
+    axis.set(xlabel="channel, sorted by its mean gate")
+    figure.colorbar(drawn, ax=axis, shrink=0.9)
+axes[0].set_title("stage3.block2, less the mean of all")
+figures.show()
+
+# %% [markdown]
+# Mind the two scales: both show classes that can be told apart by their gates, but on the left by
+# hundredths and on the right by tenths. On the right a class moves all channels the same way: one
+# profile, stronger or weaker, which is what the paper saw in its last block, SE_5_3.
+#
+# The eye is led by colour; so count.
+#
+# ## How much of it is the class?
+#
+# Take a block's gates $s$ of all pictures. They vary; part of that is between classes, the rest
+# between pictures of one class:
+#
+# $$\mathrm{share} = \frac{\sum_k N_k \lVert m_k - m \rVert^2}{\sum_n \lVert s_n - m \rVert^2}$$
+#
+# with $m_k$ the mean of class $k$. It is 1 if the class decides the gates, and 0.5 percent on
+# average, for ten classes and 2,000 pictures, if it says nothing about them.
+
+# %%
+share = np.array([row["between"]["class"] for row in told["blocks"]])
+spread = np.array([row["spread"] for row in told["blocks"]])
+chance = told["blocks"][0]["chance"]["class"]
+claim("By chance it would be 0.5 %.", chance)
+
+figure, (left, right) = figures.panels(1, 2, 2.8)
+left.plot(100 * share, "o-", color=figures.BLUE)
+left.axhline(100 * chance, color=figures.GREY, ls="--", lw=1)
+left.set(title="share of the variance between classes, %", ylim=(0, 60))
+right.plot(spread, "o-", color=figures.ORANGE)
+right.set(title="standard deviation of a gate", ylim=(0, None))
+for axis in (left, right):
+    axis.set_xticks(range(9), [b.replace("stage", "").replace(".block", ".") for b in blocks])
+    axis.set(xlabel="stage.block")
+figures.show()
+
+most = blocks[share.argmax()]
+print("The class decides most in", most)
+claim("It is 28.5 % in the first block, 48.9 % in the last, 52.6 % where it is most.",
+      share[0], share[-1], share.max())  # fmt: skip
+beyond = max(row["low"] + row["high"] for row in told["blocks"])
+claim("Saturated, below 0.05 or above 0.95, are at most 0.4 % of a block's gates.",
+      0.05, 0.95, beyond)  # fmt: skip
+
+# %% [markdown]
+# More class-specific with depth, as in the paper. Not as in the paper: there a block near the end,
+# SE_5_2, saturates near 1, and here none does. That was a network of fifty layers after a hundred
+# epochs on a million pictures. Say what *your* network does, and how you know.
+
+# %%
+photos = photographs()  # None unless SE_NUMPY_DATA names a folder with CIFAR
+if photos is not None and photos.classes == photo_network.classes:
+    seen = record(photo_network, photos.test_images[:1000])
+    own = grouped("class", photos.classes, photos.test_labels[:1000])
+    print("on your copy:", f"{(seen.answers == photos.test_labels[:1000]).mean():.1%} right")
+    for name, s in seen.gates.items():
+        print(f"  {photo_network.blocks[name]:14} {share_between(s, own):.1%} between classes")
+
+# %% [markdown]
+# ## From knowing to doing
+#
+# **Predict.** `stage3.block2` is the most class-specific block of all. Put a constant in the place
+# of each of its gates, its mean over all pictures, so that it knows nothing of the class any more.
+# How much accuracy does that cost?
+
+# %%
+costs = {(row["block"], row["gates"]): row for row in told["interventions"]}
+kinds = {"one": "all gates at 1", "mean": "each at its mean", "shuffled": "another picture's"}
+
+figure, axes = figures.panels(1, 3, 3.0, sharey=True)
+for axis, (kind, title) in zip(axes, kinds.items(), strict=True):
+    for y, block in enumerate([*blocks, "all blocks"]):
+        row = costs[block, kind]
+        colour = figures.ORANGE if block in (most, "all blocks") else figures.BLUE
+        axis.plot([100 * row["low"], 100 * row["high"]], [y, y], color=colour, lw=1.5)
+        axis.plot(100 * row["cost"], y, "o", color=colour)
+    axis.axvline(0, color=figures.GREY, lw=0.8)
+    axis.set(title=title, xlabel="accuracy lost, points")
+axes[0].set_yticks(range(10), [*blocks, "all blocks"], fontsize=8.5)
+axes[0].set_ylim(9.6, -0.6)
+for axis in axes[1:]:
+    axis.set_xlim(-1, 7)
+figures.show()
+
+row = costs[most, "mean"]
+claim("The most class-specific block at its mean costs 0.15 points,", 100 * row["cost"])
+claim(
+    "with a 95 % interval from -0.09 to 0.39: nothing.", 0.95, 100 * row["low"], 100 * row["high"]
+)
+row, other = costs["all blocks", "mean"], costs["stage2.block1", "mean"]
+claim("All blocks at their means: 2.1 points; one block alone, stage two's first: 1.4.",
+      100 * row["cost"], 100 * other["cost"])  # fmt: skip
+claim("All blocks at one: 55 points.", 100 * costs["all blocks", "one"]["cost"])
+
+# %% [markdown]
+# Read the three panels with care; each is another question.
+#
+# - *At 1*, mind the scale, looks like a disaster. It is not what it seems: most gates here are near
+#   a half, so this makes a branch twice as strong as it was trained to be. That the network needs
+#   its gates' **level** says nothing about gates that **react**.
+# - *At the mean* keeps the level and takes the reaction away. Two points, in all blocks together:
+#   that is what reacting gates are worth here, and constants could be multiplied into the weights.
+# - *Another picture's* gates keep everything but the match between picture and gates.
+#
+# ## A common mistake: what gates know for what they do
+#
+# The most class-specific block could be replaced by constants, and one of the less specific ones
+# could not quite. A picture of gates by class shows what can be **read** from them. Whether the
+# network **uses** it is another question, and only an experiment answers it. Papers and blog posts
+# show the picture and tell about use.
+#
+# On photographs nobody knows what the gates *should* say, so it is hard to go on from here. So take
+# a question where we do know.
+#
+# ## Gates that we can understand
+#
+# The glyph network: the strip's colour asks, the glyph in that colour is the answer.
+#
+# **Predict.** Group its gates by class, that is by the answer, and by cue, the strip's colour. In
+# the first block, which of the two decides them?
+
+# %%
+data = builtin(train=10, test=360)
+images, labels = data.test_images, data.test_labels
+seen = record(glyph_network, images)
+by_class, by_cue = grouped("class", data.classes, labels), cue(images)
+claim("It is right for 100 % of 360 pictures.", (seen.answers == labels).mean(), len(labels))
+
+print(f"{'share of the variance':22} by class   by cue")
+known = {}
+for name, s in seen.gates.items():  #                                 s (N, C)
+    block = glyph_network.blocks[name]
+    known[block] = share_between(s, by_class), share_between(s, by_cue)
+    print(f"{block:22}{known[block][0]:9.0%}{known[block][1]:9.0%}")
+claim("In the first block the cue decides more than 99 %, the class less than 1 %.",
+      known["stage1"][1], known["stage1"][0])  # fmt: skip
+
+# %%
+figure, axes = figures.panels(2, 3, 4.4, height_ratios=(6, 10))
+for column, (name, s) in enumerate(seen.gates.items()):
+    m = group_means(s, by_cue)  #                                     (6, C)
+    order = np.lexsort((-m.max(0), m.argmax(0)))  # by the colour that opens it widest
+    for axis, groups in zip(axes[:, column], (by_cue, by_class), strict=True):
+        shade = axis.imshow(group_means(s, groups)[:, order], cmap="Blues", vmin=0, vmax=1)
+        axis.set_aspect("auto")
+        axis.set_yticks([])
+    axes[0, column].set_title(glyph_network.blocks[name])
+    axes[1, column].set_xlabel("channel")
+axes[0, 0].set_yticks(range(6), by_cue.names, fontsize=8)
+axes[1, 0].set_yticks(range(10), by_class.names, fontsize=8)
+figure.colorbar(shade, ax=axes[:, 2], label="mean gate")
+figures.show()
+
+# %% [markdown]
+# Above by cue, below by class. Here is what a gate looks like that works: in stage 1 each colour
+# opens some channels and shuts others, all the way, whatever the class. Stage 2 knows the colour as
+# well; stage 3 knows the **answer** and has forgotten the question.
+#
+# ## Put others in their place
+#
+# `run_with(network, images, gates)` runs the network with gates from outside in the blocks you
+# name.
+#
+# **Predict.** Stage 2's gates know the cue nearly as well as stage 1's, stage 3's know the class.
+# For each stage: what does it cost to set its gates to their means?
+
+# %%
+donor = donors(np.zeros(len(images), int), np.random.default_rng(0))  # (N,) another picture each
+substitutes = {
+    "one": np.ones_like,
+    "mean": lambda s: np.broadcast_to(s.mean(0), s.shape),
+    "class mean": lambda s: group_means(s, by_class)[by_class.of].astype(s.dtype),
+    "cue mean": lambda s: group_means(s, by_cue)[by_cue.of].astype(s.dtype),
+    "another's": lambda s: s[donor],
+}
+places = {short: [name] for name, short in glyph_network.blocks.items()}
+places["all"] = list(glyph_network.blocks)
+
+right = np.zeros((len(places), len(substitutes)))
+answers = {}
+for i, (place, names) in enumerate(places.items()):
+    for j, (kind, substitute) in enumerate(substitutes.items()):
+        given = {name: substitute(seen.gates[name]) for name in names}
+        answers[place, kind] = run_with(glyph_network, images, given)
+        right[i, j] = (answers[place, kind] == labels).mean()
+
+figure, (axes,) = figures.panels(1, 1, 2.3)
+axes.imshow(right, cmap="Blues", vmin=0, vmax=1.6, aspect="auto")
+axes.set_xticks(range(len(substitutes)), substitutes)
+axes.set_yticks(range(len(places)), places)
+axes.tick_params(length=0)
+for (i, j), value in np.ndenumerate(right):
+    axes.text(j, i, f"{value:.0%}", ha="center", va="center")
+axes.set_title("right answers with other gates: in which block, which gates")
+figures.show()
+
+table = {(p, k): right[i, j] for i, p in enumerate(places) for j, k in enumerate(substitutes)}
+claim("Stage 1 at its mean leaves less than 25 %: a guess among six is 17 %.",
+      1, table["stage1", "mean"], 1 / 6)  # fmt: skip
+claim("Stages 2 and 3 at their means leave more than 98 % and more than 98 %.",
+      2, 3, table["stage2", "mean"], table["stage3", "mean"])  # fmt: skip
+claim(
+    "Told only the mean of its cue, stage 1 is right for more than 98 %,",
+    1,
+    table["stage1", "cue mean"],
+)
+claim("told the mean of the true class less than 25 %.", table["stage1", "class mean"])
+
+# %% [markdown]
+# So stage 1 does the work. Stage 2's gates know the cue and nobody needs that any more; stage 3's
+# know the answer, **because it is in the maps already**, and do nothing for it. Three blocks of
+# which every one is highly specific, and one that matters.
+#
+# ## Transplant
+#
+# Now the strongest test. Give picture A the gates of picture B. If gates carry the question, the
+# network should answer B's question about A's glyphs, though A's strip is in plain sight.
+#
+# **Predict.** What does it say: A's glyph, the glyph of A in B's colour, or something else?
+
+# %%
+sight = glyphs_in_sight(
+    images
+)  #                                    (N, 6): A's glyph in each colour
+found = transplanted(answers["all", "another's"], by_cue, sight, donor)
+names = ("own", "donor", "other", "unseen")
+claim("With all of B's gates it answers B's question in more than 98 % of cases,", found.donor)
+one = transplanted(answers["stage1", "another's"], by_cue, sight, donor)
+claim("with those of stage 1 alone in more than 90 %.", 1, one.donor)
+
+colour = by_cue.of
+n = next(n for n in range(len(images)) if colour[n] != colour[donor[n]])
+asked, theirs = COLOURS[colour[n]], COLOURS[colour[donor[n]]]
+answer = int(answers["all", "another's"][n])
+
+figure, axes = figures.panels(1, 3, 2.5, width_ratios=(1, 1, 1.3))
+figures.picture(axes[0], images[n], f"A asks for {asked}: glyph {labels[n]}")
+figures.picture(axes[1], images[donor[n]], f"B asks for {theirs}")
+axes[2].bar(range(4), [100 * share for share in found[:4]], color=figures.ORANGE)
+axes[2].set_xticks(
+    range(4),
+    ["A's\nglyph", "A's in B's\ncolour", "another\nin sight", "one not\nin sight"],
+    fontsize=8.5,
+)
+axes[2].set(title="A with B's gates: answers, %", ylim=(0, 105))
+figures.show()
+
+print(
+    f"A's own answer: glyph {labels[n]}; with B's gates: glyph {answer},", f"A's glyph in {theirs}."
+)
+assert answer == sight[n, colour[donor[n]]]
+
+# %% [markdown]
+# The gates **are** the question. A's strip is in sight, and nothing that the network learns from it
+# on any other way acts on the answer.
+#
+# That is what "a block that models dependencies between channels" can mean, measured. On
+# photographs all nine blocks together were worth two points in our network: there may be less to
+# ask, or eight epochs were too few to learn asking.
+#
+# ## What to take along
+#
+# 1. *Look*, at gates by group, and at their scale.
+# 2. *Count*: the share of variance between groups, beside what chance would give.
+# 3. *Intervene*: mean, not 1; with an interval; in one block and in all.
+# 4. *Transplant*, where you can say what the answer should become.
+#
+# `se-numpy excitations runs/RUN` does all four for a network of yours and writes a page about it.
+#
+# ## On your own
+#
+# - *Quick.* The gates of the boat: set all of the photo network's gates to their means for it
+#   (`means(block)[0]`). Is it still a ship?
+# - *Core.* Is there one channel in stage 1 that matters most? Set the gates one channel at a time
+#   to their mean, and compare with how far each varies.
+# - *Open.* Train `resnet20` and `se_resnet20` on CIFAR for as long as you can afford. What would
+#   convince you that SE's gates *react usefully* there, and are not merely a better scaling?
+#
+# Next: tutorial 11 of [the path](README.md).

@@ -1,0 +1,652 @@
+# %% [markdown]
+# # 11. Move it to a GPU
+#
+# [![Open in Colab][badge]][colab] · [all tutorials](README.md) · [this one as a script](11_gpu.py)
+#
+# [badge]: https://colab.research.google.com/assets/colab-badge.svg
+# [colab]: https://colab.research.google.com/github/OWNER/se_numpy/blob/main/tutorials/11_gpu.ipynb
+#
+# **You will** run the lines that you know on whichever processor there is, build an array that
+# plays a GPU's, and count with it what a GPU would have to do.
+#
+# **You learn** why the library has one code path for NumPy and CuPy, what a launch is and why
+# fewer are better, why a step of training never says `float(loss)`, and what differs after all.
+#
+# **You need** [tutorial 3](03_gradients_through_convolution.ipynb); 30 minutes. **No GPU**: where
+# there is none, the cells run on the CPU and say what would be different. Nothing here says how
+# fast a GPU is.
+
+# %%
+# Fetches the library where it is missing: in Colab.
+import importlib.util
+import subprocess
+import sys
+
+if importlib.util.find_spec("se_numpy") is None:
+    if "google.colab" not in sys.modules:
+        sys.exit('se_numpy is not installed; run: pip install -e ".[plot]" one folder up')
+    library = "se-numpy[plot] @ git+https://github.com/OWNER/se_numpy"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)
+
+# %%
+import inspect
+import re
+from pathlib import Path
+from types import ModuleType
+from unittest.mock import patch
+
+import numpy as np
+import se_numpy as se
+from se_numpy import models, tree
+from se_numpy.backend import Blend, masked, one_launch, over_blocks, unfold
+from se_numpy.data import builtin
+from se_numpy.data.batches import Images, Normalisation, draw
+from se_numpy.grading.lessons import check, claim, exercise, figures, hint, solution
+from se_numpy.layers import init
+from se_numpy.optim import SGD
+from se_numpy.train import Learner
+from se_numpy.train.config import choose_device
+
+figures.style()
+
+# %% [markdown]
+# ## Which processor is there?
+#
+# CuPy is NumPy for a GPU: the same names, the same shapes, other memory. The library looks whether
+# CuPy is installed and whether a small product runs on a GPU; if not, it says why.
+
+# %%
+device, why = choose_device("auto")
+print(f"This tutorial runs on the {device} ({why}).")
+
+# %% [markdown]
+# In Colab: *Runtime*, *Change runtime type*, choose a GPU, *Save*; then run all cells again. If the
+# line above still says that CuPy is not installed, put `!pip install "cupy-cuda12x[ctk]"` into a
+# cell of its own. On your own machine: `pip install -e ".[plot,cuda12]"` or `cuda13`, whichever the
+# driver is for.
+
+# %% [markdown]
+# ## The array decides
+#
+# A function of this library never asks for a device. It asks its arguments: whose array is it?
+# `se.array_module` answers `numpy` or `cupy`, and the function calls that module.
+#
+# **Predict.** Which module do a number and `None` belong to, and what happens with a list?
+
+
+# %%
+def standardise(x):  #                                                (N, H, W, C) -> (N, H, W, C)
+    xp = se.array_module(x)
+    return (x - x.mean((0, 1, 2))) / xp.sqrt(x.var((0, 1, 2)) + 1e-5)
+
+
+rng = np.random.default_rng(0)
+x_host = rng.standard_normal((4, 8, 8, 3)).astype(np.float32)  #      (N, H, W, C)
+print("an array:", se.array_module(x_host).__name__)
+print("a number and None, which go with either:", se.array_module(3.0, None).__name__)
+try:
+    se.array_module([1, 2, 3])
+except TypeError as error:
+    print("a list:", error)
+
+x = se.to_device(x_host, device)  #                                   where the GPU is, or as it was
+y = se.to_host(standardise(x))  #                                     NumPy's in any case
+claim("The spread is 1.000 afterwards, wherever it was computed.", y.std())
+
+# %% [markdown]
+# Nothing has to be imported for that: an array of CuPy's can only exist once somebody has imported
+# CuPy, so it is enough to look whether that happened. How much of the library knows that there are
+# two kinds of arrays?
+
+# %%
+package = Path(se.__file__).parent
+texts = [path.read_text(encoding="utf-8") for path in package.rglob("*.py")]
+importing = [text for text in texts if re.search(r"^\s*import cupy", text, re.M)]
+heart = re.findall(r"\bnp\b|\bcupy\b", (package / "se.py").read_text(encoding="utf-8"))
+claim("CuPy is imported in 1 file; the block's equations name either module 0 times.",
+      len(importing), len(heart))  # fmt: skip
+print(inspect.getsource(se.squeeze))
+
+# %% [markdown]
+# `pixel_sum` lives on the library's ground floor, `se_numpy/backend`, with the few other things
+# that differ. That is why a reader's own equations run on a GPU without a change, if they ask for
+# `xp`.
+
+# %% [markdown]
+# ## Two memories
+#
+# A GPU computes on its own memory. The CPU's side is called the *host*, the GPU's the *device*, and
+# an array lies on one of them.
+
+# %%
+from matplotlib.patches import FancyBboxPatch
+
+figure, (axes,) = figures.panels(1, 1, 2.3)
+on_the_host = "numpy.ndarray\n\nrandom numbers, files,\nPython itself"
+on_the_device = "cupy.ndarray\n\nimages, parameters,\ngradients, maps"
+for left, title, lines, colour in (
+    (0, "host: the CPU and its memory", on_the_host, figures.BLUE),
+    (6.4, "device: the GPU and its memory", on_the_device, figures.ORANGE),
+):
+    style = {"boxstyle": "round,pad=0.05", "fc": colour, "alpha": 0.14, "ec": "none"}
+    axes.add_patch(FancyBboxPatch((left, 0), 3.6, 2.2, **style))
+    axes.text(left + 1.8, 2.5, title, ha="center", fontsize=10, color=colour)
+    axes.text(left + 1.8, 1.1, lines, ha="center", va="center", fontsize=10)
+for start, end, height, name in (
+    (3.75, 6.25, 1.9, "se.to_device"),
+    (6.25, 3.75, 1.2, "se.to_host: waits"),
+    (3.75, 6.25, 0.5, "launches"),
+):
+    arrow = {"arrowstyle": "-|>", "color": figures.GREY, "lw": 1.4}
+    axes.annotate("", (end, height), (start, height), arrowprops=arrow)
+    axes.text(5, height + 0.1, name, ha="center", fontsize=9)
+axes.set(xlim=(-0.2, 10.2), ylim=(-0.2, 2.9))
+axes.axis("off")
+figures.show()
+
+# %% [markdown]
+# What has been moved stays there. Images go over once, as bytes, with the border that crops need;
+# how they are cropped and flipped is decided on the host, so that CPU and GPU see the same batches,
+# and a batch is cut out on the device.
+#
+# **Predict.** 600 images of 32 × 32 pixels: how many bytes go over once, and how many for each
+# epoch?
+
+# %%
+data = builtin(train=600, test=1)
+normalise = Normalisation.of(data.train_images)
+images = Images(data.train_images, data.train_labels, normalise, device)
+draws = draw(np.random.default_rng(0), len(images), augment=True)
+
+once = images.padded.nbytes + images.labels.nbytes
+every_epoch = sum(a.nbytes for a in (draws.order, draws.top, draws.left, draws.flip))
+as_floats = 4 * data.train_images.nbytes
+claim("Once 2,884,800 bytes, then 15,000 bytes an epoch; as floats, 7,372,800 an epoch.",
+      once, every_epoch, as_floats)  # fmt: skip
+
+# %% [markdown]
+# ## An array that plays a GPU's
+#
+# You may have no GPU, and even on a GPU one does not see what it is asked to do. So here is an
+# array that plays a GPU's, and a module that plays CuPy. You may skip how it is done; what it does
+# is this.
+#
+# 1. It counts **launches**: every operation that a GPU would be told to carry out.
+# 2. It counts **waits**: every time that Python wants to know a number, which the GPU may not have
+#    computed yet.
+# 3. It refuses to meet an array of the host.
+
+
+# %%
+class Pretend(np.ndarray):
+    launches = waits = 0
+
+    def __array_ufunc__(self, ufunc, method, *inputs, out=(), **more):
+        if any(a.ndim and not isinstance(a, Pretend) for a in arrays_of(inputs, out)):
+            raise TypeError(f"{ufunc.__name__}: an array of the host among arrays of the device")
+        Pretend.launches += 1
+        more |= {"out": on_host(out)} if out else {}
+        result = getattr(ufunc, method)(*on_host(inputs), **more)
+        return out[0] if out else np.asarray(result).view(Pretend)
+
+    def __float__(self):
+        Pretend.waits += 1
+        return float(on_host(self))
+
+    def __bool__(self):
+        Pretend.waits += 1
+        return bool(on_host(self))
+
+    def __setitem__(self, key, value):
+        Pretend.launches += 1
+        if isinstance(key, np.ndarray) and key.dtype.kind == "b":  # how many are True?
+            Pretend.waits += 1
+        super().__setitem__(key, value)
+
+
+class PretendModule(ModuleType):
+    ndarray = Pretend
+
+    def __getattr__(self, name):
+        of_numpy = getattr(np, name)
+        if not callable(of_numpy) or isinstance(of_numpy, (type, np.ufunc)):
+            return of_numpy  # a type, or an operation that Pretend counts itself
+
+        def call(*args, **more):
+            Pretend.launches += name not in ("empty", "empty_like", "broadcast_to", "result_type")
+            result = of_numpy(*on_host(args), **{k: on_host(v) for k, v in more.items()})
+            return result.view(Pretend) if isinstance(result, np.ndarray) else result
+
+        return call
+
+
+def arrays_of(*tuples):
+    return [a for some in tuples for a in some if isinstance(a, np.ndarray)]
+
+
+def on_host(a):
+    if isinstance(a, (list, tuple)):
+        return type(a)(on_host(one) for one in a)
+    return a.view(np.ndarray) if isinstance(a, Pretend) else a
+
+
+def on_device(a):
+    if isinstance(a, (list, tuple)):
+        return type(a)(on_device(one) for one in a)
+    return a.copy().view(Pretend) if isinstance(a, np.ndarray) else a
+
+
+def pretend(f, *args):
+    """What f returns for arguments that play a GPU's, and how many launches and waits that took."""
+    Pretend.launches = Pretend.waits = 0
+    with patch.dict(sys.modules, cupy=PretendModule("pretend")):
+        result = f(*on_device(args))
+    return on_host(result), Pretend.launches, Pretend.waits
+
+
+# %% [markdown]
+# ## Launches
+#
+# To have anything computed, the host *launches* a kernel: a small program that the GPU runs for
+# every entry of an array at once. A launch has a price of its own, however little is computed; on
+# small arrays it is the larger part, as
+# [CuPy's guide](https://docs.cupy.dev/en/stable/user_guide/performance.html) shows. So what counts
+# there is not how many multiplications there are, but how many launches.
+#
+# Here is Equation (3) as one writes it down: $s = \sigma(W_2 \, \delta(W_1 z))$.
+#
+# **Predict.** How many launches? Count operation signs.
+
+
+# %%
+def excite(z, W1, W2):  #                                             (N, C) -> (N, C)
+    xp = se.array_module(z)
+    h = xp.maximum(z @ W1.T, 0)  #                                    (N, C/r)
+    return 1 / (1 + xp.exp(-(h @ W2.T)))  #                           (N, C)
+
+
+z, W1, W2 = rng.standard_normal((8, 32)), rng.standard_normal((4, 32)), rng.standard_normal((32, 4))
+s, launches, waits = pretend(excite, z, W1, W2)
+claim("7 launches and 0 waits.", launches, waits)
+claim("It agrees with the library to less than 1e-12.", abs(s - se.excite(z, W1, W2)).max())
+
+# %% [markdown]
+# Two products, the ReLU, and four for the sigmoid: minus, exp, plus, divide. But once an entry is
+# at hand, a whole formula can be computed of it, in **one** launch. CuPy compiles such a kernel
+# from a line of C. The library writes both forms, one above the other:
+
+# %%
+print(inspect.getsource(masked))
+
+# %% [markdown]
+# `one_launch` says: parameters, results, and what happens to one entry, in C. NumPy's form is the
+# one to read and the one that a CPU runs; on a GPU the C runs, in one launch. `T` stands for the
+# arrays' type. This is how you write your own:
+
+
+# %%
+@one_launch("T x, T a, T b", "T y", "T v = a * x + b; y = v > 0 ? v : (T)0")
+def scaled_relu(x, a, b, y):
+    """y = δ(a x + b), written into y."""
+    se.array_module(x).maximum(a * x + b, 0, out=y)
+
+
+a, b = rng.standard_normal(3).astype(np.float32), rng.standard_normal(3).astype(np.float32)  # (C,)
+_, launches, _ = pretend(scaled_relu, x_host, a, b, np.empty_like(x_host))
+claim("In NumPy's form there are 3 launches; with the kernel there is one.", launches)
+
+a, b, y = (se.to_device(v, device) for v in (a, b, np.empty_like(x_host)))
+scaled_relu(x, a, b, y)
+plain = se.to_device(np.empty_like(x_host), device)
+scaled_relu.__wrapped__(x, a, b, plain)  # NumPy's form, also on a GPU
+claim("The two forms differ by less than 1e-6.", se.to_host(abs(y - plain).max()))
+if device == "cpu":
+    print("(Of course: on a CPU both are NumPy's form.)")
+
+# %% [markdown]
+# Two forms can drift apart. So the library's tests hold every kernel to its NumPy form: on a GPU
+# where there is one, and else with the C compiled for the CPU, if there is a C++ compiler.
+
+# %% [markdown]
+# ## One vector for all parameters
+#
+# SGD with momentum does the same to every number of a network: take the gradient and a little of
+# the weight, add it to the velocity, take a part of that off the weight. But a network's numbers
+# come in many arrays.
+#
+# **Predict.** SE-ResNet-20 with its 280,538 numbers: in how many arrays do they lie? How many
+# launches does one update take, array by array?
+
+# %%
+net = models.build("se_resnet20")
+params, _ = init(net, (32, 32, 3), np.random.default_rng(0))
+arrays = [leaf for _, leaf in tree.leaves(params)]
+
+
+def update(weights, gradients, velocities):
+    for w, g, v in zip(weights, gradients, velocities, strict=True):
+        SGD(momentum=0.9, weight_decay=5e-4).step(w, g, v, lr=0.1)
+
+
+_, one_by_one, _ = pretend(update, arrays, arrays, arrays)
+flat = tree.flatten(params)  #                                        (P,)
+_, at_once, _ = pretend(update, [flat], [flat], [flat])
+claim("280,538 numbers in 83 arrays; an update takes 664 launches array by array, 8 at once.",
+      flat.size, len(arrays), one_by_one, at_once)  # fmt: skip
+
+figure, (axes,) = figures.panels(1, 1, 1.7)
+names = "array by array", "one flat vector", "one flat vector, one kernel"
+bars = axes.barh(names, [one_by_one, at_once, 1], color=figures.BLUE)
+axes.bar_label(bars, padding=4, fontsize=9)
+axes.invert_yaxis()
+axes.set(xlabel="launches for one update of SE-ResNet-20", xlim=(0, 750))
+axes.set_title("one launch does for all numbers what the others do step by step")
+figures.show()
+
+# %% [markdown]
+# So all parameters live in **one** vector, and each layer's arrays are views into it. Nobody copies
+# anything: what the optimiser writes into the vector, the layer reads in its array.
+
+# %%
+views = tree.unflatten(flat, params)
+filters = views["conv"]["V"]  #                                       (k, k, C', C)
+flat[:] = 0
+claim("After the vector was set to zero the largest filter entry is 0.", abs(filters).max())
+assert np.shares_memory(filters, flat)
+
+# %% [markdown]
+# The same vector is what a CPU works on, in the same few passes.
+
+# %% [markdown]
+# ## Why a step never says `float`
+#
+# A launch does not wait. The host says what is to be done and goes on; the GPU works off the queue.
+# As long as the host is ahead, the GPU never idles. Then somebody writes `print(float(loss))`. Now
+# the host needs a number that lies at the end of the queue, and **waits** until all of it is done;
+# and when it has the number, the queue is empty, and the GPU waits for the host.
+#
+# The picture is drawn, not measured: a launch takes the host one unit of time, a kernel takes the
+# GPU one and a half.
+
+
+# %%
+def timeline(kernels, wait_after):
+    """(start, length) of what the host does, waits for, and what the GPU does."""
+    host, waits, gpu, now, free = [], [], [], 0.0, 0.0
+    for k in range(kernels):
+        host.append((now, 1))
+        now += 1
+        free = max(now, free)
+        gpu.append((free, 1.5))
+        free += 1.5
+        if wait_after and (k + 1) % wait_after == 0:
+            waits.append((now, free - now))
+            now = free
+    return host, waits, gpu
+
+
+figure, axes = figures.panels(1, 2, 2.1, sharex=True)
+ends = []
+cases = (0, "nobody asks"), (4, "float(loss) after every four")
+for axis, (wait_after, title) in zip(axes, cases, strict=True):
+    host, waiting, gpu = timeline(12, wait_after)
+    axis.broken_barh(host, (1.1, 0.7), fc=figures.BLUE, ec="white")
+    axis.broken_barh(waiting, (1.1, 0.7), fc="#DDDDDD", ec="white")
+    for start, length in waiting:
+        axis.text(start + length / 2, 1.45, "waits", ha="center", va="center", fontsize=8)
+    axis.broken_barh(gpu, (0.1, 0.7), fc=figures.ORANGE, ec="white")
+    axis.set(title=title, yticks=(0.45, 1.45), yticklabels=("GPU", "host"), xlabel="time, in units")
+    ends.append(gpu[-1][0] + 1.5)
+figures.show()
+
+claim("In the drawing twelve kernels end after 19 units, and after 21 where the host waits.", *ends)
+
+# %% [markdown]
+# White gaps in the GPU's row are time that nobody gets back. Which lines make the host wait?
+#
+# **Predict.** `float(loss)`, `if loss > 10:`, `loss.shape`, `print(loss)`, `dx[dx > 0] = 0`,
+# `len(x)`: which four?
+
+# %%
+loss = np.array(2.5)
+mask_me = np.ones(5)
+
+
+def write_masked(dx):
+    dx[dx > 0] = 0
+
+
+questions = {
+    "float(loss)": (float, loss),
+    "if loss > 10:": (lambda v: bool(v > 10), loss),
+    "loss.shape": (lambda v: v.shape, loss),
+    "len(x)": (len, mask_me),
+    "dx[dx > 0] = 0": (write_masked, mask_me),
+}
+for line, (f, value) in questions.items():
+    print(f"{line:18} {'waits' if pretend(f, value)[2] else 'does not'}")
+
+# %% [markdown]
+# (`print` turns numbers into text, so it waits as well.) Shapes are known on the host. A boolean
+# mask has to be counted before anything can be selected; `xp.where` or a product does without.
+#
+# So what does one do with the loss, which one wants to see? Keep it on the device, add it up there,
+# and ask **once**:
+
+
+# %%
+def train(w, X, y, ask_each_time):
+    """Least squares by gradient descent: the mean loss of 50 steps."""
+    total = 0.0
+    for _ in range(50):
+        off = X @ w - y  #                                            (N,)
+        loss = (off * off).sum() / len(y)  #                          0-d, on the device
+        total += float(loss) if ask_each_time else loss
+        w -= 0.1 / len(y) * (X.T @ off)
+    return float(total) / 50
+
+
+X_lines = rng.standard_normal((40, 5))
+y_lines = X_lines @ np.arange(5.0)
+asked, _, waits_asked = pretend(train, np.zeros(5), X_lines, y_lines, True)
+kept, _, waits_kept = pretend(train, np.zeros(5), X_lines, y_lines, False)
+claim(
+    "Asked at every step there are 50 waits, asked at the end there is 1.", waits_asked, waits_kept
+)
+claim("The two losses differ by less than 1e-12.", abs(asked - kept))
+
+# %% [markdown]
+# `Learner.step` does the same: it returns the loss as an array without dimensions, wherever that
+# lies. On a GPU the trainer asks at the end of an epoch, and when it draws its progress bar anew.
+# Does the rest of a step keep to it? Forward, loss, backward, SGD, all of SE-ResNet-20:
+#
+# **Predict.** How many launches, how many waits?
+
+# %%
+learner = Learner(net, data.image_shape, seed=0)
+X_batch, labels = images.batch(draws, slice(0, 4))  #                (B, H, W, C), (B,)
+batch = se.to_host(X_batch), se.to_host(labels)
+
+
+def one_step(w, running, X, labels):
+    """The learner's step on other vectors: parameters and running statistics."""
+    learner.w, learner.running, learner.g, learner.v = w, running, w * 0, w * 0
+    learner.params = tree.unflatten(w, learner.params)
+    learner.state = tree.unflatten(running, learner.state)
+    return learner.step(X, labels, SGD(), lr=0.1)[0]
+
+
+vectors = learner.w.copy(), learner.running.copy()
+loss, launches, waits = pretend(one_step, *vectors, *batch)
+claim("More than 1,000 launches, 0 waits.", launches, waits)
+claim(
+    "The CPU's own way to the same loss ends less than 1e-4 away.",
+    abs(loss - one_step(*vectors, *batch)),
+)
+
+# %% [markdown]
+# That is a whole step of training on a GPU that does not exist, with NumPy's form of everything.
+# With the kernels it is less than four hundred launches:
+# [a test](https://github.com/OWNER/se_numpy/blob/main/tests/test_train.py) counts them, and fails
+# when there are more, or when anything waits.
+
+# %% [markdown]
+# ## What differs after all
+#
+# **Blocks.** A CPU is fast as long as what it works on fits its cache, so work is cut into blocks
+# of a few megabytes, which the threads share. A GPU wants few launches of much work: there is one
+# block. Whoever writes an operation says what happens to one block and does not see the cut.
+#
+# **Predict.** 128 maps of one megabyte each: how many blocks are there on a CPU?
+
+# %%
+not_numpy = ModuleType("cupy")
+cuts = {
+    "CPU": over_blocks(np, lambda block: block, 128, 1 << 20),
+    "GPU": over_blocks(not_numpy, lambda block: block, 128, 1 << 20),
+}
+claim("128 maps are 16 blocks on a CPU and 1 on a GPU.", 128, len(cuts["CPU"]), len(cuts["GPU"]))
+
+# %% [markdown]
+# **Windows.** A convolution is a product of windows with filters (tutorial 2). On a CPU they are
+# written down for a few images at a time and used at once. On a GPU **all** windows are written, in
+# one launch, which also computes the maps they come from. That takes memory, for a moment:
+
+# %%
+U = np.zeros((64, 32, 32, 16), np.float32)  #                         (N, H, W, C)
+pieces = unfold(Blend(U), slice(0, 64), slice(0, 32), 32, (3, 3), U.dtype, before=(1, 1))
+largest = max(rows.nbytes for _, rows in pieces)
+all_at_once = 9 * U.nbytes
+claim("Maps of 4 MiB: at most 4 MiB of windows at a time on a CPU, 36 MiB at once on a GPU.",
+      U.nbytes / 2**20, largest / 2**20, all_at_once / 2**20)  # fmt: skip
+
+# %% [markdown]
+# **Memory.** CuPy does not give back what it frees, but keeps it in
+# [a pool](https://docs.cupy.dev/en/stable/user_guide/memory.html) for the next array of that size.
+# So a step allocates freely, and tools that show a GPU's memory show more than is used.
+#
+# **Sums.** A GPU adds up in another order, many partial sums at once, and rounding depends on the
+# order. Expect agreement to about six digits in float32, and not to the last bit. You can see that
+# without a GPU:
+
+# %%
+values = rng.standard_normal(100_000).astype(np.float32) + 1  #       (100000,)
+in_order = np.cumsum(values)[-1]  # one after the other
+in_groups = values.reshape(32, -1).sum(1).sum()  # 32 partial sums first
+exact = values.sum(dtype=np.float64)
+off = abs(in_order - in_groups) / exact
+claim("The same numbers, summed in two orders, differ by more than 1e-8 and less than 1e-4 of the "
+      "sum.", off, off)  # fmt: skip
+
+# %% [markdown]
+# **Scalars.** `x.sum()` is a number in NumPy. In CuPy it is an array without dimensions, for it
+# lies on the device.
+#
+# **Indices.** A label of 10 among ten classes stops NumPy with an error; CuPy
+# [wraps it round](https://docs.cupy.dev/en/stable/user_guide/difference.html) and goes on. So
+# labels are checked once, on the host, when the data are read.
+
+# %% [markdown]
+# ## A common mistake: `np.` in the middle
+#
+# Somebody writes the gradient of the squeeze, Equation (2) backward, and it passes:
+
+
+# %%
+def share(
+    dz, U
+):  #                                                  (N, C), (N, H, W, C) -> (N, H, W, C)
+    _, H, W, _ = U.shape
+    return np.ones(U.shape) * dz[:, None, None] / (H * W)
+
+
+check("squeeze_backward", share)
+
+# %% [markdown]
+# **Predict.** What happens on a GPU?
+
+# %%
+dz, U = rng.standard_normal((4, 3)), rng.standard_normal((4, 5, 6, 3))  # (N, C), (N, H, W, C)
+try:
+    pretend(share, dz, U)
+except TypeError as error:
+    print("TypeError:", error)
+
+# %% [markdown]
+# `np.ones` makes an array on the host, whatever `U` is. The oracle cannot know: it calls functions
+# with NumPy's arrays, and there the mistake is none. **What a test never does, it never finds.**
+# That is why this library's own tests run the same code on NumPy, on a stand-in for CuPy that
+# refuses what CuPy refuses (as `Pretend`, only stricter), and on CuPy where there is a GPU.
+#
+# The remedy is `xp = se.array_module(U)` and `xp.ones(U.shape, U.dtype)`; or better no ones at all.
+# The type matters, too: `np.ones` gives float64, and the result is twice as large as it should be.
+
+# %% [markdown]
+# ## Exercise: `relu_backward` · easy, 10 minutes
+#
+# You wrote it in tutorial 3. Write it again, so that it would run on a GPU as it stands: nothing
+# from `np`, no wait, at most 2 launches.
+#
+# $$dx = dy \cdot [x > 0]$$
+
+
+# %%
+@exercise
+def relu_backward(dy, x):  #                                          (N, H, W, C) twice -> the same
+    ...  # your line here
+
+
+check("relu_backward", relu_backward)
+
+# %% [markdown]
+# The oracle says whether it is right. Whether it is fit for a GPU, `pretend` says:
+
+# %%
+_, launches, waits = pretend(relu_backward, *rng.standard_normal((2, 3, 4, 5, 6)))
+print(f"relu_backward: launches {launches}, waits {waits}")
+
+# %%
+# Take one # away when you want help, and run the cell.
+# hint("relu_backward")
+# solution("relu_backward")
+
+# %% [markdown]
+# ## Train there
+#
+# Here is the same training loop for either processor. The only word that says where is `device`.
+
+# %%
+learner = Learner(models.build("se_resnet8"), data.image_shape, seed=0, device=device)
+draws = draw(np.random.default_rng(0), len(images), augment=False).to(device)
+X_batch, labels = images.batch(draws, slice(0, 32))  #                (B, H, W, C), (B,)
+losses = [learner.step(X_batch, labels, SGD(), lr=0.2)[0] for _ in range(30)]  # nobody waits
+losses = [float(loss) for loss in losses]  # now
+print(f"The loss on 32 images, in thirty steps on the {device}:")
+claim("from above 2 to below 0.5.", losses[0], losses[-1])
+
+# %% [markdown]
+# In earnest, on the command line:
+#
+# ```sh
+# se-numpy train --device gpu        # says what is missing where there is no GPU
+# se-numpy train                     # takes a GPU where CuPy finds one, and says which it took
+# python benchmarks/gpu.py           # tests, differences and speed on your GPU, in one command
+# ```
+#
+# In Colab, write `!` before a command. A run's `env.json` says which GPU it was. A run that was
+# begun on one processor goes on on the other: `--resume RUN --device cpu`.
+#
+# **If you measure**, remember the queue: a clock around a call measures how long the *launching*
+# took. `cupyx.profiler.benchmark` waits where one has to.
+#
+# ## On your own
+#
+# - *Quick.* How many launches have `se.se_block` and `se.se_block_backward`? Which of the block's
+#   three equations has the most, and why more than `excite` above?
+# - *Core.* Write Equations (3) and (4) with calls of `one_launch`. What is not done entry by entry,
+#   because an entry of the result needs many entries of an argument? Look up how
+#   `se_numpy/layers/gate.py` does it with `raw`. How many launches are left?
+# - *Open.* A GPU is idle while the host decides. What would it take to have it run a whole step, or
+#   a whole epoch, from one launch? What could then no longer change from step to step?
+#
+# Next: [12. Correct what is said about it](12_corrections.ipynb).

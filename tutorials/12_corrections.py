@@ -1,0 +1,580 @@
+# %% [markdown]
+# # 12. Correct the notes
+#
+# [![Open in Colab][badge]][colab] · [all tutorials](README.md) ·
+# [this one as a script](12_corrections.py)
+#
+# [badge]: https://colab.research.google.com/assets/colab-badge.svg
+# [colab]: https://colab.research.google.com/github/OWNER/se_numpy/blob/main/tutorials/12_corrections.ipynb
+#
+# **You will** judge fourteen statements about SE-Nets that stand in study notes people pass around,
+# then run the proof and read what the paper says.
+#
+# **You learn** which details get lost on the way from a paper to its summaries, which numbers of
+# the paper do not belong side by side, and where the paper disagrees with itself.
+#
+# **You need** [tutorial 6](06_squeeze_excite_scale.ipynb); a CPU; 35 minutes.
+
+# %%
+# Fetches the library where it is missing: in Colab.
+import importlib.util
+import subprocess
+import sys
+
+if importlib.util.find_spec("se_numpy") is None:
+    if "google.colab" not in sys.modules:
+        sys.exit('se_numpy is not installed; run: pip install -e ".[plot]" one folder up')
+    library = "se-numpy[plot] @ git+https://github.com/OWNER/se_numpy"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)
+
+# %%
+import numpy as np
+import se_numpy as se
+from se_numpy import models
+from se_numpy.complexity import cost, rows
+from se_numpy.grading.lessons import check, claim, exercise, figures, hint, solution
+from se_numpy.grading.lessons.pictures import boat
+from se_numpy.layers import BatchNorm, Conv, GlobalAveragePool, ReLU, serial
+from se_numpy.models import paper
+from se_numpy.models.comparison import comparison
+
+figures.style()
+LARGE = (224, 224, 3)  # an image of ImageNet
+
+# %% [markdown]
+# ## How it goes
+#
+# The statements are told in our words. They come from five notes, written by people who read the
+# paper with care and got most of it right; so **some statements are true**. Before each proof is a
+# cell such as
+#
+# ```python
+# mine[1] = None
+# ```
+#
+# Put `True` or `False` there, run it, then run the proof. The score comes at the end. Who only
+# wants to read leaves it at `None`.
+#
+# The paper has versions, and they differ: arXiv v1 (2017), CVPR (2018), arXiv v3, and TPAMI (2019),
+# which is arXiv v4. All printed numbers below come out of `se_numpy.models.paper`, each with its
+# version.
+
+# %%
+mine, truth = {}, {}
+WORDS = {"true": True, "t": True, "yes": True, "false": False, "f": False, "no": False}
+
+
+def verdict(number, right, why):
+    """Says what is right, beside what you said."""
+    truth[number] = right
+    said = WORDS.get(str(mine.get(number)).strip().lower())
+    you = "" if said is None else f" You said {said}{': right.' if said is right else ': wrong.'}"
+    print(f"Statement {number} is {right}.{you}\n{why}")
+
+
+def printed(table, column, *names):
+    """Numbers as the paper prints them."""
+    found = [paper.number(table, name, column) for name in names]
+    told = ", ".join(f"{n.row}: {n.value:.{n.digits}f}" for n in found)
+    print(f"Table {table}, {column} - {told}  [{found[0].version}; {found[0].source}]")
+    return [n.value for n in found]
+
+
+# %% [markdown]
+# ## Part one: what the block computes
+#
+# ### Statement 1
+#
+# *The squeeze takes the largest value of each channel.*
+#
+# **Predict.** True or false?
+
+# %%
+mine[1] = None
+
+
+# %%
+def largest(U):  #                                                    (N, H, W, C) -> (N, C)
+    return U.max((1, 2))
+
+
+verdict(1, False, "Eq. (2) is the mean over all pixels of a channel.")
+printed("11", "top-1", "max", "avg")
+check("squeeze", largest)
+
+# %% [markdown]
+# Maximum pooling is in the paper, as one row of an ablation: it does a little worse. (The numbers
+# are errors in percent, so less is better. *Top-1* counts an image as wrong unless the first guess
+# is right, *top-5* unless one of the first five is.)
+#
+# ### Statement 2
+#
+# *$W_1$ and $W_2$ both have the shape $C/r \times C$.*
+#
+# **Predict.** True or false?
+
+# %%
+mine[2] = None
+
+# %%
+rng = np.random.default_rng(0)
+z = rng.standard_normal((2, 8))  #                                    (N, C)
+W1, W2 = rng.standard_normal((2, 8)), rng.standard_normal((2, 8))  #  (C/r, C) twice
+try:
+    se.excite(z, W1, W2)
+except ValueError as error:
+    print("ValueError:", error)
+s = se.excite(z, W1, W2.T)  #                                         (N, C)
+print("with W2 of shape (C, C/r): s", s.shape)
+verdict(2, False, "W1 goes down to C/r, W2 back up: C x C/r. Their products must leave C gates.")
+
+# %% [markdown]
+# ### Statement 3
+#
+# *There is a reason against a softmax: several channels should be able to be wanted at once.*
+#
+# **Predict.** True or false?
+
+# %%
+mine[3] = None
+
+# %%
+a2 = np.full((1, 16), -4.0)  #                                        (N, C)
+a2[0, :8] = 4.0  # eight channels are wanted
+by_sigmoid, by_softmax = se.sigmoid(a2), se.softmax(a2)  #            (N, C)
+
+figure, axes = figures.panels(1, 2, 1.9, sharey=True)
+for axis, gates, title in zip(axes, (by_sigmoid, by_softmax), ("sigmoid", "softmax"), strict=True):
+    axis.bar(range(16), gates[0], color=figures.BLUE)
+    axis.set(title=f"{title}: the gates add up to {gates.sum():.1f}", xlabel="channel", ylim=(0, 1))
+    axis.set_xticks(range(0, 16, 3))
+axes[0].set_ylabel("gate")
+figures.show()
+
+claim("Eight are wanted: with a sigmoid each of them is open by 0.98, with a softmax by 0.12.",
+      by_sigmoid.max(), by_softmax.max())  # fmt: skip
+verdict(3, True, "Section 3.2 asks for it: not mutually exclusive, rather than one-hot.")
+
+# %% [markdown]
+# ### Statement 4
+#
+# *The gates are multiplied with the block's input $X$, each by a scalar product.*
+#
+# **Predict.** True or false? Mind which array and which product.
+
+# %%
+mine[4] = None
+
+# %%
+X = boat()[None] / 255  #                                             (1, H, W, C')
+V = rng.standard_normal((3, 3, 3, 8))  #                              (k, k, C', C)
+U = se.conv2d(X, V, padding=1)  #                                     (1, H, W, C)
+s = rng.random((1, 8))  #                                             (1, C)
+try:
+    se.scale(X, s)
+except ValueError as error:
+    print("ValueError:", error)
+print("scale(U, s)", se.scale(U, s).shape, "- a scalar product would leave", s.shape)
+verdict(4, False, "Eq. (4): x_c = s_c u_c, a map times one number; U is what F_tr made of X.")
+
+# %% [markdown]
+# One note also writes $F_{ex}(u_c, s_c)$ for this step. In the paper $F_{ex}$ is the excitation,
+# Equation (3); this is $F_{scale}$.
+#
+# ### Statement 5
+#
+# *Without SE a network gives all channels the same weight when it adds them up.*
+#
+# **Predict.** True or false?
+
+# %%
+mine[5] = None
+
+# %%
+pictures = np.concatenate([X, 1 - X])  #                              (2, H, W, C') boat, negative
+U = se.conv2d(pictures, V, padding=1)  #                              (2, H, W, C)
+weights = np.linalg.norm(V[..., 0], axis=(0, 1))  #                   (C',) of the first filter
+W1, W2 = rng.standard_normal((4, 8)), rng.standard_normal((8, 4))  #  (C/r, C), (C, C/r)
+gates = se.excite(se.squeeze(U), W1, W2)  #                           (2, C)
+print("the first filter weighs red, green, blue by", weights.round(2), "in any picture")
+print("the first three gates: boat", gates[0, :3].round(2), " its negative", gates[1, :3].round(2))
+verdict(
+    5, False, "Filters weigh channels, v_c^s for each s; but by the same weights for every image."
+)
+
+# %% [markdown]
+# What convolution lacks is not weights but weights **that depend on the image**, and on all of it:
+# section 3 of the paper calls its channel relations implicit and local. That is the true half of
+# the statement.
+
+# %% [markdown]
+# ## Part two: where it stands
+#
+# ### Statement 6
+#
+# *In a ResNet the block follows the whole residual unit and gates its output.*
+#
+# **Predict.** True or false?
+
+# %%
+mine[6] = None
+
+# %%
+for row in rows(models.build("se_resnet8"), (32, 32, 3)):
+    if row.name.startswith("stage1"):
+        print(f"{row.name.removeprefix('stage1.block1.'):24} {row.kind}")
+
+# %% [markdown]
+# The block closes the *branch*, before the sum. What difference does it make? Shut all gates to one
+# tenth, and look what becomes of the boat.
+
+# %%
+picture = X[0]  #                                                     (H, W, 3) through the shortcut
+edges = np.zeros((3, 3, 3, 3))  #                                     (k, k, C', C)
+edges[1, 0], edges[1, 2] = -np.eye(3), np.eye(3)  # in each colour: right less left
+F = se.conv2d(X, edges, padding=1)[0]  #                              (H, W, 3) what the branch adds
+
+figure, axes = figures.panels(1, 4, 1.6)
+for axis, image, title in (
+    (axes[0], picture, "X, the shortcut"),
+    (axes[1], F / 2 + 0.5, "F(X), the branch"),
+    (axes[2], picture + 0.1 * F, "before: X + s · F(X)"),
+    (axes[3], 0.1 * (picture + F), "after: s · (X + F(X))"),
+):
+    figures.picture(axis, image.clip(0, 1), title)
+figures.show()
+printed("14", "top-1", "standard", "post")
+verdict(6, False, "Squeeze and excitation act before the sum; after it is a variant, SE-POST.")
+
+# %% [markdown]
+# Gated after the sum, the shortcut is gated as well, and the identity that residual networks are
+# built on is gone. The paper found that place worse. In an Inception network, on the other hand,
+# $F_{tr}$ **is** the whole module, and the block follows its concatenation.
+#
+# ### Statement 7
+#
+# *Exactly three other places were tried: before the unit, after the sum, and on the shortcut.*
+#
+# **Predict.** True or false?
+
+# %%
+mine[7] = None
+
+# %%
+others = [place for place in models.PLACEMENTS if place != "standard"]
+print("tried:", ", ".join(others))
+printed("14", "top-1", *paper.table("14").rows)
+printed("15", "top-1", *paper.table("15").rows)
+verdict(7, False, "Those three are in Table 14; a fourth is in Table 15, inside the unit.")
+
+# %% [markdown]
+# ### Statement 8
+#
+# *Right after the 3 × 3 convolution the block does about as well, with far fewer parameters.*
+#
+# **Predict.** True or false?
+
+# %%
+mine[8] = None
+
+# %%
+plain = cost(models.build("resnet50"), LARGE).parameters
+added = {place: cost(models.build("se_resnet50", placement=place), LARGE).parameters - plain
+         for place in ("standard", "3x3")}  # fmt: skip
+claim("At the end of the branch 2,514,944 numbers, after the middle convolution 157,184.",
+      added["standard"], added["3x3"])  # fmt: skip
+claim("That is 16 times fewer.", added["standard"] / added["3x3"])
+printed("15", "top-1", "standard", "3x3")
+printed("15", "top-5", "standard", "3x3")
+verdict(
+    8, True, "A quarter of the channels, so a sixteenth of the numbers, at nearly the same error."
+)
+
+# %% [markdown]
+# ## Part three: what it costs
+#
+# ### Statement 9
+#
+# *With SE, ResNet-50 comes close to ResNet-101 at half the computation.*
+#
+# **Predict.** True or false?
+
+# %%
+mine[9] = None
+
+# %%
+printed("2", "SE top-1", "ResNet-50")
+printed("2", "top-1", "ResNet-101")
+small = cost(models.build("se_resnet50"), LARGE).multiply_adds()
+large = cost(models.build("resnet101"), LARGE).multiply_adds()
+claim("Counted here: 3.86e9 multiply-adds against 7.57e9, or 51 %.", small, large, small / large)
+verdict(9, True, "So says the paper, and counting agrees.")
+
+# %% [markdown]
+# ### Statement 10
+#
+# *Most of the added parameters lie in the last stage, where one can do without them.*
+#
+# **Predict.** True or false?
+
+# %%
+mine[10] = None
+
+# %%
+STAGES = [(3, 256), (4, 512), (6, 1024), (3, 2048)]  # blocks and channels: the paper's Table 1
+by_stage = [se.added_parameters([stage], 16) for stage in STAGES]
+claim(
+    "The last of the stages has 62.5 % of 2,514,944.", by_stage[-1] / sum(by_stage), sum(by_stage)
+)
+claim("The network grows by 9.8 % with that stage's blocks, by 3.7 % without them.",
+      sum(by_stage) / plain, sum(by_stage[:-1]) / plain)  # fmt: skip
+verdict(10, True, "Eq. (5) grows with the square of the channels.")
+
+# %% [markdown]
+# How little is lost without the last stage depends on the version: less than a tenth of a percent
+# of **top-1** error says the CVPR paper, of **top-5** error say v3 and TPAMI.
+#
+# ### Statement 11
+#
+# *$r = 16$ is a good value; a larger $r$ gives more capacity, which does not help any more.*
+#
+# **Predict.** True or false?
+
+# %%
+mine[11] = None
+
+# %%
+ratios = 2, 4, 8, 16, 32
+ours = [cost(models.build("se_resnet50", reduction=r), LARGE).parameters / 1e6 for r in ratios]
+errors = printed("10", "top-1", *map(str, ratios), "original")
+
+figure, axes = figures.panels(1, 2, 2.4)
+axes[0].plot(range(5), ours, "o-")
+axes[0].axhline(plain / 1e6, color=figures.GREY, lw=1, ls="--")
+axes[0].annotate("ResNet-50", (4, plain / 1e6), (4, plain / 1e6 - 1.8), ha="right", fontsize=9)
+axes[0].set(title="parameters, in millions, counted", xlabel="r", ylim=(22, 48))
+axes[1].plot(range(5), errors[:5], "o-", color=figures.ORANGE)
+axes[1].axhline(errors[5], color=figures.GREY, lw=1, ls="--")
+axes[1].annotate("ResNet-50", (4, errors[5]), (4, errors[5] - 0.12), ha="right", fontsize=9)
+axes[1].set(title="top-1 error in percent, from the paper", xlabel="r")
+for axis in axes:
+    axis.set_xticks(range(5), ratios)
+figures.show()
+verdict(11, False, "A larger r leaves fewer hidden units. What does not help is a smaller r.")
+
+# %% [markdown]
+# Read the other way round the statement is right: below 16, capacity grows and the error stays. Why
+# is told differently: v3 supposes that the block may overfit the channels' dependencies; TPAMI left
+# that out and calls the block robust to a range of ratios.
+#
+# ### Statement 12
+#
+# *In place of the sigmoid, tanh and ReLU both make it worse.*
+#
+# **Predict.** True or false? And is one of them worse than no block at all?
+
+# %%
+mine[12] = None
+
+# %%
+with_gates = printed("12", "top-1", "sigmoid", "tanh", "relu")
+(without,) = printed("10", "top-1", "original")
+worse = sum(error > without for error in with_gates)
+claim("Worse than the network without any block: 1 of 3.", worse, len(with_gates))
+gates = np.array([-3.0, 0.0, 3.0])
+print("gates for -3, 0, 3: sigmoid", se.sigmoid(gates).round(2), " ReLU", se.relu(gates))
+verdict(12, True, "But ReLU is worse than no SE at all, and tanh is still better than that.")
+
+# %% [markdown]
+# ## Part four: what the gates do
+#
+# ### Statement 13
+#
+# *Only early layers gain much from the block.*
+#
+# **Predict.** True or false?
+
+# %%
+mine[13] = None
+
+# %%
+names = "stage 2", "stage 3", "stage 4", "all"
+with_blocks = printed("13", "top-1", *names)
+gains = [without - error for error in with_blocks]
+
+figure, (axes,) = figures.panels(1, 1, 2.0)
+bars = axes.barh(
+    ["in stage 2", "in stage 3", "in stage 4", "in all stages"], gains, color=figures.BLUE
+)
+axes.bar_label(bars, fmt="%.2f", padding=4, fontsize=9)
+axes.invert_yaxis()
+axes.set(xlabel="top-1 error less than without, in points", xlim=(0, 1.15))
+axes.set_title("SE blocks in one stage alone: stage 4 gains more than 2 and 3")
+figures.show()
+verdict(13, False, "Of the stages that were tried alone, the last one gains most.")
+
+# %% [markdown]
+# The paper reports no row for stage 5 alone. What the note may have meant: in the **last blocks**
+# of stage 5 the gates hardly depend on the image any more. That is another statement, the next.
+#
+# ### Statement 14
+#
+# *In the last block the gates are constant: it scales everything by one number.*
+#
+# **Predict.** True or false?
+
+# %%
+mine[14] = None
+
+# %%
+U = rng.random((5, 7, 7, 12))  #                                      (N, H, W, C) five images
+s = se.sigmoid(rng.standard_normal(12))  #                            (C,) one profile for all
+A = rng.standard_normal((10, 12))  #                                  (classes, C) the classifier
+logits = se.squeeze(se.scale(U, np.tile(s, (5, 1)))) @ A.T  #         (N, classes)
+absorbed = se.squeeze(U) @ (A * s).T  #                               (N, classes)
+one_number = se.squeeze(U) * s.mean() @ A.T  #                        (N, classes)
+claim("Gates that are the same for all images go into the classifier: to less than 1e-12.",
+      abs(logits - absorbed).max())  # fmt: skip
+claim("One number for all channels is something else: it is off by more than 0.1.",
+      abs(logits - one_number).max())  # fmt: skip
+verdict(14, False, "The profile over channels is the same for all classes. It is not flat.")
+
+# %% [markdown]
+# The paper says of this block (SE_5_3: stage 5, third block) that its gates look alike for all
+# classes, up to a modest scale. Then the classifier behind it could do the same, as the cell shows,
+# and the block is dispensable. Of the block before, SE_5_2, it says that most gates are close to
+# one. All that is so where a gate does **not depend on the image**. Elsewhere gates cannot be
+# folded into weights, as batch norm can. [Tutorial 10](10_read_the_gates.ipynb) looks at the gates
+# of trained networks.
+
+# %% [markdown]
+# ## Your score
+
+# %%
+answers = {n: WORDS.get(str(mine.get(n)).strip().lower()) for n in truth}
+given = {n: answer for n, answer in answers.items() if answer is not None}
+right = [n for n, answer in given.items() if answer is truth[n]]
+wrong = [n for n in given if n not in right]
+if given:
+    print(f"{len(right)} of {len(given)} right.", f"Look again at: {wrong}" if wrong else "")
+else:
+    print("Not attempted yet: put True or False into the cells that begin with mine.")
+claim("Of the 14 statements 5 are true.", len(truth), sum(truth.values()))
+
+# %% [markdown]
+# ## The ablations at one glance
+#
+# All of these networks are ResNet-50 and were trained in the same way.
+
+# %%
+settings = [("10", "32"), ("10", "2"), ("12", "relu"), ("12", "tanh"), ("11", "max"),
+            ("13", "stage 2"), ("13", "stage 3"), ("13", "stage 4"), ("14", "post"), ("14", "pre"),
+            ("14", "identity"), ("15", "3x3"), ("16", "NoSqueeze")]  # fmt: skip
+label = {"10": "r = {}", "11": "squeeze: {}", "12": "gate: {}", "13": "only {}",
+         "14": "place: {}", "15": "place: {}", "16": "{}"}  # fmt: skip
+found = sorted((paper.number(t, row, "top-1").value, label[t].format(row)) for t, row in settings)
+figure, (axes,) = figures.panels(1, 1, 3.6)
+axes.plot([error for error, _ in found], range(len(found)), "o", ms=6)
+axes.set_yticks(range(len(found)), [name for _, name in found])
+standard = paper.number("10", "16", "top-1").value
+for at, name, colour in ((standard, "as in Eqs. (2) to (4), r = 16", figures.GREEN),
+                         (without, "no SE", figures.ORANGE)):  # fmt: skip
+    axes.axvline(at, color=colour, lw=1.5)
+    axes.text(at + 0.01, len(found) - 0.3, name, color=colour, fontsize=9)
+axes.set(xlabel="top-1 error on ImageNet in percent, as printed", ylim=(-0.7, len(found) + 0.5))
+axes.grid(axis="y")
+figures.show()
+
+# %% [markdown]
+# The paper prints no spread between runs, so differences of a few hundredths say little.
+
+# %% [markdown]
+# ## A common mistake: numbers from two tables
+#
+# How much does SE improve ResNet-50? Somebody takes the error with SE from one table and the one
+# without from another.
+#
+# **Predict.** What comes out?
+
+# %%
+table_2 = paper.table("2").rows["ResNet-50"]
+table_10 = paper.table("10").rows
+first_base, with_se = table_2["top-1"].value, table_2["SE top-1"].value
+base, last_with_se = table_10["original"]["top-1"].value, table_10["16"]["top-1"].value
+claim("With SE from one table 23.29, without from the other 23.30: a gain of 0.01?",
+      with_se, base, base - with_se)  # fmt: skip
+claim("Within Table 2: 24.80 becomes 23.29, a gain of 1.51.",
+      2, first_base, with_se, first_base - with_se)  # fmt: skip
+claim("Within Table 10: 23.30 becomes 22.28, a gain of 1.02.",
+      10, base, last_with_se, base - last_with_se)  # fmt: skip
+
+# %% [markdown]
+# Both tables are right. Those from 10 on were trained longer, and in TPAMI with label smoothing;
+# the first version of the paper had other numbers in the same places. **Compare within a table, and
+# name the version.**
+
+# %% [markdown]
+# ## Where the paper disagrees with itself
+#
+# Not every fault lies with those who take notes.
+#
+# **Counts.** This library counts every network of the paper and compares with what is printed.
+
+# %%
+compared = comparison()
+plainly = [one for one in compared if one.rule == "plain"]
+never = [one for one in compared if not one.reproduced]
+claim("Of 62 printed counts 38 come out by the plain rule; for 4 no rule was found.",
+      len(compared), len(plainly), len(never))  # fmt: skip
+for one in compared:
+    if one.printed.table == "10":
+        n = one.printed
+        print(f"Table 10, r = {n.row:8} printed {n.value:.1f} million, counted {one.plain:.2f}"
+              f"{'' if one.rule == 'plain' else f': {one.ours:.2f} with {one.rule}'}")  # fmt: skip
+
+# %% [markdown]
+# The plain rule: learned numbers, and multiply-adds of convolutions and fully connected layers. For
+# the rest some other rule may have been used: it is a possible explanation and no more. (What the
+# paper calls FLOPs are multiply-adds, not additions and multiplications counted apart.)
+#
+# **Biases.** Equation (3) has none. The networks that the authors released have some. TPAMI says in
+# section 6 that leaving them out helps, on ResNets. So both are the authors', and none of the five
+# notes says a word about it.
+
+# %%
+for bias in (False, True):
+    count = cost(models.build("se_resnet50", bias=bias), LARGE).parameters
+    print(f"SE-ResNet-50 {'with' if bias else 'without'} biases: {count:,} parameters")
+released = int(paper.number("counts", "SE-ResNet-50", "parameters").value)
+claim("The released network has 28,088,024.", released)
+assert released == count
+
+# %% [markdown]
+# **Versions.** Apart from the last stage (statement 10): v3 says of SE_5_2 that the gates which are
+# not near one are near zero; TPAMI dropped the zeros. The detection results on COCO were computed
+# anew for TPAMI with a longer schedule, and the gains have grown.
+#
+# ## Small slips
+#
+# Nothing to compute, but worth knowing when you read notes, or write some.
+#
+# | a note says | the paper |
+# |---|---|
+# | the activations of five classes were compared | four classes, and the mean over all thousand |
+# | the learned filters are called $U$ | filters are $V$, the maps they leave are $U$ |
+# | a link to arXiv `1911.09070` | that is EfficientDet; SE-Nets are `1709.01507` |
+# | the excitation is a couple of networks | one small network of two layers |
+# | pooling is part of what is learned | Equation (2) has no parameters |
+# | the block has four functions, $F_{tr}$ among them | $F_{tr}$ is given; the block is three |
+# | gates are general early on, specific later | so up to SE_5_1; then they saturate or agree |
+#
+# ## On your own
+#
+# - *Quick.* Take a blog post about SE-Nets, or what a language model tells you. Which of the
+#   fourteen does it get wrong?
+# - *Core.* Pick a network of the four counts that no rule gives (`never`), and look for the rule.
+#   `se-numpy summary shufflenet` shows what is counted.
+# - *Open.* Which of the paper's ablations would you repeat first, on what data, with how many
+#   seeds? `se-numpy ablate` repeats them on small images; what can it not tell about ImageNet?
+#
+# This was the last one: [all tutorials](README.md).

@@ -1,0 +1,71 @@
+"""Makes the files of this folder out of a run: small, and silent about where they were made.
+
+    python tutorials/networks/make.py network RUN NAME.npz "WHAT THE DATA ARE"
+    python tutorials/networks/make.py gates RUN/excitations NAME_gates.npz "WHAT THE DATA ARE"
+
+README.md has the commands that made the runs. Both files are checkpoints, which
+``se_numpy.checkpoint.load`` reads: trees of arrays, and a description.
+"""
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from se_numpy import checkpoint
+from se_numpy.tree import from_leaves
+
+TIMES = ("seconds", "images_per_second")  # differ from run to run
+ABOUT = ("format", "se_numpy", "classes", "image_shape", "mean", "std")
+
+
+def network(run: Path, target: Path, made_of: str) -> None:
+    """Parameters and running statistics of the best epoch, without the optimiser's velocity."""
+    trees, meta = checkpoint.load(run / "best.npz")
+    result = json.loads((run / "result.json").read_text(encoding="utf-8"))
+    data = meta["config"]["data"]
+    about = {key: meta[key] for key in ABOUT} | {
+        "config": {**meta["config"], "out": None, "data": data if data == "builtin" else "FOLDER"},
+        "history": [_without_times(row) for row in meta["history"]],
+        "result": _without_times(result),
+        "made_of": made_of,
+    }
+    checkpoint.save(target, {"params": trees["params"], "state": trees["state"]}, about)
+
+
+def gates(study: Path, target: Path, made_of: str) -> None:
+    """What ``se-numpy excitations`` found: each gate's mean and spread by block, (1 + K, C).
+
+    The first row is that of all images, the others those of the K groups, in order.
+    """
+    told = json.loads((study / "study.json").read_text(encoding="utf-8"))
+    found: dict[tuple[str, str], dict[str, list[float]]] = {}
+    with (study / "gates.csv").open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            for kind in ("mean", "std"):
+                groups = found.setdefault((kind, row["block"]), {})
+                groups.setdefault(row["group"], []).append(float(row[kind]))
+    trees = {
+        kind: from_leaves(
+            {
+                block: np.array(list(groups.values()), np.float32)
+                for (k, block), groups in found.items()
+                if k == kind
+            }
+        )
+        for kind in ("mean", "std")
+    }
+    kept = ("images", "accuracy", "groups", "blocks", "interventions", "transplants")
+    about = {key: told[key] for key in kept} | {"config": told["config"], "made_of": made_of}
+    about["config"] |= {"out": None, "data": "FOLDER"}
+    checkpoint.save(target, trees, about)
+
+
+def _without_times(row: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in row.items() if name not in TIMES}
+
+
+if __name__ == "__main__":
+    what, source, target, made_of = sys.argv[1:]
+    {"network": network, "gates": gates}[what](Path(source), Path(target), made_of)

@@ -1,0 +1,178 @@
+"""What a tutorial has to be, as far as a program can tell: frame, links, formulas, numbers, size.
+
+Every function returns sentences, one for each thing that is wrong.
+"""
+
+import ast
+import base64
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+OWNER = "OWNER/se_numpy"  # where badges and first cells point to: build.py --repository
+
+FIRST_CELL = """\
+# Fetches the library where it is missing: in Colab.
+import importlib.util
+import subprocess
+import sys
+
+if importlib.util.find_spec("se_numpy") is None:
+    if "google.colab" not in sys.modules:
+        sys.exit('se_numpy is not installed; run: pip install -e ".[plot]" one folder up')
+    library = "se-numpy[plot] @ git+https://github.com/{owner}"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)"""
+
+FRAME = (
+    "**You will**",
+    "**You learn**",
+    "**You need**",
+    "**Predict.**",
+    "## A common mistake",
+    "## On your own",
+)
+REFUSED = re.compile(
+    r"\\(operatorname|mbox|phantom|hphantom|vphantom)\b"
+)  # in their place GitHub shows an error
+LINK = re.compile(r"\]\(([^)\s]+)\)|^\[\w+\]: (\S+)", re.MULTILINE)
+FORMULA = re.compile(  # and code, and where links lead
+    r"\$\$.*?\$\$|\$[^$\n]+\$|```.*?```|`[^`\n]*`|\]\([^)]*\)|^\[\w+\]: .*?$",
+    re.DOTALL | re.MULTILINE,
+)
+MEASURED = re.compile(
+    r"(?<![\w.])[0-9]+\.[0-9]+(?![\w.])"
+)  # a number with a point looks like a result
+NOTEBOOK, PICTURE = 1_000_000, 100_000  # bytes
+
+
+def repository() -> str:
+    return OWNER
+
+
+def cells(script: str) -> list[tuple[str, str]]:
+    """("code" or "markdown", text) of every cell of a script in percent format."""
+    found = []
+    for part in re.split(r"^# %%", script.replace("\r\n", "\n"), flags=re.MULTILINE)[1:]:
+        head, _, body = part.partition("\n")
+        if "[markdown]" in head:
+            found.append(("markdown", re.sub(r"^# ?", "", body, flags=re.MULTILINE).strip()))
+        else:
+            found.append(("code", body.strip()))
+    return found
+
+
+def of_script(script: str) -> list[str]:
+    """What is wrong with a source."""
+    parts = cells(script)
+    text = "\n\n".join(body for kind, body in parts if kind == "markdown")
+    code = [body for kind, body in parts if kind == "code"]
+    found = [f"{piece!r} is missing from the frame" for piece in FRAME if piece not in text]
+    if not re.match(r"# [0-9]+\. [A-Z]", text):
+        found.append("begins without a title of the form '# 1. Look at images as arrays'")
+    if not re.search(r"\*\*You need\*\*(?:(?!\n\n).)*?[0-9]+ minutes", text, re.DOTALL):
+        found.append("does not say how many minutes it takes")
+    if not code or code[0] != FIRST_CELL.format(owner=OWNER):
+        found.append("the first code cell is not prose.FIRST_CELL")
+    found += [
+        f"has a magic or a shell line: {line}"
+        for line in re.findall(r"^[!%].*$", "\n".join(code), re.MULTILINE)
+    ]
+    if (
+        not exercises(script) and int(re.search(r"[0-9]+|$", text)[0] or 0) < 10
+    ):  # later ones use what was built
+        found.append("has no exercise")
+    return [*found, *_exercises("\n".join(code))]
+
+
+def _exercises(code: str) -> Iterator[str]:
+    """Every exercise has its check, and its hint and its solution as comments."""
+    names = [
+        n.name
+        for n in ast.walk(ast.parse(code))
+        if isinstance(n, ast.FunctionDef) and _decorated(n)
+    ]
+    for name in names:
+        for line in (
+            f'\ncheck("{name}", {name})',
+            f'\n# hint("{name}")',
+            f'\n# solution("{name}")',
+        ):
+            if line not in code:
+                yield f"the exercise {name} comes without {line.strip()}"
+
+
+def _decorated(function: ast.FunctionDef) -> bool:
+    return any(isinstance(d, ast.Name) and d.id == "exercise" for d in function.decorator_list)
+
+
+def exercises(script: str) -> list[str]:
+    """The names of a script's exercises, in order."""
+    code = "\n".join(body for kind, body in cells(script) if kind == "code")
+    return [
+        n.name for n in ast.parse(code).body if isinstance(n, ast.FunctionDef) and _decorated(n)
+    ]
+
+
+def claims(script: str) -> int:
+    """How many values claims hold to the numbers in their sentences; a starred one counts once."""
+    calls = [node for node in ast.walk(ast.parse(script)) if isinstance(node, ast.Call)]
+    return sum(
+        len(call.args) - 1
+        for call in calls
+        if isinstance(call.func, ast.Name) and call.func.id == "claim"
+    )
+
+
+def of_notebook(path: Path) -> list[str]:
+    """What is wrong with a notebook that was made."""
+    size = path.stat().st_size
+    found = [f"has {size:,} bytes; expected less than {NOTEBOOK:,}"] if size > NOTEBOOK else []
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    texts = [
+        "".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown"
+    ]
+    found += of_text("\n\n".join(texts), path.parent)
+    shown = []
+    for cell in notebook["cells"]:
+        outputs = cell.get("outputs", [])
+        found += _outputs(cell, outputs)
+        shown += [
+            "".join(o.get("text", "")) + "".join(o.get("data", {}).get("text/plain", ""))
+            for o in outputs
+        ]
+    printed = set(MEASURED.findall("\n".join(shown)))
+    for line in FORMULA.sub(" ", "\n\n".join(texts)).splitlines():
+        for number in MEASURED.findall(line):
+            if number not in printed and "paper" not in line.lower():
+                found.append(
+                    f"the text says {number}, which no cell prints: claim it, or name the paper"
+                )
+    return found
+
+
+def _outputs(cell: dict[str, Any], outputs: list[dict[str, Any]]) -> Iterator[str]:
+    pictures = [o["data"]["image/png"] for o in outputs if "image/png" in o.get("data", {})]
+    for output in outputs:
+        if output["output_type"] == "error":
+            yield f"cell {cell['id']} ends in {output['ename']}"
+    for picture in pictures:
+        size = len(base64.b64decode(picture))
+        if not 1000 < size < PICTURE:
+            yield f"a figure of cell {cell['id']} has {size:,} bytes; expected 1,000 to {PICTURE:,}"
+    if re.search(r"^figures\.show\(\)", "".join(cell["source"]), re.MULTILINE) and not pictures:
+        yield f"cell {cell['id']} shows a figure, but none is there"
+
+
+def of_text(text: str, folder: Path) -> list[str]:
+    """Formulas that GitHub refuses, and relative links that lead nowhere."""
+    found = [f"{match[0]} is a macro that GitHub refuses" for match in REFUSED.finditer(text)]
+    for target in (match[1] or match[2] for match in LINK.finditer(text)):
+        if re.match(r"https?://|#|mailto:", target):
+            _, here, path = target.partition(f"{OWNER}/blob/main/")
+            if here and not (folder.parent / path).exists():
+                found.append(f"the link {target} leads to no file of this repository")
+        elif not (folder / target.partition("#")[0]).exists():
+            found.append(f"the link {target} leads nowhere")
+    return found
