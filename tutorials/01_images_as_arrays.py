@@ -304,7 +304,8 @@ claim("With the red channel alone the sails are 222 and 250 bright: hard to tell
 # %% [markdown]
 # A Squeeze-and-Excitation block does what you just did, on the maps inside a network: squeeze,
 # gates, scale. What is missing is the step in between, Equation (3): **the network itself computes
-# the gates from the squeeze**, for every image anew. You will write it in [tutorial 6](README.md).
+# the gates from the squeeze**, for every image anew. You will write it in
+# [tutorial 6](06_squeeze_excite_scale.ipynb).
 #
 # ## On your own
 #

@@ -358,4 +358,4 @@ check("scale_backward", scale_backward)
 #   The oracle looks for the smallest input on which **one** function is wrong; what would it take
 #   for all at once?
 #
-# Next: tutorial 5 of [the path](README.md).
+# Next: [5. Normalise, rectify, pool, classify](05_normalise_rectify_pool_classify.ipynb).

@@ -418,4 +418,4 @@ assert answer == sight[n, colour[donor[n]]]
 # - *Open.* Train `resnet20` and `se_resnet20` on CIFAR for as long as you can afford. What would
 #   convince you that SE's gates *react usefully* there, and are not merely a better scaling?
 #
-# Next: tutorial 11 of [the path](README.md).
+# Next: [11. Move it to a GPU](11_gpu.ipynb).
