@@ -43,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         args.run(args)
+        sys.stdout.flush()
     except grading.Exit as end:
         if end.message:
             print(f"se-numpy: {end.message}", file=sys.stderr)

@@ -14,8 +14,8 @@ def numbers(text: str) -> tuple[int, ...]:
 
 def seconds(text: str) -> float:
     """Seconds, from 90, 90s, 10m or 1h30m.  ArgumentTypeError for anything else."""
-    found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", text.strip())
-    total = sum(int(n or 0) * unit for n, unit in zip(found.groups(), (3600, 60, 1), strict=True)) if found else 0
+    found = re.fullmatch(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?|(\d{1,9})", text.strip())
+    total = sum(int(n or 0) * unit for n, unit in zip(found.groups(), (3600, 60, 1, 1), strict=True)) if found else 0
     if not total:
         raise argparse.ArgumentTypeError(f"{text!r} is no time; expected for instance 90s, 10m or 1h30m")
     return total

@@ -26,8 +26,9 @@ def test_what_is_given_wins_over_the_preset_and_that_over_what_suits_the_data():
 @given(
     st.builds(
         Config,
-        model=st.text(), epochs=st.integers(1), lr=st.floats(0, 1e9), augment=st.booleans(),
-        stages=st.none() | st.lists(st.integers()).map(tuple), subset=st.none() | st.integers(1), bias=st.booleans(),
+        model=st.text(), epochs=st.integers(1, 10**9), lr=st.floats(0, 1e9), augment=st.booleans(),
+        stages=st.none() | st.lists(st.integers()).map(tuple),
+        subset=st.none() | st.integers(1, 10**9), bias=st.booleans(),
         momentum=st.floats(0, 0.999), data=st.text(),
     )
 )  # fmt: skip

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from se_numpy import interop, layers, models, tree
+from se_numpy.interop.fit import compare
 from se_numpy.interop.names import tensors
 from se_numpy.interop.schemes import detect
 
@@ -263,21 +264,23 @@ def test_all_that_does_not_fit_is_told_at_once():
     ]
 
 
-@pytest.mark.parametrize("shape", [(), (0,), (10,), (10, 64, 3, 3), (10, 64, 1), (64, 10), (0, 64), (1, 10, 64)])
-@pytest.mark.parametrize("name", ["fc.weight", "layer1.0.se.fc1.weight", "conv1.weight", "bn1.running_mean"])
-def test_any_other_shape_is_told(name, shape):
-    arrays = dict(WEIGHTS)
-    arrays[name] = np.zeros(shape)
-    net = models.build("se_resnet8")
-    with pytest.raises(interop.Misfit) as caught:
-        interop.load(arrays, net, (8, 8, 3))
-    assert caught.value.comparison.misshapen == [(name, shape, WEIGHTS[name].shape)]
-    with pytest.raises(interop.Misfit):
-        interop.load(arrays, "se_resnet8")
-
-
 _NET = models.build("se_resnet8")
 WEIGHTS = interop.dump(_NET, (8, 8, 3), *layers.init(_NET, (8, 8, 3), np.random.default_rng(0)))
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (10,), (10, 64, 3, 3), (10, 64, 1), (64, 10), (0, 64), (1, 10, 64)])
+@pytest.mark.parametrize("name", ["fc.weight", "layer1.0.se.fc1.weight", "conv1.weight", "bn1.running_mean"])
+def test_any_other_shape_is_seen(name, shape):
+    shapes = {n: a.shape for n, a in WEIGHTS.items()}
+    found = compare({**shapes, name: shape}, tensors(_NET, (8, 8, 3), interop.SCHEMES["timm"]))
+    assert found.misshapen == [(name, shape, shapes[name])]
+    assert not found.missing + found.surplus
+
+
+@pytest.mark.parametrize("name", ["fc.weight", "layer1.0.se.fc1.weight", "conv1.weight"])
+def test_a_number_where_an_array_should_be(name):
+    with pytest.raises(interop.Misfit, match=rf"{name}: \(\), expected"):
+        interop.load({**WEIGHTS, name: np.float32(1)}, "se_resnet8")
 
 
 def test_long_lists_are_cut():

@@ -274,6 +274,17 @@ def test_pretrained_takes_what_the_file_says(tmp_path):
     assert trained.probabilities(np.zeros((2, 20, 24, 3), np.uint8)).shape == (2, 10)
 
 
+def test_a_file_cannot_ask_for_just_any_network(tmp_path):
+    """Settings that would cost something, and numbers that cannot be, count as if they were not there."""
+    said = {"model": "se_resnet8", "mean": [0.5] * 3, "std": [0.2] * 3}
+    interop.write(tmp_path / "x.npz", _WEIGHTS, {**said, "settings": {"width": 10**6, "depth": 20, "bias": False}})
+    assert interop.pretrained(tmp_path / "x.npz", "se_resnet8").net == models.build("se_resnet8")
+    for std in ([0.2, 0, 0.2], [0.2, -1, 0.2], [0.2], "abc", None, [[0.2] * 3] * 3):
+        interop.write(tmp_path / "x.npz", _WEIGHTS, {**said, "std": std})
+        with pytest.raises(ValueError, match="does not say how images were normalised"):
+            interop.pretrained(tmp_path / "x.npz", "se_resnet8")
+
+
 def test_networks_of_small_images_need_to_know_how_to_normalise(tmp_path):
     interop.write(tmp_path / "x.npz", _WEIGHTS)
     with pytest.raises(ValueError, match=r"expected normalise=Normalisation\(mean, std\)"):
@@ -315,9 +326,9 @@ def test_bn_inception_saw_blue_before_red(tmp_path):
 # -------------------------------------------------------------------------------------------------------- command line
 
 
-def run_of(folder):
+def run_of(folder, **settings):
     """What a run leaves in its folder, of a network that nobody trained."""
-    config = Config(model="se_resnet8", epochs=1, lr=0.1, augment=False, bias=True)
+    config = Config(model="se_resnet8", epochs=1, lr=0.1, augment=False, bias=True, **settings)
     net = config.network(3)
     params, state = layers.init(net, (32, 32, 3), np.random.default_rng(0))
     meta = {"config": asdict(config), "classes": ["a", "b", "c"], "image_shape": [32, 32, 3],
@@ -342,6 +353,16 @@ def test_a_run_becomes_a_file_for_pytorch_and_comes_back(tmp_path, capsys):
     assert main(["weights", str(out), "--out", str(tmp_path / "own.npz"), "--to", "se_numpy"]) == 0
     again = interop.pretrained(tmp_path / "own.npz", "se_resnet8")
     np.testing.assert_array_equal(again.probabilities(images), before.probabilities(images))
+
+
+def test_an_ablation_keeps_what_its_tensors_do_not_tell(tmp_path, capsys):
+    """Others have no names for another gate, so it goes under ours; the file says which gate."""
+    run, out = run_of(tmp_path / "run", gate="tanh", squeeze="max"), tmp_path / "t.safetensors"
+    assert main(["weights", str(run), "--out", str(out)]) == 0
+    assert "under the names of se_numpy" in capsys.readouterr().out
+    assert main(["weights", str(out), "--out", str(tmp_path / "again.npz")]) == 0
+    assert "gate='tanh', squeeze='max'" in capsys.readouterr().out
+    assert interop.pretrained(tmp_path / "again.npz", "se_resnet8").net == Trained.load(run / "best.npz").net
 
 
 def test_the_command_says_what_does_not_fit(tmp_path, capsys):

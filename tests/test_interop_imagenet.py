@@ -112,6 +112,13 @@ def test_files_that_are_no_images(tmp_path, noise):
         assert "\n" not in str(caught.value)
 
 
+def test_an_image_with_suspiciously_many_pixels(tmp_path, noise, monkeypatch):
+    path = image(tmp_path / "x.png", noise)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", noise.size // 3 - 1)  # where pillow begins to warn
+    with pytest.raises(ValueError, match="decompression bomb"):
+        interop.prepare(path)
+
+
 def test_an_image_too_long_and_thin(tmp_path):
     path = image(tmp_path / "x.png", np.zeros((1, 20000, 3), np.uint8))
     with pytest.raises(ValueError, match="less long and thin"):

@@ -9,15 +9,17 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import cupy_double
 import numpy as np
 import pytest
 from training import LONG, numbers, run, settings, tiny
 
 import se_numpy
 from se_numpy import checkpoint, models, optim, tree
+from se_numpy.data.alone import alone
 from se_numpy.train import Learner, NotFinite, Session, Trained, complete, fault, loop, resume, train
 from se_numpy.train.stop import Stop
 
@@ -64,7 +66,7 @@ def same(folder, uninterrupted):
         with (path / "metrics.csv").open(newline="") as file:
             rows.append([[v for k, v in row.items() if "second" not in k] for row in csv.DictReader(file)])
     assert rows[0] == rows[1]
-    done = loop.folders.finished(folder)
+    done = loop.folders.finished(folder).result
     assert {k: v for k, v in done.items() if k != "seconds"} == {
         k: v for k, v in result.result.items() if k != "seconds"
     }
@@ -304,7 +306,7 @@ def test_no_time_for_an_epoch_is_said_with_what_would_fit(tmp_path):
     """Three steps of a second and 9 images held out: 3.1 seconds an epoch."""
     result = train(tiny(), settings(tmp_path / "run"), io.StringIO(), time_budget=10)
     assert [row["epoch"] for row in result.history] == [1, 2, 3]
-    with pytest.raises(ValueError, match="takes 3s, longer than the time budget of 2s; --subset 52 would fit"):
+    with pytest.raises(ValueError, match="takes 3s, longer than the time budget of 2s; --subset 32 would fit"):
         train(tiny(), settings(tmp_path / "other"), io.StringIO(), time_budget=2)
     assert not (tmp_path / "other").exists()
 
@@ -317,8 +319,9 @@ def test_a_dry_run_says_everything_and_writes_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_run_on_a_device_goes_on_too(tmp_path, monkeypatch, double):
+def test_a_run_on_a_device_goes_on_too(tmp_path, monkeypatch):
     """What is kept between steps lies on the device, what is written on the host; sums come back with their kind."""
+    monkeypatch.setitem(sys.modules, "cupy", cupy_double.module)  # for this test alone, or "auto" would find a GPU
     dataset = tiny(n_train=18, n_test=4)
     config = replace(settings(tmp_path / "run", epochs=1, batch_size=8, model="resnet8"), device="gpu")
     monkeypatch.setattr(loop, "SAVE_EVERY", 0)
@@ -336,3 +339,78 @@ def test_a_run_on_a_device_goes_on_too(tmp_path, monkeypatch, double):
     resume(tmp_path / "run", io.StringIO(), dataset=dataset)
     train(dataset, replace(config, out=str(tmp_path / "other")), io.StringIO())
     np.testing.assert_array_equal(numbers(tmp_path / "run"), numbers(tmp_path / "other"))
+
+
+def test_the_best_network_alone_is_kept_and_gone_on_from(tmp_path, monkeypatch, uninterrupted):
+    """The disk is full between the two files of the first epoch: what is whole is not orphaned."""
+    folder, writes, whole = tmp_path / "run", iter(range(10**6)), checkpoint.whole
+
+    def full(path):
+        if Path(path).suffix == ".npz" and next(writes) == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return whole(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "whole", full)
+        with pytest.raises(OSError, match="what it had reached is in"):
+            train(tiny(), settings(folder, **LONG), io.StringIO())
+    assert {path.name for path in folder.iterdir()} == {"config.json", "env.json", "best.npz"}
+    resume(folder, io.StringIO(), dataset=tiny())
+    same(folder, uninterrupted)
+
+
+def test_the_checkpoint_of_another_run_is_refused(tmp_path, monkeypatch):
+    for seed in (0, 1):
+        cut(tmp_path / f"s{seed}", monkeypatch, 7)
+    other = settings(tmp_path / "s1", **LONG, seed=1)
+    loop.folders.write_json(tmp_path / "s1" / "config.json", asdict(other))
+    with pytest.raises(ValueError, match="is of a run with seed = 0; expected 1; nothing was changed"):
+        resume(tmp_path / "s1", io.StringIO(), dataset=tiny())
+
+
+def test_a_table_that_was_lost_is_written_again(tmp_path):
+    folder = tmp_path / "run"
+    run(folder, epochs=2)
+    for name in ("result.json", "metrics.csv"):
+        (folder / name).unlink()
+    resume(folder, io.StringIO(), dataset=tiny())
+    assert [row["epoch"] for row in resume(folder, io.StringIO()).history] == [1, 2]
+
+
+def test_two_processes_do_not_write_to_one_run(tmp_path, monkeypatch):
+    pytest.importorskip("fcntl")
+    cut(tmp_path / "run", monkeypatch, 7)
+    with alone(tmp_path / "run", "written to"), pytest.raises(ValueError, match="is being written to by another run"):
+        resume(tmp_path / "run", io.StringIO(), dataset=tiny())
+
+
+def test_a_ctrl_c_while_the_test_set_is_looked_at_ends_after_it(tmp_path, monkeypatch):
+    evaluate, calls = Learner.evaluate, iter(range(10))
+
+    def press(self, images):
+        if next(calls) == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return evaluate(self, images)
+
+    monkeypatch.setattr(Learner, "evaluate", press)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", epochs=1)
+    assert loop.folders.finished(tmp_path / "run").result["epoch"] == 1
+
+
+@pytest.mark.parametrize("name", ["position", "history", "data", "config"])
+def test_a_checkpoint_that_does_not_say_all_is_refused(tmp_path, monkeypatch, name):
+    folder = tmp_path / "run"
+    cut(folder, monkeypatch, 7)
+    trees, meta = checkpoint.load(folder / "last.npz")
+    checkpoint.save(folder / "last.npz", trees, {k: v for k, v in meta.items() if k != name})
+    with pytest.raises(ValueError, match="is not what se-numpy train writes"):
+        resume(folder, io.StringIO(), dataset=tiny())
+
+
+def test_a_reader_who_goes_does_not_end_the_run(tmp_path):
+    class Gone(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError
+
+    assert train(tiny(), settings(tmp_path / "run"), Gone()).result["epoch"] >= 1

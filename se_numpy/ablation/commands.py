@@ -47,12 +47,12 @@ def _ablate(args: argparse.Namespace) -> None:
     from se_numpy.ablation.study import DONE, Study, state
     from se_numpy.ablation.tables import NAMES, table
     from se_numpy.ablation.written import write
-    from se_numpy.data import load
+    from se_numpy.data import full_name, load
     from se_numpy.train import configure
 
     names = NAMES if args.table == "all" else (args.table,)
     tables = [table(name, args.model) for name in names]
-    source = _source(args.data)
+    source = full_name(args.data or "builtin")
     dataset = load(source)
     given = {name: getattr(args, name) for name in SHARED if getattr(args, name) is not None}
     base = configure(dataset, **given, model=args.model, data=source, device=args.device)
@@ -112,8 +112,10 @@ def _make(args: argparse.Namespace, study: Any, missing: list[Any]) -> dict[str,
 
 def command(args: argparse.Namespace, table: str) -> str:
     """The command for one table, without paths of this machine."""
+    from se_numpy.data import full_name
+
     words = ["se-numpy", "ablate", "--table", table]
-    source = _source(args.data)
+    source = full_name(args.data or "builtin")
     if source != "builtin":
         words += ["--data", "FOLDER" if source != args.data or Path(source).is_absolute() else source]
     if args.note:
@@ -123,12 +125,3 @@ def command(args: argparse.Namespace, table: str) -> str:
         if (value := getattr(args, name)) is not None:
             words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
     return shlex.join(words)
-
-
-def _source(data: str | None) -> str:
-    """The data as runs are told of them: a name as it is, a folder in full, so that every worker finds it."""
-    from se_numpy.data.places import name_of
-
-    if data is None or data == "builtin" or name_of(data):
-        return data or "builtin"
-    return str(Path(data).resolve())

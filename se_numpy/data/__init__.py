@@ -1,5 +1,7 @@
 """Data: CIFAR from this machine or the network, and a set that is made here and shows what SE blocks are for."""
 
+from pathlib import Path
+
 from se_numpy.data.cifar import DataError, load_cifar
 from se_numpy.data.dataset import Dataset, digest
 from se_numpy.data.glyphs import builtin
@@ -19,4 +21,11 @@ def load(source: str) -> Dataset:
     return load_cifar(find(name), only=name) if name else load_cifar(source)
 
 
-__all__ = ["DataError", "Dataset", "builtin", "digest", "load", "load_cifar"]
+def full_name(source: str) -> str:
+    """A set's name as it is, a folder in full: so it is found from any other folder too."""
+    from se_numpy.data.places import name_of
+
+    return source if source == "builtin" or name_of(source) else str(Path(source).resolve())
+
+
+__all__ = ["DataError", "Dataset", "builtin", "digest", "full_name", "load", "load_cifar"]

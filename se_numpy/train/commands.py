@@ -20,17 +20,23 @@ def run_train(args: argparse.Namespace) -> None:
     keep_freed_memory()
     given = {f.name: getattr(args, f.name) for f in fields(Config) if getattr(args, f.name, None) is not None}
     if args.resume is not None:
-        _refuse("--resume goes on as the run was set up", given | _others(args), {"device"})
-        resume(args.resume, device=args.device or "")
+        _refuse("--resume goes on as the run was set up", given | _others(args), {"device", "data"})
+        resume(args.resume, dataset=data.load(args.data) if args.data else None, device=args.device or "")
         return
+    if args.time_budget is not None and args.epochs is not None:
+        raise ValueError("--time-budget decides how many epochs there are; --epochs cannot be given with it")
     if args.config is not None:
+        _refuse("--config says all that a preset would", _others(args), set(_others(args)) - {"preset"})
         given = read_toml(args.config) | given
-    dataset = data.load(given.get("data", "builtin"))
+    given["data"] = data.full_name(given.get("data", "builtin"))
+    dataset = data.load(given["data"])
     config = configure(dataset, preset=args.preset, **given)
     if args.print_config:
+        _refuse("--print-config prints the settings of one run", _others(args), {"print_config", "preset", "config"})
         print(to_toml(config), end="")
     elif args.seeds is not None:
-        _refuse("--seeds starts a run for each of them", _others(args), {"seeds", "preset", "config"})
+        asked = _others(args) | ({} if args.seed is None else {"seed": args.seed})
+        _refuse("--seeds starts a run for each of them", asked, {"seeds", "preset", "config"})
         _several(dataset, config, args.seeds)
     else:
         train(dataset, config, time_budget=args.time_budget, dry_run=args.dry_run)
@@ -56,7 +62,11 @@ def _several(dataset: Dataset, config: Config, seeds: tuple[int, ...]) -> None:
     accuracies = []
     for n, seed in enumerate(seeds, 1):
         print(f"{'' if n == 1 else chr(10)}seed {seed}, {n} of {len(seeds)}")
-        run = complete(dataset, replace(config, seed=seed, out=str(Path(folder) / f"s{seed}")))
+        try:
+            run = complete(dataset, replace(config, seed=seed, out=str(Path(folder) / f"s{seed}")))
+        except KeyboardInterrupt:
+            print(f"         and with all seeds: the same command, with --out {folder}")
+            raise
         accuracies.append(100 * run.result["test_accuracy"])
     spread = f" ± {stdev(accuracies):.2f}" if len(seeds) > 1 else ""
     each = " / ".join(f"{a:.2f}" for a in accuracies)

@@ -2,7 +2,6 @@
 
 import difflib
 import json
-import math
 import tomllib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -14,6 +13,8 @@ from se_numpy import models, optim
 from se_numpy.backend import device_module
 from se_numpy.data import Dataset
 from se_numpy.layers import Serial
+
+MOST = 10**9  # of anything: numbers beyond that are slips of a key
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,10 @@ class Config:
         for field in fields(self):
             _check_type(field.name, field.type, getattr(self, field.name))
         for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("subset", 1)):
-            if getattr(self, name) is not None and getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected {least} or more")
+            if getattr(self, name) is not None and not least <= getattr(self, name) <= MOST:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected {least} or more, {MOST:,} at most")
         for name in ("lr", "momentum", "weight_decay", "label_smoothing"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+            if not 0 <= getattr(self, name) <= MOST:  # nor is anything so for what is no number
                 raise ValueError(f"{name} is {getattr(self, name)}; expected a number that is not negative")
         if self.momentum >= 1:
             raise ValueError(f"momentum is {self.momentum}; expected less than 1")
@@ -63,6 +64,16 @@ class Config:
         """The network for so many classes.  Raises ValueError as ``models.build``."""
         gates = {field.name: getattr(self, field.name) for field in fields(models.Gates)}
         return models.build(self.model, classes=classes, **gates)
+
+
+def difference(a: Config, b: Config) -> tuple[str, Any, Any] | None:
+    """The first setting in which two runs differ, and its two values; None if they give the same numbers.
+
+    Where a run is made, and on what device, does not decide what comes of it.
+    """
+    ours, theirs = asdict(a), asdict(b)
+    names = [name for name in ours if name not in ("out", "device") and ours[name] != theirs[name]]
+    return (names[0], ours[names[0]], theirs[names[0]]) if names else None
 
 
 def _check_type(name: str, kind: Any, value: object) -> None:

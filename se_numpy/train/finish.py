@@ -15,7 +15,7 @@ from se_numpy.train.session import Session
 SHOWN = 8  # test images, with what the network says of them
 
 
-def finish(run: Run, session: Session, seconds: float, say: Callable[[str], None]) -> None:
+def finish(run: Run, session: Session, say: Callable[[str], None]) -> None:
     """The test set, once, with the network of the best epoch; then what people want to see."""
     trees, meta = checkpoint.load(run.folder / "best.npz")
     session.learner.restore(trees)
@@ -27,7 +27,7 @@ def finish(run: Run, session: Session, seconds: float, say: Callable[[str], None
         "seconds": sum(row["seconds"] for row in run.history), "epoch": meta["history"][-1]["epoch"],
     }  # fmt: skip
     folders.write_json(run.folder / "result.json", run.result)
-    say(result_of(run.result, seconds))
+    say(result_of(run.result))
     for line in remark(dataset.name, run.config.model, accuracy):
         say(line)
     _draw(run, session, test, say)

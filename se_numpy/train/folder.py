@@ -10,12 +10,12 @@ import io
 import json
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from se_numpy import checkpoint
-from se_numpy.train.config import Config
+from se_numpy.train.config import Config, difference
 
 RUNS = Path("runs")
 
@@ -48,7 +48,8 @@ def new_folder(config: Config) -> Path:
 def find(run: str | Path) -> tuple[Path, Path]:
     """(folder, checkpoint to go on from) of a run, of one of its checkpoints, or of "last", the newest not yet over."""
     if str(run) == "last" and not Path("last").exists():
-        begun = [path.parent for path in RUNS.glob("*/config.json") if not (path.parent / "result.json").exists()]
+        every = [path.parent for depth in ("*", "*/*") for path in RUNS.glob(f"{depth}/config.json")]  # or of --seeds
+        begun = [folder for folder in every if not (folder / "result.json").exists()]
         if not begun:
             raise ValueError(f"--resume last: no run in {RUNS}/ waits to be finished; expected the folder of one")
         run = max(begun, key=lambda folder: max(path.stat().st_mtime for path in folder.iterdir()))
@@ -71,10 +72,15 @@ def another(file: Path) -> str:
     return f"; {other.name} is whole, of epoch {epoch}: se-numpy train --resume {other}"
 
 
-def finished(folder: Path) -> dict[str, float]:
-    """What result.json says; empty where the run is not over."""
+def finished(folder: Path) -> Run | None:
+    """The run that is over in this folder; None where it is not.  ValueError where its files say nothing sensible."""
     path = folder / "result.json"
-    return read_json(path) if path.exists() else {}
+    if not path.exists():
+        return None
+    result, history = read_json(path), read_metrics(folder)
+    if not isinstance(result, dict) or not {"test_accuracy", "test_loss", "epoch"} <= set(result):
+        raise ValueError(f"{path} is not what se-numpy train writes; without it, --resume {folder} tests the run again")
+    return Run(folder, settings_of(folder), history, result)
 
 
 def read_json(path: Path) -> Any:
@@ -87,9 +93,13 @@ def read_json(path: Path) -> Any:
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
     """The rows of metrics.csv, as ``write_metrics`` was given them."""
-    with (folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
-        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-    return [{**row, "epoch": int(row["epoch"])} for row in rows]
+    path = folder / "metrics.csv"
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        return [{**row, "epoch": int(row["epoch"])} for row in rows]
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise ValueError(f"{path} is not what se-numpy train writes: {error}") from None
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -121,14 +131,9 @@ def settings_of(folder: Path) -> Config:
 
 
 def check_settings(folder: Path, wanted: Config) -> None:
-    """ValueError, naming the first that differs, where the run in the folder has other settings than ``wanted``.
-
-    Where a run is made, and on what device, does not decide what comes of it.
-    """
-    there = asdict(settings_of(folder))
-    for name, value in asdict(wanted).items():
-        if name not in ("out", "device") and there[name] != value:
-            raise ValueError(
-                f"{folder} was made with {name} = {there[name]} and now {value} is asked for; expected the same "
-                "settings, or another --out for other ones"
-            )
+    """ValueError, naming the first that differs, where the run in the folder has other settings than ``wanted``."""
+    if other := difference(settings_of(folder), wanted):
+        raise ValueError(
+            f"{folder} was made with {other[0]} = {other[1]} and now {other[2]} is asked for; expected the same "
+            "settings, or another --out for other ones"
+        )

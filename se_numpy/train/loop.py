@@ -13,7 +13,9 @@ from typing import TextIO
 import numpy as np
 
 from se_numpy import data
+from se_numpy.backend.blocks import single_threaded_blas
 from se_numpy.data import Dataset
+from se_numpy.data.alone import alone
 from se_numpy.train import folder as folders
 from se_numpy.train.config import Config, choose_device
 from se_numpy.train.environment import environment
@@ -53,7 +55,6 @@ def train(
     folder = folders.new_folder(config)  # from here on something is written
     run = Run(folder, config)
     folders.write_json(folder / "config.json", asdict(config))
-    _record_environment(session, folder)
     say(f"run      {folder}\n{forecast(session, seconds)}")
     return _go_on(run, session, say)
 
@@ -67,10 +68,10 @@ def resume(run: str | Path, out: TextIO | None = None, *, dataset: Dataset | Non
     say = Teller(out)
     folder, file = folders.find(run)
     config = folders.settings_of(folder)
-    if finished := folders.finished(folder):
-        say(f"run      {folder} is over: {100 * finished['test_accuracy']:.2f} % of the test images right\n"
+    if over := folders.finished(folder):
+        say(f"run      {folder} is over: {100 * over.result['test_accuracy']:.2f} % of the test images right\n"
             "         to train longer, start another with more --epochs")  # fmt: skip
-        return Run(folder, config, folders.read_metrics(folder), finished)
+        return over
     chosen, why = choose_device(device or config.device)
     session = Session(dataset or data.load(config.data), config, chosen)
     if file.exists():
@@ -79,7 +80,6 @@ def resume(run: str | Path, out: TextIO | None = None, *, dataset: Dataset | Non
         except ValueError as error:
             raise ValueError(f"{error}; nothing was changed{folders.another(file)}") from None
     introduce(session, why, say)
-    _record_environment(session, folder)
     at = session.position
     say(f"run      {folder}")
     say(f"resumed  after {at.epoch} of {config.epochs} epochs and {at.step} of {session.per_epoch} steps\n")
@@ -112,7 +112,11 @@ def _go_on(run: Run, session: Session, say: Teller) -> Run:
     started, first = saved, session.position.epoch
     run.history = session.position.history
 
-    with Stop() as stop:
+    # Small products, too, are left to one thread: on a busy machine BLAS's own threads wait long for one another.
+    with alone(run.folder, "written to"), single_threaded_blas(), Stop() as stop:
+        _record_environment(session, run.folder)
+        if run.history:  # cut while it was written, the table may lack a row
+            folders.write_metrics(run.folder / "metrics.csv", run.history)
 
         def after_step() -> None:
             nonlocal saved
@@ -148,10 +152,14 @@ def _go_on(run: Run, session: Session, say: Teller) -> Run:
                 f"{_retold(run, session, error)}: try a smaller --lr than {run.config.lr:g}; "
                 + _what_is_left(run, of_use=False)
             ) from None
+        except BrokenPipeError:
+            raise
         except OSError as error:
             why = error.strerror or error
             raise OSError(f"{run.folder}: {why}; {_what_is_left(run)}") from None
-        finish(run, session, time.perf_counter() - started, say)
+        finish(run, session, say)
+        if stop.asked:
+            raise KeyboardInterrupt
     return run
 
 
@@ -175,7 +183,7 @@ def _what_is_left(run: Run, *, of_use: bool = True) -> str:
 
     Where the same would happen again it is of no use to go on.
     """
-    if not (run.folder / "last.npz").exists():
+    if not any((run.folder / name).exists() for name in ("last.npz", "best.npz")):
         for name in ("config.json", "env.json"):
             (run.folder / name).unlink(missing_ok=True)
         with suppress(OSError):  # something else lies in it

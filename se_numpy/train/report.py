@@ -1,5 +1,6 @@
 """How a run tells of itself: rows for people, an honest interval, and what a result means."""
 
+import io
 import math
 import platform
 import sys
@@ -22,8 +23,11 @@ class Teller:
         self.terminal = self.out if self.out.isatty() else None
 
     def __call__(self, line: str) -> None:
-        tqdm.write(line, file=self.out)
-        self.out.flush()
+        try:
+            tqdm.write(line, file=self.out)
+            self.out.flush()
+        except BrokenPipeError:  # who was reading has gone; the run has not
+            self.out, self.terminal = io.StringIO(), None
 
 
 def introduce(session: Session, why: str, say: Teller) -> None:
@@ -55,11 +59,9 @@ def epochs_within(budget: float, session: Session, per_step: float) -> int:
     """How many epochs fit into so many seconds; ValueError where not even one does."""
     one = seconds_per_epoch(session, per_step)
     if one > budget:
-        fitting = int(len(session.training) * budget / one)
-        raise ValueError(
-            f"one epoch takes {duration(one)}, longer than the time budget of {duration(budget)}; "
-            f"--subset {fitting} would fit"
-        )
+        steps = session.per_epoch - (one - budget) / per_step  # what is held out takes its time in any case
+        hint = f"--subset {int(steps) * session.config.batch_size} would fit" if steps >= 1 else "expected more time"
+        raise ValueError(f"one epoch takes {duration(one)}, longer than the time budget of {duration(budget)}; {hint}")
     return int(budget / one)
 
 
@@ -90,13 +92,13 @@ HEADER = """\
   epoch       lr   loss   acc %    loss   acc %   img/s    time    left"""
 
 
-def result_of(result: dict[str, float], seconds: float) -> str:
+def result_of(result: dict[str, float]) -> str:
     """How the chosen network did on the test set, with the interval that so few images leave."""
     accuracy, n = result["test_accuracy"], int(result["test_images"])
     low, high = wilson(accuracy, n)
     return (
         f"\ntest     {100 * accuracy:.2f} % of {n:,} images (95 % interval {100 * low:.1f} to {100 * high:.1f} %)\n"
-        f"         by the network of epoch {result['epoch']:.0f}, after {duration(seconds)} of training"
+        f"         by the network of epoch {result['epoch']:.0f}, after {duration(result['seconds'])} of training"
     )
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 from tqdm import tqdm
@@ -20,7 +20,7 @@ from se_numpy import checkpoint, optim, tree
 from se_numpy.backend import Array, to_device, to_host
 from se_numpy.data import Dataset, digest
 from se_numpy.data.batches import Draws, Images, Normalisation, draw
-from se_numpy.train.config import Config
+from se_numpy.train.config import Config, difference
 from se_numpy.train.fault import NotFinite, finite
 from se_numpy.train.learner import Learner, stream
 
@@ -152,6 +152,14 @@ class Session:
                 f"{path} has format {meta.get('format')!r}, written by se_numpy {meta.get('se_numpy')}; this one, "
                 f"{se_numpy.__version__}, goes on from format {FORMAT}"
             )
+        try:
+            self._take(path, trees, meta)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path} is not what se-numpy train writes: {error!r}") from None
+
+    def _take(self, path: Path, trees: dict[str, tree.Tree], meta: dict[str, Any]) -> None:
+        if other := difference(Config(**meta["config"]), self.config):
+            raise ValueError(f"{path} is of a run with {other[0]} = {other[1]}; expected {other[2]}")
         if meta["data"] != self.digest:
             raise ValueError(f"{path} comes from other images than {self.dataset.source}; expected the same ones")
         wrong = [
