@@ -431,3 +431,22 @@ def test_every_array_of_a_run_is_converted(tmp_path):
     trees, _ = checkpoint.load(run / "best.npz")
     held = dict(tree.leaves(trees["params"])) | dict(tree.leaves(trees["state"]))
     assert_equal(interop.read(tmp_path / "r.npz"), held)
+
+
+def test_a_description_that_would_fill_the_memory_is_not_read(tmp_path):
+    """Before anything else is known of a file: zipped, it is a thousand times smaller."""
+    with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("se_numpy.npy", bytes(50 << 20))
+    tracemalloc.start()
+    assert interop.about(tmp_path / "x.npz") == {}
+    assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    tracemalloc.stop()
+
+
+def test_settings_of_the_wrong_kind_are_not_taken_over(tmp_path):
+    net = models.build("se_resnet8")
+    params, state = layers.init(net, (32, 32, 3), np.random.default_rng(0))
+    about = {"model": "se_resnet8", "settings": {"reduction": "4", "classes": "x", "gate": 3}}
+    interop.write(tmp_path / "x.npz", interop.dump(net, (32, 32, 3), params, state, scheme="se_numpy"), about)
+    some = Normalisation(np.zeros(3), np.ones(3))
+    assert interop.pretrained(tmp_path / "x.npz", "se_resnet8", normalise=some).net == net

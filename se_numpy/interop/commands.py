@@ -1,6 +1,7 @@
 """The command line of weights: ``se-numpy weights FILE --model NAME`` says what fits, and converts."""
 
 import argparse
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def _checkpoint(file: str) -> Path | None:
     if path.is_dir():
         return path / "best.npz"
     if path.suffix == ".npz" and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
+        with suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as archive:  # who reads it says what is wrong
             return path if "meta.npy" in archive.namelist() else None
     return None
 

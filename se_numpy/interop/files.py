@@ -16,6 +16,7 @@ from se_numpy.backend import to_host
 from se_numpy.checkpoint import whole
 
 ABOUT = "se_numpy"  # where a file that ``write`` wrote keeps its description
+MOST_ABOUT = 4 << 20  # bytes of a description: four for each letter of a thousand classes' names, many times over
 MOST_ZIPPED = 50  # an archive may promise this many times its own size; zipped weights are hardly smaller than plain
 _TORCH = (".pt", ".pth", ".bin")
 _WRAPPERS = ("state_dict", "model", "net")  # what training scripts keep a state dict under
@@ -59,7 +60,10 @@ def about(path: str | Path) -> dict[str, Any]:
     try:
         if path.suffix == ".npz":
             with zipfile.ZipFile(path) as archive:
-                found = json.loads(str(_member(archive, archive.getinfo(f"{ABOUT}.npy"))))
+                info = archive.getinfo(f"{ABOUT}.npy")
+                if info.file_size > MOST_ABOUT:
+                    return {}
+                found = json.loads(str(_member(archive, info)))
         elif path.suffix == ".safetensors":
             with _safetensors().safe_open(path, framework="np") as file:
                 found = json.loads((file.metadata() or {})[ABOUT])

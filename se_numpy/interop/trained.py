@@ -17,6 +17,7 @@ from se_numpy.layers import Shape, walk
 from se_numpy.tree import Tree, from_leaves, leaves
 
 SETTINGS = (*models.Gates.__dataclass_fields__, "classes", "stride_in", "ceil")  # what is kept with weights
+WORDS = ("gate", "squeeze", "placement", "stride_in")  # of these, what is said in a word
 
 if TYPE_CHECKING:
     from se_numpy.data.batches import Normalisation
@@ -38,7 +39,7 @@ def pretrained(
     from se_numpy.data.batches import Normalisation
     from se_numpy.train.learner import Trained
 
-    said, arrays = said_of(path, model), bare(read(path))
+    arrays, said = bare(read(path)), said_of(path, model)
     chosen_scheme = named(scheme, arrays)
     shape = shape or said.get("image_shape") or models.image_shape(model)
     told = settings_of(shapes_of(arrays), model, chosen_scheme, shape)
@@ -79,7 +80,7 @@ def said_of(path: str | Path, model: str) -> dict[str, Any]:
     settings = said.get("settings")
     kept: dict[str, Any] = {"settings": {
         name: value for name, value in (settings.items() if isinstance(settings, dict) else ())
-        if name in SETTINGS and isinstance(value, int | str | list)
+        if name in SETTINGS and isinstance(value, str if name in WORDS else int | list)
     }}  # fmt: skip
     shape, classes = said.get("image_shape"), said.get("classes")
     if isinstance(shape, list) and len(shape) == 3 and all(isinstance(n, int) and 1 <= n <= 10_000 for n in shape):
