@@ -92,3 +92,14 @@ def test_times_of_a_step_are_those_measured():
 def test_times_of_inference_are_those_measured():
     for name, ms in measured("step")["inference_ms"].items():
         assert f"{ms:.0f} ms" in row("inference", name)
+
+
+def test_errors_of_ablations_are_those_measured():
+    asked = [("squeeze", "average"), ("squeeze", "largest"), ("squeeze", "none (NoSqueeze)"), ("stages", "stage 1"),
+             ("stages", "stage 2"), ("stages", "stage 3"), ("gate", "ReLU"), ("squeeze", "without SE")]  # fmt: skip
+    found = []
+    for table, label in asked:
+        text = (ROOT / "benchmarks" / "results" / "ablations" / "builtin" / f"{table}.md").read_text(encoding="utf-8")
+        (line,) = (line for line in text.splitlines() if line.startswith(f"| {label} |"))
+        found.append(line.split("|")[2].strip())
+    assert f"| {' | '.join(found)} |" in README
