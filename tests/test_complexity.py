@@ -182,8 +182,9 @@ def test_summary_on_the_command_line(capsys):
     assert found["total"]["parameters"] == 280_538
     assert found["total"] == {key: sum(row[key] for row in found["layers"]) for key in found["total"]}
     assert found["input"] == [32, 32, 3]
-    assert main(["summary", "se_resnet20", "--stages", "one"]) == 2
-    assert "--stages is 'one'; expected whole numbers" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["summary", "se_resnet20", "--stages", "one"])
+    assert "--stages: 'one'; expected whole numbers" in capsys.readouterr().err
 
 
 def test_complexity_on_the_command_line(capsys):

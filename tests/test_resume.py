@@ -29,6 +29,14 @@ def untimed(monkeypatch):
     monkeypatch.setattr(Session, "seconds_per_step", lambda self: 1.0)
 
 
+@pytest.fixture(autouse=True)
+def heard():
+    """Ctrl-C is heard, even where who started the tests ignores it, as a shell does for what runs behind it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class Cut(Exception):
     """The power goes."""
 
