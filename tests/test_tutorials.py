@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -34,7 +35,9 @@ def run(script: Path, **more: str) -> subprocess.CompletedProcess:
     kept = {k: v for k, v in os.environ.items() if not k.startswith("SE_NUMPY_")}
     no_network = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
     path = os.pathsep.join([str(ROOT), str(ROOT / "tutorials" / "no_gpu")])
-    environment = kept | no_network | {"MPLBACKEND": "Agg", "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"} | more
+    own = {"MPLBACKEND": "Agg", "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8",
+           "HYPOTHESIS_STORAGE_DIRECTORY": tempfile.gettempdir()}  # fmt: skip
+    environment = kept | no_network | own | more
     return subprocess.run([sys.executable, "-W", "error", str(script)], env=environment, capture_output=True,
                           text=True, encoding="utf-8", timeout=300, cwd=script.parent)  # fmt: skip
 

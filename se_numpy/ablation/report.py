@@ -79,6 +79,7 @@ class Report:
         possible = [line for line in self.lines if not isinstance(line.cost, str)]
         return sum(len(self.study.seeds) - len(line.errors) - len(line.failures) for line in possible)
 
+
 def _line(study: Study, row: Row) -> Line:
     line = Line(row, study.cost(row), {}, {})
     for seed in study.seeds if not isinstance(line.cost, str) else ():
