@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 
 from se_numpy.ablation import commands, runner
-from se_numpy.ablation.runner import alone, ended_with, make, make_all, prepare
+from se_numpy.ablation.runner import ended_with, make, make_all, prepare
 from se_numpy.ablation.study import Study, failure, state
 from se_numpy.ablation.tables import table
 from se_numpy.backend.workers import workers
 from se_numpy.data import builtin
+from se_numpy.data.alone import alone
 from se_numpy.train import configure
 
 TINY = builtin(train=40, test=20)
@@ -257,19 +258,11 @@ def test_a_worker_that_is_killed_is_told_in_a_sentence(tmp_path):
             make_all([config], pool, print)
 
 
-def test_two_at_once_in_one_folder_are_refused(tmp_path):
+def test_two_at_once_in_one_folder_are_refused_but_a_report_is_written(made, here, tmp_path):
     pytest.importorskip("fcntl")
-    folder = tmp_path / "new"
-    with alone(folder), pytest.raises(ValueError, match="another se-numpy ablate is at work"), alone(folder):
-        pass
-    with alone(folder):
-        assert folder.is_dir()
-
-
-def test_a_report_is_written_while_runs_are_made(made, here, tmp_path):
-    with alone(tmp_path):
+    with alone(tmp_path, "filled"):
         ablate("--table", "gate", "--seeds", "0", "--epochs", 1, "--out", tmp_path, "--report")
-        with pytest.raises(ValueError, match="another se-numpy ablate is at work"):
+        with pytest.raises(ValueError, match="is being filled by another run"):
             ablate("--table", "gate", "--seeds", "0", "--epochs", 1, "--out", tmp_path)
     assert (tmp_path / "gate.md").exists()
     assert made == []

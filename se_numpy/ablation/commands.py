@@ -43,11 +43,11 @@ SHARED = ("epochs", "subset", "batch_size", "lr", "schedule")  # options that go
 
 def _ablate(args: argparse.Namespace) -> None:
     from se_numpy.ablation.report import Report
-    from se_numpy.ablation.runner import alone
     from se_numpy.ablation.study import DONE, Study, state
     from se_numpy.ablation.tables import NAMES, table
     from se_numpy.ablation.written import write
     from se_numpy.data import full_name, load
+    from se_numpy.data.alone import alone
     from se_numpy.train import configure
 
     names = NAMES if args.table == "all" else (args.table,)
@@ -63,7 +63,8 @@ def _ablate(args: argparse.Namespace) -> None:
     print(f"{len(configs)} runs for {', '.join(names)}: {len(configs) - len(missing)} are done", flush=True)
     failed: dict[str, str] = {}
     if missing and not args.report:
-        with alone(out):
+        out.mkdir(parents=True, exist_ok=True)
+        with alone(out, "filled"):
             failed = _make(args, study, missing)
     out.mkdir(parents=True, exist_ok=True)
     for one in tables:

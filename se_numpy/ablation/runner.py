@@ -134,22 +134,3 @@ def ended_with(pool_of: Callable[[], Any]) -> Iterator[Any]:
             if not ours:
                 pool.shutdown(wait=False)
             raise
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Nobody else works in the folder meanwhile; ValueError if somebody does.  Nothing, where files have no locks."""
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(
-                f"another se-numpy ablate is at work in {folder}; wait for it, or give another --out"
-            ) from None
-        yield
