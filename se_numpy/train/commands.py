@@ -25,8 +25,9 @@ def run_train(args: argparse.Namespace) -> None:
         return
     if args.time_budget is not None and args.epochs is not None:
         raise ValueError("--time-budget decides how many epochs there are; --epochs cannot be given with it")
+    if args.config is not None and args.preset is not None:
+        raise ValueError("--config says all that a preset would; --preset cannot be given with it")
     if args.config is not None:
-        _refuse("--config says all that a preset would", _others(args), set(_others(args)) - {"preset"})
         given = read_toml(args.config) | given
     given["data"] = data.full_name(given.get("data", "builtin"))
     dataset = data.load(given["data"])

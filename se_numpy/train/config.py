@@ -25,7 +25,7 @@ class Config:
     epochs: int
     lr: float
     augment: bool
-    data: str = "builtin"  # or the folder with CIFAR
+    data: str = "builtin"  # or cifar10, cifar100, or a folder with one of them
     reduction: int | None = None  # None: the model's own default
     bias: bool = False
     gate: str = "sigmoid"
@@ -52,7 +52,7 @@ class Config:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected {least} or more, {MOST:,} at most")
         for name in ("lr", "momentum", "weight_decay", "label_smoothing"):
             if not 0 <= getattr(self, name) <= MOST:  # nor is anything so for what is no number
-                raise ValueError(f"{name} is {getattr(self, name)}; expected a number that is not negative")
+                raise ValueError(f"{name} is {getattr(self, name)}; expected 0 or more, {MOST:,} at most")
         if self.momentum >= 1:
             raise ValueError(f"momentum is {self.momentum}; expected less than 1")
         if self.label_smoothing > 1:

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 # Okabe and Ito's palette, which people with any kind of colour vision can tell apart.
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"
-COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+BLUE, ORANGE, GREEN, PINK, AMBER, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
+COLOURS = (BLUE, ORANGE, GREEN, PINK, AMBER, SKY)
+GREY = "#999999"
 MARKS = ("o", "s", "D", "^", "v", "P", "X")  # not as many as colours, so that their pairs last for long
 
 History = Sequence[Mapping[str, float]]  # a row an epoch, as in metrics.csv

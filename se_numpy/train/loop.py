@@ -152,8 +152,6 @@ def _go_on(run: Run, session: Session, say: Teller) -> Run:
                 f"{_retold(run, session, error)}: try a smaller --lr than {run.config.lr:g}; "
                 + _what_is_left(run, of_use=False)
             ) from None
-        except BrokenPipeError:
-            raise
         except OSError as error:
             why = error.strerror or error
             raise OSError(f"{run.folder}: {why}; {_what_is_left(run)}") from None

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-# Okabe and Ito's palette, which people with any kind of colour vision can tell apart.
-BLUE, ORANGE, GREEN, PINK, SKY, AMBER, GREY = (
-    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#666666",
-)  # fmt: skip
+from se_numpy.train.figures import AMBER, BLUE, GREEN, ORANGE, PINK, SKY
+
+GREY = "#666666"
 SIGNED = "PuOr_r"  # a colour map for numbers of both signs: orange above 0, violet below, white at 0
 WIDTH = 7.0  # inches, at 100 dots an inch: a notebook's column
 
