@@ -1,12 +1,15 @@
 """How long until something happens:  python benchmarks/startup.py [--json FILE]
 
-Each call is a fresh Python process, timed from outside until it has ended, with its files in the system's cache. What
-counts is the difference: what ``import se_numpy`` takes beyond the ``import numpy`` that nobody gets around.
+Each call is a fresh Python process, timed from outside until it has ended, with its files in the system's cache and its
+modules compiled, as an installation leaves them. What counts is the difference: what ``import se_numpy`` takes beyond the
+``import numpy`` that nobody gets around.
 """
 
 import argparse
+import os
 import subprocess
 import sys
+import tempfile
 from functools import partial
 
 from side_by_side import Call, finish, installed, medians, show
@@ -20,8 +23,10 @@ COMMANDS = {
 }
 
 
-def process(*arguments: str) -> None:
-    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+def process(compiled: str, *arguments: str) -> None:
+    env = os.environ | {"PYTHONPYCACHEPREFIX": compiled}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # or every call would compile what the first one has
+    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL, env=env)
 
 
 def main() -> None:
@@ -31,10 +36,13 @@ def main() -> None:
     parser.add_argument("--json", metavar="FILE")
     args = parser.parse_args()
     torch = not args.without_torch and installed("torch") is not None
-    commands: dict[str, Call] = {
-        name: partial(process, *arguments) for name, arguments in COMMANDS.items() if torch or "torch" not in name
-    }
-    ms = medians(commands, args.repeats)
+    with tempfile.TemporaryDirectory() as compiled:
+        commands: dict[str, Call] = {
+            name: partial(process, compiled, *arguments)
+            for name, arguments in COMMANDS.items()
+            if torch or "torch" not in name
+        }
+        ms = medians(commands, args.repeats)
     beyond = {name: ms[name] - ms["import numpy"] for name in ("import se_numpy", "se-numpy --help")}
     rows = [[name, time, time - ms["import numpy"]] for name, time in ms.items()]
     show("fresh processes", ["", "ms", "beyond import numpy"], rows)
