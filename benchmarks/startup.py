@@ -1,8 +1,8 @@
 """How long until something happens:  python benchmarks/startup.py [--json FILE]
 
 Each call is a fresh Python process, timed from outside until it has ended, with its files in the system's cache and its
-modules compiled, as an installation leaves them. What counts is the difference: what ``import se_numpy`` takes beyond the
-``import numpy`` that nobody gets around.
+modules compiled, as an installation leaves them. What counts is the difference: what ``import se_numpy`` takes beyond
+the ``import numpy`` that nobody gets around.
 """
 
 import argparse

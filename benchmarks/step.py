@@ -7,14 +7,13 @@ the process had before, in a process of its own for each.
 """
 
 import argparse
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from side_by_side import Call, finish, headline, medians, peak_memory, same_threads, show
 
-from se_numpy import layers, models, tree
+from se_numpy import layers, models
 from se_numpy.backend import keep_freed_memory
 from se_numpy.optim import SGD
 from se_numpy.train import Learner
@@ -38,14 +37,7 @@ def our_step(model: str, batch: int) -> Call:
 def our_inference(model: str, batch: int) -> Call:
     X, _ = images_and_labels(batch)
     net = models.build(model)
-    return predictor(net, *layers.init(net, SHAPE, np.random.default_rng(0)), X)
-
-
-def predictor(net: layers.Serial, params: tree.Tree, state: tree.Tree, X: np.ndarray) -> Callable[[], np.ndarray]:
-    """Logits of X by the running statistics, folded into the filters."""
-    net, params, state = layers.fold(net, params, state)
-    fused = layers.fuse(net)
-    return lambda: fused.forward(params, state, X)[0]
+    return partial(layers.predictor(net, *layers.init(net, SHAPE, np.random.default_rng(0))), X)
 
 
 def torchs(model: str, batch: int, channels_last: bool):

@@ -206,7 +206,7 @@ def test_inference_returns_the_networks_logits():
     net.update_running(state, cache)
     expected, _ = net.forward(params, state, X)
     assert not np.allclose(expected, net_logits, atol=1e-3)
-    np.testing.assert_allclose(step.predictor(net, params, state, X)(), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(layers.predictor(net, params, state)(X), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_exponent_of_a_power_law():

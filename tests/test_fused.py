@@ -1,5 +1,7 @@
 """A fused network is the same network: results, gradients, running statistics, under the same names."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -17,6 +19,7 @@ from se_numpy.layers import (
     fold,
     fuse,
     init,
+    predictor,
     serial,
     walk,
 )
@@ -181,6 +184,36 @@ def test_a_folded_network_evaluates_the_same(name, fused):
     normalised = sum(isinstance(layer, BatchNorm) for _, layer, _ in walk(net, SHAPE))
     left = sum(isinstance(layer, BatchNorm) for _, layer, _ in walk(folded, SHAPE))
     assert left == {"norm first": normalised, "bare layers side by side": 1}.get(name, 0)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_a_predictor_gives_the_networks_own_answers(name):
+    net = NETS[name]
+    params, state, X, _ = drawn(net)
+    assert_same({"Y": predictor(net, params, state)(X)}, {"Y": net.forward(params, state, X)[0]})
+
+
+def test_what_a_predictor_needs_does_not_grow_with_depth():
+    def peak(depth):
+        net = models.build(f"se_resnet{depth}")
+        predict = predictor(net, *init(net, SHAPE, np.random.default_rng(0)))
+        X = np.ones((32, *SHAPE), np.float32)
+        predict(X)
+        tracemalloc.start()
+        predict(X)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    assert peak(44) < 1.5 * peak(8)  # with caches it is four times as much
+
+
+def test_what_keeps_nothing_has_no_way_back():
+    net = fuse(NETS["se_resnet8"], keep=False)
+    params, state, X, dY = drawn(net)
+    _, cache = net.forward(params, state, X)
+    with pytest.raises(ValueError, match="no way back; expected fuse"):
+        net.backward(params, cache, dY)
 
 
 def test_a_folded_network_does_not_train():

@@ -20,7 +20,7 @@ from se_numpy.data import Dataset
 from se_numpy.data.batches import Images
 from se_numpy.train import Trained, wilson
 
-BATCH = 500
+BATCH = 128
 LISTED = 10  # confusions that are told
 
 
@@ -131,13 +131,13 @@ def evaluate(
     """
     check_fit(network, dataset)
     images = Images(dataset.test_images, dataset.test_labels, network.normalise, device)
-    net, params, state = layers.fold(network.net, *(
+    predict = layers.predictor(network.net, *(
         tree.map_leaves(lambda leaf: to_device(leaf, device), part) for part in (network.params, network.state)
     ))  # fmt: skip
-    fused, parts = layers.fuse(net), []
+    parts = []
     for start in range(0, len(images), BATCH):
         X, _ = images.in_order(slice(start, start + BATCH))
-        parts.append(to_host(fused.forward(params, state, X)[0]).astype(np.float64))
+        parts.append(to_host(predict(X)).astype(np.float64))
         progress(len(X))
     logits = np.concatenate(parts)
     if not np.isfinite(logits).all():

@@ -114,7 +114,7 @@ def run_with(
     """The classes (N,) that the network answers with these gates: block names to (N, C)."""
     net = with_layers(network.net, dict.fromkeys(gates, GivenGates()))
     folded, params, state = fold(net, with_numbers(network.params, {name: {} for name in gates}), network.state)
-    fused = fuse(folded)
+    fused = fuse(folded, keep=False)
     answers = []
     for part in parts(len(images), BATCH):
         numbers = with_numbers(params, {name: {"s": np.ascontiguousarray(s[part])} for name, s in gates.items()})

@@ -3,7 +3,7 @@
 from se_numpy.layers.combinators import Combinator, Concat, Serial, Sum, concat, residual, serial, walk
 from se_numpy.layers.excitation import SE, NoSqueeze, SEVariant, se_layer
 from se_numpy.layers.fold import fold
-from se_numpy.layers.fused import fuse
+from se_numpy.layers.fused import fuse, predictor
 from se_numpy.layers.layer import Layer, Parameter, Shape, he, init
 from se_numpy.layers.simple import (
     BatchNorm,
@@ -44,6 +44,7 @@ __all__ = [
     "fuse",
     "he",
     "init",
+    "predictor",
     "residual",
     "se_layer",
     "serial",

@@ -12,7 +12,7 @@ Whatever stands elsewhere is left to the layers themselves. The algebra is that 
 functions; the results agree to rounding, which the tests hold it to.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from typing import Any
@@ -21,28 +21,41 @@ from se_numpy import ops
 from se_numpy.backend import Array, Blend, add
 from se_numpy.layers.combinators import Combinator, Serial, Sum, _in_order, _unused
 from se_numpy.layers.excitation import SE
+from se_numpy.layers.fold import fold
 from se_numpy.layers.layer import Chance, Layer, Result
 from se_numpy.layers.link import Link, Sums
 from se_numpy.layers.simple import BatchNorm, Bias, Conv, ReLU
 from se_numpy.tree import Tree
 
 
-def fuse(net: Serial) -> "Fused":
-    """The network with every run of layers that can share passes in a form that does."""
-    return Fused(tuple((name, _fused(part)) for name, part in net.parts))
+def fuse(net: Serial, *, keep: bool = True) -> "Fused":
+    """The network with every run of layers that can share passes in a form that does.
+
+    With ``keep`` False it keeps nothing for a way back, so memory does not grow with its depth.
+    """
+    return Fused(tuple((name, _fused(part, keep)) for name, part in net.parts), keep)
 
 
-def _fused(layer: Layer) -> Layer:
+def _fused(layer: Layer, keep: bool) -> Layer:
     if type(layer) is Serial:
-        return fuse(layer)
+        return fuse(layer, keep=keep)
     if isinstance(layer, Combinator):
-        return replace(layer, parts=tuple((name, _fused(part)) for name, part in layer.parts))
+        return replace(layer, parts=tuple((name, _fused(part, keep)) for name, part in layer.parts))
     return layer
+
+
+def predictor(net: Serial, params: Tree, state: Tree) -> Callable[[Array], Array]:
+    """X -> what the network makes of it in evaluation, folded and fused, with nothing kept for a way back."""
+    folded, params, state = fold(net, params, state)
+    fused = fuse(folded, keep=False)
+    return lambda X: fused.forward(params, state, X)[0]
 
 
 @dataclass(frozen=True)
 class Fused(Serial):
     """Layers one after the other, neighbours joined into links where they fit."""
+
+    keep: bool = True  # what backward needs
 
     @cached_property
     def links(self) -> tuple[tuple[str, Layer], ...]:
@@ -65,7 +78,8 @@ class Fused(Serial):
             else:
                 Y, cache = link.forward(params.get(name, {}), state.get(name, {}), X.write(), **mode)
                 X = Blend(Y)
-            caches.append(cache)
+            if self.keep:
+                caches.append(cache)
         return X, caches
 
     def backward(self, params: Tree, cache: Any, dY: Array, *, dX: bool = True) -> tuple[Array | None, Tree]:
@@ -79,6 +93,8 @@ class Fused(Serial):
 
         ``plus`` is what else the input's gradient consists of, to be added.
         """
+        if not self.keep:
+            raise ValueError("a network fused with keep=False has no way back; expected fuse(net)")
         grads: Tree = {}
         for i, (name, link) in reversed(list(enumerate(_unused(self.links, cache)))):
             more, dX_too = plus if i == 0 else None, dX or i > 0

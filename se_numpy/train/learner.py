@@ -12,7 +12,7 @@ from se_numpy.data.batches import Images, Normalisation
 from se_numpy.train.config import Config
 from se_numpy.train.fault import NotFinite, finite, first_fault
 
-EVALUATION_BATCH = 500
+EVALUATION_BATCH = 128
 
 
 class Learner:
@@ -50,12 +50,11 @@ class Learner:
 
     def evaluate(self, images: Images) -> tuple[float, float]:
         """Mean loss and accuracy over all images, with the running statistics."""
-        net, params, state = layers.fold(self.net, self.params, self.state)
-        fused = layers.fuse(net)
+        predict = layers.predictor(self.net, self.params, self.state)
         loss, right = 0.0, 0.0
         for start in range(0, len(images), EVALUATION_BATCH):
             X, labels = images.in_order(slice(start, start + EVALUATION_BATCH))
-            logits, _ = fused.forward(params, state, X)
+            logits = predict(X)
             loss = loss + ops.softmax_cross_entropy(logits, labels) * len(labels)
             right = right + (logits.argmax(1) == labels).sum()
         return float(loss) / len(images), float(right) / len(images)
