@@ -25,8 +25,8 @@ import sys
 
 if importlib.util.find_spec("se_numpy") is None:
     if "google.colab" not in sys.modules:
-        sys.exit('se_numpy is not installed; run: pip install -e ".[plot]" one folder up')
-    library = "se-numpy[plot] @ git+https://github.com/OWNER/se_numpy"
+        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" one folder up')
+    library = "se-numpy[plot,grade] @ git+https://github.com/OWNER/se_numpy"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)
 
 # %%
