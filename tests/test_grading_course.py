@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -16,6 +17,7 @@ from se_numpy.grading import assignment, autograder, notebook, template
 from se_numpy.grading.card import Card
 from se_numpy.grading.course import Options, grade_all, grade_path, submissions
 from se_numpy.grading.isolation import doctor
+from se_numpy.grading.lessons.path import LESSONS
 from se_numpy.grading.tasks import all_tasks
 from se_numpy.grading.verify import from_file, verify
 
@@ -244,6 +246,39 @@ def test_the_students_template_is_graded_as_not_done_and_filled_in_as_right(tmp_
     (tmp_path / "submission.py").write_text(done)
     assert grade_path(tmp_path / "submission.py", Options(tasks=("squeeze",))).passed
     assert run("student-template", capsys=capsys)[0] == 2  # nothing is written over
+
+
+def test_the_tutorials_make_an_assignment(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run("student-template", "--tutorials", "7,6", "--out", "hw.py", capsys=capsys)
+    assert (code, out) == (0, "hw.py: 4 functions to write; hw.toml: their points\n")
+    text = (tmp_path / "hw.py").read_text()
+    places = [text.index(words) for words in (
+        "se-numpy grade hw.py --assignment hw.toml", "# Tutorial 6. Squeeze, excite, scale (tutorials/", "def excite(",
+        "def se_block(", "# Tutorial 7. Differentiate the block (tutorials/07_", "def excite_backward(",
+        "def se_block_backward(")]  # fmt: skip
+    assert places == sorted(places)
+    done = text.replace("raise NotImplementedError", "return 1 / (1 + np.exp(-np.maximum(z @ W1.T, 0) @ W2.T))", 1)
+    (tmp_path / "hw.py").write_text(done)
+    report = grade_path(tmp_path / "hw.py", Options(assignment="hw.toml"))
+    assert [t.task for t in report.tasks] == ["excite", "se_block", "excite_backward", "se_block_backward"]
+    assert [t.status for t in report.tasks] == ["passed"] + ["error"] * 3
+    assert run("student-template", "--tutorials", "6", "--out", "hw.ipynb", capsys=capsys)[0] == 2
+    assert not (tmp_path / "hw.ipynb").exists()  # for its points are there already
+
+
+def test_the_tutorials_in_a_notebook_stand_under_their_titles(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run("student-template", "--tutorials", "--out", "all.ipynb", capsys=capsys)[0] == 0
+    made = json.loads((tmp_path / "all.ipynb").read_text())
+    sources = [cell["source"] for cell in made["cells"]]
+    heads = [source.splitlines()[0] for source in sources if source.startswith("# Tutorial")]
+    assert heads == [f"# {lesson.heading}" for lesson in LESSONS]
+    names = [name for source in sources for name in re.findall(r'^check\("(\w+)"', source)]
+    assert names == [task for lesson in LESSONS for task in lesson.tasks]
+    code, _, err = run("student-template", "--tutorials", "10", "--out", "x.py", capsys=capsys)
+    assert code == 2
+    assert "tutorial 10 has no exercises to hand in; expected some of 1 to 9" in err
 
 
 @pytest.mark.parametrize("marks", [None, "nbgrader", "otter"])

@@ -7,10 +7,12 @@ import argparse
 import json
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from se_numpy.options import numbers
 
 FAILED, USAGE, OWN_FAULT, NO_ISOLATION = 1, 2, 3, 4
 LEVELS = ("L1", "L2", "L3")
@@ -44,9 +46,14 @@ def add(commands: Any) -> None:
     p = commands.add_parser("new-task", help="a file to begin a task of your own with")
     p.add_argument("name", metavar="NAME", help="the function's name")
     p.set_defaults(run=_new_task, parser=p)
-    p = commands.add_parser("student-template", help="stubs for students, and an instructor's notebook")
-    p.add_argument("--tasks", metavar="A,B", help="default: all")
-    p.add_argument("--assignment", metavar="FILE.toml")
+    p = commands.add_parser("student-template", help="stubs for students, and an instructor's notebook", description=(
+        "Writes a sheet of functions to fill in, each with its equation and its shapes; for tutorials also a FILE.toml "
+        "with their points, with which a class is graded."))  # fmt: skip
+    what = p.add_mutually_exclusive_group()
+    what.add_argument("--tasks", metavar="A,B", help="default: all")
+    what.add_argument("--tutorials", metavar="1,2", nargs="?", type=numbers, const=(), help="the exercises of these "
+                      "tutorials, or of all, in their order and under their titles")  # fmt: skip
+    what.add_argument("--assignment", metavar="FILE.toml", help="the tasks of a piece of homework")
     p.add_argument("--marks", choices=["nbgrader", "otter"], help="an instructor's notebook with that tool's marks")
     p.add_argument("--out", metavar="FILE", default="submission.py", help=".py or .ipynb (default: submission.py)")
     p.set_defaults(run=_template, parser=p)
@@ -248,26 +255,34 @@ def _verify(args: argparse.Namespace) -> None:
 def _new_task(args: argparse.Namespace) -> None:
     from se_numpy.grading.template import new_task
 
-    _write_new(Path(f"{args.name}.py"), new_task(args.name))
+    _write_new({Path(f"{args.name}.py"): new_task(args.name)})
     print(f"{args.name}.py written; fill it in, then: se-numpy verify-task {args.name}.py")
 
 
 def _template(args: argparse.Namespace) -> None:
     from se_numpy.grading.course import Options
-    from se_numpy.grading.template import as_notebook, as_python
+    from se_numpy.grading.lessons.path import lessons
+    from se_numpy.grading.template import as_assignment, as_notebook, as_python
 
-    assignment = Options(args.assignment, _names(args.tasks)).to_assignment()
+    chapters = lessons(args.tutorials) if args.tutorials is not None else ()
+    names = _names(args.tasks) or tuple(task for chapter in chapters for task in chapter.tasks)
+    assignment = Options(args.assignment, names).to_assignment()
     path = Path(args.out)
     if path.suffix not in (".py", ".ipynb"):
         raise ValueError(f"--out is {args.out}; expected a file that ends in .py or .ipynb")
     if args.marks and path.suffix != ".ipynb":
         raise ValueError(f"--marks {args.marks} is for notebooks; expected --out NAME.ipynb")
     title = assignment.title if args.assignment else "Squeeze-and-Excitation by hand"
+    points = Path(args.assignment) if args.assignment else path.with_suffix(".toml") if chapters else None
+    chosen = f" --assignment {points.name}" if points else f" --tasks {','.join(names)}" if names else ""
+    begins = {chapter.tasks[0]: chapter for chapter in chapters}
     if path.suffix == ".py":
-        _write_new(path, as_python(title, assignment.items, path.name))
+        text = as_python(title, assignment.items, path.name, chosen=chosen, lessons=begins)
     else:
-        _write_new(path, as_notebook(title, assignment.items, path.name, marks=args.marks))
-    print(f"{path}: {len(assignment.items)} functions to write")
+        text = as_notebook(title, assignment.items, path.name, chosen=chosen, lessons=begins, marks=args.marks)
+    more = {points: as_assignment(title, assignment.items)} if chapters and points else {}
+    _write_new({path: text, **more})
+    print(f"{path}: {len(assignment.items)} functions to write" + (f"; {points}: their points" if chapters else ""))
 
 
 def _gradescope_zip(args: argparse.Namespace) -> None:
@@ -287,10 +302,11 @@ def _doctor(args: argparse.Namespace) -> None:
     print(isolation.__doc__)
 
 
-def _write_new(path: Path, text: str) -> None:
-    """Nothing that is there already is written over."""
-    try:
+def _write_new(texts: Mapping[Path, str]) -> None:
+    """Files with these texts; none is written where one of them is there already."""
+    for path in texts:
+        if path.exists():
+            raise ValueError(f"{path} exists already; expected a new file: give another name, or move it away")
+    for path, text in texts.items():
         with open(path, "x", encoding="utf-8") as file:
             file.write(text)
-    except FileExistsError:
-        raise ValueError(f"{path} exists already; expected a new file: give another name, or move it away") from None

@@ -1,10 +1,12 @@
 """What a course begins with: stubs for students, as a file or a notebook, and an instructor's own task to fill in."""
 
 import json
+import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from se_numpy.grading.assignment import Item
+from se_numpy.grading.lessons.path import Lesson
 from se_numpy.grading.task import Task
 
 HEAD = """\
@@ -13,7 +15,7 @@ HEAD = """\
 Fill in the functions. Maps are (N, H, W, C), filters (k, k, C', C); if yours are channels-first, (N, C, H, W) and
 (C, C', k, k), say LAYOUT = "NCHW" below. NumPy is all you need. Check yourself with
 
-    se-numpy grade {file}
+    se-numpy grade {file}{chosen}
 """
 
 
@@ -22,10 +24,16 @@ def stub(task: Task) -> str:
     names = [*task.inputs, *(f"{name}={choices[0]!r}" for name, choices in task.hyper.items())]
     shapes = [f"{name} {_shape(task, name)}" for name in task.inputs]
     returns = [f"{name} {_shape(task, name)}" for name in task.outputs]
-    doc = textwrap.wrap(f"{task.title}.  {', '.join(shapes)} -> {', '.join(returns)}", 100)
-    lines = [task.equation, "", *doc, *(["", *textwrap.wrap(task.hint, 100)] if task.hint else [])]
+    doc = _wrapped(f"{task.title}.  {', '.join(shapes)} -> {', '.join(returns)}")
+    lines = [task.equation, "", *doc, *(["", *_wrapped(task.hint)] if task.hint else [])]
     inside = "\n    ".join(lines).replace("\n    \n", "\n\n")
     return f'def {task.name}({", ".join(names)}):\n    """{inside}\n    """'
+
+
+def _wrapped(text: str) -> list[str]:
+    """Lines of at most 100 letters, broken at no space within brackets."""
+    tied = re.sub(r"\([^()]*\)", lambda shape: shape[0].replace(" ", "\0"), text)
+    return [line.replace("\0", " ") for line in textwrap.wrap(tied, 100)]
 
 
 def _shape(task: Task, name: str) -> str:
@@ -39,24 +47,41 @@ def solution(task: Task) -> str:
     return f"    from se_numpy.grading.assignment import find\n    return find({task.name!r}).oracle({given})"
 
 
-def as_python(title: str, items: Sequence[Item], file: str) -> str:
-    """A file of stubs."""
-    head = f'"""{HEAD.format(title=title, file=file)}"""\n\nimport numpy as np\n\nLAYOUT = "NHWC"\n'
-    body = [f"{stub(item.task)}\n    raise NotImplementedError\n" for item in items]
+def as_python(
+    title: str, items: Sequence[Item], file: str, *, chosen: str = "", lessons: Mapping[str, Lesson] = {}
+) -> str:
+    """A file of stubs.
+
+    ``chosen`` are the options with which ``se-numpy grade`` asks for these tasks alone; ``lessons`` says before which
+    task a tutorial begins.
+    """
+    head = f'"""{HEAD.format(title=title, file=file, chosen=chosen)}"""\n\nimport numpy as np\n\nLAYOUT = "NHWC"\n'
+    body = []
+    for item in items:
+        if lesson := lessons.get(item.task.name):
+            body.append(f"# {lesson.heading} ({lesson.files[1]})\n")
+        body.append(f"{stub(item.task)}\n    raise NotImplementedError\n")
     return "\n\n".join([head, *body])
 
 
-def as_notebook(title: str, items: Sequence[Item], file: str, *, marks: str | None = None) -> str:
+def as_notebook(
+    title: str, items: Sequence[Item], file: str, *, chosen: str = "", lessons: Mapping[str, Lesson] = {},
+    marks: str | None = None,
+) -> str:  # fmt: skip
     """A notebook of stubs with a check below each; for ``marks`` "nbgrader" or "otter" an instructor's copy of it.
 
-    An instructor's copy holds the solutions between the marks that the tool takes out, and cells that give points.
+    An instructor's copy holds the solutions between the marks that the tool takes out, and cells that give points. The
+    rest is as in ``as_python``.
     """
-    cells = [_text(HEAD.format(title=f"# {title}", file=file))]
+    cells = [_text(HEAD.format(title=f"# {title}", file=file, chosen=chosen))]
     if marks == "otter":
         cells.insert(0, _raw("# ASSIGNMENT CONFIG\ngenerate: true\nfiles: []"))
     imports = "import numpy as np\nfrom se_numpy.grading import assert_task, check, points"
     cells.append(_code(f"{imports}\n\nLAYOUT = 'NHWC'"))
     for item in items:
+        if lesson := lessons.get(item.task.name):
+            read = " or ".join(f"`{name}`" for name in lesson.files)
+            cells.append(_text(f"# {lesson.heading}\n\nRead it first: {read}."))
         cells += _question(item, marks)
     notebook = {
         "cells": [{"id": f"cell-{k}", **cell} for k, cell in enumerate(cells)],
@@ -110,6 +135,12 @@ def _raw(source: str) -> dict:
 
 def _code(source: str, **metadata: object) -> dict:
     return {"cell_type": "code", "execution_count": None, "metadata": metadata, "outputs": [], "source": source}
+
+
+def as_assignment(title: str, items: Sequence[Item]) -> str:
+    """The same tasks with their points, in TOML, for ``se-numpy grade --assignment`` and ``gradescope-zip``."""
+    entries = [f'[[task]]\nid = "{item.task.name}"\npoints = {item.points:g}\n' for item in items]
+    return "\n".join([f'title = "{title}"\n', *entries])
 
 
 NEW_TASK = '''"""A task of one's own: `se-numpy verify-task {name}.py` says what is still too weak.

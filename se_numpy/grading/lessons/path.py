@@ -1,0 +1,47 @@
+"""The tutorials as a course sees them: which functions each has one write, in the order in which they are met."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Lesson(NamedTuple):
+    """A tutorial with exercises."""
+
+    number: int
+    title: str
+    file: str  # in the folder tutorials, without its ending
+    tasks: tuple[str, ...]
+
+    @property
+    def heading(self) -> str:
+        return f"Tutorial {self.number}. {self.title}"
+
+    @property
+    def files(self) -> tuple[str, str]:
+        """To read and to run, in the repository."""
+        return f"tutorials/{self.file}.ipynb", f"tutorials/{self.file}.py"
+
+
+LESSONS = (
+    Lesson(1, "Look at images as arrays", "01_images_as_arrays", ("squeeze", "scale")),
+    Lesson(2, "Convolve an image", "02_convolve", ("conv2d",)),
+    Lesson(3, "Send gradients back through a convolution", "03_gradients_through_convolution",
+           ("relu_backward", "conv2d_backward")),
+    Lesson(4, "Test a gradient", "04_test_a_gradient", ("squeeze_backward", "scale_backward")),
+    Lesson(5, "Normalise, rectify, pool, classify", "05_normalise_rectify_pool_classify",
+           ("batch_norm", "batch_norm_backward", "relu", "max_pool2d", "softmax_cross_entropy")),
+    Lesson(6, "Squeeze, excite, scale", "06_squeeze_excite_scale", ("excite", "se_block")),
+    Lesson(7, "Differentiate the block", "07_differentiate_the_block", ("excite_backward", "se_block_backward")),
+    Lesson(8, "Assemble a network and count it", "08_assemble_and_count", ("residual_block",)),
+    Lesson(9, "Train it", "09_train", ("sgd_momentum", "se_resnet_step")),
+)  # fmt: skip
+
+
+def lessons(numbers: Sequence[int] = ()) -> tuple[Lesson, ...]:
+    """Those of these numbers, in the tutorials' order, or all.  ValueError for a number that none has."""
+    known = [lesson.number for lesson in LESSONS]
+    for number in numbers:
+        if number not in known:
+            asked = f"expected some of {known[0]} to {known[-1]}"
+            raise ValueError(f"tutorial {number} has no exercises to hand in; {asked}")
+    return tuple(lesson for lesson in LESSONS if not numbers or lesson.number in numbers)
