@@ -106,7 +106,8 @@ def _add_train(commands: Any) -> None:
     how.add_argument("--time-budget", type=seconds, metavar="TIME",
                      help="as many epochs as fit, for instance in 10m or 1h30m")  # fmt: skip
     how.add_argument("--batch-size", type=int, metavar="N", help="images a step (default: 128)")
-    how.add_argument("--lr", type=float, metavar="X", help="highest learning rate of the schedule (default: 0.3, 0.4)")
+    how.add_argument("--lr", type=float, metavar="X", help="highest learning rate of the schedule (default: 0.3, 0.4; "
+                     "ResNeXt's 0.1)")  # fmt: skip
     how.add_argument("--schedule", metavar="NAME", help="constant, step, cosine or one-cycle (default: one-cycle)")
     how.add_argument("--momentum", type=float, metavar="X", help="Nesterov's (default: 0.9)")
     how.add_argument("--weight-decay", type=float, metavar="X", help="on all parameters (default: 5e-4)")

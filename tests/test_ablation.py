@@ -251,6 +251,14 @@ def test_a_row_of_the_networks_table_is_compared_with_the_same_network(tmp_path)
     assert "| ResNet-164 | CIFAR-100 | 24.33 | 21.31 | -3.02 | 5 |" in markdown(found)
 
 
+def test_a_network_that_does_not_bear_the_learning_rate_gets_its_own_and_the_table_says_so(tmp_path):
+    found = filled(tmp_path, "networks", {"small_vgg": [0.7] * 3})
+    rates = {line.row.label: found.study.config(line.row, 0).lr for line in found.lines}
+    assert rates["small_resnext"] == rates["se_small_resnext"] == 0.1
+    assert {lr for label, lr in rates.items() if "resnext" not in label} == {found.study.base.lr}
+    assert f"- small_resnext: lr 0.1, for it does not learn at {found.study.base.lr:g}." in markdown(found)
+
+
 def test_the_files_of_a_report_agree(tmp_path):
     report = filled(tmp_path, "squeeze", SQUEEZE)
     files = {path.suffix: path for path in write(report, tmp_path)}

@@ -19,6 +19,8 @@ def test_what_is_given_wins_over_the_preset_and_that_over_what_suits_the_data():
     assert (configure(tiny()).epochs, configure(tiny()).subset) == (6, None)
     smoke = configure(tiny(), preset="smoke", epochs=3)
     assert (smoke.epochs, smoke.subset, smoke.lr) == (3, 512, 0.3)
+    assert [configure(tiny(), model=f"{name}small_resnext").lr for name in ("", "se_")] == [0.1, 0.1]
+    assert [configure(tiny(), model="small_resnext", lr=lr).lr for lr in (0.05, 0.4)] == [0.05, 0.4]
     assert set(PRESETS) == {"smoke", "quick", "full"}
     assert all(set(by_data) == {"builtin", "photographs"} for by_data in PRESETS.values())
 

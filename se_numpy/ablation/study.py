@@ -13,6 +13,7 @@ from se_numpy.ablation.tables import Row, Table
 from se_numpy.complexity import Cost, cost
 from se_numpy.data import Dataset
 from se_numpy.train import Config
+from se_numpy.train.config import bearable
 from se_numpy.train.folder import check_settings, read_json
 
 DONE, BEGUN, NEW = "done", "begun", "new"
@@ -43,7 +44,8 @@ class Study:
         """What a run of this row is told."""
         gates = {field.name: field.default for field in fields(models.Gates)}
         config = replace(self.base, **{**gates, **row.settings}, seed=seed)
-        return replace(config, out=str(self.folder / "runs" / run_name(config)))
+        lr = min(config.lr, bearable(config.model))
+        return replace(config, lr=lr, out=str(self.folder / "runs" / run_name(config)))
 
     def cost(self, row: Row) -> Cost | str:
         """What the row's network costs for one image; or why there is no such network, as a sentence."""

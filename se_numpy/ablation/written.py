@@ -49,6 +49,10 @@ def notes(report: Report) -> list[str]:
     ]
     found += [f"{line.row.label}: not run; {line.cost}." for line in report.lines if isinstance(line.cost, str)]
     for line in report.lines:
+        lr = report.study.config(line.row, report.study.seeds[0]).lr
+        if lr != report.study.base.lr:
+            found.append(f"{line.row.label}: lr {lr:g}, for it does not learn at {report.study.base.lr:g}.")
+    for line in report.lines:
         found += [f"{line.row.label}, seed {seed}: failed; {why}" for seed, why in line.failures.items()]
     if report.missing:
         found.append(f"Not finished: {report.missing} runs are still to be made.")

@@ -111,7 +111,17 @@ def configure(dataset: Dataset, *, preset: str | None = None, **given: Any) -> C
         raise ValueError(f"preset is {preset!r}; expected one of {', '.join(PRESETS)}")
     kind = dataset.name if dataset.name in RECIPES else "photographs"
     chosen = PRESETS[preset][kind] if preset else {}
-    return Config(**{**RECIPES.get(kind, PHOTOGRAPHS), "augment": dataset.augment, **chosen, **given})
+    recipe = {**RECIPES.get(kind, PHOTOGRAPHS), **chosen}
+    recipe["lr"] = min(recipe["lr"], bearable(given.get("model", recipe["model"])))
+    return Config(**{**recipe, "augment": dataset.augment, **given})
+
+
+def bearable(model: str) -> float:
+    """The highest learning rate that a recipe may have for this network.
+
+    At 0.4 the 512 features of a ResNeXt swamp its classifier at first; Xie et al. (CVPR 2017) take 0.1.
+    """
+    return 0.1 if "resnext" in model else float("inf")
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
