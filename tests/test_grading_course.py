@@ -1,10 +1,13 @@
 """From files to reports: assignments, classes, templates, the command line and its exit codes."""
 
+import ast
+import io
 import json
 import os
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -251,11 +254,11 @@ def test_the_students_template_is_graded_as_not_done_and_filled_in_as_right(tmp_
 def test_the_tutorials_make_an_assignment(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, out, _ = run("student-template", "--tutorials", "7,6", "--out", "hw.py", capsys=capsys)
-    assert (code, out) == (0, "hw.py: 4 functions to write; hw.toml: their points\n")
+    assert (code, out) == (0, "hw.py: 4 functions to write; hw.toml: the points\n")
     text = (tmp_path / "hw.py").read_text()
     places = [text.index(words) for words in (
-        "se-numpy grade hw.py --assignment hw.toml", "# Tutorial 6. Squeeze, excite, scale (tutorials/", "def excite(",
-        "def se_block(", "# Tutorial 7. Differentiate the block (tutorials/07_", "def excite_backward(",
+        "se-numpy grade hw.py --tasks excite,se_block,", "# Tutorial 6. Squeeze, excite, scale (tutorials/",
+        "def excite(", "def se_block(", "# Tutorial 7. Differentiate the block (tutorials/07_", "def excite_backward(",
         "def se_block_backward(")]  # fmt: skip
     assert places == sorted(places)
     done = text.replace("raise NotImplementedError", "return 1 / (1 + np.exp(-np.maximum(z @ W1.T, 0) @ W2.T))", 1)
@@ -357,7 +360,8 @@ def test_the_gradescope_zip_works_by_hand(tmp_path):
     (home / "submission").mkdir()
     (home / "submission" / "mine.py").write_text(BAD)
     script = (home / "source" / "run_autograder").read_text().replace("cd /autograder", f"cd {home}")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    ours = [part for part in sys.path if not (Path(part) / "se_numpy" / "grading").is_dir()]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(home / "source"), *ours])}  # the zip's own library
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, cwd=home, env=environment)
     assert done.returncode == 0, done.stderr
     results = json.loads((home / "results" / "results.json").read_text())
@@ -367,6 +371,37 @@ def test_the_gradescope_zip_works_by_hand(tmp_path):
     (home / "submission" / "mine.py").unlink()
     subprocess.run(["bash", "-c", script], capture_output=True, cwd=home, env=environment, check=True)
     assert json.loads((home / "results" / "results.json").read_text())["score"] == 0
+
+
+def test_the_gradescope_zip_installs_what_the_library_asks_for():
+    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *project["optional-dependencies"]["grade"]]
+    assert [re.match(r"[\w-]+", line)[0] for line in asked] == autograder.NEEDS.split()
+    with zipfile.ZipFile(io.BytesIO(autograder.build(requirement="se-numpy[grade]==0.1.0"))) as archive:
+        assert not [name for name in archive.namelist() if name.startswith("se_numpy/")]
+        setup = archive.read("setup.sh").decode()
+    assert "install -q 'se-numpy[grade]==0.1.0'" in setup
+    assert "cp -r" not in setup
+
+
+@pytest.mark.parametrize("marks", [None, "nbgrader", "otter"])
+def test_channels_first_counts_in_every_notebook(marks):
+    items = assignment.everything(("squeeze",)).items
+    made = json.loads(template.as_notebook("Sheet", items, "sheet.ipynb", marks=marks))
+    namespace, results = {}, []
+    for cell in made["cells"]:
+        if cell["cell_type"] == "code":
+            source = cell["source"].replace('LAYOUT = "NHWC"', 'LAYOUT = "NCHW"').replace("'NHWC'", "'NCHW'")
+            source = re.sub(r"    (from se_numpy.grading.assignment|return find|raise Not).*", "", source)
+            source = re.sub(r'^    """\n', '    """\n    return U.mean((2, 3))\n', source, flags=re.MULTILINE)
+            *rest, last = ast.parse(source).body
+            exec(compile(ast.Module(rest, []), "cell", "exec"), namespace)
+            code = compile(ast.Expression(last.value) if isinstance(last, ast.Expr) else ast.Module([last], []),
+                           "cell", "eval" if isinstance(last, ast.Expr) else "exec")  # fmt: skip
+            results.append(eval(code, namespace))
+    assert namespace["LAYOUT"] == "NCHW"
+    found = results[-1]  # a card, points, or None where nothing was asserted in vain
+    assert {None: lambda: found.passed, "nbgrader": lambda: found == 1, "otter": lambda: found is None}[marks]()
 
 
 def test_doctor_names_every_backend():

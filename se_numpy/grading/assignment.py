@@ -1,6 +1,7 @@
 """What a course asks for: tasks with points, and where the inputs come from.  From a TOML file, or all tasks.
 
     title = "Homework 3"
+    tasks = ["relu", "sigmoid"]     # with their own points
     secret_file = "secret.txt"      # any bytes; without it every submission gets the inputs that anybody can have
 
     [[task]]
@@ -76,8 +77,8 @@ def find(name: str, tasks: dict[str, Task] | None = None) -> Task:
     tasks = all_tasks() if tasks is None else tasks
     if name not in tasks:
         near = get_close_matches(name, tasks, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ValueError(f"there is no task {name!r}{hint} `se-numpy tasks` lists all {len(tasks)}")
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise ValueError(f"there is no task {name!r}; {hint}`se-numpy tasks` lists all {len(tasks)}")
     return tasks[name]
 
 
@@ -90,10 +91,11 @@ def load(path: str | Path) -> Assignment:
         raise ValueError(f"{path} does not exist; expected an assignment in TOML") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no TOML: {error}") from None
-    _known(path, "the file", data, ("title", "secret_file", "task", "limits"))
-    entries = data.get("task", [])
-    if not isinstance(entries, list) or not entries:
-        raise ValueError(f"{path} asks for no task; expected [[task]] entries with an id or a file")
+    _known(path, "the file", data, ("title", "secret_file", "task", "tasks", "limits"))
+    entries, names = data.get("task", []), data.get("tasks", [])
+    if not isinstance(entries, list) or not isinstance(names, list) or not entries + names:
+        raise ValueError(f'{path} asks for no task; expected tasks = ["squeeze"], or [[task]] with id = "squeeze"')
+    entries = [*({"id": name} for name in names), *entries]
     items = tuple(item for entry in entries for item in _items(path, entry))
     names = [item.task.name for item in items]
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -109,6 +111,9 @@ def load(path: str | Path) -> Assignment:
 
 def _items(path: Path, entry: dict[str, Any]) -> list[Item]:
     _known(path, "[[task]]", entry, ("id", "file", "points", "visibility"))
+    for name in ("id", "file"):
+        if not isinstance(entry.get(name, ""), str):
+            raise ValueError(f"{path}: {name} is {entry[name]!r}; expected text")
     if ("id" in entry) == ("file" in entry):
         raise ValueError(f"{path}: a [[task]] has {sorted(entry)}; expected an id or a file, one of the two")
     tasks = [find(entry["id"])] if "id" in entry else from_file(path.parent / entry["file"])

@@ -9,6 +9,7 @@ import io
 import zipfile
 from pathlib import Path
 
+import se_numpy
 from se_numpy.grading.assignment import load
 
 SETUP = """\
@@ -16,9 +17,20 @@ SETUP = """\
 # Run once, when the autograder's image is built.
 set -euo pipefail
 apt-get update -qq && apt-get install -y -qq python3 python3-venv
-python3 -m venv /autograder/venv
+python=python3
+if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+  apt-get install -y -qq python3.11 python3.11-venv  # an image whose own Python is older
+  python=python3.11
+fi
+$python -m venv /autograder/venv
 /autograder/venv/bin/pip install -q {requirement}
-chmod -R o-rwx /autograder/source /autograder/results || true
+{library}chmod -R o-rwx /autograder/source /autograder/results || true
+"""
+# The library travels in the zip, so that everybody is graded by the very code that their instructor tried.
+NEEDS = "numpy tqdm threadpoolctl hypothesis"
+COPY = """\
+packages=$(/autograder/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+cp -r /autograder/source/se_numpy "$packages"
 """
 
 RUN = """\
@@ -44,11 +56,12 @@ exit 0
 
 
 def build(
-    assignment: str | Path | None = None, *, requirement: str = "se-numpy[grade]", deadline: int = 480,
-    command: str = "/autograder/venv/bin/se-numpy",
+    assignment: str | Path | None = None, *, requirement: str | None = None, deadline: int = 480,
+    command: str = "/autograder/venv/bin/python -m se_numpy",
 ) -> bytes:  # fmt: skip
-    """The zip's bytes.  ``requirement`` is what pip installs; the assignment's files go in beside it."""
-    files = {"setup.sh": SETUP.format(requirement=_quoted(requirement))}
+    """The zip's bytes: this very library, or ``requirement``, which pip installs; the assignment's files beside it."""
+    files: dict[str, str | bytes] = {} if requirement else _library()
+    files["setup.sh"] = SETUP.format(requirement=_quoted(requirement or NEEDS), library="" if requirement else COPY)
     options = ""
     if assignment is not None:
         assignment = Path(assignment)
@@ -58,12 +71,20 @@ def build(
         files |= _beside(assignment)
     files["run_autograder"] = RUN.format(options=options, deadline=deadline, command=command)
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, text in files.items():
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, content in files.items():
             entry = zipfile.ZipInfo(name, date_time=(2020, 1, 1, 0, 0, 0))  # the same bytes whenever it is made
+            entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = (0o755 if name in ("setup.sh", "run_autograder") else 0o644) << 16
-            archive.writestr(entry, text)
+            archive.writestr(entry, content)
     return out.getvalue()
+
+
+def _library() -> dict[str, str | bytes]:
+    """Every file of this package, under its name in the zip."""
+    home = Path(se_numpy.__file__).parent
+    files = (path for path in sorted(home.rglob("*")) if path.is_file() and "__pycache__" not in path.parts)
+    return {f"se_numpy/{path.relative_to(home).as_posix()}": path.read_bytes() for path in files}
 
 
 def _beside(assignment: Path) -> dict[str, str]:

@@ -12,10 +12,29 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import se_numpy
 from se_numpy.options import numbers
 
 FAILED, USAGE, OWN_FAULT, NO_ISOLATION = 1, 2, 3, 4
 LEVELS = ("L1", "L2", "L3")
+GRADE = """\
+Grades .py and .ipynb submissions, each function in a process of its own. Several, or a
+folder, give a class view: grades.csv, and which mistakes were made how often.
+
+An assignment is a file such as
+
+    title = "Homework 3"
+    tasks = ["relu", "sigmoid"]     # with their own points; se-numpy tasks lists all
+    secret_file = "secret.txt"      # any bytes: inputs that nobody can foresee
+    [[task]]
+    id = "squeeze"
+    points = 2
+    [[task]]
+    file = "my_gate.py"             # a task of your own, as se-numpy new-task begins one
+
+Exit codes: 0 all passed, 1 something failed, 2 a wrong call, 4 less isolation than --require
+asks for; se-numpy doctor says what L1, L2 and L3 are.
+"""
 
 
 class Exit(Exception):
@@ -47,7 +66,7 @@ def add(commands: Any) -> None:
     p.add_argument("name", metavar="NAME", help="the function's name")
     p.set_defaults(run=_new_task, parser=p)
     p = commands.add_parser("student-template", help="stubs for students, and an instructor's notebook", description=(
-        "Writes a sheet of functions to fill in, each with its equation and its shapes; for tutorials also a FILE.toml "
+        "Writes a sheet of functions to fill in, each with its equation and its shapes; for chosen ones also a .toml "
         "with their points, with which a class is graded."))  # fmt: skip
     what = p.add_mutually_exclusive_group()
     what.add_argument("--tasks", metavar="A,B", help="default: all")
@@ -55,22 +74,24 @@ def add(commands: Any) -> None:
                       "tutorials, or of all, in their order and under their titles")  # fmt: skip
     what.add_argument("--assignment", metavar="FILE.toml", help="the tasks of a piece of homework")
     p.add_argument("--marks", choices=["nbgrader", "otter"], help="an instructor's notebook with that tool's marks")
-    p.add_argument("--out", metavar="FILE", default="submission.py", help=".py or .ipynb (default: submission.py)")
+    p.add_argument("--out", metavar="FILE", help=".py or .ipynb (default: submission.py; with --marks .ipynb)")
     p.set_defaults(run=_template, parser=p)
-    p = commands.add_parser("gradescope-zip", help="a zip that works as Gradescope's autograder")
+    p = commands.add_parser("gradescope-zip", help="a zip that works as Gradescope's autograder", description=(
+        "Writes a zip with this very library, the assignment and its secret: to be uploaded as a programming "
+        "assignment's autograder. It needs Python 3.11 there, and gets it on Ubuntu 22.04 or newer."))  # fmt: skip
     p.add_argument("--assignment", metavar="FILE.toml", help="default: all tasks")
-    p.add_argument("--requirement", default="se-numpy[grade]", metavar="SPEC", help="what pip installs there")
+    p.add_argument("--requirement", metavar="SPEC", help="let pip install the library there instead, for instance "
+                   "'se-numpy[grade] @ git+https://github.com/YOU/se_numpy'")  # fmt: skip
     p.add_argument("--deadline", type=int, default=480, metavar="SECONDS", help="for a whole submission (default: 480)")
-    p.add_argument("--out", metavar="FILE.zip", default="autograder.zip")
+    p.add_argument("--out", metavar="FILE.zip", default="autograder.zip", help="default: autograder.zip")
     p.set_defaults(run=_gradescope_zip, parser=p)
     p = commands.add_parser("doctor", help="which isolation this machine offers for submissions")
     p.set_defaults(run=_doctor, parser=p)
 
 
 def _add_grade(commands: Any) -> None:
-    p = commands.add_parser("grade", help="grade submissions", description=(
-        "Grades .py and .ipynb submissions, each function in a process of its own. Several, or a folder, give a class "
-        "view: grades.csv, and which mistakes were made how often."))  # fmt: skip
+    p = commands.add_parser("grade", help="grade submissions", description=GRADE,
+                            formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     p.add_argument("files", nargs="+", metavar="FILE", help="submissions, or folders of them")
     p.add_argument("--tasks", metavar="A,B", help="only these")
     p.add_argument("--assignment", metavar="FILE.toml", help="tasks, points, limits of a piece of homework")
@@ -267,30 +288,33 @@ def _template(args: argparse.Namespace) -> None:
     chapters = lessons(args.tutorials) if args.tutorials is not None else ()
     names = _names(args.tasks) or tuple(task for chapter in chapters for task in chapter.tasks)
     assignment = Options(args.assignment, names).to_assignment()
-    path = Path(args.out)
+    path = Path(args.out or ("submission.ipynb" if args.marks else "submission.py"))
     if path.suffix not in (".py", ".ipynb"):
         raise ValueError(f"--out is {args.out}; expected a file that ends in .py or .ipynb")
     if args.marks and path.suffix != ".ipynb":
         raise ValueError(f"--marks {args.marks} is for notebooks; expected --out NAME.ipynb")
     title = assignment.title if args.assignment else "Squeeze-and-Excitation by hand"
-    points = Path(args.assignment) if args.assignment else path.with_suffix(".toml") if chapters else None
-    chosen = f" --assignment {points.name}" if points else f" --tasks {','.join(names)}" if names else ""
+    points = path.with_suffix(".toml") if names else None  # what an instructor grades a class with
+    chosen = f" --assignment {args.assignment}" if args.assignment else f" --tasks {','.join(names)}" if names else ""
     begins = {chapter.tasks[0]: chapter for chapter in chapters}
     if path.suffix == ".py":
         text = as_python(title, assignment.items, path.name, chosen=chosen, lessons=begins)
     else:
         text = as_notebook(title, assignment.items, path.name, chosen=chosen, lessons=begins, marks=args.marks)
-    more = {points: as_assignment(title, assignment.items)} if chapters and points else {}
-    _write_new({path: text, **more})
-    print(f"{path}: {len(assignment.items)} functions to write" + (f"; {points}: their points" if chapters else ""))
+    _write_new({path: text, **({points: as_assignment(title, assignment.items)} if points else {})})
+    n = len(assignment.items)
+    print(f"{path}: {n} function{'s' * (n != 1)} to write" + (f"; {points}: the points" if points else ""))
 
 
 def _gradescope_zip(args: argparse.Namespace) -> None:
     from se_numpy.grading.autograder import build
 
     path = Path(args.out)
+    if path.suffix != ".zip":
+        raise ValueError(f"--out is {args.out}; expected a file that ends in .zip")
     path.write_bytes(build(args.assignment, requirement=args.requirement, deadline=args.deadline))
-    print(f"{path}: upload it as the autograder of a programming assignment")
+    brings = args.requirement or f"se_numpy {se_numpy.__version__}, as it is installed here"
+    print(f"{path}: upload it as the autograder of a programming assignment; it brings {brings}")
 
 
 def _doctor(args: argparse.Namespace) -> None:

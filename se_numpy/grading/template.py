@@ -100,20 +100,22 @@ def _question(item: Item, marks: str | None) -> list[dict]:
     head += f"`{item.task.signature}`"
     if marks is None:
         body = f"{stub(task)}\n    raise NotImplementedError"
-        return [_text(head), _code(body), _code(f'check("{task.name}", {task.name})')]
+        return [_text(head), _code(body), _code(f'check("{task.name}", {task.name}, layout=LAYOUT)')]
     if marks == "nbgrader":
         body = f"{stub(task)}\n    ### BEGIN SOLUTION\n{solution(task)}\n    ### END SOLUTION"
-        grade = f'### BEGIN HIDDEN TESTS\npoints("{task.name}", {task.name}, max_points={item.points:g})\n'
+        asked = f'"{task.name}", {task.name}, max_points={item.points:g}, layout=LAYOUT'
+        grade = f"### BEGIN HIDDEN TESTS\npoints({asked})\n"
         return [
             _text(head), _code(body, nbgrader=_marked(task.name, solution=True)),
             _code(grade + "### END HIDDEN TESTS", nbgrader=_marked(f"{task.name}-points", points=item.points)),
         ]  # fmt: skip
     body = f"{stub(task)}\n    # BEGIN SOLUTION\n{solution(task)}\n    # END SOLUTION"
     test = f'""" # BEGIN TEST CONFIG\npoints: {item.points:g}\n""" # END TEST CONFIG\n'
+    test += f'assert_task("{task.name}", {task.name}, layout=LAYOUT)'
     return [
         _raw(f"# BEGIN QUESTION\nname: {task.name}\npoints: {item.points:g}"), _text(head),
         _raw("# BEGIN SOLUTION"), _code(body), _raw("# END SOLUTION"),
-        _raw("# BEGIN TESTS"), _code(f'{test}assert_task("{task.name}", {task.name})'), _raw("# END TESTS"),
+        _raw("# BEGIN TESTS"), _code(test), _raw("# END TESTS"),
         _raw("# END QUESTION"),
     ]  # fmt: skip
 
