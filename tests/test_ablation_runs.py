@@ -4,6 +4,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import signal
 import time
 from concurrent.futures import Executor, Future
 from dataclasses import asdict
@@ -13,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from se_numpy.ablation import commands, runner
-from se_numpy.ablation.runner import ended_with, make, make_all, prepare
+from se_numpy.ablation.runner import make, make_all, prepare
 from se_numpy.ablation.study import Study, failure, state
 from se_numpy.ablation.tables import table
-from se_numpy.backend.workers import workers
+from se_numpy.backend.workers import ended_with, workers
 from se_numpy.data import builtin
 from se_numpy.data.alone import alone
 from se_numpy.train import configure
@@ -213,6 +214,17 @@ def test_ctrl_c_ends_the_workers_at_once():
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert not multiprocessing.active_children()
+
+
+def test_workers_are_started_deaf_to_ctrl_c():
+    """From their first moment: who is still importing when it comes would end in a traceback."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with workers(2) as pool:
+            assert [pool.submit(signal.getsignal, signal.SIGINT).result() for _ in "12"] == [signal.SIG_IGN] * 2
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_ctrl_c_does_not_wait_for_a_cluster():

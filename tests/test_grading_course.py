@@ -18,7 +18,7 @@ import pytest
 from se_numpy.cli import main
 from se_numpy.grading import assignment, autograder, notebook, template
 from se_numpy.grading.card import Card
-from se_numpy.grading.course import Options, grade_all, grade_path, submissions
+from se_numpy.grading.course import Options, grade_all, grade_path, submissions, title
 from se_numpy.grading.isolation import doctor
 from se_numpy.grading.lessons.path import LESSONS
 from se_numpy.grading.tasks import all_tasks
@@ -179,6 +179,43 @@ def test_a_class_through_a_dask_cluster(folder):
 def run(*args, capsys=None):
     code = main([str(a) for a in args])
     return code, *(capsys.readouterr() if capsys else ())
+
+
+def test_a_class_is_told_by_name_and_where_it_was_kept(folder, capsys):
+    (folder / "torn.py").unlink()
+    code, out, _ = run("grade", folder, "--tasks", "squeeze,scale", capsys=capsys)
+    assert code == 1
+    assert "Grades\n  bad.py   0 of 2\n  good.py  2 of 2\n" in out
+    assert "Nothing was kept; --out DIR keeps grades.csv" in out
+    code, _, err = run("grade", folder, "--format", "html,json", capsys=capsys)
+    assert code == 2
+    assert "--format html,json of several submissions makes files; expected --out DIR too" in err
+
+
+def test_where_reports_cannot_go_is_told_before_anything_is_graded(folder, capsys, monkeypatch):
+    monkeypatch.setattr("se_numpy.grading.course.grade_path", None)  # is not to be called
+    code, _, err = run("grade", folder, "--out", folder / "good.py", capsys=capsys)
+    assert code == 2
+    assert "good.py, which is a file; expected a folder, or the name of a new one" in err
+    assert list(folder.glob(".se-numpy")) == []
+
+
+def test_ctrl_c_in_a_class_keeps_what_is_graded(folder, capsys, monkeypatch):
+    def interrupted(paths, options, pool):
+        yield next(grade_all(paths[:1], options, pool))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("se_numpy.grading.course.grade_all", interrupted)
+    code, _, err = run("grade", folder, "--tasks", "squeeze", "--format", "json", "--out", folder / "r", capsys=capsys)
+    assert code == 130
+    assert f"stopped when 1 of 3 were graded; their reports are in {folder / 'r'}" in err
+    assert (folder / "r" / "bad" / "report.json").is_file()
+
+
+def test_submissions_of_several_folders_keep_their_folders_names():
+    paths = [Path(p) for p in ("moodle/anna_1/mine.py", "moodle/anna_1/mine (1).py", "moodle/b_2/mine.py")]
+    assert [title(path, paths) for path in paths] == ["anna_1-mine.py", "anna_1-mine (1).py", "b_2-mine.py"]
+    assert title(paths[0], paths[:2]) == "mine.py"
 
 
 def test_exit_codes(folder, capsys, monkeypatch):
@@ -402,6 +439,17 @@ def test_channels_first_counts_in_every_notebook(marks):
     assert namespace["LAYOUT"] == "NCHW"
     found = results[-1]  # a card, points, or None where nothing was asserted in vain
     assert {None: lambda: found.passed, "nbgrader": lambda: found == 1, "otter": lambda: found is None}[marks]()
+
+
+def test_an_assignment_may_list_tasks_by_name(tmp_path):
+    path = tmp_path / "hw.toml"
+    path.write_text('tasks = ["squeeze", "relu"]\n[[task]]\nid = "scale"\npoints = 7\n')
+    assert [(item.task.name, item.points) for item in assignment.load(path).items] == [
+        ("squeeze", 1), ("relu", all_tasks()["relu"].points), ("scale", 7)]  # fmt: skip
+    for text, words in (("tasks = 3", "asks for no task"), ("tasks = [3]", "id is 3; expected"), ("", 'tasks = ["')):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=re.escape(words)):
+            assignment.load(path)
 
 
 def test_doctor_names_every_backend():

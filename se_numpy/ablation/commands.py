@@ -71,7 +71,7 @@ def _ablate(args: argparse.Namespace) -> None:
         files = write(Report(one, study, command(args, one.name), args.note), out)
         print(f"{one.name:10s} {', '.join(path.name for path in files)} in {args.out}")
         if not files[-1].name.endswith("png"):
-            print("           no figure: matplotlib is missing (pip install matplotlib)")
+            print(f"           no figure: matplotlib is missing; {pip_line('plot')}")
     if failed:
         which = ", ".join(sorted(failed)[:5]) + (", ..." if len(failed) > 5 else "")
         raise RuntimeError(f"{len(failed)} of {len(missing)} runs failed, and the tables say why: {which}; the same "
@@ -82,10 +82,10 @@ def _make(args: argparse.Namespace, study: Any, missing: list[Any]) -> dict[str,
     """The missing runs, by as many workers as are asked for; Ctrl-C ends them and tells how to go on."""
     from functools import partial
 
-    from se_numpy.ablation.runner import ended_with, make_all, prepare
+    from se_numpy.ablation.runner import make_all, prepare
     from se_numpy.ablation.study import state
     from se_numpy.backend import threads
-    from se_numpy.backend.workers import workers
+    from se_numpy.backend.workers import ended_with, workers
     from se_numpy.complexity import cost
     from se_numpy.train import choose_device
 

@@ -7,10 +7,10 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -113,24 +113,3 @@ def _outcome(future: Any, config: Config) -> dict[str, Any]:
         return {"failed": f"it was made, but {config.out} is not to be seen here; expected a folder that all workers "
                           "share"}  # fmt: skip
     return outcome
-
-
-@contextmanager
-def ended_with(pool_of: Callable[[], Any]) -> Iterator[Any]:
-    """The executor that ``pool_of`` gives; at Ctrl-C its processes are ended at once, not waited for.
-
-    A cluster's workers forget what waits, and cannot be kept from ending what they are at.
-    """
-    import multiprocessing
-
-    others = set(multiprocessing.active_children())
-    with pool_of() as pool:
-        try:
-            yield pool
-        except BaseException:
-            ours = set(multiprocessing.active_children()) - others
-            for child in ours:
-                child.terminate()
-            if not ours:
-                pool.shutdown(wait=False)
-            raise

@@ -131,6 +131,10 @@ class ClassView:
     def text(self, names: bool = True) -> str:
         """The view for a terminal; without ``names``, nobody's."""
         lines = wrap(self._summary())
+        if self.reports and names:
+            rows = [(line(r.name)[:60], points(finite(r.points)), points(finite(r.max_points))) for r in self.reports]
+            wide, far = (max(len(row[k]) for row in rows) for k in (0, 1))
+            lines += ["", "Grades"] + [f"  {name:<{wide}}  {earned:>{far}} of {most}" for name, earned, most in rows]
         if self.tasks:
             wide = max(len(name[:40]) for name, _, _ in self.tasks)
             lines += ["", "Passed"] + [f"  {name[:40]:<{wide}}  {p:>4} of {of}" for name, p, of in self.tasks]

@@ -15,7 +15,7 @@ from typing import Any
 import se_numpy
 from se_numpy.options import numbers
 
-FAILED, USAGE, OWN_FAULT, NO_ISOLATION = 1, 2, 3, 4
+FAILED, USAGE, OWN_FAULT, NO_ISOLATION, INTERRUPTED = 1, 2, 3, 4, 130
 LEVELS = ("L1", "L2", "L3")
 GRADE = """\
 Grades .py and .ipynb submissions, each function in a process of its own. Several, or a
@@ -33,7 +33,7 @@ An assignment is a file such as
     file = "my_gate.py"             # a task of your own, as se-numpy new-task begins one
 
 Exit codes: 0 all passed, 1 something failed, 2 a wrong call, 4 less isolation than --require
-asks for; se-numpy doctor says what L1, L2 and L3 are.
+asks for, 130 Ctrl-C; se-numpy doctor says what L1, L2 and L3 are.
 """
 
 
@@ -139,16 +139,32 @@ def _grade(args: argparse.Namespace) -> None:
         raise ValueError(f"--jobs is {args.jobs}; expected at least 1")
     options.to_assignment()
     paths = submissions(args.files)
+    if args.out:
+        _folder(Path(args.out))
     try:
         one = len(paths) == 1 and not Path(args.files[0]).is_dir() and args.dask is None
         if one:
             reports = [_grade_one(paths[0], options, formats, args.out)]
         else:
+            if not args.out and formats != ["terminal"]:
+                raise ValueError(f"--format {args.format} of several submissions makes files; expected --out DIR too")
             reports = _grade_class(paths, options, formats, args)
     except IsolationMissing as error:
         raise Exit(NO_ISOLATION, str(error)) from None
     if not all(report.passed for report in reports):
         raise Exit(FAILED)
+
+
+def _folder(path: Path) -> None:
+    """Make it, or complain: what is graded should not be lost because it cannot be written down."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        (path / ".se-numpy").touch()
+        (path / ".se-numpy").unlink()
+    except (FileExistsError, NotADirectoryError):
+        raise ValueError(f"--out is {path}, which is a file; expected a folder, or the name of a new one") from None
+    except OSError as error:
+        raise ValueError(f"--out is {path}: {error.strerror}; expected a folder that can be written to") from None
 
 
 def _grade_one(path: Path, options: Any, formats: Sequence[str], out: str | None) -> Any:
@@ -179,15 +195,35 @@ def _save(report: Any, folder: Any, formats: Sequence[str], visibility: dict[str
 
 
 def _grade_class(paths: Sequence[Path], options: Any, formats: Sequence[str], args: argparse.Namespace) -> list[Any]:
+    from se_numpy.grading.classroom import ClassView
+
+    found: dict[Path, Any] = {}
+    try:
+        _grade_all(paths, options, formats, args, found)
+    except KeyboardInterrupt:
+        kept = f"; their reports are in {args.out}" if args.out and found else ""
+        raise Exit(INTERRUPTED, f"stopped when {len(found)} of {len(paths)} were graded{kept}") from None
+    view = ClassView(tuple(found[path] for path in paths))
+    print(view.text())
+    if args.out:
+        view.write(args.out)
+        print(f"{args.out}: class.html to look at, grades.csv, and each submission's report in a folder of its own")
+    else:
+        print("Nothing was kept; --out DIR keeps grades.csv, a page, and each submission's report.")
+    return list(view.reports)
+
+
+def _grade_all(
+    paths: Sequence[Path], options: Any, formats: Sequence[str], args: argparse.Namespace, found: dict[Path, Any]
+) -> None:
+    """Fill ``found``; each report is written as soon as it is there."""
     from tqdm import tqdm
 
-    from se_numpy.backend.workers import workers
-    from se_numpy.grading.classroom import ClassView
+    from se_numpy.backend.workers import ended_with, workers
     from se_numpy.grading.course import grade_all, title
     from se_numpy.grading.report import write
 
-    found: dict[Path, Any] = {}
-    with workers(args.jobs, args.dask) as pool:
+    with ended_with(lambda: workers(args.jobs, args.dask)) as pool:
         bar = tqdm(total=len(paths), unit="submission", desc="grading", disable=not sys.stderr.isatty(), leave=False)
         with bar:
             for path, report in grade_all(paths, options, pool):
@@ -195,12 +231,6 @@ def _grade_class(paths: Sequence[Path], options: Any, formats: Sequence[str], ar
                 if args.out:
                     write(report, Path(args.out) / Path(title(path, paths)).stem, formats)
                 bar.update()
-    reports = [found[path] for path in paths]
-    view = ClassView(tuple(reports))
-    if args.out:
-        view.write(args.out)
-    print(view.text())
-    return reports
 
 
 def _names(text: str | None) -> tuple[str, ...]:

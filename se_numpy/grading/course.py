@@ -1,5 +1,6 @@
 """From files to reports: one submission, or a whole course of them at once."""
 
+import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -137,6 +138,6 @@ def grade_all(paths: Sequence[Path], options: Options, executor: Executor) -> It
 
 
 def title(path: Path, paths: Sequence[Path]) -> str:
-    """What a submission is called: its file, and the folder that is in where others are called the same."""
-    same = sum(other.name == path.name for other in paths) > 1
-    return f"{path.parent.name}-{path.name}" if same else path.name
+    """What a submission is called: its file; where they come from several folders, with what tells these apart."""
+    common = os.path.commonpath([other.absolute().parent for other in paths])
+    return "-".join(path.absolute().relative_to(common).parts)
