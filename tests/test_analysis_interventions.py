@@ -1,5 +1,7 @@
 """Other gates in the place of a network's own: the layer that takes them, who gets whose, and what is counted."""
 
+import re
+
 import numpy as np
 import pytest
 from test_analysis_gates import images, small
@@ -91,6 +93,43 @@ def test_each_image_gets_the_gates_meant_for_it():
         by_hand.append(rest.forward(network.params, network.state, X)[0].argmax(1)[0])
     assert answers.tolist() == by_hand
     assert by_hand != recorded.answers.tolist()
+
+
+@pytest.mark.parametrize(("name", "meant"), [
+    ("stage1", "stage1.block1.unit.branch.se1"),  # what people call it; a unit stands there, or a whole stage
+    ("stage2.block1", "stage2.block1.unit.branch.se1"),
+    ("stage2.block1.unit.branch.se2", "stage2.block1.unit.branch.se1"),
+    ("conv", "stage"),
+])  # fmt: skip
+def test_a_name_that_is_no_block_is_refused_with_one_that_is(name, meant):
+    network, seen = a_resnet(), pictures(6)
+    with pytest.raises(ValueError, match=rf"no SE block '{name}'; expected a name out of .*, as '{meant}"):
+        run_with(network, seen, {name: np.ones((6, 16), np.float32)})
+
+
+@pytest.mark.parametrize("shape", [(1, 6), (6,), (30, 1), (30, 3), (6, 30), (31, 6)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_gates_of_another_shape_are_refused_whatever_their_dtype(shape, dtype):
+    name = np.dtype(dtype).name
+    words = f"the gates of se have shape {shape}, dtype {name}; expected numbers (N, C) = (30, 6)"
+    with pytest.raises(ValueError, match=f"^{re.escape(words)}$"):
+        run_with(small(), images(30), {"se": np.ones(shape, dtype)})
+
+
+def test_gates_that_are_no_real_numbers_are_refused():
+    for dtype in (complex, "U1", object):
+        with pytest.raises(ValueError, match=r"the gates of se have shape \(30, 6\), dtype .*; expected numbers"):
+            run_with(small(), images(30), {"se": np.ones((30, 6)).astype(dtype)})
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, int, bool])
+def test_gates_of_another_dtype_are_those_of_the_network(dtype):
+    network, seen = small(), images(30)
+    s = np.random.default_rng(0).integers(0, 2, (30, 6))  # shut or open: the same numbers in every dtype
+    answers = run_with(network, seen, {"se": s.astype(np.float32)})
+    assert len(set(answers.tolist())) > 1
+    assert (run_with(network, seen, {"se": s.astype(dtype)}) == answers).all()
+    assert (run_with(network, seen, {"se": s.astype(dtype).tolist()}) == answers).all()
 
 
 def test_nobody_is_their_own_donor_and_groups_keep_to_themselves():

@@ -1,7 +1,7 @@
 """What the gates are needed for: other gates are put in their place, and what that costs is counted.
 
     one               every gate open: the network without its excitation
-    mean              what the gate is on average over all images: a constant, which could be folded into the weights
+    mean              what the gate is on average over all images: a constant, which γ and β before the block could hold
     class mean        the same over the images of the true class; that tells the network something of the answer
     shuffled          the gates of another image; in all blocks those of the same other image
     within class      the gates of another image of the same class
@@ -12,6 +12,7 @@ has ``GivenGates`` where the SE block was.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from math import sqrt
 
 import numpy as np
@@ -20,7 +21,7 @@ from se_numpy import se
 from se_numpy.analysis.gates import Groups, Progress, Recorded, group_means, parts
 from se_numpy.analysis.network import Network, with_layers, with_numbers
 from se_numpy.backend import Array, array_module
-from se_numpy.layers import Layer, Parameter, Shape, fold, fuse
+from se_numpy.layers import Layer, Parameter, Shape, fold, fuse, walk
 from se_numpy.layers.layer import Chance, Result
 from se_numpy.tree import Tree
 
@@ -111,17 +112,39 @@ def intervene(
 def run_with(
     network: Network, images: np.ndarray, gates: dict[str, np.ndarray], progress: Progress = lambda n: None
 ) -> np.ndarray:
-    """The classes (N,) that the network answers with these gates: block names to (N, C)."""
+    """The classes (N,) that the network answers on images (N, H, W, C) uint8 with these gates.
+
+    ``gates`` names blocks as ``network.blocks`` does, in full, and holds for each (N, C), of any dtype.  Raises
+    ValueError for a name that is no block of the network, and for gates that do not fit it.
+    """
+    gates = {name: _fitting(network, len(images), name, np.asarray(s)) for name, s in gates.items()}
     net = with_layers(network.net, dict.fromkeys(gates, GivenGates()))
     folded, params, state = fold(net, with_numbers(network.params, {name: {} for name in gates}), network.state)
     fused = fuse(folded, keep=False)
     answers = []
     for part in parts(len(images), BATCH):
-        numbers = with_numbers(params, {name: {"s": np.ascontiguousarray(s[part])} for name, s in gates.items()})
-        logits, _ = fused.forward(numbers, state, network.normalise(images[part]))
+        X = network.normalise(images[part])
+        numbers = {name: {"s": np.ascontiguousarray(s[part], X.dtype)} for name, s in gates.items()}
+        logits, _ = fused.forward(with_numbers(params, numbers), state, X)
         answers.append(logits.argmax(1))
         progress(part.stop - part.start)
     return np.concatenate(answers)
+
+
+def _fitting(network: Network, images: int, name: str, s: np.ndarray) -> np.ndarray:
+    """The gates s, if they are (N, C) for the block of this name."""
+    blocks = network.blocks
+    if name not in blocks:
+        # A short name is one place above the block: the whole unit could be replaced there, and nobody would notice.
+        full = {short: block for block, short in blocks.items()} | {block: block for block in blocks}
+        near = get_close_matches(name, full, n=1, cutoff=0)
+        meant = f", as {full[near[0]]!r}" if near else ""
+        raise ValueError(f"the network has no SE block {name!r}; expected a name out of network.blocks{meant}")
+    C = next(given[-1] for place, _, given in walk(network.net, network.shape) if place == name)
+    if s.shape != (images, C) or s.dtype.kind not in "fiub":
+        raise ValueError(f"the gates of {name} have shape {s.shape}, dtype {s.dtype}; "
+                         f"expected numbers (N, C) = ({images}, {C})")  # fmt: skip
+    return s
 
 
 def cost(before: np.ndarray, after: np.ndarray) -> tuple[float, float, float]:

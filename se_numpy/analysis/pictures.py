@@ -46,9 +46,10 @@ def chosen(groups: Groups, most: int) -> list[int]:
 
 
 def lines(found: Seen, groups: Groups, columns: int = WIDE, *, picked: Sequence[int], band: bool = False) -> Any:
-    """Figures 6 to 8 of the paper: the mean gate of each picked group over the channels, and that of all images.
+    """Figure 6 of the paper: the mean gate of each picked group over the channels, and that of all images.
 
-    Channels are in the order of the mean over all. ``band`` adds one standard deviation between images of a group.
+    Channels are in the order of the mean over all. ``band`` adds one standard deviation between images of a group, as
+    Figure 7 does for two classes.
     """
 
     def draw(axes: Any, block: str) -> None:
