@@ -30,7 +30,9 @@ if importlib.util.find_spec("se_numpy") is None:
 # %%
 import numpy as np
 import se_numpy as se
+from se_numpy.analysis.cue import cue
 from se_numpy.data import builtin
+from se_numpy.data.glyphs import COLOURS
 from se_numpy.grading.lessons import check, claim, exercise, figures, hint, solution
 from se_numpy.grading.lessons.pictures import boat, photographs
 
@@ -60,7 +62,7 @@ left.imshow(picture)
 left.set(xlabel="column j", ylabel="row i", title="(48, 72, 3)")
 corner = slice(8, 12), slice(43, 48)
 left.add_patch(figures.frame(*corner))
-figures.picture(right, picture[corner], "the 4 × 5 pixels in the frame: their red")
+figures.picture(right, picture[corner], "the framed 4 × 5 pixels: red")
 for (i, j), red in np.ndenumerate(picture[corner][:, :, 0]):
     right.text(
         j, i, red, ha="center", va="center", fontsize=9, color="white" if red < 110 else "black"
@@ -72,8 +74,8 @@ figures.show()
 #
 # `picture[:, :, 0]` is the red plane: how much red there is in every pixel.
 #
-# **Predict.** One sail is white, the other red. In which of the three planes will you see only one
-# of them?
+# **Predict.** One sail is white, the other red. In which of the three planes is only one of them
+# **bright**?
 
 # %%
 figure, axes = figures.panels(1, 3, 1.7)
@@ -81,9 +83,12 @@ for c, name in enumerate(("red", "green", "blue")):
     figures.picture(axes[c], picture[:, :, c], f"channel {c}: {name}", vmin=0, vmax=255)
 figures.show()
 
-claim("The small sail has red 222, green 70, blue 60: bright in one plane.", *picture[25, 38])
+claim("The red sail has red 222, green 70, blue 60.", *picture[25, 38])
+claim("The white sail has red 250, green 248, blue 240.", *picture[25, 50])
 
 # %% [markdown]
+# In green and in blue it is the white one. In the red plane both are bright, and so is the sky.
+#
 # Keep this in mind: **a channel is a picture of its own**, and it answers one question about every
 # pixel, here "how much red?". Further up in a network there are hundreds of them, and the questions
 # are learned. A Squeeze-and-Excitation block is about channels: which of them to listen to, for the
@@ -104,16 +109,19 @@ claim("The small sail has red 222, green 70, blue 60: bright in one plane.", *pi
 #
 # This is the paper's $H \times W \times C$ with a batch in front. `builtin()` draws a data set on
 # the spot: a strip of colour on the left asks a question, and of the six glyphs on the right the
-# one in that colour is the answer.
+# one in that colour is the answer. (`cue` looks up the strip's colour.)
 
 # %%
 data = builtin(train=600, test=10)
 images = data.train_images  #                                         (N, H, W, C)
 print("images", images.shape, "of", images.dtype, "- labels", data.train_labels.shape)
 
-figure, axes = figures.panels(1, 6, 1.5)
-for image, label, axis in zip(images[:6], data.train_labels[:6], axes, strict=True):
-    figures.picture(axis, image, data.classes[label])
+strips = cue(images).of  #                                            (N,) colours, 0 to 5
+
+figure, axes = figures.panels(1, 3, 2.6)
+for n, axis in enumerate(axes):
+    glyph = data.classes[data.train_labels[n]]
+    figures.picture(axis, images[n], f"{COLOURS[strips[n]]}? {glyph}")
 figures.show()
 
 # %% [markdown]
@@ -144,6 +152,10 @@ claim("In bytes, 200 and 100 make 44.", byte[0], 100, brighter[0])
 # A byte counts to 255 and begins again. So the first thing to do with images is to leave bytes
 # behind, and the second is to bring all channels to one scale: mean 0, standard deviation 1, over
 # all images and all pixels.
+#
+# Two things of NumPy's that you will need again. `None` in an index makes an axis of length 1:
+# `picture[None]` is a batch of one image, and `s[:, None]` has the shape `(N, 1, C)` if `s` has
+# `(N, C)`. And `mean` takes a tuple of axes: those it names are averaged away, the others stay.
 
 # %%
 x = picture[None].astype(np.float64) / 255  #                         (N, H, W, C), a batch of one
@@ -158,12 +170,13 @@ claim("Sunset: the red channel's mean is 0.634, the blue one's 0.394.", mean[0],
 figure, axes = figures.panels(1, 2, 2.4, sharey=True)
 colours = {"red": figures.ORANGE, "green": figures.GREEN, "blue": figures.BLUE}
 for axis, values in zip(axes, (x, normal), strict=True):
+    edges = np.histogram_bin_edges(values, 32)  # the same for all three
     for c, (name, colour) in enumerate(colours.items()):
-        counts, edges = np.histogram(values[..., c], 24)
+        counts, _ = np.histogram(values[..., c], edges)
         axis.stairs(counts, edges, color=colour, label=name, linewidth=1.8)
 axes[0].set(title="as it is", xlabel="brightness, 0 to 1", ylabel="pixels")
 axes[1].set(title="one scale for all channels", xlabel="standard deviations from the mean")
-axes[0].legend(loc="upper left")
+axes[1].legend(loc="upper right")
 figures.show()
 
 # %% [markdown]
@@ -188,9 +201,7 @@ figures.show()
 
 # %%
 moved = picture.transpose(2, 0, 1)  #                                 (C, H, W)
-counted = picture.reshape(
-    3, 48, 72
-)  #                               (C, H, W) says the shape; the content does not
+counted = picture.reshape(3, 48, 72)  #                               (C, H, W), says its shape
 
 figure, axes = figures.panels(1, 2, 2.5)
 figures.picture(axes[0], moved[0], "transpose(2, 0, 1)[0]: the red plane")
@@ -216,6 +227,10 @@ card
 # The oracle calls the function with images of many sizes and compares with its own answer. It shows
 # the smallest input on which the two differ. Here that is one image of two pixels and two channels:
 # you can do it in your head.
+#
+# To read such a card: each table says what it holds; in `U[0, :, 0, :]` rows are pixels and columns
+# are channels. What differs is marked. An error is counted in units of what rounding may do: a
+# right function stays below one. Points are for courses and do not matter here.
 
 # %%
 example = card.task.counterexample.arguments["U"]
@@ -259,15 +274,13 @@ check("squeeze", squeeze)
 # $$\tilde{x}_c = s_c \, u_c$$
 #
 # This is Equation (4). `U * s` will not do: laid under each other from the right, `(N, H, W, C)`
-# and `(N, C)` put images under columns. It even runs without an error where $N = W$, and gives
-# nonsense.
+# and `(N, C)` put images under columns. It even runs where $N = W$ or $W = 1$, and gives nonsense;
+# with one image, $N = 1$, it happens to be right. Tests like to have one image.
 
 
 # %%
 @exercise
-def scale(
-    U, s
-):  #                                                   (N, H, W, C), (N, C) -> (N, H, W, C)
+def scale(U, s):  #                                                   (N, H, W, C), (N, C) -> as U
     ...  # your line here
 
 
@@ -309,8 +322,8 @@ claim("With the red channel alone the sails are 222 and 250 bright: hard to tell
 #
 # ## On your own
 #
-# - *Quick.* What does `squeeze` give for a picture of one colour, and why does that say nothing
-#   about a wrong version? Try `U.max((1, 2))` on it.
+# - *Quick.* What does `squeeze` give for a picture of one colour? Why does such a picture let
+#   `U.max((1, 2))` pass, and not `U.sum((1, 2))`?
 # - *Core.* Write `squeeze` for arrays with channels first and have it checked:
 #   `check("squeeze", yours, layout="NCHW")`.
 # - *Open.* Two pictures with the same squeeze can look entirely different. What does the block lose

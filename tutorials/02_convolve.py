@@ -46,7 +46,8 @@ grey = X[0].mean(-1)  #                                               (H', W')
 # its right.
 #
 # **Predict.** The mast is dark, the sky bright. The window in the frame has sky in its left column
-# and mast in its right one. Will the number be positive, negative, or near 0?
+# and mast in its right one. Will the number be positive, negative, or near 0? (Where a figure shows
+# numbers of both signs, orange is positive and violet negative.)
 
 # %%
 v = np.array([[-1, 0, 1], [-1, 0, 1], [-1, 0, 1]])  #                 (k, k)
@@ -59,20 +60,23 @@ figure, axes = figures.panels(1, 3, 2.4, width_ratios=(1.7, 1, 1))
 figures.picture(axes[0], grey[4:14, 34:52], "the top of the mast", extent=(33.5, 51.5, 13.5, 3.5))
 axes[0].add_patch(figures.frame(slice(i, i + 3), slice(j, j + 3)))
 figures.heat(axes[1], v, "the filter v", form=".0f", limit=2)
-figures.heat(axes[2], window * v, "window · v: adds up to −1.19", form=".2f", limit=1)
+figures.heat(axes[2], window * v, "window · v, in all −1.19", form=".2f", limit=1)
 figures.show()
 
 # %% [markdown]
 # ## All windows, one map
 #
 # Do that at every place, and the numbers make a picture again: a *map* of where the filter found
-# what it looks for. Two loops, and nothing is hidden:
+# what it looks for. Two loops, and nothing is hidden.
+#
+# **Predict.** The last of the four filters below has eight zeros, and a 1 in the middle. What will
+# its map show?
 
 
 # %%
 def one_map(x, v):  #                                                 (H', W'), (k, k) -> (H, W)
     k = len(v)
-    H, W = x.shape[0] - k + 1, x.shape[1] - k + 1  #                  so many places has the window
+    H, W = x.shape[0] - k + 1, x.shape[1] - k + 1  #                  places for the window
     u = np.zeros((H, W))
     for i in range(H):
         for j in range(W):
@@ -80,20 +84,25 @@ def one_map(x, v):  #                                                 (H', W'), 
     return u
 
 
-filters = {"left to right": v, "above to below": v.T, "mean": np.full((3, 3), 1 / 9)}
+dot = np.zeros((3, 3))  #                                             (k, k)
+dot[1, 1] = 1
+filters = {"left to right": v, "above to below": v.T, "mean": np.full((3, 3), 1 / 9), "dot": dot}
 maps = {name: one_map(grey, one) for name, one in filters.items()}
 claim("A picture of 48 by 72 pixels gives maps of 46 by 70.", *grey.shape, *maps["mean"].shape)
 
-figure, axes = figures.panels(1, 3, 1.75)
-figures.heat(axes[0], maps["left to right"], "left to right: upright edges")
-figures.heat(axes[1], maps["above to below"], "above to below: level edges")
-figures.picture(axes[2], maps["mean"], "mean: a blur")
+figure, axes = figures.panels(2, 2, 3.9)
+figures.heat(axes[0, 0], maps["left to right"], "left to right: upright edges")
+figures.heat(axes[0, 1], maps["above to below"], "above to below: level edges")
+figures.picture(axes[1, 0], maps["mean"], "mean: a blur")
+figures.picture(axes[1, 1], maps["dot"], "eight zeros and a 1")
 figures.show()
 
+gap = abs(maps["dot"] - grey[1:-1, 1:-1]).max()
+claim("The last differs from the picture without its border by 0.", gap)
+
 # %% [markdown]
-# Orange is positive, violet negative. The horizon shows in the second map only, the mast in the
-# first only, and a slanted sail in both. **Predict** what a filter of nine zeros and a 1 in the
-# middle does, before you try it.
+# The horizon shows in the second map only, the mast in the first only, and a slanted sail in both.
+# The last filter changes nothing; it only has no place centred on the border.
 #
 # In signal processing this is called *cross-correlation*; a *convolution* would turn the filter by
 # 180° first. Networks learn their filters, so it makes no difference to them, and every framework
@@ -102,11 +111,11 @@ figures.show()
 # %% [markdown]
 # ## Where the windows stand
 #
-# Two numbers say where. *Stride* $s$: so many pixels from one window to the next. *Padding* $p$: so
+# Two numbers say where. *Stride* $t$: so many pixels from one window to the next. *Padding* $p$: so
 # many zeros around the picture, so that a window can also be centred on its border. Along an axis
 # of $H'$ pixels there are
 #
-# $$H = \left\lfloor \frac{H' + 2p - k}{s} \right\rfloor + 1$$
+# $$H = \left\lfloor \frac{H' + 2p - k}{t} \right\rfloor + 1$$
 #
 # places for a filter of $k$ pixels: one at the very beginning, and one more for every whole stride
 # that is left.
@@ -155,7 +164,8 @@ claim("Filters of three, padding one: 48 rows stay 48, at stride two they are 24
 #
 # A picture has channels, and so has a filter: $v_c$ consists of one $k \times k$ array $v_c^s$ for
 # each input channel $x^s$. All products add up to **one** map $u_c$; as many maps come out as there
-# are filters.
+# are filters. ($s$ is the paper's letter here; its gates, which you met in tutorial 1, are another
+# $s$.)
 #
 # $$u_c = v_c * X = \sum_{s=1}^{C'} v_c^s * x^s$$
 #
@@ -163,8 +173,8 @@ claim("Filters of three, padding one: 48 rows stay 48, at stride two they are 24
 # does: it mixes the channels with fixed weights, the same at every place and for every image. That
 # is what a Squeeze-and-Excitation block will add to: weights that depend on the image.
 #
-# **Predict.** Here is a filter of a single pixel: red, less half of green, less half of blue. What
-# in the picture is brightest?
+# **Predict.** Here is a filter of a single pixel: red, less half of green, less half of blue. Where
+# in the picture will the number be largest?
 
 # %%
 V = np.zeros((1, 1, 3, 2))  #                                         (k, k, C', C)
@@ -232,20 +242,30 @@ figures.show()
 
 # %%
 rng = np.random.default_rng(0)
-X3, V3 = (
-    rng.standard_normal((2, 6, 7, 3)),
-    rng.standard_normal((3, 3, 3, 4)),
-)  # (N, H', W', C'), (k, k, C', C)
+X3 = rng.standard_normal((2, 6, 7, 3))  #                             (N, H', W', C')
+V3 = rng.standard_normal((3, 3, 3, 4))  #                             (k, k, C', C)
 windows = sliding_window_view(X3, (3, 3), axis=(1, 2))  #             (N, H, W, C', k, k)
 rows = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, 27)  #         (N H W, k k C')
 U3 = (rows @ V3.reshape(27, 4)).reshape(2, 4, 5, 4)  #                (N, H, W, C)
 claim("It agrees with the library to less than 1e-13.", abs(U3 - se.conv2d(X3, V3)).max())
-claim("The price: 1,080 numbers in the rows for 252 in the picture.", rows.size, X3.size)
+claim("The price: 1,080 numbers in the rows for 252 in X3.", rows.size, X3.size)
 
 # %% [markdown]
 # Mind the transpose. The numbers of a row and those of a column must come in **one** order, here
-# row, column, channel, because that is how `V` lies in memory. In any other order the shapes still
-# fit and the result is nonsense.
+# row, column, channel, because that is how `V` lies in memory. Without it the shapes fit as well:
+
+# %%
+as_it_comes = windows.reshape(-1, 27) @ V3.reshape(27, 4)  #          (N H W, C)
+claim("The numbers do not: off by more than 1.", abs(as_it_comes - U3.reshape(-1, 4)).max())
+
+X1, V1 = X3[..., :1], V3[:, :, :1]  #                                 (N, H', W', 1), (k, k, 1, C)
+windows = sliding_window_view(X1, (3, 3), axis=(1, 2))  #             (N, H, W, 1, k, k)
+as_it_comes = (windows.reshape(-1, 9) @ V1.reshape(9, 4)).reshape(U3.shape)
+gap = abs(as_it_comes - se.conv2d(X1, V1)).max()
+claim("With one input channel it is right all the same, to less than 1e-13.", gap)
+
+# %% [markdown]
+# Whoever tries it on grey pictures alone sees nothing. The oracle sees it, and has a name for it.
 
 # %% [markdown]
 # ## A common mistake: turning the filter
@@ -278,14 +298,12 @@ check("conv2d", turned)
 # - Put `padding` zeros around rows and columns: `np.pad(X, ((0, 0), (padding, padding), (padding,
 #   padding), (0, 0)))`.
 # - Find $H$ and $W$ by the formula above.
-# - The window of place $(i, j)$ begins at row $i \cdot s$, column $j \cdot s$.
+# - The window of place $(i, j)$ begins at row $i \cdot t$, column $j \cdot t$.
 
 
 # %%
 @exercise
-def conv2d(
-    X, V, *, stride=1, padding=0
-):  #                          (N, H', W', C'), (k, k, C', C) -> (N, H, W, C)
+def conv2d(X, V, *, stride=1, padding=0):  #                          -> U (N, H, W, C)
     ...  # your lines here
 
 

@@ -60,7 +60,8 @@ rng = np.random.default_rng(0)
 #
 # - one step: $\;(f(x + h) - f(x)) / h$,
 # - central: $\;(f(x + h) - f(x - h)) / 2h$,
-# - complex: $\;\mathrm{Im} f(x + ih) / h$, a step to the side, into the complex numbers.
+# - complex: $\;\mathrm{Im} f(x + ih) / h$, a step to the side, into the complex numbers: as
+#   $f(x + ih) = f(x) + ih f'(x) - \dots$, what is imaginary is the slope times $h$.
 #
 # **Predict.** In mathematics all get better as $h$ gets smaller. On a computer, does a smaller step
 # always help?
@@ -82,8 +83,10 @@ ways = {
 errors = {name: np.abs(np.array(slopes) / truth - 1) for name, slopes in ways.items()}
 
 figure, (axes,) = figures.panels(1, 1, 3.2)
+rings = {"central": {"ms": 7, "mfc": "none"}}  # so that it shows where another lies on it
 for name, error in errors.items():
-    axes.loglog(steps, np.maximum(error, 1e-17), "o-", label=name)
+    drawn = np.maximum(error, 1e-17)  # such an axis has no 0
+    axes.loglog(steps, drawn, "o-", label=name, **rings.get(name, {}))
 axes.set(
     xlabel="step h",
     ylabel="relative error",
@@ -103,23 +106,22 @@ claim("With a step of 1e-12 central is off by more than 1e-6.", steps[12], tiny[
 claim("With a step of 1e-12 complex is off by less than 1e-15.", steps[12], tiny["complex"])
 
 # %% [markdown]
-# On the right the step is too long and the curve bends away. On the left two nearly equal numbers
-# are subtracted, and their last digits, which are all that is left, are rounding. Between lies a
-# good step for the central difference, about the cube root of the rounding error. The complex step
-# subtracts nothing, so it can be as small as one likes; but it asks for functions that take complex
-# numbers and have no corners.
+# On the right the step is too long and the curve bends away, for central and complex equally: there
+# the dots lie in the rings. On the left two nearly equal numbers are subtracted, and their last
+# digits, which are all that is left, are rounding. Between lies a good step for the central
+# difference, about the cube root of the rounding error. The complex step subtracts nothing, so it
+# can be as small as one likes (the lowest dots are errors of 0); but it asks for functions that
+# take complex numbers and have no corners.
 #
 # ## Exercise: `relu_backward` · easy, 5 minutes
 #
 # $\delta(x) = \max(x, 0)$ has slope 1 where $x > 0$ and slope 0 where $x < 0$. At 0 itself it has a
-# corner and no slope; everybody takes 0 there.
+# corner and no slope; everybody takes 0 there, and so does the oracle.
 
 
 # %%
 @exercise
-def relu_backward(
-    dy, x
-):  #                                          any shape, twice -> the same shape
+def relu_backward(dy, x):  #                                          dy, x: one shape -> that shape
     ...  # your line here
 
 
@@ -152,10 +154,11 @@ claim("It is wrong for 3 of 8 numbers.", ((output >= 0) != (x > 0)).sum(), len(x
 
 # %% [markdown]
 # The output of ReLU is never negative, so `>= 0` is always true: the "derivative" is 1 everywhere,
-# and ReLU is treated as if it were not there. One sign more, `>` for `>=`, and it would be right.
+# and ReLU is treated as if it were not there. With `>` in place of `>=` it would be right.
 #
-# Why did nobody notice? Because the network learns anyway. Here is a small one, trained twice from
-# the same start on the same data, once with each derivative.
+# Why did it stay? Because the network learns anyway. Here is a small one, trained twice from the
+# same start on the same data, once with each derivative. (How the gradient goes back through its
+# matrix products is tutorial 7's; take those lines on trust.)
 
 # %%
 inputs = rng.standard_normal((256, 10))  #                            (N, 10)
@@ -196,9 +199,9 @@ claim("With the right one it falls to 0.058.", right[-1])
 
 # %% [markdown]
 # A wrong gradient still points more or less downhill, as long as most of it is right. **A falling
-# loss proves nothing about a gradient.** That tutorial is run from end to end on three operating
-# systems whenever it is changed, so running the code does not prove anything either: no line of it
-# compares a derivative with a measured one.
+# loss proves nothing about a gradient.** The NumPy tutorial is run from end to end on three
+# operating systems whenever it is changed, so running the code does not prove anything either: no
+# line of it compares a derivative with a measured one.
 #
 # What does the oracle say?
 
@@ -232,9 +235,7 @@ check("relu_backward", from_output)
 
 
 # %%
-def row_backward(
-    du, x, v
-):  #                                        (W,), (W',), (k,) -> (W',), (k,)
+def row_backward(du, x, v):  #                                        -> dx (W',), dv (k,)
     dx, dv = np.zeros_like(x), np.zeros_like(v)
     for i in range(len(du)):  # every place of the filter
         window = slice(i, i + len(v))
@@ -256,10 +257,7 @@ claim("The middle pixel gets 1 from the first window, -4 from the last: -3.", fi
 # the middle? And with stride 2?
 
 # %%
-ones = (
-    np.ones((1, 6, 8, 1)),
-    np.ones((3, 3, 1, 1)),
-)  #                X (N, H', W', C'), V (k, k, C', C)
+ones = np.ones((1, 6, 8, 1)), np.ones((3, 3, 1, 1))  #                X and V
 figure, axes = figures.panels(1, 3, 2.1)
 for axis, (stride, padding) in zip(axes, [(1, 0), (1, 1), (2, 0)], strict=True):
     U = se.conv2d(*ones, stride=stride, padding=padding)
@@ -272,9 +270,9 @@ figures.show()
 # are still part of `dX`, which has the shape of `X`. With padding, windows also lay on zeros
 # outside; what comes back to those is dropped.
 #
-# ## Three proofs for one gradient
+# ## Three tests for one gradient
 #
-# A gradient can be proven right without an oracle. Here are three ways, with the library's
+# Nobody needs an oracle to test a gradient. Here are three ways, with the library's
 # `conv2d_backward`.
 #
 # **1. Measure.** `se.check_backward(f, f_backward, *arguments)` moves each argument along a random
@@ -288,10 +286,11 @@ worst = max(result.relative for result in results)
 claim("Measured: off by less than 1e-8 of the gradient's size.", worst)
 
 # %% [markdown]
-# **2. Turn it over.** A convolution is linear in `X`: its derivative along any direction is the
-# convolution itself. So for any `X` and any `dU` the two numbers $\langle \mathrm{conv}(X), dU
-# \rangle$ and $\langle X, dX \rangle$ are equal, up to rounding and without a step. It is linear in
-# `V` as well.
+# **2. Turn it over.** Write $\langle A, B \rangle$ for the sum of all products, each number of $A$
+# times the one of $B$ in its place. Take any `dU`: $L = \langle \mathrm{conv}(X), dU \rangle$ is a
+# loss that sends back just this `dU`, so `dX` is its gradient. But $L$ is linear in `X`: every
+# number of `X` times a factor of its own, added up. Those factors are the gradient, and therefore
+# $L = \langle X, dX \rangle$, up to rounding and without a step. It is linear in `V` as well.
 
 # %%
 U = se.conv2d(X, V, stride=2, padding=1)  #                           (N, H, W, C)
@@ -365,11 +364,10 @@ check("conv2d_backward", conv2d_backward)
 # %%
 # hint("conv2d_backward")
 # hint("conv2d_backward", 2)
+# hint("conv2d_backward", 3)  # what people get wrong: worth a look
 # solution("conv2d_backward")
 
 # %% [markdown]
-# The mistakes the oracle knows here are worth a look: `hint("conv2d_backward", 3)`.
-#
 # ## On your own
 #
 # - *Quick.* Why is `dX` of a convolution at stride 1 a convolution of `dU` with the filters turned

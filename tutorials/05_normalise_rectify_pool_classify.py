@@ -45,7 +45,8 @@ rng = np.random.default_rng(0)
 #
 # Send pictures through thirty convolutions with random filters, a ReLU after each. Filters whose
 # numbers are a little small make the maps a little smaller, every time; those a little large make
-# them larger.
+# them larger. In between, at × 1, stand filters with a standard deviation of
+# $\sqrt{2 / (9 C')}$: a window has $9 C'$ numbers, of whose squares ReLU has left about one half.
 #
 # **Predict.** With filters a fifth too small: how large are the maps after thirty layers, beside
 # those of the first?
@@ -76,13 +77,16 @@ for size, colour in COLOURS.items():
     axes[0].semilogy(range(1, 31), plain[size], color=colour, label=f"filters × {size:g}")
     axes[1].semilogy(range(1, 31), normal[size], color=colour)
 axes[0].set(xlabel="layer", ylabel="standard deviation of the maps", title="as they come")
-axes[1].set(xlabel="layer", title="normalised after every convolution")
+axes[1].set(xlabel="layer", title="all three, normalised every time")
 axes[0].legend()
 figures.show()
 
-small, large = plain[0.8][-1] / plain[0.8][0], plain[1.2][-1] / plain[1.2][0]
-claim("Filters a fifth too small: after thirty layers less than 0.5 % is left.", small)
-claim("Filters a fifth too large: more than 20 times as much.", large)
+small, fair, large = (spreads[-1] / spreads[0] for spreads in plain.values())
+less, more, k = small / fair, large / fair, len(plain[1.0]) - 1
+claim("Beside × 1, a fifth too small leaves 0.15 %: 0.8 ** 29.", 1, less, less ** (1 / k), k)
+claim("Beside × 1, a fifth too large is 198 times: 1.2 ** 29.", 1, more, more ** (1 / k), k)
+claim("× 1 itself falls to 15 %: by the padding's zeros, and by chance.", 1, fair)
+claim("So in all 0.024 % is left, or 30 times as much.", small, large)
 apart = max(abs(spreads - 1).max() for spreads in normal.values())
 claim("Normalised, all maps have a standard deviation of one, to less than 0.01.", apart)
 
@@ -131,14 +135,12 @@ claim("After, all means are below 1e-12.", abs(x_hat.mean((0, 1, 2))).max())
 # $$y = \gamma \, \frac{x - \mathrm{mean}}{\sqrt{\mathrm{var} + \epsilon}} + \beta$$
 #
 # Batch norm as in training, with the batch's own statistics. The variance is the mean of the
-# squares, divided by $m = N H W$ (not by $m - 1$), as `var` of NumPy has it.
+# squares, divided by $m = N H W$ (not by $m - 1$), as `var` of NumPy has it. Return $y$ alone.
 
 
 # %%
 @exercise
-def batch_norm(
-    x, gamma, beta, eps
-):  #                               (N, H, W, C), (C,), (C,), number
+def batch_norm(x, gamma, beta, eps):  #                               -> y (N, H, W, C)
     ...  # your lines here
 
 
@@ -214,7 +216,8 @@ check("normalize", forgot_to_switch)
 # the forward pass so that every line does one thing, then undo the lines from the last to the
 # first. What was used in two lines gets a gradient from both, and they add.
 #
-# **Predict.** Which two of the seven arrays on the left below are used in two lines?
+# **Predict.** Of `x` and the seven arrays on the way from it to `y`, two are used in two lines.
+# Which?
 
 # %%
 m = 3 * 4 * 5  # numbers a channel
@@ -243,7 +246,8 @@ dmean = -doff.sum(nhw)  #                                            (C,)
 dx = doff + dmean / m  #                                              (N, H, W, C)
 
 # %% [markdown]
-# `x` is used in `mean` and in `off`; `off` in `square` and in `x_hat`: the two lines with a plus.
+# `x` is used in `mean` and in `off`, and `off` in `square` and in `x_hat`: `dx` and `doff` have two
+# terms each.
 #
 # Is each of these lines right? The gradient of `var`, say, is what $L = \langle y, dy \rangle$ does
 # when `var` is nudged and **everything after** it is computed again. Batch norm takes complex
@@ -287,16 +291,26 @@ claim("All 9 are off by less than 1e-12.", len(errors), max(errors.values()))
 # %% [markdown]
 # ## The same in one line
 #
-# Put the lines into each other, and most of it cancels. With $\langle \cdot \rangle$ for the mean
-# over $N$, $H$ and $W$, what is left is
+# Put the lines into each other, and most of it cancels:
 #
-# $$dx = \frac{\gamma}{\sqrt{\mathrm{var} + \epsilon}} \Bigl( dy - \langle dy \rangle - \hat{x}
-# \, \langle dy \, \hat{x} \rangle \Bigr)$$
+# - `off` adds up to 0, so of `doff` only the first term counts in `dmean`, which is
+#   `-(dx_hat * root).sum(nhw)`;
+# - `droot`, `dvar` and `dsquare` put together, `dsquare * 2 * off` is
+#   `-root * x_hat * (dx_hat * x_hat).mean(nhw)`.
+#
+# What is left, with means over $N$, $H$ and $W$, is
+#
+# $$dx = \frac{\gamma}{\sqrt{\mathrm{var} + \epsilon}} \Bigl( dy - \mathrm{mean}(dy) - \hat{x}
+# \; \mathrm{mean}(dy \, \hat{x}) \Bigr)$$
 #
 # It can be read: adding the same number to all $x$, or stretching all $x$, does not change $y$. So
 # $dx$ must have no part along either: `dy` loses its mean and its part along $\hat{x}$.
 
 # %%
+first = abs(dmean + (dx_hat * root).sum(nhw)).max()
+second = abs(dsquare * 2 * off + root * x_hat * (dx_hat * x_hat).mean(nhw)).max()
+claim("Both are right to less than 1e-12.", max(first, second))
+
 closed = gamma * root * (dy - dy.mean(nhw) - x_hat * (dy * x_hat).mean(nhw))  #  (N, H, W, C)
 claim("Step by step and in one line: a difference below 1e-14.", abs(closed - dx).max())
 assert np.allclose(closed, dx, rtol=1e-12)
@@ -304,8 +318,8 @@ assert np.allclose(closed, dx, rtol=1e-12)
 figure, axes = figures.panels(1, 4, 1.7)
 parts = {
     "dy": dy,
-    "− ⟨dy⟩": -dy.mean(nhw) + 0 * dy,
-    "− x̂ ⟨dy x̂⟩": -x_hat * (dy * x_hat).mean(nhw),
+    "− mean(dy)": -dy.mean(nhw) + 0 * dy,
+    "− x̂ mean(dy x̂)": -x_hat * (dy * x_hat).mean(nhw),
     "their sum": dy - dy.mean(nhw) - x_hat * (dy * x_hat).mean(nhw),
 }
 for axis, (title, part) in zip(axes, parts.items(), strict=True):
@@ -403,8 +417,8 @@ check("relu", relu)
 
 # %%
 strength = abs(maps)  #                                               (1, H, W, 1)
-largest = se.max_pool2d(strength, kernel=4)  #                        (1, H/4, W/4, 1)
-average = se.avg_pool2d(strength, kernel=4)  #                        (1, H/4, W/4, 1)
+largest = se.max_pool2d(strength, kernel=4)  #                        (1, H/4, W/4, 1) rounded down
+average = se.avg_pool2d(strength, kernel=4)  #                        as largest
 
 figure, axes = figures.panels(1, 3, 1.8)
 titles = "edges {}", "largest {}", "mean {}"
@@ -478,8 +492,10 @@ check("max_pool2d", max_pool2d)
 #
 # $$p_k = \frac{e^{x_k}}{\sum_j e^{x_j}} \qquad L = -\frac{1}{N} \sum_n \log p_n^{\text{label}}$$
 #
-# Its gradient is as simple as it can be: $dx = (p - q) / N$, where $q$ is 1 at the label and 0
-# elsewhere. What was predicted, less what was asked for.
+# Its gradient is as simple as it can be. One image's loss is
+# $\log \sum_j e^{x_j} - x_{\mathrm{label}}$. The derivative of the first term along $x_k$ is
+# $e^{x_k} / \sum_j e^{x_j} = p_k$, that of $x_{\mathrm{label}}$ is $q_k$: 1 at the label and 0
+# elsewhere. So $dx = (p - q) / N$: what was predicted, less what was asked for.
 #
 # **Predict.** Three classes, logits 2, 1, $-1$, the label is the second. In which direction does a
 # step against the gradient move each logit?
@@ -592,8 +608,9 @@ check("softmax_cross_entropy", softmax_cross_entropy)
 #
 # - *Quick.* A convolution with a bias before batch norm: what does the bias change? (Networks here
 #   have none there.)
-# - *Core.* Write `max_pool2d_backward` and have it checked. What does the oracle say if you write
-#   `=` for `+=`, and at which stride does nobody notice?
+# - *Core.* Write `max_pool2d_backward(dy, x, kernel, stride)` and have it checked; no two pixels of
+#   a map are equal there, so every window has one winner. What does the oracle say if you write `=`
+#   for `+=`, and at which stride does nobody notice?
 # - *Open.* Batch norm is one thing in training and another in evaluation, and suffers from small
 #   batches. Which axes could one average over instead, and what would be lost?
 #

@@ -36,6 +36,7 @@ from se_numpy.analysis.cue import cue, glyphs_in_sight
 from se_numpy.data import builtin
 from se_numpy.data.glyphs import COLOURS, GLYPHS, PLACE, ROWS, SHIFTS, STRIP
 from se_numpy.grading.lessons import check, claim, exercise, figures, hint, solution
+from se_numpy.grading.lessons.pictures import draw_block
 
 figures.style()
 
@@ -50,17 +51,18 @@ data = builtin(train=1, test=600)
 images, labels = data.test_images, data.test_labels  #                (N, H, W, 3), (N,)
 strips = cue(images).of  #                                            (N,) colours, 0 to 5
 
-figure, axes = figures.panels(1, 5, 1.75)
+figure, axes = figures.panels(1, 5, 2.1)
 for n, axis in enumerate(axes):
     figures.picture(axis, images[n], f"{COLOURS[strips[n]]}? {data.classes[labels[n]]}")
+    axis.set(xticks=(0, 10, 20, 30), xlabel="column")
 figures.show()
 
 # %% [markdown]
 # **Predict.** How wide must a filter be to have a pixel of the strip and one of a glyph under it?
 
 # %%
-widest_gap = PLACE.start - (STRIP.stop - 1) + 1
-claim("A filter has to be 24 pixels wide; the usual one has 3.", widest_gap, 3)
+needed = PLACE.start - (STRIP.stop - 1) + 1  # from the strip's last column to a glyph's first
+claim("A filter has to be 24 pixels wide; the usual one has 3.", needed, 3)
 
 # %% [markdown]
 # And seeing both would not be enough. What the strip says has to **select** one of six: with one
@@ -72,68 +74,12 @@ claim("A filter has to be 24 pixels wide; the usual one has 3.", widest_gap, 3)
 # %% [markdown]
 # ## The block on one page
 #
-# Here is all of it. $U$ are the $C$ maps that some layer left, whichever. (The cell only draws;
-# skip its code if you like.)
+# Here is all of it. $U$ are the $C$ maps that some layer left, whichever. $W_1$ brings $C$ numbers
+# down to $C/r$, called $h$, and $W_2$ back up to $C$; $r$ is the *reduction ratio*, two in the
+# figure. In the small squares, and in the maps on the right, pale is little.
 
 # %%
-from matplotlib.patches import FancyBboxPatch, Rectangle
-
-
-def stack(axes, x, y, colours, alphas, size=1.15):
-    """Maps (H, W, C), drawn as sheets one behind the other."""
-    for k, (colour, alpha) in enumerate(zip(colours, alphas, strict=True)):
-        at = x + 0.13 * k, y + 0.13 * k
-        sheet = {"fc": colour, "alpha": alpha, "ec": "none", "zorder": -k}
-        axes.add_patch(Rectangle(at, size, size, fc="white", ec="none", zorder=-k))
-        axes.add_patch(Rectangle(at, size, size, **sheet))
-        axes.add_patch(Rectangle(at, size, size, fill=False, ec=figures.GREY, lw=0.7, zorder=-k))
-
-
-def column(axes, x, y, colours, heights, size=0.27):
-    """A vector, drawn as small squares; pale is little."""
-    for k, (colour, height) in enumerate(zip(colours, heights, strict=True)):
-        at = x, y + size * (k - len(heights) / 2)
-        axes.add_patch(Rectangle(at, size, size, fc=colour, alpha=height, ec="none"))
-        axes.add_patch(Rectangle(at, size, size, fill=False, ec=figures.GREY, lw=0.7))
-
-
-def arrow(axes, start, end, text="", **more):
-    style = {"arrowstyle": "-|>", "color": figures.GREY, "lw": 1.4, "shrinkA": 0, "shrinkB": 0}
-    axes.annotate("", end, start, arrowprops=style | more)
-    middle = (start[0] + end[0]) / 2, (start[1] + end[1]) / 2
-    axes.text(middle[0], middle[1] + 0.12, text, ha="center", fontsize=9)
-
-
-SIX = [figures.BLUE, figures.ORANGE, figures.GREEN, figures.PINK, figures.SKY, figures.AMBER]
-GATES = (0.95, 0.08, 0.5, 0.08, 0.95, 0.25)
-
-figure, (axes,) = figures.panels(1, 1, 3.3)
-stack(axes, 0, 0, SIX, [0.8] * 6)
-stack(axes, 9.6, 0, SIX, GATES)
-column(axes, 3.3, 2.6, SIX, (0.9, 0.4, 0.2, 0.5, 0.7, 0.3))
-column(axes, 5.3, 2.6, [figures.GREY] * 3, (0.7, 0, 0.35))
-column(axes, 7.3, 2.6, SIX, GATES)
-arrow(axes, (1.3, 2.0), (3.15, 2.6), "")
-axes.text(2.05, 2.55, "squeeze (2)\nmean", ha="center", fontsize=9)
-arrow(axes, (3.75, 2.6), (5.15, 2.6), "W₁, δ")
-arrow(axes, (5.75, 2.6), (7.15, 2.6), "W₂, σ")
-arrow(axes, (7.43, 1.75), (7.43, 1.02), "")
-arrow(axes, (2.0, 0.75), (7.15, 0.75), "U itself")
-axes.text(7.43, 0.75, "×", ha="center", va="center", fontsize=17, color=figures.GREY)
-arrow(axes, (7.7, 0.75), (9.45, 0.75), "scale (4)")
-excite_box = {"fc": "none", "ec": figures.GREY, "ls": "--", "boxstyle": "round,pad=0.1"}
-axes.add_patch(FancyBboxPatch((3.9, 2.05), 3.05, 1.1, **excite_box))
-axes.text(5.43, 3.42, "excite (3)", ha="center", fontsize=9)
-for x, y, text in (
-    (0.9, -0.42, "U (N, H, W, C)"),
-    (3.43, 1.3, "z (N, C)"),
-    (5.43, 1.52, "h (N, C/r)"),
-    (8.05, 1.6, "s (N, C)"),
-    (10.5, -0.42, "X̃ (N, H, W, C)"),
-):
-    axes.text(x, y, text, ha="center", fontsize=9, color=figures.BLUE)
-axes.set(xlim=(-0.2, 11.6), ylim=(-0.6, 3.9), aspect="equal")
-axes.axis("off")
+draw_block()
 figures.show()
 
 # %% [markdown]
@@ -169,8 +115,8 @@ figures.show()
 #
 # $$z_c = \frac{1}{H W} \sum_{i=1}^{H} \sum_{j=1}^{W} u_c(i, j)$$
 #
-# **Predict.** Which of the six bars will be longest: that of the strip's colour, or that of the
-# largest glyph?
+# **Predict.** Which of the six bars will be longest: that of the strip's colour, or that of a
+# bright glyph?
 
 # %%
 z = se.squeeze(U)  #                                                  (N, C)
@@ -320,7 +266,7 @@ claim(
 # %% [markdown]
 # Nothing was trained. Without gates the reader sees six glyphs and has to guess; the gates have
 # thrown away the other five. A plain ResNet-8 cannot do that, however long it is trained:
-# `se_numpy/data/glyphs.py` has the proof.
+# [`glyphs.py`](../se_numpy/data/glyphs.py) has the proof.
 #
 # ## Why excite, before you scale
 #
@@ -369,7 +315,8 @@ claim("Without a squeeze the reader gets 16.7 %, one of 6.", alone.mean(), len(R
 
 # %% [markdown]
 # All six. A pixel of the red glyph sees that it is red, opens the red gate, and has not heard of
-# any strip. **The squeeze is how a pixel on the right learns what stands on the left.**
+# any strip. **The squeeze is how a pixel on the right learns what stands on the left.** (Without
+# gates or without a squeeze, the reader is right about once in six: the same guess.)
 #
 # The paper made the same experiment on photographs (its Table 16): ResNet-50 has an error of
 # 23.30 %, with gates but no squeeze 22.93 %, with both 22.28 % (the paper's numbers).
@@ -464,8 +411,8 @@ check("excite", competing)
 #
 # Batch norm takes its means over $N$, $H$ and $W$. Who has just written it takes these means too.
 #
-# **Predict.** With a batch of one image, is it right? And what will the network learn of a batch of
-# two?
+# **Predict.** With a batch of one image, is it right? And which gates will be open if all the
+# pictures come in one batch?
 
 
 # %%
@@ -476,9 +423,16 @@ def of_the_batch(U, W1, W2):  #                                       -> X_tilde
 
 one = of_the_batch(U[:1], W1, W2) - se.se_block(U[:1], W1, W2)  #     (1, H, W, C)
 claim("For one image it is right to less than 1e-12.", abs(one).max())
+gates = se.excite(z.mean(0)[None], W1, W2)  #                          (1, C)
+claim("For 600 at once all 6 gates stand at 0.5.", N, (gates == 0.5).sum(), gates.min())
 mixed = read(of_the_batch(U, W1, W2)) == labels
-claim("For 600 at once the reader gets 15.8 %, as without any gates.", N, mixed.mean())
+claim("The reader gets 15.8 %, as without any gates.", mixed.mean())
 
+# %% [markdown]
+# The mean of all strips is no strip: no channel is louder than six fifths of the average one,
+# nothing comes through the ReLU, and every gate is $\sigma(0)$, one half.
+
+# %%
 check("se_block", of_the_batch)
 
 # %% [markdown]
@@ -525,7 +479,7 @@ check("se_block", se_block)
 # %% [markdown]
 # ## On your own
 #
-# - *Quick.* With $W_2 = 0$, what does the block do to $U$? And if all of $z$ is negative?
+# - *Quick.* With $W_2 = 0$, what does the block do to $U$? And if all of $W_1 z$ is negative?
 # - *Core.* Two hidden units failed. Is it training that failed, or can no $W_1$, $W_2$ do it? Draw
 #   the six $h$ in the plane. Which of the six directions can a gate pick out, if its number has to
 #   be positive for one and negative for all others?

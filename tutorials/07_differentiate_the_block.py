@@ -30,6 +30,8 @@ if importlib.util.find_spec("se_numpy") is None:
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)
 
 # %%
+from textwrap import shorten
+
 import numpy as np
 import se_numpy as se
 from se_numpy.analysis.paths import network_paths, path_share, two_paths
@@ -181,16 +183,20 @@ s = se.excite(z, W1, W2)  #                                           (N, C)
 dU_direct = s[:, None, None, :] * dX_tilde  #                         (N, H, W, C)
 ds = (dX_tilde * U).sum((1, 2))  #                                    (N, C)
 
-figure, axes = figures.panels(1, 3, 1.9)
+figure, axes = figures.panels(1, 3, 2.1)
 product = dX_tilde * U
 for axis, maps, title in zip(axes, (U, dX_tilde, product), ("U", "dX̃", "dX̃ · U"), strict=True):
     figures.heat(axis, maps[0, :, :, 0], title, limit=3)
+axes[0].set_xlabel("orange above 0, violet below")
 axes[2].set_xlabel(f"adds up to ds = {ds[0, 0]:.2f}".replace("-", "−"))
 figures.show()
 
+claim("The balance over this map, ds, is -6.00.", ds[0, 0])
+
 # %% [markdown]
-# Where the map and what is wanted of it have the same sign (orange on the right), opening the gate
-# helps; where not, shutting it does. $ds$ is the balance over the whole map.
+# Where $U$ and $d\tilde{X}$ have the same sign (orange on the right), a wider gate raises the loss
+# $L$; elsewhere it lowers it. $ds = \partial L / \partial s$ is the balance over the map. Here
+# it is below 0: $L$ falls if this gate opens.
 #
 # ## Back through the excitation, line by line
 #
@@ -228,11 +234,12 @@ of_library = se.se_block_backward(dX_tilde, U, W1, W2)
 gaps = [abs(a - b).max() for a, b in zip((dU, dW1, dW2), of_library, strict=True)]
 claim("All three gradients agree with the library's to less than 1e-13.", max(gaps))
 
-figure, axes = figures.panels(1, 3, 1.9)
+figure, axes = figures.panels(1, 3, 2.1)
 for axis, part, title in zip(
     axes, (dU_direct, dU_gate, dU), ("direct", "through the gate", "dU, the sum"), strict=True
 ):
     figures.heat(axis, part[0, :, :, 0], title, limit=abs(dU[0, :, :, 0]).max())
+axes[0].set_xlabel("orange above 0, violet below")
 figures.show()
 
 # %% [markdown]
@@ -289,28 +296,36 @@ claim("All 9 lines are off by less than 1e-14.", len(errors), max(errors.values(
 
 # %% [markdown]
 # The two paths have been proven apart from each other: with the squeeze's $U$ nudged and the
-# scale's held, and the other way round. Try it: change a line above, say `da1 = dh`, run on, and
-# see which lines are wrong: that one and those that were made from it.
+# scale's held, and the other way round. Try it in a notebook: change a line above, say `da1 = dh`,
+# and run the cells from there to the table one by one. The claims stop, as they should; the table
+# still names the lines that are wrong, that one and those that were made from it.
 #
 # ## How much comes on which path?
 #
 # **Predict.** A map has $H W$ pixels, and the gate's part is divided by $H W$. Does the gate's path
 # die out on large maps?
 #
-# `path_share` compares the norms of the two parts. Below are random blocks with maps of growing
-# size, and two kinds of $d\tilde{X}$: one random at every pixel, and one that is the same at all
-# pixels of a channel, which is what a global average pooling behind the block sends back.
+# `path_share` compares the norms of the two parts:
+#
+# $$\mathrm{share} = \frac{\lVert \mathrm{gate} \rVert}{\lVert \mathrm{direct} \rVert +
+# \lVert \mathrm{gate} \rVert}$$
+#
+# Below are random blocks, each with maps of growing size, and two kinds of $d\tilde{X}$: one random
+# at every pixel, and one that is the same at all pixels of a channel, which is what a global
+# average pooling behind the block sends back.
 
 
 # %%
-def mean_share(size, same, blocks=8, C=16, R=4):
+def mean_share(size, same, blocks=20, C=16, R=4):
     """The gate's share of the gradient, over random blocks with square maps."""
-    rng, shares = np.random.default_rng(size), []
-    for _ in range(blocks):
+    shares = []
+    for block in range(blocks):
+        rng = np.random.default_rng(block)  # so that it has the same weights at every size
         W1, W2 = rng.standard_normal((R, C)) / C**0.5, rng.standard_normal((C, R)) / R**0.5
-        U = se.relu(rng.standard_normal((4, size, size, C)))  #       (N, H, W, C)
         side = 1 if same else size
-        dX_tilde = rng.standard_normal((4, side, side, C)) + np.zeros(U.shape)
+        dX_tilde = rng.standard_normal((4, side, side, C))
+        U = se.relu(rng.standard_normal((4, size, size, C)))  #       (N, H, W, C)
+        dX_tilde = dX_tilde + np.zeros(U.shape)  #                    (N, H, W, C)
         shares.append(path_share(two_paths(dX_tilde, U, 2 * W1, 2 * W2)).share)
     return np.mean(shares)
 
@@ -334,7 +349,7 @@ axes.legend(loc="lower left", title="dX̃ is", alignment="left")
 figures.show()
 
 claim(
-    "On the largest maps its share is below 0.05 where dX̃ is random, above 0.1 where it is not.",
+    "On the largest maps its share is below 0.05 where dX̃ is random, above 0.2 where it is not.",
     differs[-1],
     same[-1],
 )
@@ -342,6 +357,7 @@ claim(
 # %% [markdown]
 # It depends on whether the pixels agree. $ds$ is a sum over $H W$ pixels: of random signs it grows
 # as $\sqrt{H W}$ and the division wins, of equal signs it grows as $H W$ and makes good for it.
+# (That the orange line falls a little at first is $z$: the mean of a few pixels still wavers.)
 #
 # So in a network the gate's path should weigh most in the last blocks, whose maps are small and
 # are averaged right after. Here is a ResNet-8 with a block in each of three stages, fresh from
@@ -438,11 +454,11 @@ check("se_block_backward", forgotten)
 # %% [markdown]
 # ## More mistakes, and where they hide
 #
-# Three more that are made again and again. For each one the oracle's word, and how far the gradient
-# is off: with our $U$ and $W_1, W_2$, on maps of one pixel, and with $W_2 = 0$ as it might be at a
-# start.
+# Three more that are made again and again. For these and the forgotten path the oracle's word, and
+# how far the gradient is off: with our $U$ and $W_1, W_2$, on maps of one pixel, and with $W_2 = 0$
+# as it might be at a start.
 #
-# **Predict.** Which of the four is right on maps of one pixel? Which are right with $W_2 = 0$?
+# **Predict.** Which of the four are right on maps of one pixel? Which are right with $W_2 = 0$?
 
 
 # %%
@@ -496,11 +512,17 @@ claim(
     "With W2 at zero forgotten and no_share are right, to less than 1e-12.",
     max(table["forgotten"][2], table["no_share"][2]),
 )
+slope = se.sigmoid(np.array(0.0)) * (1 - se.sigmoid(np.array(0.0)))
+claim(
+    "There no_slope is off by 3.00: its dW2 is 4 times too large, as σ' is 0.25 everywhere.",
+    *(table["no_slope"][2], 1 / slope, slope),
+)
 
 # %% [markdown]
-# Each has a place to hide. On maps of one pixel a mean and a sum are the same. With $W_2 = 0$
-# nothing comes back through the gate, so it does not matter what is done to it. That is why the
-# oracle takes maps larger than a pixel, weights that are not 0, and gradients that are not 1.
+# All but `no_slope` have a place to hide. On maps of one pixel a mean and a sum are the same. With
+# $W_2 = 0$ nothing comes back through the gate, so it does not matter what is done to it; $dW_2$
+# itself is not 0, and shows a wrong $ds$ or $\sigma'$. That is why the oracle takes maps larger
+# than a pixel, weights that are not 0, and gradients that are not 1.
 
 # %% [markdown]
 # ## Exercise: `excite_backward` · medium, 15 minutes
@@ -563,21 +585,28 @@ def before_the_judge(block_backward):
         results = se.check_backward(complex_block, block_backward, U, W1, W2, method="complex")
     except (se.GradientError, se.KinkError) as refused:
         return str(refused)
+    except Exception as stopped:  # the function itself did not get to its end
+        return f"{type(stopped).__name__}: {stopped}"
     worst = max(result.relative for result in results)
     return f"right: off by {'less than 1e-14' if worst < 1e-14 else worst}"
 
 
 print("the library's:", before_the_judge(se.se_block_backward))
-print("forgotten:    ", before_the_judge(forgotten)[:88], "...")
+print("forgotten:    ", shorten(before_the_judge(forgotten), 92, placeholder=" ..."))
 print("yours:        ", before_the_judge(se_block_backward))
+
+# %% [markdown]
+# It is another measure than the table's, so another number: another $d\tilde{X}$, and one random
+# direction.
 
 # %% [markdown]
 # ## On your own
 #
-# - *Quick.* For which $U$ is the gate's part 0 although no weight is? Name two reasons, one in
-#   $\delta$ and one in $\sigma$.
+# - *Quick.* For which $U$ is the gate's part 0 although no weight is? Name the reason in $\delta$,
+#   and one in $\sigma$ for which it is only nearly 0.
 # - *Core.* Replace the mean of Equation (2) by the largest pixel. Which one of the nine lines
-#   changes, and how? Prove it with `L` and `off_by`; then look at the layer `SEVariant`.
+#   changes, and how? Prove it with `L` and `off_by`; then look at the layer `SEVariant` in
+#   `se_numpy.layers`.
 # - *Open.* With a residual connection, $Y = X + \text{block}(F(X))$, a third path comes back. When
 #   the gates are shut, which of the three is left, and what does that mean for training?
 #

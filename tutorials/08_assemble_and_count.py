@@ -63,7 +63,7 @@ rng = np.random.default_rng(0)
 # %%
 layer = Conv(16)
 print(layer, "- the same again is equal to it:", layer == Conv(16))
-params, state = init(layer, (32, 32, 3), rng)
+params, state = init(layer, (32, 32, 3), rng)  # state: running statistics, if it has any
 print("it learns", {name: array.shape for name, array in params.items()})
 claim(
     "3 times 3 pixels, 3 channels, 16 filters: 432 numbers.", *params["V"].shape, params["V"].size
@@ -104,6 +104,7 @@ for name, layer, given in walk(block, shape):
 params, state = init(block, shape, rng)
 X = rng.standard_normal((4, *shape)).astype(np.float32)  #            (N, H, W, C)
 Y, cache = block.forward(params, state, X, train=True)  #             (N, H, W, C)
+# (cache: whatever of the way forward the way back will need)
 
 
 def norm(U, gamma, beta):  #                                          batch norm while training
@@ -119,9 +120,10 @@ claim("Value and equation agree to less than 1e-5.", abs(Y - by_hand).max())
 # %% [markdown]
 # ## Five places for the block: Figure 5
 #
-# The paper tried others (Figure 5 and Table 15). With networks as values each is one line. The
+# The paper tried others (Figure 5, Tables 14 and 15). With networks as values each is one line. The
 # numbers in the figure are the paper's: top-1 error of SE-ResNet-50 in percent, which is 23.30
-# without any block.
+# without any block. (`bias=True` gives $W_1$ and $W_2$ the biases `b1` and `b2`. Equation (3) has
+# none; below, `b2` will shut the gates.)
 
 # %%
 F, gate = serial(Conv(16), BatchNorm(), ReLU(), Conv(16), BatchNorm()), SE(4, bias=True)
@@ -167,9 +169,11 @@ diagram(axes[4], f"3x3: {error['3x3']:.2f}", ["conv", "SE", "conv"], above=["δ"
 figures.show()
 
 # %% [markdown]
-# *Pre* and *identity* do as well as the standard place, *3x3* a little worse, with a sixteenth of
-# the parameters. *Post* stands out. Here is one thing that sets it apart: give the gates a bias so
-# low that all of them shut, $s = 0$.
+# *Pre* and *identity* do as well as the standard place, *3x3* a little worse. (That one saves
+# parameters too: in the paper's units, which are called *bottlenecks*, the middle convolution has
+# a quarter of the channels of what goes in and out. Ours have as many everywhere.) *Post* stands
+# out. Here is one thing that sets it apart: give the gates a bias so low that all of them shut,
+# $s = 0$.
 #
 # **Predict.** What does each block return then: $\delta(X)$, as if there were no branch? The branch
 # alone? Nothing?
@@ -180,8 +184,8 @@ def shut(name):
     """What the block at this place returns when all its gates are 0."""
     net = places[name]
     params, state = init(net, shape, np.random.default_rng(1))
-    for leaf, array in tree.leaves(params):
-        if leaf.endswith("b2"):
+    for name_of, array in tree.leaves(params):  # each array with its name, as "sum1.branch.se1.b2"
+        if name_of.endswith("b2"):  # what is added last, inside the sigmoid
             array[...] = -30  # σ(-30) is 0 for all purposes
     return net.forward(params, state, X, train=True)[0]
 
@@ -193,9 +197,10 @@ for name, Y in kept.items():
 claim("After the sum, shut gates leave less than 1e-9 of everything.", abs(kept["post"]).max())
 
 # %% [markdown]
-# *Standard*, *pre* and *3x3* can shut a branch down and the unit still hands $X$ on; that is what
-# a residual network lives on, for gradients take the same road back. *Identity* loses $X$ and keeps
-# the branch. *Post* stands on the only road there is.
+# *Standard*, *pre* and *3x3* can shut a branch down and the unit still hands $X$ on, and gradients
+# take the same road back. *Identity* loses $X$ and keeps the branch. *Post* stands on the only road
+# there is. That is what *can* happen; it proves nothing about why the errors differ. (*Identity*
+# loses $X$, too, and has the lowest error of all.)
 #
 # ## A whole network
 #
@@ -226,7 +231,7 @@ for row in rows(net, picture):
 # A line is a layer: what it is, what it returns, how many numbers it learns, how many
 # multiplications it needs. `sum` is where a branch meets its shortcut.
 #
-# Drawn to scale, maps as high as they are and as wide as they have channels:
+# A map is drawn as high as it is, and wider with more channels:
 
 # %%
 outline = [("picture", 32, 3, ""), ("conv", 32, 16, "")]
@@ -461,7 +466,7 @@ check("residual_block", residual_block)
 # - *Quick.* With $r = 16$ this little network would have one hidden unit in stage 1. What do the
 #   gates do for an image on which that unit's ReLU is off?
 # - *Core.* `SE` inside a bottleneck, directly after its 3x3 convolution, sees a quarter of the
-#   channels. What does Equation (5) become? Hold it against
+#   channels. What does Equation (5) become? How many times fewer parameters? Hold it against
 #   `models.build("se_resnet50", placement="3x3")`.
 # - *Open.* You may spend 3 percent more parameters on a network of fifty layers. Where do you put
 #   them: more channels, more units, SE blocks in some stages? What would you have to measure, and

@@ -236,8 +236,8 @@ check("sgd_momentum", rate_inside)
 # - *Climbing*: `+=` in the update, where `-=` should be.
 # - *Rebinding*: `p = p - lr * dp`. It looks like `p -= lr * dp`, but makes a new array under the
 #   name `p` and leaves the parameter as it was.
-# - *Shuffled apart*: pictures and labels are brought into a new order before every step, each into
-#   another one.
+# - *Shuffled apart*: before every step the labels are brought into a new order, and the pictures
+#   are not.
 
 
 # %%
@@ -285,13 +285,20 @@ claim("Climbing: it ends above 4.", curves["climbing"][-1])
 #
 # ## Exercise: `se_resnet_step` · hard, 40 minutes
 #
-# All of it in one function: the block of tutorial 8, the mean of each channel, a classifier, the
-# loss, all gradients, one step without momentum, $p \leftarrow p - \eta \, \partial L / \partial
-# p$. Write the forward pass with a name for everything, then walk back line by line. You may use
-# all of
-# `se`: `se.conv2d_backward`, `se.se_block_backward`, `se.relu_backward`, `se.squeeze_backward`,
-# `se.linear_backward`, `se.softmax_cross_entropy_backward`,
-# `se.batch_norm_backward(dy, x, mean, var, gamma)`.
+# All of it in one function: the block of tutorial 8, the mean $p$ of each channel, a classifier,
+# the loss, all gradients, and for each parameter $w$ one step without momentum, $w \leftarrow w -
+# \eta \, \partial L / \partial w$.
+#
+# As in `residual_block` both convolutions have padding 1, and batch norm is that of training, with
+# `mean, var = se.batch_statistics(x)`. The classifier's `W` is $(K, C)$ and `b` is $(K)$, so the
+# scores are `p @ W.T + b`. Write the forward pass with a name for everything, then walk back line
+# by line. You may use all of `se`:
+#
+# - `se.linear_backward(dy, x, W, b)` returns `dx, dW, db`;
+# - `se.batch_norm_backward(dy, x, mean, var, gamma)` returns `dx, dgamma, dbeta`;
+# - `se.conv2d_backward(dy, x, V, padding=1)` returns `dx, dV`;
+# - `se.softmax_cross_entropy_backward(1.0, logits, labels)`, `se.squeeze_backward`,
+#   `se.relu_backward` and `se.se_block_backward` you know.
 
 
 # %%
@@ -312,8 +319,9 @@ check("se_resnet_step", se_resnet_step)
 # %% [markdown]
 # ## A learning rate that changes
 #
-# Early steps should be short, since nothing is in its place yet; then long, to get anywhere; and at
-# the end short again, to settle. The library has four schedules, functions of the step.
+# Long steps get somewhere, short steps settle. So most schedules begin with long ones and end with
+# short ones; one-cycle also begins with short ones, since nothing is in its place yet. The library
+# has four schedules, functions of the step.
 
 # %%
 figure, axes = figures.panels(1, 4, 1.9, sharey=True)
@@ -325,8 +333,8 @@ axes[0].set(ylabel="learning rate", ylim=(0, 0.22))
 figures.show()
 
 # %% [markdown]
-# The paper divides the rate by 10 every 30 epochs, *step*. For runs of minutes *one-cycle* does
-# well, and it is what `se-numpy train` takes.
+# *Step* divides the rate by 10, here at half and at three quarters of the run; the paper does so
+# every 30 epochs. For runs of minutes *one-cycle* does well, and it is what `se-numpy train` takes.
 #
 # ## What a plain network cannot see
 #
@@ -373,11 +381,15 @@ claim("With one SE block a single position sees more than 99 % of the picture.",
 #
 # $$\mathrm{score}_k = f_k(\mathrm{strip}) + g_k(\mathrm{glyphs}),$$
 #
-# whatever the network learns. A sum cannot say "if the strip is red, then the red glyph": take two
-# ways to give four colours the same four glyphs; adding up the scores of the right answers, $g$ is
-# the same in both and $f$ would have to be larger than itself. The full proof, ten lines in
-# `se_numpy/data/glyphs.py`, ends in a bound: a plain network is right in at most 29 of 48 cases,
-# **whatever its size and however long it learns**.
+# whatever the network learns. A sum cannot say "if the strip is red, then the red glyph". Deal four
+# glyphs to four colours in two ways, and ask about each colour. Say that the network is right for
+# every colour of the first deal: there the glyph that the first deal gives a colour scores above
+# the one that the second deal gives it. Add up both sides over the colours. The $g$ are of the same
+# four glyphs on both sides and cancel, so the sum of the $f$ is larger for the first deal than for
+# the second. Were the network right for all of the second deal, too, that would say the opposite.
+# So it is not. The full proof, ten lines in `se_numpy/data/glyphs.py`, counts on from here to a
+# bound: a plain network is right in at most 29 of 48 cases, **whatever its size and however long it
+# learns**.
 #
 # A SE block squeezes the **whole** map to $z$, so every position hears of the strip, and a gate
 # **multiplies**: it can turn five colours down.
@@ -389,9 +401,9 @@ claim("The bound for plain networks is 60.4 %.", PLAIN_BOUND)
 # ## Train both
 #
 # Three sets of pictures: those to *learn from*; some of the training pictures *held out*, to look
-# at while training; and the *test* set, to look at once. `Learner.step` is the four parts of above
-# with everything in flat vectors and with momentum, in Nesterov's form: the step is the one that
-# momentum would take next.
+# at while training; and the *test* set, to look at once. `Learner.step` is the four parts of above,
+# with all parameters behind each other in one long vector, and with momentum in Nesterov's form (a
+# variant of what you wrote).
 
 # %%
 learn_from, held_out = split(data, seed=0)
@@ -440,17 +452,19 @@ figures.show()
 accuracy = gated.evaluate(test)[1], plain.evaluate(test)[1]
 claim("On the test set SE is right for more than 65 %.", accuracy[0])
 claim("The plain network is right for less than 30 %.", accuracy[1])
+claim("To name one of six at random is right for 16.7 %.", 1 / 6)
 
 # %% [markdown]
 # For two epochs nothing seems to happen, in both. First the glyphs have to be told apart, which
-# gets a network to "one of these six", 17 of a hundred; only then is there anything for gates to
-# choose from. Many runs are stopped on such a plateau.
+# gets a network to "one of these six"; only then is there anything for gates to choose from. Many
+# runs are stopped on such a plateau. The plain network stays there. The dashed bound is what no
+# plain network can pass; what training finds is far below it, about one in six.
 #
 # ## A common mistake: choosing on the test set
 #
 # A run has many epochs, and one goes on record. Take the epoch, the run, the setting that does best
-# on the **test** set, and its accuracy there is no measurement any more: you asked forty times and
-# report the best answer.
+# on the **test** set, and its accuracy there is no measurement any more: you asked once for every
+# epoch and report the best answer.
 #
 # How much is that worth? Here are forty "networks" that guess. **Predict**: the best of them on
 # 200 test pictures is right for how many percent of these, and of the 800 others?
@@ -545,7 +559,7 @@ claim("Without the velocity more than 90 % of them do.", without)
 # Two questions, and they are often mixed up.
 #
 # *How well does this network do on all such pictures?* The test set is a sample; 1,000 pictures
-# leave an interval, which `wilson` gives.
+# leave an interval, which `wilson` gives: of a hundred such samples it misses the truth in five.
 #
 # *How well does this recipe do?* A recipe makes another network from every seed. Here are six runs
 # of each of two recipes, the block with $r = 1$ and with $r = 4$, everything else as above. They
@@ -578,6 +592,8 @@ for row, shares in enumerate(runs.values()):
     low, high = wilson(shares[0], 1000)
     axes.plot([100 * low, 100 * high], [row - 0.25, row - 0.25], color="black", lw=4)
 axes.axvline(100 * PLAIN_BOUND, color=figures.GREY, ls="--", lw=1)
+bound = f"no plain network gets above {100 * PLAIN_BOUND:.1f}"
+axes.text(100 * PLAIN_BOUND - 1, -0.5, bound, ha="right", color=figures.GREY, fontsize=9)
 axes.set_yticks([0, 1], list(runs))
 axes.set(xlabel="right on the test set, %", ylim=(-0.6, 1.6), xlim=(0, 102),
          title="dots: runs; orange: interval of their mean; black: of seed 0's test")  # fmt: skip

@@ -7,8 +7,8 @@
 # [badge]: https://colab.research.google.com/assets/colab-badge.svg
 # [colab]: https://colab.research.google.com/github/OWNER/se_numpy/blob/main/tutorials/10_read_the_gates.ipynb
 #
-# **You will** open two trained networks, draw the paper's Figures 6 to 8 for them, put other gates
-# in the place of their own, and give one picture the gates of another.
+# **You will** open two trained networks, draw the paper's Figure 6 for them, put other gates in the
+# place of their own, and give one picture the gates of another.
 #
 # **You learn** what gates know, what they do, why these are two questions, and how to answer each.
 #
@@ -38,7 +38,7 @@ from se_numpy.analysis.interventions import donors, run_with
 from se_numpy.analysis.network import load_gated
 from se_numpy.data import builtin
 from se_numpy.data.glyphs import COLOURS
-from se_numpy.grading.lessons import check, claim, exercise, figures, hint, solution
+from se_numpy.grading.lessons import claim, figures
 from se_numpy.grading.lessons.pictures import boat, photographs
 
 figures.style()
@@ -53,6 +53,8 @@ figures.style()
 folder = Path(globals().get("__file__", "here")).parent / "networks"
 for name in ("se_resnet20_cifar10", "se_resnet20_cifar10_gates", "se_resnet8_builtin"):
     if not (folder / f"{name}.npz").exists():
+        if "google.colab" not in sys.modules:
+            sys.exit(f"networks/{name}.npz is not beside this tutorial; copy that folder there")
         folder.mkdir(exist_ok=True)
         address = f"https://github.com/OWNER/se_numpy/raw/main/tutorials/networks/{name}.npz"
         urlretrieve(address, folder / f"{name}.npz")
@@ -65,7 +67,8 @@ for network in (photo_network, glyph_network):
 # %% [markdown]
 # No picture of CIFAR is part of this project. But there is one of a boat.
 #
-# **Predict.** The network has seen photographs only, never a drawing. What does it say?
+# **Predict.** The network has seen photographs only, of 32 × 32 pixels, and never a drawing. What
+# does it say? (The boat has 24 × 36. Convolutions and a mean take any size.)
 
 # %%
 small = boat().reshape(24, 2, 36, 2, 3).mean((1, 3)).astype(np.uint8)  # (H, W, C), half as large
@@ -82,10 +85,10 @@ figures.show()
 claim("A ship, it says, and is more than 90 % sure.", said[photo_network.classes.index("ship")])
 
 # %% [markdown]
-# `record` kept the gates of every block on the way. Figures 6 to 8 of the paper show such gates,
-# averaged over the pictures of one class.
+# `record` kept the gates of every block on the way. Figure 6 of the paper shows such gates,
+# averaged over the pictures of one class, and Figure 7 how they vary within a class.
 #
-# ## Gates by class: Figures 6 to 8
+# ## Gates by class: Figure 6
 #
 # The averages for 2,000 test pictures are kept in a file beside the network, so that you can read
 # them without having CIFAR. They were made by `se-numpy excitations`.
@@ -232,6 +235,12 @@ claim(
 row, other = costs["all blocks", "mean"], costs["stage2.block1", "mean"]
 claim("All blocks at their means: 2.1 points; one block alone, stage two's first: 1.4.",
       100 * row["cost"], 100 * other["cost"])  # fmt: skip
+varies = dict(zip(blocks, spread, strict=True))
+claim("A gate there varies by 0.069, one of the most class-specific block by 0.008.",
+      varies["stage2.block1"], varies[most])  # fmt: skip
+row = costs["stage3.block3", "mean"]
+claim("One of the last block varies by 0.070; its means cost between -0.16 and 0.36 points.",
+      varies["stage3.block3"], 100 * row["low"], 100 * row["high"])  # fmt: skip
 claim("All blocks at one: 55 points.", 100 * costs["all blocks", "one"]["cost"])
 
 # %% [markdown]
@@ -241,15 +250,19 @@ claim("All blocks at one: 55 points.", 100 * costs["all blocks", "one"]["cost"])
 #   a half, so this makes a branch twice as strong as it was trained to be. That the network needs
 #   its gates' **level** says nothing about gates that **react**.
 # - *At the mean* keeps the level and takes the reaction away. Two points, in all blocks together:
-#   that is what reacting gates are worth here, and constants could be multiplied into the weights.
+#   that is what reacting gates are worth here, and constants could be multiplied into $\gamma$ and
+#   $\beta$ of the batch norm before the block.
 # - *Another picture's* gates keep everything but the match between picture and gates.
 #
 # ## A common mistake: what gates know for what they do
 #
 # The most class-specific block could be replaced by constants, and one of the less specific ones
-# could not quite. A picture of gates by class shows what can be **read** from them. Whether the
-# network **uses** it is another question, and only an experiment answers it. Papers and blog posts
-# show the picture and tell about use.
+# could not quite. The first has the larger share, but of next to nothing: its gates hardly move, as
+# the figure of standard deviations shows. Nor is moving enough: the last block's gates move as much
+# as those of stage two's first, and as far as we can tell their means cost nothing. A picture of
+# gates by class shows what can be **read** from them. Whether the network **uses** it is another
+# question, and only an experiment answers it. Papers and blog posts show the picture and tell about
+# use.
 #
 # On photographs nobody knows what the gates *should* say, so it is hard to go on from here. So take
 # a question where we do know.
@@ -301,13 +314,15 @@ figures.show()
 # ## Put others in their place
 #
 # `run_with(network, images, gates)` runs the network with gates from outside in the blocks you
-# name.
+# name: `gates` is a dict from a block's full name, as `network.blocks` and `record` have it, to its
+# gates $(N, C)$, a row for each picture.
 #
 # **Predict.** Stage 2's gates know the cue nearly as well as stage 1's, stage 3's know the class.
 # For each stage: what does it cost to set its gates to their means?
 
 # %%
-donor = donors(np.zeros(len(images), int), np.random.default_rng(0))  # (N,) another picture each
+one_group = np.zeros(len(images), int)  # anybody may give to anybody
+donor = donors(one_group, np.random.default_rng(0))  #                (N,) another picture each
 substitutes = {
     "one": np.ones_like,
     "mean": lambda s: np.broadcast_to(s.mean(0), s.shape),
@@ -365,7 +380,6 @@ sight = glyphs_in_sight(
     images
 )  #                                    (N, 6): A's glyph in each colour
 found = transplanted(answers["all", "another's"], by_cue, sight, donor)
-names = ("own", "donor", "other", "unseen")
 claim("With all of B's gates it answers B's question in more than 98 % of cases,", found.donor)
 one = transplanted(answers["stage1", "another's"], by_cue, sight, donor)
 claim("with those of stage 1 alone in more than 90 %.", 1, one.donor)
@@ -378,7 +392,8 @@ answer = int(answers["all", "another's"][n])
 figure, axes = figures.panels(1, 3, 2.5, width_ratios=(1, 1, 1.3))
 figures.picture(axes[0], images[n], f"A asks for {asked}: glyph {labels[n]}")
 figures.picture(axes[1], images[donor[n]], f"B asks for {theirs}")
-axes[2].bar(range(4), [100 * share for share in found[:4]], color=figures.ORANGE)
+shares = found[:4]  # own, donor, other, unseen; the fifth is how many pictures
+axes[2].bar(range(4), [100 * share for share in shares], color=figures.ORANGE)
 axes[2].set_xticks(
     range(4),
     ["A's\nglyph", "A's in B's\ncolour", "another\nin sight", "one not\nin sight"],
@@ -394,7 +409,7 @@ assert answer == sight[n, colour[donor[n]]]
 
 # %% [markdown]
 # The gates **are** the question. A's strip is in sight, and nothing that the network learns from it
-# on any other way acts on the answer.
+# by any other way acts on the answer.
 #
 # That is what "a block that models dependencies between channels" can mean, measured. On
 # photographs all nine blocks together were worth two points in our network: there may be less to
@@ -411,8 +426,9 @@ assert answer == sight[n, colour[donor[n]]]
 #
 # ## On your own
 #
-# - *Quick.* The gates of the boat: set all of the photo network's gates to their means for it
-#   (`means(block)[0]`). Is it still a ship?
+# - *Quick.* Set all of the photo network's gates to their means for the boat, `small[None]`. The
+#   gates of `name, block in photo_network.blocks.items()` are then `means(block)[:1]`, of shape
+#   $(1, C)$, under `name`. Is it still a ship?
 # - *Core.* Is there one channel in stage 1 that matters most? Set the gates one channel at a time
 #   to their mean, and compare with how far each varies.
 # - *Open.* Train `resnet20` and `se_resnet20` on CIFAR for as long as you can afford. What would

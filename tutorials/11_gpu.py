@@ -12,9 +12,9 @@
 # **You learn** why the library has one code path for NumPy and CuPy, what a launch is and why
 # fewer are better, why a step of training never says `float(loss)`, and what differs after all.
 #
-# **You need** [tutorial 3](03_gradients_through_convolution.ipynb); 30 minutes. **No GPU**: where
-# there is none, the cells run on the CPU and say what would be different. Nothing here says how
-# fast a GPU is.
+# **You need** [tutorial 3](03_gradients_through_convolution.ipynb), and `Learner` and momentum from
+# [tutorial 9](09_train.ipynb); 30 minutes. **No GPU**: where there is none, the cells run on the
+# CPU and say what would be different. Nothing here says how fast a GPU is.
 
 # %%
 # Fetches the library where it is missing: in Colab.
@@ -149,8 +149,10 @@ figures.show()
 # how they are cropped and flipped is decided on the host, so that CPU and GPU see the same batches,
 # and a batch is cut out on the device.
 #
-# **Predict.** 600 images of 32 × 32 pixels: how many bytes go over once, and how many for each
-# epoch?
+# **Predict.** 600 images of 32 × 32 pixels and three colours, in bytes, get a border of four pixels
+# on each side, and their labels are `int64`. For every epoch and image three `int64` are drawn, its
+# place in the order and where its crop begins, and one `bool`, whether it is flipped. How many
+# bytes go over once, and how many for each epoch?
 
 # %%
 data = builtin(train=600, test=1)
@@ -189,6 +191,9 @@ class Pretend(np.ndarray):
         result = getattr(ufunc, method)(*on_host(inputs), **more)
         return out[0] if out else np.asarray(result).view(Pretend)
 
+    def __array_function__(self, function, types, args, more):  # np.where(...): CuPy's runs instead
+        return counted(function)(*args, **more)
+
     def __float__(self):
         Pretend.waits += 1
         return float(on_host(self))
@@ -211,13 +216,18 @@ class PretendModule(ModuleType):
         of_numpy = getattr(np, name)
         if not callable(of_numpy) or isinstance(of_numpy, (type, np.ufunc)):
             return of_numpy  # a type, or an operation that Pretend counts itself
+        return counted(of_numpy)
 
-        def call(*args, **more):
-            Pretend.launches += name not in ("empty", "empty_like", "broadcast_to", "result_type")
-            result = of_numpy(*on_host(args), **{k: on_host(v) for k, v in more.items()})
-            return result.view(Pretend) if isinstance(result, np.ndarray) else result
 
-        return call
+def counted(of_numpy):
+    def call(*args, **more):
+        free = "empty", "empty_like", "broadcast_to", "result_type"  # nothing is computed
+        Pretend.launches += of_numpy.__name__ not in free
+        result = of_numpy(*on_host(args), **{k: on_host(v) for k, v in more.items()})
+        numbers = isinstance(result, (np.ndarray, np.generic))
+        return np.asarray(result).view(Pretend) if numbers else result
+
+    return call
 
 
 def arrays_of(*tuples):
@@ -573,10 +583,12 @@ except TypeError as error:
     print("TypeError:", error)
 
 # %% [markdown]
-# `np.ones` makes an array on the host, whatever `U` is. The oracle cannot know: it calls functions
-# with NumPy's arrays, and there the mistake is none. **What a test never does, it never finds.**
-# That is why this library's own tests run the same code on NumPy, on a stand-in for CuPy that
-# refuses what CuPy refuses (as `Pretend`, only stricter), and on CuPy where there is a GPU.
+# `np.ones` makes an array on the host, whatever `U` is. (A function of NumPy's that is given an
+# array of CuPy's, as in `np.where(x > 0, dy, 0)`, hands over to CuPy's own; `np.ones` is given
+# none.) The oracle cannot know: it calls functions with NumPy's arrays, and there the mistake is
+# none. **What a test never does, it never finds.** That is why this library's own tests run the
+# same code on NumPy, on a stand-in for CuPy that refuses what CuPy refuses (as `Pretend`, only
+# stricter), and on CuPy where there is a GPU.
 #
 # The remedy is `xp = se.array_module(U)` and `xp.ones(U.shape, U.dtype)`; or better no ones at all.
 # The type matters, too: `np.ones` gives float64, and the result is twice as large as it should be.
@@ -585,7 +597,7 @@ except TypeError as error:
 # ## Exercise: `relu_backward` · easy, 10 minutes
 #
 # You wrote it in tutorial 3. Write it again, so that it would run on a GPU as it stands: nothing
-# from `np`, no wait, at most 2 launches.
+# made by `np`, no wait, at most two launches.
 #
 # $$dx = dy \cdot [x > 0]$$
 
@@ -602,8 +614,14 @@ check("relu_backward", relu_backward)
 # The oracle says whether it is right. Whether it is fit for a GPU, `pretend` says:
 
 # %%
-_, launches, waits = pretend(relu_backward, *rng.standard_normal((2, 3, 4, 5, 6)))
-print(f"relu_backward: launches {launches}, waits {waits}")
+try:
+    dx, launches, waits = pretend(relu_backward, *rng.standard_normal((2, 3, 4, 5, 6)))
+    if dx is None:
+        print("relu_backward returns nothing yet.")
+    else:
+        print(f"relu_backward: launches {launches}, waits {waits}")
+except Exception as stopped:  # an array of the host, say
+    print(f"{type(stopped).__name__}: {stopped}")
 
 # %%
 # Take one # away when you want help, and run the cell.
@@ -649,4 +667,4 @@ claim("from above 2 to below 0.5.", losses[0], losses[-1])
 # - *Open.* A GPU is idle while the host decides. What would it take to have it run a whole step, or
 #   a whole epoch, from one launch? What could then no longer change from step to step?
 #
-# Next: [12. Correct what is said about it](12_corrections.ipynb).
+# Next: [12. Correct the notes](12_corrections.ipynb).

@@ -77,28 +77,60 @@ def _distance(found: np.ndarray, right: np.ndarray) -> float:
     return float(np.abs(found[finite].astype(np.float64) - right[finite]).max(initial=0.0)) if finite.all() else 0.0
 
 
-def judge(task: Task, expected: Expected, outputs: Sequence[np.ndarray]) -> list[Verdict]:
-    """A verdict on each output; where their number is wrong, all are."""
+def judge(task: Task, expected: Expected, outputs: Sequence[np.ndarray], listed: bool = False) -> list[Verdict]:
+    """A verdict on each output; where their number is wrong, all are.  ``listed``: they came in a list, not a tuple."""
     names = task.outputs
-    if len(outputs) != len(names):
+    rows = listed and len(names) == 1 and [found.shape for found in outputs] != [expected.right[0].shape]
+    if len(outputs) != len(names) or rows:
         said = f"returned {len(outputs)} {'array' if len(outputs) == 1 else 'arrays'}"
         wanted = f"expected {len(names)}: {', '.join(names)}" if len(names) > 1 else f"expected {names[0]} alone"
+        if rows:
+            said, wanted = "returned a list", f"expected {names[0]} as one array"
         return [Verdict(f"{said}; {wanted}", "", f"{said}; {wanted}", np.inf)] * len(names)
-    return [
+    verdicts = [
         _judge_one(name, found, right, tolerance)
         for name, found, right, tolerance in zip(names, outputs, expected.right, expected.tolerances, strict=True)
     ]
+    wrong = [v.shape != "" or not v.right for v in verdicts]
+    said = _other_order(names, expected, outputs) if sum(wrong) > 1 else ""
+    if not said:
+        return verdicts
+    return [v._replace(shape=said if v.shape else "", values=said) if w else v
+            for v, w in zip(verdicts, wrong, strict=True)]  # fmt: skip
+
+
+def _other_order(names: Sequence[str], expected: Expected, outputs: Sequence[np.ndarray]) -> str:
+    """What to say of outputs that are right, or at least of the right shapes, in another order; "" of others."""
+    wanted = f"expected ({', '.join(names)})"
+    places: list[int] = []
+    for i, (right, tolerance) in enumerate(zip(expected.right, expected.tolerances, strict=True)):
+        free = [k for k in sorted(range(len(names)), key=lambda k: (k != i, k)) if k not in places]  # its own first
+        fit = (k for k in free if outputs[k].shape == right.shape
+               and _judge_one("", outputs[k], right, tolerance).right)  # fmt: skip
+        places.append(next(fit, -1))
+    if -1 not in places:
+        return f"returned in another order: {wanted}"
+    shapes = [(found.shape, right.shape) for found, right in zip(outputs, expected.right, strict=True)]
+    strange = [(a, b) for a, b in shapes if a != b]
+    turned = all(a == b[::-1] for a, b in strange)  # as well as exchanged: who knows
+    same = sorted(a for a, _ in shapes) == sorted(b for _, b in shapes)
+    return f"their shapes are those of another order: {wanted}" if strange and same and not turned else ""
 
 
 def _judge_one(name: str, found: np.ndarray, right: np.ndarray, tolerance: float) -> Verdict:
     shape = dtype = ""
     if found.shape != right.shape:
         shape = f"{name} has shape {found.shape}; expected {right.shape}"
-        if found.size != right.size or _squeezed(found.shape) != _squeezed(right.shape):
-            if found.ndim == 2 and found.T.shape == right.shape:
-                shape += " (transposed?)"
+        alike = found.size == right.size and _squeezed(found.shape) == _squeezed(right.shape)
+        missing = right.ndim - found.ndim
+        if missing > 0:
+            shape += " (an axis is missing)" if missing == 1 else f" ({missing} axes are missing)"
+        elif missing < 0 and alike:
+            shape += " (axes of length 1: did you keep dimensions that are gone?)"
+        elif found.ndim == 2 and found.T.shape == right.shape:
+            shape += " (transposed?)"
+        if not alike:
             return Verdict(shape, dtype, shape, np.inf)
-        shape += " (axes of length 1: did you keep dimensions that are gone?)"
         found = found.reshape(right.shape)  # its values may be right all the same
     if found.dtype.kind not in "f":
         dtype = f"{name} has dtype {found.dtype}; expected real numbers, float64 as the inputs"
@@ -108,14 +140,13 @@ def _judge_one(name: str, found: np.ndarray, right: np.ndarray, tolerance: float
     same = (found == right) | (np.isnan(found) & np.isnan(right))  # infinities, where they are right
     if not np.isfinite(found[~same]).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(found) & ~same)[0])
-        return Verdict(shape, dtype, f"{name}[{_index(where)}] is {found[where]}; expected {right[where]:.6g}", np.inf)
+        return Verdict(shape, dtype, _differs(name, where, found, right), np.inf)
     d = np.where(same, 0, np.abs(np.where(same, 0, found) - np.where(same, 0, right)))
     error = float(d.max(initial=0.0)) / tolerance
     if error <= 1:
         return Verdict(shape, dtype, "", error)
     where = tuple(int(i) for i in np.unravel_index(np.argmax(d), d.shape))
-    place = f"{name}[{_index(where)}]" if where else name
-    return Verdict(shape, dtype, f"{place} is {found[where]:.6g}; expected {right[where]:.6g}", error)
+    return Verdict(shape, dtype, _differs(name, where, found, right), error)
 
 
 def agree(found: Sequence[np.ndarray], other: Sequence[np.ndarray], tolerances: Sequence[float]) -> bool:
@@ -139,5 +170,6 @@ def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(n for n in shape if n != 1)
 
 
-def _index(where: tuple[int, ...]) -> str:
-    return ", ".join(map(str, where))
+def _differs(name: str, where: tuple[int, ...], found: np.ndarray, right: np.ndarray) -> str:
+    place = f"{name}[{', '.join(map(str, where))}]" if where else name
+    return f"{place} is {found[where] + 0.0:.6g}; expected {right[where] + 0.0:.6g}"  # + 0.0: no -0

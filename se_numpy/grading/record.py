@@ -28,6 +28,7 @@ class Reply:
     mutated: tuple[int, ...] = ()  # which of the arguments, counted from 0, it wrote into
     message: str = ""  # the exception's text or what else went wrong, for the author of the submission
     stdout: str = ""  # what it printed during the call, capped
+    listed: bool = False  # whether the outputs came in a list
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ MAX_HEADER = 64 << 10
 MAX_ARRAYS = 32
 MAX_BYTES = 64 << 20
 MAX_MESSAGE = 4 << 10
+TAKES = "it takes ("  # how the message begins where a function was called with other arguments than it has
 
 
 def pack(header: Mapping[str, Any], *arrays: bytes) -> bytes:
@@ -31,8 +32,8 @@ def pack(header: Mapping[str, Any], *arrays: bytes) -> bytes:
     return b"".join((struct.pack("<I", len(text)), text, *arrays))
 
 
-class _Refused(Exception):  # what was returned is no numbers
-    pass
+class Refused(Exception):
+    """A status and a message: there is no such function, it takes something else, or what it returned is no numbers."""
 
 
 def main(requests: int, answers: int) -> None:
@@ -45,7 +46,7 @@ def main(requests: int, answers: int) -> None:
     while True:
         header = _header(requests)
         given = [_argument(numpy, a, requests) for a in header["arguments"]]
-        arrays: list[bytes] = []
+        raw: list[bytes] = []
         answer: dict[str, Any] = {"call": header["call"], "status": "ok", "message": ""}
         try:
             with numpy.errstate(all="ignore"):
@@ -54,16 +55,19 @@ def main(requests: int, answers: int) -> None:
                     exec(compile(source, MODULE, "exec", dont_inherit=True), module.__dict__)
                 else:
                     returned = _call(module, header, [value for value, _ in given])
-                    arrays, answer["arrays"] = _plain(numpy.asarray, returned)
+                    plain = arrays(numpy.asarray, returned)
+                    described = [{"dtype": a.dtype.str, "shape": list(a.shape)} for a in plain]
+                    answer["listed"] = isinstance(returned, list)
+                    raw, answer["arrays"] = [a.tobytes() for a in plain], described
         except BaseException as error:  # exit() and Ctrl-C of a submission's own are its errors, too
-            answer |= _explain(error)
-        answer["mutated"] = [i for i, (value, raw) in enumerate(given) if raw is not None and _bytes(value) != raw]
+            answer |= explain(error)
+        answer["mutated"] = [i for i, (value, sent) in enumerate(given) if sent is not None and _bytes(value) != sent]
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
             except Exception:  # closed or replaced by the submission: what it says is lost
                 continue
-        _write(answers, pack(answer, *arrays))
+        _write(answers, pack(answer, *raw))
 
 
 def _prepare(settings: dict[str, Any]) -> Any:
@@ -88,8 +92,20 @@ def _prepare(settings: dict[str, Any]) -> Any:
 def _call(module: types.ModuleType, header: dict[str, Any], arguments: Sequence[Any]) -> Any:
     function = module.__dict__.get(header["function"])
     if not callable(function):
-        raise _Refused("missing", f"there is no function called {header['function']}")
-    return function(*arguments, **header["hyper"])
+        raise Refused("missing", f"there is no function called {header['function']}")
+    return apply(function, arguments, header["hyper"])
+
+
+def apply(function: Any, arguments: Sequence[Any], hyper: Mapping[str, Any]) -> Any:
+    """The function's result.  Raises Refused where it takes other arguments than it is given."""
+    try:
+        return function(*arguments, **hyper)
+    except TypeError as error:
+        code = getattr(function, "__code__", None)
+        if code is None or error.__traceback__ is None or error.__traceback__.tb_next is not None:
+            raise  # it began
+        names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        raise Refused("error", f"{TAKES}{', '.join(names)})") from None
 
 
 def _argument(numpy: Any, given: dict[str, Any], requests: int) -> tuple[Any, bytes | None]:
@@ -121,47 +137,50 @@ def _bytes(array: Any) -> bytes:
         return b"changed"
 
 
-def _plain(asarray: Any, returned: Any) -> tuple[list[bytes], list[dict[str, Any]]]:
-    """The bytes of what a function returned and their description.  Raises _Refused where it is not numbers."""
+def arrays(asarray: Any, returned: Any) -> list[Any]:
+    """What a function returned as plain arrays.  Raises Refused where it is not numbers."""
     several = isinstance(returned, tuple | list)
     parts = list(returned) if several else [returned]
     if len(parts) > MAX_ARRAYS:
-        raise _Refused("refused", f"returned {len(parts)} values; at most {MAX_ARRAYS} are taken")
-    arrays, total = [], 0
+        raise Refused("refused", f"returned {len(parts)} values; at most {MAX_ARRAYS} are taken")
+    found, total = [], 0
     for number, part in enumerate(parts, 1):
         name = f"value {number} of {len(parts)}" if several else "the returned value"
         if part is None:
-            raise _Refused("refused", f"{name} is None; is a return statement missing?")
+            raise Refused("refused", f"{name} is None; is a return statement missing?")
+        if isinstance(part, tuple):
+            raise Refused("refused", f"{name} is a tuple inside a {type(returned).__name__}; expected them one by one")
         try:
             array = asarray(part)  # of a subclass, the plain array it is
         except (ValueError, TypeError) as error:
-            raise _Refused("refused", f"{name}, a {type(part).__name__}, is no array of numbers: {error}") from None
+            raise Refused("refused", f"{name}, a {type(part).__name__}, is no array of numbers: {error}") from None
         if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
             what = f"a {type(part).__name__}" + (f" of dtype {array.dtype}" if hasattr(part, "dtype") else "")
-            raise _Refused("refused", f"{name} is {what}; expected an array of real numbers of at most 64 bits")
+            raise Refused("refused", f"{name} is {what}; expected an array of real numbers of at most 64 bits")
         total += array.nbytes
         if total > MAX_BYTES:
-            raise _Refused("refused", f"returned {total:,} bytes, shape {array.shape}; at most {MAX_BYTES:,} are taken")
-        arrays.append(array.astype(array.dtype.newbyteorder("<"), order="C", copy=False, subok=False))
-    described = [{"dtype": a.dtype.str, "shape": list(a.shape)} for a in arrays]
-    return [a.tobytes() for a in arrays], described
+            raise Refused("refused", f"returned {total:,} bytes, shape {array.shape}; at most {MAX_BYTES:,} are taken")
+        found.append(array.astype(array.dtype.newbyteorder("<"), order="C", copy=False, subok=False))
+    return found
 
 
-def _explain(error: BaseException) -> dict[str, Any]:
-    """Status and message for what was raised, with the last line of the submission that it passed through."""
-    if isinstance(error, _Refused):
+def explain(error: BaseException, file: str = MODULE) -> dict[str, Any]:
+    """Status and message for what was raised, with the last line of the submission's file that it passed through."""
+    if isinstance(error, Refused):
         return {"status": error.args[0], "message": error.args[1][:MAX_MESSAGE]}
     line, trace = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else None, error.__traceback__
     while trace is not None:
-        if trace.tb_frame.f_code.co_filename == MODULE:
+        if trace.tb_frame.f_code.co_filename == file:
             line = trace.tb_lineno
         trace = trace.tb_next
     try:
         text = str(error.msg if isinstance(error, SyntaxError) else error)[:MAX_MESSAGE]
+        if isinstance(error, SystemExit) and error.code is None:
+            text = "exit() was called; a function ends with return"
     except Exception:
         text = "(its message cannot be shown)"
     message = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    if isinstance(error, ModuleNotFoundError):
+    if isinstance(error, ModuleNotFoundError) and file == MODULE:
         message += "; only NumPy and Python's standard library are there"
     place = "" if line is None else f" (line {line})"
     status = "memory" if isinstance(error, MemoryError) else "error"

@@ -86,6 +86,7 @@ def _choices(task: Task, rng: np.random.Generator) -> Iterator[Sizes]:
 
 def _whole(rng: np.random.Generator, kind: str, shape: tuple[int, ...], sizes: Sizes) -> np.ndarray:
     """Small whole numbers of a kind; gates and small factors are quarters."""
+    size = int(np.prod(shape))
     if kind == "labels":
         return rng.integers(0, sizes["K"], shape)
     if kind in ("gates", "small"):
@@ -95,7 +96,7 @@ def _whole(rng: np.random.Generator, kind: str, shape: tuple[int, ...], sizes: S
     if kind == "positive":
         return rng.integers(1, 4, shape).astype(float)
     if kind == "apart":
-        return rng.permutation(int(np.prod(shape))).reshape(shape).astype(float)
+        return rng.permutation(size).reshape(shape) - float(rng.integers(0, size + 1))
     return rng.integers(-3, 4, shape).astype(float)
 
 
@@ -117,7 +118,7 @@ def _by_hypothesis(task: Task, check: Fails, seed: int) -> None:
             "weights": (-2, 2, 2),
         }.get(kind, (-3, 3, 1))  # fmt: skip
         if kind == "apart":
-            return np.array(draw(st.permutations(range(size))), float).reshape(shape)
+            return np.array(draw(st.permutations(range(size))), float).reshape(shape) - draw(st.integers(0, size))
         drawn = np.array(draw(st.lists(st.integers(low, high), min_size=size, max_size=size))).reshape(shape)
         return drawn.astype(np.int64) if kind == "labels" else drawn / part
 

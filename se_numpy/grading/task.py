@@ -76,6 +76,7 @@ class Task:
     extremes: tuple[Special, ...] = ()
     forward: Callable[..., Any] | None = None
     hint: str = ""
+    likely: tuple[str, ...] = ()  # names of the mistakes that a hint tells; where there are none, the first few
 
     @property
     def name(self) -> str:

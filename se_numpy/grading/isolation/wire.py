@@ -92,6 +92,8 @@ class Answer:
         mutated = header.get("mutated", [])
         if not isinstance(mutated, list) or any(type(i) is not int or not 0 <= i < self._arguments for i in mutated):
             raise Breach("it names arguments that were not given")
+        if type(header.get("listed", False)) is not bool:
+            raise Breach("it says something else than whether it is a list")
         arrays = header.get("arrays", [])
         if not isinstance(arrays, list) or len(arrays) > MAX_ARRAYS or (arrays and header["status"] != "ok"):
             raise Breach("it announced more arrays than are taken")
@@ -112,7 +114,8 @@ class Answer:
             outputs.append(flat.reshape(shape))
             at += size
         return Reply(self._header["status"], tuple(outputs), tuple(sorted(set(self._header.get("mutated", [])))),
-                     clean(self._header.get("message", "")[:MAX_MESSAGE]), stdout)  # fmt: skip
+                     clean(self._header.get("message", "")[:MAX_MESSAGE]), stdout,
+                     self._header.get("listed", False))  # fmt: skip
 
 
 def _described(array: Any) -> tuple[np.dtype, tuple[int, ...], int]:

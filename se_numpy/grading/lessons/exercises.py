@@ -8,7 +8,7 @@ from typing import Any
 
 from se_numpy.grading.assignment import find
 from se_numpy.grading.card import Card
-from se_numpy.grading.grade import grade_task
+from se_numpy.grading.grade import FOR_POINTS, grade_task
 from se_numpy.grading.inprocess import caller
 from se_numpy.grading.lessons.shown import NotYet, say, shown
 from se_numpy.grading.notebook import PUBLIC_SEED
@@ -44,11 +44,12 @@ def check(name: str, function: Function, *, layout: str = "NHWC") -> Card | NotY
         raise TypeError(f"got a {type(function).__name__}; expected the function, as in check({name!r}, {name})")
     if not attempted(function):
         start = f"{name}: not attempted yet."
-        then = "Write its body above, then run that cell and this one again."
+        then = "Write its body, then run this cell again."
         ask, tell = f'hint("{name}")', f'solution("{name}")'
         return shown(NotYet(f"{start} {then}\nStuck? {ask} helps, {tell} tells.",
                             f"**{start}** {then} Stuck? `{ask}` helps, `{tell}` tells."))  # fmt: skip
     report = grade_task(task, caller(function), seed=PUBLIC_SEED, layout=layout, seconds=SECONDS)
+    report = replace(report, hints=tuple(hint for hint in report.hints if hint != FOR_POINTS))
     if report.counterexample:  # how to see it again from a file is of no use where the function stands above
         report = replace(report, counterexample=replace(report.counterexample, repro=""))
     note = "This is the library's own function." if function is task.oracle else ""

@@ -2,17 +2,22 @@
 
 import inspect
 import textwrap
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from se_numpy.grading.assignment import find
 from se_numpy.grading.lessons.shown import Text, shown
+from se_numpy.grading.report import arrays
+from se_numpy.grading.report.terminal import block_lines
 from se_numpy.grading.search import smallest
 from se_numpy.grading.task import Task, attempt, differs
 
 LEVELS = 3
 MISTAKES = 5  # so many are told
+LINES = 44  # an example is no longer
 
 
 def hint(name: str, level: int = 1) -> Text:
@@ -30,40 +35,51 @@ def hint(name: str, level: int = 1) -> Text:
 
 
 def solution(name: str) -> Text:
-    """The source of the library's own function, and of a longer one that does the same, where the task has one.
+    """The source of the library's own function, and one in plain NumPy that stands for itself.
 
-    Raises ValueError for a task that there is not.
+    The library's is left out where it is put together from pieces that would say nothing here. Raises ValueError for a
+    task that there is not.
     """
     task = find(name)
-    parts = [_own(task)]
-    plain = next((f for f in task.alternates if f.__name__.isidentifier() and "." not in f.__qualname__), None)
-    if plain is not None:
-        parts.append(("The same, written out", "\n\n\n".join(map(_source, [*_helpers(plain), plain]))))
+    plain = next(f for f in task.alternates if f.__name__.isidentifier() and "." not in f.__qualname__)
+    written = "\n\n\n".join(map(_source, [*_helpers(plain), plain])).replace(f"def {plain.__name__}(", f"def {name}(")
+    parts = [(f"{name}, written out", written)]
+    if not task.oracle.__module__.startswith("se_numpy.grading."):
+        own = (f"{name} as the library has it ({task.oracle.__module__})", _source(task.oracle))
+        parts = [own, ("The same, written out", written)]
     text = "\n\n".join(f"{title}\n\n{textwrap.indent(code, '    ')}" for title, code in parts)
     pages = "\n\n".join(f"**{title}**\n\n```python\n{code}\n```" for title, code in parts)
     return shown(Text(text + "\n", pages))
 
 
-def _own(task: Task) -> tuple[str, str]:
-    """The truth's source: a function of the library, or what the task puts together from several."""
-    own = _source(task.oracle)
-    if not task.oracle.__module__.startswith("se_numpy.grading."):
-        return f"{task.name} as the library has it ({task.oracle.__module__})", own
-    if task.oracle.__name__ == "<lambda>":
-        own = f"{task.name} = {own[own.index('lambda') :].rstrip(',')}"
-    code = "\n\n\n".join([*map(_source, _helpers(task.oracle)), own])
-    return f"{task.name}, put together from the library's functions", code
-
-
 def _equation(task: Task) -> tuple[str, str]:
-    lines = [task.signature, "", *(f"{name}: {_axes(task, name)}" for name in [*task.inputs, *task.outputs])]
-    lines += [f"{name}: one of {', '.join(map(str, choices))}" for name, choices in task.hyper.items()]
+    defaults = inspect.signature(task.oracle).parameters
+    keywords = []
+    for name, choices in task.hyper.items():
+        default = defaults[name].default if name in defaults else None
+        given = f"; by default {default:g}" if isinstance(default, int | float) else ""
+        keywords.append(f"{name}: one of {', '.join(map(str, choices))}{given}")
+    again = [name for name in task.outputs if name in task.inputs]
+    returned = _shapes(task, [name for name in task.outputs if name not in again])
+    if again:
+        returned.append(f"{', '.join(again)}: renewed, of the same shapes")
+    groups = {"arguments": _shapes(task, task.inputs), "keywords": keywords, "returned": returned}
+    lines = [*textwrap.wrap(task.signature, 84, subsequent_indent="    "), ""]
+    for title, members in groups.items():
+        for k, member in enumerate(members):
+            lines += textwrap.wrap(f"{title if k == 0 else '':<9}  {member}", 84, subsequent_indent=" " * 15)
     return task.equation, "\n".join(lines + (["", *textwrap.wrap(task.hint, 84)] if task.hint else []))
 
 
-def _axes(task: Task, name: str) -> str:
-    letters = task.letters(name)
-    return "a number" if letters is None else f"shape ({', '.join(letters)}{',' if len(letters) == 1 else ''})"
+def _shapes(task: Task, names: Sequence[str]) -> list[str]:
+    """Every shape with the names that have it, in a line."""
+    names_of = {"R": "C/r"} | ({"P": "H'", "Q": "W'", "D": "C'"} if "Q" in task.sizes else {})
+    found: dict[str, list[str]] = {}
+    for name in names:
+        letters = [names_of.get(letter, letter) for letter in task.letters(name) or ()]
+        shape = f"shape ({', '.join(letters)}{',' if len(letters) == 1 else ''})" if letters else "a number"
+        found.setdefault(shape, []).append(name)
+    return [f"{', '.join(named)}: {shape}" for shape, named in found.items()]
 
 
 def _example(task: Task) -> tuple[str, str]:
@@ -74,23 +90,29 @@ def _example(task: Task) -> tuple[str, str]:
         wrong = sum(differs(attempt(task, case, mistake.wrong), right) for mistake in task.mistakes)
         return wrong > 0.7 * len(task.mistakes)
 
+    title = "A small example: the arguments, then what is right for them"
     case = smallest(task, telling, seed=0, seconds=1.0)
     if case is None:
         case = task.draw(np.random.default_rng(0), "example", "random", {})
-    lines = [_value(name, value) for name, value in {**case.arguments, **case.hyper}.items()]
-    lines += ["", *(_value(name, value) for name, value in zip(task.outputs, task.answer(case), strict=True))]
-    return "A small example: the arguments, then what is right for them", "\n".join(lines)
+    lines = [row for name, value in {**case.arguments, **case.hyper}.items() for row in _value(name, value)]
+    lines.append("")
+    answer = zip(task.outputs, task.answer(case), strict=True)
+    lines += [row for name, value in answer for row in _value(name, value)]
+    if len(lines) > LINES:
+        return title, f'too large to show; hint("{task.name}") has the shapes'
+    return title, textwrap.dedent("\n".join(lines))
 
 
-def _value(name: str, value: Any) -> str:
-    if not isinstance(value, np.ndarray) or value.ndim == 0:
-        return f"{name} = {value:.4g}" if isinstance(value, (float, np.ndarray)) else f"{name} = {value}"
-    rows = np.array2string(value, precision=4, suppress_small=True, max_line_width=80)
-    return f"{name}, shape {value.shape}\n{textwrap.indent(rows, '    ')}"
+def _value(name: str, value: Any) -> list[str]:
+    shown = arrays.block(name, value)
+    return list(block_lines(replace(shown, about=shown.about.replace(", float64", ""))))
 
 
 def _mistakes(task: Task) -> tuple[str, str]:
-    told = [textwrap.fill(f"{m.name}: {m.text}", 84, subsequent_indent="    ") for m in task.mistakes[:MISTAKES]]
+    """The likeliest ones, as the task has them; else its first few."""
+    known = {mistake.name: mistake for mistake in task.mistakes}
+    some = [known[name] for name in task.likely] or task.mistakes[:MISTAKES]
+    told = [textwrap.fill(f"{m.name}: {m.text}", 84, subsequent_indent="    ") for m in some]
     return f"What people get wrong here ({len(told)} of {len(task.mistakes)} known mistakes)", "\n".join(told)
 
 

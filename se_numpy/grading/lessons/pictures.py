@@ -1,13 +1,16 @@
-"""Pictures to look at: a boat that is drawn here, and photographs where the reader has some.
+"""Pictures to look at: a boat and a diagram that are drawn here, and photographs where the reader has some.
 
 CIFAR's makers state no licence, so no picture of theirs is part of this project.
 """
 
 import os
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from se_numpy.data import Dataset, load_cifar
+from se_numpy.grading.lessons import figures
 
 SHOTS = "SE_NUMPY_DATA"  # this environment variable names a folder with CIFAR-10 or -100
 
@@ -38,3 +41,67 @@ def photographs() -> Dataset | None:
     """
     folder = os.environ.get(SHOTS)
     return load_cifar(folder) if folder else None
+
+
+GATES = (0.95, 0.08, 0.5, 0.08, 0.95, 0.25)  # of the diagram's six channels
+
+
+def draw_block() -> None:
+    """The Squeeze-and-Excitation block as a diagram, Eqs. (2) to (4), with the shapes of all that flows."""
+    from matplotlib.patches import FancyBboxPatch
+
+    six = [figures.BLUE, figures.ORANGE, figures.GREEN, figures.PINK, figures.SKY, figures.AMBER]
+    _, (axes,) = figures.panels(1, 1, 3.3)
+    _stack(axes, 0, 0, six, [0.8] * 6)
+    _stack(axes, 9.6, 0, six, GATES)
+    _column(axes, 3.3, 2.6, six, (0.9, 0.4, 0.2, 0.5, 0.7, 0.3))
+    _column(axes, 5.3, 2.6, [figures.GREY] * 3, (0.7, 0, 0.35))
+    _column(axes, 7.3, 2.6, six, GATES)
+    _arrow(axes, (1.3, 2.0), (3.15, 2.6))
+    axes.text(2.05, 2.55, "squeeze (2)\nmean", ha="center", fontsize=9)
+    _arrow(axes, (3.75, 2.6), (5.15, 2.6), "W₁, δ")
+    _arrow(axes, (5.75, 2.6), (7.15, 2.6), "W₂, σ")
+    _arrow(axes, (7.43, 1.75), (7.43, 1.02))
+    _arrow(axes, (2.0, 0.75), (7.15, 0.75), "U itself")
+    axes.text(7.43, 0.75, "×", ha="center", va="center", fontsize=17, color=figures.GREY)
+    _arrow(axes, (7.7, 0.75), (9.45, 0.75), "scale (4)")
+    box: dict[str, Any] = {"fc": "none", "ec": figures.GREY, "ls": "--", "boxstyle": "round,pad=0.1"}
+    axes.add_patch(FancyBboxPatch((3.9, 2.05), 3.05, 1.1, **box))
+    axes.text(5.43, 3.42, "excite (3)", ha="center", fontsize=9)
+    for x, y, text in (
+        (0.9, -0.42, "U (N, H, W, C)"),
+        (3.43, 1.3, "z (N, C)"),
+        (5.43, 1.52, "h (N, C/r)"),
+        (8.05, 1.6, "s (N, C)"),
+        (10.5, -0.42, "X̃ (N, H, W, C)"),
+    ):
+        axes.text(x, y, text, ha="center", fontsize=9, color=figures.BLUE)
+    axes.set(xlim=(-0.2, 11.6), ylim=(-0.6, 3.9), aspect="equal")
+    axes.axis("off")
+
+
+def _stack(axes: Any, x: float, y: float, colours: Sequence[str], alphas: Sequence[float], size: float = 1.15) -> None:
+    """Maps (H, W, C), drawn as sheets one behind the other."""
+    from matplotlib.patches import Rectangle
+
+    for k, (colour, alpha) in enumerate(zip(colours, alphas, strict=True)):
+        at = x + 0.13 * k, y + 0.13 * k
+        axes.add_patch(Rectangle(at, size, size, fc="white", ec="none", zorder=-k))
+        axes.add_patch(Rectangle(at, size, size, fc=colour, alpha=alpha, ec="none", zorder=-k))
+        axes.add_patch(Rectangle(at, size, size, fill=False, ec=figures.GREY, lw=0.7, zorder=-k))
+
+
+def _column(axes: Any, x: float, y: float, colours: Sequence[str], values: Sequence[float], size: float = 0.27) -> None:
+    """A vector, drawn as small squares; pale is little."""
+    from matplotlib.patches import Rectangle
+
+    for k, (colour, value) in enumerate(zip(colours, values, strict=True)):
+        at = x, y + size * (k - len(values) / 2)
+        axes.add_patch(Rectangle(at, size, size, fc=colour, alpha=value, ec="none"))
+        axes.add_patch(Rectangle(at, size, size, fill=False, ec=figures.GREY, lw=0.7))
+
+
+def _arrow(axes: Any, start: tuple[float, float], end: tuple[float, float], text: str = "") -> None:
+    style = {"arrowstyle": "-|>", "color": figures.GREY, "lw": 1.4, "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", end, start, arrowprops=style)
+    axes.text((start[0] + end[0]) / 2, (start[1] + end[1]) / 2 + 0.12, text, ha="center", fontsize=9)

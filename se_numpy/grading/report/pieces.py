@@ -90,8 +90,8 @@ def checks(looked_at: tuple[Check, ...]) -> str:
     for check in looked_at:
         mark = {True: ("good", "ok"), False: ("bad", "failed"), None: ("", "not looked at")}[check.passed]
         said = escaped(check.message)
-        if check.error is not None and not check.passed:
-            said += f' <span class="quiet">Error: {text.number(check.error, 3)} times the tolerance.</span>'
+        if check.error is not None and not check.passed and (far := text.beyond(check.error)):
+            said += f' <span class="quiet">{far[0].upper() + far[1:]}.</span>'
         earned = f"{text.points(check.points)} of {text.points(check.max_points)}" if check.max_points else ""
         rows.append(
             f'<tr><th scope="row">{one_line(check.name)}</th><td><span class="pill {mark[0]}">{mark[1]}</span></td>'

@@ -67,15 +67,15 @@ def counterexample_lines(example: Counterexample) -> Iterator[str]:
     """The smallest failing input, with what was expected and what came."""
     yield "    The smallest failing input found:"
     for name, value in example.arguments.items():
-        yield from _block(arrays.block(name, value, PLANES))
+        yield from block_lines(arrays.block(name, value, PLANES))
     if example.got:
         yield "    The answer:"
         for shown in arrays.comparisons(example.expected, example.got, PLANES):
-            yield from _block(shown)
+            yield from block_lines(shown)
     else:
         yield "    Expected, but nothing was returned:"
         for name, value in example.expected.items():
-            yield from _block(arrays.compare(name, value, planes=PLANES))
+            yield from block_lines(arrays.compare(name, value, planes=PLANES))
     yield from wrap(example.problem, "    ")
     if example.repro.strip():
         yield ""
@@ -98,8 +98,8 @@ def _check(check: Check) -> Iterator[str]:
     row = f"    {_mark(check.passed)}  {text.line(check.name, 60)}"
     if check.max_points:
         row += f"  {text.points(check.points)}/{text.points(check.max_points)}"
-    if check.error is not None and not check.passed:
-        row += f" (error {text.number(check.error, 3)} times the tolerance)"
+    if check.error is not None and not check.passed and (far := text.beyond(check.error)):
+        row += f" ({far})"
     yield from wrap(row, "", "            ")
     yield from wrap(check.message, "            ")
 
@@ -114,7 +114,8 @@ def _ending(report: Report) -> Iterator[str]:
     yield from wrap(", ".join([*facts, f"{text.finite(report.seconds):.1f} s"]), "", "  ")
 
 
-def _block(shown: Block) -> Iterator[str]:
+def block_lines(shown: Block) -> Iterator[str]:
+    """One array: a line about it, and its planes."""
     yield from wrap(f"{shown.name}: {shown.about}", "      ", "        ")
     for grids in shown.rows:
         drawn = [_grid(grid) for grid in grids]

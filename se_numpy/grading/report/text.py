@@ -78,6 +78,13 @@ def number(value: Any, digits: int = 4) -> str:
     return f"{value + 0.0:.{digits}g}"  # + 0.0: a zero has no sign here
 
 
+def beyond(error: float) -> str:
+    """How far an error is out, in words; nothing where there is no number to tell, or it is within."""
+    if not 1 < error < math.inf:
+        return ""
+    return f"error {number(error, 3)} times the tolerance" if error < 1e6 else "far beyond the tolerance"
+
+
 def finite(value: Any) -> float:
     """A number that every format can hold: NaN and infinities become 0."""
     try:

@@ -6,6 +6,7 @@ import numpy as np
 
 from se_numpy import ops
 from se_numpy.grading.task import Arguments, Mistake, Special, Task
+from se_numpy.grading.tasks import plain
 
 SIZES = {"N": (3, 5), "C": (4, 8)}
 SPECIALS = (
@@ -15,10 +16,11 @@ SPECIALS = (
 )
 
 
-def _off_zero(arguments: Arguments) -> Arguments:
-    """ReLU has no slope at 0, so no x lies there."""
-    x = arguments["x"]
-    return {**arguments, "x": np.where(np.abs(x) < 1e-3, 0.5, x)}
+def _some_zeros(arguments: Arguments) -> Arguments:
+    """Every third x at 0, where ReLU has no slope and 0 is the convention."""
+    x = arguments["x"].copy()
+    x.flat[::3] = 0
+    return {**arguments, "x": x}
 
 
 def _far_out(arguments: Arguments) -> Arguments:
@@ -44,14 +46,6 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
     return ops.sigmoid(x)
 
 
-def _by_parts(x):
-    y, up = np.empty_like(x), x >= 0
-    y[up] = 1 / (1 + np.exp(-x[up]))
-    e = np.exp(x[~up])
-    y[~up] = e / (1 + e)
-    return y
-
-
 relu = Task(
     signature="relu(x) -> y",
     equation="δ(x) = max(x, 0)",
@@ -63,6 +57,7 @@ relu = Task(
               Special("large numbers", {"N": 5}, lambda a: {**a, "x": 16 * a["x"]})),
     extremes=(Special("numbers of ±10⁴", {}, _far_out),),
     points=1,
+    likely=("identity", "step", "magnitude", "min", "largest of the array"),
     mistakes=(
         Mistake("min", "min(x, 0), the negative part; δ keeps the positive one.", lambda x: np.minimum(x, 0)),
         Mistake("leaky ReLU", "Negative numbers are made small (0.01 x); δ makes them 0.",
@@ -85,6 +80,7 @@ relu = Task(
                 lambda x: np.max(x)),
     ),
     alternates=(
+        plain._relu,
         lambda x: np.where(x > 0, x, 0).astype(x.dtype),
         lambda x: x * (x > 0),
         lambda x: (x + np.abs(x)) / 2,
@@ -100,10 +96,11 @@ relu_backward = Task(
     forward=ops.relu,
     axes="dy: N C, x: N C, dx: N C",
     sizes=SIZES,
-    prepare=_off_zero,
-    specials=SPECIALS,
+    specials=(*SPECIALS, Special("zeros among them", {}, _some_zeros)),
     extremes=(Special("numbers of ±10⁴", {}, _far_out),),
     points=1,
+    hint="At 0, where ReLU has a corner, the slope is taken as 0, as in every framework.",
+    likely=("mask from dy", "no mask", "dy and x exchanged", "0 let through", "ones for dy", "times x"),
     mistakes=(
         Mistake("mask from dy", "dy was cut off where dy is negative; it passes where x was positive.",
                 lambda dy, x: dy * (dy > 0)),
@@ -111,6 +108,10 @@ relu_backward = Task(
                 lambda dy, x: np.maximum(dy, 0) * (x > 0)),
         Mistake("no mask", "dy passed everywhere, as with y >= 0 for a mask; where x is negative y does not "
                 "move, and dx is 0.", lambda dy, x: dy.copy()),
+        Mistake("0 let through", "dy passed where x is 0, as with x >= 0 for a mask; at the corner the slope is taken "
+                "as 0.", lambda dy, x: dy * (x >= 0)),
+        Mistake("dy and x exchanged", "x came back where dy is positive; it is dy, where x is positive.",
+                lambda dy, x: x * (dy > 0)),
         Mistake("mask inverted", "dy passed where x is negative; it passes where x is positive.",
                 lambda dy, x: dy * (x < 0)),
         Mistake("leaky", "A hundredth of dy passed where x is negative; ReLU is flat there.",
@@ -128,6 +129,7 @@ relu_backward = Task(
         Mistake("ReLU of x", "δ(x) came back, the forward pass; dx is dy where x > 0.", lambda dy, x: np.maximum(x, 0)),
     ),
     alternates=(
+        plain._relu_backward,
         lambda dy, x: np.where(x > 0, dy, 0).astype(dy.dtype),
         lambda dy, x: dy * (np.maximum(x, 0) > 0),
         lambda dy, x: dy * np.heaviside(x, 0).astype(x.dtype),
@@ -172,10 +174,10 @@ sigmoid = Task(
                 "no number: take 1 / (1 + e⁻ˣ) there.", lambda x: np.exp(x) / (1 + np.exp(x))),
     ),
     alternates=(
+        plain._sigmoid,
         lambda x: 1 / (1 + np.exp(-x)),
         lambda x: (np.tanh(x / 2) + 1) / 2,
         lambda x: np.exp(-np.logaddexp(0, -x)),
-        _by_parts,
         _one_by_one(lambda x: 1 / (1 + np.exp(-x)) if x >= 0 else np.exp(x) / (1 + np.exp(x))),
     ),
 )  # fmt: skip
@@ -207,6 +209,8 @@ sigmoid_backward = Task(
                 lambda dy, x: dy * _sigmoid(_sigmoid(x)) * _sigmoid(-_sigmoid(x))),
         Mistake("dy ignored", "The slope alone came back: the gradient that arrives, dy, was ignored.",
                 lambda dy, x: _sigmoid(x) * _sigmoid(-x)),
+        Mistake("dy and x exchanged", "x times the slope at dy came back; it is dy times the slope at x.",
+                lambda dy, x: x * _sigmoid(dy) * _sigmoid(-dy)),
         Mistake("no slope", "dy came back as it was; the slope of σ is missing.", lambda dy, x: dy.copy()),
         Mistake("always 1/4", "1/4 is the slope at 0 alone; elsewhere it is σ (1 - σ).", lambda dy, x: dy / 4),
         Mistake("slope squared", "The slope came in twice.", lambda dy, x: dy * (_sigmoid(x) * _sigmoid(-x)) ** 2),
@@ -218,7 +222,7 @@ sigmoid_backward = Task(
                 "and ∞/∞ is no number: σ (1 - σ) is safe.", lambda dy, x: dy * np.exp(-x) / (1 + np.exp(-x)) ** 2),
     ),
     alternates=(
-        lambda dy, x: dy * _sigmoid(x) * (1 - _sigmoid(x)),
+        plain._sigmoid_backward,
         lambda dy, x: dy * _sigmoid(x) * _sigmoid(-x),
         lambda dy, x: dy * (1 - np.tanh(x / 2) ** 2) / 4,
         _one_by_one(lambda dy, x: dy / (2 + np.exp(-abs(x)) + np.exp(abs(x)))),

@@ -7,6 +7,7 @@ import numpy as np
 
 from se_numpy import se
 from se_numpy.grading.task import Mistake, Special, Task
+from se_numpy.grading.tasks import plain
 from se_numpy.ops import relu, sigmoid, softmax
 
 SIZES = {"N": (2, 4), "H": (3, 6), "W": (3, 6), "C": (5, 9), "R": (2, 4)}
@@ -37,6 +38,7 @@ se_block = Task(
     sizes=SIZES,
     fill=FILL,
     specials=(*SPECIALS, Special("zero weights: every gate is 1/2", {}, lambda a: {**a, "W2": 0 * a["W2"]})),
+    likely=("never called", "no ReLU", "no sigmoid", "the gates alone", "squeezed by the sum"),
     mistakes=(
         Mistake("squeezed by the maximum", "The squeeze took the largest pixel; Eq. (2) is the mean.",
                 _block(squeeze=lambda U: U.max((1, 2))), "Eq. (2)"),
@@ -76,6 +78,7 @@ se_block = Task(
                 lambda U, W1, W2: se.se_block(se.se_block(U, W1, W2), W1, W2)),
     ),
     alternates=(
+        plain._se_block,
         lambda U, W1, W2: U * _axes(1 / (1 + np.exp(-np.maximum(U.mean((1, 2)) @ W1.T, 0) @ W2.T))),
         lambda U, W1, W2: np.stack([u * sigmoid(W2 @ relu(W1 @ u.mean((0, 1)))) for u in U]),
         lambda U, W1, W2: np.einsum(
@@ -140,6 +143,8 @@ se_block_backward = Task(
     fill=FILL,
     specials=SPECIALS,
     points=4,
+    likely=("path through the gate left out", "gate's path without 1/(HW)", "ds as a mean", "σ' left out",
+            "ReLU's mask left out", "ds summed over the batch"),
     mistakes=(
         Mistake("path through the gate left out", "dU holds s·dX̃ alone. U also decides its own gate: a share of "
                 "1/(HW) of dz belongs to every pixel.", _backward(through=0)),
@@ -153,6 +158,10 @@ se_block_backward = Task(
                 lambda d, U, W1, W2: (_backward(direct=0)(d, U, W1, W2)[0] + d, *_backward()(d, U, W1, W2)[1:])),
         Mistake("gate's path without 1/(HW)", "The squeeze is a mean: each pixel has a share of 1/(HW) of dz.",
                 _backward(spread=lambda dz, U: _axes(dz)), "Eq. (2)"),
+        Mistake("gate's path with 1/(HW) twice", "dz was divided by H·W twice; the squeeze is one mean.",
+                _backward(spread=lambda dz, U: _axes(dz) / U[0, :, :, 0].size ** 2), "Eq. (2)"),
+        Mistake("ds summed over the batch", "ds was summed over the batch too; every image has gates of its own.",
+                _backward(ds=lambda d, U, s: np.broadcast_to((d * U).sum((0, 1, 2)), s.shape)), "Eq. (4)"),
         Mistake("gate's path to the largest pixel", "dz went to the largest pixel, as after max pooling; Eq. (2) is a "
                 "mean.", _backward(spread=lambda dz, U: _axes(dz) * (U.max((1, 2), keepdims=True) == U)), "Eq. (2)"),
         Mistake("ds as a mean", "ds was averaged over the pixels; all of them shared s, so it is their sum.",
@@ -181,7 +190,7 @@ se_block_backward = Task(
         Mistake("dW1 and dW2 exchanged", "The gradients came in another order: dU, dW1, dW2.",
                 lambda *a: tuple(se.se_block_backward(*a)[k] for k in (0, 2, 1))),
     ),
-    alternates=(_backward(), _written_out, _image_by_image),
+    alternates=(plain._se_block_backward, _written_out, _image_by_image),
 )  # fmt: skip
 
 TASKS = (se_block, se_block_backward)

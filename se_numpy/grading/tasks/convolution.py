@@ -8,6 +8,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from se_numpy import ops
 from se_numpy.grading.task import Mistake, Sizes, Special, Task
+from se_numpy.grading.tasks import plain
 from se_numpy.ops import conv2d as convolve
 from se_numpy.ops import conv2d_backward as convolve_backward
 
@@ -62,17 +63,6 @@ def _channels_first(V: np.ndarray) -> np.ndarray:
 # ---------------------------------------------------------------------------------------------------- forward
 
 
-def _by_taps(X, V, stride, padding):
-    """One tap of the filters at a time, for all windows."""
-    X, k = _padded(X, padding), len(V)
-    H, W = ((size - k) // stride + 1 for size in X.shape[1:3])
-    U = np.zeros((len(X), H, W, V.shape[3]), X.dtype)
-    for a in range(k):
-        for b in range(k):
-            U += X[:, a : a + stride * H : stride, b : b + stride * W : stride] @ V[a, b]
-    return U
-
-
 def _by_windows(X, V, stride, padding):
     """One window at a time."""
     X, k = _padded(X, padding), len(V)
@@ -108,6 +98,8 @@ conv2d = Task(
     specials=SPECIALS,
     points=3,
     hint=HINT,
+    likely=("filters flipped", "windows flattened as they came", "channels of the filters exchanged",
+            "size without + 1", "stride ignored", "padding ignored"),
     mistakes=(
         Mistake("filters flipped", "The filters were turned by 180°, which is a convolution in the sense of "
                 "mathematics; ∗ of Eq. (1) is cross-correlation.", lambda X, V, **h: convolve(X, _flipped(V), **h)),
@@ -116,8 +108,11 @@ conv2d = Task(
         Mistake("channels of the filters exchanged", "The filters' axes of input and output channels changed places; V "
                 "is (k, k, C', C).", lambda X, V, **h: convolve(X, V.swapaxes(2, 3), **h)),
         Mistake("windows in the order of channels first", "The numbers of a window and of a filter were not in the "
-                "same order: one had its channels first, the other last.",
+                "same order: the filter had its channels first, the window last.",
                 lambda X, V, **h: convolve(X, _channels_first(V), **h)),
+        Mistake("windows flattened as they came", "sliding_window_view gives windows as (C', k, k), filters are "
+                "(k, k, C'): flattened so, their numbers do not meet. Move the channels to the end first.",
+                lambda X, V, **h: convolve(X, V.reshape(V.shape[2], *V.shape[:2], -1).transpose(1, 2, 0, 3), **h)),
         Mistake("padded below and right alone", "All zeros stand below and to the right; padding of them belong on "
                 "every side.", lambda X, V, stride, padding: convolve(_padded(X, 0, 2 * padding), V, stride=stride)),
         Mistake("padded above and left alone", "All zeros stand above and to the left; padding of them belong on "
@@ -153,9 +148,9 @@ conv2d = Task(
                 lambda X, V, **h: convolve(X, V, **h).swapaxes(1, 2)),
     ),
     alternates=(
+        plain._conv2d,
         lambda X, V, stride, padding: np.einsum(
             "nhwdab,abdc->nhwc", _windows(_padded(X, padding), len(V), stride), V, optimize=True),
-        _by_taps,
         _by_windows,
         _by_rows,
     ),
@@ -219,15 +214,6 @@ def _not_cropped(dU, X, V, stride, padding):
     return _dX(dU, _padded(X, padding), V, stride=stride, padding=0)
 
 
-def _backward_by_taps(dU, X, V, stride, padding):
-    X_padded, dV = _padded(X, padding), np.zeros_like(V)
-    dX = np.zeros_like(X_padded)
-    for a, b, here in _taps(dU, len(V), stride):
-        dX[here] += dU @ V[a, b].T
-        dV[a, b] = np.tensordot(X_padded[here], dU, ((0, 1, 2), (0, 1, 2)))
-    return _inside(dX, padding, X), dV
-
-
 def _backward_by_windows(dU, X, V, stride, padding):
     X_padded, dV, k = _padded(X, padding), np.zeros_like(V), len(V)
     dX = np.zeros_like(X_padded)
@@ -263,6 +249,9 @@ conv2d_backward = Task(
     specials=SPECIALS,
     points=5,
     hint="dX has the shape of X: the gradient of the zeros around it is dropped, and pixels that no window met have 0.",
+    likely=("dX: windows written over each other", "dX: not cropped", "dX: filters turned once too often",
+            "dX: channels of the filters not exchanged", "dX: stride forgotten", "dV: image not padded",
+            "dV: the first image alone", "dV: mean over the batch", "dV before dX"),
     mistakes=(
         Mistake("dX: filters turned once too often", "dX has the filters turned by 180°: that belongs to the form of a "
                 "convolution with padded dU alone; where windows are added back the filters stay as they are.",
@@ -315,7 +304,7 @@ conv2d_backward = Task(
         Mistake("sign", "The signs of both gradients are wrong.",
                 lambda dU, X, V, **h: convolve_backward(-dU, X, V, **h)),
     ),
-    alternates=(_backward_by_taps, _backward_by_windows, _backward_by_correlation),
+    alternates=(plain._conv2d_backward, _backward_by_windows, _backward_by_correlation),
 )  # fmt: skip
 
 TASKS = (conv2d, conv2d_backward)

@@ -7,6 +7,7 @@ import numpy as np
 
 from se_numpy import se
 from se_numpy.grading.task import Mistake, Special, Task
+from se_numpy.grading.tasks import plain
 from se_numpy.ops import relu, sigmoid, softmax
 
 SIZES = {"N": (3, 5), "C": (5, 9), "R": (2, 4)}
@@ -42,6 +43,8 @@ excite = Task(
     fill=FILL,
     specials=SPECIALS,
     extremes=EXTREMES,
+    likely=("no ReLU between the layers", "no sigmoid", "ReLU before the sigmoid", "W1 and W2 exchanged",
+            "softmax over the channels"),
     mistakes=(
         Mistake("no ReLU between the layers", "Nothing stands between the two products; Eq. (3) has the ReLU δ there, "
                 "without which they are one.", _gate(sigmoid, lambda a: a)),
@@ -80,6 +83,7 @@ excite = Task(
                 lambda z, W1, W2: se.excite((z - z.mean(1, keepdims=True)) / (z.std(1, keepdims=True) + 1e-5), W1, W2)),
     ),
     alternates=(
+        plain._excite,
         lambda z, W1, W2: 1 / (1 + np.exp(-np.clip(np.maximum(z @ W1.T, 0) @ W2.T, -80, 80))),
         lambda z, W1, W2: 0.5 * (1 + np.tanh(0.5 * (np.einsum("nr,cr->nc", relu(np.einsum("nc,rc->nr", z, W1)), W2)))),
         lambda z, W1, W2: np.stack([sigmoid(W2 @ np.maximum(W1 @ row, 0)) for row in z]),
@@ -132,6 +136,8 @@ excite_backward = Task(
     specials=SPECIALS[:4],
     extremes=EXTREMES,
     points=3,
+    likely=("σ' left out", "ReLU's mask left out", "mean over the batch once more", "dW2 with ds", "dW2 with a1",
+            "transposed gradients", "dW1 and dW2 exchanged"),
     mistakes=(
         Mistake("σ' left out", "The derivative of the sigmoid, s (1 - s), is missing.",
                 _backward(da2=lambda ds, a, s: ds)),
@@ -174,7 +180,7 @@ excite_backward = Task(
                 lambda ds, *a: se.excite_backward(np.ones_like(ds), *a)),
     ),
     alternates=(
-        _backward(),
+        plain._excite_backward,
         _loops,
         _backward(da2=lambda ds, a2, s: ds * sigmoid(a2) * sigmoid(-a2), da1=lambda dh, a1, h: np.where(h > 0, dh, 0)),
     ),

@@ -7,6 +7,7 @@ import numpy as np
 
 from se_numpy import ops
 from se_numpy.grading.task import Arguments, Mistake, Special, Task
+from se_numpy.grading.tasks import plain
 
 SIZES = {"N": (2, 5), "K": (3, 7)}
 SPECIALS = (
@@ -69,6 +70,7 @@ softmax = Task(
     extremes=EXTREMES,
     points=1,
     hint="Take the largest x of each row off first: p stays the same, and nothing overflows.",
+    likely=("overflow", "over the batch", "over everything", "largest of the whole batch", "no sum"),
     mistakes=(
         Mistake("over the batch", "Columns add up to 1: the sum runs over the classes of one row, not over the batch.",
                 lambda x: np.exp(x) / np.exp(x).sum(0)),
@@ -95,9 +97,12 @@ softmax = Task(
         Mistake("twice", "Softmax was taken of softmax.", lambda x: ops.softmax(ops.softmax(x))),
         Mistake("overflow", "e^x overflows where x is large, and ∞/∞ is no number: take the largest x of each row off "
                 "first.", lambda x: _shares(np.exp(x))),
+        Mistake("largest of the whole batch", "The largest x of the batch was taken off: in a row that lies far below "
+                "it every e^x is 0, and 0/0 is no number. Take the largest of each row.",
+                lambda x: _shares(np.exp(x - x.max()))),
     ),
     alternates=(
-        lambda x: _shares(np.exp(x - x.max(1, keepdims=True))),
+        plain._softmax,
         lambda x: np.exp(_log_softmax(x)),
         _row_by_row,
         lambda x: 1 / np.exp(np.minimum(x[:, None, :] - x[:, :, None], x.dtype.type(80))).sum(2),
@@ -134,6 +139,8 @@ softmax_cross_entropy = Task(
     extremes=EXTREMES,
     points=2,
     hint="log p = x - log Σ e^x; with the largest x of each row taken off first nothing overflows.",
+    likely=("sum over the batch", "sign", "labels of all rows", "largest taken off on one side", "overflow",
+            "logarithm of 0"),
     mistakes=(
         Mistake("sum over the batch", "The losses of the rows were summed; L is their mean.",
                 lambda x, labels: _cross_entropy(x, labels) * len(x)),
@@ -156,6 +163,8 @@ softmax_cross_entropy = Task(
                 _of_shares(lambda p: -np.log(1 - p))),
         Mistake("entropy of the prediction", "-p log p was averaged, with p where the label's 1 belongs.",
                 _of_shares(lambda p: -p * np.log(p))),
+        Mistake("labels of all rows", "log p[:, labels] takes every row at the labels of all; each row has a label of "
+                "its own: log p[np.arange(N), labels].", lambda x, labels: -_log_softmax(x)[:, labels].mean()),
         Mistake("all classes", "-log p was averaged over all classes; only the label's counts.",
                 lambda x, labels: -_log_softmax(x).mean()),
         Mistake("squared error", "The squared difference to a one-hot label; cross-entropy is -log p.",
@@ -179,12 +188,15 @@ softmax_cross_entropy = Task(
                 "first.", lambda x, labels: -np.log(_at_label(_shares(np.exp(x)), labels)).mean()),
         Mistake("logarithm of 0", "p itself is 0 where x lies far below the largest, and log 0 is -∞: "
                 "log p = x - log Σ e^x does not need p.", _of_shares(lambda p: -np.log(p))),
+        Mistake("largest of the whole batch", "The largest x of the batch was taken off: in a row that lies far below "
+                "it every e^x is 0, and log 0 is -∞. Take the largest of each row.",
+                lambda x, labels: (np.log(np.exp(x - x.max()).sum(1)) - _at_label(x - x.max(), labels)).mean()),
         Mistake("p kept from 0", "A small number was added to p before the logarithm, or p cut off there: no loss can "
                 "be larger than its logarithm. log p = x - log Σ e^x needs neither.",
                 _of_shares(lambda p: -np.log(p + 1e-12))),
     ),
     alternates=(
-        lambda x, labels: -_at_label(_log_softmax(x), labels).mean(),
+        plain._softmax_cross_entropy,
         _sum_of_logs,
         lambda x, labels: -np.sum(_one_hot(labels, x) * _log_softmax(x)) / len(x),
         lambda x, labels: x.dtype.type(
@@ -208,12 +220,6 @@ def _backward(dL: float, x: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def _smoothed(labels: np.ndarray, x: np.ndarray) -> np.ndarray:
     return 0.9 * _one_hot(labels, x) + 0.1 / x.shape[1]
-
-
-def _in_place(dL, x, labels):
-    dx = ops.softmax(x)
-    dx[np.arange(len(x)), labels] -= 1
-    return dx * (dL / len(x))
 
 
 def _entry_by_entry(dL, x, labels):
@@ -242,6 +248,8 @@ softmax_cross_entropy_backward = Task(
     extremes=EXTREMES,
     points=2,
     hint="dL is a number: what the rest of a program would send back, 1 where nothing follows.",
+    likely=("without 1/N", "dL ignored", "p alone", "1 taken off at the labels of all rows",
+            "derivative of softmax once more", "sign"),
     mistakes=(
         Mistake("without 1/N", "p - q was not divided by N; L is a mean over the N rows.",
                 lambda dL, x, labels: _backward(dL, x, labels) * len(x)),
@@ -259,6 +267,9 @@ softmax_cross_entropy_backward = Task(
                 _less_one_hot(q=lambda labels, x: 1)),
         Mistake("at the label alone", "Only the label's class has a gradient; the others have p.",
                 lambda dL, x, labels: _backward(dL, x, labels) * _one_hot(labels, x)),
+        Mistake("1 taken off at the labels of all rows", "dx[:, labels] -= 1 takes 1 off at the labels of all rows; "
+                "each row has one of its own: dx[np.arange(N), labels].",
+                _less_one_hot(q=lambda labels, x: _one_hot(labels, x).max(0))),
         Mistake("labels counted from 1", "1 was taken off at the class before the label: labels count from 0.",
                 lambda dL, x, labels: _backward(dL, x, (labels - 1) % x.shape[1])),
         Mistake("the class after the label", "1 was taken off at the class after the label: labels count from 0.",
@@ -283,7 +294,7 @@ softmax_cross_entropy_backward = Task(
         Mistake("overflow", "e^x overflows where x is large, and ∞/∞ is no number: take the largest x of each row off "
                 "first.", _less_one_hot(p=lambda x: _shares(np.exp(x)))),
     ),
-    alternates=(_less_one_hot(), _in_place, _entry_by_entry, _both_derivatives),
+    alternates=(plain._softmax_cross_entropy_backward, _less_one_hot(), _entry_by_entry, _both_derivatives),
 )  # fmt: skip
 
 TASKS = (softmax, softmax_cross_entropy, softmax_cross_entropy_backward)

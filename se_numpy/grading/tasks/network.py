@@ -8,7 +8,7 @@ import numpy as np
 
 from se_numpy import ops, se
 from se_numpy.grading.task import Arguments, Mistake, Special, Task
-from se_numpy.grading.tasks import activation, block, convolution, loss, norm
+from se_numpy.grading.tasks import activation, block, convolution, loss, norm, plain
 from se_numpy.ops import relu, relu_backward, softmax
 
 EPS = 1e-5
@@ -191,6 +191,8 @@ residual_block = Task(
     prepare=_lively,
     specials=SPECIALS,
     points=4,
+    likely=("no shortcut", "SE after the sum", "SE left out", "ReLU before the sum too", "no ReLU at the end",
+            "the first filters twice"),
     hint="Both convolutions have stride 1 and padding 1; batch norm is that of training, with eps = 10⁻⁵.",
     mistakes=(
         Mistake("no shortcut", "X was not added: the block is X plus its branch.",
@@ -242,11 +244,13 @@ residual_block = Task(
                 "Eq. (1)"),
         Mistake("the first filters twice", "V1 was used in both convolutions; the second has V2.",
                 lambda X, V1, g1, b1, V2, *a: _block()(X, V1, g1, b1, V1, *a)),
+        Mistake("V1 and V2 exchanged", "The first convolution had V2, the second V1.",
+                lambda X, V1, g1, b1, V2, *a: _block()(X, V2, g1, b1, V1, *a)),
         Mistake("the first gamma and beta twice", "gamma1 and beta1 were used in both batch norms; the second has "
                 "its own.",
                 lambda X, V1, g1, b1, V2, g2, b2, *a: _block()(X, V1, g1, b1, V2, g1, b1, *a)),
     ),
-    alternates=tuple(_alternate(_block, k) for k in range(3)),
+    alternates=(plain._residual_block, *(_alternate(_block, k) for k in range(1, 4))),
 )  # fmt: skip
 
 
@@ -297,6 +301,8 @@ se_resnet_step = Task(
     specials=(*SPECIALS, Special("as many classes as channels", {"C": 4, "K": 4})),
     points=6,
     rounds=5,
+    likely=("learning rate left out", "1/(HW) forgotten", "statistics held constant",
+            "path through the gates left out", "first ReLU's mask left out", "gradients alone", "loss after the step"),
     hint="residual_block, the mean of each channel (Eq. 2), W z + b, softmax cross-entropy, and p - lr ∂L/∂p for every "
     "parameter, all gradients taken before any parameter moves. loss is that before the step.",
     mistakes=(
@@ -304,6 +310,10 @@ se_resnet_step = Task(
                 _step(update=lambda name, p, dp, lr: p + lr * dp)),
         Mistake("learning rate left out", "p - ∂L/∂p: the learning rate is missing.",
                 _step(update=lambda name, p, dp, lr: p - dp)),
+        Mistake("gradients alone", "The gradients came back; the new parameters p - η ∂L/∂p were asked for.",
+                _step(update=lambda name, p, dp, lr: dp)),
+        Mistake("new V1 and V2 exchanged", "Both are right, but in each other's place.",
+                lambda *a, **h: (lambda t: (t[0], t[4], *t[2:4], t[1], *t[5:]))(_RIGHT(*a, **h))),
         Mistake("loss after the step", "The parameters are right, but the loss is that after the step.", _loss_after),
         Mistake("loss summed", "The loss was summed over the batch, its gradients too; it is the mean.",
                 _step(loss=lambda x, labels: ops.softmax_cross_entropy(x, labels) * len(x),
@@ -362,7 +372,7 @@ se_resnet_step = Task(
         Mistake("classifier alone renewed", "Only W and b were renewed; all parameters learn.", _not_updated(
             "V1", "gamma1", "beta1", "V2", "gamma2", "beta2", "W1", "W2")),
     ),
-    alternates=tuple(_alternate(_step, k) for k in range(3)),
+    alternates=(plain._se_resnet_step, *(_alternate(_step, k) for k in range(1, 4))),
 )  # fmt: skip
 
 TASKS = (residual_block, se_resnet_step)

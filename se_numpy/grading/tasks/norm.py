@@ -7,6 +7,7 @@ import numpy as np
 
 from se_numpy import ops
 from se_numpy.grading.task import Arguments, Mistake, Sizes, Special, Task
+from se_numpy.grading.tasks import plain
 
 SIZES = {"N": (2, 4), "H": (2, 5), "W": (2, 5), "C": (2, 6)}
 HYPER = {"eps": (1e-5, 0.1, 0.5)}  # large ones show where eps stands
@@ -106,6 +107,8 @@ batch_norm = Task(
         Special("numbers around 1000", {"eps": 1e-5}, _far_from_0),
     ),
     points=2,
+    likely=("statistics of each image", "statistics over the batch alone", "eps outside the root",
+            "variance divided by m - 1", "divided by the variance"),
     hint="mean and var are the batch's own, over N, H and W; var is the biased one, divided by m = N·H·W.",
     mistakes=(
         Mistake("variance divided by m - 1", "The variance was divided by m - 1; the batch is normalised by its biased "
@@ -151,7 +154,7 @@ batch_norm = Task(
                 _norm(end=lambda x_hat, gamma, beta: (1 + gamma) * x_hat + beta)),
     ),
     alternates=(
-        lambda x, gamma, beta, eps: gamma * (x - x.mean(ALL)) / np.sqrt(x.var(ALL) + eps) + beta,
+        plain._batch_norm,
         lambda x, gamma, beta, eps: (x - x.mean((0, 1, 2))) * (gamma / np.sqrt(x.var((0, 1, 2)) + eps)) + beta,
         _by_channel,
         _scale_and_shift,
@@ -213,7 +216,7 @@ normalize = Task(
                 lambda x, mean, var, gamma, beta, eps: gamma * (x - var) / np.sqrt(np.abs(mean) + eps) + beta),
     ),
     alternates=(
-        lambda x, mean, var, gamma, beta, eps: gamma * (x - mean) / np.sqrt(var + eps) + beta,
+        plain._normalize,
         lambda x, mean, var, gamma, beta, eps: (x - mean) * (var + eps) ** -0.5 * gamma + beta,
         lambda x, mean, var, gamma, beta, eps: np.stack(
             [gamma[c] / np.sqrt(var[c] + eps) * (x[..., c] - mean[c]) + beta[c] for c in range(x.shape[-1])], -1),
@@ -288,6 +291,8 @@ batch_norm_backward = Task(
         Special("numbers around 1000", {"eps": 1e-5}, _then_statistics(_far_from_0)),
     ),
     points=4,
+    likely=("mean and variance held constant", "variance held constant", "mean held constant", "m = N",
+            "gamma forgotten in dx", "dgamma from x", "dgamma as a mean"),
     hint="mean and var are the batch's own, so they move when x does: x̂ = (x - mean) / √(var + eps), ⟨·⟩ is the mean "
     "over N, H and W.",
     mistakes=(
@@ -338,7 +343,7 @@ batch_norm_backward = Task(
         Mistake("ones for dy", "The gradient that arrives was ignored, as if dy were 1 everywhere.",
                 lambda dy, *a, **h: ops.batch_norm_backward(np.ones_like(dy), *a, **h)),
     ),
-    alternates=(_through_every_line, _times_m, _as_a_matrix),
+    alternates=(plain._batch_norm_backward, _through_every_line, _times_m, _as_a_matrix),
 )  # fmt: skip
 
 TASKS = (batch_norm, normalize, batch_norm_backward)

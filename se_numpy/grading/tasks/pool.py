@@ -8,6 +8,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from se_numpy import ops
 from se_numpy.grading.task import Arguments, Mistake, Sizes, Special, Task
+from se_numpy.grading.tasks import plain
 
 SIZES = {"N": (2, 3), "P": (4, 7), "Q": (4, 7), "C": (2, 5)}
 HYPER = {"kernel": (2, 3), "stride": (1, 2, 3)}
@@ -69,12 +70,11 @@ def _every_window_cut(x, kernel, stride):
     return ops.max_pool2d(x, kernel=kernel, stride=1)[:, : right.shape[1], : right.shape[2]]
 
 
-def _by_windows(x, kernel, stride):
+def _stepping_by_kernel(x, kernel, stride):
+    """As many windows as there should be, but at steps of kernel: those beyond the border are cut, or empty."""
     H, W = ((size - kernel) // stride + 1 for size in x.shape[1:3])
-    y = np.empty((len(x), H, W, x.shape[3]), x.dtype)
-    for i, j, window in _places(x, kernel, stride):
-        y[:, i, j] = x[window].max((1, 2))
-    return y
+    rows, columns = ([slice(i * kernel, (i + 1) * kernel) for i in range(n)] for n in (H, W))
+    return np.stack([np.stack([x[:, r, c].max((1, 2)) for c in columns], 1) for r in rows], 1)
 
 
 def _by_pixels(x, kernel, stride):
@@ -100,6 +100,8 @@ max_pool2d = Task(
     specials=SPECIALS,
     points=2,
     hint="Windows are kernel x kernel pixels and stand stride pixels apart; those that do not fit are left out.",
+    likely=("windows at i, not at i · stride", "windows at i · kernel", "stride ignored", "size without + 1",
+            "size rounded up", "zeros win"),
     mistakes=(
         Mistake("mean", "The mean of each window; max pooling takes the largest.",
                 _of_windows(lambda w: w.mean((4, 5)))),
@@ -124,6 +126,8 @@ max_pool2d = Task(
                 lambda x, kernel, stride: ops.max_pool2d(x, kernel=2, stride=stride)),
         Mistake("stride ignored", "Windows stand side by side, kernel pixels apart; the step is stride.",
                 lambda x, kernel, stride: ops.max_pool2d(x, kernel=kernel, stride=kernel)),
+        Mistake("windows at i · kernel", "The result has the right size, but its windows begin at multiples of "
+                "kernel; they begin at multiples of stride.", _stepping_by_kernel),
         Mistake("stride 1", "Every window was taken; they stand stride pixels apart.",
                 lambda x, kernel, stride: ops.max_pool2d(x, kernel=kernel, stride=1)),
         Mistake("windows at i, not at i · stride", "The result has the right size, but its windows stand one pixel "
@@ -139,7 +143,7 @@ max_pool2d = Task(
         Mistake("rows and columns exchanged", "The maps came out transposed, (N, W, H, C).",
                 lambda x, **h: ops.max_pool2d(x, **h).swapaxes(1, 2)),
     ),
-    alternates=(_of_windows(lambda w: w.max((4, 5))), _by_windows, _by_pixels,
+    alternates=(plain._max_pool2d, _of_windows(lambda w: w.max((4, 5))), _by_pixels,
                 _of_windows(lambda w: np.sort(w.reshape(*w.shape[:4], -1), 4)[..., -1])),
 )  # fmt: skip
 
@@ -227,6 +231,8 @@ max_pool2d_backward = Task(
     specials=SPECIALS,
     points=3,
     hint="The largest pixel of a window gets all of its dy; a pixel that won several windows gets the sum.",
+    likely=("written, not added", "windows written over each other", "all of it to every pixel", "windows side by side",
+            "ones for dy", "rows left over dropped"),
     mistakes=(
         Mistake("shared by the window", "Every pixel of a window got an equal share, the gradient of mean pooling; the "
                 "largest gets it all.", _send_back(lambda d, w: d / w[0, :, :, 0].size + 0 * w)),
@@ -264,7 +270,7 @@ max_pool2d_backward = Task(
                 / np.maximum(ops.max_pool2d_backward(np.ones_like(dy), x, **h), 1)),
         Mistake("sign", "The sign of dx is wrong.", _send_back(lambda d, w: -d * _is_largest(w))),
     ),
-    alternates=(_send_back(lambda d, w: d * _is_largest(w)), _one_by_one, _by_places),
+    alternates=(plain._max_pool2d_backward, _one_by_one, _by_places),
 )  # fmt: skip
 
 TASKS = (max_pool2d, max_pool2d_backward)

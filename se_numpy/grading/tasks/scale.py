@@ -4,6 +4,7 @@ import numpy as np
 
 from se_numpy import se
 from se_numpy.grading.task import Mistake, Special, Task
+from se_numpy.grading.tasks import plain
 
 SIZES = {"N": (2, 4), "H": (3, 6), "W": (3, 6), "C": (2, 8)}
 SPECIALS = (
@@ -13,6 +14,7 @@ SPECIALS = (
     Special("as many images as channels", {"N": 4, "C": 4}),
     Special("as many rows as images, columns as channels", {"N": 3, "H": 3, "W": 5, "C": 5}),
     Special("square maps, as many channels as pixels a side", {"H": 4, "W": 4, "C": 4}),
+    Special("as many columns as images", {"N": 3, "H": 4, "W": 3, "C": 5}),
 )
 
 
@@ -30,7 +32,10 @@ scale = Task(
     fill={"s": "gates"},
     specials=SPECIALS,
     points=1,
+    likely=("s without new axes", "gates of the first image", "1 + s", "1 - s", "gates along the width"),
     mistakes=(
+        Mistake("s without new axes", "In U * s NumPy lines up the last axes: s (N, C) meets (W, C), which does not "
+                "fit, or worse, fits where N = W. It needs the shape (N, 1, 1, C).", lambda U, s: U * s),
         Mistake("gate added", "The gate was added: Eq. (4) multiplies by it.", lambda U, s: U + _axes(s)),
         Mistake("1 + s", "Multiplied by 1 + s, as if the maps were added once more: Eq. (4) is s·u.",
                 lambda U, s: U * (1 + _axes(s))),
@@ -55,7 +60,7 @@ scale = Task(
                 lambda U, s: U * (_axes(s) > 0.5)),
     ),
     alternates=(
-        lambda U, s: U * _axes(s),
+        plain._scale,
         lambda U, s: np.einsum("nhwc,nc->nhwc", U, s),
         lambda U, s: np.stack([u * g for u, g in zip(U, s, strict=True)]),
         lambda U, s: U * s.reshape(len(s), 1, 1, -1),
@@ -77,6 +82,7 @@ scale_backward = Task(
     sizes=SIZES,
     fill={"s": "gates", "U": "maps"},
     specials=SPECIALS,
+    likely=("ds without U", "ds as a mean", "ds summed over the batch", "dU without s", "dU with U", "exchanged"),
     mistakes=(
         Mistake("ds as a mean", "ds was averaged over the pixels; all of them shared s, so it is their sum.",
                 lambda d, U, s: (d * _axes(s), (d * U).mean((1, 2)))),
@@ -104,7 +110,7 @@ scale_backward = Task(
                 lambda d, U, s: (0 * d + _axes(s), U.sum((1, 2)))),
     ),
     alternates=(
-        lambda d, U, s: (d * _axes(s), _ds(d, U)),
+        plain._scale_backward,
         lambda d, U, s: (np.einsum("nhwc,nc->nhwc", d, s), np.einsum("nhwc,nhwc->nc", d, U)),
         lambda d, U, s: (s[:, None, None] * d, (d * U).sum(2).sum(1)),
         lambda d, U, s: (d * _axes(s), np.stack([(a * b).reshape(-1, a.shape[-1]).sum(0)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from se_numpy.grading.task import Arguments, Mistake, Special, Task
+from se_numpy.grading.tasks import plain
 from se_numpy.optim import SGD
 
 
@@ -78,6 +79,8 @@ sgd_momentum = Task(
     ),
     points=2,
     hint="η is lr, μ momentum, λ weight_decay. Return new arrays: w, g and v stay as they are.",
+    likely=("learning rate in the velocity", "weight decay apart", "weight decay twice", "running mean",
+            "sign of the velocity", "old velocity handed on", "v before w"),
     mistakes=(
         Mistake("Nesterov", "This is Nesterov's step, w - η (g + λ w + μ v); w moves by η v.", _nesterov),
         Mistake("learning rate in the velocity", "v ← μ v + η (g + λ w), w ← w - v: here η stands outside the "
@@ -115,6 +118,14 @@ sgd_momentum = Task(
                 "into it.",
                 _wrong(lambda w, g, v, lr, mu, decay: mu * v + g,
                        lambda w, g, v, new, lr, mu, decay: w - lr * new - decay * w)),
+        Mistake("weight decay twice", "λ w is in v, and w was shrunk by η λ w once more.",
+                _wrong(weights=lambda w, g, v, new, lr, mu, decay: w - lr * new - lr * decay * w)),
+        Mistake("sign of the velocity", "v ← μ v - g - λ w with w - η v: the two signs cancel, and w climbs.",
+                _wrong(lambda w, g, v, lr, mu, decay: mu * v - g - decay * w)),
+        Mistake("velocity with its minus", "v ← μ v - g - λ w, w ← w + η v: here the minus stands at the step, and v "
+                "goes on with the sign of the gradient.",
+                _wrong(lambda w, g, v, lr, mu, decay: mu * v - g - decay * w,
+                       lambda w, g, v, new, lr, mu, decay: w + lr * new)),
         Mistake("sign of the step", "w + η v climbs; w - η v descends.",
                 _wrong(weights=lambda w, g, v, new, lr, mu, decay: w + lr * new)),
         Mistake("step by the old velocity", "w moved by the velocity from before; v is renewed first.",
@@ -129,7 +140,7 @@ sgd_momentum = Task(
                 lambda *a, **h: _step(*a, **h)[::-1]),
         Mistake("w alone", "Only w came back; the next step needs v too.", lambda *a, **h: _step(*a, **h)[0]),
     ),
-    alternates=(_wrong(), _number_by_number, _in_place,
+    alternates=(plain._sgd_momentum, _number_by_number, _in_place,
                 lambda w, g, v, lr, momentum, weight_decay: (
                     (1 - lr * weight_decay) * w - lr * g - lr * momentum * v, g + weight_decay * w + momentum * v)),
 )  # fmt: skip

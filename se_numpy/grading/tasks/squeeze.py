@@ -4,6 +4,7 @@ import numpy as np
 
 from se_numpy import se
 from se_numpy.grading.task import Mistake, Special, Task
+from se_numpy.grading.tasks import plain
 
 SIZES = {"N": (2, 4), "H": (3, 7), "W": (3, 7), "C": (2, 8)}
 SPECIALS = (
@@ -24,12 +25,16 @@ squeeze = Task(
     fill={"U": "maps"},
     specials=SPECIALS,
     points=1,
+    likely=("sum", "largest pixel", "mean over the batch too", "channels and pixels mixed", "height alone"),
     mistakes=(
         Mistake("largest pixel", "This is exactly what max pooling gives; Eq. (2) is the mean.",
                 lambda U: U.max((1, 2))),
         Mistake("sum", "The sum of all pixels: Eq. (2) divides it by H·W.", lambda U: U.sum((1, 2))),
         Mistake("mean over the batch too", "Every image has a descriptor of its own; the batch is no axis to average "
                 "over.", lambda U: np.broadcast_to(U.mean((0, 1, 2)), (len(U), U.shape[-1]))),
+        Mistake("channels and pixels mixed", "reshape(N, C, H·W) leaves the numbers in their order, in which channels "
+                "come last: it takes a transpose to bring them forward.",
+                lambda U: U.reshape(len(U), U.shape[3], -1).mean(2)),
         Mistake("height alone", "Averaged down the columns and cut to one of them: Eq. (2) runs over i and j.",
                 lambda U: U.mean(1)[:, 0]),
         Mistake("width alone", "Averaged along the rows and cut to one of them: Eq. (2) runs over i and j.",
@@ -51,7 +56,7 @@ squeeze = Task(
                 "are the last axis.", lambda U: np.resize(U.mean((1, 3)), (len(U), U.shape[-1]))),
     ),
     alternates=(
-        lambda U: U.mean((1, 2)),
+        plain._squeeze,
         lambda U: np.einsum("nhwc->nc", U) / (U.shape[1] * U.shape[2]),
         lambda U: U.reshape(len(U), -1, U.shape[-1]).sum(1) / U[0, :, :, 0].size,
         lambda U: U.mean(2).mean(1),
@@ -71,6 +76,7 @@ squeeze_backward = Task(
     fill={"U": "maps"},
     specials=SPECIALS,
     points=1,
+    likely=("without 1/(HW)", "times U", "1/(N·H·W)", "to the largest pixel", "1/H alone"),
     mistakes=(
         Mistake("without 1/(HW)", "The whole gradient at every pixel: each has a share of 1/(HW) of the mean.",
                 lambda dz, U: dz[:, None, None] + 0 * U),
@@ -95,6 +101,7 @@ squeeze_backward = Task(
         Mistake("sign", "The sign is wrong.", lambda dz, U: -dz[:, None, None] / U[0, :, :, 0].size + 0 * U),
     ),
     alternates=(
+        plain._squeeze_backward,
         lambda dz, U: dz[:, None, None] / U[0, :, :, 0].size + 0 * U,
         lambda dz, U: np.repeat(np.repeat(dz[:, None, None], U.shape[1], 1), U.shape[2], 2) / U.shape[1] / U.shape[2],
         lambda dz, U: np.einsum("nc,hw->nhwc", dz, np.full(U.shape[1:3], 1 / U[0, :, :, 0].size, dz.dtype)),
