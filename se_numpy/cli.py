@@ -2,9 +2,12 @@
 
 import argparse
 import difflib
+import errno
 import os
+import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import se_numpy
@@ -20,12 +23,19 @@ class Parser(argparse.ArgumentParser):
     """argparse, but an option it does not know is answered with the nearest one it does."""
 
     def error(self, message: str) -> NoReturn:
+        if found := re.match(r"argument (COMMAND|ACTION): invalid choice: '(.*?)' \(", message):
+            self.exit(2, f"{self.prog}: {self._unknown(*found.groups())}\ntry: {self.prog} --help\n")
         words = message.partition("unrecognized arguments: ")[2].split()
         unknown = [word for word in words if word.startswith("-")]
         known = [option for action in self._actions for option in action.option_strings]
         hints = [near[0] for word in unknown if (near := difflib.get_close_matches(word.split("=")[0], known, n=1))]
         hint = f"; did you mean {' '.join(hints)}?" if hints else ""
         self.exit(2, f"{self.prog}: {message}{hint}\ntry: {self.prog} --help\n")
+
+    def _unknown(self, what: str, word: str) -> str:
+        known = [name for action in self._actions if action.metavar == what for name in action.choices or ()]
+        near = difflib.get_close_matches(word, known, n=1)
+        return f"there is no {what.lower()} {word!r}{f'; did you mean {near[0]}?' if near else ''}"
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         found, unknown = self.parse_known_args(args, namespace)
@@ -52,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, OSError, RuntimeError, FloatingPointError, MemoryError) as error:
-        print(f"se-numpy: {_sentence(error)}", file=sys.stderr)
+        print(f"se-numpy: {_sentence(error, args)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("se-numpy: stopped", file=sys.stderr)
@@ -60,18 +70,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _sentence(error: BaseException) -> str:
+def _sentence(error: BaseException, args: argparse.Namespace) -> str:
+    """What went wrong, and what to do about it where that is known."""
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        return f"{error.filename}: {error.strerror}{_advice(error, args)}" if error.filename else error.strerror
     if isinstance(error, MemoryError):
         return f"not enough memory ({error}): try a smaller --batch-size"
     return str(error)
+
+
+def _advice(error: OSError, args: argparse.Namespace) -> str:
+    """How to go on after what the system refused."""
+    folder = Path(str(error.filename)).parent
+    if isinstance(error, FileNotFoundError):
+        return "" if folder.is_dir() else f"; there is no folder {folder}"
+    if isinstance(error, IsADirectoryError):
+        return "; expected the name of a file"
+    if isinstance(error, PermissionError | FileExistsError) or error.errno == errno.EROFS:
+        return "; name another place with --out, or start in another folder" if hasattr(args, "out") else ""
+    return "; make room, or name another place with --out" if error.errno == errno.ENOSPC else ""
 
 
 def _parser() -> Parser:
     parser = Parser(prog="se-numpy", description="Squeeze-and-Excitation Networks in NumPy, by hand.")
     parser.add_argument("--version", action="version", version=f"se-numpy {se_numpy.__version__}")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
+    p = subparsers.add_parser("help", help="what a command does, or all of them")
+    p.add_argument("words", nargs="*", metavar="COMMAND", help="default: all commands")
+    p.set_defaults(run=lambda args: parser.parse_args([*args.words, "--help"]))
     _add_train(subparsers)
     _add_networks(subparsers)
     data.add(subparsers)
@@ -98,8 +124,8 @@ def _add_train(commands: Any) -> None:
     what.add_argument("--data", metavar="PATH", help="cifar10, cifar100, or a folder with one of them "
                       "(default: the built-in set)")  # fmt: skip
     what.add_argument("--subset", type=int, metavar="N", help="learn from N of the training images (default: all)")
-    what.add_argument("--model", metavar="NAME", help="for instance se_resnet20, resnet56 or se_small_vgg; an unknown "
-                      "one lists all (default: se_resnet8, se_resnet20)")  # fmt: skip
+    what.add_argument("--model", metavar="NAME", help="for instance se_resnet20, resnet56 or se_small_vgg; "
+                      "se-numpy summary lists all (default: se_resnet8, se_resnet20)")  # fmt: skip
     _add_gates(p.add_argument_group("SE blocks"))
     how = p.add_argument_group("how")
     how.add_argument("--epochs", type=int, metavar="N", help="passes over the training images (default: 6, 30)")
@@ -141,7 +167,8 @@ def _add_networks(commands: Any) -> None:
         "Shows a network layer by layer and what it costs: parameters; multiply-adds of convolutions and fully "
         "connected layers for one image. Nothing is computed, so the largest network takes no longer."))  # fmt: skip
     p.set_defaults(run=_summary, parser=p)
-    p.add_argument("model", metavar="MODEL", help="for instance se_resnet20 or se_resnet50; an unknown one lists all")
+    p.add_argument("model", metavar="MODEL", nargs="?", help="for instance se_resnet20 or se_resnet50 (default: lists "
+                   "all names)")  # fmt: skip
     _add_gates(p)
     p.add_argument("--classes", type=int, metavar="N", help="default: 10, for networks of large images 1000")
     p.add_argument("--size", type=int, metavar="N", help="height and width of the images (default: 32, or 224)")

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from se_numpy import models
+from se_numpy.ablation.commands import in_text
 from se_numpy.ablation.paired import STUDENT, Difference, paired, verdict
 from se_numpy.ablation.report import Report
 from se_numpy.ablation.study import Study, failure, run_name, state
@@ -279,6 +280,24 @@ def test_the_files_of_a_report_agree(tmp_path):
     assert "se-numpy ablate --table squeeze" in text
     assert record["rows"][0]["paper"][0]["version"] == "TPAMI"
     assert str(tmp_path) not in text + files[".csv"].read_text() + files[".json"].read_text()
+
+
+def test_a_table_is_short_in_a_terminal(tmp_path):
+    report = filled(tmp_path, "squeeze", SQUEEZE)
+    title, shared, _, head, _, *rows = in_text(report).splitlines()
+    assert title == report.table.title
+    assert shared == "Built-in set, 1 epoch, 3 seeds; test error in %, mean ± s.d."
+    assert head.split() == ["error", "difference"]
+    said = [" ".join(row.split()) for row in rows]
+    assert said[0] == "average 9.00 ± 1.00 the baseline"
+    assert said[2] == "none (NoSqueeze) 50.00 ± 1.00 +41.00 more errors"
+    assert said[3] == "without SE 19.00 ± 1.00 +10.00 more errors, or these images"
+    assert all(len(row) <= 80 for row in rows)
+    report.study = replace(report.study, base=replace(report.study.base, epochs=2))
+    report.lines[2].verdict = verdict(report.lines[2].difference, sampling=50)
+    longer = in_text(report)
+    assert " 2 epochs, " in longer
+    assert "+41.00  more errors, or these images" in longer
 
 
 def test_a_report_draws_what_it_has(tmp_path):

@@ -92,6 +92,7 @@ def test_a_table_is_trained_in_earnest(tiny, here, tmp_path, capsys):
     assert here.count == 4
     assert told.count("% right") == 4
     assert "4/4" in told
+    assert "without SE" in told  # the table itself, not only where it lies
     record = json.loads((tmp_path / "squeeze.json").read_text())
     assert [len(row["errors"]) for row in record["rows"]] == [1] * 4
     assert all(row["errors"]["0"] % 5 == pytest.approx(0, abs=1e-9) for row in record["rows"])  # of 20 images
@@ -109,6 +110,30 @@ def test_a_finished_run_is_never_repeated(made, here, tmp_path, capsys):
     ablate("--table", "gate", "--seeds", "0,1", "--epochs", 1, "--out", tmp_path)
     assert sorted(made[12:]) == [f"se_resnet8-gate_{g}-s{s}" for g in ("relu", "tanh") for s in (0, 1)]
     assert "8 runs for gate: 4 are done" in capsys.readouterr().out
+
+
+def test_a_dry_run_tells_what_is_done_and_what_is_left(made, here, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("se_numpy.train.Session.seconds_per_step", lambda self: 60.0)
+    ablate("--out", tmp_path, "--table", "gate", "--seeds", "0")
+    capsys.readouterr()
+    before = sorted(tmp_path.rglob("*"))
+    made.clear()
+    ablate("--out", tmp_path, "--table", "gate", "--seeds", "0,1", "--dry-run")
+    out = capsys.readouterr().out
+    assert "8 runs for gate: 4 are done" in out
+    assert "  done   se_resnet8-s0\n" in out
+    assert "  new    resnet8-s1\n" in out
+    assert "time     about " in out
+    assert not made
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_somebody_elses_file_is_not_written_over(made, here, tmp_path):
+    (tmp_path / "gate.json").write_text("[1]")
+    with pytest.raises(ValueError, match=r"gate\.json exists already, and se-numpy ablate did not make it"):
+        ablate("--out", tmp_path, "--table", "gate", "--seeds", "0")
+    assert (tmp_path / "gate.json").read_text() == "[1]"
+    assert not made
 
 
 def test_an_interrupted_run_is_gone_on_with(made, tmp_path):

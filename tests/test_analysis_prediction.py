@@ -148,7 +148,7 @@ def test_what_is_no_image_is_told(run, tmp_path, capsys):
 def test_without_pillow_there_is_a_sentence(run, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     assert main(["predict", str(run), "a.png"]) == 2
-    assert "takes Pillow, which is missing: pip install pillow" in capsys.readouterr().err
+    assert "takes Pillow, which is missing: pip install" in capsys.readouterr().err
 
 
 def test_the_command_in_words_and_in_json(run, small, capsys):

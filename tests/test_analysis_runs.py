@@ -14,6 +14,7 @@ from se_numpy import data
 from se_numpy.analysis import pictures, run_page, run_pictures, run_words, runs, sheet
 from se_numpy.analysis.run_page import write_report
 from se_numpy.analysis.runs import RunRecord, read_run, runs_below, together
+from se_numpy.analysis.target import target
 from se_numpy.cli import main
 from se_numpy.data import builtin
 from se_numpy.data.glyphs import PLAIN_BOUND
@@ -86,7 +87,7 @@ def test_what_is_wrong_with_a_folder_is_told(tmp_path, capsys, file, text, said)
     assert said in error
     assert str(tmp_path / "a") in error
     assert main(["plot", "no-such-folder"]) == 2
-    assert "no-such-folder is not a folder; expected the folder of a run" in capsys.readouterr().err
+    assert "no-such-folder: there is no such run; expected a checkpoint or the folder" in capsys.readouterr().err
 
 
 def labels(*configs):
@@ -135,32 +136,88 @@ def test_curves_together_are_means_in_bands_as_far_as_all_go():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["two", "one", "held out", "training"]
 
 
-def test_one_runs_curves_ring_the_chosen_epoch(tmp_path):
-    figure = figures.draw_curves(history(0.2, 0.5, 0.4), bound=(0.6, "no more"))
-    train, held_out, ring, bound = figure.axes[1].get_lines()
+def test_one_runs_curves_mark_the_chosen_epoch(tmp_path):
+    figure = figures.draw_curves(history(0.2, 0.5, 0.4), title="what")
+    train, held_out, chosen = figure.axes[1].get_lines()
     assert np.allclose(held_out.get_ydata(), [20, 50, 40])
     assert np.allclose(train.get_ydata(), [30, 60, 50])
-    assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (2, 50)
-    assert bound.get_ydata()[0] == pytest.approx(60)
+    assert set(chosen.get_xdata()) == {2}
     assert figure.axes[0].get_ylim()[0] == 0
-    assert figure.axes[0].get_ylim()[1] > 2.7
+    assert figure.axes[0].get_ylim()[1] > 2.9  # above the highest mark
     tall = figures.draw_curves(history(0.2), columns=1)
     assert tall.get_figheight() > tall.get_figwidth()
     figures.curves(history(0.2, 0.5), tmp_path / "c.png", title="t")
     assert (tmp_path / "c.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_the_plot_command(tmp_path, capsys):
+def test_title_and_legend_stand_above_the_curves():
+    figure = figures.draw_curves(history(0.2, 0.5), title="what")
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert legend.get_title().get_text() == "what"
+    assert [t.get_text() for t in legend.get_texts()] == ["training", "held out", "chosen: epoch 2, 50.0 %"]
+    assert legend.get_window_extent().y0 >= max(axes.get_window_extent().y1 for axes in figure.axes)
+
+
+@pytest.mark.parametrize("accuracies", [
+    (0.1, 0.1, 0.1, 0.3, 0.61, 0.66), (0.0, 0.05, 0.4, 0.9, 0.9, 0.9), (0.9, 0.9, 0.9, 0.4, 0.1, 0.1),
+    (0.6, 0.65, 0.8, 0.85, 0.9, 0.9), (0.1,) * 6,
+])  # fmt: skip
+def test_the_words_at_the_bound_lie_on_no_curve(accuracies):
+    figure = figures.draw_curves(history(*accuracies), bound=(0.6, "no resnet8 without SE passes this"))
+    figure.draw_without_rendering()
+    axes = figure.axes[1]
+    (words,) = axes.texts
+    box = words.get_window_extent()
+    for line in axes.get_lines()[:2]:
+        x = np.linspace(1, 6, 500)
+        drawn = axes.transData.transform(np.stack([x, np.interp(x, *line.get_xydata().T)], 1))
+        assert not any(box.contains(*point) for point in drawn)
+    assert axes.get_lines()[3].get_ydata()[0] == pytest.approx(60)
+
+
+def test_a_single_epoch_is_seen():
+    together = figures.draw_together({"a": [history(0.2)], "b": [history(0.3)]})
+    for figure in (figures.draw_curves(history(0.2)), together):
+        for axes in figure.axes:
+            low, high = axes.get_xlim()
+            assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [1]
+            assert all(line.get_marker() != "None" for line in axes.get_lines() if len(line.get_xdata()) == 1)
+    longer = figures.draw_together({"a": [history(0.2, 0.3)]}).axes[0]
+    assert longer.get_lines()[0].get_marker() == "None"
+
+
+def test_the_plot_command(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     for s in (0, 1):
         write_run(tmp_path / "several" / f"s{s}", seed=s, rows=history(0.2, 0.3 + s / 10))
     write_run(tmp_path / "plain", model="resnet8", rows=history(0.1, 0.2))
-    out = tmp_path / "both.png"
-    assert main(["plot", str(tmp_path / "several"), str(tmp_path / "plain"), "--out", str(out)]) == 0
+    assert main(["plot", "several", "plain"]) == 0
     assert capsys.readouterr().out == (
-        f"se_resnet8: 2 runs, held out 30.0, 40.0 %\nresnet8: 1 run, held out 20.0 %\nfigure   {out}\n")  # fmt: skip
-    assert out.read_bytes()[:4] == b"\x89PNG"
-    assert main(["plot", str(tmp_path / "plain"), "--out", "curves.pdf"]) == 2
+        "se_resnet8: 2 runs, held out 30.0, 40.0 %\nresnet8: 1 run, held out 20.0 %\nfigure   compare.png\n")
+    assert (tmp_path / "compare.png").read_bytes()[:4] == b"\x89PNG"
+    assert main(["plot", "plain", "--out", "curves.pdf"]) == 2
     assert "--out is 'curves.pdf'; expected the name of a .png file" in capsys.readouterr().err
+
+
+def test_only_what_the_same_command_made_is_written_over(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path / "r")
+    assert main(["plot", "r"]) == 0
+    first = (tmp_path / "compare.png").stat().st_mtime_ns
+    assert main(["plot", "r"]) == 0
+    assert (tmp_path / "compare.png").stat().st_mtime_ns > first
+    figures.curves(history(0.2, 0.5), tmp_path / "r" / "curves.png")
+    theirs = (tmp_path / "r" / "curves.png").read_bytes()
+    for words in (["plot", "r", "--out", "r/curves.png"], ["predict", "r", "test:0", "--figure", "r/curves.png"]):
+        assert main(words) == 2
+        assert "r/curves.png exists already, and se-numpy" in capsys.readouterr().err
+    assert (tmp_path / "r" / "curves.png").read_bytes() == theirs
+    (tmp_path / "page.html").write_text("mine")
+    assert main(["report", "r", "--out", "page.html"]) == 2
+    assert "page.html exists already, and se-numpy report did not make it" in capsys.readouterr().err
+    assert main(["report", "r", "--out", "page.pdf"]) == 2
+    assert "--out is 'page.pdf'; expected the name of a .html file" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------------------------------ the words
@@ -274,6 +331,7 @@ def test_the_report_is_one_page_that_needs_nothing(reported, small):
     assert all(source.startswith("data:image/png;base64,iVBOR") for source in reader.loads)
     assert "url(" not in text
     assert 'name="viewport"' in text
+    assert target(str(reported / "report.html"), "--out", ".html", "se-numpy report")  # may be written over
     found = run_page.evaluate(run_page.load(reported), small)
     for sentence in [run_words.headline(read_run(reported), found), *run_words.findings(read_run(reported), found)]:
         assert " ".join(sentence.split()) in said
@@ -326,7 +384,7 @@ def test_the_report_command(tmp_path, finished, small, undrawn, monkeypatch, cap
     for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"] + ["matplotlib"]:
         monkeypatch.setitem(sys.modules, name, None)
     assert main(["report", str(finished)]) == 2
-    assert "figures need matplotlib, which is missing: pip install matplotlib" in capsys.readouterr().err
+    assert "figures need matplotlib, which is missing: pip install" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------------------------------ its figures

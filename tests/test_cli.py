@@ -1,5 +1,6 @@
 """The command line as people meet it: what it prints, and how it says no."""
 
+import json
 import subprocess
 import sys
 
@@ -8,7 +9,11 @@ import pytest
 
 from se_numpy import data
 from se_numpy.cli import main
+from se_numpy.interop import commands as interop
+from se_numpy.interop.schemes import SCHEMES
+from se_numpy.models import NAMES
 from se_numpy.train import commands
+from se_numpy.train.report import duration
 
 
 def said(capsys, *args):
@@ -58,14 +63,29 @@ def test_summary(capsys):
         (["train", "--config", "none.toml"], "none.toml: No such file"),
         (["train", "--epochs", "many"], "invalid int value: 'many'"),
         (["train", "--epochs", "0"], "epochs is 0; expected 1 or more"),
-        (["train", "--model", "se_resnet21"], "unknown model 'se_resnet21'; did you mean 'se_resnet"),
+        (["train", "--model", "se_resnet21"], "unknown model 'se_resnet21'; did you mean 'se_resnet20' or"),
         (["train", "--model", "resnet8", "--reduction", "4"], "did you mean 'se_resnet8'?"),
         (["train", "--reduction", "64"], "16 channels with reduction ratio r = 64 leave no hidden unit"),
         (["train", "--data", "/no/such/folder"], "/no/such/folder"),
         (["train", "--device", "tpu"], "invalid choice: 'tpu'"),
         (["train", "--schedule", "linear"], "schedule is 'linear'"),
-        (["summary", "resnet9"], "unknown model 'resnet9'"),
-        (["fly"], "invalid choice: 'fly'"),
+        (["summary", "resnet9"], "unknown model 'resnet9'; did you mean 'resnet"),
+        (["summary", "xyz"], "unknown model 'xyz'; `se-numpy summary` lists all"),
+        (["fly"], "there is no command 'fly'"),
+        (["trian"], "there is no command 'trian'; did you mean train?"),
+        (["help", "trian"], "there is no command 'trian'; did you mean train?"),
+        (["data", "were"], "there is no action 'were'; did you mean where?"),
+        (["data", "where", "CIFAR9"], "invalid choice: 'cifar9'"),
+        (["train", "--resume", "last", "--epochs", "3"], "to train longer, start another run with more --epochs"),
+        (["train", "--resume", "last", "--seeds", "0"], "--seeds cannot be given with it\n"),
+        (["evaluate", "nope"], "nope: there is no such run; expected a checkpoint or the folder of a run, such"),
+        (["predict", "nope", "test:0"], "nope: there is no such run"),
+        (["excitations", "nope"], "nope: there is no such run"),
+        (["report", "nope"], "nope: there is no such run"),
+        (["plot", "nope"], "nope: there is no such run"),
+        (["weights", "."], ". holds no best.npz; expected the folder of a run, or a checkpoint"),
+        (["plot", "nope", "--out", "no/c.png"], "--out no/c.png: there is no folder no; make it first"),
+        (["student-template", "--out", "no/s.py"], "no/s.py: No such file or directory; there is no folder no"),
         ([], "required"),
     ],
 )
@@ -77,6 +97,80 @@ def test_mistakes_get_one_sentence_and_exit_code_2(capsys, tmp_path, monkeypatch
     assert "Traceback" not in err
     assert len(err.strip().splitlines()) <= 2
     assert not list(tmp_path.rglob("*"))  # nothing is left behind by a run that never began
+
+
+def test_help_is_a_command_too(capsys):
+    code, out, _ = said(capsys, "help", "data", "where")
+    assert (code, out.split()[:4]) == (0, ["usage:", "se-numpy", "data", "where"])
+    assert said(capsys, "help")[1] == said(capsys, "--help")[1]
+
+
+@pytest.mark.parametrize(("error", "message"), [
+    (PermissionError(13, "Permission denied", "runs"),
+     "runs: Permission denied; name another place with --out, or start in another folder"),
+    (OSError(30, "Read-only file system", "runs"), "Read-only file system; name another place with --out, or start"),
+    (OSError(28, "No space left on device", "runs"), "device; make room, or name another place with --out"),
+    (IsADirectoryError(21, "Is a directory", "sub"), "sub: Is a directory; expected the name of a file"),
+])  # fmt: skip
+def test_what_the_system_refuses_comes_with_a_way_out(capsys, monkeypatch, error, message):
+    def refused(*args, **more):
+        raise error
+
+    monkeypatch.setattr(commands, "train", refused)
+    code, _, err = said(capsys, "train")
+    assert code == 2
+    assert message in err
+
+
+def test_every_networks_name_is_listed(capsys):
+    out = said(capsys, "summary")[1]
+    assert {word.strip(",") for line in out.splitlines() if line[0] == " " for word in line.split()} == set(NAMES)
+    assert json.loads(said(capsys, "summary", "--json")[1]) == list(NAMES)
+
+
+def test_prose_is_as_wide_as_the_terminal_and_tables_are_as_they_are(capsys, monkeypatch):
+    wide, table = said(capsys, "summary", "se_resnet8")[1].split("\n\n")
+    assert len(wide.splitlines()[0]) > 120  # to a file
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    narrow, same = said(capsys, "summary", "se_resnet8")[1].split("\n\n")
+    assert narrow.split() == wide.split()
+    assert max(map(len, narrow.splitlines())) <= 60
+    assert same == table
+
+
+def test_several_seeds_are_foretold_and_nothing_is_written(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(commands.Session, "seconds_per_step", lambda self: 10.0)
+    (tmp_path / "x" / "s1").mkdir(parents=True)
+    args = ("train", "--seeds", "0,1,2", "--subset", "64", "--batch-size", "1000", "--epochs", "1", "--out", "x")
+    out = said(capsys, *args, "--dry-run")[1]
+    one = duration(10 * (1 + 0.35 * 640 / 1000))
+    assert "recipe   1 epoch of one batch of all 64 images, one-cycle with lr 0.3" in out
+    assert f"seeds    3 runs, about {one} each: 37s in all\ndry run" in out
+    (tmp_path / "x" / "s1" / "result.json").write_text("{}")
+    assert f"3 runs, 1 finished; the others about {one} each: 24s in all" in said(capsys, *args, "--dry-run")[1]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["result.json", "s1", "x"]
+
+
+def test_a_data_set_is_named_as_people_write_it(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert said(capsys, "data", "where", "CIFAR-10") == said(capsys, "data", "where", "cifar10")
+
+
+def test_a_folder_of_runs_is_answered_with_its_runs(capsys, tmp_path):
+    for seed in (0, 1):
+        (tmp_path / f"s{seed}").mkdir()
+        (tmp_path / f"s{seed}" / "config.json").write_text("{}")
+    for command in ("evaluate", "report", "excitations", "weights"):
+        code, _, err = said(capsys, command, str(tmp_path))
+        assert code == 2
+        assert f"{tmp_path} is a folder of runs; expected one of them: {tmp_path / 's0'}, {tmp_path / 's1'}\n" in err
+
+
+def test_schemes_are_named_in_the_help_and_are_all_there_are(capsys):
+    assert set(SCHEMES) == set(interop.SCHEMES.replace(" or ", ", ").split(", "))
+    assert "torchvision or timm" in " ".join(said(capsys, "weights", "--help")[1].split())
 
 
 def test_no_gpu_is_said_and_nothing_is_tried_instead(capsys, monkeypatch, tmp_path):

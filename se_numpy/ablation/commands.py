@@ -1,11 +1,13 @@
 """The command line of ablations: ``se-numpy ablate --table NAME``."""
 
 import argparse
+import re
 import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from se_numpy.options import numbers
+from se_numpy.options import numbers, pip_line, wrapped
 
 TABLES = "reduction, squeeze, gate, stages, placement, networks"
 
@@ -24,6 +26,7 @@ def add(commands: Any) -> None:
     p.add_argument("--seeds", type=numbers, default=(0, 1, 2), metavar="0,1,2",
                    help="one run each of every row (default: 0,1,2)")  # fmt: skip
     p.add_argument("--out", default="ablations", metavar="FOLDER", help="default: ablations")
+    p.add_argument("--dry-run", action="store_true", help="say what would be made and how long it takes, and end")
     p.add_argument("--report", action="store_true", help="only write what the runs that are done say")
     how = p.add_argument_group("how (defaults as of se-numpy train)")
     how.add_argument("--epochs", type=int, metavar="N", help="passes over the training images")
@@ -45,7 +48,6 @@ def _ablate(args: argparse.Namespace) -> None:
     from se_numpy.ablation.report import Report
     from se_numpy.ablation.study import DONE, Study, state
     from se_numpy.ablation.tables import NAMES, table
-    from se_numpy.ablation.written import write
     from se_numpy.data import full_name, load
     from se_numpy.data.alone import alone
     from se_numpy.train import configure
@@ -60,7 +62,12 @@ def _ablate(args: argparse.Namespace) -> None:
     study = Study.of(out, base, args.seeds, dataset)
     configs = study.runs(tables)
     missing = [config for config in configs if state(config) != DONE]
-    print(f"{len(configs)} runs for {', '.join(names)}: {len(configs) - len(missing)} are done", flush=True)
+    print(wrapped(f"{len(configs)} runs for {', '.join(names)}: {len(configs) - len(missing)} are done"), flush=True)
+    if args.dry_run:
+        _foretell(study, dataset, configs)
+        return
+    for name in names:
+        _own(out / f"{name}.json", name)
     failed: dict[str, str] = {}
     if missing and not args.report:
         out.mkdir(parents=True, exist_ok=True)
@@ -68,10 +75,7 @@ def _ablate(args: argparse.Namespace) -> None:
             failed = _make(args, study, missing)
     out.mkdir(parents=True, exist_ok=True)
     for one in tables:
-        files = write(Report(one, study, command(args, one.name), args.note), out)
-        print(f"{one.name:10s} {', '.join(path.name for path in files)} in {args.out}")
-        if not files[-1].name.endswith("png"):
-            print(f"           no figure: matplotlib is missing; {pip_line('plot')}")
+        _show(Report(one, study, command(args, one.name), args.note), out, args.out)
     if failed:
         which = ", ".join(sorted(failed)[:5]) + (", ..." if len(failed) > 5 else "")
         raise RuntimeError(f"{len(failed)} of {len(missing)} runs failed, and the tables say why: {which}; the same "
@@ -109,6 +113,71 @@ def _make(args: argparse.Namespace, study: Any, missing: list[Any]) -> dict[str,
         print(f"stopped  {done} of {len(missing)} runs are done and kept; the same command goes on, and with --report "
               f"it only writes what there is{cluster}", flush=True)  # fmt: skip
         raise
+
+
+def _show(report: Any, out: Path, said: str) -> None:
+    """Write the files of a table to ``out``, which was ``said`` so, and print the table and their names."""
+    from se_numpy.ablation.written import write
+
+    files = write(report, out)
+    print(f"\n{in_text(report)}\n")
+    print(wrapped(f"{report.table.name:10s} {', '.join(path.name for path in files)} in {said}", 11))
+    if not files[-1].name.endswith("png"):
+        print(f"           no figure: matplotlib is missing; {pip_line('plot')}")
+
+
+def in_text(report: Any) -> str:
+    """A table for a terminal: its title, what all runs share, and in a row for each setting the error and what it says.
+
+    The words of a verdict that explain it are left to the file.
+    """
+    from se_numpy.complexity import ruled
+
+    base, n = report.study.base, len(report.study.seeds)
+    shared = (f"{report.data}, {base.epochs} epoch{'s' * (base.epochs != 1)}, {n} seed{'s' * (n > 1)}; test error in %"
+              f"{', mean ± s.d.' if n > 1 else ''}")  # fmt: skip
+    rows = []
+    for line in report.lines:
+        spread = "" if line.spread is None else f" ± {line.spread:.2f}"
+        error = "–" if line.mean is None else f"{line.mean:.2f}{spread}"
+        moved = f"{line.difference.mean:+.2f}" if line.difference else ""
+        says = re.split(r"[;:(,]", line.said)[0].strip() + ", or these images" * ("may be these" in line.said)
+        rows.append((line.row.label, error, moved, says))
+    wide = max(len(says) for *_, says in rows)
+    table = ruled(("", "error", "difference", ""), [[(*row[:3], row[3].ljust(wide)) for row in rows]], None, left=1)
+    return f"{wrapped(report.table.title)}\n{wrapped(shared)}\n\n{table}"
+
+
+def _own(path: Path, table: str) -> None:
+    """ValueError where the file of a table's numbers is there and no table of this name."""
+    from se_numpy.train.folder import read_json
+
+    if not path.exists():
+        return
+    with suppress(ValueError):
+        found = read_json(path)
+        if isinstance(found, dict) and found.get("table") == table:
+            return
+    raise ValueError(f"{path} exists already, and se-numpy ablate did not make it; nothing is overwritten: name "
+                     "another --out")  # fmt: skip
+
+
+def _foretell(study: Any, dataset: Any, configs: list[Any]) -> None:
+    """Each run and whether it is done, and about how long the others take, from a few steps of one of them."""
+    from se_numpy.ablation.study import DONE, run_name, state
+    from se_numpy.complexity import cost
+    from se_numpy.train import Session, choose_device
+    from se_numpy.train.report import duration, seconds_per_epoch
+
+    for config in configs:
+        print(f"  {state(config):<6} {run_name(config)}")
+    missing = [config for config in configs if state(config) != DONE]
+    if missing:
+        session = Session(dataset, missing[0], choose_device(missing[0].device)[0])
+        one = missing[0].epochs * seconds_per_epoch(session, session.seconds_per_step())
+        work = [float(cost(c.network(study.classes), study.shape).products) for c in missing]
+        print(f"time     about {duration(one * sum(work) / work[0])} of training on this machine")
+    print("dry run  nothing was trained, nothing was written")
 
 
 def command(args: argparse.Namespace, table: str) -> str:

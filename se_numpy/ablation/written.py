@@ -25,7 +25,8 @@ def markdown(report: Report) -> str:
         f"# {report.table.title}",
         "",
         f"{report.data}: {learned} without those held out, "
-        f"{base.epochs} epochs, {base.schedule} with lr {base.lr:g}, batches of {base.batch_size}; "
+        f"{base.epochs} epoch{'s' * (base.epochs != 1)}, {base.schedule} with lr {base.lr:g}, "
+        f"batches of {base.batch_size}; "
         f"{report.study.test_images:,} test images, by the network of the best epoch on held-out images.",
         "",
         *(f"| {' | '.join(row)} |" for row in rows),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from se_numpy.analysis import run_commands
+from se_numpy.options import pip_line, wrapped
 
 
 def add(commands: Any) -> None:
@@ -29,21 +30,22 @@ def _excitations(args: argparse.Namespace) -> None:
     from se_numpy.analysis.network import load_gated
     from se_numpy.analysis.study import study, write_numbers
     from se_numpy.analysis.words import findings
+    from se_numpy.train.folder import existing
 
-    network = load_gated(args.run_)
+    network = load_gated(existing(args.run_))
     if args.seed < 0:
         raise ValueError(f"--seed is {args.seed}; expected 0 or more")
     picked = _picked(args.classes, network.classes)
     dataset = data.load(args.data if args.data is not None else network.config["data"])
     out = _folder(args.out, args.run_)
-    print(f"{network.config['model']}, {len(network.blocks)} SE blocks; {dataset.source}", flush=True)
+    print(wrapped(f"{network.config['model']}, {len(network.blocks)} SE blocks; {dataset.source}"), flush=True)
     found = study(network, dataset, args.images, seed=args.seed, quiet=not sys.stderr.isatty())
     files = write_numbers(found, out)
     page = _page(found, out, _indices(picked, found.groupings[0].names))
     for sentence in findings(found):
-        print(f"- {sentence}")
-    print(f"numbers  {', '.join(path.name for path in files)} in {out}")
-    print(f"page     {page}")
+        print(wrapped(f"- {sentence}", 2))
+    print(wrapped(f"numbers  {', '.join(path.name for path in files)} in {out}", 9))
+    print(wrapped(f"page     {page}", 9))
 
 
 def _picked(names: str | None, classes: Sequence[str]) -> list[str]:
@@ -79,4 +81,4 @@ def _page(found: Any, out: Path, picked: list[int] | None) -> str:
     try:
         return str(write_page(found, out, picked))
     except ImportError:
-        return "not written: the figures need matplotlib, which is missing (pip install matplotlib)"
+        return f"not written: the figures need matplotlib, which is missing: {pip_line('plot')}"

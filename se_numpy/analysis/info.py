@@ -10,8 +10,9 @@ import numpy as np
 from se_numpy.backend import single_threaded_blas
 from se_numpy.data.places import find
 from se_numpy.data.sources import TITLES
+from se_numpy.options import pip_line, wrapped
 from se_numpy.train import choose_device
-from se_numpy.train.environment import PACKAGE, cupy_version, environment, version
+from se_numpy.train.environment import cupy_version, environment, version
 
 SIDE = 1024  # of the matrices whose product is timed: 2 GFLOP, some ten milliseconds
 
@@ -59,13 +60,6 @@ def gflops(*, one_thread: bool = False, repeats: int = 5) -> float:
             _ = A @ A
             times.append(time.perf_counter() - start)
     return round(2 * SIDE**3 / min(times[1:]) / 1e9, 1)
-
-
-def pip_line(extra: str) -> str:
-    """The command that brings an extra: as README has it in a copy of the repository, else for the installed one."""
-    copy = (PACKAGE.parent / "pyproject.toml").is_file()
-    line = f'pip install -e ".[{extra}]"' if copy else f'pip install "se-numpy[{extra}]"'
-    return f"{line} or cuda13, whichever the driver is for" if extra == "cuda12" else line
 
 
 def copies_of_data() -> dict[str, str]:
@@ -116,7 +110,7 @@ def told(found: dict[str, Any]) -> str:
                   f"product of {SIDE}x{SIDE} matrices"),
         *found["data"].items(),
     ]  # fmt: skip
-    lines = [f"{name:<10} {text}" for name, text in rows]
+    lines = [wrapped(f"{name:<10} {text}", 11) for name, text in rows]
     lines += ["", "not everybody needs these:"]
     for one in found["libraries"]:
         state = one["version"] or f"missing   {one['pip']}"

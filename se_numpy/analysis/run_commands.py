@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from se_numpy.options import pip_line, wrapped
+
 DATA = "builtin, cifar10, cifar100 or a folder (default: what it was trained on)"
 DEVICES = ["auto", "cpu", "gpu"]
 
@@ -25,7 +27,7 @@ def add(commands: Any) -> None:
         "Draws held-out and training loss and accuracy of runs, named by what differs between their settings. Runs "
         "that differ by their seeds alone are drawn as their mean, in a band of one standard deviation."))  # fmt: skip
     p.add_argument("runs", nargs="+", metavar="RUN", help="folders of runs, or a folder that holds some")
-    p.add_argument("--out", default="curves.png", metavar="FILE.png", help="default: curves.png")
+    p.add_argument("--out", default="compare.png", metavar="FILE.png", help="default: compare.png")
     p.set_defaults(run=_plot, parser=p)
     p = commands.add_parser("report", help="a run as one page to look at", description=(
         "Writes one HTML page that needs no network: what the run shows, its curves, each class, what is taken for "
@@ -80,8 +82,9 @@ def _evaluate(args: argparse.Namespace) -> None:
     from se_numpy.analysis.network import load
     from se_numpy.analysis.run_words import as_text
     from se_numpy.train import choose_device
+    from se_numpy.train.folder import existing
 
-    network = load(args.run_)
+    network = load(existing(args.run_))
     dataset = _dataset(network, args.data)
     with tqdm(total=len(dataset.test_labels), unit="image", leave=False, disable=not sys.stderr.isatty()) as bar:
         found = evaluate(network, dataset, device=choose_device(args.device)[0], progress=bar.update)
@@ -95,20 +98,22 @@ def _predict(args: argparse.Namespace) -> None:
     from se_numpy.analysis.prediction import TEST, image_file, numbered_image, predict
     from se_numpy.analysis.run_words import said
 
+    figure = None if args.figure is None else _png(args.figure, "--figure", "se-numpy predict")
     if args.weights is not None:
         network, shown = _from_elsewhere(args)
     elif args.model is not None:
         raise ValueError("--model is for --weights; a run knows its own network")
     else:
         from se_numpy.analysis.network import load
+        from se_numpy.train.folder import existing
 
-        network = load(args.run_)
+        network = load(existing(args.run_))
         asked = args.image.startswith(TEST)
         shown = numbered_image(network, args.image, args.data) if asked else image_file(args.image, network.shape)
     found = predict(network, shown)
     print(json.dumps(found.as_json(), indent=2) if args.json else said(found, sys.stdout.encoding))
-    if args.figure is not None:
-        _draw(args, network, found)
+    if figure is not None:
+        _draw(args, network, found, figure)
 
 
 def _from_elsewhere(args: argparse.Namespace) -> tuple[Any, Any]:
@@ -129,7 +134,7 @@ def _from_elsewhere(args: argparse.Namespace) -> tuple[Any, Any]:
     return network, Shown(prepare(words[0], network.shape, **how), words[0])
 
 
-def _draw(args: argparse.Namespace, network: Any, found: Any) -> None:
+def _draw(args: argparse.Namespace, network: Any, found: Any, path: Path) -> None:
     """The figure of a prediction, beside the mean gates where the network's data set is at hand."""
     from se_numpy.analysis.prediction import mean_gates
 
@@ -139,43 +144,44 @@ def _draw(args: argparse.Namespace, network: Any, found: Any) -> None:
             means = mean_gates(network, _dataset(network, args.data))
         except (ValueError, OSError) as error:
             print(f"figure   without mean gates: {error}", file=sys.stderr)
-    path = _png(args.figure, "--figure")
     with _matplotlib():
         from se_numpy.analysis.run_pictures import prediction
 
-        prediction(found, means).savefig(path, dpi=130)
+        prediction(found, means).savefig(path, dpi=130, metadata={"Software": "se-numpy predict"})
     print(f"figure   {path}", file=sys.stderr if args.json else sys.stdout)
 
 
 def _plot(args: argparse.Namespace) -> None:
     from se_numpy.analysis.runs import alike, read_run, runs_below, together
 
-    path = _png(args.out, "--out")
+    path = _png(args.out, "--out", "se-numpy plot")
     runs = [read_run(folder) for given in args.runs for folder in runs_below(given)]
     groups = together(runs)
     for label, members in groups.items():
         best = ", ".join(f"{100 * run.chosen['val_accuracy']:.1f}" for run in members)
-        print(f"{label}: {len(members)} run{'s' if len(members) > 1 else ''}, held out {best} %")
+        print(wrapped(f"{label}: {len(members)} run{'s' if len(members) > 1 else ''}, held out {best} %", 2))
     title = " on ".join(str(Path(shared).name) for name in ("model", "data") if (shared := alike(runs, name)))
     named = {f"{label} ({len(m)} runs)" if len(m) > 1 else label: [r.history for r in m] for label, m in groups.items()}
     with _matplotlib():
         from se_numpy.train.figures import draw_together
 
-        draw_together(named, title=title).savefig(path, dpi=130)
+        draw_together(named, title=title).savefig(path, dpi=130, metadata={"Software": "se-numpy plot"})
     print(f"figure   {path}")
 
 
 def _report(args: argparse.Namespace) -> None:
     from se_numpy.analysis.network import load
     from se_numpy.analysis.runs import read_run
+    from se_numpy.analysis.target import target
     from se_numpy.train import choose_device
 
     read_run(args.run_)  # a checkpoint alone has no curves to show, and that is said first
+    out = None if args.out is None else target(args.out, "--out", ".html", "se-numpy report")
     dataset = _dataset(load(args.run_), args.data)
     with _matplotlib():
         from se_numpy.analysis.run_page import write_report
 
-        path = write_report(args.run_, dataset, args.out, device=choose_device(args.device)[0])
+        path = write_report(args.run_, dataset, out, device=choose_device(args.device)[0])
     print(f"report   {path}")
 
 
@@ -186,10 +192,10 @@ def _info(args: argparse.Namespace) -> None:
     print(json.dumps(found, indent=2) if args.json else told(found))
 
 
-def _png(name: str, option: str) -> Path:
-    if Path(name).suffix.lower() != ".png":
-        raise ValueError(f"{option} is {name!r}; expected the name of a .png file")
-    return Path(name)
+def _png(name: str, option: str, maker: str) -> Path:
+    from se_numpy.analysis.target import target
+
+    return target(name, option, ".png", maker)
 
 
 class _matplotlib:  # noqa: N801 - reads as what it is: with _matplotlib():
@@ -199,4 +205,4 @@ class _matplotlib:  # noqa: N801 - reads as what it is: with _matplotlib():
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "matplotlib":
-            raise RuntimeError("figures need matplotlib, which is missing: pip install matplotlib") from None
+            raise RuntimeError(f"figures need matplotlib, which is missing: {pip_line('plot')}") from None

@@ -16,6 +16,7 @@ from se_numpy.data.glyphs import PLAIN_BOUND
 from se_numpy.train.figures import draw_curves
 
 NAME = "report.html"
+MAKER = "se-numpy report"  # the page says so, and may be written over by its like
 LOOKED_AT = 1000  # test images whose gates are summed up
 FOLDED = 20  # a table of more classes than this is folded away
 
@@ -49,7 +50,7 @@ def page(run: RunRecord, network: Network, dataset: Dataset, found: Evaluation, 
         _gates(network, seen),
         sheet.section("What it was asked", sheet.facts(settings(run.config))),
         _machines(run),
-    ]))  # fmt: skip
+    ]), MAKER)  # fmt: skip
 
 
 def _curves(run: RunRecord, dataset: Dataset) -> str:
@@ -57,7 +58,7 @@ def _curves(run: RunRecord, dataset: Dataset) -> str:
     bound = (PLAIN_BOUND, "no resnet8 without SE passes this") if bounded else None
     row = run.chosen
     text = ("The images learned from (as they were drawn, during the epoch) and those held out of the training set "
-            "(after it). The ring is the epoch whose network was kept.")  # fmt: skip
+            "(after it). The dotted line is the epoch whose network was kept.")  # fmt: skip
     alt = (f"Loss and accuracy over {len(run.history)} epochs. At epoch {row['epoch']:.0f}: training "
            f"{percent(row['train_accuracy'])}, held out {percent(row['val_accuracy'])}.")  # fmt: skip
     return sheet.section("Learning", sheet.paragraph(text),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from se_numpy.train import Config
-from se_numpy.train.folder import read_json
+from se_numpy.train.folder import existing, read_json
 
 # Runs that differ in these alone are the same experiment done again.
 REPEATED = ("seed", "out", "device")
@@ -33,12 +33,15 @@ def read_run(folder: str | Path) -> RunRecord:
     """The run in this folder.  Raises ValueError, naming the file, for one that is missing or not what it should be."""
     path = Path(folder)
     if not path.is_dir():
+        existing(path)  # complains where there is nothing
         raise ValueError(f"{folder} is not a folder; expected the folder of a run, such as runs/NAME")
     starts = _json(path / "env.json", list) or []
     if not all(isinstance(start, dict) for start in starts):
         raise ValueError(f"{path / 'env.json'} is not what se-numpy train writes; expected a list of descriptions")
     config = _json(path / "config.json", dict)
     if config is None:
+        if runs_below(path) != [path]:
+            existing(path)  # tells which runs are in it
         raise ValueError(f"{folder} holds no config.json; expected the folder of a run of se-numpy train")
     return RunRecord(path, config, _history(path / "metrics.csv"), _json(path / "result.json", dict) or {}, starts)
 

@@ -30,10 +30,11 @@ summary { cursor: pointer; margin: .5em 0; }
 """
 
 
-def document(title: str, body: str) -> str:
-    """The whole file: ``title`` is plain text and the first heading, ``body`` is HTML."""
+def document(title: str, body: str, maker: str = "se-numpy") -> str:
+    """The whole file: ``title`` is plain text and the first heading, ``body`` is HTML, ``maker`` a command."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta name="generator" content="{html.escape(maker)}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta http-equiv="Content-Security-Policy" '
         "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n"

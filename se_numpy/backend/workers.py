@@ -7,6 +7,8 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+from se_numpy.options import pip_line
+
 
 @contextmanager
 def workers(jobs: int, dask: str | None = None, start: Callable[[], Any] | None = None) -> Iterator[Executor]:
@@ -26,7 +28,7 @@ def workers(jobs: int, dask: str | None = None, start: Callable[[], Any] | None 
     try:
         from distributed import Client
     except ImportError:
-        raise ValueError("--dask needs Dask: pip install 'se-numpy[cluster]'") from None
+        raise ValueError(f"--dask needs Dask: {pip_line('cluster')}") from None
     try:
         client = Client(dask, timeout=10)
     except (OSError, ValueError, TimeoutError) as error:

@@ -4,6 +4,13 @@ import argparse
 import sys
 from typing import Any
 
+NAMES = ("cifar10", "cifar100")
+
+
+def _name(text: str) -> str:
+    """A set's name however it is written, as everywhere else: CIFAR-10 is cifar10."""
+    return text.lower().replace("-", "").replace("_", "")
+
 
 def add(commands: Any) -> None:
     """The parser of the command and of its three actions."""
@@ -14,12 +21,13 @@ def add(commands: Any) -> None:
     p = actions.add_parser("where", help="the places that are looked at, and what is there", description=(
         "Lists the places in the order in which `--data cifar10` looks at them; the first with all files is taken."))
     p.set_defaults(run=_where, parser=p)
-    p.add_argument("name", metavar="NAME", nargs="?", choices=["cifar10", "cifar100"], help="default: both")
+    p.add_argument("name", metavar="NAME", nargs="?", type=_name, choices=NAMES,
+                   help="cifar10 or cifar100 (default: both)")  # fmt: skip
     p = actions.add_parser("download", help="get a data set, unless it is here", description=(
         "Looks for a copy on this machine, then asks several servers in turn. What has arrived is kept: the same "
         "command goes on where it stopped. Nothing is unpacked whose size and SHA-256 are not right."))  # fmt: skip
     p.set_defaults(run=_download, parser=p)
-    p.add_argument("name", metavar="NAME", nargs="?", default="cifar10", choices=["cifar10", "cifar100"],
+    p.add_argument("name", metavar="NAME", nargs="?", default="cifar10", type=_name, choices=NAMES,
                    help="cifar10 or cifar100 (default: cifar10)")  # fmt: skip
     p.add_argument("--to", metavar="DIR", help="where to put it (default: this library's folder in the user's cache)")
     p.add_argument("--from", dest="source", metavar="URL", help="this server, or an archive that is a file here")

@@ -5,6 +5,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from se_numpy.options import wrapped
+
+SCHEMES = "se_numpy, legacy, moskomule, inception, torchvision or timm"
+
 
 def add(commands: Any) -> None:
     """The parser of the command."""
@@ -15,9 +19,11 @@ def add(commands: Any) -> None:
     p.set_defaults(run=_weights, parser=p)
     p.add_argument("file", metavar="FILE", help="a file of weights, a checkpoint, or the folder of a run")
     p.add_argument("--model", metavar="NAME", help="for instance se_resnet50; a run knows its own")
-    p.add_argument("--scheme", metavar="S", help="whose names the file's are (default: they are recognised)")
+    p.add_argument("--scheme", metavar="S", help=f"whose names the file's are: {SCHEMES} (default: they are "
+                   "recognised)")  # fmt: skip
     p.add_argument("--out", metavar="FILE", help="write the weights to this .safetensors or .npz file")
-    p.add_argument("--to", metavar="S", help="under whose names to write (default: the file's; of a run, timm's)")
+    p.add_argument("--to", metavar="S", help="under whose names to write, one of the same (default: the "
+                   "file's; of a run, timm's)")  # fmt: skip
 
 
 def _weights(args: argparse.Namespace) -> None:
@@ -39,8 +45,12 @@ def _checkpoint(file: str) -> Path | None:
     """The checkpoint that a run left at FILE, if it is one."""
     import zipfile
 
+    from se_numpy.train.folder import existing
+
     path = Path(file)
     if path.is_dir():
+        if not (existing(path) / "best.npz").is_file():
+            raise ValueError(f"{file} holds no best.npz: no epoch of the run has ended yet")
         return path / "best.npz"
     if path.suffix == ".npz" and zipfile.is_zipfile(path):
         with suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as archive:  # who reads it says what is wrong
@@ -84,7 +94,7 @@ def _of_file(args: argparse.Namespace) -> tuple[Any, ...]:
     model = args.model or about(args.file).get("model")
     types = ", ".join(sorted({str(array.dtype) for array in arrays.values()}))
     print(f"{args.file}: {len(arrays)} tensors, {sum(a.size for a in arrays.values()):,} numbers, {types}")
-    print(f"scheme   {scheme.name}: {scheme.says}")
+    print(wrapped(f"scheme   {scheme.name}: {scheme.says}", 9))
     if not isinstance(model, str):
         raise ValueError("expected --model NAME, the network that the weights should fit")
     said = said_of(args.file, model)
@@ -92,7 +102,7 @@ def _of_file(args: argparse.Namespace) -> tuple[Any, ...]:
     settings = {**settings_of(shapes_of(arrays), model, scheme, shape), **said.get("settings", {})}
     params, state = load(arrays, model, shape, scheme=scheme, **settings)
     given = ", ".join(f"{name}={value!r}" for name, value in settings.items())
-    print(f"fits     {model}{f' with {given}' if given else ''}")
+    print(wrapped(f"fits     {model}{f' with {given}' if given else ''}", 9))
     broken = [name for name, array in arrays.items() if array.dtype.kind == "f" and not np.isfinite(array).all()]
     if broken:
         print(f"but      {len(broken)} tensors hold infinities or what is no number, such as {broken[0]}")
@@ -110,7 +120,7 @@ def _write(args: argparse.Namespace, net: Any, shape: Any, params: Any, state: A
     write(args.out, arrays, about)
     print(f"written  {args.out}: {len(arrays)} tensors under the names of {scheme.name}")
     if said := note(net, about, scheme):
-        print(f"note     {said}")
+        print(wrapped(f"note     {said}", 9))
 
 
 def note(net: Any, about: dict[str, Any], scheme: Any) -> str:

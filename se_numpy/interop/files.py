@@ -14,6 +14,7 @@ import numpy as np
 
 from se_numpy.backend import to_host
 from se_numpy.checkpoint import whole
+from se_numpy.options import pip_line
 
 ABOUT = "se_numpy"  # where a file that ``write`` wrote keeps its description
 MOST_ABOUT = 4 << 20  # bytes of a description: four for each letter of a thousand classes' names, many times over
@@ -105,7 +106,7 @@ def _safetensors() -> Any:
         import safetensors
     except ImportError:
         raise Missing(
-            'safetensors files need the library of that name, which is missing: pip install "se-numpy[weights]"'
+            f"safetensors files need the library of that name, which is missing: {pip_line('weights')}"
         ) from None
     return safetensors
 

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Callable
 from functools import partial
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 from se_numpy.layers import Serial, Shape
@@ -79,10 +80,16 @@ def image_shape(name: str) -> Shape:
 
 def _known(name: str) -> Known:
     if name not in KNOWN:
-        near = difflib.get_close_matches(name, NAMES, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"unknown model {name!r}; {hint}known: {', '.join(NAMES)}")
+        near = difflib.get_close_matches(name, NAMES, n=6)
+        near = sorted(near, key=lambda other: -_shared(name, other))[:3]
+        hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+        raise ValueError(f"unknown model {name!r}; {hint}`se-numpy summary` lists all")
     return KNOWN[name]
+
+
+def _shared(a: str, b: str) -> int:
+    """How many letters two names have in common at their beginning."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
 
 
 __all__ = [

@@ -6,15 +6,33 @@ from dataclasses import asdict
 
 from se_numpy import models
 from se_numpy.complexity import OPTIONAL, as_json, cost, ruled, summary
+from se_numpy.options import wrapped
 
 
 def show_summary(args: argparse.Namespace) -> None:
-    """``se-numpy summary``."""
+    """``se-numpy summary``; without a name, the names."""
+    if args.model is None:
+        print(json.dumps(models.NAMES, indent=2) if args.json else _names())
+        return
     given = {name: v for name in models.Gates.__dataclass_fields__ if (v := getattr(args, name)) is not None}
     net = models.build(args.model, classes=args.classes, **given)
     H, W, C = models.image_shape(args.model)
     shape = (H, W, C) if args.size is None else (args.size, args.size, C)
-    print(json.dumps({"model": args.model, **as_json(net, shape)}, indent=2) if args.json else summary(net, shape))
+    if args.json:
+        print(json.dumps({"model": args.model, **as_json(net, shape)}, indent=2))
+        return
+    notes, _, table = summary(net, shape).partition("\n\n")
+    print(f"{wrapped(notes, 2)}\n\n{table}")
+
+
+def _names() -> str:
+    """All networks by the size of the images that they are for, and by whether they have SE blocks."""
+    lines = []
+    for what, shape in (("small images, 32 x 32", models.SMALL), ("large images, 224 x 224", models.LARGE)):
+        for kind, gated in (("without SE", False), ("with SE", True)):
+            names = [n for n, known in models.KNOWN.items() if known.shape == shape and n.startswith("se") == gated]
+            lines.append(wrapped(f"for {what}, {kind}:\n  {', '.join(names)}", 2))
+    return "\n".join(lines)
 
 
 def show_complexity(args: argparse.Namespace) -> None:
@@ -56,4 +74,4 @@ def _beside_the_paper(as_json_: bool) -> str:
         "       a rule that fits where the plain one does not is a possible explanation, no more",
         f"{fitting} of {len(found)} printed numbers agree, {sum(c.rule == 'plain' for c in found)} by the plain rule",
     ]
-    return "\n".join([*lines, "", ruled(head, list(groups.values()), None, left=4)])
+    return "\n".join([*(wrapped(line, 7) for line in lines), "", ruled(head, list(groups.values()), None, left=4)])

@@ -10,9 +10,12 @@ from typing import Any
 from se_numpy import data
 from se_numpy.backend import keep_freed_memory
 from se_numpy.data import Dataset
-from se_numpy.train.config import Config, configure, read_toml, to_toml
+from se_numpy.options import wrapped
+from se_numpy.train.config import Config, choose_device, configure, read_toml, to_toml
 from se_numpy.train.folder import RUNS
 from se_numpy.train.loop import complete, resume, train
+from se_numpy.train.report import Teller, duration, introduce, recipe, seconds_per_epoch
+from se_numpy.train.session import Session
 
 
 def run_train(args: argparse.Namespace) -> None:
@@ -20,7 +23,8 @@ def run_train(args: argparse.Namespace) -> None:
     keep_freed_memory()
     given = {f.name: getattr(args, f.name) for f in fields(Config) if getattr(args, f.name, None) is not None}
     if args.resume is not None:
-        _refuse("--resume goes on as the run was set up", given | _others(args), {"device", "data"})
+        _refuse("--resume goes on as the run was set up", given | _others(args), {"device", "data"},
+                "; to train longer, start another run with more --epochs")  # fmt: skip
         resume(args.resume, dataset=data.load(args.data) if args.data else None, device=args.device or "")
         return
     if args.time_budget is not None and args.epochs is not None:
@@ -37,8 +41,8 @@ def run_train(args: argparse.Namespace) -> None:
         print(to_toml(config), end="")
     elif args.seeds is not None:
         asked = _others(args) | ({} if args.seed is None else {"seed": args.seed})
-        _refuse("--seeds starts a run for each of them", asked, {"seeds", "preset", "config"})
-        _several(dataset, config, args.seeds)
+        _refuse("--seeds starts a run for each of them", asked, {"seeds", "preset", "config", "dry_run"})
+        _several(dataset, config, args.seeds, args.dry_run)
     else:
         train(dataset, config, time_budget=args.time_budget, dry_run=args.dry_run)
 
@@ -49,17 +53,22 @@ def _others(args: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(args, name) for name in names if getattr(args, name)}
 
 
-def _refuse(why: str, given: dict[str, Any], allowed: set[str]) -> None:
+def _refuse(why: str, given: dict[str, Any], allowed: set[str], longer: str = "") -> None:
+    """ValueError for what was given and does not belong there; ``longer`` helps who wants more training."""
     for name in given:
         if name not in allowed:
-            raise ValueError(f"{why}; --{name.replace('_', '-')} cannot be given with it")
+            hint = longer if name in ("epochs", "time_budget") else ""
+            raise ValueError(f"{why}; --{name.replace('_', '-')} cannot be given with it{hint}")
 
 
-def _several(dataset: Dataset, config: Config, seeds: tuple[int, ...]) -> None:
+def _several(dataset: Dataset, config: Config, seeds: tuple[int, ...], dry_run: bool) -> None:
     """A run for each seed, below one folder; those that are over are not repeated, one that was cut goes on."""
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"--seeds {','.join(map(str, seeds))} names a seed twice")
     folder = config.out or str(RUNS / f"{time.strftime('%Y%m%d-%H%M%S')}-{config.model}")
+    if dry_run:
+        _foretell(dataset, config, [Path(folder) / f"s{seed}" for seed in seeds])
+        return
     accuracies = []
     for n, seed in enumerate(seeds, 1):
         print(f"{'' if n == 1 else chr(10)}seed {seed}, {n} of {len(seeds)}")
@@ -71,4 +80,18 @@ def _several(dataset: Dataset, config: Config, seeds: tuple[int, ...]) -> None:
         accuracies.append(100 * run.result["test_accuracy"])
     spread = f" ± {stdev(accuracies):.2f}" if len(seeds) > 1 else ""
     each = " / ".join(f"{a:.2f}" for a in accuracies)
-    print(f"\nseeds    {mean(accuracies):.2f}{spread} % of the test images right (mean ± s.d.): {each}")
+    print(wrapped(f"\nseeds    {mean(accuracies):.2f}{spread} % of the test images right (mean ± s.d.): {each}", 9))
+
+
+def _foretell(dataset: Dataset, config: Config, runs: list[Path]) -> None:
+    """What a run for each seed would be: one that is told and timed, so many times."""
+    say = Teller(None)
+    device, why = choose_device(config.device)
+    session = Session(dataset, config, device)
+    introduce(session, why, say)
+    say(recipe(session))
+    one = config.epochs * seconds_per_epoch(session, session.seconds_per_step())
+    left = [folder for folder in runs if not (folder / "result.json").is_file()]
+    over = f", {len(runs) - len(left)} finished; the others" if len(left) < len(runs) else ","
+    say(wrapped(f"seeds    {len(runs)} runs{over} about {duration(one)} each: {duration(len(left) * one)} in all", 9))
+    say("dry run  nothing was trained, nothing was written")

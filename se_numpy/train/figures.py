@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
+from textwrap import wrap
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,8 +32,8 @@ def curves(
 ) -> None:  # fmt: skip
     """Loss and accuracy against epochs, for the images learned from and those held out, as a PNG at ``path``.
 
-    The epoch that was chosen is ringed. ``bound`` draws a line at an accuracy (0 to 1) and says what it is; below the
-    curves stand ``answers``. Raises ImportError without matplotlib.
+    A dotted line marks the epoch that was chosen. ``bound`` draws a line at an accuracy (0 to 1) and says what it is;
+    below the curves stand ``answers``. Raises ImportError without matplotlib.
     """
     from matplotlib.figure import Figure
 
@@ -66,24 +67,40 @@ def draw_curves(
     """The figure of ``curves``, its two panels side by side, or with ``columns`` 1 below one another."""
     chosen = max(history, key=lambda row: (row["val_accuracy"], row["epoch"]))
     figure, panels = _panels(columns, figure)
+    epochs = [row["epoch"] for row in history]
+    said = f"chosen: epoch {chosen['epoch']:.0f}, {100 * chosen['val_accuracy']:.1f} %"
     for axes, what, factor in zip(panels, ("loss", "accuracy"), (1, 100), strict=True):
         for kind, label, colour in (("train", "training", BLUE), ("val", "held out", ORANGE)):
-            values = [factor * row[f"{kind}_{what}"] for row in history]
-            axes.plot([row["epoch"] for row in history], values, color=colour, marker="o", markersize=3, linewidth=1.8,
-                      label=label)  # fmt: skip
-        axes.plot(
-            chosen["epoch"], factor * chosen[f"val_{what}"], "o", markersize=10, fillstyle="none", color=ORANGE,
-            clip_on=False, label=f"chosen: epoch {chosen['epoch']:.0f}, {100 * chosen['val_accuracy']:.1f} %",
-        )  # fmt: skip
-        axes.set_ylim(bottom=0, top=105 if what == "accuracy" else None)
-        axes.set_xlim(0.5, max(row["epoch"] for row in history) + 0.5)
+            axes.plot(epochs, [factor * row[f"{kind}_{what}"] for row in history], color=colour, marker="o",
+                      markersize=4, linewidth=1.8, label=label)  # fmt: skip
+        axes.axvline(chosen["epoch"], color="black", linestyle=":", linewidth=1.3, zorder=0.9, label=said)
+        highest = max(factor * max(row[f"train_{what}"], row[f"val_{what}"]) for row in history)
+        axes.set_ylim(0, 105 if what == "accuracy" else 1.07 * highest or None)
+        axes.set_xlim(0.5, max(epochs) + 0.5)
     if bound is not None:
-        axes.axhline(100 * bound[0], color=GREY, linestyle="--", linewidth=1)
-        axes.annotate(bound[1], (1, 100 * bound[0]), (0, 3), xycoords=("axes fraction", "data"),
-                      textcoords="offset points", ha="right", color="#666666", fontsize=9)  # fmt: skip
-    panels[0].legend(frameon=False, loc="best")
-    figure.suptitle(title)
+        _draw_bound(panels[1], 100 * bound[0], bound[1])
+    # The title is the legend's, for one above it would lie on it.
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False,
+                  title=title, title_fontsize=12, fontsize=10 if columns == 2 else 9)  # fmt: skip
     return figure
+
+
+def _draw_bound(axes: Any, level: float, words: str) -> None:
+    """A line at ``level``, and above it the words, at the end that the curves keep away from."""
+    curves = [line.get_xydata() for line in axes.get_lines()[:2]]
+    low, high = axes.get_xlim()
+
+    def room(ends: tuple[float, float]) -> float:
+        x = np.linspace(*ends)
+        return min(float(np.abs(np.interp(x, *curve.T) - (level + 7)).min()) for curve in curves)
+
+    third = (high - low) / 2.4
+    right = room((high - third, high)) > room((low, low + third))
+    axes.axhline(level, color=GREY, linestyle="--", linewidth=1, zorder=0.9)
+    axes.annotate("\n".join(wrap(words, len(words) // 2 + 3)), (float(right), level), (-2 if right else 3, 5),
+                  xycoords=("axes fraction", "data"), textcoords="offset points", ha="right" if right else "left",
+                  color="#555555", fontsize=9,
+                  bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"})  # fmt: skip
 
 
 def draw_together(runs: Mapping[str, Sequence[History]], *, title: str = "", columns: int = 2) -> Any:
@@ -95,18 +112,25 @@ def draw_together(runs: Mapping[str, Sequence[History]], *, title: str = "", col
     from matplotlib.lines import Line2D
 
     figure, panels = _panels(columns)
+    longest = max(min(map(len, histories)) for histories in runs.values())
     for axes, what, factor in zip(panels, ("loss", "accuracy"), (1, 100), strict=True):
         for (label, histories), colour, mark in zip(runs.items(), cycle(COLOURS), cycle(MARKS), strict=False):
             for kind, stroke in (("train", "--"), ("val", "-")):
                 epochs, mean, spread = _mean(histories, f"{kind}_{what}")
                 held_out = kind == "val"
-                axes.plot(epochs, factor * mean, stroke, color=colour, marker=mark if held_out else None, markersize=4,
-                          linewidth=1.8 if held_out else 1.0, label=label if held_out else None)  # fmt: skip
+                # A stroke of one epoch is none, so its end is shown, hollow beside the full one of what is held out.
+                shown = mark if held_out or len(epochs) == 1 else None
+                axes.plot(epochs, factor * mean, stroke, color=colour, marker=shown, markersize=4 if held_out else 6,
+                          fillstyle="full" if held_out else "none", linewidth=1.8 if held_out else 1.0,
+                          label=label if held_out else None)  # fmt: skip
                 if held_out and len(histories) > 1:
                     axes.fill_between(epochs, factor * (mean - spread), factor * (mean + spread), color=colour,
                                       alpha=0.2, linewidth=0)  # fmt: skip
+        axes.set_xlim(0.5, longest + 0.5)
     lines, labels = panels[0].get_legend_handles_labels()
-    strokes = [Line2D([], [], color="black", linestyle=stroke) for stroke in ("-", "--")]
+    end = "o" if longest == 1 else ""
+    strokes = [Line2D([], [], color="black", linestyle="-", marker=end),
+               Line2D([], [], color="black", linestyle="--", marker=end, fillstyle="none")]  # fmt: skip
     figure.legend([*lines, *strokes], [*labels, "held out", "training"], loc="outside lower center", frameon=False,
                   ncols=columns if max(map(len, labels)) > 20 else 2 * columns)  # fmt: skip
     figure.suptitle(title)
@@ -130,7 +154,7 @@ def _panels(columns: int, figure: Any = None) -> tuple[Any, Any]:
     panels = figure.subplots(3 - columns, columns)
     for axes, what, unit in zip(panels, ("loss", "accuracy"), ("cross-entropy", "%"), strict=True):
         axes.set(xlabel="epoch", ylabel=f"{what} ({unit})")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     return figure, panels

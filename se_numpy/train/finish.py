@@ -6,6 +6,7 @@ from se_numpy import checkpoint
 from se_numpy.backend import to_host
 from se_numpy.data.batches import Images
 from se_numpy.data.glyphs import PLAIN_BOUND
+from se_numpy.options import pip_line, wrapped
 from se_numpy.train import folder as folders
 from se_numpy.train.figures import Answers, curves
 from se_numpy.train.folder import Run
@@ -29,7 +30,7 @@ def finish(run: Run, session: Session, say: Callable[[str], None]) -> None:
     folders.write_json(run.folder / "result.json", run.result)
     say(result_of(run.result))
     for line in remark(dataset.name, run.config.model, accuracy):
-        say(line)
+        say(wrapped(line, 9))
     _draw(run, session, test, say)
 
 
@@ -47,6 +48,6 @@ def _draw(run: Run, session: Session, test: Images, say: Callable[[str], None]) 
     try:
         curves(run.history, path, title=title, bound=bound, answers=answers)
     except ImportError:
-        say("curves   not drawn: matplotlib is missing (pip install matplotlib)")
+        say(wrapped(f"curves   not drawn: matplotlib is missing; {pip_line('plot')}", 9))
         return
     say(f"curves   {path}\nmore     se-numpy report {run.folder}")

@@ -62,6 +62,22 @@ def find(run: str | Path) -> tuple[Path, Path]:
     return path, best if best.exists() and not last.exists() else last
 
 
+def existing(run: str | Path) -> Path:
+    """A run as people name it, its folder or a checkpoint; ValueError that says what there is instead."""
+    path = Path(run)
+    if not path.exists():
+        newest = max(RUNS.glob("*/best.npz"), key=lambda file: file.stat().st_mtime, default=None)
+        name = f"{newest.parent}, the newest here" if newest else "runs/NAME"
+        raise ValueError(f"{run}: there is no such run; expected a checkpoint or the folder of a run, such as {name}")
+    if path.is_dir() and not any((path / name).is_file() for name in ("config.json", "best.npz")):
+        inner = [str(found.parent) for found in sorted(path.glob("*/config.json"))]
+        if inner:
+            more = f" and {len(inner) - 10} more" if len(inner) > 10 else ""
+            raise ValueError(f"{run} is a folder of runs; expected one of them: {', '.join(inner[:10])}{more}")
+        raise ValueError(f"{run} holds no best.npz; expected the folder of a run, or a checkpoint (a .npz file)")
+    return path
+
+
 def another(file: Path) -> str:
     """In words, the other checkpoint of the folder, where that one is whole and this one is not."""
     other = file.with_name("best.npz" if file.name == "last.npz" else "last.npz")

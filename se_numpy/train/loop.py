@@ -22,7 +22,7 @@ from se_numpy.train.environment import environment
 from se_numpy.train.fault import NotFinite
 from se_numpy.train.finish import finish
 from se_numpy.train.folder import Run
-from se_numpy.train.report import HEADER, Teller, epochs_within, forecast, introduce, row_of
+from se_numpy.train.report import HEADER, Teller, epochs_within, forecast, introduce, recipe, row_of
 from se_numpy.train.session import Session
 from se_numpy.train.stop import Stop
 
@@ -47,8 +47,7 @@ def train(
     if time_budget is not None:
         config = replace(config, epochs=epochs_within(time_budget, session, seconds))
         session = Session(dataset, config, device)
-    say(f"recipe   {config.epochs} epochs in batches of {config.batch_size}, {config.schedule} with lr {config.lr:g}, "
-        f"{'crops and flips' if config.augment else 'images as they are'}")  # fmt: skip
+    say(recipe(session))
     if dry_run:
         say(forecast(session, seconds) + "dry run  nothing was trained, nothing was written")
         return Run(Path(config.out or ""), config)

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from se_numpy.backend import threads
 from se_numpy.complexity import count_parameters
 from se_numpy.data.glyphs import PLAIN_BOUND
+from se_numpy.options import wrapped
 from se_numpy.train.session import Session
 
 
@@ -30,15 +31,27 @@ class Teller:
             self.out, self.terminal = io.StringIO(), None
 
 
+def recipe(session: Session) -> str:
+    """How it is trained, as a line."""
+    config, n = session.config, len(session.training)
+    epochs = f"{config.epochs} epoch{'s' * (config.epochs != 1)}"
+    batches = f"in batches of {config.batch_size}" if config.batch_size < n else f"of one batch of all {n:,} images"
+    return wrapped(f"recipe   {epochs} {batches}, {config.schedule} with lr {config.lr:g}, "
+                   f"{'crops and flips' if config.augment else 'images as they are'}", 9)  # fmt: skip
+
+
 def introduce(session: Session, why: str, say: Teller) -> None:
     """What is trained, on what, where; ``why`` there."""
     config, dataset, device = session.config, session.dataset, session.device
     cores = f"{threads()} threads, " if device == "cpu" else ""
-    say(f"model    {config.model}, {count_parameters(session.net, dataset.image_shape):,} parameters")
-    say(f"data     {dataset.source}")
-    say(f"         {len(session.training):,} images to learn from, {len(session.validation):,} held out to choose the "
-        "epoch by")  # fmt: skip
-    say(f"device   {device} ({why}), {cores}numpy {np.__version__}, Python {platform.python_version()}")
+    for line in (
+        f"model    {config.model}, {count_parameters(session.net, dataset.image_shape):,} parameters",
+        f"data     {dataset.source}",
+        f"         {len(session.training):,} images to learn from, {len(session.validation):,} held out to choose the "
+        "epoch by",
+        f"device   {device} ({why}), {cores}numpy {np.__version__}, Python {platform.python_version()}",
+    ):
+        say(wrapped(line, 9))
 
 
 def seconds_per_epoch(session: Session, per_step: float) -> float:
@@ -50,9 +63,8 @@ def seconds_per_epoch(session: Session, per_step: float) -> float:
 def forecast(session: Session, per_step: float) -> str:
     """What the whole run will take, as a line."""
     total = session.config.epochs * seconds_per_epoch(session, per_step)
-    return (
-        f"time     {1e3 * per_step:.0f} ms a step, {session.per_epoch} steps an epoch: about {duration(total)} in all\n"
-    )
+    steps = f"{session.per_epoch} step{'s' * (session.per_epoch != 1)} an epoch"
+    return wrapped(f"time     {1e3 * per_step:.0f} ms a step, {steps}: about {duration(total)} in all\n", 9)
 
 
 def epochs_within(budget: float, session: Session, per_step: float) -> int:
@@ -96,10 +108,10 @@ def result_of(result: dict[str, float]) -> str:
     """How the chosen network did on the test set, with the interval that so few images leave."""
     accuracy, n = result["test_accuracy"], int(result["test_images"])
     low, high = wilson(accuracy, n)
-    return (
+    return wrapped(
         f"\ntest     {100 * accuracy:.2f} % of {n:,} images (95 % interval {100 * low:.1f} to {100 * high:.1f} %)\n"
-        f"         by the network of epoch {result['epoch']:.0f}, after {duration(result['seconds'])} of training"
-    )
+        f"         by the network of epoch {result['epoch']:.0f}, after {duration(result['seconds'])} of training", 9
+    )  # fmt: skip
 
 
 def row_of(row: dict[str, float], epochs: int, left: float, best: bool) -> str:
