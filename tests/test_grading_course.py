@@ -181,6 +181,36 @@ def run(*args, capsys=None):
     return code, *(capsys.readouterr() if capsys else ())
 
 
+def test_what_was_not_attempted_is_told_once(folder, capsys):
+    (folder / "mine.py").write_text("def squeeze(U): return U.max((1, 2))\ndef Scale(U, s): return U\n")
+    code, out, _ = run("grade", folder / "mine.py", capsys=capsys)
+    assert code == 1
+    assert out.count("not attempted") == 1
+    assert f"not attempted, {len(all_tasks()) - 1} of {len(all_tasks())} for" in out
+    assert "there is no function scale; did you mean your Scale? expected def scale(U, s)" in " ".join(out.split())
+    assert out.count("squeeze: failed") == 1
+    (folder / "torn.py").write_text("def squeeze(U:\n")
+    out = run("grade", folder / "torn.py", capsys=capsys)[1]
+    assert out.count("torn.py, line 1") == 1
+    assert "Nothing was run." in out
+    assert "Isolation" not in out
+    out = run("grade", folder, "--tasks", "squeeze,scale,relu", capsys=capsys)[1]
+    assert "Not attempted: relu by 3, scale by 1\n" in out
+    assert "Cannot be run: torn.py\n" in out
+    assert out.count("cannot be run") == 1
+
+
+def test_a_function_that_is_written_in_part_is_no_stub():
+    def partly(U):
+        if U.shape[0] == 1:
+            raise NotImplementedError("one image")
+        return U.mean((1, 2))
+
+    report = notebook.check("squeeze", partly).task
+    assert report.status == "failed"
+    assert report.points > 0
+
+
 def test_a_class_is_told_by_name_and_where_it_was_kept(folder, capsys):
     (folder / "torn.py").unlink()
     code, out, _ = run("grade", folder, "--tasks", "squeeze,scale", capsys=capsys)
@@ -280,8 +310,8 @@ def test_the_students_template_is_graded_as_not_done_and_filled_in_as_right(tmp_
     assert run("student-template", "--tasks", "squeeze,conv2d", capsys=capsys)[0] == 0
     text = (tmp_path / "submission.py").read_text()
     report = grade_path(tmp_path / "submission.py", Options(tasks=("squeeze", "conv2d")))
-    assert [t.status for t in report.tasks] == ["error", "error"]
-    assert "NotImplementedError" in report.tasks[0].message
+    assert [t.status for t in report.tasks] == ["missing", "missing"]
+    assert report.tasks[0].message == "squeeze is still to be written: it raises NotImplementedError"
     done = text.replace("raise NotImplementedError", "return U.mean((1, 2))", 1)
     (tmp_path / "submission.py").write_text(done)
     assert grade_path(tmp_path / "submission.py", Options(tasks=("squeeze",))).passed
@@ -302,7 +332,7 @@ def test_the_tutorials_make_an_assignment(tmp_path, capsys, monkeypatch):
     (tmp_path / "hw.py").write_text(done)
     report = grade_path(tmp_path / "hw.py", Options(assignment="hw.toml"))
     assert [t.task for t in report.tasks] == ["excite", "se_block", "excite_backward", "se_block_backward"]
-    assert [t.status for t in report.tasks] == ["passed"] + ["error"] * 3
+    assert [t.status for t in report.tasks] == ["passed"] + ["missing"] * 3
     assert run("student-template", "--tutorials", "6", "--out", "hw.ipynb", capsys=capsys)[0] == 2
     assert not (tmp_path / "hw.ipynb").exists()  # for its points are there already
 

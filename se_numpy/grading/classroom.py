@@ -20,6 +20,7 @@ from se_numpy.grading.report.terminal import wrap
 from se_numpy.grading.report.text import finite, line, points, share, verdict
 
 CLASS_FILES = {"terminal": "class.txt", "json": "class.json", "html": "class.html", "csv": "grades.csv"}
+NOT_ATTEMPTED, NOT_RUN = verdict("missing"), verdict("unreadable")
 _LARGEST = 64 * 2**20  # bytes of a report.json that is read
 
 
@@ -83,6 +84,11 @@ class ClassView:
         return tuple(sorted(rows, key=lambda row: (not row.known, -len(row.submissions), row.task, row.name)))
 
     @property
+    def _made(self) -> tuple[Mistake, ...]:
+        """``mistakes`` of what was begun and could be run: the rest is many rows and says little."""
+        return tuple(m for m in self.mistakes if m.name not in (NOT_ATTEMPTED, NOT_RUN))
+
+    @property
     def groups(self) -> tuple[Group, ...]:
         """Submissions that went wrong in the same way, the largest group first."""
         found: dict[tuple[tuple[str, str], ...], list[str]] = {}
@@ -138,11 +144,16 @@ class ClassView:
         if self.tasks:
             wide = max(len(name[:40]) for name, _, _ in self.tasks)
             lines += ["", "Passed"] + [f"  {name[:40]:<{wide}}  {p:>4} of {of}" for name, p, of in self.tasks]
-        if self.mistakes:
+        if made := self._made:
             lines += ["", "What went wrong"]
-            for m in self.mistakes:
+            for m in made:
                 lines += wrap(f"{m.task}: {m.name}", f"  {len(m.submissions):>4} of {m.of:<4} ", " " * 15)
                 lines += wrap(line(m.text, 1000), " " * 15)
+        if left := [m for m in self.mistakes if m.name == NOT_ATTEMPTED]:
+            told = ", ".join(f"{m.task} by {len(m.submissions)}" for m in left)
+            lines += ["", *wrap(f"Not attempted: {told}", "", "  ")]
+        if names and (torn := dict.fromkeys(n for m in self.mistakes if m.name == NOT_RUN for n in m.submissions)):
+            lines += ["", *wrap(f"Cannot be run: {', '.join(torn)}", "", "  ")]
         if self.groups and names:
             lines += ["", "Who went wrong in the same way"]
             for group in self.groups:
@@ -157,16 +168,16 @@ class ClassView:
     def html(self, names: bool = True) -> str:
         """The view as a page; without ``names`` it can be shown in the lecture."""
         parts = [f"<header><h1>The class</h1><p>{escaped(self._summary())}</p></header>"]
-        if self.mistakes:
+        if names and self.reports:
+            parts.append(_section("Grades", _grades(self.reports)))
+        if made := self._made:
             parts.append(_section("What went wrong", _bars(
-                [(f"{m.task}: {m.name}", line(m.text, 1000), len(m.submissions), m.of) for m in self.mistakes],
+                [(f"{m.task}: {m.name}", line(m.text, 1000), len(m.submissions), m.of) for m in made],
                 "Mistake", "#c4212c")))  # fmt: skip
         if self.tasks:
             parts.append(_section("Who passed", _bars([(n, "", p, of) for n, p, of in self.tasks], "Task", "#1a7f37")))
         if names and self.groups:
             parts.append(_section("Who went wrong in the same way", _groups(self.groups)))
-        if names and self.reports:
-            parts.append(_section("Grades", _grades(self.reports)))
         if names and self.unreadable:
             rows = "".join(f"<li>{one_line(name)}: {one_line(why)}</li>" for name, why in self.unreadable)
             parts.append(_section("No report", f"<ul>{rows}</ul>"))
@@ -200,7 +211,11 @@ def _finding(task: TaskReport) -> str:
 
 
 def _wrong(group: Group) -> str:
-    return "; ".join(f"{task}: {what}" for task, what in group.findings) or "everything passed"
+    told = [f"{task}: {what}" for task, what in group.findings if what not in (NOT_ATTEMPTED, NOT_RUN)]
+    for what in (NOT_ATTEMPTED, NOT_RUN):
+        if tasks := [task for task, found in group.findings if found == what]:
+            told.append(f"{what}: {', '.join(tasks)}")
+    return "; ".join(told) or "everything passed"
 
 
 def _section(title: str, inside: str) -> str:

@@ -5,8 +5,9 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from se_numpy.grading.grade import SEARCH_SECONDS, grade_task
 from se_numpy.grading.isolation import Child, Limits, missing
 from se_numpy.grading.record import Report, TaskReport
 from se_numpy.grading.submission import read
+from se_numpy.grading.task import Task
+from se_numpy.grading.tasks import all_tasks
 
 SUFFIXES = (".py", ".ipynb")
 
@@ -82,21 +85,26 @@ def grade_path(
                 message = f"not reached: the {options.deadline:g} seconds for the whole submission were over"
                 done.append(_without_verdict(item, "timeout", message))
             elif function not in submission.functions and function not in submission.source:  # nor imported or assigned
-                message = f"there is no function {function}; expected def {_head(item.task.signature)}"
-                done.append(_without_verdict(item, "missing", message))
+                done.append(_without_verdict(item, "missing", _nowhere(item.task, submission.functions)))
             else:
                 seed = assignment.seed(submission.sha256, function)
                 done.append(grade_task(
                     item.task, partial(child.call, function), seed=seed, layout=submission.layout, points=item.points,
                     seconds=options.search,
                 ))  # fmt: skip
+                if done[-1].status == "missing" and function not in submission.functions:
+                    done[-1] = replace(done[-1], message=_nowhere(item.task, submission.functions))
             if on_task:
                 on_task(report(done, submission.sha256, child.level, child.backend))
         return report(done, submission.sha256, child.level, child.backend)
 
 
-def _head(signature: str) -> str:
-    return signature.partition(" -> ")[0]
+def _nowhere(task: Task, functions: Sequence[str]) -> str:
+    """That a function is not there, and which of those that are was probably meant: none that is a task of its own."""
+    others = {other.lower(): other for other in functions if other not in all_tasks()}
+    near = get_close_matches(task.name.lower(), others, n=1, cutoff=0.8)
+    meant = f"did you mean your {others[near[0]]}? " if near else ""
+    return f"there is no function {task.name}; {meant}expected def {task.signature.partition(' -> ')[0]}"
 
 
 def _without_verdict(item: Any, status: str, message: str) -> TaskReport:

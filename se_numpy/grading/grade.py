@@ -53,10 +53,10 @@ def grade_task(
     if ended is None and all(t.reply.status != "ok" for t in tried):
         ended = first.reply
     if ended is not None:
-        message = ended.message or STATUSES.get(ended.status, "")
-        return replace(
-            report, status=ended.status, message=message, seconds=time.perf_counter() - started, calls=one.calls
-        )
+        status, message = ended.status, ended.message or STATUSES.get(ended.status, "")
+        if status == "error" and message.startswith("NotImplementedError"):  # a stub, as it came
+            status, message = "missing", f"{task.name} is still to be written: it raises NotImplementedError"
+        return replace(report, status=status, message=message, seconds=time.perf_counter() - started, calls=one.calls)
     verdicts = [_judged(task, t.expected, t.reply) for t in tried]
     again = one(first.expected.case)
     checks = tuple(_checks(task, tried, verdicts, again, max_points))
@@ -294,11 +294,14 @@ def _problem(task: Task, expected: Expected, reply: Reply) -> str:
 
 
 def _repro(task: Task, case: Case, one: _Counted) -> str:
-    """Lines of Python that show the difference; the submission stands in a file called submission.py."""
-    lines = ["import numpy as np", f"from submission import {task.name}"]
+    """Lines of Python that show the difference, for below the function."""
+    lines = ["import numpy as np"]
     for name, value in case.arguments.items():
         value = one.to_theirs(name, value)
-        text = np.array2string(value, separator=", ", threshold=10**6) if isinstance(value, np.ndarray) else repr(value)
+        if isinstance(value, np.ndarray):
+            text = " ".join(np.array2string(value, separator=", ", threshold=10**6).split())
+        else:
+            text = repr(value)
         whole = isinstance(value, np.ndarray) and value.dtype.kind == "f"
         lines.append(f"{name} = np.array({text}, float)" if whole else f"{name} = np.array({text})"
                      if isinstance(value, np.ndarray) else f"{name} = {text}")  # fmt: skip

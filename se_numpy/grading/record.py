@@ -14,7 +14,7 @@ STATUSES = {
     "memory": "the function ran out of memory",
     "crashed": "the process ended while the function ran",
     "refused": "what the function returned is not arrays of numbers",
-    "missing": "the submission has no function of this name",
+    "missing": "the submission has no function of this name, or an empty one",
     "unreadable": "the submission cannot be run at all",
 }
 

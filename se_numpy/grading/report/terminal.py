@@ -20,9 +20,11 @@ def as_text(report: Report, *, colour: bool = False) -> str:
     lines.append("")
     if report.message:
         lines += [*wrap(report.message), ""]
-    if report.tasks:
-        lines += [*_overview(report), ""]
-    for task in report.tasks:
+    said = {report.message} - {""}  # of all tasks: it is told once
+    attempted = [task for task in report.tasks if task.status != "missing" and task.message not in said]
+    if report.tasks and (attempted or not said):
+        lines += [*_overview(report, attempted), ""]
+    for task in attempted:
         lines += [*task_lines(task), ""]
     lines += list(_ending(report))
     return _paint("\n".join(lines).rstrip() + "\n", colour)
@@ -85,13 +87,23 @@ def counterexample_lines(example: Counterexample) -> Iterator[str]:
         yield from (f"      {row}".rstrip() for row in text.clean(example.repro).splitlines())
 
 
-def _overview(report: Report) -> Iterator[str]:
-    wide = max(len(text.line(task.task, 40)) for task in report.tasks)
-    for task in report.tasks:
+def _overview(report: Report, attempted: list[TaskReport]) -> Iterator[str]:
+    """A line for each task that was attempted, and one for all that were not."""
+    wide = max((len(text.line(task.task, 40)) for task in attempted), default=0)
+    for task in attempted:
         earned = f"{text.points(task.points):>6} of {text.points(task.max_points):<6}"
         named = f"  {text.line(task.diagnosis.mistake, 60)}" if task.diagnosis else ""
         row = f"{_mark(task.status == 'passed')}  {text.line(task.task, 40):<{wide}} {earned} "
         yield from wrap(row + text.verdict(task.status) + named, "", " " * (wide + 25))
+    missing = [task for task in report.tasks if task.status == "missing"]
+    if missing:
+        points = text.points(sum(text.finite(task.max_points) for task in missing))
+        names = ", ".join(text.line(task.task, 40) for task in missing)
+        yield from wrap(f"--      not attempted, {len(missing)} of {len(report.tasks)} for {points} points: {names}",
+                        "", " " * 8)  # fmt: skip
+    for task in missing:
+        if "did you mean" in task.message:
+            yield from wrap(task.message, " " * 8)
 
 
 def _check(check: Check) -> Iterator[str]:
@@ -105,8 +117,9 @@ def _check(check: Check) -> Iterator[str]:
 
 
 def _ending(report: Report) -> Iterator[str]:
-    yield from wrap(f"Isolation: {text.level(report.level, report.backend)}.", "", "  ")
-    for sentence in report.missing:
+    ran = report.sha256 != "" or not report.message
+    yield from wrap(f"Isolation: {text.level(report.level, report.backend)}." if ran else "Nothing was run.", "", "  ")
+    for sentence in report.missing if ran else ():
         yield from wrap(f"- {text.clean(sentence)}", "  ", "    ")
     about = {"inputs": report.seed_id, "sha256": report.sha256[:12], "started": report.started}
     facts = [f"{name} {text.line(value, 60)}" for name, value in about.items() if value]

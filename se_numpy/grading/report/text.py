@@ -26,7 +26,7 @@ VERDICTS = {
     "memory": "out of memory",
     "crashed": "crashed",
     "refused": "returned no numbers",
-    "missing": "not found",
+    "missing": "not attempted",
     "unreadable": "cannot be run",
 }
 
