@@ -177,9 +177,7 @@ claim("After 60 steps: 3.42 away without momentum, 0.295 with it.", 60, *far)
 
 # %%
 @exercise
-def sgd_momentum(
-    w, g, v, lr=0.1, momentum=0.5, weight_decay=0.02
-):  #                                                                 (P,) each -> w (P,), v (P,)
+def sgd_momentum(w, g, v, lr=0.1, momentum=0.5, weight_decay=0.02):  # -> w (P,), v (P,)
     ...  # your lines here
 
 
