@@ -223,7 +223,7 @@ def test_a_class_is_told_by_name_and_where_it_was_kept(folder, capsys):
 
 
 def test_where_reports_cannot_go_is_told_before_anything_is_graded(folder, capsys, monkeypatch):
-    monkeypatch.setattr("se_numpy.grading.course.grade_path", None)  # is not to be called
+    monkeypatch.setattr("se_numpy.grading.grade_command.grade_all", None)  # is not to be called
     code, _, err = run("grade", folder, "--out", folder / "good.py", capsys=capsys)
     assert code == 2
     assert "good.py, which is a file; expected a folder, or the name of a new one" in err
@@ -235,7 +235,7 @@ def test_ctrl_c_in_a_class_keeps_what_is_graded(folder, capsys, monkeypatch):
         yield next(grade_all(paths[:1], options, pool))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("se_numpy.grading.course.grade_all", interrupted)
+    monkeypatch.setattr("se_numpy.grading.grade_command.grade_all", interrupted)
     code, _, err = run("grade", folder, "--tasks", "squeeze", "--format", "json", "--out", folder / "r", capsys=capsys)
     assert code == 130
     assert f"stopped when 1 of 3 were graded; their reports are in {folder / 'r'}" in err

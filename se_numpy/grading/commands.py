@@ -7,8 +7,7 @@ import argparse
 import json
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -127,113 +126,13 @@ def _guarded(command: Any) -> Any:
 
 
 def _grade(args: argparse.Namespace) -> None:
-    from se_numpy.grading.course import Options, submissions
-    from se_numpy.grading.isolation import IsolationMissing
-    from se_numpy.grading.report import check_formats
+    from se_numpy.grading.grade_command import grade
 
-    options = Options(
-        args.assignment, _names(args.tasks), args.seed_file, args.isolation, args.require, args.run_all, args.deadline
-    )
-    formats = check_formats(args.format.split(","))
-    if args.jobs < 1:
-        raise ValueError(f"--jobs is {args.jobs}; expected at least 1")
-    options.to_assignment()
-    paths = submissions(args.files)
-    if args.out:
-        _folder(Path(args.out))
-    try:
-        one = len(paths) == 1 and not Path(args.files[0]).is_dir() and args.dask is None
-        if one:
-            reports = [_grade_one(paths[0], options, formats, args.out)]
-        else:
-            if not args.out and formats != ["terminal"]:
-                raise ValueError(f"--format {args.format} of several submissions makes files; expected --out DIR too")
-            reports = _grade_class(paths, options, formats, args)
-    except IsolationMissing as error:
-        raise Exit(NO_ISOLATION, str(error)) from None
-    if not all(report.passed for report in reports):
-        raise Exit(FAILED)
+    grade(args)
 
 
-def _folder(path: Path) -> None:
-    """Make it, or complain: what is graded should not be lost because it cannot be written down."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        (path / ".se-numpy").touch()
-        (path / ".se-numpy").unlink()
-    except (FileExistsError, NotADirectoryError):
-        raise ValueError(f"--out is {path}, which is a file; expected a folder, or the name of a new one") from None
-    except OSError as error:
-        raise ValueError(f"--out is {path}: {error.strerror}; expected a folder that can be written to") from None
-
-
-def _grade_one(path: Path, options: Any, formats: Sequence[str], out: str | None) -> Any:
-    """One submission; files are written anew after each task, so that a deadline costs only what was not reached."""
-    from se_numpy.grading.course import grade_path
-    from se_numpy.grading.report import FORMATS, show
-
-    items = options.to_assignment().items
-    save = partial(_save, folder=out, formats=formats, visibility={i.task.name: i.visibility for i in items})
-    report = grade_path(path, options, on_task=save if out else None)
-    if out:
-        save(report)
-    for name in formats:
-        if name == "terminal":
-            show(report, sys.stdout)
-        elif not out:
-            print(FORMATS[name](report))
-    return report
-
-
-def _save(report: Any, folder: Any, formats: Sequence[str], visibility: dict[str, str]) -> None:
-    """All files of a report; who sees which of Gradescope's tests the assignment says."""
-    from se_numpy.grading.report import FILES, as_gradescope, write, write_file
-
-    write(report, folder, formats)
-    if "gradescope" in formats:
-        write_file(Path(folder) / FILES["gradescope"], as_gradescope(report, visibility=visibility))
-
-
-def _grade_class(paths: Sequence[Path], options: Any, formats: Sequence[str], args: argparse.Namespace) -> list[Any]:
-    from se_numpy.grading.classroom import ClassView
-
-    found: dict[Path, Any] = {}
-    try:
-        _grade_all(paths, options, formats, args, found)
-    except KeyboardInterrupt:
-        kept = f"; their reports are in {args.out}" if args.out and found else ""
-        raise Exit(INTERRUPTED, f"stopped when {len(found)} of {len(paths)} were graded{kept}") from None
-    view = ClassView(tuple(found[path] for path in paths))
-    print(view.text())
-    if args.out:
-        view.write(args.out)
-        print(f"{args.out}: class.html to look at, grades.csv, and each submission's report in a folder of its own")
-    else:
-        print("Nothing was kept; --out DIR keeps grades.csv, a page, and each submission's report.")
-    return list(view.reports)
-
-
-def _grade_all(
-    paths: Sequence[Path], options: Any, formats: Sequence[str], args: argparse.Namespace, found: dict[Path, Any]
-) -> None:
-    """Fill ``found``; each report is written as soon as it is there."""
-    from tqdm import tqdm
-
-    from se_numpy.backend.workers import ended_with, workers
-    from se_numpy.grading.course import grade_all, title
-    from se_numpy.grading.report import write
-
-    with ended_with(lambda: workers(args.jobs, args.dask)) as pool:
-        bar = tqdm(total=len(paths), unit="submission", desc="grading", disable=not sys.stderr.isatty(), leave=False)
-        with bar:
-            for path, report in grade_all(paths, options, pool):
-                found[path] = report
-                if args.out:
-                    write(report, Path(args.out) / Path(title(path, paths)).stem, formats)
-                bar.update()
-
-
-def _names(text: str | None) -> tuple[str, ...]:
+def chosen(text: str | None) -> tuple[str, ...]:
+    """Names between commas, as people type them."""
     return tuple(name.strip() for name in text.split(",") if name.strip()) if text else ()
 
 
@@ -316,7 +215,7 @@ def _template(args: argparse.Namespace) -> None:
     from se_numpy.grading.template import as_assignment, as_notebook, as_python
 
     chapters = lessons(args.tutorials) if args.tutorials is not None else ()
-    names = _names(args.tasks) or tuple(task for chapter in chapters for task in chapter.tasks)
+    names = chosen(args.tasks) or tuple(task for chapter in chapters for task in chapter.tasks)
     assignment = Options(args.assignment, names).to_assignment()
     path = Path(args.out or ("submission.ipynb" if args.marks else "submission.py"))
     if path.suffix not in (".py", ".ipynb"):
@@ -325,12 +224,12 @@ def _template(args: argparse.Namespace) -> None:
         raise ValueError(f"--marks {args.marks} is for notebooks; expected --out NAME.ipynb")
     title = assignment.title if args.assignment else "Squeeze-and-Excitation by hand"
     points = path.with_suffix(".toml") if names else None  # what an instructor grades a class with
-    chosen = f" --assignment {args.assignment}" if args.assignment else f" --tasks {','.join(names)}" if names else ""
+    asked = f" --assignment {args.assignment}" if args.assignment else f" --tasks {','.join(names)}" if names else ""
     begins = {chapter.tasks[0]: chapter for chapter in chapters}
     if path.suffix == ".py":
-        text = as_python(title, assignment.items, path.name, chosen=chosen, lessons=begins)
+        text = as_python(title, assignment.items, path.name, chosen=asked, lessons=begins)
     else:
-        text = as_notebook(title, assignment.items, path.name, chosen=chosen, lessons=begins, marks=args.marks)
+        text = as_notebook(title, assignment.items, path.name, chosen=asked, lessons=begins, marks=args.marks)
     _write_new({path: text, **({points: as_assignment(title, assignment.items)} if points else {})})
     n = len(assignment.items)
     print(f"{path}: {n} function{'s' * (n != 1)} to write" + (f"; {points}: the points" if points else ""))

@@ -1,0 +1,111 @@
+"""The command ``se-numpy grade``: one submission, or a class of them."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from se_numpy.backend.workers import ended_with, workers
+from se_numpy.grading.classroom import ClassView
+from se_numpy.grading.commands import FAILED, INTERRUPTED, NO_ISOLATION, Exit, chosen
+from se_numpy.grading.course import Options, grade_all, grade_path, submissions, title
+from se_numpy.grading.isolation import IsolationMissing
+from se_numpy.grading.record import Report
+from se_numpy.grading.report import FILES, FORMATS, as_gradescope, check_formats, show, write, write_file
+
+
+def grade(args: argparse.Namespace) -> None:
+    """``se-numpy grade``: one submission in full, or a class of them."""
+    options = Options(
+        args.assignment, chosen(args.tasks), args.seed_file, args.isolation, args.require, args.run_all, args.deadline
+    )
+    formats = check_formats(args.format.split(","))
+    if args.jobs < 1:
+        raise ValueError(f"--jobs is {args.jobs}; expected at least 1")
+    options.to_assignment()
+    paths = submissions(args.files)
+    if args.out:
+        _folder(Path(args.out))
+    try:
+        one = len(paths) == 1 and not Path(args.files[0]).is_dir() and args.dask is None
+        if one:
+            reports = [_grade_one(paths[0], options, formats, args.out)]
+        else:
+            if not args.out and formats != ["terminal"]:
+                raise ValueError(f"--format {args.format} of several submissions makes files; expected --out DIR too")
+            reports = _grade_class(paths, options, formats, args)
+    except IsolationMissing as error:
+        raise Exit(NO_ISOLATION, str(error)) from None
+    if not all(report.passed for report in reports):
+        raise Exit(FAILED)
+
+
+def _folder(path: Path) -> None:
+    """Make it, or complain: what is graded should not be lost because it cannot be written down."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        (path / ".se-numpy").touch()
+        (path / ".se-numpy").unlink()
+    except (FileExistsError, NotADirectoryError):
+        raise ValueError(f"--out is {path}, which is a file; expected a folder, or the name of a new one") from None
+    except OSError as error:
+        raise ValueError(f"--out is {path}: {error.strerror}; expected a folder that can be written to") from None
+
+
+def _grade_one(path: Path, options: Options, formats: Sequence[str], out: str | None) -> Report:
+    """One submission; files are written anew after each task, so that a deadline costs only what was not reached."""
+    items = options.to_assignment().items
+    visibility = {item.task.name: item.visibility for item in items}
+    save = partial(_save, folder=out, formats=formats, visibility=visibility) if out else None
+    report = grade_path(path, options, on_task=save)
+    if save:
+        save(report)
+    for name in formats:
+        if name == "terminal":
+            show(report, sys.stdout)
+        elif not out:
+            print(FORMATS[name](report))
+    return report
+
+
+def _save(report: Report, folder: str, formats: Sequence[str], visibility: dict[str, str]) -> None:
+    """All files of a report; who sees which of Gradescope's tests the assignment says."""
+    write(report, folder, formats)
+    if "gradescope" in formats:
+        write_file(Path(folder) / FILES["gradescope"], as_gradescope(report, visibility=visibility))
+
+
+def _grade_class(
+    paths: Sequence[Path], options: Options, formats: Sequence[str], args: argparse.Namespace
+) -> list[Report]:
+    found: dict[Path, Report] = {}
+    try:
+        _grade_all(paths, options, formats, args, found)
+    except KeyboardInterrupt:
+        kept = f"; their reports are in {args.out}" if args.out and found else ""
+        raise Exit(INTERRUPTED, f"stopped when {len(found)} of {len(paths)} were graded{kept}") from None
+    view = ClassView(tuple(found[path] for path in paths))
+    print(view.text())
+    if args.out:
+        view.write(args.out)
+        print(f"{args.out}: class.html to look at, grades.csv, and each submission's report in a folder of its own")
+    else:
+        print("Nothing was kept; --out DIR keeps grades.csv, a page, and each submission's report.")
+    return list(view.reports)
+
+
+def _grade_all(
+    paths: Sequence[Path], options: Options, formats: Sequence[str], args: argparse.Namespace, found: dict[Path, Report]
+) -> None:
+    """Fill ``found``; each report is written as soon as it is there."""
+    with ended_with(lambda: workers(args.jobs, args.dask)) as pool:
+        bar = tqdm(total=len(paths), unit="submission", desc="grading", disable=not sys.stderr.isatty(), leave=False)
+        with bar:
+            for path, report in grade_all(paths, options, pool):
+                found[path] = report
+                if args.out:
+                    write(report, Path(args.out) / Path(title(path, paths)).stem, formats)
+                bar.update()
