@@ -200,6 +200,19 @@ def test_what_was_not_attempted_is_told_once(folder, capsys):
     assert out.count("cannot be run") == 1
 
 
+@pytest.mark.parametrize("line", ["import matplotlib.pyplot as plt", "x = np.load('x.npy')", "input()", "1 / 0"])
+def test_a_line_at_top_level_costs_nobody_a_grade(tmp_path, line):
+    path = tmp_path / "mine.py"
+    path.write_text(GOOD.replace("import numpy as np\n", f"import numpy as np\n{line}\n"))
+    report = grade_path(path, TWO)
+    assert report.passed
+    assert report.message.startswith("the file cannot be run as a whole (")
+    assert report.message.endswith("(line 3)); its functions were graded without the lines around them")
+    assert not grade_path(path, Options(tasks=("squeeze",), run_all=True)).passed
+    path.write_text(f"{line}\nraise SystemExit\n" + GOOD.replace("(U):", "(U=1 / 0):"))
+    assert [task.status for task in grade_path(path, TWO).tasks] == ["unreadable"] * 2
+
+
 def test_a_function_that_is_written_in_part_is_no_stub():
     def partly(U):
         if U.shape[0] == 1:

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 import se_numpy
-from se_numpy.grading.assignment import Assignment, everything, load, read_secret
+from se_numpy.grading.assignment import Assignment, Item, everything, load, read_secret
 from se_numpy.grading.grade import SEARCH_SECONDS, grade_task
 from se_numpy.grading.isolation import Child, Limits, missing
 from se_numpy.grading.record import Report, TaskReport
-from se_numpy.grading.submission import read
+from se_numpy.grading.submission import Submission, definitions, read
 from se_numpy.grading.task import Task
 from se_numpy.grading.tasks import all_tasks
 
@@ -57,8 +57,9 @@ def grade_path(
 ) -> Report:  # fmt: skip
     """The report on one submission, a .py or an .ipynb.  ``on_task`` sees it grow, task by task.
 
-    A submission that cannot be read gets a report that says so; IsolationMissing is raised where ``require`` asks for
-    more than this machine offers.
+    A submission that cannot be read gets a report that says so. Of one that cannot be run as a whole the definitions
+    alone are, as of a notebook: a plot below them costs nobody a grade. IsolationMissing is raised where ``require``
+    asks for more than this machine offers.
     """
     assignment, started, path = options.to_assignment(), time.perf_counter(), Path(path)
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -76,27 +77,44 @@ def grade_path(
         tasks = [_without_verdict(item, "unreadable", str(error)) for item in assignment.items]
         return report(tasks, "", "L0", "nothing was run", str(error))
     limits = Limits(seconds=assignment.limits["seconds_per_call"], memory_mb=int(assignment.limits["memory_mb"]))
-    done: list[TaskReport] = []
-    with Child(submission, isolation=options.isolation, limits=limits, require=options.require) as child:
-        for item in assignment.items:
-            function = item.task.name
-            late = options.deadline is not None and time.perf_counter() - started > options.deadline
-            if late:
-                message = f"not reached: the {options.deadline:g} seconds for the whole submission were over"
-                done.append(_without_verdict(item, "timeout", message))
-            elif function not in submission.functions and function not in submission.source:  # nor imported or assigned
-                done.append(_without_verdict(item, "missing", _nowhere(item.task, submission.functions)))
-            else:
-                seed = assignment.seed(submission.sha256, function)
-                done.append(grade_task(
-                    item.task, partial(child.call, function), seed=seed, layout=submission.layout, points=item.points,
-                    seconds=options.search,
-                ))  # fmt: skip
-                if done[-1].status == "missing" and function not in submission.functions:
-                    done[-1] = replace(done[-1], message=_nowhere(item.task, submission.functions))
-            if on_task:
-                on_task(report(done, submission.sha256, child.level, child.backend))
-        return report(done, submission.sha256, child.level, child.backend)
+
+    def graded(submission: Submission, message: str = "") -> Report:
+        done: list[TaskReport] = []
+        with Child(submission, isolation=options.isolation, limits=limits, require=options.require) as child:
+            for item in assignment.items:
+                late = options.deadline is not None and time.perf_counter() - started > options.deadline
+                if late:
+                    over = f"not reached: the {options.deadline:g} seconds for the whole submission were over"
+                    done.append(_without_verdict(item, "timeout", over))
+                else:
+                    seed = assignment.seed(submission.sha256, item.task.name)
+                    done.append(_verdict(item, submission, child, seed, options.search))
+                if on_task:
+                    on_task(report(done, submission.sha256, child.level, child.backend, message))
+            return report(done, submission.sha256, child.level, child.backend, message)
+
+    whole = graded(submission)
+    torn = next((task.message for task in whole.tasks if task.status == "unreadable"), "")
+    if torn and path.suffix == ".py" and not options.run_all:
+        said = f"the file cannot be run as a whole ({torn}); its functions were graded without the lines around them"
+        apart = graded(definitions(submission), said)
+        if any(task.status != "unreadable" for task in apart.tasks):
+            return apart
+    return whole
+
+
+def _verdict(item: Item, submission: Submission, child: Child, seed: int, search: float) -> TaskReport:
+    """One task's."""
+    function = item.task.name
+    if function not in submission.functions and function not in submission.source:  # nor imported or assigned
+        return _without_verdict(item, "missing", _nowhere(item.task, submission.functions))
+    found = grade_task(
+        item.task, partial(child.call, function), seed=seed, layout=submission.layout, points=item.points,
+        seconds=search,
+    )  # fmt: skip
+    if found.status == "missing" and function not in submission.functions:
+        return replace(found, message=_nowhere(item.task, submission.functions))
+    return found
 
 
 def _nowhere(task: Task, functions: Sequence[str]) -> str:
@@ -107,7 +125,7 @@ def _nowhere(task: Task, functions: Sequence[str]) -> str:
     return f"there is no function {task.name}; {meant}expected def {task.signature.partition(' -> ')[0]}"
 
 
-def _without_verdict(item: Any, status: str, message: str) -> TaskReport:
+def _without_verdict(item: Item, status: str, message: str) -> TaskReport:
     task = item.task
     return TaskReport(
         task.name, task.title, task.equation, task.signature, status, 0.0, item.points, message=message

@@ -26,6 +26,8 @@ LAYOUTS = ("NHWC", "NCHW")
 MAX_SOURCE = 2 << 20  # bytes of Python
 MAX_FILE = 20 << 20   # bytes of a notebook, most of which are the pictures it shows
 
+OUTSIDE = {"print", "input", "open", "exec", "eval", "load", "loadtxt", "genfromtxt", "fromfile", "memmap"}
+
 # A line of IPython's: %magic, !shell, ?help, help?, name = %magic.
 _MAGIC = re.compile(r"^(\s*)(?=[%!?]|[\w., ]+=\s*[%!]|[\w.]+\?+\s*$)")
 _warnings = threading.Lock()  # warnings.catch_warnings changes what all threads share
@@ -67,6 +69,11 @@ def from_source(source: str, name: str = "submission", sha256: str = "") -> Subm
     tree = _parse(source, name)
     sha256 = sha256 or hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()
     return Submission(name, source, sha256, _layout(tree, name), tuple(dict.fromkeys(_functions(tree.body))))
+
+
+def definitions(submission: Submission) -> Submission:
+    """The same without what runs at its top level: what of a notebook is kept anyway."""
+    return from_source(_definitions(submission.source, submission.name), submission.name, submission.sha256)
 
 
 def _bytes_of(path: Path) -> bytes:
@@ -221,8 +228,9 @@ def _harmless(node: ast.Assign | ast.AnnAssign | ast.AugAssign, known: set[str],
     if isinstance(node.value, ast.Lambda):
         return True
     used = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
-    called = {n.func.id for n in ast.walk(node) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
-    return used <= known and not called & (functions | {"print", "input", "open", "exec", "eval"})
+    calls = [n.func for n in ast.walk(node) if isinstance(n, ast.Call)]
+    called = {f.id for f in calls if isinstance(f, ast.Name)} | {f.attr for f in calls if isinstance(f, ast.Attribute)}
+    return used <= known and not called & (functions | OUTSIDE)
 
 
 def _bound_inside(node: ast.AST) -> set[str]:
