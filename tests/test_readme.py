@@ -103,3 +103,9 @@ def test_errors_of_ablations_are_those_measured():
         (line,) = (line for line in text.splitlines() if line.startswith(f"| {label} |"))
         found.append(line.split("|")[2].strip())
     assert f"| {' | '.join(found)} |" in README
+    path = ROOT / "benchmarks" / "results" / "ablations" / "builtin" / "networks.json"
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    for gated in (False, True):
+        errors = [row["mean"] for row in rows if row["setting"].startswith("se") == gated]
+        assert len(errors) == 5
+        assert f"{min(errors):.2f} to {max(errors):.2f} % with" in README.replace("\n", " ")
