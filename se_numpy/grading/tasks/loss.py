@@ -25,9 +25,11 @@ LABELLED = (
 
 
 def _far_out(arguments: Arguments) -> Arguments:
-    """Logits of 10⁴ and more; the first row's label is the least likely class, the last row's the likeliest."""
+    """Logits of 10⁴ and more, the first row's all far below the last one's; the first label is the least likely class,
+    the last one the likeliest.
+    """
     x = (1e4 * arguments["x"]).astype(np.float32).astype(np.float64)
-    x[-1] = np.abs(x[-1])
+    x[0], x[-1] = -np.abs(x[0]) - 1e3, np.abs(x[-1])
     if "labels" not in arguments:
         return {**arguments, "x": x}
     labels = arguments["labels"].copy()
