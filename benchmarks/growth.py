@@ -14,7 +14,7 @@ import numpy as np
 from side_by_side import Call, finish, headline, medians, show
 
 from se_numpy import models
-from se_numpy.backend import keep_freed_memory
+from se_numpy.engine import keep_freed_memory
 from se_numpy.layers import Combinator, Conv, Layer
 from se_numpy.optim import SGD
 from se_numpy.train import Learner

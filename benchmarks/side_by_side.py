@@ -13,7 +13,7 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_info
 
-from se_numpy.backend import threads
+from se_numpy.engine import threads
 
 SETTLE_MS = 20.0  # the threads of PyTorch's OpenMP were seen to spin for 8 to 10 ms after their last call
 MEASURED = 2

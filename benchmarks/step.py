@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from side_by_side import Call, finish, headline, medians, peak_memory, same_threads, show
 
-from se_numpy import layers, models
-from se_numpy.backend import keep_freed_memory
+from se_numpy import engine, layers, models
+from se_numpy.engine import keep_freed_memory
 from se_numpy.optim import SGD
 from se_numpy.train import Learner
 
@@ -37,7 +37,7 @@ def our_step(model: str, batch: int) -> Call:
 def our_inference(model: str, batch: int) -> Call:
     X, _ = images_and_labels(batch)
     net = models.build(model)
-    return partial(layers.predictor(net, *layers.init(net, SHAPE, np.random.default_rng(0))), X)
+    return partial(engine.compile(net).predictor(*layers.init(net, SHAPE, np.random.default_rng(0))), X)
 
 
 def torchs(model: str, batch: int, channels_last: bool):

@@ -5,7 +5,7 @@ The equations are at the top: ``conv2d``, ``squeeze``, ``excite``, ``scale``, ``
 ``se_numpy.layers``, data in ``se_numpy.data``, the trainer and trained networks in ``se_numpy.train``.
 """
 
-from se_numpy.backend import array_module, to_device, to_host
+from se_numpy.arrays import array_module, to_device, to_host
 from se_numpy.gradcheck import GradientError, KinkError, check_backward
 from se_numpy.ops import *  # noqa: F403
 from se_numpy.ops import __all__ as _operations

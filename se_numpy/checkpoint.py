@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from se_numpy.backend import to_host
+from se_numpy.arrays import to_host
 from se_numpy.tree import Tree, from_leaves, leaves
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from se_numpy.backend import Array, array_module, to_host
+from se_numpy.arrays import Array, array_module, to_host
 
 TOLERANCE = 1e-6  # correct pairs stay below 1e-8 in float64, one entry of a thousand wrong by 1 % lies above 1e-5
 STEPS = (1e-5, 1e-6, 1e-7)  # the next one where a kink lies within reach of the one before

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import cos, pi
 
-from se_numpy.backend import Array, one_launch
+from se_numpy.arrays import Array
+from se_numpy.engine.cuda import cuda_kernel
 
 Schedule = Callable[[int], float]  # step, counted from 0 -> learning rate
 
@@ -26,7 +27,7 @@ class SGD:
     nesterov: bool = True
 
     def step(self, w: Array, g: Array, v: Array, lr: float) -> None:
-        """One step, in place: w, g, v (P,) are parameters, gradients and velocity; g is used up.
+        """One step, in place: w, g, v (P,) are parameters, gradients and velocity; g is overwritten.
 
         Raises ValueError if their shapes differ.
         """
@@ -35,15 +36,7 @@ class SGD:
         _descend(g, lr, self.momentum, self.weight_decay, int(self.nesterov), w, v)
 
 
-@one_launch(
-    "T g, float64 lr, float64 momentum, float64 decay, int32 nesterov",
-    "T w, T v",
-    """
-    T slope = g + (T)decay * w;
-    v = (T)momentum * v + slope;
-    w -= (T)lr * (nesterov ? slope + (T)momentum * v : v)
-    """,
-)
+@cuda_kernel("sgd_step")
 def _descend(g: Array, lr: float, momentum: float, decay: float, nesterov: int, w: Array, v: Array) -> None:
     if decay:
         g += decay * w

@@ -18,16 +18,32 @@ of f, give one gradient for each of those, in order.
 
 from collections.abc import Iterable
 
-from se_numpy.backend import Array, affine, array_module, pixel_sum
-from se_numpy.ops.activation import relu, relu_backward, sigmoid, sigmoid_backward
+from se_numpy.arrays import Array, array_module
+from se_numpy.ops.activation import relu, relu_backward, sigmoid, sigmoid_backward, tanh, tanh_backward
 from se_numpy.ops.linear import linear, linear_backward
 from se_numpy.shapes import check
 
 
+class _Gates(dict):
+    def __missing__(self, gate: object) -> None:
+        raise ValueError(f"the gate is {gate!r}; expected one of {', '.join(self)}")
+
+
+GATES = _Gates({  # Table 12: what may stand where Eq. (3) has σ
+    "sigmoid": (sigmoid, sigmoid_backward),
+    "tanh": (tanh, tanh_backward),
+    "relu": (relu, relu_backward),
+})  # fmt: skip
+
+
 def squeeze(U: Array) -> Array:
-    """Eq. (2): z_c = 1/(HW) Σ_i Σ_j u_c(i, j).                                         U (N, H, W, C) -> z (N, C)"""
-    _, H, W, _ = check("U: N H W C", U)
-    return pixel_sum(U) / (H * W)
+    """Eq. (2): z_c = 1/(HW) Σ_i Σ_j u_c(i, j).                                         U (N, H, W, C) -> z (N, C)
+
+    The sum is taken in float64.  Raises ValueError or TypeError for something that is not maps of float32 or float64.
+    """
+    check("U: N H W C", U)
+    xp = array_module(U)
+    return U.mean((1, 2), dtype=xp.result_type(U, xp.float64)).astype(U.dtype)
 
 
 def squeeze_backward(dz: Array, U: Array) -> Array:
@@ -36,23 +52,31 @@ def squeeze_backward(dz: Array, U: Array) -> Array:
     return array_module(dz, U).broadcast_to(dz[:, None, None, :] / (H * W), U.shape)
 
 
-def excite(z: Array, W1: Array, W2: Array, b1: Array | None = None, b2: Array | None = None) -> Array:
-    """Eq. (3): s = σ(W2 δ(W1 z)).                 z (N, C), W1 (C/r, C), W2 (C, C/r), b1, b2 or none -> s (N, C)"""
-    _check_excite(z, W1, W2, b1, b2)
-    return sigmoid(linear(relu(linear(z, W1, b1)), W2, b2))
+def excite(
+    z: Array, W1: Array, W2: Array, b1: Array | None = None, b2: Array | None = None, *, gate: str = "sigmoid"
+) -> Array:
+    """Eq. (3): s = σ(W2 δ(W1 z)).                 z (N, C), W1 (C/r, C), W2 (C, C/r), b1, b2 or none -> s (N, C)
+
+    ``gate`` names another function where σ stands: "tanh" or "relu" (Table 12).
+    Raises ValueError or TypeError, naming the argument, where shapes or dtypes do not fit.
+    """
+    check("z: N C, W1: C/r C, W2: C C/r, b1: C/r, b2: C", z, W1, W2, b1, b2)
+    sigma, _ = GATES[gate]
+    return sigma(linear(relu(linear(z, W1, b1)), W2, b2))
 
 
 def excite_backward(
-    ds: Array, z: Array, W1: Array, W2: Array, b1: Array | None = None, b2: Array | None = None
-) -> tuple[Array, ...]:
+    ds: Array, z: Array, W1: Array, W2: Array, b1: Array | None = None, b2: Array | None = None, *,
+    gate: str = "sigmoid",
+) -> tuple[Array, ...]:  # fmt: skip
     """Eq. (3) undone from the outside in.       -> dz (N, C), dW1 (C/r, C), dW2 (C, C/r), and db1, db2 where given"""
-    _check_excite(z, W1, W2, b1, b2)
-    check("z: N C, ds: N C", z, ds)
+    check("z: N C, W1: C/r C, W2: C C/r, b1: C/r, b2: C, ds: N C", z, W1, W2, b1, b2, ds)
+    _, sigma_backward = GATES[gate]
     a1 = linear(z, W1, b1)                           # (N, C/r)  computed again, not remembered:
     h = relu(a1)                                     # (N, C/r)  two small products are cheaper to
     a2 = linear(h, W2, b2)                           # (N, C)    repeat than three arrays to keep
 
-    da2 = sigmoid_backward(ds, a2)                   # (N, C)
+    da2 = sigma_backward(ds, a2)                     # (N, C)
     dh, dW2, *db2 = linear_backward(da2, h, W2, b2)  # (N, C/r)
     da1 = relu_backward(dh, a1)                      # (N, C/r)
     dz, dW1, *db1 = linear_backward(da1, z, W1, b1)  # (N, C)
@@ -60,19 +84,28 @@ def excite_backward(
 
 
 def scale(U: Array, s: Array) -> Array:
-    """Eq. (4): x̃_c = s_c u_c.                                   U (N, H, W, C), s (N, C) -> X_tilde (N, H, W, C)"""
+    """Eq. (4): x̃_c = s_c u_c.                                   U (N, H, W, C), s (N, C) -> X_tilde (N, H, W, C)
+
+    Raises ValueError or TypeError, naming the argument, where shapes or dtypes do not fit.
+    """
     check("U: N H W C, s: N C", U, s)
-    return affine(U, s)
+    return U * s[:, None, None, :]
 
 
 def scale_backward(dX_tilde: Array, U: Array, s: Array) -> tuple[Array, Array]:
     """Each factor's gradient holds the other; all pixels of a channel shared its s.   -> dU (N, H, W, C), ds (N, C)"""
     check("U: N H W C, s: N C, dX_tilde: N H W C", U, s, dX_tilde)
-    return affine(dX_tilde, s), pixel_sum(dX_tilde, U)
+    xp = array_module(dX_tilde, U, s)
+    products = dX_tilde * U
+    ds = products.sum((1, 2), dtype=xp.result_type(products, xp.float64)).astype(products.dtype)
+    return dX_tilde * s[:, None, None, :], ds
 
 
 def se_block(U: Array, W1: Array, W2: Array, b1: Array | None = None, b2: Array | None = None) -> Array:
-    """Eqs. (2), (3), (4) in a row.                                           U (N, H, W, C) -> X_tilde (N, H, W, C)"""
+    """Eqs. (2), (3), (4) in a row.                                           U (N, H, W, C) -> X_tilde (N, H, W, C)
+
+    Raises ValueError or TypeError, naming the argument, where shapes or dtypes do not fit.
+    """
     return scale(U, excite(squeeze(U), W1, W2, b1, b2))
 
 
@@ -81,22 +114,10 @@ def se_block_backward(
 ) -> tuple[Array, ...]:
     """The block read from its last line up.    -> dU (N, H, W, C), dW1 (C/r, C), dW2 (C, C/r), and db1, db2 if given"""
     z = squeeze(U)
-    return se_block_backward_from(dX_tilde, U, z, excite(z, W1, W2, b1, b2), W1, W2, b1, b2)
-
-
-def se_block_backward_from(
-    dX_tilde: Array, U: Array, z: Array, s: Array,
-    W1: Array, W2: Array, b1: Array | None = None, b2: Array | None = None,
-) -> tuple[Array, ...]:  # fmt: skip
-    """``se_block_backward`` for a layer that kept z and s (N, C) of its forward pass.
-
-    U was used twice, so its gradient has two parts, here in one pass: scale_backward's s·dX_tilde, and
-    squeeze_backward's share of what came through the gate, which is the same at every pixel.
-    """
-    _, H, W, _ = check("U: N H W C, z: N C, s: N C, dX_tilde: N H W C", U, z, s, dX_tilde)[:4]
-    ds = pixel_sum(dX_tilde, U)
+    s = excite(z, W1, W2, b1, b2)
+    dU, ds = scale_backward(dX_tilde, U, s)
     dz, *dW = excite_backward(ds, z, W1, W2, b1, b2)
-    dU = affine(dX_tilde, s, dz / (H * W))
+    dU = dU + squeeze_backward(dz, U)  # U was used twice: scaled, and squeezed into the gates that scale it
     return (dU, *dW)
 
 
@@ -115,13 +136,3 @@ def added_parameters(stages: Iterable[tuple[int, int]], r: float) -> int:
     Where r does not divide C_s the block has C_s // r hidden units, and so it is counted: 2 N_s C_s (C_s // r).
     """
     return sum(2 * N_s * C_s * hidden_units(C_s, r) for N_s, C_s in stages)
-
-
-def _check_excite(z: Array, W1: Array, W2: Array, b1: Array | None, b2: Array | None) -> None:
-    if getattr(W1, "ndim", 0) == 2 and W1.shape[0] == 0:
-        raise ValueError(f"W1 has shape {W1.shape}: the reduction leaves no hidden unit; expected (C/r, C), C/r >= 1")
-    check("z: N C, W1: C/r C, W2: C C/r", z, W1, W2)
-    if b1 is not None:
-        check("W1: C/r C, b1: C/r", W1, b1)
-    if b2 is not None:
-        check("W2: C C/r, b2: C", W2, b2)

@@ -1,61 +1,83 @@
 """Shapes that explain themselves: one line in an operation names every axis, and a wrong array gets told what it is."""
 
+import operator
 from functools import cache
+from typing import Any
 
-from se_numpy.backend import Array, array_module
+from se_numpy.arrays import Array, array_module
 
 
 def check(spec: str, *arrays: Array) -> tuple[int, ...]:
     """Bind the letters of ``spec`` to the arrays' sizes and return them in order of appearance.
 
-    ``check("U: N H W C, s: N C", U, s)`` returns (N, H, W, C). A letter seen twice must have one size; a trailing
-    ``...`` stands for any further axes. A shape, as a tuple of integers, may stand in for an array.
+    ``check("U: N H W C, s: N C", U, s)`` returns (N, H, W, C). A letter seen twice must have one size. ``...`` stands
+    for any number of axes, the same ones everywhere in the spec. A shape, as a tuple of integers, may stand in for an
+    array, and None for an optional one that was not given.
 
-    Raises TypeError for something that is no array of float32 or float64 (or complex, for derivatives), or for arrays
-    of NumPy and CuPy at once; ValueError for a wrong shape, naming the array, its shape and the expected one.
+    Raises TypeError for something that is not an array of float32 or float64 (or complex, for derivatives), or for
+    arrays of NumPy and CuPy at once; ValueError for a wrong shape, naming the array, its shape and the expected one.
     """
-    array_module(*(x for x in arrays if hasattr(x, "dtype")))
-    sizes: dict[str, int] = {}
-    for (name, letters, open_ended), x in zip(_parse(spec), arrays, strict=True):
+    array_module(*[x for x in arrays if hasattr(x, "dtype")])
+    sizes: dict[str, Any] = {}
+    for (name, before, open_ended, after), x in zip(_parse(spec), arrays, strict=True):
+        if x is None:
+            continue
         if isinstance(x, tuple):
             shape = x
         elif not hasattr(x, "dtype"):
-            raise TypeError(f"{name} is a {type(x).__name__}; expected a NumPy or CuPy array of shape {_show(letters)}")
+            raise TypeError(f"{name} is a {type(x).__name__}; expected an array of shape {_show(spec, name)}")
         elif x.dtype.kind not in "fc" or x.dtype.itemsize < 4:  # sums of float16 overflow at 65,504
             raise TypeError(f"{name} has dtype {x.dtype}; expected float32 or float64, by {name}.astype('float32')")
         else:
-            shape = x.shape
-        fits = len(shape) >= len(letters) if open_ended else len(shape) == len(letters)
-        if not fits or any(sizes.get(a, n) != n for a, n in zip(letters, shape, strict=False)):
-            known = [str(sizes.get(a, a)) for a in letters]
-            means = f" = {_show(tuple(known))}" if any(a in sizes for a in letters) else ""
-            raise ValueError(f"{name} has shape {tuple(shape)}; expected {_show(letters, open_ended)}{means}")
+            shape = tuple(x.shape)
+        fixed, given = before + after, len(shape)
+        between = shape[len(before) : given - len(after)]
+        ends = shape[: len(before)] + shape[given - len(after) :]
+        fits = given >= len(fixed) if open_ended else given == len(fixed)
+        fits = fits and not any([sizes.get(a, n) != n for a, n in zip(fixed, ends, strict=False)])
+        if not fits or (open_ended and sizes.get("...", between) != between):
+            known = _show(spec, name, sizes)
+            means = f" = {known}" if known != _show(spec, name) else ""
+            raise ValueError(f"{name} has shape {shape}; expected {_show(spec, name)}{means}")
         if 0 in shape:
-            raise ValueError(f"{name} has shape {tuple(shape)}; expected at least one number along every axis")
-        sizes.update(zip(letters, shape, strict=False))
+            raise ValueError(f"{name} has shape {shape}; expected at least one number along every axis")
+        sizes.update(zip(fixed, ends, strict=True))
+        if open_ended:
+            sizes["..."] = between
+    sizes.pop("...", None)
     return tuple(sizes.values())
 
 
-def check_like(name: str, x: Array, of: str, shape: tuple[int, ...], kinds: str = "fc") -> None:
-    """Raise as ``check`` unless the array x has this shape, that of ``of``, and a dtype of one of ``kinds``."""
-    if not hasattr(x, "dtype") or x.dtype.kind not in kinds:
-        wanted = "bool" if kinds == "b" else "float32 or float64"
-        raise TypeError(f"{name} is {getattr(x, 'dtype', type(x).__name__)}; expected an array of {wanted}")
-    if x.shape != shape:
-        raise ValueError(f"{name} has shape {x.shape}; expected the shape of {of}, {shape}")
+def whole(name: str, value: Any, *, least: int = 1) -> int:
+    """Return a hyperparameter as an int: Python's, NumPy's or any other type with an ``__index__``.
+
+    Raises TypeError for anything else, ValueError for less than ``least``; both name the hyperparameter.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}; expected a whole number, at least {least}") from None
+    if number < least:
+        raise ValueError(f"{name} is {number}; expected a whole number, at least {least}")
+    return number
 
 
 @cache
-def _parse(spec: str) -> list[tuple[str, tuple[str, ...], bool]]:
+def _parse(spec: str) -> list[tuple[str, tuple[str, ...], bool, tuple[str, ...]]]:
+    """(name, axes before "...", whether there is one, axes after it) of each array."""
     rows = []
     for part in spec.split(", "):
         name, letters = part.split(": ")
         axes = tuple(letters.split())
-        open_ended = axes[-1] == "..."
-        rows.append((name, axes[:-1] if open_ended else axes, open_ended))
+        at = axes.index("...") if "..." in axes else len(axes)
+        rows.append((name, axes[:at], "..." in axes, axes[at + 1 :]))
     return rows
 
 
-def _show(letters: tuple[str, ...], open_ended: bool = False) -> str:
-    inner = ", ".join(letters) + (", ..." if open_ended else "")
-    return f"({inner},)" if len(letters) == 1 and not open_ended else f"({inner})"
+def _show(spec: str, name: str, sizes: dict[str, Any] | None = None) -> str:
+    """The expected shape of one array, in letters or, as far as they are known, in numbers."""
+    ((_, before, open_ended, after),) = [row for row in _parse(spec) if row[0] == name][:1]
+    sizes = sizes or {}
+    middle = [", ".join(map(str, sizes.get("...", ("...",))))] if open_ended else []
+    axes = [str(sizes.get(a, a)) for a in before] + [m for m in middle if m] + [str(sizes.get(a, a)) for a in after]
+    return f"({axes[0]},)" if len(axes) == 1 and axes != ["..."] else f"({', '.join(axes)})"

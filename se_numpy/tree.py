@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from math import prod
 from typing import Any
 
-from se_numpy.backend import Array, array_module
+from se_numpy.arrays import Array, array_module
 
 Tree = dict[str, Any]  # str -> array, or another Tree
 

@@ -5,8 +5,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from se_numpy import models
-from se_numpy.backend import to_device, to_host
+from se_numpy import engine, models
+from se_numpy.engine import fold
+from se_numpy.arrays import to_device, to_host
 from se_numpy.layers import (
     SE,
     BatchNorm,
@@ -16,10 +17,10 @@ from se_numpy.layers import (
     Linear,
     Pool,
     ReLU,
-    fold,
-    fuse,
+
+
     init,
-    predictor,
+
     serial,
     walk,
 )
@@ -102,13 +103,13 @@ def test_a_fused_network_does_the_same(name, train):
     params, state, X, dY = drawn(net)
     moved, moved_fused = map_leaves(np.copy, state), map_leaves(np.copy, state)
     Y, cache = net.forward(params, moved, X, train=train)
-    Y_fused, cache_fused = fuse(net).forward(params, moved_fused, X, train=train)
+    Y_fused, cache_fused = engine.compile(net).forward(params, moved_fused, X, train=train)
     if train:
         net.update_running(moved, cache)
-        fuse(net).update_running(moved_fused, cache_fused)
+        engine.compile(net).update_running(moved_fused, cache_fused)
     dX, grads = net.backward(params, cache, dY)
     before = X.copy(), dY.copy(), flatten(params)
-    dX_fused, grads_fused = fuse(net).backward(params, cache_fused, dY)
+    dX_fused, grads_fused = engine.compile(net).backward(params, cache_fused, dY)
     assert_same({"Y": Y_fused, "dX": dX_fused, **grads_fused}, {"Y": Y, "dX": dX, **grads})
     assert_same(moved_fused, moved)
     for kept, now in zip(before, (X, dY, flatten(params)), strict=True):
@@ -120,9 +121,9 @@ def test_the_same_on_a_device(name, device_xp):
     net = NETS[name]
     params, state, X, dY = drawn(net)
     there = [map_leaves(lambda a: to_device(a, "gpu"), tree) for tree in (params, state)]
-    Y, cache = fuse(net).forward(*there, to_device(X, "gpu"), train=True)
-    fuse(net).update_running(there[1], cache)
-    dX, grads = fuse(net).backward(there[0], cache, to_device(dY, "gpu"))
+    Y, cache = engine.compile(net).forward(*there, to_device(X, "gpu"), train=True)
+    engine.compile(net).update_running(there[1], cache)
+    dX, grads = engine.compile(net).backward(there[0], cache, to_device(dY, "gpu"))
     Y_host, cache = net.forward(params, state, X, train=True)
     net.update_running(state, cache)
     dX_host, grads_host = net.backward(params, cache, dY)
@@ -131,7 +132,7 @@ def test_the_same_on_a_device(name, device_xp):
 
 
 def test_gradient_of_the_input_may_be_left_out():
-    net = fuse(NETS["se_resnet8"])
+    net = engine.compile(NETS["se_resnet8"])
     params, state, X, dY = drawn(net)
     whole = net.backward(params, net.forward(params, state, X, train=True)[1], dY)
     dX, grads = net.backward(params, net.forward(params, state, X, train=True)[1], dY, dX=False)
@@ -141,7 +142,7 @@ def test_gradient_of_the_input_may_be_left_out():
 
 def test_blocks_make_no_difference(monkeypatch):
     """Images in blocks of one, rows of one image apart, windows of one image at a time."""
-    net = fuse(NETS["se_resnet8"])
+    net = engine.compile(NETS["se_resnet8"])
     params, state, X, dY = drawn(net)
     dX, grads = net.backward(params, net.forward(params, state, X, train=True)[1], dY)
     monkeypatch.setattr("se_numpy.backend.blocks.BLOCK_BYTES", 20_000)
@@ -153,16 +154,16 @@ def test_blocks_make_no_difference(monkeypatch):
 
 def test_a_fused_network_is_the_same_value_to_everybody_else():
     net = NETS["se_resnet8"]
-    assert fuse(net).parts[0] == net.parts[0]
-    assert fuse(net).output_shape(SHAPE) == net.output_shape(SHAPE)
+    assert engine.compile(net).parts[0] == net.parts[0]
+    assert engine.compile(net).output_shape(SHAPE) == net.output_shape(SHAPE)
     assert_same(
-        map_leaves(lambda p: np.array(p.shape), fuse(net).parameters(SHAPE)),
+        map_leaves(lambda p: np.array(p.shape), engine.compile(net).parameters(SHAPE)),
         map_leaves(lambda p: np.array(p.shape), net.parameters(SHAPE)),
     )
 
 
 def test_a_cache_serves_once():
-    net = fuse(NETS["se_resnet8"])
+    net = engine.compile(NETS["se_resnet8"])
     params, state, X, dY = drawn(net)
     _, cache = net.forward(params, state, X, train=True)
     net.backward(params, cache, dY)
@@ -177,7 +178,7 @@ def test_a_folded_network_evaluates_the_same(name, fused):
     params, state, X, _ = drawn(net)
     before = flatten(params)
     folded, folded_params, folded_state = fold(net, params, state)
-    Y, _ = (fuse(folded) if fused else folded).forward(folded_params, folded_state, X)
+    Y, _ = (engine.compile(folded) if fused else folded).forward(folded_params, folded_state, X)
     assert_same({"Y": Y}, {"Y": net.forward(params, state, X)[0]})
     np.testing.assert_array_equal(flatten(params), before)
     assert list(dict(leaves(folded_params))) == list(dict(leaves(folded.parameters(SHAPE))))
@@ -209,7 +210,7 @@ def test_what_a_predictor_needs_does_not_grow_with_depth():
 
 
 def test_what_keeps_nothing_has_no_way_back():
-    net = fuse(NETS["se_resnet8"], keep=False)
+    net = engine.compile(NETS["se_resnet8"], keep=False)
     params, state, X, dY = drawn(net)
     _, cache = net.forward(params, state, X)
     with pytest.raises(ValueError, match="no way back; expected fuse"):
@@ -220,7 +221,7 @@ def test_a_folded_network_does_not_train():
     net, params, state = fold(NETS["se_resnet8"], *drawn(NETS["se_resnet8"])[:2])
     X = np.zeros((2, *SHAPE))
     with pytest.raises(ValueError, match="for evaluation"):
-        fuse(net).forward(params, state, X, train=True)
-    Y, cache = fuse(net).forward(params, state, X)
+        engine.compile(net).forward(params, state, X, train=True)
+    Y, cache = engine.compile(net).forward(params, state, X)
     with pytest.raises(ValueError, match="no way back"):
-        fuse(net).backward(params, cache, Y)
+        engine.compile(net).backward(params, cache, Y)

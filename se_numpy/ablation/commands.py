@@ -88,10 +88,10 @@ def _make(args: argparse.Namespace, study: Any, missing: list[Any]) -> dict[str,
 
     from se_numpy.ablation.runner import make_all, prepare
     from se_numpy.ablation.study import state
-    from se_numpy.backend import threads
-    from se_numpy.backend.workers import ended_with, workers
     from se_numpy.complexity import cost
+    from se_numpy.engine import threads
     from se_numpy.train import choose_device
+    from se_numpy.workers import ended_with, workers
 
     jobs = args.jobs
     if jobs is None:

@@ -29,7 +29,7 @@ def prepare(threads: int) -> None:
     """
     from tqdm import tqdm
 
-    from se_numpy.backend import keep_freed_memory
+    from se_numpy.engine import keep_freed_memory
 
     tqdm.set_lock(threading.RLock())  # its own is shared between processes, and who is ended cannot give it back
     os.environ["SE_NUMPY_THREADS"] = str(threads)

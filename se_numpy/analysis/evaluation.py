@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from se_numpy import layers, ops, tree
+from se_numpy import engine, ops, tree
 from se_numpy.analysis.network import check_fit
-from se_numpy.backend import to_device, to_host
+from se_numpy.arrays import to_device, to_host
 from se_numpy.data import Dataset
 from se_numpy.data.batches import Images
 from se_numpy.train import Trained, wilson
@@ -131,7 +131,7 @@ def evaluate(
     """
     check_fit(network, dataset)
     images = Images(dataset.test_images, dataset.test_labels, network.normalise, device)
-    predict = layers.predictor(network.net, *(
+    predict = engine.compile(network.net).predictor(*(
         tree.map_leaves(lambda leaf: to_device(leaf, device), part) for part in (network.params, network.state)
     ))  # fmt: skip
     parts = []

@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from se_numpy.analysis.network import Network, leaf_caches
-from se_numpy.layers.excitation import SE
+from se_numpy import engine
+from se_numpy.analysis.network import Network
+from se_numpy.layers import SE, walk
 
 BATCH = 64
 LOW, HIGH = 0.05, 0.95  # a gate beyond these is called saturated
@@ -60,18 +61,22 @@ def parts(n: int, size: int = BATCH) -> Iterator[slice]:
 
 def gates_of(network: Network, images: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """The logits (N, K) and the gates of each block (N, C) of one batch of images (N, H, W, C) uint8, in evaluation."""
-    logits, cache = network.net.forward(network.params, network.state, network.normalise(images))
-    return logits, {
-        name: kept.s for name, layer, kept in leaf_caches(network.net, cache) if isinstance(layer, SE)
-    }  # fmt: skip
+    return _recorder(network).with_kept(network.normalise(images))
+
+
+def _recorder(network: Network) -> engine.Predictor:
+    """The network for evaluation, that hands out the gates of every block."""
+    blocks = [name for name, layer, _ in walk(network.net, network.shape) if isinstance(layer, SE)]
+    return engine.compile(network.net, keep=blocks).predictor(network.params, network.state)
 
 
 def record(network: Network, images: np.ndarray, progress: Progress = lambda n: None) -> Recorded:
     """The gates of all blocks on images (N, H, W, C) uint8, in evaluation; ``progress`` hears each batch's size."""
     gates: dict[str, list[np.ndarray]] = {}
     answers = []
+    recorder = _recorder(network)
     for part in parts(len(images)):
-        logits, seen = gates_of(network, images[part])
+        logits, seen = recorder.with_kept(network.normalise(images[part]))
         for name, s in seen.items():
             gates.setdefault(name, []).append(s)
         answers.append(logits.argmax(1))

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from se_numpy.backend import single_threaded_blas
 from se_numpy.data.places import find
 from se_numpy.data.sources import TITLES
+from se_numpy.engine import single_threaded_blas
 from se_numpy.options import pip_line, wrapped
 from se_numpy.train import choose_device
 from se_numpy.train.environment import cupy_version, environment, version

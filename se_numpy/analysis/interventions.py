@@ -11,18 +11,17 @@ has ``GivenGates`` where the SE block was.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from math import sqrt
 
 import numpy as np
 
-from se_numpy import se
+from se_numpy import engine, se
 from se_numpy.analysis.gates import Groups, Progress, Recorded, group_means, parts
 from se_numpy.analysis.network import Network, with_layers, with_numbers
-from se_numpy.backend import Array, array_module
-from se_numpy.layers import Layer, Parameter, Shape, fold, fuse, walk
-from se_numpy.layers.layer import Chance, Result
+from se_numpy.arrays import Array, array_module
+from se_numpy.layers import Layer, Parameter, Result, Rng, Shape, walk
 from se_numpy.tree import Tree
 
 ALL = "all blocks"
@@ -36,8 +35,8 @@ class GivenGates(Layer):
     def parameters(self, shape: Shape) -> Tree:
         return {"s": Parameter(shape[-1:], mean=1.0)}
 
-    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
-        return se.scale(X, self._gates(params, X)), X
+    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None) -> Result:
+        return engine.scale(X, self._gates(params, X)), X
 
     def backward(self, params: Tree, cache: Array, dY: Array) -> tuple[Array, Tree]:
         dU, ds = se.scale_backward(dY, cache, self._gates(params, cache))
@@ -119,13 +118,13 @@ def run_with(
     """
     gates = {name: _fitting(network, len(images), name, np.asarray(s)) for name, s in gates.items()}
     net = with_layers(network.net, dict.fromkeys(gates, GivenGates()))
-    folded, params, state = fold(net, with_numbers(network.params, {name: {} for name in gates}), network.state)
-    fused = fuse(folded, keep=False)
+    bare = with_numbers(network.params, {name: {} for name in gates})
+    folded = engine.compile(net).predictor(bare, network.state)
     answers = []
     for part in parts(len(images), BATCH):
         X = network.normalise(images[part])
         numbers = {name: {"s": np.ascontiguousarray(s[part], X.dtype)} for name, s in gates.items()}
-        logits, _ = fused.forward(with_numbers(params, numbers), state, X)
+        logits = replace(folded, params=with_numbers(folded.params, numbers))(X)
         answers.append(logits.argmax(1))
         progress(part.stop - part.start)
     return np.concatenate(answers)

@@ -4,7 +4,7 @@ A network is a value, so looking into one needs no hook: a copy with another lay
 the layers' own functions run it. The copies here share all numbers with the network they come from.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -104,13 +104,3 @@ def with_numbers(params: Tree, places: Mapping[str, Tree]) -> Tree:
     for first, rest_of in inner.items():
         params[first] = with_numbers(params.get(first, {}), rest_of)
     return params
-
-
-def leaf_caches(layer: Layer, cache: Any, name: str = "") -> Iterator[tuple[str, Layer, Any]]:
-    """(dotted name, layer, cache) of every layer that is not made of others, out of a forward pass's one cache."""
-    if not isinstance(layer, Combinator):
-        yield name, layer, cache
-        return
-    caches = cache[0] if isinstance(cache, tuple) else cache  # a concatenation keeps its widths beside them
-    for (part, child), c in zip(layer.parts, caches, strict=True):
-        yield from leaf_caches(child, c, f"{name}.{part}" if name else part)

@@ -11,11 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from se_numpy import ops
+from se_numpy import engine, ops
 from se_numpy.analysis.network import with_layers
-from se_numpy.backend import Array, add
-from se_numpy.layers import SE, Combinator, Layer, Shape
-from se_numpy.layers.layer import Chance, Result
+from se_numpy.arrays import Array
+from se_numpy.layers import SE, Combinator, Layer, Result, Rng, Shape
 from se_numpy.se import excite, excite_backward, scale_backward, squeeze, squeeze_backward
 from se_numpy.tree import Tree, leaves
 
@@ -29,7 +28,7 @@ class Paths(NamedTuple):
     @property
     def whole(self) -> Array:
         """dU."""
-        return add(self.direct, self.gate)
+        return self.direct + self.gate
 
 
 class PathShare(NamedTuple):
@@ -74,7 +73,7 @@ class SplitSE(Layer):
     def parameters(self, shape: Shape) -> Tree:
         return self.block.parameters(shape)
 
-    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
+    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None) -> Result:
         return self.block.forward(params, state, X, train=train, rng=rng)
 
     def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:
@@ -94,8 +93,9 @@ def network_paths(
     if not places:
         raise ValueError("the network has no SE block; expected at least one, whose two paths are to be told apart")
     split = with_layers(net, places)
-    logits, cache = split.forward(params, state, X, train=train)
-    _, grads = split.backward(params, cache, ops.softmax_cross_entropy_backward(1.0, logits, labels))
+    compiled = engine.compile(split)
+    logits, cache = compiled.forward(params, state, X, train=train)
+    _, grads = compiled.backward(params, cache, ops.softmax_cross_entropy_backward(1.0, logits, labels))
     found = dict(leaves(grads))
     return {name: Paths(found[f"{name}.direct"], found[f"{name}.gate"]) for name in places}
 

@@ -5,7 +5,8 @@ from types import ModuleType
 
 import numpy as np
 
-from se_numpy.backend import Array, array_module, device_module, one_launch, to_device
+from se_numpy.arrays import Array, array_module, device_module, to_device
+from se_numpy.engine.cuda import cuda_kernel
 
 PAD = 4  # zeros around an image before it is cropped again (He et al., CVPR 2016, section 4.2)
 
@@ -95,16 +96,7 @@ class Images:
         return self.normalise(self.padded[part, PAD : PAD + self.H, PAD : PAD + self.W]), self.labels[part]
 
 
-@one_launch(
-    "raw I images, raw L index, raw M top, raw M left, raw bool flip, raw T scale, raw T shift, "
-    "int32 Hp, int32 Wp, int32 H, int32 W, int32 C",
-    "T X",
-    """
-    long long c = i % C, w = i / C % W, h = i / C / W % H, n = i / C / W / H;
-    long long column = left[n] + (flip[n] ? W - 1 - w : w);
-    X = scale[c] * images[((index[n] * Hp + top[n] + h) * Wp + column) * C + c] + shift[c]
-    """,
-)
+@cuda_kernel("crop")
 def _crop(
     images: Array, index: Array, top: Array, left: Array, flip: Array, scale: Array, shift: Array,
     Hp: int, Wp: int, H: int, W: int, C: int, X: Array,

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from se_numpy.backend.workers import ended_with, workers
 from se_numpy.grading.classroom import ClassView
 from se_numpy.grading.commands import FAILED, INTERRUPTED, NO_ISOLATION, Exit, chosen
 from se_numpy.grading.course import Options, grade_all, grade_path, submissions, title
 from se_numpy.grading.isolation import IsolationMissing
 from se_numpy.grading.record import Report
 from se_numpy.grading.report import FILES, FORMATS, as_gradescope, check_formats, show, write, write_file
+from se_numpy.workers import ended_with, workers
 
 
 def grade(args: argparse.Namespace) -> None:

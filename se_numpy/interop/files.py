@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from se_numpy.backend import to_host
+from se_numpy.arrays import to_host
 from se_numpy.checkpoint import whole
 from se_numpy.options import pip_line
 

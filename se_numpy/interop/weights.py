@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from se_numpy import models
-from se_numpy.backend import to_host
+from se_numpy.arrays import to_host
 from se_numpy.interop.files import read
 from se_numpy.interop.fit import Comparison, alike, compare, hint, settings_of
 from se_numpy.interop.names import Tensor, tensors

@@ -2,9 +2,8 @@
 
 from se_numpy.layers.combinators import Combinator, Concat, Serial, Sum, concat, residual, serial, walk
 from se_numpy.layers.excitation import SE, NoSqueeze, SEVariant, se_layer
-from se_numpy.layers.fold import fold
-from se_numpy.layers.fused import fuse, predictor
-from se_numpy.layers.layer import Layer, Parameter, Shape, he, init
+from se_numpy.layers.layer import Layer, Parameter, Result, Rng, Shape, he, init
+from se_numpy.layers.running import MOMENTUM, unbiased, update_running
 from se_numpy.layers.simple import (
     BatchNorm,
     Bias,
@@ -19,6 +18,7 @@ from se_numpy.layers.simple import (
 )
 
 __all__ = [
+    "MOMENTUM",
     "SE",
     "BatchNorm",
     "Bias",
@@ -35,18 +35,19 @@ __all__ = [
     "Parameter",
     "Pool",
     "ReLU",
+    "Result",
+    "Rng",
     "SEVariant",
     "Serial",
     "Shape",
     "Sum",
     "concat",
-    "fold",
-    "fuse",
     "he",
     "init",
-    "predictor",
     "residual",
     "se_layer",
     "serial",
+    "unbiased",
+    "update_running",
     "walk",
 ]

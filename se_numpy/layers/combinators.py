@@ -12,12 +12,11 @@ The paper's Figure 5 is five lines that differ by where ``se`` stands:
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import reduce
 from itertools import accumulate
 from typing import Any
 
-from se_numpy.backend import Array, add, array_module
-from se_numpy.layers.layer import Chance, Layer, Result, Shape, image
+from se_numpy.arrays import Array, array_module
+from se_numpy.layers.layer import Layer, Result, Rng, Shape, image
 from se_numpy.tree import Tree
 
 
@@ -42,9 +41,9 @@ class Combinator(Layer):
         trees = {name: getattr(layer, what)(s) for (name, layer), s in zip(self.parts, shapes, strict=True)}
         return {name: tree for name, tree in trees.items() if tree}
 
-    def observed(self, cache: Any) -> Tree:
-        parts = zip(_unused(self.parts, cache), cache, strict=True)
-        return {name: tree for (name, layer), c in parts if (tree := layer.observed(c))}
+    def batch_stats(self, cache: Any) -> Tree:
+        parts = zip(unused(self.parts, cache), cache, strict=True)
+        return {name: tree for (name, layer), c in parts if (tree := layer.batch_stats(c))}
 
     def _forward_side_by_side(self, params: Tree, state: Tree, X: Array, **mode: Any) -> tuple[list[Array], list[Any]]:
         Ys, caches = [], []
@@ -57,10 +56,10 @@ class Combinator(Layer):
     def _backward_side_by_side(self, params: Tree, caches: list[Any], dYs: list[Array]) -> tuple[Array, Tree]:
         """All parts saw one X, so their gradients add."""
         dX, grads = None, {}
-        for (name, layer), dY in zip(reversed(_unused(self.parts, caches)), reversed(dYs), strict=True):
+        for (name, layer), dY in zip(reversed(unused(self.parts, caches)), reversed(dYs), strict=True):
             dX_part, grads[name] = layer.backward(params.get(name, {}), caches.pop(), dY)
-            dX = dX_part if dX is None else add(dX, dX_part)
-        return dX, _in_order(grads)
+            dX = dX_part if dX is None else dX + dX_part
+        return dX, in_order(grads)
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ class Serial(Combinator):
             shape = layer.output_shape(shape)
         return shape
 
-    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
+    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None) -> Result:
         caches = []
         for name, layer in self.parts:
             X, cache = layer.forward(params.get(name, {}), state.get(name, {}), X, train=train, rng=rng)
@@ -87,9 +86,9 @@ class Serial(Combinator):
 
     def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:
         grads: Tree = {}
-        for name, layer in reversed(_unused(self.parts, cache)):
+        for name, layer in reversed(unused(self.parts, cache)):
             dY, grads[name] = layer.backward(params.get(name, {}), cache.pop(), dY)
-        return dY, _in_order(grads)
+        return dY, in_order(grads)
 
 
 @dataclass(frozen=True)
@@ -102,9 +101,9 @@ class Sum(Combinator):
             raise ValueError(f"the parts of a sum return the shapes {shapes}; expected the same from all")
         return next(iter(shapes.values()))
 
-    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
+    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None) -> Result:
         Ys, caches = self._forward_side_by_side(params, state, X, train=train, rng=rng)
-        return reduce(add, Ys), caches
+        return sum(Ys[1:], Ys[0]), caches
 
     def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:
         return self._backward_side_by_side(params, cache, [dY] * len(self.parts))
@@ -120,7 +119,7 @@ class Concat(Combinator):
             raise ValueError(f"the parts of a concatenation return the shapes {shapes}; expected one height and width")
         return (*next(iter(shapes.values()))[:2], sum(C for _, _, C in shapes.values()))
 
-    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
+    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None) -> Result:
         Ys, caches = self._forward_side_by_side(params, state, X, train=train, rng=rng)
         widths = [Y.shape[-1] for Y in Ys]
         return array_module(X).concatenate(Ys, axis=-1), (caches, widths)
@@ -132,18 +131,18 @@ class Concat(Combinator):
             params, caches, [dY[..., end - C : end] for end, C in zip(ends, widths, strict=True)]
         )
 
-    def observed(self, cache: Any) -> Tree:
-        return super().observed(cache[0])
+    def batch_stats(self, cache: Any) -> Tree:
+        return super().batch_stats(cache[0])
 
 
-def _unused(parts: tuple[tuple[str, Layer], ...], caches: list[Any]) -> tuple[tuple[str, Layer], ...]:
+def unused(parts: tuple[tuple[str, Layer], ...], caches: list[Any]) -> tuple[tuple[str, Layer], ...]:
     """The parts, if none of their caches has been taken yet."""
     if len(caches) != len(parts):
         raise ValueError("the cache is used up: a backward pass takes it apart; expected one forward pass for each")
     return parts
 
 
-def _in_order(grads: Tree) -> Tree:
+def in_order(grads: Tree) -> Tree:
     """Gradients as they were collected, from the last part to the first, turned round; empty ones left out."""
     return {name: g for name, g in reversed(grads.items()) if g}
 

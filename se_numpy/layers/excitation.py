@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from se_numpy import ops, se
-from se_numpy.backend import Array
-from se_numpy.layers.layer import Chance, Layer, Parameter, Result, Shape, he, image
+from se_numpy.arrays import Array
+from se_numpy.layers.layer import Layer, Parameter, Result, Rng, Shape, he, image
 from se_numpy.tree import Tree
 
 
@@ -35,22 +35,19 @@ class SE(Layer):
         biases = {"b1": Parameter((h,)), "b2": Parameter((C,))} if self.bias else {}
         return {"W1": he((h, C), fan_in=C), "W2": he((C, h), fan_in=h), **biases}
 
-    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
+    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None) -> Result:
         U = X
         z = se.squeeze(U)
         s = se.excite(z, **params)
         return se.scale(U, s), SECache(U, z, s)
 
     def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:
-        dU, *dW = se.se_block_backward_from(dY, *cache, **params)
-        return dU, dict(zip(params, dW, strict=True))
+        U, z, s = cache
+        dU, ds = se.scale_backward(dY, U, s)
+        dz, *dW = se.excite_backward(ds, z, **params)
+        return dU + se.squeeze_backward(dz, U), dict(zip(params, dW, strict=True))
 
 
-GATES = {  # Table 12: Eq. (3) with another function where σ stands
-    "sigmoid": (ops.sigmoid, ops.sigmoid_backward),
-    "tanh": (ops.tanh, ops.tanh_backward),
-    "relu": (ops.relu, ops.relu_backward),
-}
 SQUEEZES = {  # Table 11: Eq. (2) with the largest pixel in place of the mean
     "avg": (se.squeeze, se.squeeze_backward),
     "max": (ops.global_max_pool2d, ops.global_max_pool2d_backward),
@@ -65,21 +62,27 @@ class SEVariant(SE):
     squeeze: str = "avg"
 
     def __post_init__(self) -> None:
-        _check_choice("gate", self.gate, GATES)
+        _check_choice("gate", self.gate, se.GATES)
         _check_choice("squeeze", self.squeeze, SQUEEZES)
 
-    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
+    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None) -> Result:
         U = X
         z = SQUEEZES[self.squeeze][0](U)
-        s = _excite(self.gate, z, **params)
+        s = se.excite(z, **params, gate=self.gate)
         return se.scale(U, s), SECache(U, z, s)
 
     def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:
         U, z, s = cache
         dU, ds = se.scale_backward(dY, U, s)
-        dz, *dW = _excite_backward(self.gate, ds, z, **params)
-        dU += SQUEEZES[self.squeeze][1](dz, U)
-        return dU, dict(zip(params, dW, strict=True))
+        dz, *dW = se.excite_backward(ds, z, **params, gate=self.gate)
+        return dU + SQUEEZES[self.squeeze][1](dz, U), dict(zip(params, dW, strict=True))
+
+
+class NoSqueezeCache(NamedTuple):
+    """What a block without a squeeze remembers: the feature maps, and a gate for every number of theirs."""
+
+    U: Array
+    s: Array
 
 
 @dataclass(frozen=True)
@@ -95,20 +98,20 @@ class NoSqueeze(Layer):
     gate: str = "sigmoid"
 
     def __post_init__(self) -> None:
-        _check_choice("gate", self.gate, GATES)
+        _check_choice("gate", self.gate, se.GATES)
 
     def parameters(self, shape: Shape) -> Tree:
         return SE(self.reduction, self.bias).parameters(shape)
 
-    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
+    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None) -> Result:
         U = X
-        s = _excite(self.gate, U.reshape(-1, U.shape[-1]), **params).reshape(U.shape)
-        return U * s, (U, s)
+        s = se.excite(U.reshape(-1, U.shape[-1]), **params, gate=self.gate).reshape(U.shape)
+        return U * s, NoSqueezeCache(U, s)
 
     def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:
         U, s = cache
         rows = U.reshape(-1, U.shape[-1])
-        dU, *dW = _excite_backward(self.gate, (dY * U).reshape(rows.shape), rows, **params)
+        dU, *dW = se.excite_backward((dY * U).reshape(rows.shape), rows, **params, gate=self.gate)
         return dU.reshape(U.shape) + dY * s, dict(zip(params, dW, strict=True))
 
 
@@ -125,19 +128,3 @@ def _check_choice(what: str, given: Any, known: Collection[str]) -> None:
     if given not in known:
         raise ValueError(f"the {what} is {given!r}; expected one of {', '.join(known)}")
 
-
-def _excite(gate: str, z: Array, W1: Array, W2: Array, b1: Array | None = None, b2: Array | None = None) -> Array:
-    """Eq. (3) with another gate.                                              z (N, C) -> s (N, C)"""
-    return GATES[gate][0](ops.linear(ops.relu(ops.linear(z, W1, b1)), W2, b2))
-
-
-def _excite_backward(
-    gate: str, ds: Array, z: Array, W1: Array, W2: Array, b1: Array | None = None, b2: Array | None = None
-) -> tuple[Array, ...]:
-    """As ``se.excite_backward``, through another gate.                     -> dz, dW1, dW2, and db1, db2 where given"""
-    a1 = ops.linear(z, W1, b1)
-    h = ops.relu(a1)
-    da2 = GATES[gate][1](ds, ops.linear(h, W2, b2))
-    dh, dW2, *db2 = ops.linear_backward(da2, h, W2, b2)
-    dz, dW1, *db1 = ops.linear_backward(ops.relu_backward(dh, a1), z, W1, b1)
-    return (dz, dW1, dW2, *db1, *db2)

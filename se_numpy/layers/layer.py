@@ -7,7 +7,7 @@ A layer is a frozen description without numbers. Everything follows from it:
     layer.output_shape(shape)                     (H, W, C) or (D,) of what it returns; shape leaves the batch out
     layer.forward(params, state, X, train=...)    -> Y, cache
     layer.backward(params, cache, dY)             -> dX, gradients shaped as params
-    layer.observed(cache)                         the batch's own statistics, shaped as state
+    layer.batch_stats(cache)                      the batch's own statistics, shaped as state
     layer.update_running(state, cache)            state moved towards those; nothing else changes state
 
 An equation remembers nothing; a layer remembers its symbols: the cache of a forward pass is a tuple of the paper's
@@ -19,12 +19,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from se_numpy.backend import Array
-from se_numpy.ops.norm import MOMENTUM, update_running
+from se_numpy.arrays import Array
+from se_numpy.layers.running import MOMENTUM, update_running
 from se_numpy.tree import Tree, leaves, map_leaves
 
 Shape = tuple[int, ...]
-Chance = np.random.Generator | None
+Rng = np.random.Generator | None
 Result = tuple[Array, Any]  # Y, cache
 
 
@@ -63,7 +63,7 @@ class Layer:
         """The shape of one result, without the batch.  ValueError where ``shape`` does not fit."""
         return shape
 
-    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
+    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None) -> Result:
         """Y, and the cache for ``backward``.  ``train`` normalises by the batch and lets dropout drop."""
         raise NotImplementedError
 
@@ -71,13 +71,13 @@ class Layer:
         """dX and the gradients of the parameters.  Uses the cache up; never writes to dY, which others may share."""
         raise NotImplementedError
 
-    def observed(self, cache: Any) -> Tree:
-        """What this batch says of the statistics, shaped as state; before ``backward``, which takes the cache apart."""
+    def batch_stats(self, cache: Any) -> Tree:
+        """Return the batch's own statistics, shaped as state; before ``backward``, which takes the cache apart."""
         return {}
 
     def update_running(self, state: Tree, cache: Any, *, momentum: float = MOMENTUM) -> None:
-        """state ← (1 - momentum) state + momentum · observed, in place."""
-        batch = dict(leaves(self.observed(cache)))
+        """Move state ← (1 - momentum) state + momentum · batch_stats, in place."""
+        batch = dict(leaves(self.batch_stats(cache)))
         for name, running in leaves(state):
             update_running(running, batch[name], momentum=momentum)
 

@@ -8,9 +8,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from se_numpy import ops, se
-from se_numpy.backend import Array, Blend, array_module, pixel_sum
-from se_numpy.layers.layer import Chance, Layer, Parameter, Result, Shape, he, image, slide
+from se_numpy.arrays import Array, array_module
+from se_numpy.layers.layer import Layer, Parameter, Result, Rng, Shape, he, image, slide
+from se_numpy.layers.running import unbiased
+from se_numpy.shapes import whole
 from se_numpy.tree import Tree
+
+
+def whole_fields(layer: Layer, **least: int) -> None:
+    """Turn these fields of a frozen layer into ints; None stays.  Raises as ``whole``, naming the layer."""
+    for name, low in least.items():
+        value = getattr(layer, name)
+        if value is not None:
+            object.__setattr__(layer, name, whole(f"{name} of {type(layer).__name__}", value, least=low))
 
 
 @dataclass(frozen=True)
@@ -24,8 +34,7 @@ class Conv(Layer):
     groups: int = 1
 
     def __post_init__(self) -> None:
-        if not all(isinstance(v, int) and v >= 1 for v in (self.C, self.k, self.stride, self.groups)):
-            raise ValueError(f"{self}: expected whole numbers of 1 or more for C, k, stride and groups")
+        whole_fields(self, C=1, k=1, stride=1, groups=1, padding=0)
 
     @property
     def hyper(self) -> dict[str, int]:
@@ -42,7 +51,7 @@ class Conv(Layer):
     def output_shape(self, shape: Shape) -> Shape:
         return (*slide(self, shape, self.k, self.stride, self.hyper["padding"]), self.C)
 
-    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
+    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None) -> Result:
         return ops.conv2d(X, params["V"], **self.hyper), X
 
     def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:
@@ -75,7 +84,7 @@ class BatchNorm(Layer):
     def statistics(self, shape: Shape) -> Tree:
         return {"mean": Parameter(shape[-1:]), "var": Parameter(shape[-1:], mean=1.0)}
 
-    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
+    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None) -> Result:
         mean, var = ops.batch_statistics(X) if train else (state["mean"], state["var"])
         Y = ops.normalize(X, mean, var, params["gamma"], params["beta"], eps=self.eps)
         return Y, BatchNormCache(X, mean, var, train)
@@ -84,21 +93,21 @@ class BatchNorm(Layer):
         x, mean, var, of_batch = cache
         gamma, beta = params["gamma"], params["beta"]
         if of_batch:
-            dX, dgamma, dbeta = ops.batch_norm_backward(dY, x, mean, var, gamma, eps=self.eps)
+            dX, dgamma, dbeta = ops.batch_norm_backward(dY, x, gamma, beta, eps=self.eps)
         else:
             dX, _, _, dgamma, dbeta = ops.normalize_backward(dY, x, mean, var, gamma, beta, eps=self.eps)
         return dX, {"gamma": dgamma, "beta": dbeta}
 
-    def observed(self, cache: Any) -> Tree:
+    def batch_stats(self, cache: Any) -> Tree:
         x, mean, var, of_batch = cache
-        return of_a_batch({"mean": mean, "var": ops.unbiased(var, x.size // x.shape[-1])} if of_batch else None)
+        return of_a_batch({"mean": mean, "var": unbiased(var, x.size // x.shape[-1])} if of_batch else None)
 
 
-def of_a_batch(observed: Tree | None) -> Tree:
-    """What was observed, or ValueError where nothing was."""
-    if observed is None:
+def of_a_batch(stats: Tree | None) -> Tree:
+    """Return a batch's statistics, or raise ValueError where there are none."""
+    if stats is None:
         raise ValueError("the cache is of an evaluation, by the running statistics themselves; expected train=True")
-    return observed
+    return stats
 
 
 @dataclass(frozen=True)
@@ -108,18 +117,19 @@ class Bias(Layer):
     def parameters(self, shape: Shape) -> Tree:
         return {"b": Parameter(shape[-1:])}
 
-    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
-        return Blend(X, c=params["b"]).write(), None
+    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None) -> Result:
+        return X + params["b"], None
 
     def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:
-        return dY, {"b": dY.sum(0) if dY.ndim == 2 else pixel_sum(dY).sum(0)}
+        wide = array_module(dY).result_type(dY, np.float64)
+        return dY, {"b": dY.sum(tuple(range(dY.ndim - 1)), dtype=wide).astype(dY.dtype)}
 
 
 @dataclass(frozen=True)
 class ReLU(Layer):
     """δ; remembers its result alone, which the next layer keeps as its input anyway."""
 
-    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
+    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None) -> Result:
         Y = ops.relu(X)
         return Y, Y
 
@@ -135,7 +145,7 @@ class GlobalAveragePool(Layer):
     def output_shape(self, shape: Shape) -> Shape:
         return (image(self, shape)[2],)
 
-    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
+    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None) -> Result:
         return se.squeeze(X), X
 
     def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:
@@ -149,6 +159,9 @@ class Linear(Layer):
     K: int
     bias: bool = True
 
+    def __post_init__(self) -> None:
+        whole_fields(self, K=1)
+
     def parameters(self, shape: Shape) -> Tree:
         if len(shape) != 1:
             raise ValueError(f"{self} got an input of shape {shape}; expected vectors, as GlobalAveragePool gives")
@@ -159,7 +172,7 @@ class Linear(Layer):
     def output_shape(self, shape: Shape) -> Shape:
         return (self.K,)
 
-    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
+    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None) -> Result:
         return ops.linear(X, **params), X
 
     def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:
@@ -179,6 +192,9 @@ class Pool(Layer):
     stride: int | None = None
     padding: int = 0
     ceil: bool = False
+
+    def __post_init__(self) -> None:
+        whole_fields(self, k=1, stride=1, padding=0)
 
     def _calls(self) -> tuple[tuple[Callable[..., Array], Callable[..., Array]], dict[str, Any]]:
         pairs = {"max": (ops.max_pool2d, ops.max_pool2d_backward), "avg": (ops.avg_pool2d, ops.avg_pool2d_backward)}
@@ -215,7 +231,7 @@ class Pool(Layer):
         down, right = self._overhang(H, W)
         return (*slide(self, (H + down, W + right, C), self.k, stride, self.padding), C)
 
-    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
+    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None) -> Result:
         (pool, _), hyper = self._calls()
         return pool(self._padded(X), **hyper), X
 
@@ -233,7 +249,7 @@ class Flatten(Layer):
     def output_shape(self, shape: Shape) -> Shape:
         return (prod(image(self, shape)),)
 
-    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
+    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None) -> Result:
         return X.reshape(len(X), -1), X.shape
 
     def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:
@@ -249,13 +265,16 @@ class ChannelShuffle(Layer):
 
     groups: int
 
+    def __post_init__(self) -> None:
+        whole_fields(self, groups=1)
+
     def output_shape(self, shape: Shape) -> Shape:
         C = image(self, shape)[2]
-        if self.groups < 1 or C % self.groups:
+        if C % self.groups:
             raise ValueError(f"{self} got {C} channels; expected a number that groups divides")
         return shape
 
-    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
+    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None) -> Result:
         return _dealt(X, self.groups), None
 
     def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:
@@ -272,7 +291,7 @@ class Dropout(Layer):
 
     p: float = 0.5
 
-    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Chance = None) -> Result:
+    def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None) -> Result:
         if not train:
             return X, None
         if rng is None:

@@ -1,7 +1,7 @@
 """Operations, one file each, forward directly above backward.
 
-The contract of every pair: ``f_backward(dy, *arguments of f, *, same hyperparameters)`` returns one gradient per
-array argument of floating point numbers, in order (a lone one not wrapped in a tuple).
+The contract of every pair: ``f_backward(dy, *arguments of f, *, same hyperparameters)`` returns one gradient for each
+positional argument that is an array of floating point numbers, in order (a lone one not wrapped in a tuple).
 """
 
 from se_numpy.ops.activation import (
@@ -18,13 +18,12 @@ from se_numpy.ops.conv import conv2d, conv2d_backward
 from se_numpy.ops.linear import linear, linear_backward
 from se_numpy.ops.loss import softmax, softmax_backward, softmax_cross_entropy, softmax_cross_entropy_backward
 from se_numpy.ops.norm import (
+    batch_norm,
     batch_norm_backward,
     batch_statistics,
     batch_statistics_backward,
     normalize,
     normalize_backward,
-    unbiased,
-    update_running,
 )
 from se_numpy.ops.pool import (
     avg_pool2d,
@@ -38,6 +37,7 @@ from se_numpy.ops.pool import (
 __all__ = [
     "avg_pool2d",
     "avg_pool2d_backward",
+    "batch_norm",
     "batch_norm_backward",
     "batch_statistics",
     "batch_statistics_backward",
@@ -63,6 +63,4 @@ __all__ = [
     "softmax_cross_entropy_backward",
     "tanh",
     "tanh_backward",
-    "unbiased",
-    "update_running",
 ]

@@ -8,8 +8,8 @@ from statistics import mean, stdev
 from typing import Any
 
 from se_numpy import data
-from se_numpy.backend import keep_freed_memory
 from se_numpy.data import Dataset
+from se_numpy.engine import keep_freed_memory
 from se_numpy.options import wrapped
 from se_numpy.train.config import Config, choose_device, configure, read_toml, to_toml
 from se_numpy.train.folder import RUNS

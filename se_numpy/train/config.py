@@ -10,7 +10,7 @@ from typing import Any, get_args
 import numpy as np
 
 from se_numpy import models, optim
-from se_numpy.backend import device_module
+from se_numpy.arrays import device_module
 from se_numpy.data import Dataset
 from se_numpy.layers import Serial
 

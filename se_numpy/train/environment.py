@@ -19,7 +19,7 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 import se_numpy
-from se_numpy.backend import threads
+from se_numpy.engine import threads
 
 PACKAGE = Path(se_numpy.__file__).parent
 PROC, CGROUP = Path("/proc"), Path("/sys/fs/cgroup")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from se_numpy.backend import Array, array_module
+from se_numpy.arrays import Array, array_module
 from se_numpy.layers import Layer, Serial
 from se_numpy.layers.combinators import Combinator
 from se_numpy.tree import Tree, leaves

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from se_numpy import checkpoint
-from se_numpy.backend import to_host
+from se_numpy.arrays import to_host
 from se_numpy.data.batches import Images
 from se_numpy.data.glyphs import PLAIN_BOUND
 from se_numpy.options import pip_line, wrapped
@@ -38,7 +38,7 @@ def _draw(run: Run, session: Session, test: Images, say: Callable[[str], None]) 
     """The curves, and a few test images with the network's answers, as a picture."""
     dataset, learner, path = session.dataset, session.learner, run.folder / "curves.png"
     X, labels = test.in_order(slice(0, SHOWN))
-    logits, _ = learner.net.forward(learner.params, learner.state, X)
+    logits = learner.compiled.predictor(learner.params, learner.state)(X)
     said, true = ([dataset.classes[k] for k in to_host(a)] for a in (logits.argmax(1), labels))
     builtin = dataset.name == "builtin"
     caption = "The strip on the left shows a colour; right is the glyph that has it." if builtin else "Test images"

@@ -6,8 +6,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from se_numpy import checkpoint, layers, ops, optim, tree
-from se_numpy.backend import Array, to_device
+from se_numpy import checkpoint, engine, layers, ops, optim, tree
+from se_numpy.arrays import Array, to_device
 from se_numpy.data.batches import Images, Normalisation
 from se_numpy.train.config import Config
 from se_numpy.train.fault import NotFinite, finite, first_fault
@@ -16,11 +16,14 @@ EVALUATION_BATCH = 128
 
 
 class Learner:
-    """A network with its numbers: parameters and running statistics as views into one flat vector each."""
+    """A network with its numbers: parameters and running statistics as views into one flat vector each.
 
-    def __init__(self, net: layers.Serial, shape: layers.Shape, seed: int, device: str = "cpu") -> None:
+    It runs on the engine: any Layer that ends in logits (N, classes) will do.
+    """
+
+    def __init__(self, net: layers.Layer, shape: layers.Shape, seed: int, device: str = "cpu") -> None:
         params, state = layers.init(net, shape, stream(seed, "weights"))
-        self.net, self.fused, self.device = net, layers.fuse(net), device
+        self.net, self.compiled, self.device = net, engine.compile(net), device
         self.w = to_device(tree.flatten(params), device)
         self.running = to_device(tree.flatten(state) if state else np.zeros(0, np.float32), device)
         self.params = tree.unflatten(self.w, params)
@@ -36,26 +39,26 @@ class Learner:
 
         ``watch`` looks at the loss, which makes a GPU wait, and raises NotFinite, saying where a number was lost.
         """
-        logits, cache = self.fused.forward(self.params, self.state, X, train=True, rng=rng)
-        loss = ops.softmax_cross_entropy(logits, labels, smoothing=smoothing)
+        logits, cache = self.compiled.forward(self.params, self.state, X, train=True, rng=rng)
+        loss = engine.softmax_cross_entropy(logits, labels, smoothing=smoothing)
         if watch and not finite(loss):
             raise NotFinite(first_fault(self.net, self.params, self.state, X) or "the loss alone is not finite")
-        dlogits = ops.softmax_cross_entropy_backward(1.0, logits, labels, smoothing=smoothing)
-        if observed := self.fused.observed(cache):
-            ops.update_running(self.running, tree.flatten(observed))
-        _, grads = self.fused.backward(self.params, cache, dlogits, dX=False)
+        dlogits = engine.softmax_cross_entropy_backward(1.0, logits, labels, smoothing=smoothing)
+        if stats := self.compiled.batch_stats(cache):
+            engine.move_running(tree.flatten(stats), layers.MOMENTUM, self.running)
+        _, grads = self.compiled.backward(self.params, cache, dlogits, input_gradient=False)
         tree.flatten(grads, out=self.g)
         optimiser.step(self.w, self.g, self.v, lr)
         return loss, (logits.argmax(1) == labels).sum()
 
     def evaluate(self, images: Images) -> tuple[float, float]:
         """Mean loss and accuracy over all images, with the running statistics."""
-        predict = layers.predictor(self.net, self.params, self.state)
+        predict = self.compiled.predictor(self.params, self.state)
         loss, right = 0.0, 0.0
         for start in range(0, len(images), EVALUATION_BATCH):
             X, labels = images.in_order(slice(start, start + EVALUATION_BATCH))
             logits = predict(X)
-            loss = loss + ops.softmax_cross_entropy(logits, labels) * len(labels)
+            loss = loss + engine.softmax_cross_entropy(logits, labels) * len(labels)
             right = right + (logits.argmax(1) == labels).sum()
         return float(loss) / len(images), float(right) / len(images)
 
@@ -74,7 +77,7 @@ class Learner:
 class Trained:
     """A network as a run left it, with what it needs to look at images: ``Trained.load("runs/.../best.npz")``."""
 
-    net: layers.Serial
+    net: layers.Layer
     params: tree.Tree
     state: tree.Tree
     normalise: Normalisation
@@ -98,8 +101,11 @@ class Trained:
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """images (N, H, W, C) uint8 -> (N, classes): how likely each class is, in the network's opinion."""
-        logits, _ = self.net.forward(self.params, self.state, self.normalise(images))
-        return ops.softmax(logits)
+        predict = engine.compile(self.net).predictor(self.params, self.state)
+        batches = range(0, len(images), EVALUATION_BATCH)
+        return np.concatenate([
+            ops.softmax(predict(self.normalise(images[start : start + EVALUATION_BATCH]))) for start in batches
+        ])  # fmt: skip
 
 
 def stream(seed: int, purpose: str, *key: int) -> np.random.Generator:

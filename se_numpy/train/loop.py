@@ -13,9 +13,9 @@ from typing import TextIO
 import numpy as np
 
 from se_numpy import data
-from se_numpy.backend import single_threaded_blas
 from se_numpy.data import Dataset
 from se_numpy.data.alone import alone
+from se_numpy.engine import single_threaded_blas
 from se_numpy.train import folder as folders
 from se_numpy.train.config import Config, choose_device
 from se_numpy.train.environment import environment

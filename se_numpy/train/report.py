@@ -9,9 +9,9 @@ from typing import TextIO
 import numpy as np
 from tqdm import tqdm
 
-from se_numpy.backend import threads
 from se_numpy.complexity import count_parameters
 from se_numpy.data.glyphs import PLAIN_BOUND
+from se_numpy.engine import threads
 from se_numpy.options import wrapped
 from se_numpy.train.session import Session
 

@@ -16,8 +16,8 @@ import numpy as np
 from tqdm import tqdm
 
 import se_numpy
-from se_numpy import checkpoint, optim, tree
-from se_numpy.backend import Array, to_device, to_host
+from se_numpy import checkpoint, engine, optim, tree
+from se_numpy.arrays import Array, to_device, to_host
 from se_numpy.data import Dataset, digest
 from se_numpy.data.batches import Draws, Images, Normalisation, draw
 from se_numpy.train.config import Config, difference
@@ -134,6 +134,7 @@ class Session:
         position = {"epoch": at.epoch, "step": at.step, "seconds": at.seconds}
         meta = {
             "format": FORMAT, "se_numpy": se_numpy.__version__, "config": asdict(self.config), "position": position,
+            "engine": engine_setting(),
             "history": at.history, "classes": list(self.dataset.classes), "data": self.digest,
             "image_shape": list(self.dataset.image_shape),
             "mean": self.normalise.mean.tolist(), "std": self.normalise.std.tolist(),
@@ -160,6 +161,11 @@ class Session:
     def _take(self, path: Path, trees: dict[str, tree.Tree], meta: dict[str, Any]) -> None:
         if other := difference(Config(**meta["config"]), self.config):
             raise ValueError(f"{path} is of a run with {other[0]} = {other[1]}; expected {other[2]}")
+        if (used := meta.get("engine", "on")) != engine_setting():
+            raise ValueError(
+                f"{path} is of a run with the engine {used}, and the engine is {engine_setting()} now, which gives "
+                f"other numbers; set SE_NUMPY_ENGINE={used} to resume it"
+            )
         if meta["data"] != self.digest:
             raise ValueError(f"{path} comes from other images than {self.dataset.source}; expected the same ones")
         wrong = [
@@ -174,6 +180,11 @@ class Session:
         self.position = Position(at["epoch"], at["step"], seconds=at["seconds"], history=meta["history"])
         if self.position.step:  # with their precision, so that the sums go on as they would have
             self.position.loss, self.position.right = (to_device(sums[k], self.device)[()] for k in ("loss", "right"))
+
+
+def engine_setting() -> str:
+    """Return "on" or "off": what a run records, and what its numbers depend on."""
+    return "on" if engine.enabled() else "off"
 
 
 def batches(images: Images, draws: Draws, batch_size: int, first: int = 0) -> Iterator[tuple[Array, Array]]:

@@ -6,8 +6,9 @@ that the link has anyway; nothing is larger than (N, C). The formulas are those 
 
 from typing import Any
 
-from se_numpy.backend import Array, array_module, one_launch
-from se_numpy.ops.activation import relu_backward, sigmoid
+from se_numpy.arrays import Array, array_module
+from se_numpy.engine.cuda import cuda_kernel
+from se_numpy.ops import relu_backward, sigmoid
 from se_numpy.tree import Tree
 
 
@@ -39,32 +40,13 @@ def excite_backward(
     return grads, shift, of_dv, of_dvx
 
 
-@one_launch(
-    "raw T z, raw T W1, T b1, int32 R, int32 C",
-    "T h",
-    """
-    T sum = b1;
-    for (int k = 0; k < C; ++k) sum += z[i / R * C + k] * W1[i % R * C + k];
-    h = sum < 0 ? (T)0 : sum
-    """,
-)
+@cuda_kernel("excite_hidden")
 def _hidden(z: Array, W1: Array, b1: Any, R: int, C: int, h: Array) -> None:
     """h = δ(W1 z + b1)."""
     array_module(z).maximum(z @ W1.T + b1, 0, out=h)
 
 
-@one_launch(
-    "raw T h, raw T W2, T b2, T a, T c, int32 R, int32 C",
-    "T s, T sa, T sc",
-    """
-    T sum = b2;
-    for (int j = 0; j < R; ++j) sum += h[i / C * R + j] * W2[i % C * R + j];
-    T e = exp(sum < 0 ? sum : -sum);
-    s = (sum < 0 ? e : (T)1) / (1 + e);
-    sa = s * a;
-    sc = s * c
-    """,
-)
+@cuda_kernel("excite_gates")
 def _gates(
     h: Array, W2: Array, b2: Any, a: Array, c: Array, R: int, C: int, s: Array, sa: Array, sc: Array
 ) -> None:  # fmt: skip
@@ -75,36 +57,18 @@ def _gates(
     xp.multiply(s, c, out=sc)
 
 
-@one_launch("T of_dy, T of_dyx, T a, T beta, T s", "T da2", "da2 = (a * of_dyx + beta * of_dy) * s * (1 - s)")
+@cuda_kernel("through_gates")
 def _through_gates(of_dy: Array, of_dyx: Array, a: Array, beta: Array, s: Array) -> Array:
     """ds = Σ dy (a U + c), where a mean + c = beta; then σ' = s (1 - s)."""
     return (a * of_dyx + beta * of_dy) * s * (1 - s)
 
 
-@one_launch(
-    "raw T da2, raw T W2, T h, int32 R, int32 C",
-    "T da1",
-    """
-    T sum = 0;
-    for (int k = 0; k < C; ++k) sum += da2[i / R * C + k] * W2[k * R + i % R];
-    da1 = h > 0 ? sum : (T)0
-    """,
-)
+@cuda_kernel("through_hidden")
 def _through_hidden(da2: Array, W2: Array, h: Array, R: int, C: int) -> Array:
     return relu_backward(da2 @ W2, h)
 
 
-@one_launch(
-    "raw T da1, raw T W1, T s, T of_dy, T of_dyx, T images, T mean, int32 R, int32 C, float64 pixels",
-    "T shift, T of_dv, T of_dvx",
-    """
-    T dz = 0;
-    for (int j = 0; j < R; ++j) dz += da1[i / C * R + j] * W1[j * C + i % C];
-    shift = dz / pixels;
-    of_dv = s * of_dy + dz;
-    of_dvx = s * of_dyx + dz * (images - mean)
-    """,
-)
+@cuda_kernel("through_squeeze")
 def _through_squeeze(
     da1: Array, W1: Array, s: Array, of_dy: Array, of_dyx: Array, images: Array, mean: Array,
     R: int, C: int, pixels: int,

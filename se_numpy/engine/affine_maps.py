@@ -13,17 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from se_numpy.backend.arrays import Array, array_module
-from se_numpy.backend.blocks import over_blocks, scratch
-from se_numpy.backend.kernels import elementwise_kernel, has_kernels
-from se_numpy.backend.passes import LINE, along, lines, pixels_of_a_line
+from se_numpy.arrays import Array, array_module
+from se_numpy.engine.cuda import has_kernels, launch
+from se_numpy.engine.lanes import LANE, as_lanes, pixels_of_a_lane, tile_channels
+from se_numpy.engine.parallel import parallel_for
+from se_numpy.engine.workspace import workspace
 
 ALL = slice(None)
-RECTIFIED = "auto rectified = [](T v) { return v < 0 ? (T)0 : v; }"  # not the other way round: a NaN stays one
 
 
 @dataclass(frozen=True, eq=False)
-class Blend:
+class AffineMaps:
     """a x + b y + c, rectified or not: maps (N, H, W, C) that nobody has written down yet.
 
     x and y are maps; a, b and c belong to a channel (C,) or to a channel of one image (N, C). What is None is left out,
@@ -60,7 +60,7 @@ class Blend:
     @cached_property
     def line(self) -> int:
         """How long a line may be: of one row where each image has a line of its own, or these would fill the cache."""
-        return 0 if self.by_image else LINE
+        return 0 if self.by_image else LANE
 
     @property
     def written(self) -> bool:
@@ -68,11 +68,11 @@ class Blend:
         return self.a is self.y is self.c is None and not self.rectify
 
     def read(self, n: slice, h: slice = ALL, name: str = "read") -> Array:
-        """Rows h of images n: a view of written maps, else computed into scratch memory called ``name``."""
+        """Rows h of images n: a view of written maps, else computed into a workspace called ``name``."""
         x = self.x[n, h]
         if self.written:
             return x
-        out = scratch(self.xp, name, x.shape, self.dtype)
+        out = workspace(self.xp, name, x.shape, self.dtype)
         self.into(out, n, h)
         return out
 
@@ -82,7 +82,7 @@ class Blend:
             return self.x
         out = self.xp.empty(self.shape, self.dtype)
         moved = (2 if self.y is None else 3) * self.x[0].nbytes
-        over_blocks(self.xp, lambda n: self.into(out[n], n), len(out), moved)
+        parallel_for(self.xp, lambda n: self.into(out[n], n), len(out), moved)
         return out
 
     def into(self, out: Array, n: slice, h: slice = ALL) -> None:
@@ -95,12 +95,12 @@ class Blend:
             self._launch(out, n, h)
             return
         direct = out.flags.c_contiguous
-        work = out if direct else scratch(xp, "blend", out.shape, out.dtype)
-        line = lines(work, self.line)
+        work = out if direct else workspace(xp, "blend", out.shape, out.dtype)
+        line = as_lanes(work, self.line)
         if self.y is None:
             now = self._line_by_line(x, "a", "c", n, line)
         else:
-            second = lines(scratch(xp, "second", out.shape, out.dtype), self.line)
+            second = as_lanes(workspace(xp, "second", out.shape, out.dtype), self.line)
             now = self._line_by_line(x, "a", None, n, line)
             second = self._line_by_line(self.y[n, h], "b", "c", n, second)
             if not (direct or self.rectify):  # nothing repeats along this step: it can write where it belongs
@@ -132,26 +132,25 @@ class Blend:
             for name, v in self.parts.items()
         ]
         inputs = ", ".join(f"T {name}" for name in self.parts)
-        operation = f"{RECTIFIED}; out = {self.formula()}"
-        elementwise_kernel(self.xp, inputs, "T out", operation, "blend")(*arrays, out)
+        launch("affine_maps", self.xp, *arrays, out, inputs=inputs, formula=self.formula())
 
     def _line_by_line(self, x: Array, factor: str, summand: str | None, n: slice, out: Array) -> Array:
         """factor · x + summand on the lines of x, in ``out``; the lines themselves where both are left out."""
-        xp, now = self.xp, lines(x, self.line)
+        xp, now = self.xp, as_lanes(x, self.line)
         if getattr(self, factor) is not None:
-            now = xp.multiply(now, self._along(factor, x, n), out=out)
+            now = xp.multiply(now, self._tiled(factor, x, n), out=out)
         if summand and getattr(self, summand) is not None:
-            now = xp.add(now, self._along(summand, x, n), out=out)
+            now = xp.add(now, self._tiled(summand, x, n), out=out)
         return now
 
-    def _along(self, name: str, maps: Array, n: slice) -> Array:
+    def _tiled(self, name: str, maps: Array, n: slice) -> Array:
         """a, b or c repeated along a line of the maps; where all images share it, made once."""
         v = getattr(self, name)
         if v.ndim == 2:
-            return along(maps, v, n, self.line)
-        key = name, pixels_of_a_line(maps.shape, self.line)
+            return tile_channels(maps, v, n, self.line)
+        key = name, pixels_of_a_lane(maps.shape, self.line)
         if key not in self._made:
-            self._made[key] = along(maps, v, limit=self.line)
+            self._made[key] = tile_channels(maps, v, limit=self.line)
         return self._made[key]
 
     @cached_property
@@ -166,4 +165,4 @@ def _zeros(xp: ModuleType, x: Array) -> Any:
 
 def affine(x: Array, a: Array, b: Array | None = None) -> Array:
     """a x + b by channel: x (N, ..., C); a and b (C,), or (N, C) for numbers of each image's own.  One pass."""
-    return Blend(x, a, c=b).write()
+    return AffineMaps(x, a, c=b).write()

@@ -8,14 +8,15 @@ from types import ModuleType
 
 import numpy as np
 
-from se_numpy.backend.arrays import Array, as_strided
-from se_numpy.backend.blocks import bordered, few, scratch
-from se_numpy.backend.kernels import elementwise_kernel, has_kernels
-from se_numpy.backend.maps import RECTIFIED, Blend
+from se_numpy.arrays import Array
+from se_numpy.engine.affine_maps import AffineMaps
+from se_numpy.engine.cuda import has_kernels, launch
+from se_numpy.engine.parallel import chunks
+from se_numpy.engine.workspace import workspace, zero_padded_workspace
 
 
 def unfold(
-    X: Blend, n: slice, h: slice, W: int, kernel: tuple[int, int], dtype: object, *,
+    X: AffineMaps, n: slice, h: slice, W: int, kernel: tuple[int, int], dtype: object, *,
     stride: int = 1, before: tuple[int, int] = (0, 0), groups: int = 1,
 ) -> Iterator[tuple[slice, Array]]:  # fmt: skip
     """(part, rows), few images at a time, for windows are many times the maps: one row for each output pixel in rows h
@@ -33,9 +34,9 @@ def unfold(
     if kh == kw == stride == groups == 1:
         yield slice(0, len(maps)), maps.reshape(1, -1, C)  # a pixel is its own window
         return
-    for part in few(xp, len(maps), (h.stop - h.start) * W * kh * kw * C * maps.itemsize):
+    for part in chunks(xp, len(maps), (h.stop - h.start) * W * kh * kw * C * maps.itemsize):
         some, c = maps[part], C // groups
-        windows = scratch(xp, "windows", (groups, len(some), h.stop - h.start, W, kh, kw, c), dtype)
+        windows = workspace(xp, "windows", (groups, len(some), h.stop - h.start, W, kh, kw, c), dtype)
         _copy_windows(xp, some, stride, windows)
         yield part, windows.reshape(groups, -1, kh * kw * c)
 
@@ -50,12 +51,13 @@ def _copy_windows(xp: ModuleType, maps: Array, stride: int, out: Array) -> None:
         rows = out.reshape(*out.shape[1:5], -1).view(run)[..., 0]
         np.copyto(rows, np.ndarray(rows.shape, run, maps, strides=strides[1:5]))
     else:
-        xp.copyto(out, as_strided(xp, maps, out.shape, strides))
+        xp.copyto(out, xp.lib.stride_tricks.as_strided(maps, out.shape, strides))
 
 
 def _launch(
-    X: Blend, n: slice, h: slice, W: int, kernel: tuple[int, int], stride: int, before: tuple[int, int], groups: int
-) -> Array:
+    X: AffineMaps, n: slice, h: slice, W: int, kernel: tuple[int, int], stride: int, before: tuple[int, int],
+    groups: int,
+) -> Array:  # fmt: skip
     """The rows of ``unfold`` for all images n as one launch: maps are computed as their windows are written."""
     (kh, kw), (_, H_, W_, C) = kernel, X.shape
     arrays = {name: v if v.ndim == 1 else v[n] for name, v in X.parts.items()}
@@ -64,27 +66,14 @@ def _launch(
         "images": len(arrays["x"]), "first": h.start, "rows": h.stop - h.start, "columns": W, "kh": kh, "kw": kw,
         "stride": stride, "ph": before[0], "pw": before[1], "H": H_, "W": W_, "C": C, "size": C // groups,
     }  # fmt: skip
-    operation = f"""
-    {RECTIFIED};
-    long long rest = i;
-    long long channel = rest % size; rest /= size;
-    long long right = rest % kw; rest /= kw;
-    long long down = rest % kh; rest /= kh;
-    long long column = (rest % columns) * stride + right - pw; rest /= columns;
-    long long row = (first + rest % rows) * stride + down - ph; rest /= rows;
-    long long image = rest % images; channel += rest / images * size;
-    long long own = image * C + channel;
-    long long pixel = ((image * H + row) * W + column) * C + channel;
-    out = 0 <= row && row < H && 0 <= column && column < W ? {X.formula(lambda k: f"{k}[{at[k]}]")} : (T)0
-    """
-    inputs = ", ".join([f"raw T {name}" for name in arrays] + [f"int32 {name}" for name in numbers])
+    inputs = ", ".join(f"raw T {name}" for name in arrays)
+    formula = X.formula(lambda k: f"{k}[{at[k]}]")
     out = X.xp.empty((groups, numbers["images"] * numbers["rows"] * W, kh * kw * C // groups), X.dtype)
-    kernel_of = elementwise_kernel(X.xp, inputs, "T out", operation, "windows")
-    kernel_of(*arrays.values(), *numbers.values(), out)
+    launch("windows", X.xp, *arrays.values(), *numbers.values(), out, inputs=inputs, formula=formula)
     return out
 
 
-def excerpt(X: Blend, n: slice, h: slice, w: slice, dtype: object) -> Array:
+def excerpt(X: AffineMaps, n: slice, h: slice, w: slice, dtype: object) -> Array:
     """Rows h and columns w of images n, contiguous; both may reach beyond the maps, where zeros are."""
     xp, (_, H, W, C) = X.xp, X.shape
     top, bottom = (min(max(i, 0), H) for i in (h.start, h.stop))
@@ -93,7 +82,7 @@ def excerpt(X: Blend, n: slice, h: slice, w: slice, dtype: object) -> Array:
     if X.written and whole_rows and (top, bottom) == (h.start, h.stop) and (left, right) == (w.start, w.stop):
         return xp.ascontiguousarray(X.x[n, h], dtype)
     place = slice(None), slice(top - h.start, bottom - h.start), slice(left - w.start, right - w.start)
-    around, inside = bordered(xp, (len(X.x[n]), h.stop - h.start, w.stop - w.start, C), place, dtype)
+    around, inside = zero_padded_workspace(xp, (len(X.x[n]), h.stop - h.start, w.stop - w.start, C), place, dtype)
     if whole_rows:
         X.into(inside, n, slice(top, bottom))
     else:

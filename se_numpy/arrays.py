@@ -67,8 +67,3 @@ def to_host(array: Array) -> np.ndarray:
 def on_host(array: Array) -> bool:
     """Whether the array's numbers can be looked at without waiting for a GPU."""
     return array_module(array) is np
-
-
-def as_strided(xp: ModuleType, x: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
-    """A view of x with this shape and these strides in bytes; NumPy's function does not hand over to CuPy's."""
-    return xp.lib.stride_tricks.as_strided(x, shape, strides)

@@ -1,0 +1,76 @@
+"""The engine: ``compile(net)`` gives the numbers of a network value, faster; so do its forms of single operations.
+
+The book (``ops``, ``se``, ``layers``) says what is computed, and never imports this package. Threads, blocks, windows,
+maps that are computed where they are read, fusion and CUDA kernels live here and nowhere else, and one contract test
+holds all of it to the book. ``SE_NUMPY_ENGINE=off``, or ``with engine.off():``, runs the plain networks.
+"""
+
+from se_numpy.engine.blas import single_threaded_blas
+from se_numpy.engine.compiled import Compiled, Predictor, compile, explain
+from se_numpy.engine.context import enabled, off
+from se_numpy.engine.fold import fold
+from se_numpy.engine.functions import (
+    FUNCTIONS,
+    add,
+    avg_pool2d,
+    avg_pool2d_backward,
+    batch_norm,
+    batch_norm_backward,
+    batch_statistics,
+    conv2d,
+    conv2d_backward,
+    max_pool2d,
+    max_pool2d_backward,
+    normalize,
+    relu,
+    relu_backward,
+    scale,
+    scale_backward,
+    se_block,
+    se_block_backward,
+    sigmoid,
+    sigmoid_backward,
+    softmax_cross_entropy,
+    softmax_cross_entropy_backward,
+    squeeze,
+)
+from se_numpy.engine.norm import move_running
+from se_numpy.engine.parallel import threads
+from se_numpy.engine.workspace import keep_freed_memory
+
+__all__ = [
+    "FUNCTIONS",
+    "Compiled",
+    "Predictor",
+    "add",
+    "avg_pool2d",
+    "avg_pool2d_backward",
+    "batch_norm",
+    "batch_norm_backward",
+    "batch_statistics",
+    "compile",
+    "conv2d",
+    "conv2d_backward",
+    "enabled",
+    "explain",
+    "fold",
+    "keep_freed_memory",
+    "max_pool2d",
+    "max_pool2d_backward",
+    "move_running",
+    "normalize",
+    "off",
+    "relu",
+    "relu_backward",
+    "scale",
+    "scale_backward",
+    "se_block",
+    "se_block_backward",
+    "sigmoid",
+    "sigmoid_backward",
+    "single_threaded_blas",
+    "softmax_cross_entropy",
+    "softmax_cross_entropy_backward",
+    "squeeze",
+    "threads",
+]

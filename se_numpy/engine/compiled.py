@@ -1,0 +1,176 @@
+"""``compile``: a network value becomes the same numbers, faster."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from se_numpy.arrays import Array
+from se_numpy.engine.affine_maps import AffineMaps
+from se_numpy.engine.context import enabled
+from se_numpy.engine.conv_bn import FusedConvBN
+from se_numpy.engine.fold import fold
+from se_numpy.engine.layer_node import FORMS, LayerNode
+from se_numpy.engine.node import Node, Pass, Upstream
+from se_numpy.engine.nodes import FusedAddReLU, FusedConcat, FusedSerial, KeptMaps, Plan, node_of
+from se_numpy.layers import Combinator, Layer, Rng
+from se_numpy.layers.running import MOMENTUM
+from se_numpy.layers.running import update_running as move
+from se_numpy.tree import Tree, leaves
+
+
+@dataclass(eq=False)
+class Cache:
+    """What a forward pass of a compiled network leaves for its way back, and what it was asked to keep.
+
+    ``kept`` holds the gates of SE blocks (N, C) and the maps of other layers by their dotted names;
+    ``kept_gradients`` the gradients of those maps, after ``backward``.
+    """
+
+    inside: Any
+    node: Node | None  # None where the plain network ran
+    kept: dict[str, Array]
+    kept_gradients: dict[str, Array]
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A trained network for evaluation: batch norm folded into the filters, nothing kept for a way back."""
+
+    net: Layer
+    node: Node
+    params: Tree
+    state: Tree
+    keep: tuple[str, ...] = ()
+
+    def __call__(self, X: Array) -> Array:
+        """Return what the network makes of X."""
+        return self.with_kept(X)[0]
+
+    def with_kept(self, X: Array) -> tuple[Array, dict[str, Array]]:
+        """Return what the network makes of X, and the gates and maps that ``compile`` was asked to keep."""
+        if not enabled() and not self.keep:
+            return self.net.forward(self.params, self.state, X)[0], {}
+        run = Pass(train=False, rng=None, way_back=False)
+        Y, _ = self.node.forward_lazy(self.params, self.state, AffineMaps(X), run)
+        return Y.write(), run.kept
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A network in the engine's form.  Stateless: parameters, statistics and caches are passed in and out.
+
+    ``net`` is the network itself; its parameters, gradients and statistics fit both. While the engine is off, calls run
+    the plain network.
+    """
+
+    net: Layer
+    node: Node
+    plain: Node  # layer by layer, for networks that keep something while the engine is off
+    keep: tuple[str, ...] = ()
+
+    def forward(
+        self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None
+    ) -> tuple[Array, Cache]:
+        """Return Y and the cache for ``backward``, as the network's own ``forward``."""
+        node = self.node if enabled() else self.plain
+        if not enabled() and not self.keep:
+            Y, inside = self.net.forward(params, state, X, train=train, rng=rng)
+            return Y, Cache(inside, None, {}, {})
+        run = Pass(train, rng)
+        Y_lazy, inside = node.forward_lazy(params, state, AffineMaps(X), run)
+        return Y_lazy.write(), Cache(inside, node, run.kept, run.kept_gradients)
+
+    def backward(
+        self, params: Tree, cache: Cache, dY: Array, *, input_gradient: bool = True
+    ) -> tuple[Array | None, Tree]:
+        """Return dX and the gradients of the parameters, as the network's own ``backward``; uses the cache up.
+
+        Without ``input_gradient``, which training has no use for, dX is None.
+        Raises ValueError for a cache that was used before.
+        """
+        if cache.node is None:
+            dX, grads = self.net.backward(params, cache.inside, dY)
+            return dX if input_gradient else None, grads
+        if cache.inside is _USED:
+            raise ValueError("the cache is used up: a backward pass takes it apart; expected one forward pass for each")
+        inside, cache.inside = cache.inside, _USED
+        up, grads = cache.node.backward_lazy(params, inside, Upstream(dY), input_gradient=input_gradient)
+        return up.dY if input_gradient else None, grads
+
+    def batch_stats(self, cache: Cache) -> Tree:
+        """Return the batch's own statistics, shaped as state; before ``backward``, which takes the cache apart."""
+        return self.net.batch_stats(cache.inside) if cache.node is None else cache.node.batch_stats(cache.inside)
+
+    def update_running(self, state: Tree, cache: Cache, *, momentum: float = MOMENTUM) -> None:
+        """Move state ← (1 - momentum) state + momentum · batch_stats, in place."""
+        batch = dict(leaves(self.batch_stats(cache)))
+        for name, running in leaves(state):
+            move(running, batch[name], momentum=momentum)
+
+    def predictor(self, params: Tree, state: Tree) -> Predictor:
+        """Return a function X -> Y for evaluation, with batch norm folded away (unless the engine is off)."""
+        if not enabled():
+            return Predictor(self.net, self.plain, params, state, self.keep)
+        folded, params, state = fold(self.net, params, state)
+        return Predictor(folded, node_of(folded, Plan(frozenset(self.keep))), params, state, self.keep)
+
+
+_USED = object()
+
+
+def compile(net: Layer, *, keep: Collection[str] = ()) -> Compiled:
+    """Return the network in the engine's form: the same numbers, in fewer passes over memory.
+
+    Any Layer will do: one that the engine does not know runs by its own forward and backward. ``keep`` names layers as
+    ``layers.walk`` does ("stage1.block1.se"), or parts that hold others ("stage1"): the gates of an SE block, or the
+    maps that another layer returns and their gradients, are then in the cache's ``kept`` and ``kept_gradients``.
+
+    Raises ValueError for a name in ``keep`` that the network does not have, TypeError for anything but a Layer.
+    """
+    if not isinstance(net, Layer):
+        raise TypeError(f"got {net!r}; expected a network: a Layer, such as serial(Conv(16), ReLU())")
+    known = dict(_paths(net))
+    for name in keep:
+        if name not in known:
+            near = get_close_matches(name, known, n=1, cutoff=0)
+            raise ValueError(f"the network has no part {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    kept = frozenset(keep)
+    return Compiled(net, node_of(net, Plan(kept)), node_of(net, Plan(kept, plain=True)), tuple(keep))
+
+
+def explain(net: Layer) -> str:
+    """Say in lines of text what ``compile`` makes of a network: what is joined, what runs by itself, and why."""
+    return "\n".join(f"{name or '(all of it)':<40} {what}" for name, what in _explained(node_of(net, Plan()), ""))
+
+
+def _explained(node: Node, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(node, KeptMaps):
+        node = node.node
+    if isinstance(node, (FusedSerial, FusedAddReLU, FusedConcat)):
+        if isinstance(node, FusedAddReLU):
+            yield path, "sum and ReLU joined: one pass" if node.relu else "sum of its parts"
+        elif isinstance(node, FusedConcat):
+            yield path, "concatenation of its parts"
+        for name, part in node.nodes:
+            yield from _explained(part, f"{path}.{name}" if path else name)
+    elif isinstance(node, FusedConvBN):
+        names = [type(layer).__name__ for _, layer in node.parts]
+        yield path, f"{', '.join(names)} joined: computed in the convolution's passes"
+    elif isinstance(node, LayerNode):
+        kind = type(node.layer)
+        if node.form:
+            yield path, f"{kind.__name__} by itself, in the engine's form"
+        elif exact := next((base for base in kind.__mro__[1:] if base in FORMS), None):
+            yield path, f"{kind.__name__} by its own forward and backward: a subclass of {exact.__name__} may differ"
+        elif kind.__module__.startswith("se_numpy.layers"):
+            yield path, f"{kind.__name__} by its own forward and backward: small, or nothing to gain"
+        else:
+            yield path, f"{kind.__name__} by its own forward and backward: a layer that the engine does not know"
+
+
+def _paths(layer: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
+    yield path, layer
+    if isinstance(layer, Combinator):
+        for name, part in layer.parts:
+            yield from _paths(part, f"{path}.{name}" if path else name)

@@ -1,0 +1,246 @@
+"""Single operations in their fast form, under the book's names, with its arguments and its results.
+
+What works on each image by itself is the book's own function, called by blocks of images over threads. The others are
+the pieces that compiled networks are made of.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+from se_numpy import ops, se
+from se_numpy.arrays import Array, array_module
+from se_numpy.engine import conv, norm
+from se_numpy.engine.affine_maps import AffineMaps, affine
+from se_numpy.engine.context import enabled
+from se_numpy.engine.cuda import has_kernels, launch
+from se_numpy.engine.lanes import add, elementwise, mask_gradient
+from se_numpy.engine.parallel import parallel_for
+from se_numpy.engine.sums import pixel_sum
+from se_numpy.ops.conv import check_conv2d
+from se_numpy.ops.loss import check_loss
+from se_numpy.ops.norm import EPS
+from se_numpy.shapes import check
+
+F = TypeVar("F", bound=Callable[..., Any])
+FUNCTIONS: dict[str, Callable[..., Any]] = {}  # every fast form, by the name of the book's function
+
+
+def _fast_form_of(book: Callable[..., Any]) -> Callable[[F], F]:
+    """Register a fast form; while the engine is off, calls go to the book."""
+
+    def decorate(fast: F) -> F:
+        @wraps(book)
+        def call(*args: Any, **hyper: Any) -> Any:
+            return fast(*args, **hyper) if enabled() else book(*args, **hyper)
+
+        call.__module__ = __name__
+        FUNCTIONS[book.__name__] = call
+        return call  # type: ignore[return-value]
+
+    return decorate
+
+
+def by_images(f: Callable[..., Any], *arrays: Array, **hyper: Any) -> Any:
+    """Return f(*arrays, **hyper) for an f that treats every image by itself, by blocks of images over the threads."""
+    xp = array_module(*arrays)
+    if arrays[0].ndim == 0:
+        return f(*arrays, **hyper)
+    n = len(arrays[0])
+    moved = sum(a.nbytes for a in arrays) / n
+
+    def block(part: slice) -> Any:
+        return f(*[a[part] for a in arrays], **hyper)
+
+    parts = parallel_for(xp, block, n, 3 * moved)
+    if len(parts) == 1:
+        return parts[0]
+    return xp.concatenate(parts)
+
+
+# ------------------------------------------------------------------------------------------------------- convolution
+
+
+@_fast_form_of(ops.conv2d)
+def conv2d(X: Array, V: Array, *, stride: int = 1, padding: int = 0, groups: int = 1) -> Array:
+    _, _, stride, padding, groups = check_conv2d(X, V, stride, padding, groups)
+    return conv.convolve(AffineMaps(X), V, stride=stride, padding=padding, groups=groups)[0]
+
+
+@_fast_form_of(ops.conv2d_backward)
+def conv2d_backward(
+    dU: Array, X: Array, V: Array, *, stride: int = 1, padding: int = 0, groups: int = 1
+) -> tuple[Array, Array]:
+    H, W, stride, padding, groups = check_conv2d(X, V, stride, padding, groups)
+    check("U: N H W C, dU: N H W C", (len(X), H, W, V.shape[-1]), dU)
+    dX, dV, _ = conv.convolve_backward(
+        AffineMaps(dU), AffineMaps(X), V, stride=stride, padding=padding, groups=groups
+    )
+    return dX, dV  # type: ignore[return-value]
+
+
+# ------------------------------------------------------------------------------------------ functions of one number
+
+
+@_fast_form_of(ops.relu)
+def relu(x: Array) -> Array:
+    check("x: ...", x)
+    return elementwise(lambda y, x: array_module(x).maximum(x, 0, out=y), x)
+
+
+@_fast_form_of(ops.relu_backward)
+def relu_backward(dy: Array, x: Array) -> Array:
+    check("x: ..., dy: ...", x, dy)
+    return elementwise(lambda dx, dy, x: mask_gradient(dy, x, dx), dy, x)
+
+
+@_fast_form_of(ops.sigmoid)
+def sigmoid(x: Array) -> Array:
+    check("x: ...", x)
+    xp = array_module(x)
+    return launch("sigmoid", xp, x) if has_kernels(xp, x) else by_images(ops.sigmoid, x)
+
+
+@_fast_form_of(ops.sigmoid_backward)
+def sigmoid_backward(dy: Array, x: Array) -> Array:
+    check("x: ..., dy: ...", x, dy)
+    xp = array_module(dy, x)
+    return launch("sigmoid_backward", xp, dy, x) if has_kernels(xp, dy, x) else by_images(ops.sigmoid_backward, dy, x)
+
+
+# ------------------------------------------------------------------------------------------------ batch normalisation
+
+
+@_fast_form_of(ops.batch_statistics)
+def batch_statistics(x: Array) -> tuple[Array, Array]:
+    check("x: N ... C", x)
+    ones = array_module(x).ones(x.shape[-1], x.dtype)
+    mean, var, *_ = norm.finalize_moments(norm.parts_of(x), x.shape, ones, ones, 1.0)
+    return mean, var
+
+
+@_fast_form_of(ops.normalize)
+def normalize(x: Array, mean: Array, var: Array, gamma: Array, beta: Array, *, eps: float = EPS) -> Array:
+    check("x: N ... C, mean: C, var: C, gamma: C, beta: C", x, mean, var, gamma, beta)
+    return affine(x, *norm.scale_and_shift(mean, var, gamma, beta, eps))
+
+
+@_fast_form_of(ops.batch_norm)
+def batch_norm(x: Array, gamma: Array, beta: Array, *, eps: float = EPS) -> Array:
+    check("x: N ... C, gamma: C, beta: C", x, gamma, beta)
+    *_, a, c = norm.finalize_moments(norm.parts_of(x), x.shape, gamma, beta, eps)
+    return affine(x, a, c)
+
+
+@_fast_form_of(ops.batch_norm_backward)
+def batch_norm_backward(
+    dy: Array, x: Array, gamma: Array, beta: Array, *, eps: float = EPS
+) -> tuple[Array, Array, Array]:
+    check("x: N ... C, gamma: C, beta: C, dy: N ... C", x, gamma, beta, dy)
+    mean, var = batch_statistics(x)
+    return norm.batch_norm_backward_from(dy, x, mean, var, gamma, eps, of_batch=True)
+
+
+# ----------------------------------------------------------------------------------------------------------- pooling
+
+
+@_fast_form_of(ops.max_pool2d)
+def max_pool2d(x: Array, *, kernel: int, stride: int | None = None, padding: int = 0) -> Array:
+    check("x: N H' W' C'", x)
+    return by_images(ops.max_pool2d, x, kernel=kernel, stride=stride, padding=padding)
+
+
+@_fast_form_of(ops.max_pool2d_backward)
+def max_pool2d_backward(dy: Array, x: Array, *, kernel: int, stride: int | None = None, padding: int = 0) -> Array:
+    check("x: N H' W' C, dy: N H W C", x, dy)
+    return by_images(ops.max_pool2d_backward, dy, x, kernel=kernel, stride=stride, padding=padding)
+
+
+@_fast_form_of(ops.avg_pool2d)
+def avg_pool2d(x: Array, *, kernel: int, stride: int | None = None, padding: int = 0) -> Array:
+    check("x: N H' W' C'", x)
+    return by_images(ops.avg_pool2d, x, kernel=kernel, stride=stride, padding=padding)
+
+
+@_fast_form_of(ops.avg_pool2d_backward)
+def avg_pool2d_backward(dy: Array, x: Array, *, kernel: int, stride: int | None = None, padding: int = 0) -> Array:
+    check("x: N H' W' C, dy: N H W C", x, dy)
+    return by_images(ops.avg_pool2d_backward, dy, x, kernel=kernel, stride=stride, padding=padding)
+
+
+# ------------------------------------------------------------------------------------------------------ the SE block
+
+
+@_fast_form_of(se.squeeze)
+def squeeze(U: Array) -> Array:
+    _, H, W, _ = check("U: N H W C", U)
+    return pixel_sum(U) / (H * W)
+
+
+@_fast_form_of(se.scale)
+def scale(U: Array, s: Array) -> Array:
+    check("U: N H W C, s: N C", U, s)
+    return affine(U, s)
+
+
+@_fast_form_of(se.scale_backward)
+def scale_backward(dX_tilde: Array, U: Array, s: Array) -> tuple[Array, Array]:
+    check("U: N H W C, s: N C, dX_tilde: N H W C", U, s, dX_tilde)
+    return affine(dX_tilde, s), pixel_sum(dX_tilde, U)
+
+
+@_fast_form_of(se.se_block)
+def se_block(U: Array, W1: Array, W2: Array, b1: Array | None = None, b2: Array | None = None) -> Array:
+    return scale(U, se.excite(squeeze(U), W1, W2, b1, b2))
+
+
+@_fast_form_of(se.se_block_backward)
+def se_block_backward(
+    dX_tilde: Array, U: Array, W1: Array, W2: Array, b1: Array | None = None, b2: Array | None = None
+) -> tuple[Array, ...]:
+    z = squeeze(U)
+    return se_block_backward_from(dX_tilde, U, z, se.excite(z, W1, W2, b1, b2), (W1, W2, b1, b2))
+
+
+def se_block_backward_from(
+    dX_tilde: Array, U: Array, z: Array, s: Array, weights: tuple[Array | None, ...], gate: str = "sigmoid"
+) -> tuple[Array, ...]:
+    """``se_block_backward`` for z and s that were kept; the two parts of dU in one pass."""
+    _, H, W, _ = check("U: N H W C, z: N C, s: N C, dX_tilde: N H W C", U, z, s, dX_tilde)
+    dz, *dW = se.excite_backward(pixel_sum(dX_tilde, U), z, *weights, gate=gate)
+    return affine(dX_tilde, s, dz / (H * W)), *dW
+
+
+# ----------------------------------------------------------------------------------------------------------- the loss
+
+
+@_fast_form_of(ops.softmax_cross_entropy)
+def softmax_cross_entropy(x: Array, labels: Array, *, smoothing: float = 0.0) -> Array:
+    xp = array_module(x, labels)
+    if not has_kernels(xp, x):
+        return ops.softmax_cross_entropy(x, labels, smoothing=smoothing)
+    N, K = check_loss(x, labels, smoothing)
+    return launch("cross_entropy_rows", xp, _log_sum_exp(x), labels, x, N, K, float(smoothing)).sum()
+
+
+@_fast_form_of(ops.softmax_cross_entropy_backward)
+def softmax_cross_entropy_backward(dL: Array, x: Array, labels: Array, *, smoothing: float = 0.0) -> Array:
+    xp = array_module(x, labels)
+    if not has_kernels(xp, x):
+        return ops.softmax_cross_entropy_backward(dL, x, labels, smoothing=smoothing)
+    N, K = check_loss(x, labels, smoothing)
+    number = isinstance(dL, (int, float))
+    share = float(dL if number else 1) / N
+    totals = _log_sum_exp(x)[:, None]
+    dx = launch("cross_entropy_backward", xp, x, totals, labels[:, None], K, float(smoothing), share)
+    return dx if number else dx * dL
+
+
+def _log_sum_exp(x: Array) -> Array:
+    """log Σ_k e^{x_k} of each row, on a GPU: log p = x - that."""
+    totals = array_module(x).empty(len(x), x.dtype)
+    launch("log_sum_exp", array_module(x), x, x.shape[1], totals)
+    return totals
+
+
+__all__ = ["FUNCTIONS", "add", "by_images", *FUNCTIONS]

@@ -1,0 +1,236 @@
+"""Networks as nodes: layers one after the other and side by side, neighbours joined where they can share passes.
+
+    convolution, batch norm, then ReLU or SE      FusedConvBN
+    residual sum, ReLU                            FusedAddReLU: one pass, max(0, a U + shortcut + c)
+    everything else                               LayerNode
+
+Only exact types are joined: a subclass may have a forward of its own. Parameters, state and gradients keep the names
+that they have in the network.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import reduce
+from itertools import accumulate
+from typing import Any
+
+from se_numpy.arrays import Array, array_module
+from se_numpy.engine import functions
+from se_numpy.engine.affine_maps import AffineMaps
+from se_numpy.engine.conv_bn import FusedConvBN
+from se_numpy.engine.lanes import add
+from se_numpy.engine.layer_node import LayerNode
+from se_numpy.engine.node import Node, Pass, Upstream
+from se_numpy.layers import SE, BatchNorm, Bias, Concat, Conv, Layer, NoSqueeze, ReLU, Serial, Sum
+from se_numpy.layers.combinators import in_order, unused
+from se_numpy.tree import Tree
+
+Named = tuple[tuple[str, Node], ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a network becomes nodes: what to keep, by dotted name, and whether layers are to run by themselves."""
+
+    keep: frozenset[str] = frozenset()
+    plain: bool = False
+
+
+def node_of(layer: Layer, plan: Plan, path: str = "") -> Node:
+    """Return the node of any layer; the gates of an SE block, or the maps of another layer, are kept if asked for."""
+    kept = path in plan.keep
+    if isinstance(layer, (SE, NoSqueeze)):
+        return LayerNode(layer, path if kept else "", plan.plain)
+    node: Node
+    if type(layer) is Serial:
+        node = FusedSerial(tuple(_joined(layer.parts, plan, path)))
+    elif type(layer) is Sum:
+        node = FusedAddReLU(_parts(layer.parts, plan, path), relu=False)
+    elif type(layer) is Concat:
+        node = FusedConcat(_parts(layer.parts, plan, path))
+    else:
+        node = LayerNode(layer, "", plan.plain)
+    return KeptMaps(node, path) if kept else node
+
+
+def _parts(parts: tuple[tuple[str, Layer], ...], plan: Plan, path: str) -> Named:
+    return tuple((name, node_of(part, plan, _under(path, name))) for name, part in parts)
+
+
+def _under(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _joined(parts: tuple[tuple[str, Layer], ...], plan: Plan, path: str) -> Iterator[tuple[str, Node]]:
+    """(name, node) of a Serial's parts, neighbours that fit joined into one under the first one's name.
+
+    Maps that are kept have to be written, so nothing is joined beyond them.
+    """
+    i = 0
+    while i < len(parts):
+        name, layer = parts[i]
+        here = [_under(path, part) for part, _ in parts[i : i + 3]]
+        kinds = [type(part) for _, part in parts[i : i + 3]]
+        length = 1
+        if not plan.plain and kinds[:2] in ([Conv, BatchNorm], [Conv, Bias]) and here[0] not in plan.keep:
+            length = 3 if kinds[2:] in ([ReLU], [SE]) and here[1] not in plan.keep else 2
+        elif not plan.plain and kinds[:2] == [Sum, ReLU] and here[0] not in plan.keep:
+            length = 2
+        last = here[length - 1]
+        if length == 1:
+            node = node_of(layer, plan, here[0])
+        elif kinds[0] is Sum:
+            node = FusedAddReLU(_parts(layer.parts, plan, here[0]))  # type: ignore[attr-defined]
+        elif kinds[length - 1] is SE:
+            node = FusedConvBN(parts[i : i + length], last if last in plan.keep else "")
+        else:
+            node = FusedConvBN(parts[i : i + length])
+        if length > 1 and last in plan.keep and kinds[length - 1] is not SE:
+            node = KeptMaps(node, last)
+        yield name, node
+        i += length
+
+
+@dataclass(frozen=True)
+class FusedSerial(Node):
+    """One after the other."""
+
+    nodes: Named
+
+    def forward_lazy(self, params: Tree, state: Tree, X: AffineMaps, run: Pass) -> tuple[AffineMaps, list[Any]]:
+        caches: list[Any] = []
+        for name, node in self.nodes:
+            here = (params, state) if node.spans else (params.get(name, {}), state.get(name, {}))
+            X, cache = node.forward_lazy(*here, X, run)
+            if run.way_back:
+                caches.append(cache)
+        return X, caches
+
+    def backward_lazy(
+        self, params: Tree, cache: list[Any], up: Upstream, *, extra: Array | None = None, input_gradient: bool = True
+    ) -> tuple[Upstream, Tree]:
+        grads: Tree = {}
+        for i, (name, node) in reversed(list(enumerate(unused(self.nodes, cache)))):
+            here = params if node.spans else params.get(name, {})
+            up, found = node.backward_lazy(
+                here, cache.pop(), up, extra=extra if i == 0 else None, input_gradient=input_gradient or i > 0
+            )
+            grads.update(reversed(found.items()) if node.spans else {name: found})
+        if not self.nodes and extra is not None:
+            up = Upstream(add(up.dY, extra))
+        return up, in_order(grads)
+
+    def batch_stats(self, cache: list[Any]) -> Tree:
+        trees: Tree = {}
+        for (name, node), c in zip(unused(self.nodes, cache), cache, strict=True):
+            trees.update(node.batch_stats(c) if node.spans else {name: node.batch_stats(c)})
+        return {name: tree for name, tree in trees.items() if tree}
+
+
+@dataclass(frozen=True)
+class SideBySide(Node):
+    """Several nodes that read the same maps."""
+
+    nodes: Named
+
+    def _forward(self, params: Tree, state: Tree, X: AffineMaps, run: Pass) -> tuple[list[AffineMaps], list[Any]]:
+        X = AffineMaps(X.write(), clipped=X.clipped)
+        Ys, caches = [], []
+        for i, (name, node) in enumerate(self.nodes):  # the first is the last on the way back, and has all of dX
+            Y, cache = node.forward_lazy(
+                params.get(name, {}), state.get(name, {}), X if i == 0 else AffineMaps(X.x), run
+            )
+            Ys.append(Y)
+            if run.way_back:
+                caches.append(cache)
+        return Ys, caches
+
+    def _backward(
+        self, params: Tree, caches: list[Any], dYs: list[Array], extra: Array | None
+    ) -> tuple[Upstream, Tree]:
+        up, grads = Upstream(extra), {}
+        for (name, node), dY in zip(reversed(unused(self.nodes, caches)), reversed(dYs), strict=True):
+            up, grads[name] = node.backward_lazy(params.get(name, {}), caches.pop(), Upstream(dY), extra=up.dY)
+        return up, in_order(grads)
+
+    def _batch_stats(self, caches: list[Any]) -> Tree:
+        parts = zip(unused(self.nodes, caches), caches, strict=True)
+        return {name: tree for (name, node), c in parts if (tree := node.batch_stats(c))}
+
+
+@dataclass(frozen=True)
+class FusedAddReLU(SideBySide):
+    """Side by side, the results added, and rectified if a ReLU follows."""
+
+    relu: bool = True
+
+    def forward_lazy(self, params: Tree, state: Tree, X: AffineMaps, run: Pass) -> tuple[AffineMaps, Any]:
+        Ys, caches = self._forward(params, state, X, run)
+        total = reduce(_sum, Ys)
+        Y = replace(total, rectify=self.relu or total.rectify, mean=None, clipped=False).write()
+        return AffineMaps(Y, clipped=self.relu), (caches, Y if self.relu else None)
+
+    def backward_lazy(
+        self, params: Tree, cache: Any, up: Upstream, *, extra: Array | None = None, input_gradient: bool = True
+    ) -> tuple[Upstream, Tree]:
+        caches, Y = cache
+        dS = functions.relu_backward(up.dY, Y) if self.relu and not up.masked else up.dY
+        return self._backward(params, caches, [dS] * len(self.nodes), extra)
+
+    def batch_stats(self, cache: Any) -> Tree:
+        return self._batch_stats(cache[0])
+
+
+@dataclass(frozen=True)
+class FusedConcat(SideBySide):
+    """Side by side, the results stacked along the channels."""
+
+    def forward_lazy(self, params: Tree, state: Tree, X: AffineMaps, run: Pass) -> tuple[AffineMaps, Any]:
+        Ys, caches = self._forward(params, state, X, run)
+        widths = [Y.shape[-1] for Y in Ys]
+        return AffineMaps(array_module(X.x).concatenate([Y.write() for Y in Ys], axis=-1)), (caches, widths)
+
+    def backward_lazy(
+        self, params: Tree, cache: Any, up: Upstream, *, extra: Array | None = None, input_gradient: bool = True
+    ) -> tuple[Upstream, Tree]:
+        caches, widths = cache
+        ends = list(accumulate(widths))
+        dYs = [up.dY[..., end - C : end] for end, C in zip(ends, widths, strict=True)]  # type: ignore[index]
+        return self._backward(params, caches, dYs, extra)
+
+    def batch_stats(self, cache: Any) -> Tree:
+        return self._batch_stats(cache[0])
+
+
+@dataclass(frozen=True)
+class KeptMaps(Node):
+    """A node whose result is written, and kept, as is its gradient on the way back."""
+
+    node: Node
+    name: str
+
+    @property
+    def spans(self) -> bool:  # type: ignore[override]
+        return self.node.spans
+
+    def forward_lazy(self, params: Tree, state: Tree, X: AffineMaps, run: Pass) -> tuple[AffineMaps, Any]:
+        lazy, cache = self.node.forward_lazy(params, state, X, run)
+        run.kept[self.name] = Y = lazy.write()
+        return AffineMaps(Y), (cache, run.kept_gradients)
+
+    def backward_lazy(
+        self, params: Tree, cache: Any, up: Upstream, *, extra: Array | None = None, input_gradient: bool = True
+    ) -> tuple[Upstream, Tree]:
+        inner, gradients = cache
+        gradients[self.name] = up.dY
+        return self.node.backward_lazy(params, inner, up, extra=extra, input_gradient=input_gradient)
+
+    def batch_stats(self, cache: Any) -> Tree:
+        return self.node.batch_stats(cache[0])
+
+
+def _sum(p: AffineMaps, q: AffineMaps) -> AffineMaps:
+    """p + q, as one."""
+    p, q = (AffineMaps(v.write()) if v.rectify or v.y is not None else v for v in (p, q))
+    c = p.c if q.c is None else q.c if p.c is None else p.c + q.c
+    return AffineMaps(p.x, p.a, q.x, q.a, c)

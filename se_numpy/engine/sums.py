@@ -1,0 +1,119 @@
+"""Sums over the pixels of maps, by image and by channel, and what the moments of a batch are made of."""
+
+import math
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from se_numpy.arrays import Array, array_module
+from se_numpy.engine.cuda import dual_reduction, has_kernels
+from se_numpy.engine.parallel import chunks, parallel_for
+from se_numpy.engine.workspace import workspace
+
+GROUPS = 32  # that a GPU cuts a batch into before it adds up, so that many blocks of threads have work
+
+
+def pixel_sum(x: Array, y: Array | None = None) -> Array:
+    """Return Σ over an image's pixels, of x or of x·y: (N, H, W, C) -> (N, C)."""
+    xp = array_module(x, y)
+
+    def block(n: slice) -> Array:
+        if y is None:
+            return image_sums(x[n])
+        u, v = x[n], y[n]
+        parts = chunks(xp, len(u), u[0].nbytes)
+        return joined([image_sums(_product(u[part], v[part])) for part in parts])
+
+    return joined(parallel_for(xp, block, len(x), (1 if y is None else 2) * x[0].nbytes))
+
+
+def _product(u: Array, v: Array) -> Array:
+    xp = array_module(u, v)
+    return xp.multiply(u, v, out=workspace(xp, "product", u.shape, xp.result_type(u, v)))
+
+
+def joined(parts: list[Array]) -> Array:
+    """Return the parts one after the other; of several parts we know that they are on the host."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def row_sums(x: Array) -> tuple[Array, int]:
+    """Return (G, C) sums of x (n, ..., C), from which the sums by channel are made, and how many numbers are in each.
+
+    On a CPU of each column of pixels, by a product with ones, the fastest way to add rows up; on a GPU, where one block
+    of threads adds up what one result needs, of some images each.
+    """
+    if array_module(x) is not np:
+        x = _in_groups(x)
+        return x.sum(1), x.shape[1]
+    rows = x.reshape(-1, _row_length(x))
+    return (_ones(len(rows), x.dtype) @ rows).reshape(-1, x.shape[-1]), len(rows)
+
+
+def image_sums(x: Array) -> Array:
+    """Return Σ over each image's pixels of x (n, ..., C): (n, C).  To be called inside a block."""
+    if array_module(x) is not np:
+        return _in_groups(x, len(x)).sum(1)
+    pixels = x.reshape(len(x), -1, x.shape[-1])
+    return np.matmul(_ones(pixels.shape[1], x.dtype), pixels)
+
+
+class PartialMoments(NamedTuple):
+    """Sums by channel of G groups of ``count`` numbers each, about a pivot close to their mean: no digits cancel."""
+
+    count: Any
+    pivot: Array  # (G, C)
+    off: Array | None  # (G, C)  Σ (x - pivot); None where the pivot is the mean itself
+    squares: Array  # (G, C)  Σ (x - pivot)²
+
+
+def partial_moments(x: Array, *, by_image: bool) -> PartialMoments:
+    """Return the part of x (n, ..., C) in the moments.  ``by_image`` makes each image a group, on a GPU alone."""
+    xp = array_module(x)
+    if xp is not np and has_kernels(xp, x):  # one launch, about the first number of each group
+        x = _in_groups(x, len(x) if by_image else None)
+        off, squares = dual_reduction("sums_about", x, x[:, :1], axis=1)
+        return PartialMoments(x.shape[1], x[:, 0], off, squares)
+    total, count = row_sums(x)
+    pivot = total / count
+    if xp is not np:
+        return PartialMoments(count, pivot, None, xp.square(_in_groups(x) - pivot[:, None]).sum(1))
+    rows = x.reshape(-1, _row_length(x))
+    d = np.subtract(rows, pivot.reshape(-1), out=workspace(np, "centred", rows.shape, x.dtype))
+    d *= d
+    return PartialMoments(count, pivot, None, row_sums(d.reshape(x.shape))[0])
+
+
+def bn_grad_sums_of_block(dy: Array, x: Array, centre: Array, *, by_image: bool) -> tuple[Array, Array]:
+    """Return Σ dy and Σ dy (x - centre), as ``image_sums`` or as ``row_sums``; centre as ``tile_row`` makes it."""
+    xp = array_module(dy, x, centre)
+    if xp is not np:
+        dy, x = (_in_groups(v, len(x) if by_image else None) for v in (dy, x))
+        if has_kernels(xp, dy, x, centre):
+            return dual_reduction("sums_with", dy, x, centre, axis=1)
+        return dy.sum(1), (dy * (x - centre)).sum(1)
+    rows = x.reshape(-1, _row_length(x))
+    d = np.subtract(rows, centre, out=workspace(np, "centred", rows.shape, np.result_type(dy, x)))
+    d *= dy.reshape(rows.shape)
+    d = d.reshape(x.shape)
+    return (image_sums(dy), image_sums(d)) if by_image else (row_sums(dy)[0], row_sums(d)[0])
+
+
+def _in_groups(x: Array, groups: int | None = None) -> Array:
+    """(n, ..., C) as (G, numbers, C), for a GPU: enough groups to keep it busy, few enough to add up after that."""
+    return x.reshape(groups or math.gcd(len(x), GROUPS), -1, x.shape[-1])
+
+
+def tile_row(v: Array, x: Array) -> Array:
+    """Return v (C,) repeated along a row of the pixels of x, for sums with x; on a GPU as it is."""
+    return v if array_module(v) is not np else np.tile(v, _row_length(x) // x.shape[-1])
+
+
+def _row_length(x: Array) -> int:
+    return x.shape[-1] * (x.shape[-2] if x.ndim > 2 else 1)
+
+
+@cache
+def _ones(n: int, dtype: np.dtype) -> np.ndarray:
+    return np.ones(n, dtype)
