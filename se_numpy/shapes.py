@@ -78,6 +78,6 @@ def _show(spec: str, name: str, sizes: dict[str, Any] | None = None) -> str:
     """The expected shape of one array, in letters or, as far as they are known, in numbers."""
     ((_, before, open_ended, after),) = [row for row in _parse(spec) if row[0] == name][:1]
     sizes = sizes or {}
-    middle = [", ".join(map(str, sizes.get("...", ("...",))))] if open_ended else []
-    axes = [str(sizes.get(a, a)) for a in before] + [m for m in middle if m] + [str(sizes.get(a, a)) for a in after]
+    middle = [str(n) for n in sizes.get("...", ("...",))] if open_ended else []
+    axes = [str(sizes.get(a, a)) for a in before] + middle + [str(sizes.get(a, a)) for a in after]
     return f"({axes[0]},)" if len(axes) == 1 and axes != ["..."] else f"({', '.join(axes)})"

@@ -65,8 +65,9 @@ def _at_the_largest(dz, U):
 
 
 def _batch_norm_backward(keep_mean=True, keep_var=True, m_of=lambda x: x.size // x.shape[-1], scale=True):
-    def backward(dy, x, mean, var, gamma, eps=1e-5):
+    def backward(dy, x, gamma, beta, eps=1e-5):
         axes = tuple(range(x.ndim - 1))
+        mean, var = x.mean(axes), x.var(axes)
         x_hat = (x - mean) / np.sqrt(var + eps)
         dgamma, dbeta = (dy * x_hat).sum(axes), dy.sum(axes)
         dx = dy - keep_mean * dbeta / m_of(x) - keep_var * x_hat * dgamma / m_of(x)
@@ -172,11 +173,11 @@ MISTAKES = [
     Mistake("eps outside the root", "normalize",
             lambda x, m, v, g, b: g * (x - m) / (np.sqrt(v) + 1e-5) + b),
     Mistake("divided by the variance", "normalize", lambda x, m, v, g, b: g * (x - m) / (v + 1e-5) + b),
-    Mistake("mean and variance held constant", "batch_norm_backward", _batch_norm_backward(False, False), "batch norm"),
-    Mistake("variance held constant", "batch_norm_backward", _batch_norm_backward(keep_var=False), "batch norm"),
-    Mistake("mean held constant", "batch_norm_backward", _batch_norm_backward(keep_mean=False), "batch norm"),
-    Mistake("m = N for N·H·W", "batch_norm_backward", _batch_norm_backward(m_of=len), "batch norm"),
-    Mistake("gamma forgotten in dx", "batch_norm_backward", _batch_norm_backward(scale=False), "batch norm"),
+    Mistake("mean and variance held constant", "batch_norm_backward", _batch_norm_backward(False, False)),
+    Mistake("variance held constant", "batch_norm_backward", _batch_norm_backward(keep_var=False)),
+    Mistake("mean held constant", "batch_norm_backward", _batch_norm_backward(keep_mean=False)),
+    Mistake("m = N for N·H·W", "batch_norm_backward", _batch_norm_backward(m_of=len)),
+    Mistake("gamma forgotten in dx", "batch_norm_backward", _batch_norm_backward(scale=False)),
     # the rest
     Mistake("ReLU's mask from the gradient", "relu_backward", lambda dy, x: dy * (dy > 0)),
     Mistake("ReLU's gradient of a leaky one", "relu_backward", lambda dy, x: np.where(x > 0, dy, 0.01 * dy)),

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import witness
 
-import se_numpy
 from se_numpy.gradcheck import check_backward
 
 
@@ -103,6 +102,11 @@ def _linear(chance: Chance) -> Case:
     return (chance.normal(N, D), chance.normal(K, D), *bias), {}
 
 
+def _another_gate(chance: Chance) -> Case:
+    args, _ = _excite(chance)
+    return args, {"gate": ["tanh", "relu"][chance.integer(0, 1)]}
+
+
 def _excite(chance: Chance) -> Case:
     N, h = chance.integer(1, 4), chance.integer(1, 3)
     C = h * chance.integer(2, 4)
@@ -164,17 +168,6 @@ def _dropout(chance: Chance) -> Case:
     return (x, chance.normal(*x.shape) > 0), {"p": 0.1 * chance.integer(0, 9)}
 
 
-# ------------------------------------------------------------------------------------------------- batch norm, whole
-
-
-def batch_norm(lib: Any) -> Callable[..., Any]:
-    return lambda x, gamma, beta: lib.normalize(x, *lib.batch_statistics(x), gamma, beta)
-
-
-def batch_norm_backward(lib: Any) -> Callable[..., Any]:
-    return lambda dy, x, gamma, beta: lib.batch_norm_backward(dy, x, *se_numpy.batch_statistics(x), gamma)
-
-
 def _pair(name: str, case: Callable[[Chance], Case], witness: Callable[..., Any], function: str = "", **more) -> Pair:
     function = function or name
     backward = f"{function}_backward"
@@ -193,7 +186,7 @@ PAIRS = {
         _pair("dropout", _dropout, lambda x, mask, p: np.where(mask, x / (1 - p), 0), linear_in_first=True),
         _pair("batch_statistics", _statistics, lambda x: (x.mean((0, 1, 2)), x.var((0, 1, 2)))),
         _pair("normalize", _normalize, lambda x, m, v, gamma, beta: gamma * (x - m) / np.sqrt(v + 1e-5) + beta),
-        Pair("batch norm", _batch_norm, witness.batch_norm, batch_norm, batch_norm_backward),
+        _pair("batch_norm", _batch_norm, witness.batch_norm),
         _pair("max_pool2d", _pool, partial(witness.pool2d, reduce=max, outside=-np.inf)),
         _pair("avg_pool2d", _pool, partial(witness.pool2d, reduce=np.mean, outside=0), linear_in_first=True),
         _pair("global_max_pool2d", _statistics, lambda x: np.array([[u.max() for u in image.T] for image in x])),
@@ -201,6 +194,7 @@ PAIRS = {
         _pair("softmax_cross_entropy", _loss, witness.cross_entropy),
         _pair("squeeze", _statistics, witness.squeeze, linear_in_first=True),
         _pair("excite", _excite, witness.excite),
+        _pair("excite with another gate", _another_gate, witness.excite, "excite"),
         _pair("scale", _scale, witness.scale, linear_in_first=True),
         _pair("se_block", _se_block, lambda U, *w: witness.scale(U, witness.excite(witness.squeeze(U), *w))),
     )

@@ -12,12 +12,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from se_numpy.backend.workers import ended_with, workers
 
 from se_numpy.ablation import commands, runner
 from se_numpy.ablation.runner import make, make_all, prepare
 from se_numpy.ablation.study import Study, failure, state
 from se_numpy.ablation.tables import table
-from se_numpy.backend.workers import ended_with, workers
 from se_numpy.data import builtin
 from se_numpy.data.alone import alone
 from se_numpy.train import configure

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from se_numpy.backend import blocks
 
 from se_numpy import backend, conv2d, conv2d_backward, to_device, to_host
-from se_numpy.backend import blocks
 
 
 def test_array_module_follows_the_array(xp):

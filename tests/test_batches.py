@@ -4,8 +4,8 @@ import cupy_double
 import host_kernels
 import numpy as np
 import pytest
-
 from se_numpy.backend import to_host
+
 from se_numpy.data.batches import PAD, Draws, Images, Normalisation, draw
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from se_numpy import engine, models
-from se_numpy.engine import fold
 from se_numpy.arrays import to_device, to_host
+from se_numpy.engine import fold
 from se_numpy.layers import (
     SE,
     BatchNorm,
@@ -17,10 +17,7 @@ from se_numpy.layers import (
     Linear,
     Pool,
     ReLU,
-
-
     init,
-
     serial,
     walk,
 )

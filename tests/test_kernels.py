@@ -3,9 +3,9 @@
 import host_kernels
 import numpy as np
 import pytest
+from se_numpy.backend import Blend, kernels, one_launch, to_host, unfold
 
 from se_numpy import models, ops, se
-from se_numpy.backend import Blend, kernels, one_launch, to_host, unfold
 from se_numpy.data.batches import Images, Normalisation, draw
 from se_numpy.optim import SGD
 from se_numpy.train import Learner

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from se_numpy.backend import Blend, blocks, to_host, unfold
 
 N, H, W, C = 3, 4, 5, 2

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import se_numpy as sn
-from se_numpy.shapes import check
+from se_numpy import layers
+from se_numpy.shapes import check, whole
 
 
 def ones(*shape):
@@ -26,7 +27,7 @@ def test_letters_come_back_in_order_of_appearance():
         (lambda: sn.scale(ones(2, 3, 4, 5), ones(2, 4)), ValueError, r"s has shape \(2, 4\); expected \(N, C\) = \(2, 5\)"),
         (lambda: sn.excite(ones(2, 6), ones(3, 5), ones(6, 3)), ValueError, r"W1 has shape .* expected \(C/r, C\) = \(C/r, 6\)"),
         (lambda: sn.excite(ones(2, 6), ones(3, 6), ones(3, 6)), ValueError, r"W2 has shape .* expected \(C, C/r\) = \(6, 3\)"),
-        (lambda: sn.excite(ones(2, 6), ones(0, 6), ones(6, 0)), ValueError, "the reduction leaves no hidden unit"),
+        (lambda: sn.excite(ones(2, 6), ones(0, 6), ones(6, 0)), ValueError, r"W1 has shape \(0, 6\); expected at least one number"),
         (lambda: sn.excite(ones(2, 6), ones(3, 6), ones(6, 3), ones(6)), ValueError, r"b1 has shape \(6,\); .* = \(3,\)"),
         (lambda: sn.excite(ones(2, 6), ones(3, 6), ones(6, 3), ones(3), ones(3)), ValueError, r"b2 .* = \(6,\)"),
         (lambda: sn.se_block(ones(2, 6), ones(3, 6), ones(6, 3)), ValueError, r"U has shape \(2, 6\)"),
@@ -35,20 +36,20 @@ def test_letters_come_back_in_order_of_appearance():
         (lambda: sn.conv2d(ones(2, 5, 5, 3), ones(3, 3, 4, 6)), ValueError, r"V has shape \(3, 3, 4, 6\).*C' = 3"),
         (lambda: sn.conv2d(ones(2, 5, 5, 4), ones(3, 3, 2, 3), groups=2), ValueError, "groups divides"),
         (lambda: sn.conv2d(ones(2, 5, 5, 3), ones(6, 3, 3, 6)), ValueError, "kernel 6x3 does not fit"),
-        (lambda: sn.conv2d(ones(2, 5, 5, 3), ones(3, 3, 3, 6), stride=0), ValueError, "stride=0"),
+        (lambda: sn.conv2d(ones(2, 5, 5, 3), ones(3, 3, 3, 6), stride=0), ValueError, "stride is 0; expected a whole number, at least 1"),
         (lambda: sn.conv2d_backward(ones(2, 5, 5, 6), ones(2, 5, 5, 3), ones(3, 3, 3, 6)), ValueError, r"dU .*\(2, 3, 3, 6\)"),
         (lambda: sn.linear(ones(2, 3), ones(4, 5)), ValueError, r"W has shape \(4, 5\); expected \(K, D\) = \(K, 3\)"),
         (lambda: sn.linear(ones(2, 3), ones(4, 3), ones(3)), ValueError, r"b has shape \(3,\)"),
         (lambda: sn.normalize(ones(2, 3), ones(2), ones(3), ones(3), ones(3)), ValueError, r"mean has shape \(2,\)"),
         (lambda: sn.batch_statistics(ones(3)), ValueError, r"x has shape \(3,\); expected \(N, ..., C\)"),
-        (lambda: sn.relu_backward(ones(2, 3), ones(3, 2)), ValueError, r"dy has shape \(2, 3\); expected the shape of x"),
-        (lambda: sn.relu_backward(ones(2, 3).astype(int), ones(2, 3)), TypeError, "dy is int64; expected an array of float32"),
-        (lambda: sn.relu_backward([1.0], ones(1)), TypeError, "got list|dy is list"),
+        (lambda: sn.relu_backward(ones(2, 3), ones(3, 2)), ValueError, r"dy has shape \(2, 3\); expected .* = \(3, 2\)"),
+        (lambda: sn.relu_backward(ones(2, 3).astype(int), ones(2, 3)), TypeError, "dy has dtype int64; expected float32"),
+        (lambda: sn.relu_backward([1.0], ones(1)), TypeError, "got list|dy is a list"),
         (lambda: sn.dropout(ones(2, 3), ones(2, 3), p=0.5), TypeError, "mask is float64; expected an array of bool"),
         (lambda: sn.dropout(ones(2, 3), ones(2, 3) > 0, p=1.0), ValueError, "p is 1.0"),
         (lambda: sn.max_pool2d(ones(2, 3, 3, 1), kernel=4), ValueError, "4x4 window does not fit"),
         (lambda: sn.max_pool2d(ones(2, 3, 3, 1), kernel=2, padding=2), ValueError, "padding=2"),
-        (lambda: sn.max_pool2d_backward(ones(2, 3, 3, 1), ones(2, 4, 4, 1), kernel=2), ValueError, r"dy has .* the shape of y, \(2, 2, 2, 1\)"),
+        (lambda: sn.max_pool2d_backward(ones(2, 3, 3, 1), ones(2, 4, 4, 1), kernel=2), ValueError, r"dy has .* = \(2, 2, 2, 1\)"),
         (lambda: sn.softmax_cross_entropy(ones(2, 3), np.array([0, 3])), ValueError, r"labels\[1\] is 3; expected 0 to 2"),
         (lambda: sn.softmax_cross_entropy(ones(2, 3), np.array([-1, 0])), ValueError, r"labels\[0\] is -1"),
         (lambda: sn.softmax_cross_entropy(ones(2, 3), ones(2)), TypeError, "labels are float64"),
@@ -59,3 +60,66 @@ def test_letters_come_back_in_order_of_appearance():
 def test_errors_name_what_was_given_and_what_was_expected(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int32, np.int64, np.array])
+def test_hyperparameters_are_whole_numbers_of_any_type(kind):
+    """Also unsigned ones, whose negatives wrap."""
+    X, V, one = ones(2, 5, 5, 4), ones(3, 3, 2, 6), kind(1)
+    hyper, wanted = {"stride": one, "padding": one, "groups": kind(2)}, {"stride": 1, "padding": 1, "groups": 2}
+    dU = sn.conv2d(X, V, **wanted)
+    np.testing.assert_array_equal(sn.conv2d(X, V, **hyper), dU)
+    for found, right in zip(sn.conv2d_backward(dU, X, V, **hyper), sn.conv2d_backward(dU, X, V, **wanted), strict=True):
+        np.testing.assert_array_equal(found, right)
+    for name in ("max_pool2d", "avg_pool2d"):
+        pool, pool_backward = getattr(sn, name), getattr(sn, f"{name}_backward")
+        y = pool(X, kernel=3, stride=1, padding=1)
+        np.testing.assert_array_equal(pool(X, kernel=kind(3), stride=one, padding=one), y)
+        found = pool_backward(y, X, kernel=kind(3), stride=one, padding=one)
+        np.testing.assert_array_equal(found, pool_backward(y, X, kernel=3, stride=1, padding=1))
+    layer = layers.Conv(kind(6), k=kind(3), stride=one, padding=one, groups=kind(2))
+    assert layer == layers.Conv(6, 3, 1, 1, 2)
+    assert all(type(v) is int for v in vars(layer).values())
+
+
+@pytest.mark.parametrize("value", [(1, 1), "same", 1.5, 2.0, None, [1], np.array([1, 2])])
+@pytest.mark.parametrize("name", ["stride", "padding", "groups", "kernel"])
+def test_what_is_not_a_whole_number_is_named(name, value):
+    X, V = ones(2, 5, 5, 4), ones(3, 3, 4, 6)
+    if name != "kernel":
+        with pytest.raises(TypeError, match=rf"{name} is .*; expected a whole number"):
+            sn.conv2d(X, V, **{name: value})
+        with pytest.raises(TypeError, match=rf"{name} is .*; expected a whole number"):
+            sn.conv2d_backward(ones(2, 3, 3, 6), X, V, **{name: value})
+    if name != "groups" and not (name == "stride" and value is None):
+        with pytest.raises(TypeError, match=rf"{name} is .*; expected a whole number"):
+            sn.max_pool2d(X, **{"kernel": 3, name: value})
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (lambda: layers.Conv(4, k=2.0), "k of Conv is 2.0"),
+        (lambda: layers.Conv(4, padding=-1), "padding of Conv is -1"),
+        (lambda: layers.Linear(-1), "K of Linear is -1"),
+        (lambda: layers.Pool(k="2"), "k of Pool is '2'"),
+        (lambda: layers.ChannelShuffle(0), "groups of ChannelShuffle is 0"),
+    ],
+)
+def test_layers_name_their_hyperparameters(layer, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        layer()
+
+
+def test_whole_is_exact():
+    assert whole("n", True) == 1
+    assert type(whole("n", np.uint8(3))) is int
+    with pytest.raises(ValueError, match="n is 1; expected a whole number, at least 2"):
+        whole("n", 1, least=2)
+
+
+def test_dots_stand_for_the_same_axes_everywhere():
+    assert check("x: N ... C, gamma: C, dy: N ... C", ones(2, 3, 4, 5), ones(5), ones(2, 3, 4, 5)) == (2, 5)
+    with pytest.raises(ValueError, match=r"dy has shape \(2, 4, 5\); expected \(N, ..., C\) = \(2, 3, 4, 5\)"):
+        check("x: N ... C, dy: N ... C", ones(2, 3, 4, 5), ones(2, 4, 5))
+    assert check("x: N D, b: D", ones(2, 3), None) == (2, 3)

@@ -53,14 +53,15 @@ def squeeze(U):
     return z / (H * W)
 
 
-def excite(z, W1, W2, b1=0, b2=0):
+def excite(z, W1, W2, b1=0, b2=0, gate="sigmoid"):
     """Eq. (3), one image and one unit at a time."""
+    sigma = {"sigmoid": lambda a: 1 / (1 + np.exp(-a)), "tanh": np.tanh, "relu": lambda a: max(a, 0.0)}[gate]
     s = np.zeros((len(z), len(W2)), z.dtype)
     for n, z_n in enumerate(z):
         hidden = [max(0.0, sum(w * x for w, x in zip(row, z_n, strict=True)) + b)
                   for row, b in zip(W1, np.broadcast_to(b1, len(W1)), strict=True)]  # fmt: skip
         for c, b in enumerate(np.broadcast_to(b2, len(W2))):
-            s[n, c] = 1 / (1 + np.exp(-sum(w * h for w, h in zip(W2[c], hidden, strict=True)) - b))
+            s[n, c] = sigma(sum(w * h for w, h in zip(W2[c], hidden, strict=True)) + b)
     return s
 
 

@@ -1,0 +1,40 @@
+"""Convolution: the pair, and drawn geometries with PyTorch as a second opinion."""
+
+import os
+
+import numpy as np
+import pytest
+from geometries import Geometry, drawn
+from pair_checks import checks
+
+import se_numpy as sn
+
+TestPairs = checks("conv2d", "depthwise conv2d")
+NUMBER = int(os.environ.get("SE_NUMPY_GEOMETRIES", "400"))  # 20,000 were run once
+
+
+def test_a_kernel_of_one_row_that_meets_nothing_but_padding():
+    """pytorch#54036's kind: at stride 2 its windows lie above and below the one row there is."""
+    X, V = np.ones((1, 1, 6, 1)), np.ones((1, 3, 1, 1))
+    dX, dV = sn.conv2d_backward(np.ones((1, 2, 3, 1)), X, V, stride=2, padding=1)
+    np.testing.assert_array_equal(dX, 0)
+    np.testing.assert_array_equal(dV, 0)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_drawn_geometries_against_pytorch(seed):
+    torch = pytest.importorskip("torch")
+    for geometry in drawn(seed, NUMBER // 8):
+        agree(geometry, torch)
+
+
+def agree(g: Geometry, torch) -> None:
+    X, V, dU = g.arrays()
+    X_t = torch.from_numpy(X.transpose(0, 3, 1, 2).copy()).requires_grad_()
+    V_t = torch.from_numpy(V.transpose(3, 2, 0, 1).copy()).requires_grad_()
+    U_t = torch.nn.functional.conv2d(X_t, V_t, **g.hyper)
+    U_t.backward(torch.from_numpy(dU.transpose(0, 3, 1, 2).copy()))
+    dX, dV = sn.conv2d_backward(dU, X, V, **g.hyper)
+    wanted = (U_t.detach(), (0, 2, 3, 1)), (X_t.grad, (0, 2, 3, 1)), (V_t.grad, (2, 3, 1, 0))
+    for found, (tensor, order) in zip((sn.conv2d(X, V, **g.hyper), dX, dV), wanted, strict=True):
+        np.testing.assert_allclose(found, tensor.numpy().transpose(order), rtol=0, atol=1e-11, err_msg=str(g))
