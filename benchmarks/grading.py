@@ -25,7 +25,7 @@ from se_numpy.grading.task import Task
 from se_numpy.grading.tasks import all_tasks
 
 COUNTED = ["right", "false", "tried", "passed", "named", "misnamed", "raised"]
-RIGHT = Path(__file__).parent.parent / "tests" / "submissions" / "right.py"
+RIGHT = Path(__file__).parent.parent / "tests" / "grading" / "submissions" / "right.py"
 
 
 def single(function: Callable[..., Any]) -> Callable[..., Any]:

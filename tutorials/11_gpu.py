@@ -497,8 +497,8 @@ claim(
 # %% [markdown]
 # That is a whole step of training on a GPU that does not exist, with NumPy's form of everything.
 # With the kernels it is less than four hundred launches:
-# [a test](https://github.com/OWNER/se_numpy/blob/main/tests/test_train.py) counts them, and fails
-# when there are more, or when anything waits.
+# [a test](https://github.com/OWNER/se_numpy/blob/main/tests/train/test_train.py) counts them,
+# and fails when there are more, or when anything waits.
 
 # %% [markdown]
 # ## What differs after all

@@ -5,34 +5,20 @@ import csv
 import json
 import re
 import sys
-from dataclasses import asdict, replace
-from html.parser import HTMLParser
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_analysis_interventions import a_resnet
+from specimens import Reader, a_resnet, save
 
-from se_numpy import checkpoint, models
+from se_numpy import checkpoint
 from se_numpy.analysis import commands, network, page, pictures, sheet, study, words
 from se_numpy.analysis.cue import Answered
 from se_numpy.analysis.interventions import ALL, Outcome
 from se_numpy.data import builtin
-from se_numpy.layers import init
-from se_numpy.train import configure
 
 pytestmark = pytest.mark.xdist_group("study")  # the study below is made once
 IMAGES = 60
-
-
-def save(path, model="se_resnet8", **changes):
-    """A checkpoint as the trainer writes it, of a network that has learnt nothing."""
-    params, state = init(models.build(model), (32, 32, 3), np.random.default_rng(0))
-    data = builtin(train=1, test=1)
-    config = asdict(configure(data, model=model))
-    meta = {"config": config, "classes": list(data.classes), "image_shape": [32, 32, 3], "mean": [0.5] * 3,
-            "std": [0.1] * 3, **changes}  # fmt: skip
-    checkpoint.save(path, {"params": params, "state": state}, meta)
-    return path
 
 
 def run(*words_):
@@ -89,24 +75,6 @@ def test_the_numbers_are_all_there(written, found):
     assert record == json.loads(json.dumps(study.as_json(found)))
     assert record["images"] == IMAGES
     assert record["groups"]["class"]["glyph 3"] == (builtin().test_labels[:IMAGES] == 3).sum()
-
-
-class Reader(HTMLParser):
-    """Collects images, and whatever would be loaded from somewhere."""
-
-    def __init__(self):
-        super().__init__()
-        self.images, self.loads, self.text = [], [], []
-
-    def handle_starttag(self, tag, attrs):
-        attrs = dict(attrs)
-        if tag == "img":
-            self.images.append(attrs)
-        self.loads += [attrs[key] for key in ("src", "srcset", "href") if key in attrs]
-        assert tag not in ("script", "link", "iframe")
-
-    def handle_data(self, data):
-        self.text.append(data)
 
 
 def test_the_page_is_one_file_for_every_screen_and_every_reader(written, found):

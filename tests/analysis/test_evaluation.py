@@ -9,28 +9,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_analysis_study import save
+from specimens import CLASSES, made_up, save
 
 from se_numpy import data
 from se_numpy.analysis import evaluation, run_words
-from se_numpy.analysis.evaluation import Evaluation, evaluate
+from se_numpy.analysis.evaluation import evaluate
 from se_numpy.analysis.network import load
 from se_numpy.cli import main
 from se_numpy.data import Dataset, builtin
 from se_numpy.data.batches import Normalisation
 from se_numpy.layers import GlobalAveragePool, Linear, init, serial
 from se_numpy.train import Trained, wilson
-
-CLASSES = ("cat", "dog", "ship")
-
-
-def made_up(answers, labels, classes=CLASSES, sure=None):
-    """An evaluation in which image i was answered so, with these probabilities (default: 0.9)."""
-    p = np.full((len(answers), len(classes)), 0.0)
-    sure = np.full(len(answers), 0.9) if sure is None else np.array(sure)
-    p += ((1 - sure) / (len(classes) - 1))[:, None]
-    p[np.arange(len(answers)), answers] = sure
-    return Evaluation(tuple(classes), np.array(labels), p, 1.5, "made up")
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=40))

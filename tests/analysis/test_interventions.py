@@ -4,15 +4,13 @@ import re
 
 import numpy as np
 import pytest
-from test_analysis_gates import images, small
+from specimens import a_resnet, images, pictures, small
 
 from se_numpy import se
 from se_numpy.analysis import gates, interventions
 from se_numpy.analysis.interventions import ALL, GivenGates, cost, donors, run_with
-from se_numpy.analysis.network import Network, with_layers
-from se_numpy.data.batches import Normalisation
+from se_numpy.analysis.network import with_layers
 from se_numpy.layers import init, serial
-from se_numpy.models import build
 
 
 @pytest.mark.parametrize("shape", [(6,), (3, 6)])
@@ -35,28 +33,6 @@ def test_given_gates_have_the_gradient_of_a_product(shape):
 def test_without_numbers_the_gates_are_open():
     params, _ = init(serial(GivenGates()), (4, 5, 3), np.random.default_rng(0))
     assert params["givengates1"]["s"].tolist() == [1, 1, 1]
-
-
-def a_resnet(seed=0):
-    """An untrained SE-ResNet-8 with statistics and gates that are not what they start as."""
-    net = build("se_resnet8")
-    rng = np.random.default_rng(seed)
-    params, state = init(net, (12, 10, 3), rng)
-    for stage in ("stage1", "stage2", "stage3"):
-        branch = params[stage]["block1"]["unit"]["branch"]
-        branch["se1"]["W2"] *= 3
-        branch["batchnorm2"]["gamma"][:] = rng.random(branch["batchnorm2"]["gamma"].shape) + 0.5
-    network = Network(net, params, state, Normalisation(np.full(3, 0.5), np.full(3, 0.2)), tuple("abcdefghij"),
-                      (12, 10, 3), {"model": "se_resnet8"})  # fmt: skip
-    logits, _ = net.forward(params, state, network.normalise(pictures()))
-    params["classifier"]["b"] -= logits.mean(0)  # so that it does not answer the same to all images
-    return network
-
-
-def pictures(n=40):
-    rng = np.random.default_rng(3)
-    flat = rng.integers(0, 256, (n, 1, 1, 3))
-    return (0.6 * flat + 0.4 * rng.integers(0, 256, (n, 12, 10, 3))).astype(np.uint8)
 
 
 def test_a_network_with_its_own_gates_answers_as_ever(monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 from grading_records import evil_report, passed, plain, report, reports, squeeze_report, tasks
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_grading_reports import FORBIDDEN, parse, strict
+from pages import FORBIDDEN, parse, strict
 
 from se_numpy.grading.card import Card
 from se_numpy.grading.classroom import CLASS_FILES, ClassView

@@ -1,6 +1,6 @@
 """The tasks themselves: what they draw, and that the oracles are the derivatives they are said to be.
 
-That correct code passes and every mistake is caught is `se-numpy verify-task`'s business (test_grading_course.py).
+That correct code passes and every mistake is caught is `se-numpy verify-task`'s business (test_course.py).
 """
 
 import numpy as np

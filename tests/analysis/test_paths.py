@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from test_analysis_gates import images, small
-from test_analysis_interventions import a_resnet, pictures
+from specimens import a_resnet, images, pictures, small
 
 from se_numpy import excite, ops, scale, se_block_backward, squeeze, tree
 from se_numpy.analysis.interventions import GivenGates

@@ -11,7 +11,7 @@ from se_numpy import options
 from se_numpy.analysis import info
 from se_numpy.cli import main
 
-PYPROJECT = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))
+PYPROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The same numbers as PyTorch: networks with random weights, built there, loaded here, in float64.
 
-``pytest tests/test_interop_parity.py -s -n 0`` prints what was measured.
+``pytest tests/interop/test_parity.py -s -n 0`` prints what was measured.
 """
 
 import numpy as np

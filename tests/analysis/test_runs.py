@@ -7,8 +7,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-from test_analysis_evaluation import CLASSES, made_up
-from test_analysis_study import Reader, save
+from specimens import CLASSES, Reader, made_up, save
 
 from se_numpy import data
 from se_numpy.analysis import pictures, run_page, run_pictures, run_words, runs, sheet

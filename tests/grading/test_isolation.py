@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from attacks import ANYWHERE, DAEMON, FORBIDDEN, LIES, REFUSALS, SURVIVED, UNREADABLE
+from children import FINE, QUICK, X, child, grade_one
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -46,9 +47,6 @@ from se_numpy.grading.submission import from_source
 
 LEFT_BEHIND = Path(tempfile.gettempdir()) / "se_numpy-was-here"  # what a submission tries to leave where all may write
 
-X = np.arange(6.0).reshape(2, 3)
-FINE = "import ctypes, os, sys, threading, time\nimport numpy as np\ndef fine(x):\n    return x + 1\n"
-QUICK = replace(Limits(), seconds=0.5)
 LEVELS = {"process": "L1", "landlock": "L2", "bwrap": "L3"}
 
 
@@ -72,10 +70,6 @@ def able(option: str) -> bool:
     return option == "process" or (
         shutil.which("bwrap") is not None and subprocess.run(plain, capture_output=True, check=False).returncode == 0
     )
-
-
-def child(source: str, isolation: str = "process", limits: Limits = QUICK) -> Child:
-    return Child(from_source(FINE + source), isolation=isolation, limits=limits)
 
 
 def gone(token: str) -> bool:
@@ -475,11 +469,6 @@ def test_arguments_that_cannot_be_sent():
             with pytest.raises(TypeError, match="cannot be sent"):
                 c.call("fine", [strange], {})
         assert c.starts == 0
-
-
-def grade_one(seconds: float) -> str:
-    with child("", limits=replace(QUICK, seconds=seconds)) as c:
-        return c.call("fine", [X], {}).status
 
 
 def test_children_of_several_threads_and_processes(isolation):

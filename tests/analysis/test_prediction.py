@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_analysis_study import save
+from specimens import save
 
 from se_numpy import data
 from se_numpy.analysis import prediction, run_pictures, run_words

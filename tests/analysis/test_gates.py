@@ -2,30 +2,13 @@
 
 import numpy as np
 import pytest
+from specimens import images, small
 
 from se_numpy import excite, squeeze
 from se_numpy.analysis import gates
-from se_numpy.analysis.network import Network, leaf_caches, short_names, with_layers, with_numbers
-from se_numpy.data.batches import Normalisation
-from se_numpy.layers import SE, Conv, GlobalAveragePool, Linear, ReLU, concat, init, residual, serial
+from se_numpy.analysis.network import leaf_caches, short_names, with_layers, with_numbers
+from se_numpy.layers import SE, Conv, ReLU, concat, init, serial
 from se_numpy.ops import conv2d
-
-
-def small(seed=0):
-    """A network with two SE blocks, one of them beside a shortcut, whose gates are far from 1/2."""
-    net = serial(
-        conv=Conv(6), se=SE(2), unit=residual(serial(conv=Conv(6), se=SE(3))), relu=ReLU(),
-        pool=GlobalAveragePool(), classifier=Linear(4),
-    )  # fmt: skip
-    params, state = init(net, (5, 4, 3), np.random.default_rng(seed))
-    for block in (params["se"], params["unit"]["branch"]["se"]):
-        block["W2"] *= 4
-    normalise = Normalisation(np.full(3, 0.5), np.full(3, 0.2))
-    return Network(net, params, state, normalise, tuple("abcd"), (5, 4, 3), {"model": "small"})
-
-
-def images(n=70, seed=1):
-    return np.random.default_rng(seed).integers(0, 256, (n, 5, 4, 3), np.uint8)
 
 
 def test_recorded_gates_are_those_of_the_equation_batch_after_batch():
