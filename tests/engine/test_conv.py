@@ -1,0 +1,31 @@
+"""Convolution by blocks: how much of the windows exists at a time.  What it computes, the contract test says."""
+
+import tracemalloc
+
+import numpy as np
+
+from se_numpy.engine import conv2d, conv2d_backward
+
+
+def test_one_large_image_is_cut_too():
+    X, V = np.ones((1, 192, 192, 16), np.float32), np.ones((3, 3, 16, 16), np.float32)
+    conv2d(X, V, padding=1)
+    tracemalloc.start()
+    U = conv2d(X, V, padding=1)
+    conv2d_backward(U, X, V, padding=1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < U.nbytes + X.nbytes + 9 * X.nbytes / 2
+
+
+def test_convolution_never_holds_all_windows():
+    rng = np.random.default_rng(0)
+    X, V = rng.standard_normal((64, 32, 32, 16), np.float32), rng.standard_normal((3, 3, 16, 16), np.float32)
+    all_windows = 9 * X.nbytes
+    conv2d_backward(conv2d(X, V, padding=1), X, V, padding=1)  # the workspace is made, by one thread at least
+    tracemalloc.start()
+    U = conv2d(X, V, padding=1)
+    conv2d_backward(U, X, V, padding=1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < U.nbytes + X.nbytes + all_windows / 3
