@@ -8,7 +8,7 @@ holds all of it to the book. ``SE_NUMPY_ENGINE=off``, or ``with engine.off():``,
 from se_numpy.engine.blas import single_threaded_blas
 from se_numpy.engine.compiled import Compiled, Predictor, compile, explain
 from se_numpy.engine.context import enabled, off
-from se_numpy.engine.fold import fold
+from se_numpy.engine.folding import fold
 from se_numpy.engine.functions import (
     FUNCTIONS,
     add,

@@ -9,7 +9,7 @@ from se_numpy.arrays import Array
 from se_numpy.engine.affine_maps import AffineMaps
 from se_numpy.engine.context import enabled
 from se_numpy.engine.conv_bn import FusedConvBN
-from se_numpy.engine.fold import fold
+from se_numpy.engine.folding import fold
 from se_numpy.engine.layer_node import FORMS, LayerNode
 from se_numpy.engine.node import Node, Pass, Upstream
 from se_numpy.engine.nodes import FusedAddReLU, FusedConcat, FusedSerial, KeptMaps, Plan, node_of

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from se_numpy.backend.workers import ended_with, workers
 
 from se_numpy.ablation import commands, runner
 from se_numpy.ablation.runner import make, make_all, prepare
@@ -21,6 +20,7 @@ from se_numpy.ablation.tables import table
 from se_numpy.data import builtin
 from se_numpy.data.alone import alone
 from se_numpy.train import configure
+from se_numpy.workers import ended_with, workers
 
 TINY = builtin(train=40, test=20)
 
@@ -70,7 +70,7 @@ def made(monkeypatch, tiny):
 def here(monkeypatch):
     """The executor that the command gets."""
     pool = Here()
-    monkeypatch.setattr("se_numpy.backend.workers.workers", lambda *args: pool)
+    monkeypatch.setattr("se_numpy.workers.workers", lambda *args: pool)
     return pool
 
 

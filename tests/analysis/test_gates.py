@@ -6,8 +6,8 @@ from specimens import images, small
 
 from se_numpy import excite, squeeze
 from se_numpy.analysis import gates
-from se_numpy.analysis.network import leaf_caches, short_names, with_layers, with_numbers
-from se_numpy.layers import SE, Conv, ReLU, concat, init, serial
+from se_numpy.analysis.network import short_names, with_layers, with_numbers
+from se_numpy.layers import ReLU
 from se_numpy.ops import conv2d
 
 
@@ -41,14 +41,6 @@ def test_a_copy_with_other_numbers_shares_the_rest():
     assert copied["new"]["one"] == {"t": 2}
     assert copied["unit"]["branch"]["conv"] is params["unit"]["branch"]["conv"]
     assert "W1" in params["unit"]["branch"]["se"]
-
-
-def test_caches_are_found_in_concatenations_too():
-    net = serial(both=concat(left=SE(1), right=serial(conv=Conv(2), se=SE(1))))
-    params, state = init(net, (4, 5, 3), np.random.default_rng(0))
-    _, cache = net.forward(params, state, np.ones((2, 4, 5, 3), np.float32))
-    found = {name: kept.s.shape for name, layer, kept in leaf_caches(net, cache) if isinstance(layer, SE)}
-    assert found == {"both.left": (2, 3), "both.right.se": (2, 2)}
 
 
 def test_short_names_lose_what_all_share_at_the_end():

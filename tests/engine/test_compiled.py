@@ -1,200 +1,85 @@
-"""A fused network is the same network: results, gradients, running statistics, under the same names."""
+"""``compile`` and what comes with it: keep, off, explain, caches, memory.  What is computed, the contract test says."""
 
+import copy
+import pickle
+import threading
 import tracemalloc
 
 import numpy as np
 import pytest
+from contract import NETWORKS, SHAPE, Doubled, FlippedConv, ShiftedNorm, inputs, small_blocks, walk_parts
 
-from se_numpy import engine, models
-from se_numpy.arrays import to_device, to_host
-from se_numpy.engine import fold
-from se_numpy.layers import (
-    SE,
-    BatchNorm,
-    Concat,
-    Conv,
-    GlobalAveragePool,
-    Linear,
-    Pool,
-    ReLU,
-    init,
-    serial,
-    walk,
-)
-from se_numpy.layers import residual as sum_of
-from se_numpy.layers.combinators import Sum
-from se_numpy.tree import flatten, leaves, map_leaves
+from se_numpy import engine, models, se, tree
+from se_numpy.layers import SE, BatchNorm, Conv, Linear, NoSqueeze, ReLU, init, residual, serial, walk
 
 
-def tail():
-    return GlobalAveragePool(), Linear(5)
-
-
-def branch(*more):
-    return serial(Conv(6), BatchNorm(), ReLU(), Conv(6), BatchNorm(), *more)
-
-
-NETS = {
-    "se_resnet8": models.build("se_resnet8"),
-    "resnet14": models.build("resnet14"),
-    "biases": models.build("se_resnet8", bias=True),
-    "no norm": serial(Conv(6), ReLU(), Conv(4), *tail()),
-    "norm first": serial(BatchNorm(), ReLU(), Conv(6), sum_of(serial(BatchNorm(), ReLU(), Conv(6))), *tail()),
-    "gate after relu": serial(Conv(6), BatchNorm(), ReLU(), SE(2), Conv(4), BatchNorm(), *tail()),
-    "gate before convolution": serial(Conv(6), BatchNorm(), sum_of(serial(SE(2), branch())), ReLU(), *tail()),
-    "gated, then convolved": serial(Conv(6), BatchNorm(), SE(2), Conv(4), BatchNorm(), ReLU(), *tail()),
-    "gate on the shortcut": serial(Conv(6), sum_of(branch(), serial(Conv(6, 1), BatchNorm(), SE(3))), ReLU(), *tail()),
-    "gate after the sum": serial(Conv(6), sum_of(branch()), ReLU(), SE(2), sum_of(branch()), ReLU(), *tail()),
-    "relu closes the branch": serial(Conv(6), sum_of(serial(Conv(6), BatchNorm(), ReLU())), ReLU(), *tail()),
-    "bare layers side by side": serial(Conv(6), sum_of(Conv(6), BatchNorm()), ReLU(), *tail()),
-    "three": serial(Conv(6), Sum((("a", branch()), ("b", serial()), ("c", branch(SE(2))))), ReLU(), *tail()),
-    "a sum in a sum": serial(Conv(6), sum_of(serial(sum_of(branch()), ReLU(), branch())), ReLU(), *tail()),
-    "a sum in both": serial(
-        Conv(6), sum_of(branch()), ReLU(), sum_of(serial(sum_of(branch()), ReLU()), serial(branch(), ReLU())), ReLU()
-    ),
-    "blocks of blocks": serial(Conv(6), *(serial(serial(sum_of(branch(SE(2))), ReLU())) for _ in "123"), *tail()),
-    "two identities": serial(Conv(6), sum_of(serial(), serial()), ReLU(), *tail()),
-    "sum without relu": serial(Conv(6), BatchNorm(), ReLU(), sum_of(branch()), Conv(4), *tail()),
-    "concatenated": serial(Conv(6), Concat((("a", branch()), ("b", branch(SE(2))))), ReLU(), *tail()),
-    "pooled": serial(Conv(6), BatchNorm(), ReLU(), Pool(), Conv(5, stride=2), BatchNorm(), ReLU(), *tail()),
-    "depthwise": serial(Conv(6), BatchNorm(), ReLU(), Conv(6, groups=6), BatchNorm(), ReLU(), Conv(8, 1), *tail()),
-    "tanh for a gate": models.build("se_resnet8", gate="tanh"),
-    "relu for a gate": models.build("se_resnet8", gate="relu", bias=True),
-    "largest pixel": models.build("se_resnet8", squeeze="max"),
-    "no squeeze": models.build("se_resnet8", squeeze="none"),
-    "placed before": models.build("se_resnet8", placement="pre"),
-    "placed after": models.build("se_resnet8", placement="post", gate="tanh"),
-    "placed inside": models.build("se_resnet8", placement="3x3"),
-    "placed aside": models.build("se_resnet8", placement="identity", squeeze="max"),
-    "one stage": models.build("se_resnet8", stages=(2,)),
-    "small_resnext": models.small_resnext(11, cardinality=2, width=2, reduction=2),
-    "small_inception": models.small_inception(width=0.25, reduction=2),
-    "mobilenet": models.mobilenet(width=1 / 16, reduction=2, squeeze="none"),
-    "strides": serial(Conv(6, 5, stride=3), BatchNorm(), ReLU(), Conv(4, 2, padding=0), BatchNorm(), ReLU(), *tail()),
-}
-SHAPE = (9, 11, 3)
-
-
-def drawn(net, seed=0, N=7, dtype=np.float64):
-    """Parameters, statistics, a batch and the gradient of the logits, none of them at their starting values."""
-    rng = np.random.default_rng(seed)
-    params, state = init(net, SHAPE, rng, dtype)
-    params = map_leaves(lambda p: p + 0.3 * rng.standard_normal(p.shape).astype(dtype), params)
-    state = map_leaves(lambda p: (p + 0.5 * rng.random(p.shape)).astype(dtype), state)
-    X = rng.standard_normal((N, *SHAPE)).astype(dtype)
-    return params, state, X, rng.standard_normal((N, *net.output_shape(SHAPE))).astype(dtype)
+def drawn(net, dtype=np.float64, N=5):
+    return inputs(net, SHAPE, 0, N, dtype)
 
 
 def assert_same(found, wanted):
-    found, wanted = dict(leaves(found)), dict(leaves(wanted))
+    found, wanted = dict(tree.leaves(found)), dict(tree.leaves(wanted))
     assert list(found) == list(wanted)
     for name, array in wanted.items():
-        scale = max(np.abs(array).max(), 1e-3)
-        np.testing.assert_allclose(to_host(found[name]), array, rtol=0, atol=1e-9 * scale, err_msg=name)
+        np.testing.assert_allclose(found[name], array, rtol=0, atol=1e-9 * max(np.abs(array).max(), 1e-3), err_msg=name)
 
 
-@pytest.mark.parametrize("train", [True, False], ids=["training", "evaluation"])
-@pytest.mark.parametrize("name", NETS)
-def test_a_fused_network_does_the_same(name, train):
-    net = NETS[name]
-    params, state, X, dY = drawn(net)
-    moved, moved_fused = map_leaves(np.copy, state), map_leaves(np.copy, state)
-    Y, cache = net.forward(params, moved, X, train=train)
-    Y_fused, cache_fused = engine.compile(net).forward(params, moved_fused, X, train=train)
-    if train:
-        net.update_running(moved, cache)
-        engine.compile(net).update_running(moved_fused, cache_fused)
-    dX, grads = net.backward(params, cache, dY)
-    before = X.copy(), dY.copy(), flatten(params)
-    dX_fused, grads_fused = engine.compile(net).backward(params, cache_fused, dY)
-    assert_same({"Y": Y_fused, "dX": dX_fused, **grads_fused}, {"Y": Y, "dX": dX, **grads})
-    assert_same(moved_fused, moved)
-    for kept, now in zip(before, (X, dY, flatten(params)), strict=True):
-        np.testing.assert_array_equal(kept, now)
-
-
-@pytest.mark.parametrize("name", ["se_resnet8", "three", "gated, then convolved", "strides"])
-def test_the_same_on_a_device(name, device_xp):
-    net = NETS[name]
-    params, state, X, dY = drawn(net)
-    there = [map_leaves(lambda a: to_device(a, "gpu"), tree) for tree in (params, state)]
-    Y, cache = engine.compile(net).forward(*there, to_device(X, "gpu"), train=True)
-    engine.compile(net).update_running(there[1], cache)
-    dX, grads = engine.compile(net).backward(there[0], cache, to_device(dY, "gpu"))
-    Y_host, cache = net.forward(params, state, X, train=True)
-    net.update_running(state, cache)
-    dX_host, grads_host = net.backward(params, cache, dY)
-    assert_same({"Y": Y, "dX": dX, **grads}, {"Y": Y_host, "dX": dX_host, **grads_host})
-    assert_same(there[1], state)
-
-
-def test_gradient_of_the_input_may_be_left_out():
-    net = engine.compile(NETS["se_resnet8"])
-    params, state, X, dY = drawn(net)
-    whole = net.backward(params, net.forward(params, state, X, train=True)[1], dY)
-    dX, grads = net.backward(params, net.forward(params, state, X, train=True)[1], dY, dX=False)
-    assert dX is None
-    assert_same(grads, whole[1])
-
-
-def test_blocks_make_no_difference(monkeypatch):
-    """Images in blocks of one, rows of one image apart, windows of one image at a time."""
-    net = engine.compile(NETS["se_resnet8"])
-    params, state, X, dY = drawn(net)
-    dX, grads = net.backward(params, net.forward(params, state, X, train=True)[1], dY)
-    monkeypatch.setattr("se_numpy.backend.blocks.BLOCK_BYTES", 20_000)
-    monkeypatch.setattr("se_numpy.backend.blocks.TWO_BLOCKS", 10_000)
-    monkeypatch.setattr("se_numpy.backend.blocks.WINDOW_BYTES", 5_000)
-    dX_cut, grads_cut = net.backward(params, net.forward(params, state, X, train=True)[1], dY)
-    assert_same({"dX": dX_cut, **grads_cut}, {"dX": dX, **grads})
-
-
-def test_a_fused_network_is_the_same_value_to_everybody_else():
-    net = NETS["se_resnet8"]
-    assert engine.compile(net).parts[0] == net.parts[0]
-    assert engine.compile(net).output_shape(SHAPE) == net.output_shape(SHAPE)
-    assert_same(
-        map_leaves(lambda p: np.array(p.shape), engine.compile(net).parameters(SHAPE)),
-        map_leaves(lambda p: np.array(p.shape), net.parameters(SHAPE)),
-    )
+@pytest.mark.parametrize("thing", [None, "se_resnet20", [Conv(3)]])
+def test_something_else_than_a_network_is_refused(thing):
+    with pytest.raises(TypeError, match="expected a network"):
+        engine.compile(thing)
 
 
 def test_a_cache_serves_once():
-    net = engine.compile(NETS["se_resnet8"])
-    params, state, X, dY = drawn(net)
+    net = engine.compile(NETWORKS["se_resnet8"])
+    params, state, X, dY = drawn(net.net)
     _, cache = net.forward(params, state, X, train=True)
     net.backward(params, cache, dY)
     with pytest.raises(ValueError, match="used up"):
         net.backward(params, cache, dY)
 
 
-@pytest.mark.parametrize("fused", [False, True], ids=["layer by layer", "fused"])
-@pytest.mark.parametrize("name", NETS)
-def test_a_folded_network_evaluates_the_same(name, fused):
-    net = NETS[name]
+def test_running_statistics_move_as_the_networks_own():
+    net = NETWORKS["se_resnet8"]
     params, state, X, _ = drawn(net)
-    before = flatten(params)
-    folded, folded_params, folded_state = fold(net, params, state)
-    Y, _ = (engine.compile(folded) if fused else folded).forward(folded_params, folded_state, X)
+    own, ours = (tree.map_leaves(np.copy, state) for _ in "ab")
+    net.update_running(own, net.forward(params, own, X, train=True)[1], momentum=0.3)
+    compiled = engine.compile(net)
+    compiled.update_running(ours, compiled.forward(params, ours, X, train=True)[1], momentum=0.3)
+    assert_same(ours, own)
+
+
+def test_statistics_of_an_evaluation_are_refused():
+    net = engine.compile(NETWORKS["se_resnet8"])
+    params, state, X, _ = drawn(net.net)
+    with pytest.raises(ValueError, match="expected train=True"):
+        net.batch_stats(net.forward(params, state, X)[1])
+
+
+@pytest.mark.parametrize("fast", [False, True], ids=["layer by layer", "compiled"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_folded_network_evaluates_the_same(name, fast):
+    net = NETWORKS[name]
+    params, state, X, _ = drawn(net)
+    before = dict(tree.leaves(tree.map_leaves(np.copy, params)))
+    folded, folded_params, folded_state = engine.fold(net, params, state)
+    Y, _ = (engine.compile(folded) if fast else folded).forward(folded_params, folded_state, X)
     assert_same({"Y": Y}, {"Y": net.forward(params, state, X)[0]})
-    np.testing.assert_array_equal(flatten(params), before)
-    assert list(dict(leaves(folded_params))) == list(dict(leaves(folded.parameters(SHAPE))))
-    normalised = sum(isinstance(layer, BatchNorm) for _, layer, _ in walk(net, SHAPE))
-    left = sum(isinstance(layer, BatchNorm) for _, layer, _ in walk(folded, SHAPE))
-    assert left == {"norm first": normalised, "bare layers side by side": 1}.get(name, 0)
-
-
-@pytest.mark.parametrize("name", NETS)
-def test_a_predictor_gives_the_networks_own_answers(name):
-    net = NETS[name]
-    params, state, X, _ = drawn(net)
-    assert_same({"Y": predictor(net, params, state)(X)}, {"Y": net.forward(params, state, X)[0]})
+    for path, leaf in tree.leaves(params):
+        np.testing.assert_array_equal(leaf, before[path])
+    assert list(dict(tree.leaves(folded_params))) == list(dict(tree.leaves(folded.parameters(SHAPE))))
+    kinds = [type(layer) for _, layer, _ in walk(folded, SHAPE)]
+    stay = {  # without a plain convolution before them
+        "norm first": 2, "bare layers side by side": 1, "own norm": 1, "own convolution": 1, "top: BatchNorm": 1,
+        "own combinator": 2,
+    }  # fmt: skip
+    assert sum(issubclass(kind, BatchNorm) for kind in kinds) == stay.get(name, 0)
 
 
 def test_what_a_predictor_needs_does_not_grow_with_depth():
     def peak(depth):
         net = models.build(f"se_resnet{depth}")
-        predict = predictor(net, *init(net, SHAPE, np.random.default_rng(0)))
+        predict = engine.compile(net).predictor(*init(net, SHAPE, np.random.default_rng(0)))
         X = np.ones((32, *SHAPE), np.float32)
         predict(X)
         tracemalloc.start()
@@ -206,19 +91,196 @@ def test_what_a_predictor_needs_does_not_grow_with_depth():
     assert peak(44) < 1.5 * peak(8)  # with caches it is four times as much
 
 
-def test_what_keeps_nothing_has_no_way_back():
-    net = engine.compile(NETS["se_resnet8"], keep=False)
-    params, state, X, dY = drawn(net)
-    _, cache = net.forward(params, state, X)
-    with pytest.raises(ValueError, match="no way back; expected fuse"):
-        net.backward(params, cache, dY)
-
-
 def test_a_folded_network_does_not_train():
-    net, params, state = fold(NETS["se_resnet8"], *drawn(NETS["se_resnet8"])[:2])
-    X = np.zeros((2, *SHAPE))
+    net, params, state = engine.fold(NETWORKS["se_resnet8"], *drawn(NETWORKS["se_resnet8"])[:2])
+    X, folded = np.zeros((2, *SHAPE)), engine.compile(net)
     with pytest.raises(ValueError, match="for evaluation"):
-        engine.compile(net).forward(params, state, X, train=True)
-    Y, cache = engine.compile(net).forward(params, state, X)
+        folded.forward(params, state, X, train=True)
+    Y, cache = folded.forward(params, state, X)
     with pytest.raises(ValueError, match="no way back"):
-        engine.compile(net).backward(params, cache, Y)
+        folded.backward(params, cache, Y)
+
+
+def test_the_number_of_threads_changes_no_bit():
+    net = engine.compile(models.build("se_resnet8"))
+    params, state, X, dY = inputs(net.net, SHAPE, 0, 16, np.float32)
+    results = []
+    for threads in (1, 2, 5):
+        with small_blocks(threads):
+            Y, cache = net.forward(params, state, X, train=True)
+            dX, grads = net.backward(params, cache, dY)
+            results.append({"Y": Y, "dX": dX, **dict(tree.leaves(grads))})
+    for other in results[1:]:
+        for name, array in results[0].items():
+            np.testing.assert_array_equal(other[name], array, err_msg=name)
+
+
+def test_a_compiled_network_has_no_state():
+    net = engine.compile(models.build("se_resnet8"))
+    params, state, X, _ = drawn(net.net)
+    once = net.forward(params, state, X)[0]
+    for other in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        np.testing.assert_array_equal(other.forward(params, state, X)[0], once)
+
+
+# ---------------------------------------------------------------------------------------------------------- keep
+
+
+@pytest.mark.parametrize("off", [False, True], ids=["on", "off"])
+@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize("name", ["se_resnet8", "gate after relu", "no squeeze", "tanh for a gate", "own layer"])
+def test_every_part_can_be_kept(name, train, off, monkeypatch):
+    """Gates and maps, one part at a time and all at once, and what is computed stays the same."""
+    net = NETWORKS[name]
+    params, state, X, dY = drawn(net)
+    Y, cache = net.forward(params, state, X, train=train)
+    dX, grads = net.backward(params, cache, dY)
+    monkeypatch.setenv("SE_NUMPY_ENGINE", "off" if off else "on")
+    names = list(walk_parts(net))
+    for keep in [names, *([part] for part in names)]:
+        compiled = engine.compile(net, keep=keep)
+        Y_kept, cache = compiled.forward(params, state, X, train=train)
+        dX_kept, grads_kept = compiled.backward(params, cache, dY)
+        assert_same({"Y": Y_kept, "dX": dX_kept, "grads": grads_kept}, {"Y": Y, "dX": dX, "grads": grads})
+        assert sorted(cache.kept) == sorted(keep)
+        for part in keep:
+            wanted, gated = _alone(net, part, params, state, X, train)
+            np.testing.assert_allclose(cache.kept[part], wanted, rtol=1e-9, atol=1e-9, err_msg=part)
+            assert (part in cache.kept_gradients) == (not gated)
+        if not train:
+            Y_kept, kept = compiled.predictor(params, state).with_kept(X)
+            assert_same({"Y": Y_kept}, {"Y": Y})
+            assert sorted(kept) == sorted(cache.kept)
+            if not off and len(keep) == 1 and not isinstance(_part(net, keep[0]), Conv):  # folded filters are others
+                np.testing.assert_allclose(kept[keep[0]], cache.kept[keep[0]], rtol=1e-8, atol=1e-8)
+
+
+def _part(net, path):
+    for name in path.split("."):
+        net = dict(net.parts)[name]
+    return net
+
+
+def _alone(net, path, params, state, X, train):
+    """What the part of this name returns, or its gates, by running the network up to it layer by layer."""
+    first, _, rest = path.partition(".")
+    for name, part in net.parts:
+        here = params.get(name, {}), state.get(name, {})
+        if name == first and rest:
+            return _alone(part, rest, *here, X, train)
+        Y, cache = part.forward(*here, X, train=train)
+        if name == first:
+            gated = isinstance(part, (SE, NoSqueeze))
+            return (cache.s, True) if gated else (Y, False)
+        if type(net).__name__ in ("Serial", "Negated"):
+            X = Y
+    raise KeyError(path)
+
+
+def test_kept_gradients_are_those_of_the_maps():
+    """By what a small change of the kept maps does to the result: the rest of the network, run by itself."""
+    branch = serial(Conv(3), BatchNorm(), ReLU())
+    net = serial(first=serial(Conv(4), BatchNorm(), ReLU()), second=serial(residual(branch, Conv(3)), ReLU()))
+    params, state, X, dY = drawn(net)
+    compiled = engine.compile(net, keep=["first", "second.sum1.branch.relu1"])
+    _, cache = compiled.forward(params, state, X)
+    compiled.backward(params, cache, dY)
+    maps = cache.kept["first"]
+    _, rest = net.parts[1][1].forward(params["second"], state["second"], maps)
+    wanted, _ = net.parts[1][1].backward(params["second"], rest, dY)
+    np.testing.assert_allclose(cache.kept_gradients["first"], wanted, atol=1e-10)
+    assert cache.kept_gradients["second.sum1.branch.relu1"].shape == (5, *SHAPE[:2], 3)
+
+
+def test_an_unknown_part_is_named_and_the_nearest_one_too():
+    with pytest.raises(ValueError, match=r"no part 'stage1\.block1\.se'; did you mean 'stage1\.block1'\?"):
+        engine.compile(models.build("se_resnet8"), keep=["stage1.block1.se"])
+
+
+# ----------------------------------------------------------------------------------------------------------- off
+
+
+def plain_step(net, params, state, X, dY):
+    Y, cache = net.forward(params, state, X, train=True)
+    dX, grads = net.backward(params, cache, dY)
+    return {"Y": Y, "dX": dX, **dict(tree.leaves(grads))}
+
+
+@pytest.mark.parametrize("way", ["context", "environment"])
+def test_off_is_the_plain_network_bit_for_bit(way, monkeypatch):
+    net = NETWORKS["se_resnet8"]
+    params, state, X, dY = drawn(net, np.float32)
+    compiled, wanted = engine.compile(net), plain_step(net, params, state, X, dY)
+    if way == "environment":
+        monkeypatch.setenv("SE_NUMPY_ENGINE", "off")
+        found = plain_step(compiled, params, state, X, dY)
+    else:
+        with engine.off():
+            found = plain_step(compiled, params, state, X, dY)
+    for name, array in wanted.items():
+        np.testing.assert_array_equal(found[name], array, err_msg=name)
+
+
+def test_off_inside_an_environment_that_says_on_and_back(monkeypatch):
+    monkeypatch.setenv("SE_NUMPY_ENGINE", "on")
+    assert engine.enabled()
+    with engine.off():
+        assert not engine.enabled()
+        elsewhere = []
+        thread = threading.Thread(target=lambda: elsewhere.append(engine.enabled()))
+        thread.start()
+        thread.join()
+        assert elsewhere == [True]  # a context of its own
+    assert engine.enabled()
+    monkeypatch.setenv("SE_NUMPY_ENGINE", "perhaps")
+    with pytest.raises(ValueError, match="SE_NUMPY_ENGINE is 'perhaps'; expected on or off"):
+        engine.enabled()
+
+
+def test_a_cache_finds_its_way_back_whatever_the_engine_is_by_then():
+    net = NETWORKS["se_resnet8"]
+    params, state, X, dY = drawn(net)
+    compiled, wanted = engine.compile(net), plain_step(net, params, state, X, dY)
+    with engine.off():
+        _, plain = compiled.forward(params, state, X, train=True)
+        stats_off = compiled.batch_stats(plain)
+    _, fast = compiled.forward(params, state, X, train=True)
+    assert_same(stats_off, compiled.batch_stats(fast))
+    assert_same({"dX": compiled.backward(params, plain, dY)[0]}, {"dX": wanted["dX"]})
+    with engine.off():
+        assert_same({"dX": compiled.backward(params, fast, dY)[0]}, {"dX": wanted["dX"]})
+
+
+def test_off_reaches_single_operations(monkeypatch):
+    calls = []
+    monkeypatch.setattr("se_numpy.engine.conv.convolve", lambda *a, **k: calls.append(a))
+    X, V = np.ones((2, 5, 5, 3)), np.ones((3, 3, 3, 4))
+    with engine.off():
+        assert engine.conv2d(X, V).shape == (2, 3, 3, 4)
+        engine.compile(Conv(4)).forward({"V": V}, {}, X)
+    assert calls == []
+
+
+# ------------------------------------------------------------------------------------------------------- explain
+
+
+def test_explain_says_what_is_joined_and_what_runs_by_itself_and_why():
+    own = serial(FlippedConv(6), ShiftedNorm(), Doubled(), Linear(3))
+    net = serial(Conv(6), BatchNorm(), ReLU(), residual(serial(Conv(6), BatchNorm(), SE(2))), ReLU(), last=own)
+    told = engine.explain(net)
+    for part, words in {
+        "conv1": "Conv, BatchNorm, ReLU joined",
+        "sum1": "sum and ReLU joined",
+        "sum1.branch.conv1": "Conv, BatchNorm, SE joined",
+        "last.flippedconv1": "a subclass of Conv may differ",
+        "last.shiftednorm1": "a subclass of BatchNorm may differ",
+        "last.doubled1": "a layer that the engine does not know",
+        "last.linear1": "Linear by its own forward and backward",
+    }.items():
+        (line,) = [line for line in told.splitlines() if line.split()[0] == part]
+        assert words in line
+
+
+def test_a_gate_by_itself_has_a_form_of_the_engines():
+    assert "SE by itself, in the engine's form" in engine.explain(SE(4))
+    assert se.squeeze is not engine.squeeze

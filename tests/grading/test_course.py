@@ -168,7 +168,7 @@ def test_a_class_through_any_executor(folder):
 
 def test_a_class_through_a_dask_cluster(folder):
     distributed = pytest.importorskip("distributed")
-    from se_numpy.backend.workers import workers
+    from se_numpy.workers import workers
 
     small = {"n_workers": 1, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": None}
     with distributed.LocalCluster(**small) as cluster, workers(1, cluster.scheduler_address) as pool:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_layers import functions
+from as_pair import functions
 
 from se_numpy import models, ops, tree
 from se_numpy.complexity import count_parameters, summary

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from test_layers import functions
+from as_pair import functions
 
-from se_numpy import models, ops, se, tree
+from se_numpy import engine, models, ops, se, tree
 from se_numpy.gradcheck import KinkError, check_backward
 from se_numpy.layers import (
     SE,
@@ -15,7 +15,6 @@ from se_numpy.layers import (
     Pool,
     ReLU,
     SEVariant,
-    fuse,
     init,
     se_layer,
     serial,
@@ -126,14 +125,14 @@ def test_shapes_said_are_shapes_returned(name, train):
 
 
 @pytest.mark.parametrize("name", ["shufflenet", "senet154", "preact_resnet", "bn_inception", "resnet50, 3x3"])
-def test_a_fused_network_does_the_same(name):
+def test_a_compiled_network_does_the_same(name):
     shape, make, settings = NARROW[name]
     net = make(**settings | ({"blocks": (1, 1, 1, 1)} if make in DEEP else {}), classes=4, reduction=2)
     rng = np.random.default_rng(0)
     params, state = init(net, shape, rng, np.float64)
     X, dY = rng.standard_normal((4, *shape)), rng.standard_normal((4, 4))
     results = []
-    for form in (net, fuse(net)):
+    for form in (net, engine.compile(net)):
         Y, cache = form.forward(params, state, X, train=True)
         dX, grads = form.backward(params, cache, dY)
         results.append((Y, dX, tree.flatten(grads)))

@@ -1,12 +1,21 @@
-"""The second form of a function, for a GPU: where it is chosen, and that it says the same."""
+"""The table of CUDA kernels: every row has a home and equals the book; what it cannot do goes the plain way."""
+
+import ast
+import importlib
+import re
+from pathlib import Path
 
 import host_kernels
 import numpy as np
 import pytest
-from se_numpy.backend import Blend, kernels, one_launch, to_host, unfold
 
-from se_numpy import models, ops, se
+import se_numpy
+from se_numpy import engine, models, ops, se, to_host
 from se_numpy.data.batches import Images, Normalisation, draw
+from se_numpy.engine.affine_maps import AffineMaps
+from se_numpy.engine.cuda import TABLE, cuda_kernel, kernels
+from se_numpy.engine.windows import unfold
+from se_numpy.layers import update_running
 from se_numpy.optim import SGD
 from se_numpy.train import Learner
 
@@ -18,16 +27,49 @@ try:  # before the double takes CuPy's name
 except (ImportError, RuntimeError):
     NVRTC = None
 
-pytestmark = pytest.mark.skipif(host_kernels.compiler() is None, reason="no C++ compiler to stand in for a GPU's")
+PACKAGE = Path(se_numpy.__file__).parent
+needs_compiler = pytest.mark.skipif(host_kernels.compiler() is None, reason="no C++ compiler to stand in for a GPU's")
 
 
-@one_launch("T x, float64 k", "T y", "y = x * x + k")
-def squared(x, k):
-    """As a formula of two signs: two launches."""
-    return x * x + k
+@pytest.mark.parametrize("name", TABLE)
+def test_a_row_names_what_it_must_equal(name):
+    module, _, function = TABLE[name].equals.rpartition(".")
+    assert hasattr(importlib.import_module(f"se_numpy.{module}"), function)
 
 
-def test_a_formula_is_one_launch(double):
+def test_every_row_is_launched_somewhere_and_nothing_else_is():
+    """By its name as a literal: cuda_kernel("NAME"), launch("NAME", ...), dual_reduction("NAME", ...)."""
+    used = set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            called = getattr(node.func, "id", "") if isinstance(node, ast.Call) else ""
+            if called in ("cuda_kernel", "launch", "dual_reduction") and isinstance(node.args[0], ast.Constant):
+                used.add(node.args[0].value)
+    assert used == set(TABLE)
+
+
+def test_no_c_stands_outside_the_table():
+    for path in PACKAGE.rglob("*.py"):
+        if path.parent.name != "cuda":
+            text = path.read_text(encoding="utf-8")
+            assert not re.search(r"\(T\)|_ind\.size\(\)|\braw T\b(?! \{)|long long|__global__", text), path
+
+
+@pytest.fixture
+def squared(monkeypatch):
+    """A formula of two signs: two launches, or one."""
+    monkeypatch.setitem(TABLE, "squared", TABLE["sigmoid"]._replace(
+        inputs="T x, float64 k", outputs="T y", operation="y = x * x + k"))  # fmt: skip
+
+    @cuda_kernel("squared")
+    def squared(x, k):
+        return x * x + k
+
+    return squared
+
+
+@needs_compiler
+def test_a_formula_is_one_launch(double, squared):
     import cupy_double
 
     x = np.linspace(-2, 2, 7, dtype=np.float32)
@@ -39,28 +81,37 @@ def test_a_formula_is_one_launch(double):
 
 
 @pytest.mark.parametrize("x", [np.array([1 + 2j]), np.array([3])], ids=["complex", "whole numbers"])
-def test_what_a_kernel_cannot_do_the_plain_form_does(double, x):
+def test_what_a_kernel_cannot_do_the_plain_form_does(double, squared, x):
     np.testing.assert_array_equal(to_host(squared(double.asarray(x), 0.5)), squared(x, 0.5))
 
 
 def test_two_dtypes_go_the_plain_way(double):
     x, mean = np.ones((2, 3, 3, 2), np.float32), np.zeros(2)
     moved = [double.asarray(v) for v in (x, mean, mean + 1, mean + 1, mean)]
-    assert ops.normalize(*moved).dtype == ops.normalize(x, mean, mean + 1, mean + 1, mean).dtype == np.float64
+    assert engine.normalize(*moved).dtype == ops.normalize(x, mean, mean + 1, mean + 1, mean).dtype == np.float64
 
 
+@needs_compiler
 def test_a_nan_stays_one(double):
     maps = double.asarray(np.array([[[[np.nan, -1.0, 2.0]]]]))
-    np.testing.assert_array_equal(to_host(Blend(maps, rectify=True).write())[0, 0, 0], [np.nan, 0, 2])
-    ((_, rows),) = unfold(Blend(maps, rectify=True), slice(0, 1), slice(0, 1), 1, (1, 2), maps.dtype)
+    np.testing.assert_array_equal(to_host(AffineMaps(maps, rectify=True).write())[0, 0, 0], [np.nan, 0, 2])
+    ((_, rows),) = unfold(AffineMaps(maps, rectify=True), slice(0, 1), slice(0, 1), 1, (1, 2), maps.dtype)
     np.testing.assert_array_equal(to_host(rows)[0, 0], [np.nan, 0, 2, 0, 0, 0])
 
 
 @pytest.mark.parametrize("size", [500.0, -500.0, 0.0, -0.0])
 def test_sigmoid_has_both_ends_on_a_device_too(double, size):
     x = np.array([[size]], np.float32)
-    for f in (se.sigmoid, lambda x: ops.sigmoid_backward(x * 0 + 3, x)):
-        np.testing.assert_allclose(to_host(f(double.asarray(x))), f(x), rtol=1e-6)
+    for f, book in ((engine.sigmoid, se.sigmoid), (lambda x: engine.sigmoid_backward(x * 0 + 3, x),
+                                                    lambda x: ops.sigmoid_backward(x * 0 + 3, x))):  # fmt: skip
+        np.testing.assert_allclose(to_host(f(double.asarray(x))), book(x), rtol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+def test_an_infinite_gradient_stays_out_of_what_was_cut_off(xp, bad):
+    dy, x = np.array([bad, bad, 1.0, bad]), np.array([-1.0, 0.0, 2.0, 3.0])
+    found = to_host(engine.relu_backward(xp.asarray(dy), xp.asarray(x)))
+    np.testing.assert_array_equal(found, [0, 0, 1, bad])
 
 
 @pytest.mark.parametrize("smoothing", [0, 0.2])
@@ -68,14 +119,15 @@ def test_sigmoid_has_both_ends_on_a_device_too(double, size):
 def test_the_loss_on_a_device(double, smoothing, dL):
     x, labels = np.random.default_rng(0).standard_normal((5, 3)) * 9, np.array([0, 2, 1, 1, 0], np.uint8)
     there = double.asarray(x), double.asarray(labels)
-    loss = ops.softmax_cross_entropy(*there, smoothing=smoothing)
+    loss = engine.softmax_cross_entropy(*there, smoothing=smoothing)
     np.testing.assert_allclose(to_host(loss), ops.softmax_cross_entropy(x, labels, smoothing=smoothing), rtol=1e-12)
     dL_there = double.asarray(dL) if isinstance(dL, np.ndarray) else dL
-    dx = ops.softmax_cross_entropy_backward(dL_there, *there, smoothing=smoothing)
+    dx = engine.softmax_cross_entropy_backward(dL_there, *there, smoothing=smoothing)
     expected = ops.softmax_cross_entropy_backward(dL, x, labels, smoothing=smoothing)
     np.testing.assert_allclose(to_host(dx), expected, rtol=1e-12, atol=1e-15)
 
 
+@needs_compiler
 @pytest.mark.parametrize("sgd", [SGD(), SGD(nesterov=False), SGD(momentum=0.5, weight_decay=0.1)])
 def test_sgd_is_one_launch(double, sgd):
     import cupy_double
@@ -91,7 +143,21 @@ def test_sgd_is_one_launch(double, sgd):
     np.testing.assert_allclose(to_host(there[2]), v, rtol=1e-14)
 
 
-def test_kernels_are_made_once(double):
+@needs_compiler
+def test_running_statistics_move_in_one_launch(double):
+    import cupy_double
+
+    batch, running = np.random.default_rng(0).standard_normal((2, 7))
+    there = double.asarray(batch), double.asarray(running)
+    with cupy_double.counting() as (launches, _):
+        engine.move_running(there[0], 0.3, there[1])
+    assert len(launches) == 1
+    update_running(running, batch, momentum=0.3)
+    np.testing.assert_allclose(to_host(there[1]), running, rtol=1e-14)
+
+
+@needs_compiler
+def test_kernels_are_made_once(double, squared):
     before = kernels.elementwise_kernel.cache_info().misses
     x = double.asarray(np.ones(3))
     squared(x, 1.0)
@@ -99,6 +165,7 @@ def test_kernels_are_made_once(double):
     assert kernels.elementwise_kernel.cache_info().misses <= before + 1
 
 
+@needs_compiler
 @pytest.mark.parametrize("T", ["float", "double"])
 def test_every_kernel_of_a_training_step_compiles_for_a_gpu(double, T):
     """By NVRTC, CuPy's own compiler, which needs no GPU; skipped where CuPy or NVRTC are not installed."""
