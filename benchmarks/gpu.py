@@ -28,11 +28,11 @@ from typing import Any
 
 import numpy as np
 from collect import read
+from se_numpy.backend import Blend, device_module, to_device, to_host, unfold
 from side_by_side import Call, finish, show
 from step import SHAPE, images_and_labels
 
 from se_numpy import models, ops, se, tree
-from se_numpy.backend import Blend, device_module, to_device, to_host, unfold
 from se_numpy.data.batches import Images, Normalisation, draw
 from se_numpy.optim import SGD
 from se_numpy.train import Learner

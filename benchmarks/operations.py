@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from se_numpy.backend import Blend, keep_freed_memory
 from side_by_side import Call, finish, headline, medians, same_threads, show
 from torch_peer import modules
 
 from se_numpy import models, ops, tree
-from se_numpy.backend import Blend, keep_freed_memory
 from se_numpy.layers import SE, BatchNorm, Conv, Layer, ReLU, Serial, Shape, init, serial, walk
 from se_numpy.ops.conv import convolve_backward
 from se_numpy.optim import SGD

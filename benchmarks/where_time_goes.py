@@ -23,10 +23,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from se_numpy.backend import keep_freed_memory, threads
 from side_by_side import finish, headline, milliseconds, show
 
 from se_numpy import models
-from se_numpy.backend import keep_freed_memory, threads
 from se_numpy.optim import SGD
 from se_numpy.train import Learner
 

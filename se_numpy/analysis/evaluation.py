@@ -8,7 +8,7 @@ itself: of a hundred classes about five lie outside theirs.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,8 +62,8 @@ class Evaluation:
     """What a network said of N images: probabilities (N, K) beside the labels (N,), and the mean loss."""
 
     classes: tuple[str, ...]
-    labels: np.ndarray
-    probabilities: np.ndarray
+    labels: np.ndarray = field(repr=False)
+    probabilities: np.ndarray = field(repr=False)
     loss: float
     source: str  # where the images came from, for people
 

@@ -11,7 +11,7 @@ has ``GivenGates`` where the SE block was.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from math import sqrt
 
@@ -57,7 +57,7 @@ class Outcome:
     cost: float
     low: float
     high: float
-    answers: np.ndarray
+    answers: np.ndarray = field(repr=False)
 
 
 def kinds(groupings: Sequence[Groups]) -> list[str]:

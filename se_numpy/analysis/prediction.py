@@ -1,7 +1,7 @@
 """What a network says of one image: how likely each class is, and the gates by which it said so."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ COMPARED = 200  # test images whose mean gates stand beside those of the one
 class Shown:
     """An image (H, W, C) uint8 as the network is shown it, what it is for people, and its class where that is known."""
 
-    image: np.ndarray
+    image: np.ndarray = field(repr=False)
     what: str
     label: int | None = None
 
@@ -35,8 +35,8 @@ class Prediction:
 
     shown: Shown
     classes: tuple[str, ...]
-    probabilities: np.ndarray
-    gates: dict[str, np.ndarray]
+    probabilities: np.ndarray = field(repr=False)
+    gates: dict[str, np.ndarray] = field(repr=False)
 
     def top(self, most: int = 5) -> list[tuple[str, float]]:
         """The likeliest classes and their probabilities, the likeliest first."""

@@ -3,7 +3,7 @@
 import csv
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ class Seen:
     images: int
     accuracy: float
     groupings: tuple[Groups, ...]
-    gates: dict[str, np.ndarray]
+    gates: dict[str, np.ndarray] = field(repr=False)
     summaries: tuple[BlockSummary, ...]
 
 

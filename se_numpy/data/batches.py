@@ -1,6 +1,6 @@
 """From stored bytes to the batch a network sees: crop, flip, normalise, by indices drawn on the host."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 
 import numpy as np
@@ -15,10 +15,10 @@ PAD = 4  # zeros around an image before it is cropped again (He et al., CVPR 201
 class Draws:
     """What chance decided for one epoch: the order of the images, where each is cropped, whether it is flipped."""
 
-    order: Array
-    top: Array
-    left: Array
-    flip: Array
+    order: Array = field(repr=False)
+    top: Array = field(repr=False)
+    left: Array = field(repr=False)
+    flip: Array = field(repr=False)
 
     def to(self, device: str) -> "Draws":
         """The same on a device, where every batch of the epoch finds its own."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
     """Images (N, H, W, C) uint8 and labels (N,) int64, for training and for the one test at the end.
 
@@ -27,6 +27,11 @@ class Dataset:
     def image_shape(self) -> tuple[int, int, int]:
         """(H, W, C) of one image."""
         return self.train_images.shape[1:]
+
+    def __repr__(self) -> str:
+        size = "x".join(map(str, self.image_shape))
+        return (f"<Dataset {self.name}: {len(self.train_labels):,} training and {len(self.test_labels):,} test images, "
+                f"{size}, {len(self.classes)} classes>")  # fmt: skip
 
 
 def digest(dataset: Dataset) -> str:

@@ -1,7 +1,7 @@
 """``compile``: a network value becomes the same numbers, faster."""
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
@@ -16,6 +16,7 @@ from se_numpy.engine.nodes import FusedAddReLU, FusedConcat, FusedSerial, KeptMa
 from se_numpy.layers import Combinator, Layer, Rng
 from se_numpy.layers.running import MOMENTUM
 from se_numpy.layers.running import update_running as move
+from se_numpy.shapes import check
 from se_numpy.tree import Tree, leaves
 
 
@@ -27,10 +28,10 @@ class Cache:
     ``kept_gradients`` the gradients of those maps, after ``backward``.
     """
 
-    inside: Any
-    node: Node | None  # None where the plain network ran
-    kept: dict[str, Array]
-    kept_gradients: dict[str, Array]
+    inside: Any = field(repr=False)
+    node: Node | None = field(repr=False)  # None where the plain network ran
+    kept: dict[str, Array] = field(repr=False)
+    kept_gradients: dict[str, Array] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,10 @@ class Predictor:
     """A trained network for evaluation: batch norm folded into the filters, nothing kept for a way back."""
 
     net: Layer
-    node: Node
-    params: Tree
-    state: Tree
+    node: Node = field(repr=False)
+    plain: Node = field(repr=False)  # the same, layer by layer
+    params: Tree = field(repr=False)
+    state: Tree = field(repr=False)
     keep: tuple[str, ...] = ()
 
     def __call__(self, X: Array) -> Array:
@@ -49,10 +51,11 @@ class Predictor:
 
     def with_kept(self, X: Array) -> tuple[Array, dict[str, Array]]:
         """Return what the network makes of X, and the gates and maps that ``compile`` was asked to keep."""
+        check("X: N ...", X)
         if not enabled() and not self.keep:
             return self.net.forward(self.params, self.state, X)[0], {}
-        run = Pass(train=False, rng=None, way_back=False)
-        Y, _ = self.node.forward_lazy(self.params, self.state, AffineMaps(X), run)
+        run, node = Pass(train=False, rng=None, way_back=False), self.node if enabled() else self.plain
+        Y, _ = node.forward_lazy(self.params, self.state, AffineMaps(X), run)
         return Y.write(), run.kept
 
 
@@ -65,14 +68,18 @@ class Compiled:
     """
 
     net: Layer
-    node: Node
-    plain: Node  # layer by layer, for networks that keep something while the engine is off
+    node: Node = field(repr=False)
+    plain: Node = field(repr=False)  # layer by layer, for networks that keep something while the engine is off
     keep: tuple[str, ...] = ()
 
     def forward(
         self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None
     ) -> tuple[Array, Cache]:
-        """Return Y and the cache for ``backward``, as the network's own ``forward``."""
+        """Return Y and the cache for ``backward``, as the network's own ``forward``.
+
+        Raises ValueError or TypeError as the network itself, for an X (N, ...) that does not fit it.
+        """
+        check("X: N ...", X)
         node = self.node if enabled() else self.plain
         if not enabled() and not self.keep:
             Y, inside = self.net.forward(params, state, X, train=train, rng=rng)
@@ -89,17 +96,17 @@ class Compiled:
         Without ``input_gradient``, which training has no use for, dX is None.
         Raises ValueError for a cache that was used before.
         """
-        if cache.node is None:
-            dX, grads = self.net.backward(params, cache.inside, dY)
-            return dX if input_gradient else None, grads
-        if cache.inside is _USED:
-            raise ValueError("the cache is used up: a backward pass takes it apart; expected one forward pass for each")
+        _check_unused(cache)
         inside, cache.inside = cache.inside, _USED
+        if cache.node is None:
+            dX, grads = self.net.backward(params, inside, dY)
+            return dX if input_gradient else None, grads
         up, grads = cache.node.backward_lazy(params, inside, Upstream(dY), input_gradient=input_gradient)
         return up.dY if input_gradient else None, grads
 
     def batch_stats(self, cache: Cache) -> Tree:
         """Return the batch's own statistics, shaped as state; before ``backward``, which takes the cache apart."""
+        _check_unused(cache)
         return self.net.batch_stats(cache.inside) if cache.node is None else cache.node.batch_stats(cache.inside)
 
     def update_running(self, state: Tree, cache: Cache, *, momentum: float = MOMENTUM) -> None:
@@ -110,13 +117,19 @@ class Compiled:
 
     def predictor(self, params: Tree, state: Tree) -> Predictor:
         """Return a function X -> Y for evaluation, with batch norm folded away (unless the engine is off)."""
-        if not enabled():
-            return Predictor(self.net, self.plain, params, state, self.keep)
-        folded, params, state = fold(self.net, params, state)
-        return Predictor(folded, node_of(folded, Plan(frozenset(self.keep))), params, state, self.keep)
+        net, kept = self.net, frozenset(self.keep)
+        if enabled():
+            net, params, state = fold(net, params, state)
+        nodes = (node_of(net, Plan(kept, plain)) for plain in (False, True))
+        return Predictor(net, *nodes, params, state, self.keep)
 
 
 _USED = object()
+
+
+def _check_unused(cache: Cache) -> None:
+    if cache.inside is _USED:
+        raise ValueError("the cache is used up: a backward pass takes it apart; expected one forward pass for each")
 
 
 def compile(net: Layer, *, keep: Collection[str] = ()) -> Compiled:

@@ -18,6 +18,7 @@ from se_numpy.engine.matmul import product, product_over_rows
 from se_numpy.engine.parallel import parallel_for, parallel_for_rows
 from se_numpy.engine.windows import unfold
 from se_numpy.engine.workspace import workspace
+from se_numpy.ops.conv import check_conv2d
 
 Epilogue = Callable[..., Any]
 
@@ -50,15 +51,15 @@ def plan(X: tuple[int, ...], V: tuple[int, ...], stride: int, padding: int, grou
 
     Pixel i of X is at place a = i + padding - s u of the window of row u. With q = ``offset`` zeros before the filters
     the places a + q that pixel i of a stack was at are i, i + s, i + 2 s, ... A kernel of one pixel meets one row of a
-    stack only.
+    stack only. Raises as the book's ``conv2d`` where the shapes do not fit together.
     """
-    (_, H_, W_, _), (kh, kw, _, _), s, q = X, V, stride, -padding % stride
+    H, W, s, padding, groups = check_conv2d(X, V, stride, padding, groups)
+    (kh, kw, _, _), q = V, -padding % s
     Kh, Kw = -(-(kh + q) // s), -(-(kw + q) // s)
     down, across = (range(q, q + 1) if k == 1 else range(s) for k in (kh, kw))
     first = (padding + q) // s
     return Plan(
-        (H_ + 2 * padding - kh) // s + 1, (W_ + 2 * padding - kw) // s + 1, (kh, kw), s, padding, groups,
-        (Kh, Kw), (Kh - 1 - first, Kw - 1 - first), q, down, across,
+        H, W, (kh, kw), s, padding, groups, (Kh, Kw), (Kh - 1 - first, Kw - 1 - first), q, down, across,
     )  # fmt: skip
 
 
@@ -66,7 +67,8 @@ def convolve(
     X: AffineMaps, V: Array, *, stride: int, padding: int, groups: int, epilogue: Epilogue | None = None
 ) -> tuple[Array, list[Any]]:
     """Return U, and [epilogue(U, images, rows), ...] of every block written."""
-    p, (kh, kw, c, C), N, xp = plan(X.shape, V.shape, stride, padding, groups), V.shape, X.shape[0], X.xp
+    p = plan(tuple(X.shape), tuple(V.shape), stride, padding, groups)
+    (kh, kw, c, C), N, xp = V.shape, X.shape[0], X.xp
     U = xp.empty((N, p.H, p.W, C), xp.result_type(X.dtype, V))
     filters = _filters(V, groups, U.dtype)
 
@@ -90,7 +92,7 @@ def convolve_backward(
     ``input_gradient`` dV alone.
     """
     dtype = X.xp.result_type(dU.dtype, X.dtype, V)
-    p = plan(X.shape, V.shape, stride, padding, groups)
+    p = plan(tuple(X.shape), tuple(V.shape), stride, padding, groups)
     if not input_gradient:
         dV = _filters_gradient(dU, X, V, dtype, p)
         return None, dV if scale is None else dV * scale, []

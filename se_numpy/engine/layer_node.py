@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from se_numpy import se
 from se_numpy.arrays import Array
-from se_numpy.engine import functions, norm
+from se_numpy.engine import conv, functions, norm
 from se_numpy.engine.affine_maps import AffineMaps, affine
 from se_numpy.engine.lanes import add
 from se_numpy.engine.node import Node, Pass, Upstream
@@ -45,6 +45,12 @@ def _conv(layer: Conv, params: Tree, state: Tree, X: Array, train: bool) -> Resu
 def _conv_backward(layer: Conv, params: Tree, X: Array, dY: Array) -> tuple[Array, Tree]:
     dX, dV = functions.conv2d_backward(dY, X, params["V"], **layer.hyper)
     return dX, {"V": dV}
+
+
+def _filters_gradient(layer: Conv, params: Tree, X: Array, dY: Array) -> Tree:
+    """The gradient of the filters alone, for a network's first layer."""
+    maps = AffineMaps(dY), AffineMaps(X)
+    return {"V": conv.convolve_backward(*maps, params["V"], **layer.hyper, input_gradient=False)[1]}
 
 
 def _batch_norm(layer: BatchNorm, params: Tree, state: Tree, X: Array, train: bool) -> Result:
@@ -153,6 +159,8 @@ class LayerNode(Node):
     def backward_lazy(
         self, params: Tree, cache: Any, up: Upstream, *, extra: Array | None = None, input_gradient: bool = True
     ) -> tuple[Upstream, Tree]:
+        if type(self.layer) is Conv and self.form and not input_gradient:
+            return Upstream(None), _filters_gradient(self.layer, params, cache, up.dY)
         if self.form:
             dX, grads = self.form.backward(self.layer, params, cache, up.dY)
         else:

@@ -146,11 +146,15 @@ class SideBySide(Node):
         return Ys, caches
 
     def _backward(
-        self, params: Tree, caches: list[Any], dYs: list[Array], extra: Array | None
+        self, params: Tree, caches: list[Any], dYs: list[Array], extra: Array | None, input_gradient: bool
     ) -> tuple[Upstream, Tree]:
+        """All nodes read the same maps, so their gradients add; the last one to write adds them up."""
         up, grads = Upstream(extra), {}
         for (name, node), dY in zip(reversed(unused(self.nodes, caches)), reversed(dYs), strict=True):
-            up, grads[name] = node.backward_lazy(params.get(name, {}), caches.pop(), Upstream(dY), extra=up.dY)
+            up, grads[name] = node.backward_lazy(
+                params.get(name, {}), caches.pop(), Upstream(dY), extra=up.dY if input_gradient else None,
+                input_gradient=input_gradient,
+            )  # fmt: skip
         return up, in_order(grads)
 
     def _batch_stats(self, caches: list[Any]) -> Tree:
@@ -175,7 +179,7 @@ class FusedAddReLU(SideBySide):
     ) -> tuple[Upstream, Tree]:
         caches, Y = cache
         dS = functions.relu_backward(up.dY, Y) if self.relu and not up.masked else up.dY
-        return self._backward(params, caches, [dS] * len(self.nodes), extra)
+        return self._backward(params, caches, [dS] * len(self.nodes), extra, input_gradient)
 
     def batch_stats(self, cache: Any) -> Tree:
         return self._batch_stats(cache[0])
@@ -196,7 +200,7 @@ class FusedConcat(SideBySide):
         caches, widths = cache
         ends = list(accumulate(widths))
         dYs = [up.dY[..., end - C : end] for end, C in zip(ends, widths, strict=True)]  # type: ignore[index]
-        return self._backward(params, caches, dYs, extra)
+        return self._backward(params, caches, dYs, extra, input_gradient)
 
     def batch_stats(self, cache: Any) -> Tree:
         return self._batch_stats(cache[0])

@@ -43,7 +43,8 @@ def normalize(x: Array, mean: Array, var: Array, gamma: Array, beta: Array, *, e
     Raises ValueError or TypeError, naming the argument, where shapes or dtypes do not fit.
     """
     check("x: N ... C, mean: C, var: C, gamma: C, beta: C", x, mean, var, gamma, beta)
-    return gamma * (x - mean) / array_module(x, var).sqrt(var + eps) + beta
+    x_hat = (x - mean) / array_module(x, var).sqrt(var + eps)
+    return gamma * x_hat + beta
 
 
 def normalize_backward(

@@ -19,7 +19,7 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 import se_numpy
-from se_numpy.engine import threads
+from se_numpy.engine import enabled, threads
 
 PACKAGE = Path(se_numpy.__file__).parent
 PROC, CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
@@ -39,6 +39,7 @@ def environment(dataset_digest: str | None = None, argv: Sequence[str] | None = 
         "cpu": {"model": _cpu_model(), "cores": os.cpu_count(), "usable": usable_cores(), "quota": cpu_quota()},
         "memory_gib": memory_gib(),
         "threads": _threads(),
+        "engine": _engine(),
         "variables": {name: os.environ[name] for name in LIMITS if name in os.environ},
         "blas": blas(),
         "gpu": gpu(),
@@ -136,6 +137,13 @@ def command(argv: Sequence[str]) -> str:
     program = Path(argv[0]).name if argv else ""
     words = ["python", "-m", "se_numpy"] if program == "__main__.py" else [program]
     return shlex.join([*words, *argv[1:]])
+
+
+def _engine() -> str | None:
+    """Whether networks run on the engine or plainly; None where the variable for it says neither."""
+    with suppress(ValueError):
+        return "on" if enabled() else "off"
+    return None
 
 
 def _threads() -> int | None:

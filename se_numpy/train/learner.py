@@ -73,7 +73,7 @@ class Learner:
                 vector[...] = to_device(tree.flatten(trees[kind]), self.device)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Trained:
     """A network as a run left it, with what it needs to look at images: ``Trained.load("runs/.../best.npz")``."""
 
@@ -84,6 +84,11 @@ class Trained:
     classes: tuple[str, ...]
     shape: layers.Shape  # of an image: H, W, C
     config: dict[str, Any]  # what it was trained with
+
+    def __repr__(self) -> str:
+        size = "x".join(map(str, self.shape))
+        return (f"<{type(self).__name__} {self.config.get('model', 'network')}: {tree.size(self.params):,} parameters, "
+                f"images {size}, {len(self.classes)} classes>")  # fmt: skip
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

@@ -134,7 +134,7 @@ FAULTS = [
           "if not every_pixel:", "if False:"),
     Fault("a stack taken for whole images", conv, "_backward_at_any_stride", "whole = every_pixel and",
           "whole = bool(s) and"),
-    Fault("zeros before the filters miscounted", conv, "plan", "-padding % stride", "padding % stride"),
+    Fault("zeros before the filters miscounted", conv, "plan", "-padding % s", "padding % s"),
     Fault("windows of dU begin too early", conv, "plan", "Kh - 1 - first, Kw - 1 - first", "Kh - first, Kw - first"),
     Fault("padding forgotten where dX is left out", conv, "_filters_gradient", "_sum_over_windows(X, n, h, p, du)",
           "_sum_over_windows(X, n, h, p, du) if h.start == 0 else 0 * _sum_over_windows(X, n, h, p, du)"),

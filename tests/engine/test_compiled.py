@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 import threading
 import tracemalloc
 
@@ -284,3 +285,65 @@ def test_explain_says_what_is_joined_and_what_runs_by_itself_and_why():
 def test_a_gate_by_itself_has_a_form_of_the_engines():
     assert "SE by itself, in the engine's form" in engine.explain(SE(4))
     assert se.squeeze is not engine.squeeze
+
+
+# ---------------------------------------------------------------------------------------------- what does not fit
+
+WRONG = {
+    "int64": np.ones((2, 6, 6, 3), int),
+    "float16": np.ones((2, 6, 6, 3), np.float16),
+    "channels": np.ones((2, 6, 6, 4)),
+    "one image": np.ones((6, 6, 3)),
+    "a list": [[1.0]],
+    "no image": np.ones((0, 6, 6, 3)),
+}
+
+
+@pytest.mark.parametrize("way", ["forward", "predictor"])
+@pytest.mark.parametrize("what", WRONG)
+def test_what_does_not_fit_is_refused_as_the_book_does(what, way):
+    net = serial(Conv(4), BatchNorm(), ReLU(), Conv(2))
+    params, state = init(net, (6, 6, 3), np.random.default_rng(0), np.float64)
+    with pytest.raises((ValueError, TypeError)) as book:
+        net.forward(params, state, WRONG[what])
+    compiled = engine.compile(net)
+    call = compiled.predictor(params, state) if way == "predictor" else lambda X: compiled.forward(params, state, X)
+    with pytest.raises(type(book.value)) as ours:
+        call(WRONG[what])
+    assert re.search(r"(X|V) (has|is a) .*expected|got list", str(ours.value))
+
+
+def test_statistics_are_asked_for_before_the_way_back():
+    net = engine.compile(NETWORKS["se_resnet8"])
+    params, state, X, dY = drawn(net.net)
+    _, cache = net.forward(params, state, X, train=True)
+    net.backward(params, cache, dY)
+    with pytest.raises(ValueError, match="used up"):
+        net.batch_stats(cache)
+
+
+@pytest.mark.parametrize(
+    "net", [Conv(4), serial(Conv(4), ReLU()), residual(Conv(3), Conv(3, 1))], ids=["conv", "serial", "sum"]
+)
+def test_no_gradient_of_the_images_is_computed_where_it_is_not_wanted(net, monkeypatch):
+    params, state, X, dY = drawn(net)
+    compiled, asked = engine.compile(net), []
+    convolve_backward = engine.functions.conv.convolve_backward
+    monkeypatch.setattr(engine.functions.conv, "convolve_backward", lambda *a, input_gradient=True, **k: (
+        asked.append(input_gradient), convolve_backward(*a, input_gradient=input_gradient, **k))[1])  # fmt: skip
+    _, cache = compiled.forward(params, state, X)
+    compiled.backward(params, cache, dY, input_gradient=False)
+    assert asked
+    assert not any(asked)
+
+
+def test_a_predictor_that_keeps_something_is_plain_while_the_engine_is_off(monkeypatch):
+    net = NETWORKS["se_resnet8"]
+    params, state, X, _ = drawn(net)
+    names = [name for name, layer, _ in walk(net, SHAPE) if isinstance(layer, SE)]
+    predict = engine.compile(net, keep=names).predictor(params, state)
+    Y, kept = predict.with_kept(X)
+    monkeypatch.setattr("se_numpy.engine.conv.convolve", None)
+    with engine.off():
+        Y_off, kept_off = predict.with_kept(X)
+    assert_same({"Y": Y_off, **kept_off}, {"Y": Y, **kept})

@@ -18,7 +18,7 @@ import pytest
 from training import LONG, numbers, run, settings, tiny
 
 import se_numpy
-from se_numpy import checkpoint, models, optim, tree
+from se_numpy import checkpoint, engine, models, optim, tree
 from se_numpy.data.alone import alone
 from se_numpy.train import Learner, NotFinite, Session, Trained, complete, fault, loop, resume, train
 from se_numpy.train.stop import Stop
@@ -90,6 +90,34 @@ def test_a_run_cut_at_a_step_ends_in_the_same_numbers(tmp_path, monkeypatch, uni
     out = io.StringIO()
     resume(tmp_path / "run", out, dataset=tiny())
     assert f"after {at // 6} of 4 epochs and {at % 6} of 6 steps" in out.getvalue()
+    same(tmp_path / "run", uninterrupted)
+
+
+@pytest.mark.parametrize("at", [7, 15])
+def test_a_run_without_the_engine_is_cut_and_goes_on_without_it(tmp_path, monkeypatch, at):
+    """Bit for bit, under the setting that it recorded; under the other one it is refused, and keeps what it has."""
+    monkeypatch.setattr(loop, "SAVE_EVERY", 0)
+    monkeypatch.setenv("SE_NUMPY_ENGINE", "off")
+    whole = tmp_path / "whole", run(tmp_path / "whole", **LONG)[0]
+    cut(tmp_path / "run", monkeypatch, at)
+    before = numbers(tmp_path / "run")
+    monkeypatch.setenv("SE_NUMPY_ENGINE", "on")
+    with pytest.raises(ValueError, match=r"a run with the engine off, .* set SE_NUMPY_ENGINE=off to resume it"):
+        resume(tmp_path / "run", io.StringIO(), dataset=tiny())
+    np.testing.assert_array_equal(numbers(tmp_path / "run"), before)
+    with engine.off():
+        resume(tmp_path / "run", io.StringIO(), dataset=tiny())
+    same(tmp_path / "run", whole)
+
+
+def test_a_checkpoint_from_before_the_engine_could_be_off_is_one_of_the_engines(tmp_path, monkeypatch, uninterrupted):
+    monkeypatch.setattr(loop, "SAVE_EVERY", 0)
+    cut(tmp_path / "run", monkeypatch, 7)
+    path = tmp_path / "run" / "last.npz"
+    trees, meta = checkpoint.load(path)
+    assert meta.pop("engine") == "on"
+    checkpoint.save(path, trees, meta)
+    resume(tmp_path / "run", io.StringIO(), dataset=tiny())
     same(tmp_path / "run", uninterrupted)
 
 

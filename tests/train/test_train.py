@@ -11,7 +11,7 @@ import pytest
 from training import numbers, run, tiny
 
 from se_numpy import checkpoint, models, optim, tree
-from se_numpy.data.batches import Images, Normalisation
+from se_numpy.data.batches import Images, Normalisation, draw
 from se_numpy.train import Learner, Session, Trained, configure, learner, session, split, wilson
 from se_numpy.train.report import remark
 
@@ -276,3 +276,11 @@ def test_the_picture_shows_test_images_with_its_answers(tmp_path, monkeypatch, a
     assert [axes.get_title() for axes in panels] == [data.classes[k] for k in p.argmax(1)]
     for axes, k, label in zip(panels, p.argmax(1), data.test_labels, strict=False):
         assert axes.get_xlabel() == ("right" if k == label else f"is: {data.classes[label]}")
+
+
+def test_objects_print_themselves_in_a_line():
+    data = tiny()
+    normalise = Normalisation.of(data.train_images)
+    network = Trained(models.build("se_resnet8"), {}, {}, normalise, data.classes, data.image_shape, {})
+    for thing in (data, network, draw(np.random.default_rng(0), 5000, augment=True)):
+        assert len(repr(thing)) < 120
