@@ -3,7 +3,7 @@
 Parts, in this order, each in a process of its own, its record written to the file as soon as it ends:
 
     tests       the test suite's own cases on CuPy
-    agreement   how far each operation and a whole step come from NumPy's result, in float32 and in float64
+    agreement   how far the engine's operations and a whole step on CuPy are from NumPy, in float32 and in float64
     probe       what a launch costs, what memory and matrix products bring, our windows, sums and gathers
     step        the training step against PyTorch: channels-last, float32, and half precision for reference
     step_tf32   the same where both may round the factors of matrix products to TF32
@@ -28,12 +28,14 @@ from typing import Any
 
 import numpy as np
 from collect import read
-from se_numpy.backend import Blend, device_module, to_device, to_host, unfold
 from side_by_side import Call, finish, show
 from step import SHAPE, images_and_labels
 
-from se_numpy import models, ops, se, tree
+from se_numpy import engine, models, tree
+from se_numpy.arrays import device_module, to_device, to_host
 from se_numpy.data.batches import Images, Normalisation, draw
+from se_numpy.engine.affine_maps import AffineMaps
+from se_numpy.engine.windows import unfold
 from se_numpy.optim import SGD
 from se_numpy.train import Learner
 
@@ -57,15 +59,13 @@ def agreement(args: argparse.Namespace) -> Record:
     V, vector = rng.standard_normal((3, 3, 16, 24)) / 12, rng.uniform(0.5, 2, 16)
     W1, W2, labels = rng.standard_normal((4, 16)), rng.standard_normal((16, 4)), np.arange(8) % 5
     cases: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
-        "conv2d": (lambda X, V: ops.conv2d(X, V, padding=1), (X, V)),
-        "conv2d_backward": (lambda dU, X, V: ops.conv2d_backward(dU, X, V, padding=1), (dU, X, V)),
-        "batch_norm": (lambda x, g: ops.normalize(x, *ops.batch_statistics(x), g, g), (X * 3 + 7, vector)),
-        "batch_norm_backward": (
-            lambda dy, x, g: ops.batch_norm_backward(dy, x, *ops.batch_statistics(x), g), (X[::-1].copy(), X, vector)
-        ),
-        "se_block": (se.se_block, (X, W1, W2)),
-        "se_block_backward": (se.se_block_backward, (X[::-1].copy(), X, W1, W2)),
-        "loss": (ops.softmax_cross_entropy, (X[:, 0, 0, :5] * 4, labels)),
+        "conv2d": (lambda X, V: engine.conv2d(X, V, padding=1), (X, V)),
+        "conv2d_backward": (lambda dU, X, V: engine.conv2d_backward(dU, X, V, padding=1), (dU, X, V)),
+        "batch_norm": (engine.batch_norm, (X * 3 + 7, vector, vector)),
+        "batch_norm_backward": (engine.batch_norm_backward, (X[::-1].copy(), X, vector, vector)),
+        "se_block": (engine.se_block, (X, W1, W2)),
+        "se_block_backward": (engine.se_block_backward, (X[::-1].copy(), X, W1, W2)),
+        "loss": (engine.softmax_cross_entropy, (X[:, 0, 0, :5] * 4, labels)),
     }  # fmt: skip
     found: Record = {name: {} for name in [*cases, "a whole step"]}
     for dtype in ("float32", "float64"):
@@ -117,13 +117,13 @@ def probe(args: argparse.Namespace) -> Record:
     where = slice(0, B), slice(0, 32), 32, (3, 3), X.dtype
     calls: dict[str, tuple[Call, float, str]] = {
         "a launch: add 512 numbers": (lambda: cp.add(small, small, out=sum_), 0, ""),
-        "a launch: our kernel": (lambda: Blend(small, factor, c=factor).into(sum_, first), 0, ""),
+        "a launch: our kernel": (lambda: AffineMaps(small, factor, c=factor).into(sum_, first), 0, ""),
         "copy": (lambda: cp.copyto(other, X), 2 * map_bytes, "GB/s"),
-        "windows, 3x3": (lambda: list(unfold(Blend(X), *where, before=(1, 1))), window_bytes + map_bytes, "GB/s"),
+        "windows, 3x3": (lambda: list(unfold(AffineMaps(X), *where, before=(1, 1))), window_bytes + map_bytes, "GB/s"),
         "product, rows (., 144) x (144, 16)": (lambda: cp.matmul(rows, V, out=out), 2 * rows.size * 16, "GFLOP/s"),
         "product over rows": (lambda: rows.T @ out, 2 * rows.size * 16, "GFLOP/s"),
         "channel sums of one block: sum((0, 1, 2))": (lambda: X.sum((0, 1, 2)), map_bytes, "GB/s"),
-        "channel sums: mean and variance": (lambda: ops.batch_statistics(X), map_bytes, "GB/s"),
+        "channel sums: mean and variance": (lambda: engine.batch_statistics(X), map_bytes, "GB/s"),
         "batch of augmented images": (lambda: images.batch(draws, slice(0, B)), 0, ""),
     }  # fmt: skip
     found: Record = {}

@@ -1,28 +1,32 @@
-"""One operation at a time, this library and PyTorch (channels-last) in turn:  python benchmarks/operations.py
+"""One operation at a time, the engine and PyTorch (channels-last) in turn:  python benchmarks/operations.py [--book]
 
 Every convolution of SE-ResNet-20 and of ResNet-50, then batch norm with ReLU, the SE block, the loss and SGD. A row
-says how often its shape stands in the network; "all" adds the rows up, each so often. PyTorch's backward is what
-forward and backward take together less what forward takes, of the medians. The first convolution of a network makes
-the gradient of its filters alone, in both, for nobody asks for that of the images.
+says how often its shape stands in the network; "all" adds the rows up, each so often. PyTorch's backward is the median
+of forward and backward together, minus that of forward. The first convolution of a network computes the gradient of
+its filters alone, in the engine and in PyTorch, because training does not use that of the images.
 
-In a training step of this library batch norm and ReLU are no passes of their own but happen inside the convolutions
-(``layers.fuse``), so their rows say what the operations cost by themselves, not what a step pays for them.
+In a training step the engine computes batch norm and ReLU inside the passes of the convolutions (``engine.compile``),
+so their rows show what the operations cost by themselves, not their share of a step.
+
+``--book`` also times the convolutions, batch norm with ReLU and the SE block as the book writes them. The book computes
+both gradients of every convolution, the first one included. On NumPy the engine's loss is the book's own.
 """
 
 import argparse
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from se_numpy.backend import Blend, keep_freed_memory
 from side_by_side import Call, finish, headline, medians, same_threads, show
 from torch_peer import modules
 
-from se_numpy import models, ops, tree
+from se_numpy import engine, models, tree
+from se_numpy.engine.affine_maps import AffineMaps
+from se_numpy.engine.conv import convolve_backward
 from se_numpy.layers import SE, BatchNorm, Conv, Layer, ReLU, Serial, Shape, init, serial, walk
-from se_numpy.ops.conv import convolve_backward
 from se_numpy.optim import SGD
 
 RESNET50 = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))  # C, blocks and the first block's stride of each stage
@@ -52,39 +56,60 @@ def convolutions_of(model: str, shape: Shape) -> Iterator[tuple[Conv, Shape]]:
             yield layer, seen
 
 
-def pair(layer: Serial, shape: Shape, batch: int, input_gradient: bool = True) -> dict[str, Call]:
-    """Four contenders: the layer forward and backward here, forward and both ways in PyTorch."""
+def pair(
+    layer: Serial, shape: Shape, batch: int, *, input_gradient: bool = True, book: bool = False
+) -> dict[str, Call]:
+    """Return the contenders: the layer forward and backward in the engine, forward and both ways in PyTorch.
+
+    With ``book`` also the layer's own forward and backward.
+    """
     rng = np.random.default_rng(0)
     params, state = init(layer, shape, rng)
     X = rng.standard_normal((batch, *shape), np.float32)
-    Y, cache = layer.forward(params, state, X, train=True)
+    compiled = engine.compile(layer)
+    Y, cache = compiled.forward(params, state, X, train=True)
     dY = rng.standard_normal(Y.shape, np.float32)
 
     def forward() -> None:
-        _, cache = layer.forward(params, state, X, train=True)
-        layer.update_running(state, cache)
+        _, cache = compiled.forward(params, state, X, train=True)
+        compiled.update_running(state, cache)
 
     def backward() -> object:
         if input_gradient:
-            return layer.backward(params, list(cache), dY)  # a list of its own, for backward takes it apart
+            # each call gets its own copy of the cache, because backward takes it apart
+            return compiled.backward(params, replace(cache, inside=list(cache.inside)), dY)
         ((name, conv),) = layer.parts
         V, hyper = params[name]["V"], conv.hyper  # type: ignore[attr-defined]
-        return convolve_backward(Blend(dY), Blend(X), V, **hyper, input_gradient=False)
+        return convolve_backward(AffineMaps(dY), AffineMaps(X), V, **hyper, input_gradient=False)
 
     module = modules(layer, shape).to(memory_format=torch.channels_last)
     X_t, dY_t = (torch.from_numpy(maps).permute(0, 3, 1, 2) for maps in (X, dY))
     wanted = [*([X_t.requires_grad_()] if input_gradient else []), *module.parameters()]
-    return {
+    contenders = {
         "forward": forward,
         "backward": backward,
         "torch forward": lambda: module(X_t),
         "torch both": lambda: torch.autograd.grad(module(X_t), wanted, dY_t),
     }
+    return contenders | (of_the_book(layer, params, state, X, dY) if book else {})
+
+
+def of_the_book(layer: Serial, params: tree.Tree, state: tree.Tree, X: np.ndarray, dY: np.ndarray) -> dict[str, Call]:
+    """Return the layer's own forward and backward, in plain equations."""
+    _, cache = layer.forward(params, state, X, train=True)
+
+    def forward() -> None:
+        _, cache = layer.forward(params, state, X, train=True)
+        layer.update_running(state, cache)
+
+    return {"book forward": forward, "book backward": lambda: layer.backward(params, list(cache), dY)}
 
 
 def row(name: str, contenders: dict[str, Call], repeats: int, **more: object) -> Row:
-    """Medians of both sides and our time over PyTorch's, of what there is: forward and backward, or the whole."""
+    """Return the medians and our time over PyTorch's, of forward and backward, or of the whole; the book's if timed."""
     ms = medians(contenders, repeats)
+    if "book forward" in ms:
+        more["book_ms"] = {part: ms[f"book {part}"] for part in ("forward", "backward")}
     if "forward" in ms:
         forward = ms["torch forward"]
         ours = {"forward": ms["forward"], "backward": ms["backward"]}
@@ -100,7 +125,7 @@ def over(ours: dict[str, float], theirs: dict[str, float]) -> dict[str, float]:
     return {**each, "all": sum(ours.values()) / sum(theirs.values())}
 
 
-def convolutions(found: Iterable[tuple[Conv, Shape]], batch: int, repeats: int) -> list[Row]:
+def convolutions(found: Iterable[tuple[Conv, Shape]], batch: int, repeats: int, book: bool) -> list[Row]:
     """A row for each convolution that differs from those before it."""
     rows: list[Row] = []
     for (conv, shape), count in Counter(found).items():
@@ -108,7 +133,8 @@ def convolutions(found: Iterable[tuple[Conv, Shape]], batch: int, repeats: int) 
         first = not rows
         name = f"{conv.k}x{conv.k} /{conv.stride}  {C_:4d} -> {conv.C:4d}  {H:3d} x {W:3d}"
         flop = 2 * batch * np.prod(conv.output_shape(shape)) * conv.k**2 * C_
-        of_it = row(name, pair(serial(conv), shape, batch, input_gradient=not first), repeats, count=count)
+        contenders = pair(serial(conv), shape, batch, input_gradient=not first, book=book)
+        of_it = row(name, contenders, repeats, count=count)
         work = {"forward": flop, "backward": flop if first else 2 * flop}
         of_it["se_numpy_gflops"] = {part: float(1e-6 * work[part] / ms) for part, ms in of_it["se_numpy_ms"].items()}
         rows.append(of_it)
@@ -117,19 +143,20 @@ def convolutions(found: Iterable[tuple[Conv, Shape]], batch: int, repeats: int) 
 
 def in_all(rows: list[Row]) -> Row:
     """The convolutions of a whole network: every row as often as it stands there."""
-    ours, theirs = (
-        {part: sum(r["count"] * r[side][part] for r in rows) for part in ("forward", "backward")}
-        for side in ("se_numpy_ms", "torch_ms")
-    )
-    return {"name": "all", "se_numpy_ms": ours, "torch_ms": theirs, "ratio": over(ours, theirs)}
+    sums = {
+        side: {part: sum(r["count"] * r[side][part] for r in rows) for part in ("forward", "backward")}
+        for side in ("se_numpy_ms", "torch_ms", "book_ms")
+        if side in rows[0]
+    }
+    return {"name": "all", **sums, "ratio": over(sums["se_numpy_ms"], sums["torch_ms"])}
 
 
-def blocks(batch: int, repeats: int) -> list[Row]:
+def blocks(batch: int, repeats: int, book: bool) -> list[Row]:
     """Batch norm with ReLU, and the SE block, at the first and at the last stage of SE-ResNet-20."""
     kinds: dict[str, tuple[Layer, ...]] = {"batch norm, ReLU": (BatchNorm(), ReLU()), "SE block, r = 4": (SE(4),)}
     shapes = (32, 32, 16), (8, 8, 64)
     return [
-        row(f"{name}  {H} x {W} x {C}", pair(serial(*layers), (H, W, C), batch), repeats)
+        row(f"{name}  {H} x {W} x {C}", pair(serial(*layers), (H, W, C), batch, book=book), repeats)
         for name, layers in kinds.items()
         for H, W, C in shapes
     ]
@@ -142,7 +169,7 @@ def loss(batch: int, classes: int) -> dict[str, Call]:
     x_t, labels_t = torch.from_numpy(x).requires_grad_(), torch.from_numpy(labels)
 
     def whole() -> object:
-        return ops.softmax_cross_entropy(x, labels), ops.softmax_cross_entropy_backward(1.0, x, labels)
+        return engine.softmax_cross_entropy(x, labels), engine.softmax_cross_entropy_backward(1.0, x, labels)
 
     return {
         "whole": whole,
@@ -175,13 +202,21 @@ def descent(model: str, fused: bool) -> dict[str, Call]:
 
 
 def table(title: str, rows: list[Row]) -> None:
-    def line(r: Row) -> list[object]:
-        sides = r["se_numpy_ms"], r["torch_ms"], r["ratio"]
-        parts = ("whole",) if "whole" in sides[0] else ("forward", "backward")
-        return [r["name"], r.get("count", ""), *("  ".join(f"{side[p]:9.3f}" for p in parts) for side in sides)]
+    """Print the rows; with a column for the book where at least one of them has its times."""
+    columns = {
+        "se_numpy_ms": "se_numpy: forward, backward ms",
+        "torch_ms": "PyTorch: forward, backward ms",
+        "ratio": "ours / PyTorch",
+        "book_ms": "the book: forward, backward ms",
+    }
+    columns = {side: title for side, title in columns.items() if any(side in r for r in rows)}
 
-    header = ["", "times", "se_numpy: forward, backward ms", "PyTorch: forward, backward ms", "ours / PyTorch"]
-    show(title, header, [line(r) for r in rows])
+    def line(r: Row) -> list[object]:
+        parts = ("whole",) if "whole" in r["se_numpy_ms"] else ("forward", "backward")
+        cells = ("  ".join(f"{r[side][p]:9.3f}" for p in parts) if side in r else "" for side in columns)
+        return [r["name"], r.get("count", ""), *cells]
+
+    show(title, ["", "times", *columns.values()], [line(r) for r in rows])
 
 
 def main() -> None:
@@ -190,10 +225,11 @@ def main() -> None:
     parser.add_argument("--resnet50-batch", type=int, default=4, help="images for ResNet-50")
     parser.add_argument("--resnet50-size", type=int, default=224, help="their height and width")
     parser.add_argument("--repeats", type=int, default=5, help="turns, of two measured calls each")
+    parser.add_argument("--book", action="store_true", help="also time the layers as the book writes them")
     parser.add_argument("--json", metavar="FILE")
     args = parser.parse_args()
     same_threads()
-    keep_freed_memory()
+    engine.keep_freed_memory()
 
     networks = {
         "se_resnet20": (convolutions_of("se_resnet20", (32, 32, 3)), args.batch),
@@ -202,11 +238,11 @@ def main() -> None:
     print(headline("forward and backward"))
     record: dict[str, Any] = {"convolutions": {}}
     for model, (found, batch) in networks.items():
-        rows = convolutions(found, batch, args.repeats)
+        rows = convolutions(found, batch, args.repeats, args.book)
         record["convolutions"][model] = {"batch": batch, "rows": rows, "all": in_all(rows)}
         table(f"convolutions of {model}, batch {batch}", [*rows, in_all(rows)])
     record["others"] = [
-        *blocks(args.batch, args.repeats),
+        *blocks(args.batch, args.repeats, args.book),
         row(f"softmax cross-entropy  {args.batch} x 10", loss(args.batch, 10), args.repeats),
         row(f"softmax cross-entropy  {args.batch} x 1000", loss(args.batch, 1000), args.repeats),
         row("SGD, SE-ResNet-20", descent("se_resnet20", fused=False), args.repeats),

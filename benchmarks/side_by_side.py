@@ -13,7 +13,7 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_info
 
-from se_numpy.engine import threads
+from se_numpy.engine import enabled, threads
 
 SETTLE_MS = 20.0  # the threads of PyTorch's OpenMP were seen to spin for 8 to 10 ms after their last call
 MEASURED = 2
@@ -59,8 +59,9 @@ def same_threads() -> None:
 
 
 def surroundings(*packages: str) -> dict[str, object]:
-    """What a number depends on beside the code: versions (numpy's, and of these packages), BLAS, processor, threads."""
+    """What a number depends on beside the code: engine on or off, threads, versions of packages, BLAS, processor."""
     return {
+        "engine": "on" if enabled() else "off",
         "threads": threads(),
         "versions": {**{p: installed(p) for p in ("numpy", *packages)}, "python": platform.python_version()},
         "blas": blas(),

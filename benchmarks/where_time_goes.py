@@ -23,42 +23,42 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from se_numpy.backend import keep_freed_memory, threads
 from side_by_side import finish, headline, milliseconds, show
 
 from se_numpy import models
+from se_numpy.engine import keep_freed_memory, threads
 from se_numpy.optim import SGD
 from se_numpy.train import Learner
 
 OPERATIONS = (
-    "ops.conv:convolve",
-    "ops.conv:convolve_backward",
-    "ops.norm:moments_and_scale",
-    "ops.norm:sums",
-    "ops.norm:merged_sums",
-    "ops.norm:update_running",
-    "layers.link:_through_relu",
-    "ops.activation:relu_backward",
-    "backend.maps:Blend.write",
-    "backend.passes:add",
-    "layers.gate:excite",
-    "layers.gate:excite_backward",
-    "layers.simple:GlobalAveragePool.forward",
-    "layers.simple:GlobalAveragePool.backward",
+    "engine.conv:convolve",
+    "engine.conv:convolve_backward",
+    "engine.norm:finalize_moments",
+    "engine.norm:bn_grad_sums",
+    "engine.norm:merged",
+    "engine.norm:move_running",
+    "engine.conv_bn:_through_relu",
+    "engine.functions:relu_backward",
+    "engine.affine_maps:AffineMaps.write",
+    "engine.lanes:add",
+    "engine.gate:excite",
+    "engine.gate:excite_backward",
+    "engine.functions:squeeze",
+    "se:squeeze_backward",
     "layers.simple:Linear.forward",
     "layers.simple:Linear.backward",
-    "ops.loss:softmax_cross_entropy",
-    "ops.loss:softmax_cross_entropy_backward",
+    "engine.functions:softmax_cross_entropy",
+    "engine.functions:softmax_cross_entropy_backward",
     "tree:flatten",
     "optim:SGD.step",
 )
 INSIDE_BLOCKS = (
-    "backend.windows:unfold",
-    "backend.passes:product",
-    "backend.passes:product_over_rows",
-    "backend.maps:Blend.into",
-    "ops.norm:moments_of_block",
-    "ops.norm:sums_of_block",
+    "engine.windows:unfold",
+    "engine.matmul:product",
+    "engine.matmul:product_over_rows",
+    "engine.affine_maps:AffineMaps.into",
+    "engine.norm:part_of_block",
+    "engine.norm:bn_grad_part",
 )
 
 

@@ -18,10 +18,10 @@ import side_by_side
 import step
 import where_time_goes
 
-from se_numpy import layers, models
+from se_numpy import engine, layers, models
 
 ROOT = Path(__file__).parent.parent
-SURROUNDINGS = {"threads", "versions", "blas", "machine", "cpu", "repeats", "cores_busy_elsewhere"}
+SURROUNDINGS = {"engine", "threads", "versions", "blas", "machine", "cpu", "repeats", "cores_busy_elsewhere"}
 PARTS = {"name", "se_numpy_ms", "torch_ms", "ratio"}
 
 
@@ -51,8 +51,35 @@ def test_operations(tmp_path):
     assert len(written["others"]) == 8
     for row in written["others"] + [r for n in networks.values() for r in [*n["rows"], n["all"]]]:
         assert row.keys() >= PARTS
+        assert "book_ms" not in row
         assert row["se_numpy_ms"].keys() == row["torch_ms"].keys() == row["ratio"].keys() - {"all"}
         assert all(ms > 0 for ms in row["se_numpy_ms"].values())
+
+
+def test_operations_beside_the_book(tmp_path):
+    pytest.importorskip("torch")
+    written = record("operations", f"{everything.SMALL['operations']} --book", tmp_path)
+    with_book = [r for n in written["convolutions"].values() for r in [*n["rows"], n["all"]]] + written["others"][:4]
+    for row in with_book:
+        assert row["book_ms"].keys() == {"forward", "backward"}
+        assert all(ms > 0 for ms in row["book_ms"].values())
+    assert not any("book_ms" in row for row in written["others"][4:])  # the loss and SGD
+
+
+@pytest.mark.parametrize("input_gradient", [True, False])
+def test_engine_and_book_are_given_the_same_layer(input_gradient):
+    """What a row times runs as often as it is called, and both columns compute the same gradients."""
+    pytest.importorskip("torch")
+    import operations
+
+    calls = operations.pair(layers.serial(layers.Conv(4, 3)), (6, 5, 2), 3, input_gradient=input_gradient, book=True)
+    dX, grads = calls["book backward"]()
+    for _ in range(2):
+        found = calls["backward"]()
+        if input_gradient:
+            np.testing.assert_allclose(found[0], dX, rtol=1e-4, atol=1e-5)
+        dV = found[1]["conv1"]["V"] if input_gradient else found[1]
+        np.testing.assert_allclose(dV, grads["conv1"]["V"], rtol=1e-4, atol=1e-4)
 
 
 def test_step(tmp_path):
@@ -86,7 +113,8 @@ def test_where_time_goes(tmp_path, threads):
     written = record("where_time_goes", f"--model se_resnet8 --batch 8 --repeats 1 --threads {threads}", tmp_path)
     assert written["threads"] == threads
     operations, inside = written["operations"], written["inside_blocks"]
-    assert operations.keys() >= {"convolve 3x3 /1", "convolve_backward 3x3 /2", "Blend.write", "excite", "SGD.step"}
+    wanted = {"convolve 3x3 /1", "convolve_backward 3x3 /2", "AffineMaps.write", "excite", "squeeze", "SGD.step"}
+    assert operations.keys() >= wanted
     assert inside.keys() == {name.partition(":")[2] for name in where_time_goes.INSIDE_BLOCKS}
     assert operations["convolve 3x3 /1"]["calls"] == 5
     assert sum(row["ms"] for row in operations.values()) == pytest.approx(written["timed_ms"])
@@ -206,7 +234,7 @@ def test_inference_returns_the_networks_logits():
     net.update_running(state, cache)
     expected, _ = net.forward(params, state, X)
     assert not np.allclose(expected, net_logits, atol=1e-3)
-    np.testing.assert_allclose(layers.predictor(net, params, state)(X), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(engine.compile(net).predictor(params, state)(X), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_exponent_of_a_power_law():
