@@ -13,11 +13,10 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-import se_numpy
 from se_numpy.grading import hint, solution
+from se_numpy.grading.course import Options, grade_path
 from se_numpy.grading.grade import grade_task
 from se_numpy.grading.inprocess import caller
 from se_numpy.grading.lessons import check, claim, exercise, shown
@@ -431,25 +430,40 @@ def test_every_task_has_hints_and_a_solution(name, capsys):
     assert "[[" not in repr(second)
     assert all(f"{told}: " in repr(third) for told in task.likely or [task.mistakes[0].name])
     assert all(len(line) <= 88 for text in (first, second, third) for line in repr(text).splitlines()[1:])
-    assert ("as the library has it" in repr(told)) == (not task.oracle.__module__.startswith("se_numpy.grading"))
+    book = task.library or task.oracle
+    assert ("as the library has it" in repr(told)) == (not book.__module__.startswith("se_numpy.grading"))
+    assert ("written out" in repr(told)) == (task.written is not None)
     assert told._repr_markdown_().count("```") % 2 == 0
     assert all(len(line) <= 128 for line in repr(told).splitlines())
 
 
 @pytest.mark.parametrize("name", sorted(all_tasks()))
-def test_what_a_solution_ends_with_runs_by_itself_and_passes(name):
-    code = solution(name)._repr_markdown_().rpartition("```python\n")[2].rpartition("```")[0]
-    names = {"np": np, "se": se_numpy}
-    exec(code, names)
-    assert code.count("def ") == len(names) - 3  # helpers, and nothing that hides in another file
+def test_what_a_solution_shows_runs_by_itself_and_passes(name):
     task = all_tasks()[name]
-    others = replace(task, alternates=task.alternates[1:])  # what is shown has no part in its own tolerance
-    assert grade_task(others, caller(names[name]), seed=1, seconds=0.0).status == "passed"
+    others = replace(task, alternates=tuple(f for f in task.alternates if f is not task.written))
+    shown = re.findall("```python\n(.*?)```", solution(name)._repr_markdown_(), re.DOTALL)
+    for code in shown[:-1] if task.library else shown:  # the library's own arguments may be others
+        assert "se_numpy.grading" not in code  # nothing that hides in the task's file
+        names = {}
+        exec(code, names)
+        assert grade_task(others, caller(names[name]), seed=1, seconds=0.0).status == "passed"
 
 
-def test_what_a_solution_calls_comes_with_it():
-    told = repr(solution("residual_block"))
-    assert told.index("def _bn(") < told.index("def residual_block(")
+def test_what_is_written_out_without_the_library_can_be_handed_in(tmp_path):
+    codes = {name: solution(name)._repr_markdown_().split("```python\n")[1].split("```")[0] for name in all_tasks()}
+    alone = {name: code for name, code in codes.items() if "se_numpy" not in code}
+    assert set(codes) - set(alone) == {
+        "relu", "relu_backward", "sigmoid", "sigmoid_backward", "normalize", "squeeze_backward", "scale", "softmax",
+        "se_block", "se_block_backward", "residual_block", "se_resnet_step",
+    }  # fmt: skip
+    (tmp_path / "mine.py").write_text("\n\n".join(alone.values()), encoding="utf-8")
+    assert grade_path(tmp_path / "mine.py", Options(tasks=tuple(alone), search=0.1)).passed
+
+
+def test_a_solution_says_what_to_change_in_a_submission():
+    assert "leave out the type hints and `check`, write `np` for `array_module(...)`." in repr(solution("relu"))
+    assert "call your own functions." in repr(solution("se_block"))
+    assert "A submission may" not in repr(solution("conv2d"))
 
 
 def test_a_level_of_hints_that_is_not_there_is_told():

@@ -55,7 +55,9 @@ class Task:
     are drawn from its range, others come from ``derive``, which may also refuse sizes by returning None. ``fill`` says
     what kind of numbers an argument holds, if not normal ones; ``hyper`` what is passed by keyword, and its choices.
     ``prepare`` gets arguments as they were drawn and may set those that depend on others.  ``forward`` is what a
-    backward task differentiates. ``rounds`` is how many random cases there are.
+    backward task differentiates. ``rounds`` is how many random cases there are.  ``written`` is the alternate that
+    ``solution`` shows first, for a task whose oracle is hard to read by itself; it may call nothing of its own file.
+    ``library`` is the function of the library that the oracle adapts, for a task with arguments of its own.
     """
 
     signature: str
@@ -66,6 +68,8 @@ class Task:
     sizes: Mapping[str, tuple[int, int]]
     mistakes: tuple[Mistake, ...]
     alternates: tuple[Callable[..., Any], ...]
+    written: Callable[..., Any] | None = None
+    library: Callable[..., Any] | None = None
     points: float = 2.0
     rounds: int = 12
     fill: Mapping[str, str] = field(default_factory=dict)

@@ -67,6 +67,8 @@ def verify(task: Task, *, seeds: Sequence[int] = range(SEEDS)) -> Verification:
         problems.append(f"a call takes {1e3 * slowest:.0f} ms; expected at most {1e3 * SLOW:.0f}: smaller sizes")
     if not task.mistakes or not task.alternates:
         problems.append("a task needs mistakes to be caught and alternates to let pass")
+    if task.written is not None and task.written not in task.alternates:
+        problems.append("``written`` is not among the alternates, so nothing shows that it is right; add it to them")
     weakest = min(margins, key=lambda name: margins[name], default="")
     checks = 4 + len(task.outputs) + bool(task.specials) + bool(task.extremes)
     return Verification(

@@ -139,6 +139,7 @@ def test_a_weak_task_is_refused():
     assert any("give the same answers" in p for p in problems)
     wrong = replace(squeeze, alternates=(lambda U: U.sum((1, 2)),))
     assert any("alternate 1 fails" in p for p in verify(wrong, seeds=range(1)).problems)
+    assert any("``written`` is not among" in p for p in verify(wrong, seeds=range(1)).problems)
     backward = all_tasks()["squeeze_backward"]
     upside = replace(backward, oracle=lambda dz, U: -backward.oracle(dz, U), alternates=())
     assert any("not the derivative" in p for p in verify(upside, seeds=range(1)).problems)

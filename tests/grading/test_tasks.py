@@ -21,6 +21,8 @@ differentiated = pytest.mark.parametrize("task", [t for t in TASKS if t.forward]
 def test_form(task):
     assert len(task.mistakes) >= 6
     assert len(task.alternates) >= 3
+    assert task.oracle not in task.alternates
+    assert task.written is None or task.written in task.alternates
     names = [m.name for m in task.mistakes]
     assert len(set(names)) == len(names)
     assert len({m.text for m in task.mistakes}) == len(names)

@@ -1,8 +1,9 @@
 """Help with an exercise, a little at a time: hints from what the task knows, the solution from the library itself."""
 
+import ast
 import inspect
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,16 @@ from se_numpy.grading.task import Task, attempt, differs
 LEVELS = 3
 MISTAKES = 5  # so many are told
 LINES = 44  # an example is no longer
+HELPERS = {  # what the library's functions call: a comment beside the import
+    "GATES": "GATES[gate] is a function and its gradient",
+    "array_module": "array_module(x) is numpy, or cupy for arrays on a GPU",
+    "check": "check compares shapes with the letters and returns the size of each letter",
+    "check_conv2d": "check_conv2d checks the arguments and returns H, W and the rest as integers",
+    "check_loss": "check_loss checks the arguments and returns N, K",
+    "check_pool": "check_pool checks the arguments and returns H, W and the rest as integers",
+    "linear": "linear(x, W, b) is x @ W.T + b",
+    "taps": "taps yields every place (a, b) of a kernel and the pixels under it",
+}
 
 
 def hint(name: str, level: int = 1) -> Text:
@@ -35,21 +46,22 @@ def hint(name: str, level: int = 1) -> Text:
 
 
 def solution(name: str) -> Text:
-    """The source of the library's own function, and one in plain NumPy that stands for itself.
+    """Show how a task can be solved: a version written out for the task, the library's own source, or both.
 
-    The library's is left out where it is put together from pieces that would say nothing here. Raises ValueError for a
-    task that there is not.
+    Each comes with the imports that it needs. Raises ValueError for a task that does not exist.
     """
     task = find(name)
-    plain = next(f for f in task.alternates if f.__name__.isidentifier() and "." not in f.__qualname__)
-    written = "\n\n\n".join(map(_source, [*_helpers(plain), plain])).replace(f"def {plain.__name__}(", f"def {name}(")
-    parts = [(f"{name}, written out", written)]
-    if not task.oracle.__module__.startswith("se_numpy.grading."):
-        own = (f"{name} as the library has it ({task.oracle.__module__})", _source(task.oracle))
-        parts = [own, ("The same, written out", written)]
-    text = "\n\n".join(f"{title}\n\n{textwrap.indent(code, '    ')}" for title, code in parts)
-    pages = "\n\n".join(f"**{title}**\n\n```python\n{code}\n```" for title, code in parts)
-    return shown(Text(text + "\n", pages))
+    parts = []
+    if task.written is not None:
+        parts.append((f"{name}, written out", _with_imports(task.written, name)))
+    own = task.library or task.oracle
+    if not own.__module__.startswith("se_numpy.grading."):
+        arguments = ", with other arguments" if task.library else ""
+        parts.append((f"{name} as the library has it ({own.__module__}){arguments}", _with_imports(own, name)))
+    last = _with_numpy_alone(parts[0][1])
+    text = [f"{title}\n\n{textwrap.indent(code, '    ')}" for title, code in parts]
+    pages = [f"**{title}**\n\n```python\n{code}\n```" for title, code in parts]
+    return shown(Text("\n\n".join(text + last) + "\n", "\n\n".join(pages + last)))
 
 
 def _equation(task: Task) -> tuple[str, str]:
@@ -116,15 +128,46 @@ def _mistakes(task: Task) -> tuple[str, str]:
     return f"What people get wrong here ({len(told)} of {len(task.mistakes)} known mistakes)", "\n".join(told)
 
 
-def _helpers(function: Any) -> list[Any]:
-    """Functions of the same file that it calls, those that they call first."""
-    found: list[Any] = []
-    for name in function.__code__.co_names:
-        other = function.__globals__.get(name)
-        if inspect.isfunction(other) and other.__module__ == function.__module__ and other not in found:
-            found += [one for one in [*_helpers(other), other] if one not in found]
-    return found
+def _with_imports(function: Callable[..., Any], name: str) -> str:
+    """The source of a function, called ``name``, below the imports that it needs."""
+    source = textwrap.dedent(inspect.getsource(function)).rstrip()
+    source = source.replace(f"def {function.__name__}(", f"def {name}(")
+    module, lines = inspect.getmodule(function), []
+    needed = _free_names(source) & set(vars(module))
+    for statement in ast.parse(inspect.getsource(module)).body:
+        if isinstance(statement, ast.Import | ast.ImportFrom):
+            statement.names = [alias for alias in statement.names if (alias.asname or alias.name) in needed]
+            if statement.names:
+                lines.append(_explained(ast.unparse(statement), [alias.name for alias in statement.names]))
+                needed -= {alias.asname or alias.name for alias in statement.names}
+    if needed:  # defined in the same file
+        lines.append(_explained(f"from {module.__name__} import {', '.join(sorted(needed))}", sorted(needed)))
+    return "\n".join([*lines, "", "", source] if lines else [source])
 
 
-def _source(function: Any) -> str:
-    return textwrap.dedent(inspect.getsource(function)).rstrip()
+def _with_numpy_alone(code: str) -> list[str]:
+    """What to change before handing in code that imports the library, if anything."""
+    imports = [node for node in ast.parse(code).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {alias.name for node in imports if "se_numpy" in ast.unparse(node) for alias in node.names}
+    changes = {
+        "leave out the type hints and `check`": "check" in names,
+        "leave out the type hints": "Array" in names and "check" not in names,
+        "write `np` for `array_module(...)`": "array_module" in names,
+        "call your own functions": bool(names - {"Array", "array_module", "check", "EPS"}),
+    }
+    needed = [change for change, needs in changes.items() if needs]
+    return [f"A submission may use NumPy alone: {', '.join(needed)}."] if needed else []
+
+
+def _free_names(source: str) -> set[str]:
+    """Names that the function in ``source`` uses and does not define."""
+    tree = ast.parse(source)
+    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    own = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)} | {tree.body[0].name}
+    return {n.id for n in names} - {n.id for n in names if isinstance(n.ctx, ast.Store)} - own
+
+
+def _explained(line: str, names: Sequence[str]) -> str:
+    """An import with a comment on the helper functions in it."""
+    told = [HELPERS[name] for name in names if name in HELPERS]
+    return f"{line}  # {'; '.join(told)}" if told else line

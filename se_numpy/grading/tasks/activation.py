@@ -6,7 +6,6 @@ import numpy as np
 
 from se_numpy import ops
 from se_numpy.grading.task import Arguments, Mistake, Special, Task
-from se_numpy.grading.tasks import plain
 
 SIZES = {"N": (3, 5), "C": (4, 8)}
 SPECIALS = (
@@ -80,7 +79,6 @@ relu = Task(
                 lambda x: np.max(x)),
     ),
     alternates=(
-        plain._relu,
         lambda x: np.where(x > 0, x, 0).astype(x.dtype),
         lambda x: x * (x > 0),
         lambda x: (x + np.abs(x)) / 2,
@@ -129,8 +127,7 @@ relu_backward = Task(
         Mistake("ReLU of x", "δ(x) came back, the forward pass; dx is dy where x > 0.", lambda dy, x: np.maximum(x, 0)),
     ),
     alternates=(
-        plain._relu_backward,
-        lambda dy, x: np.where(x > 0, dy, 0).astype(dy.dtype),
+        lambda dy, x: dy * (x > 0),
         lambda dy, x: dy * (np.maximum(x, 0) > 0),
         lambda dy, x: dy * np.heaviside(x, 0).astype(x.dtype),
         _one_by_one(lambda dy, x: dy if x > 0 else 0),
@@ -174,7 +171,6 @@ sigmoid = Task(
                 "no number: take 1 / (1 + e⁻ˣ) there.", lambda x: np.exp(x) / (1 + np.exp(x))),
     ),
     alternates=(
-        plain._sigmoid,
         lambda x: 1 / (1 + np.exp(-x)),
         lambda x: (np.tanh(x / 2) + 1) / 2,
         lambda x: np.exp(-np.logaddexp(0, -x)),
@@ -222,7 +218,7 @@ sigmoid_backward = Task(
                 "and ∞/∞ is no number: σ (1 - σ) is safe.", lambda dy, x: dy * np.exp(-x) / (1 + np.exp(-x)) ** 2),
     ),
     alternates=(
-        plain._sigmoid_backward,
+        lambda dy, x: dy * _sigmoid(x) * (1 - _sigmoid(x)),
         lambda dy, x: dy * _sigmoid(x) * _sigmoid(-x),
         lambda dy, x: dy * (1 - np.tanh(x / 2) ** 2) / 4,
         _one_by_one(lambda dy, x: dy / (2 + np.exp(-abs(x)) + np.exp(abs(x)))),

@@ -7,7 +7,6 @@ import numpy as np
 
 from se_numpy import se
 from se_numpy.grading.task import Mistake, Special, Task
-from se_numpy.grading.tasks import plain
 from se_numpy.ops import relu, sigmoid, softmax
 
 SIZES = {"N": (2, 4), "H": (3, 6), "W": (3, 6), "C": (5, 9), "R": (2, 4)}
@@ -78,7 +77,7 @@ se_block = Task(
                 lambda U, W1, W2: se.se_block(se.se_block(U, W1, W2), W1, W2)),
     ),
     alternates=(
-        plain._se_block,
+        _block(squeeze=lambda U: U.mean((1, 2))),
         lambda U, W1, W2: U * _axes(1 / (1 + np.exp(-np.maximum(U.mean((1, 2)) @ W1.T, 0) @ W2.T))),
         lambda U, W1, W2: np.stack([u * sigmoid(W2 @ relu(W1 @ u.mean((0, 1)))) for u in U]),
         lambda U, W1, W2: np.einsum(
@@ -190,7 +189,7 @@ se_block_backward = Task(
         Mistake("dW1 and dW2 exchanged", "The gradients came in another order: dU, dW1, dW2.",
                 lambda *a: tuple(se.se_block_backward(*a)[k] for k in (0, 2, 1))),
     ),
-    alternates=(plain._se_block_backward, _written_out, _image_by_image),
+    alternates=(_backward(z=lambda U: U.mean((1, 2))), _written_out, _image_by_image),
 )  # fmt: skip
 
 TASKS = (se_block, se_block_backward)

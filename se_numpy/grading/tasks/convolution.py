@@ -8,7 +8,6 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from se_numpy import ops
 from se_numpy.grading.task import Mistake, Sizes, Special, Task
-from se_numpy.grading.tasks import plain
 from se_numpy.ops import conv2d as convolve
 from se_numpy.ops import conv2d_backward as convolve_backward
 
@@ -61,6 +60,19 @@ def _channels_first(V: np.ndarray) -> np.ndarray:
 
 
 # ---------------------------------------------------------------------------------------------------- forward
+
+
+def _conv2d(X, V, stride, padding):
+    """One tap (a, b) of the filters at a time, for all windows at once."""
+    X = np.pad(X, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    k = len(V)
+    H, W = ((size - k) // stride + 1 for size in X.shape[1:3])
+    U = np.zeros((len(X), H, W, V.shape[3]), X.dtype)
+    for a in range(k):
+        for b in range(k):
+            pixels = X[:, a : a + stride * H : stride, b : b + stride * W : stride]  # (N, H, W, C')
+            U += pixels @ V[a, b]
+    return U
 
 
 def _by_windows(X, V, stride, padding):
@@ -147,8 +159,9 @@ conv2d = Task(
         Mistake("rows and columns of the maps exchanged", "The maps came out transposed, (N, W, H, C).",
                 lambda X, V, **h: convolve(X, V, **h).swapaxes(1, 2)),
     ),
+    written=_conv2d,
     alternates=(
-        plain._conv2d,
+        _conv2d,
         lambda X, V, stride, padding: np.einsum(
             "nhwdab,abdc->nhwc", _windows(_padded(X, padding), len(V), stride), V, optimize=True),
         _by_windows,
@@ -212,6 +225,20 @@ def _averaged(dU, X, V, stride, padding):
 
 def _not_cropped(dU, X, V, stride, padding):
     return _dX(dU, _padded(X, padding), V, stride=stride, padding=0)
+
+
+def _conv2d_backward(dU, X, V, stride, padding):
+    """Tap by tap, as in the forward pass. Where windows overlap, their gradients add up."""
+    X_padded = np.pad(X, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    k, (H, W) = len(V), dU.shape[1:3]
+    dX, dV = np.zeros_like(X_padded), np.zeros_like(V)
+    for a in range(k):
+        for b in range(k):
+            pixels = np.s_[:, a : a + stride * H : stride, b : b + stride * W : stride]
+            dX[pixels] += dU @ V[a, b].T
+            dV[a, b] = np.tensordot(X_padded[pixels], dU, ((0, 1, 2), (0, 1, 2)))
+    rows, columns = X.shape[1:3]
+    return dX[:, padding : padding + rows, padding : padding + columns], dV
 
 
 def _backward_by_windows(dU, X, V, stride, padding):
@@ -304,7 +331,8 @@ conv2d_backward = Task(
         Mistake("sign", "The signs of both gradients are wrong.",
                 lambda dU, X, V, **h: convolve_backward(-dU, X, V, **h)),
     ),
-    alternates=(plain._conv2d_backward, _backward_by_windows, _backward_by_correlation),
+    written=_conv2d_backward,
+    alternates=(_conv2d_backward, _backward_by_windows, _backward_by_correlation),
 )  # fmt: skip
 
 TASKS = (conv2d, conv2d_backward)

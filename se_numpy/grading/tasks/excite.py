@@ -7,7 +7,6 @@ import numpy as np
 
 from se_numpy import se
 from se_numpy.grading.task import Mistake, Special, Task
-from se_numpy.grading.tasks import plain
 from se_numpy.ops import relu, sigmoid, softmax
 
 SIZES = {"N": (3, 5), "C": (5, 9), "R": (2, 4)}
@@ -31,6 +30,12 @@ EXTREMES = (Special("very large squeezes", {}, _wide),)
 
 def _gate(gate: Callable[[Any], Any], hidden: Callable[[Any], Any] = relu) -> Callable[..., Any]:
     return lambda z, W1, W2: gate(hidden(z @ W1.T) @ W2.T)
+
+
+def _excite(z, W1, W2):
+    h = np.maximum(z @ W1.T, 0)  # (N, C/r)
+    a = h @ W2.T  # (N, C)
+    return (1 + np.tanh(a / 2)) / 2  # σ(a) = 1 / (1 + e⁻ᵃ), without overflow
 
 
 excite = Task(
@@ -82,8 +87,9 @@ excite = Task(
         Mistake("normalised squeeze", "z was normalised over its channels first; Eq. (3) takes it as it is.",
                 lambda z, W1, W2: se.excite((z - z.mean(1, keepdims=True)) / (z.std(1, keepdims=True) + 1e-5), W1, W2)),
     ),
+    written=_excite,
     alternates=(
-        plain._excite,
+        _excite,
         lambda z, W1, W2: 1 / (1 + np.exp(-np.clip(np.maximum(z @ W1.T, 0) @ W2.T, -80, 80))),
         lambda z, W1, W2: 0.5 * (1 + np.tanh(0.5 * (np.einsum("nr,cr->nc", relu(np.einsum("nc,rc->nr", z, W1)), W2)))),
         lambda z, W1, W2: np.stack([sigmoid(W2 @ np.maximum(W1 @ row, 0)) for row in z]),
@@ -110,6 +116,18 @@ def _backward(
         return dz(g1, W1), dW1(g1, z), dW2(g2, h)
 
     return backward
+
+
+def _excite_backward(ds, z, W1, W2):
+    h = np.maximum(z @ W1.T, 0)  # (N, C/r)
+    a = h @ W2.T  # (N, C)
+    s = (1 + np.tanh(a / 2)) / 2  # σ(a) = 1 / (1 + e⁻ᵃ), without overflow
+
+    da = ds * s * (1 - s)
+    dh, dW2 = da @ W2, da.T @ h
+    dh = dh * (h > 0)
+    dz, dW1 = dh @ W1, dh.T @ z
+    return dz, dW1, dW2
 
 
 def _loops(ds: Any, z: Any, W1: Any, W2: Any) -> Any:
@@ -179,8 +197,9 @@ excite_backward = Task(
         Mistake("ones for ds", "The gradient that arrives was ignored, as if ds were 1 everywhere.",
                 lambda ds, *a: se.excite_backward(np.ones_like(ds), *a)),
     ),
+    written=_excite_backward,
     alternates=(
-        plain._excite_backward,
+        _excite_backward,
         _loops,
         _backward(da2=lambda ds, a2, s: ds * sigmoid(a2) * sigmoid(-a2), da1=lambda dh, a1, h: np.where(h > 0, dh, 0)),
     ),

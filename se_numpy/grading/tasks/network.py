@@ -6,20 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from se_numpy import ops, se
+import se_numpy as se
+from se_numpy import ops
 from se_numpy.grading.task import Arguments, Mistake, Special, Task
-from se_numpy.grading.tasks import activation, block, convolution, loss, norm, plain
-from se_numpy.ops import relu, relu_backward, softmax
-
-EPS = 1e-5
-
-
-def _bn(x, gamma, beta):
-    return ops.normalize(x, *ops.batch_statistics(x), gamma, beta, eps=EPS)
-
-
-def _bn_backward(dy, x, gamma):
-    return ops.batch_norm_backward(dy, x, *ops.batch_statistics(x), gamma, eps=EPS)
+from se_numpy.grading.tasks import activation, block, convolution, loss, norm
+from se_numpy.ops import batch_norm, batch_norm_backward, relu, relu_backward, softmax
+from se_numpy.ops.norm import EPS
 
 
 def _conv(X, V):
@@ -33,10 +25,10 @@ def _conv_backward(dU, X, V):
 # All that the two tasks are made of; alternates and mistakes exchange some of it.
 PARTS: dict[str, Callable[..., Any]] = {
     "conv1": _conv,
-    "bn1": _bn,
+    "bn1": batch_norm,
     "relu1": relu,
     "conv2": _conv,
-    "bn2": _bn,
+    "bn2": batch_norm,
     "join": lambda X, A, W1, W2: X + se.se_block(A, W1, W2),
     "relu2": relu,
     "pool": se.squeeze,
@@ -46,10 +38,10 @@ PARTS: dict[str, Callable[..., Any]] = {
     "pool_backward": se.squeeze_backward,
     "relu2_backward": relu_backward,
     "se_backward": se.se_block_backward,
-    "bn2_backward": _bn_backward,
+    "bn2_backward": batch_norm_backward,
     "conv2_backward": lambda dU, H, A, V: _conv_backward(dU, H, V),
     "relu1_backward": relu_backward,
-    "bn1_backward": _bn_backward,
+    "bn1_backward": batch_norm_backward,
     "conv1_backward": _conv_backward,
     "update": lambda name, p, dp, lr: p - lr * dp,
 }
@@ -84,10 +76,10 @@ def _step(**exchanged: Callable[..., Any]) -> Callable[..., Any]:
         dz, dW, db = f.linear_backward(dx, z, W, b, lr)
         dS = f.relu2_backward(f.pool_backward(dz, t.Y), t.S)
         dA2, dW1, dW2 = f.se_backward(dS, t.A2, W1, W2)
-        dU2, dgamma2, dbeta2 = f.bn2_backward(dA2, t.U2, gamma2)
+        dU2, dgamma2, dbeta2 = f.bn2_backward(dA2, t.U2, gamma2, beta2)
         dH, dV2 = f.conv2_backward(dU2, t.H, t.A1, V2)
         dA1 = f.relu1_backward(dH, t.A1)
-        dU1, dgamma1, dbeta1 = f.bn1_backward(dA1, t.U1, gamma1)
+        dU1, dgamma1, dbeta1 = f.bn1_backward(dA1, t.U1, gamma1, beta1)
         _, dV1 = f.conv1_backward(dU1, X, V1)
 
         parameters = dict(V1=V1, gamma1=gamma1, beta1=beta1, V2=V2, gamma2=gamma2, beta2=beta2, W1=W1, W2=W2, W=W, b=b)
@@ -138,7 +130,7 @@ def _alternate(make: Callable[..., Callable[..., Any]], k: int) -> Callable[...,
     def bn(x, gamma, beta):
         return other(norm.batch_norm)(x, gamma, beta, EPS)
 
-    def bn_backward(dy, x, gamma):
+    def bn_backward(dy, x, gamma, beta):
         return other(norm.batch_norm_backward)(dy, x, *statistics(x), gamma, EPS)
 
     δ, dδ = other(activation.relu), other(activation.relu_backward)
@@ -176,8 +168,14 @@ def _gates(A: np.ndarray, W1: np.ndarray, W2: np.ndarray) -> np.ndarray:
 
 
 def _pre_activation(X, V1, gamma1, beta1, V2, gamma2, beta2, W1, W2):
-    branch = _conv(relu(_bn(_conv(relu(_bn(X, gamma1, beta1)), V1), gamma2, beta2)), V2)
+    branch = _conv(relu(batch_norm(_conv(relu(batch_norm(X, gamma1, beta1)), V1), gamma2, beta2)), V2)
     return X + _se(branch, W1, W2)
+
+
+def _residual_block(X, V1, gamma1, beta1, V2, gamma2, beta2, W1, W2):
+    H = se.relu(se.batch_norm(se.conv2d(X, V1, padding=1), gamma1, beta1))
+    A = se.batch_norm(se.conv2d(H, V2, padding=1), gamma2, beta2)
+    return se.relu(X + se.se_block(A, W1, W2))
 
 
 residual_block = Task(
@@ -229,7 +227,7 @@ residual_block = Task(
         Mistake("no batch norm after the second convolution", "The second batch norm is missing.",
                 _block(bn2=lambda x, gamma, beta: x)),
         Mistake("batch norm after the ReLU", "ReLU, then batch norm; batch norm comes first.",
-                _block(bn1=lambda x, gamma, beta: _bn(relu(x), gamma, beta), relu1=lambda A: A)),
+                _block(bn1=lambda x, gamma, beta: batch_norm(relu(x), gamma, beta), relu1=lambda A: A)),
         Mistake("batch norm before the convolutions", "Batch norm and ReLU came before each convolution, the order of "
                 "the pre-activation block; here they come after it.", _pre_activation),
         Mistake("each image normalised by itself", "Batch norm took its statistics from every image; they run over the "
@@ -250,7 +248,8 @@ residual_block = Task(
                 "its own.",
                 lambda X, V1, g1, b1, V2, g2, b2, *a: _block()(X, V1, g1, b1, V2, g1, b1, *a)),
     ),
-    alternates=(plain._residual_block, *(_alternate(_block, k) for k in range(1, 4))),
+    written=_residual_block,
+    alternates=(_residual_block, *(_alternate(_block, k) for k in range(1, 4))),
 )  # fmt: skip
 
 
@@ -268,9 +267,9 @@ def _loss_after(X, labels, *parameters, lr):
     return _RIGHT(X, labels, *after[1:], lr=lr)[0], *after[1:]
 
 
-def _held_constant(dy, x, gamma):
-    mean, var = ops.batch_statistics(x)
-    return ops.normalize_backward(dy, x, mean, var, gamma, 0 * gamma, eps=EPS)[0], *_bn_backward(dy, x, gamma)[1:]
+def _held_constant(dy, x, gamma, beta):
+    dx, _, _, dgamma, dbeta = ops.normalize_backward(dy, x, *ops.batch_statistics(x), gamma, beta)
+    return dx, dgamma, dbeta
 
 
 def _se_without_path(dS, A, W1, W2):
@@ -285,6 +284,33 @@ def _se_without_gate(dS, A, W1, W2):
 def _classifier_first(dx, z, W, b, lr):
     _, dW, db = ops.linear_backward(dx, z, W, b)
     return dx @ (W - lr * dW), dW, db
+
+
+def _se_resnet_step(X, labels, V1, gamma1, beta1, V2, gamma2, beta2, W1, W2, W, b, lr):
+    U1 = se.conv2d(X, V1, padding=1)
+    A1 = se.batch_norm(U1, gamma1, beta1)
+    H = se.relu(A1)
+    U2 = se.conv2d(H, V2, padding=1)
+    A2 = se.batch_norm(U2, gamma2, beta2)
+    S = X + se.se_block(A2, W1, W2)
+    Y = se.relu(S)
+    z = se.squeeze(Y)
+    x = se.linear(z, W, b)
+    loss = se.softmax_cross_entropy(x, labels)
+
+    dx = se.softmax_cross_entropy_backward(1.0, x, labels)
+    dz, dW, db = se.linear_backward(dx, z, W, b)
+    dS = se.relu_backward(se.squeeze_backward(dz, Y), S)
+    dA2, dW1, dW2 = se.se_block_backward(dS, A2, W1, W2)
+    dU2, dgamma2, dbeta2 = se.batch_norm_backward(dA2, U2, gamma2, beta2)
+    dH, dV2 = se.conv2d_backward(dU2, H, V2, padding=1)
+    dA1 = se.relu_backward(dH, A1)
+    dU1, dgamma1, dbeta1 = se.batch_norm_backward(dA1, U1, gamma1, beta1)
+    _, dV1 = se.conv2d_backward(dU1, X, V1, padding=1)
+
+    old = (V1, gamma1, beta1, V2, gamma2, beta2, W1, W2, W, b)
+    gradients = (dV1, dgamma1, dbeta1, dV2, dgamma2, dbeta2, dW1, dW2, dW, db)
+    return loss, *(p - lr * dp for p, dp in zip(old, gradients, strict=True))
 
 
 se_resnet_step = Task(
@@ -372,7 +398,8 @@ se_resnet_step = Task(
         Mistake("classifier alone renewed", "Only W and b were renewed; all parameters learn.", _not_updated(
             "V1", "gamma1", "beta1", "V2", "gamma2", "beta2", "W1", "W2")),
     ),
-    alternates=(plain._se_resnet_step, *(_alternate(_step, k) for k in range(1, 4))),
+    written=_se_resnet_step,
+    alternates=(_se_resnet_step, *(_alternate(_step, k) for k in range(1, 4))),
 )  # fmt: skip
 
 TASKS = (residual_block, se_resnet_step)

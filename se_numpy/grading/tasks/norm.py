@@ -7,7 +7,6 @@ import numpy as np
 
 from se_numpy import ops
 from se_numpy.grading.task import Arguments, Mistake, Sizes, Special, Task
-from se_numpy.grading.tasks import plain
 
 SIZES = {"N": (2, 4), "H": (2, 5), "W": (2, 5), "C": (2, 6)}
 HYPER = {"eps": (1e-5, 0.1, 0.5)}  # large ones show where eps stands
@@ -74,6 +73,12 @@ def _over(*axes: int) -> Callable[..., Any]:
     return _norm(lambda x: x.mean(axes, keepdims=True), lambda x: x.var(axes, keepdims=True))
 
 
+def _batch_norm(x, gamma, beta, eps):
+    mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
+    x_hat = (x - mean) / np.sqrt(var + eps)
+    return gamma * x_hat + beta
+
+
 def _by_channel(x, gamma, beta, eps):
     """One channel at a time, its numbers in a row."""
     y = np.empty_like(x)
@@ -95,7 +100,7 @@ batch_norm = Task(
     signature="batch_norm(x, gamma, beta, eps) -> y",
     equation="y = gamma (x - mean) / √(var + eps) + beta",
     title="Batch norm in training",
-    oracle=lambda x, gamma, beta, eps: ops.normalize(x, *ops.batch_statistics(x), gamma, beta, eps=eps),
+    oracle=ops.batch_norm,
     axes="x: N H W C, gamma: C, beta: C, y: N H W C",
     sizes=SIZES,
     hyper=HYPER,
@@ -153,8 +158,9 @@ batch_norm = Task(
         Mistake("1 + gamma", "The factor is 1 + gamma; the equation has gamma.",
                 _norm(end=lambda x_hat, gamma, beta: (1 + gamma) * x_hat + beta)),
     ),
+    written=_batch_norm,
     alternates=(
-        plain._batch_norm,
+        _batch_norm,
         lambda x, gamma, beta, eps: (x - x.mean((0, 1, 2))) * (gamma / np.sqrt(x.var((0, 1, 2)) + eps)) + beta,
         _by_channel,
         _scale_and_shift,
@@ -216,7 +222,7 @@ normalize = Task(
                 lambda x, mean, var, gamma, beta, eps: gamma * (x - var) / np.sqrt(np.abs(mean) + eps) + beta),
     ),
     alternates=(
-        plain._normalize,
+        lambda x, mean, var, gamma, beta, eps: gamma * ((x - mean) / np.sqrt(var + eps)) + beta,
         lambda x, mean, var, gamma, beta, eps: (x - mean) * (var + eps) ** -0.5 * gamma + beta,
         lambda x, mean, var, gamma, beta, eps: np.stack(
             [gamma[c] / np.sqrt(var[c] + eps) * (x[..., c] - mean[c]) + beta[c] for c in range(x.shape[-1])], -1),
@@ -226,6 +232,23 @@ normalize = Task(
 
 
 # ------------------------------------------------------------------------------------------------- the gradient
+
+
+def _oracle(
+    dy: np.ndarray, x: np.ndarray, mean: np.ndarray, var: np.ndarray, gamma: np.ndarray, eps: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The library's gradients. The library computes mean and var from x, and asks for beta as well."""
+    return ops.batch_norm_backward(dy, x, gamma, np.zeros_like(gamma), eps=eps)
+
+
+def _batch_norm_backward(dy, x, mean, var, gamma, eps):
+    N, H, W, _ = x.shape
+    m = N * H * W
+    x_hat = (x - mean) / np.sqrt(var + eps)
+    dgamma = (dy * x_hat).sum((0, 1, 2))
+    dbeta = dy.sum((0, 1, 2))
+    dx = gamma / np.sqrt(var + eps) * (dy - dbeta / m - x_hat * dgamma / m)
+    return dx, dgamma, dbeta
 
 
 def _wrong(
@@ -278,7 +301,8 @@ batch_norm_backward = Task(
     signature="batch_norm_backward(dy, x, mean, var, gamma, eps) -> dx, dgamma, dbeta",
     equation="y = gamma (x - mean) / √(var + eps) + beta, mean and var those of x, differentiated",
     title="The gradients of batch norm in training",
-    oracle=ops.batch_norm_backward,
+    oracle=_oracle,
+    library=ops.batch_norm_backward,
     axes="dy: N H W C, x: N H W C, mean: C, var: C, gamma: C, dx: N H W C, dgamma: C, dbeta: C",
     sizes=SIZES,
     hyper=HYPER,
@@ -339,11 +363,12 @@ batch_norm_backward = Task(
                 "channel share its gamma and beta.",
                 _wrong(dgamma=lambda dy, x_hat, x: (dy * x_hat).sum(0), dbeta=lambda dy: dy.sum(0))),
         Mistake("dgamma and dbeta exchanged", "dgamma = Σ dy x̂ comes before dbeta = Σ dy.",
-                lambda *a, **h: (lambda dx, dgamma, dbeta: (dx, dbeta, dgamma))(*ops.batch_norm_backward(*a, **h))),
+                lambda *a, **h: (lambda dx, dgamma, dbeta: (dx, dbeta, dgamma))(*_oracle(*a, **h))),
         Mistake("ones for dy", "The gradient that arrives was ignored, as if dy were 1 everywhere.",
-                lambda dy, *a, **h: ops.batch_norm_backward(np.ones_like(dy), *a, **h)),
+                lambda dy, *a, **h: _oracle(np.ones_like(dy), *a, **h)),
     ),
-    alternates=(plain._batch_norm_backward, _through_every_line, _times_m, _as_a_matrix),
+    written=_batch_norm_backward,
+    alternates=(_batch_norm_backward, _through_every_line, _times_m, _as_a_matrix),
 )  # fmt: skip
 
 TASKS = (batch_norm, normalize, batch_norm_backward)

@@ -8,7 +8,6 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from se_numpy import ops
 from se_numpy.grading.task import Arguments, Mistake, Sizes, Special, Task
-from se_numpy.grading.tasks import plain
 
 SIZES = {"N": (2, 3), "P": (4, 7), "Q": (4, 7), "C": (2, 5)}
 HYPER = {"kernel": (2, 3), "stride": (1, 2, 3)}
@@ -77,13 +76,13 @@ def _stepping_by_kernel(x, kernel, stride):
     return np.stack([np.stack([x[:, r, c].max((1, 2)) for c in columns], 1) for r in rows], 1)
 
 
-def _by_pixels(x, kernel, stride):
-    """The larger of two, one place of the windows after the other."""
+def _max_pool2d(x, kernel, stride):
     H, W = ((size - kernel) // stride + 1 for size in x.shape[1:3])
-    y = np.full((len(x), H, W, x.shape[3]), -np.inf, x.dtype)
-    for a in range(kernel):
-        for b in range(kernel):
-            y = np.maximum(y, x[:, a : a + stride * H : stride, b : b + stride * W : stride])
+    y = np.empty((len(x), H, W, x.shape[3]), x.dtype)
+    for i in range(H):
+        for j in range(W):
+            window = x[:, i * stride : i * stride + kernel, j * stride : j * stride + kernel]
+            y[:, i, j] = window.max((1, 2))
     return y
 
 
@@ -143,7 +142,8 @@ max_pool2d = Task(
         Mistake("rows and columns exchanged", "The maps came out transposed, (N, W, H, C).",
                 lambda x, **h: ops.max_pool2d(x, **h).swapaxes(1, 2)),
     ),
-    alternates=(plain._max_pool2d, _of_windows(lambda w: w.max((4, 5))), _by_pixels,
+    written=_max_pool2d,
+    alternates=(_max_pool2d, _of_windows(lambda w: w.max((4, 5))),
                 _of_windows(lambda w: np.sort(w.reshape(*w.shape[:4], -1), 4)[..., -1])),
 )  # fmt: skip
 
@@ -197,12 +197,12 @@ def _rows_dropped(dy, x, kernel, stride):
     return ops.max_pool2d_backward(dy, x, kernel=kernel, stride=stride)[:, :H, :W]
 
 
-def _one_by_one(dy, x, kernel, stride):
-    """One image, one channel and one window at a time."""
+def _max_pool2d_backward(dy, x, kernel, stride):
+    """One window of one channel of one image at a time."""
     dx = np.zeros_like(x)
     for n, i, j, c in np.ndindex(dy.shape):
         window = x[n, i * stride : i * stride + kernel, j * stride : j * stride + kernel, c]
-        a, b = np.unravel_index(window.argmax(), window.shape)
+        a, b = np.unravel_index(window.argmax(), window.shape)  # of equals, the first
         dx[n, i * stride + a, j * stride + b, c] += dy[n, i, j, c]
     return dx
 
@@ -270,7 +270,8 @@ max_pool2d_backward = Task(
                 / np.maximum(ops.max_pool2d_backward(np.ones_like(dy), x, **h), 1)),
         Mistake("sign", "The sign of dx is wrong.", _send_back(lambda d, w: -d * _is_largest(w))),
     ),
-    alternates=(plain._max_pool2d_backward, _one_by_one, _by_places),
+    written=_max_pool2d_backward,
+    alternates=(_max_pool2d_backward, _send_back(lambda d, w: d * _is_largest(w)), _by_places),
 )  # fmt: skip
 
 TASKS = (max_pool2d, max_pool2d_backward)

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from se_numpy.grading.task import Arguments, Mistake, Special, Task
-from se_numpy.grading.tasks import plain
 from se_numpy.optim import SGD
 
 
@@ -16,6 +15,12 @@ def _step(
     """The library's step, which writes into its arguments, on copies."""
     w, g, v = w.copy(), g.copy(), v.copy()
     SGD(momentum=momentum, weight_decay=weight_decay, nesterov=False).step(w, g, v, lr)
+    return w, v
+
+
+def _sgd_momentum(w, g, v, lr, momentum, weight_decay):
+    v = momentum * v + g + weight_decay * w
+    w = w - lr * v
     return w, v
 
 
@@ -140,7 +145,8 @@ sgd_momentum = Task(
                 lambda *a, **h: _step(*a, **h)[::-1]),
         Mistake("w alone", "Only w came back; the next step needs v too.", lambda *a, **h: _step(*a, **h)[0]),
     ),
-    alternates=(plain._sgd_momentum, _number_by_number, _in_place,
+    written=_sgd_momentum,
+    alternates=(_sgd_momentum, _number_by_number, _in_place,
                 lambda w, g, v, lr, momentum, weight_decay: (
                     (1 - lr * weight_decay) * w - lr * g - lr * momentum * v, g + weight_decay * w + momentum * v)),
 )  # fmt: skip
