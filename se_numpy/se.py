@@ -25,6 +25,8 @@ from se_numpy.shapes import check
 
 
 class _Gates(dict):
+    """Functions and their gradients by name; an unknown name is told which there are."""
+
     def __missing__(self, gate: object) -> None:
         raise ValueError(f"the gate is {gate!r}; expected one of {', '.join(self)}")
 
@@ -69,7 +71,7 @@ def excite_backward(
     ds: Array, z: Array, W1: Array, W2: Array, b1: Array | None = None, b2: Array | None = None, *,
     gate: str = "sigmoid",
 ) -> tuple[Array, ...]:  # fmt: skip
-    """Eq. (3) undone from the outside in.       -> dz (N, C), dW1 (C/r, C), dW2 (C, C/r), and db1, db2 where given"""
+    """The gradients, from σ inwards.            -> dz (N, C), dW1 (C/r, C), dW2 (C, C/r), and db1, db2 where given"""
     check("z: N C, W1: C/r C, W2: C C/r, b1: C/r, b2: C, ds: N C", z, W1, W2, b1, b2, ds)
     _, sigma_backward = GATES[gate]
     a1 = linear(z, W1, b1)                           # (N, C/r)  computed again, not remembered:

@@ -24,7 +24,7 @@ def test_code_prints_what_stands_below_it(code, printed):
 
 
 def test_there_is_code_to_test():
-    assert len(CODE) == 3
+    assert len(CODE) == 4
     assert all(printed.strip() for _, printed in CODE)
 
 

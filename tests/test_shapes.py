@@ -123,3 +123,29 @@ def test_dots_stand_for_the_same_axes_everywhere():
     with pytest.raises(ValueError, match=r"dy has shape \(2, 4, 5\); expected \(N, ..., C\) = \(2, 3, 4, 5\)"):
         check("x: N ... C, dy: N ... C", ones(2, 3, 4, 5), ones(2, 4, 5))
     assert check("x: N D, b: D", ones(2, 3), None) == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda bad: sn.conv2d(bad, ones(3, 3, 2, 4)), "X"),
+        (lambda bad: sn.conv2d(ones(2, 5, 5, 2), bad), "V"),
+        (lambda bad: sn.conv2d_backward(bad, ones(2, 5, 5, 2), ones(3, 3, 2, 4)), "dU"),
+        (lambda bad: sn.max_pool2d(bad, kernel=2), "x"),
+        (lambda bad: sn.max_pool2d_backward(bad, ones(2, 4, 4, 1), kernel=2), "dy"),
+        (lambda bad: sn.avg_pool2d_backward(bad, ones(2, 4, 4, 1), kernel=2), "dy"),
+        (lambda bad: sn.softmax_cross_entropy(bad, np.array([0])), "x"),
+        (lambda bad: sn.batch_norm(bad, ones(2), ones(2)), "x"),
+        (lambda bad: sn.batch_norm_backward(bad, ones(3, 2), ones(2), ones(2)), "dy"),
+        (lambda bad: sn.se_block(bad, ones(1, 2), ones(2, 1)), "U"),
+        (lambda bad: sn.excite_backward(bad, ones(3, 2), ones(1, 2), ones(2, 1)), "ds"),
+    ],
+)
+def test_a_list_is_named(call, name):
+    with pytest.raises(TypeError, match=rf"^{name} is a list; expected an array of shape"):
+        call([1.0])
+
+
+def test_an_upstream_gradient_of_the_loss_has_no_axes():
+    with pytest.raises(ValueError, match=r"dL has shape \(2, 3\); expected a number"):
+        sn.softmax_cross_entropy_backward(ones(2, 3), ones(2, 3), np.array([0, 1]))

@@ -1,8 +1,8 @@
-"""Feature maps that are computed where they are read, and their windows.
+"""Feature maps that are computed where they are read.
 
 A pass over big maps costs what it moves, not what it computes. So what batch norm, a gate, a residual sum and a ReLU do
-to maps is kept as what it is, a few numbers a channel, until somebody reads them: the convolution that unfolds their
-windows, or a last pass that writes them down.
+to maps is kept as it is, a few numbers per channel, until the maps are read: by the convolution that unfolds their
+windows, or by a last pass that writes them.
 """
 
 from collections.abc import Callable
@@ -24,11 +24,11 @@ ALL = slice(None)
 
 @dataclass(frozen=True, eq=False)
 class AffineMaps:
-    """a x + b y + c, rectified or not: maps (N, H, W, C) that nobody has written down yet.
+    """a x + b y + c, rectified or not: maps (N, H, W, C) that have not been written yet.
 
-    x and y are maps; a, b and c belong to a channel (C,) or to a channel of one image (N, C). What is None is left out,
-    be it a factor or a summand. ``mean`` (C,) is what sums with x are centred by, where whoever made this knows it.
-    ``clipped`` says that x came out of a ReLU, through which a reader may take its gradient along.
+    x and y are maps; a, b and c have one number per channel (C,) or per channel and image (N, C). A factor or summand
+    that is None is left out. ``mean`` (C,), where known, is what sums with x are centred by. ``clipped`` says that x is
+    the result of a ReLU: whatever reads it may take its gradient through that ReLU at once.
     """
 
     x: Array
@@ -58,17 +58,17 @@ class AffineMaps:
         return any(v is not None and v.ndim == 2 for v in (self.a, self.b, self.c))
 
     @cached_property
-    def line(self) -> int:
-        """How long a line may be: of one row where each image has a line of its own, or these would fill the cache."""
+    def lane(self) -> int:
+        """How long a lane may be: one row where each image has a lane of its own, or these would fill the cache."""
         return 0 if self.by_image else LANE
 
     @property
     def written(self) -> bool:
-        """Whether these are plain maps, with nothing to compute."""
+        """Whether these are plain maps, with nothing left to compute."""
         return self.a is self.y is self.c is None and not self.rectify
 
     def read(self, n: slice, h: slice = ALL, name: str = "read") -> Array:
-        """Rows h of images n: a view of written maps, else computed into a workspace called ``name``."""
+        """Return rows h of images n: a view of written maps, else computed into the workspace of this name."""
         x = self.x[n, h]
         if self.written:
             return x
@@ -77,7 +77,7 @@ class AffineMaps:
         return out
 
     def write(self) -> Array:
-        """All of it, in memory of its own, or the maps themselves where there is nothing to compute."""
+        """Return all of it, in memory of its own, or the maps themselves where nothing is left to compute."""
         if self.written:
             return self.x
         out = self.xp.empty(self.shape, self.dtype)
@@ -86,7 +86,7 @@ class AffineMaps:
         return out
 
     def into(self, out: Array, n: slice, h: slice = ALL) -> None:
-        """Rows h of images n, computed into ``out``, which has their shape."""
+        """Compute rows h of images n into ``out``, which has their shape."""
         xp, x = self.xp, self.x[n, h]
         if self.written:
             out[...] = x
@@ -95,26 +95,26 @@ class AffineMaps:
             self._launch(out, n, h)
             return
         direct = out.flags.c_contiguous
-        work = out if direct else workspace(xp, "blend", out.shape, out.dtype)
-        line = as_lanes(work, self.line)
+        work = out if direct else workspace(xp, "affine", out.shape, out.dtype)
+        lane = as_lanes(work, self.lane)
         if self.y is None:
-            now = self._line_by_line(x, "a", "c", n, line)
+            now = self._lane_by_lane(x, "a", "c", n, lane)
         else:
-            second = as_lanes(workspace(xp, "second", out.shape, out.dtype), self.line)
-            now = self._line_by_line(x, "a", None, n, line)
-            second = self._line_by_line(self.y[n, h], "b", "c", n, second)
+            second = as_lanes(workspace(xp, "second", out.shape, out.dtype), self.lane)
+            now = self._lane_by_lane(x, "a", None, n, lane)
+            second = self._lane_by_lane(self.y[n, h], "b", "c", n, second)
             if not (direct or self.rectify):  # nothing repeats along this step: it can write where it belongs
                 xp.add(now.reshape(out.shape), second.reshape(out.shape), out=out)
                 return
-            now = xp.add(now, second, out=line)
+            now = xp.add(now, second, out=lane)
         if self.rectify:
-            xp.maximum(now, _zeros(xp, now), out=line)
+            xp.maximum(now, _zeros(xp, now), out=lane)
         if not direct:
             out[...] = work
 
     @property
     def parts(self) -> dict[str, Array]:
-        """The arrays that are there, by their letters."""
+        """The arrays that are not None, by their letters."""
         return {k: v for k in "xaybc" if (v := getattr(self, k)) is not None}
 
     def formula(self, index: Callable[[str], str] = lambda name: name) -> str:
@@ -134,9 +134,9 @@ class AffineMaps:
         inputs = ", ".join(f"T {name}" for name in self.parts)
         launch("affine_maps", self.xp, *arrays, out, inputs=inputs, formula=self.formula())
 
-    def _line_by_line(self, x: Array, factor: str, summand: str | None, n: slice, out: Array) -> Array:
-        """factor · x + summand on the lines of x, in ``out``; the lines themselves where both are left out."""
-        xp, now = self.xp, as_lanes(x, self.line)
+    def _lane_by_lane(self, x: Array, factor: str, summand: str | None, n: slice, out: Array) -> Array:
+        """factor · x + summand on the lanes of x, in ``out``; the lanes themselves where both are left out."""
+        xp, now = self.xp, as_lanes(x, self.lane)
         if getattr(self, factor) is not None:
             now = xp.multiply(now, self._tiled(factor, x, n), out=out)
         if summand and getattr(self, summand) is not None:
@@ -144,13 +144,13 @@ class AffineMaps:
         return now
 
     def _tiled(self, name: str, maps: Array, n: slice) -> Array:
-        """a, b or c repeated along a line of the maps; where all images share it, made once."""
+        """a, b or c repeated along a lane of the maps; where all images share it, made once."""
         v = getattr(self, name)
         if v.ndim == 2:
-            return tile_channels(maps, v, n, self.line)
-        key = name, pixels_of_a_lane(maps.shape, self.line)
+            return tile_channels(maps, v, n, self.lane)
+        key = name, pixels_of_a_lane(maps.shape, self.lane)
         if key not in self._made:
-            self._made[key] = tile_channels(maps, v, limit=self.line)
+            self._made[key] = tile_channels(maps, v, limit=self.lane)
         return self._made[key]
 
     @cached_property
@@ -159,10 +159,10 @@ class AffineMaps:
 
 
 def _zeros(xp: ModuleType, x: Array) -> Any:
-    """Zeros to compare lines with.  A line of them on a CPU: NumPy's loop against one number is three times slower."""
+    """Zeros to compare lanes with.  A lane of them on a CPU: NumPy's loop against one number is three times slower."""
     return xp.zeros(x.shape[-1], x.dtype) if xp is np else 0
 
 
 def affine(x: Array, a: Array, b: Array | None = None) -> Array:
-    """a x + b by channel: x (N, ..., C); a and b (C,), or (N, C) for numbers of each image's own.  One pass."""
+    """Return a x + b by channel, in one pass: x (N, ..., C); a and b (C,), or (N, C) with numbers for each image."""
     return AffineMaps(x, a, c=b).write()

@@ -120,8 +120,8 @@ class Compiled:
         net, kept = self.net, frozenset(self.keep)
         if enabled():
             net, params, state = fold(net, params, state)
-        nodes = (node_of(net, Plan(kept, plain)) for plain in (False, True))
-        return Predictor(net, *nodes, params, state, self.keep)
+        fast, plain = node_of(net, Plan(kept)), node_of(net, Plan(kept, plain=True))
+        return Predictor(net, fast, plain, params, state, self.keep)
 
 
 _USED = object()

@@ -1,7 +1,7 @@
 """Convolution as products of windows with filters, block by block, over maps that may still have to be computed.
 
 A window is a row of k·k·C' numbers. Windows are nine times the input (3x3), so only those of a few images, or of some
-rows of one, exist at a time, and none are kept for the way back. ``epilogue`` is called with what a block has just
+rows of one, exist at a time, and none are kept for the backward pass. ``epilogue`` is called with what a block has just
 written, while it is in the cache.
 """
 
@@ -25,7 +25,7 @@ Epilogue = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Plan:
-    """What a convolution's shapes decide, made once for them: output sizes, and the stacks of the way back."""
+    """What a convolution's shapes decide, computed once: output sizes, and the stacks of the backward pass."""
 
     H: int
     W: int
@@ -41,7 +41,7 @@ class Plan:
 
     @property
     def windows(self) -> dict[str, Any]:
-        """The keyword arguments of ``unfold`` on the way there."""
+        """The keyword arguments of ``unfold`` in the forward pass."""
         return {"stride": self.stride, "before": (self.padding, self.padding), "groups": self.groups}
 
 

@@ -1,7 +1,8 @@
-"""A link's gate: Eq. (3) and its way back, in functions that are one launch each on a GPU.
+"""The gate at the end of a fused convolution: Eq. (3) and its backward pass, in steps of one launch each on a GPU.
 
-The maps behind the gate are a U + c, which nobody wrote down. What ``se`` says of them is said here of U, a, c and sums
-that the link has anyway; nothing is larger than (N, C). The formulas are those of ``se``, with h = δ(W1 z) kept.
+The maps before the gate are a U + c, which are never written. What ``se`` computes from them is computed here from U,
+a, c and sums that are known anyway; nothing is larger than (N, C). The formulas are those of ``se``, with h = δ(W1 z)
+kept.
 """
 
 from typing import Any
@@ -13,7 +14,7 @@ from se_numpy.tree import Tree
 
 
 def excite(z: Array, a: Array, c: Array, W1: Array, W2: Array, b1: Any = 0, b2: Any = 0) -> tuple[Array, ...]:
-    """Eq. (3), and what it makes of a U + c:                                   -> h (N, C/r), s, s a, s c (N, C)"""
+    """Return Eq. (3), and the factor and shift of s (a U + c):                 -> h (N, C/r), s, s a, s c (N, C)"""
     xp, (R, C) = array_module(z), W1.shape
     h = xp.empty((len(z), R), z.dtype)
     _hidden(z, W1, b1, R, C, h)
@@ -26,9 +27,10 @@ def excite_backward(
     of_dy: Array, of_dyx: Array, z: Array, h: Array, s: Array, images: Array,
     mean: Array, a: Array, beta: Array, pixels: int, params: Tree,
 ) -> tuple[Tree, Array, Array, Array]:  # fmt: skip
-    """From Σ dy and Σ dy (U - mean) of each image, dy behind the gate, to dW1, dW2, and what the link goes on with.
+    """Return the gate's gradients from Σ dy and Σ dy (U - mean) of each image, dy being the gradient after the gate.
 
-    That is ``shift``, for s dy + shift is the gradient of a U + c, and that gradient's two sums; all (N, C).
+    Besides dW1, dW2 (and db1, db2): ``shift``, where s dy + shift is the gradient of a U + c, and the two sums of that
+    gradient; all (N, C).
     """
     W1, W2 = params["W1"], params["W2"]
     R, C = W1.shape

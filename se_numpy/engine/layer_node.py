@@ -49,8 +49,9 @@ def _conv_backward(layer: Conv, params: Tree, X: Array, dY: Array) -> tuple[Arra
 
 def _filters_gradient(layer: Conv, params: Tree, X: Array, dY: Array) -> Tree:
     """The gradient of the filters alone, for a network's first layer."""
-    maps = AffineMaps(dY), AffineMaps(X)
-    return {"V": conv.convolve_backward(*maps, params["V"], **layer.hyper, input_gradient=False)[1]}
+    hyper: dict[str, Any] = layer.hyper
+    _, dV, _ = conv.convolve_backward(AffineMaps(dY), AffineMaps(X), params["V"], **hyper, input_gradient=False)
+    return {"V": dV}
 
 
 def _batch_norm(layer: BatchNorm, params: Tree, state: Tree, X: Array, train: bool) -> Result:

@@ -25,7 +25,7 @@ class Pass:
 class Upstream:
     """The gradient of a node's result, and what its writer has done to it already, while it was in the cache."""
 
-    dY: Array | None  # None where the gradient of the input is not wanted
+    dY: Array  # or None, where the gradient of the input is not wanted
     masked: bool = False  # it has been taken through the ReLU that the maps came out of
     sums: BNGradSums | None = None  # Σ dY and Σ dY (x - mean), of maps whose mean the writer knew
 

@@ -100,8 +100,8 @@ class FusedSerial(Node):
     def forward_lazy(self, params: Tree, state: Tree, X: AffineMaps, run: Pass) -> tuple[AffineMaps, list[Any]]:
         caches: list[Any] = []
         for name, node in self.nodes:
-            here = (params, state) if node.spans else (params.get(name, {}), state.get(name, {}))
-            X, cache = node.forward_lazy(*here, X, run)
+            own = (params, state) if node.spans else (params.get(name, {}), state.get(name, {}))
+            X, cache = node.forward_lazy(own[0], own[1], X, run)
             if run.way_back:
                 caches.append(cache)
         return X, caches

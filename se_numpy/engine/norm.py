@@ -1,7 +1,7 @@
 """Batch normalisation in pieces, used to compute statistics and their gradients inside the passes of a convolution.
 
-The equations are those of ``ops.norm``. Here they come down to numbers by channel: y = a x + c on the way there,
-dx = a (dy + b x + c) on the way back, once the sums of a batch are put together from the parts that its blocks gave.
+The equations are those of ``ops.norm``. Here they come down to numbers by channel: y = a x + c forward,
+dx = a (dy + b x + c) backward, once the sums of a batch are put together from the parts that its blocks gave.
 """
 
 import math

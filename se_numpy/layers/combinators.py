@@ -13,11 +13,13 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import Any, TypeVar
 
 from se_numpy.arrays import Array, array_module
 from se_numpy.layers.layer import Layer, Result, Rng, Shape, image
 from se_numpy.tree import Tree
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ class Concat(Combinator):
         return super().batch_stats(cache[0])
 
 
-def unused(parts: tuple[tuple[str, Layer], ...], caches: list[Any]) -> tuple[tuple[str, Layer], ...]:
+def unused(parts: tuple[T, ...], caches: list[Any]) -> tuple[T, ...]:
     """The parts, if none of their caches has been taken yet."""
     if len(caches) != len(parts):
         raise ValueError("the cache is used up: a backward pass takes it apart; expected one forward pass for each")

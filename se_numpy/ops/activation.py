@@ -7,7 +7,7 @@ from se_numpy.shapes import check
 
 
 def relu(x: Array) -> Array:
-    """δ(x) = max(x, 0).                                                                   any shape, and it stays
+    """δ(x) = max(x, 0).                                                                   x of any shape -> the same
 
     Raises TypeError for something that is not an array of float32 or float64.
     """
@@ -23,13 +23,13 @@ def relu_backward(dy: Array, x: Array) -> Array:
 
 @np.errstate(under="ignore")
 def sigmoid(x: Array) -> Array:
-    """σ(x) = 1 / (1 + e⁻ˣ), without overflow at either end.                               any shape, and it stays
+    """σ(x) = 1 / (1 + e⁻ˣ), without overflow at either end.                               x of any shape -> the same
 
     Raises TypeError for something that is not an array of float32 or float64.
     """
     check("x: ...", x)
     xp = array_module(x)
-    e = xp.exp(xp.where(x.real >= 0, -x, x))  # e^-|x|, at most 1
+    e = xp.exp(xp.where(x.real >= 0, -x, x))  # e^-|x|, at most 1; x.real for derivatives by a complex step
     return xp.where(x.real >= 0, 1, e) / (1 + e)
 
 
@@ -43,7 +43,7 @@ def sigmoid_backward(dy: Array, x: Array) -> Array:
 
 
 def tanh(x: Array) -> Array:
-    """tanh x = (eˣ - e⁻ˣ) / (eˣ + e⁻ˣ).                                                   any shape, and it stays
+    """tanh x = (eˣ - e⁻ˣ) / (eˣ + e⁻ˣ).                                                   x of any shape -> the same
 
     Raises TypeError for something that is not an array of float32 or float64.
     """

@@ -34,7 +34,8 @@ def softmax_cross_entropy(x: Array, labels: Array, *, smoothing: float = 0.0) ->
 
     Raises ValueError for a label outside 0..K-1, TypeError for labels that are not integers.
     """
-    xp, (N, _) = array_module(x, labels), check_loss(x, labels, smoothing)
+    N, _ = check_loss(x, labels, smoothing)
+    xp = array_module(x, labels)
     high = x.max(1, keepdims=True)
     log_p = x - high - xp.log(xp.exp(x - high).sum(1, keepdims=True))
     loss = -(1 - smoothing) * log_p[xp.arange(N), labels].mean()
@@ -44,7 +45,10 @@ def softmax_cross_entropy(x: Array, labels: Array, *, smoothing: float = 0.0) ->
 @np.errstate(under="ignore")
 def softmax_cross_entropy_backward(dL: Array, x: Array, labels: Array, *, smoothing: float = 0.0) -> Array:
     """dx = dL (p - q) / N: what was predicted less what was asked for.           dL 0-d or a number -> dx (N, K)"""
-    xp, (N, K) = array_module(dL, x, labels), check_loss(x, labels, smoothing)
+    N, K = check_loss(x, labels, smoothing)
+    if getattr(dL, "ndim", 0):
+        raise ValueError(f"dL has shape {dL.shape}; expected a number or an array without axes, as L")
+    xp = array_module(dL, x, labels)
     at_label = (labels[:, None] == xp.arange(K)).astype(x.dtype)
     return dL * ((softmax(x) - (1 - smoothing) * at_label - smoothing / K) / N)
 

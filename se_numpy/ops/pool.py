@@ -10,20 +10,22 @@ from se_numpy.shapes import check, whole
 def max_pool2d(x: Array, *, kernel: int, stride: int | None = None, padding: int = 0) -> Array:
     """y(i, j) = the largest of a kernel x kernel window, at steps of ``stride`` (kernel, if not given).
 
-    x (N, H', W', C) -> y (N, H, W, C), H = (H' + 2 padding - kernel) // stride + 1.  What lies outside never wins.
+    x (N, H', W', C) -> y (N, H, W, C), H = (H' + 2 padding - kernel) // stride + 1.  Padding is -∞, so it never wins.
 
     Raises ValueError for a window that does not fit or a padding beyond half the kernel, TypeError for sizes that are
     not whole numbers.
     """
-    xp, (H, W, k, stride, p) = array_module(x), check_pool(x, kernel, stride, padding)
+    H, W, k, stride, p = check_pool(x, kernel, stride, padding)
+    xp = array_module(x)
     x = xp.pad(x, ((0, 0), (p, p), (p, p), (0, 0)), constant_values=-xp.inf)
     return reduce(xp.maximum, (x[pixels] for _, pixels in taps((k, k), H, W, stride)))
 
 
 def max_pool2d_backward(dy: Array, x: Array, *, kernel: int, stride: int | None = None, padding: int = 0) -> Array:
-    """The winner takes it all; of equals, the first in reading order.      dy (N, H, W, C), x (N, H', W', C) -> dx"""
-    xp, (H, W, k, stride, p) = array_module(dy, x), check_pool(x, kernel, stride, padding)
+    """All of it to the largest pixel; of equals, to the first.      dy (N, H, W, C), x (N, H', W', C) -> dx"""
+    H, W, k, stride, p = check_pool(x, kernel, stride, padding)
     check("y: N H W C, dy: N H W C", (len(x), H, W, x.shape[-1]), dy)
+    xp = array_module(dy, x)
     ring, (_, H_, W_, _) = ((0, 0), (p, p), (p, p), (0, 0)), x.shape
     inside = xp.pad(xp.ones((1, H_, W_, 1), bool), ring)
     x = xp.pad(x, ring, constant_values=-xp.inf)
@@ -42,16 +44,18 @@ def avg_pool2d(x: Array, *, kernel: int, stride: int | None = None, padding: int
 
     x (N, H', W', C) -> y (N, H, W, C), sizes and errors as ``max_pool2d``.
     """
-    xp, (H, W, k, stride, p) = array_module(x), check_pool(x, kernel, stride, padding)
+    H, W, k, stride, p = check_pool(x, kernel, stride, padding)
+    xp = array_module(x)
     x = xp.pad(x, ((0, 0), (p, p), (p, p), (0, 0)))
     return sum(x[pixels] for _, pixels in taps((k, k), H, W, stride)) / k**2
 
 
 def avg_pool2d_backward(dy: Array, x: Array, *, kernel: int, stride: int | None = None, padding: int = 0) -> Array:
     """Every pixel of a window has an equal share, 1/kernel².               dy (N, H, W, C), x (N, H', W', C) -> dx"""
-    xp, (H, W, k, stride, p) = array_module(dy, x), check_pool(x, kernel, stride, padding)
+    H, W, k, stride, p = check_pool(x, kernel, stride, padding)
     N, H_, W_, C = x.shape
     check("y: N H W C, dy: N H W C", (N, H, W, C), dy)
+    xp = array_module(dy, x)
     dx = xp.zeros((N, H_ + 2 * p, W_ + 2 * p, C), xp.result_type(dy, x))
     for _, pixels in taps((k, k), H, W, stride):
         dx[pixels] += dy / k**2

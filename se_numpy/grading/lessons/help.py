@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -132,7 +133,7 @@ def _with_imports(function: Callable[..., Any], name: str) -> str:
     """The source of a function, called ``name``, below the imports that it needs."""
     source = textwrap.dedent(inspect.getsource(function)).rstrip()
     source = source.replace(f"def {function.__name__}(", f"def {name}(")
-    module, lines = inspect.getmodule(function), []
+    module, lines = sys.modules[function.__module__], []
     needed = _free_names(source) & set(vars(module))
     for statement in ast.parse(inspect.getsource(module)).body:
         if isinstance(statement, ast.Import | ast.ImportFrom):
@@ -163,7 +164,8 @@ def _free_names(source: str) -> set[str]:
     """Names that the function in ``source`` uses and does not define."""
     tree = ast.parse(source)
     names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
-    own = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)} | {tree.body[0].name}
+    own = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    own |= {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     return {n.id for n in names} - {n.id for n in names if isinstance(n.ctx, ast.Store)} - own
 
 

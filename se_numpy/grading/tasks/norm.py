@@ -363,7 +363,7 @@ batch_norm_backward = Task(
                 "channel share its gamma and beta.",
                 _wrong(dgamma=lambda dy, x_hat, x: (dy * x_hat).sum(0), dbeta=lambda dy: dy.sum(0))),
         Mistake("dgamma and dbeta exchanged", "dgamma = Σ dy x̂ comes before dbeta = Σ dy.",
-                lambda *a, **h: (lambda dx, dgamma, dbeta: (dx, dbeta, dgamma))(*_oracle(*a, **h))),
+                lambda *a, **h: (lambda grads: (grads[0], grads[2], grads[1]))(_oracle(*a, **h))),
         Mistake("ones for dy", "The gradient that arrives was ignored, as if dy were 1 everywhere.",
                 lambda dy, *a, **h: _oracle(np.ones_like(dy), *a, **h)),
     ),
