@@ -212,7 +212,8 @@ if photos is not None:
 #
 # Loops are slow in Python. Write every window as one row of a matrix, and every filter as one
 # column of another; their product holds every window times every filter. That is the whole trick,
-# and it is how this library computes a convolution too.
+# and it is how `se_numpy.engine`, the fast part of this library, computes a convolution.
+# (`se.conv2d` adds up one matrix product for each place in the filter: slower, and easier to read.)
 #
 # **Predict.** A picture of 5 × 5 pixels, filters of 3 × 3. How many rows has the matrix, and how
 # many numbers a row? How often does the pixel in the middle occur?

@@ -36,6 +36,7 @@ import se_numpy as se
 from se_numpy.data import builtin
 from se_numpy.grading.lessons import check, claim, exercise, figures, hint, solution
 from se_numpy.grading.lessons.pictures import boat
+from se_numpy.layers import update_running
 
 figures.style()
 rng = np.random.default_rng(0)
@@ -167,8 +168,8 @@ running_mean, running_var = np.zeros(4), np.ones(4)  # where networks begin, soo
 for _ in range(200):
     batch = x[rng.choice(64, 32, replace=False)]
     mean, var = se.batch_statistics(batch)
-    se.update_running(running_mean, mean)  # a tenth of the new, nine tenths of the old
-    se.update_running(running_var, var)
+    update_running(running_mean, mean)  # a tenth of the new, nine tenths of the old
+    update_running(running_var, var)
 
 seen = {}
 for size in (4, 32):
@@ -350,7 +351,8 @@ check("batch_norm_backward", as_constants)
 # ## Exercise: `batch_norm_backward` · hard, 20 minutes
 #
 # Step by step or in one line, as you like. `mean` and `var` come in, so they need not be computed
-# again; they are those of `x`.
+# again; they are those of `x`. (The library's own, `se.batch_norm_backward(dy, x, gamma, beta)`,
+# computes them from `x`: its arguments are `dy` and those of `se.batch_norm`.)
 
 
 # %%

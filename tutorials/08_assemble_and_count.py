@@ -106,14 +106,9 @@ X = rng.standard_normal((4, *shape)).astype(np.float32)  #            (N, H, W, 
 Y, cache = block.forward(params, state, X, train=True)  #             (N, H, W, C)
 # (cache: whatever of the way forward the way back will need)
 
-
-def norm(U, gamma, beta):  #                                          batch norm while training
-    return se.normalize(U, *se.batch_statistics(U), gamma, beta)
-
-
 p = params["sum1"]["branch"]
-H = se.relu(norm(se.conv2d(X, p["conv1"]["V"], padding=1), **p["batchnorm1"]))
-A = norm(se.conv2d(H, p["conv2"]["V"], padding=1), **p["batchnorm2"])
+H = se.relu(se.batch_norm(se.conv2d(X, p["conv1"]["V"], padding=1), **p["batchnorm1"]))
+A = se.batch_norm(se.conv2d(H, p["conv2"]["V"], padding=1), **p["batchnorm2"])
 by_hand = se.relu(X + se.se_block(A, **p["se1"]))  #                  (N, H, W, C)
 claim("Value and equation agree to less than 1e-5.", abs(Y - by_hand).max())
 
@@ -424,8 +419,8 @@ claim("Multiply-adds, in billions: 3.858 without, 3.860 with SE.", *work)
 
 # %%
 def gated_sum(X, V1, gamma1, beta1, V2, gamma2, beta2, W1, W2):
-    H = se.relu(norm(se.conv2d(X, V1, padding=1), gamma1, beta1))
-    A = norm(se.conv2d(H, V2, padding=1), gamma2, beta2)
+    H = se.relu(se.batch_norm(se.conv2d(X, V1, padding=1), gamma1, beta1))
+    A = se.batch_norm(se.conv2d(H, V2, padding=1), gamma2, beta2)
     return se.relu(se.se_block(X + A, W1, W2))
 
 
@@ -440,8 +435,8 @@ check("residual_block", gated_sum)
 # $$Y = \delta\bigl(X + \mathrm{SE}(\mathrm{BN}(V_2 * \delta(\mathrm{BN}(V_1 * X))))\bigr)$$
 #
 # Both convolutions have stride 1 and padding 1; batch norm is that of training, with statistics of
-# the batch. You may use `se.conv2d`, `se.batch_statistics`, `se.normalize`, `se.relu`,
-# `se.se_block`, or what you wrote yourself. Where exactly may a ReLU stand, and where not?
+# the batch. You may use `se.conv2d`, `se.batch_norm`, `se.relu`, `se.se_block`, or what you wrote
+# yourself. Where exactly may a ReLU stand, and where not?
 
 
 # %%

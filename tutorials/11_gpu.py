@@ -9,8 +9,9 @@
 # **You will** run the lines that you know on whichever processor there is, build an array that
 # plays a GPU's, and count with it what a GPU would have to do.
 #
-# **You learn** why the library has one code path for NumPy and CuPy, what a launch is and why
-# fewer are better, why a step of training never says `float(loss)`, and what differs after all.
+# **You learn** why the library's equations have one code path for NumPy and CuPy, what a launch is
+# and why fewer are better, why a step of training never says `float(loss)`, and what differs after
+# all.
 #
 # **You need** [tutorial 3](03_gradients_through_convolution.ipynb), and `Learner` and momentum from
 # [tutorial 9](09_train.ipynb); 30 minutes. **No GPU**: where there is none, the cells run on the
@@ -38,9 +39,12 @@ from unittest.mock import patch
 import numpy as np
 import se_numpy as se
 from se_numpy import models, tree
-from se_numpy.backend import Blend, masked, one_launch, over_blocks, unfold
 from se_numpy.data import builtin
 from se_numpy.data.batches import Images, Normalisation, draw
+from se_numpy.engine import cuda
+from se_numpy.engine.affine_maps import AffineMaps
+from se_numpy.engine.parallel import parallel_for
+from se_numpy.engine.windows import unfold
 from se_numpy.grading.lessons import check, claim, exercise, figures, hint, solution
 from se_numpy.layers import init
 from se_numpy.optim import SGD
@@ -108,9 +112,8 @@ claim("CuPy is imported in 1 file; the block's equations name either module 0 ti
 print(inspect.getsource(se.squeeze))
 
 # %% [markdown]
-# `pixel_sum` lives on the library's ground floor, `se_numpy/backend`, with the few other things
-# that differ. That is why a reader's own equations run on a GPU without a change, if they ask for
-# `xp`.
+# The line with `mean` runs on either processor, and so does every other equation of the library.
+# Yours run on a GPU without a change, too, if they ask for `xp`.
 
 # %% [markdown]
 # ## Two memories
@@ -193,6 +196,10 @@ class Pretend(np.ndarray):
 
     def __array_function__(self, function, types, args, more):  # np.where(...): CuPy's runs instead
         return counted(function)(*args, **more)
+
+    def astype(self, *args, **more):
+        Pretend.launches += 1
+        return super().astype(*args, **more)
 
     def __float__(self):
         Pretend.waits += 1
@@ -283,39 +290,54 @@ claim("It agrees with the library to less than 1e-12.", abs(s - se.excite(z, W1,
 # %% [markdown]
 # Two products, the ReLU, and four for the sigmoid: minus, exp, plus, divide. But once an entry is
 # at hand, a whole formula can be computed of it, in **one** launch. CuPy compiles such a kernel
-# from a line of C. The library writes both forms, one above the other:
+# from a line of C.
+#
+# The equations of this library, `se_numpy/ops` and `se_numpy/se.py`, contain no C: they are written
+# once, to be read, and run on NumPy and CuPy. `se_numpy.engine` computes the same, but faster. It
+# keeps its kernels in a table. Each row has the arguments, the result, the C for one entry, and the
+# name of the Python function that it must equal:
 
 # %%
-print(inspect.getsource(masked))
+row = cuda.TABLE["sigmoid"]
+print(f"{row.inputs} -> {row.outputs}: {row.operation}")
+print(f"equals {row.equals}:\n\n{inspect.getsource(se.sigmoid)}")
+
+_, launches, _ = pretend(se.sigmoid, z)
+claim("The equation takes 8 launches; the kernel is one.", launches)
 
 # %% [markdown]
-# `one_launch` says: parameters, results, and what happens to one entry, in C. NumPy's form is the
-# one to read and the one that a CPU runs; on a GPU the C runs, in one launch. `T` stands for the
-# arrays' type. This is how you write your own:
+# `T` stands for the arrays' type. (The equation takes more launches than our four, because it never
+# overflows: it computes $e^{-|x|}$.) This is how you write a kernel of your own:
 
 
 # %%
-@one_launch("T x, T a, T b", "T y", "T v = a * x + b; y = v > 0 ? v : (T)0")
-def scaled_relu(x, a, b, y):
-    """y = δ(a x + b), written into y."""
-    se.array_module(x).maximum(a * x + b, 0, out=y)
+def scaled_relu(x, a, b):  #                      (N, H, W, C), (C,), (C,) -> (N, H, W, C)
+    """y = δ(a x + b)."""
+    return se.array_module(x).maximum(a * x + b, 0)
 
 
-a, b = rng.standard_normal(3).astype(np.float32), rng.standard_normal(3).astype(np.float32)  # (C,)
-_, launches, _ = pretend(scaled_relu, x_host, a, b, np.empty_like(x_host))
-claim("In NumPy's form there are 3 launches; with the kernel there is one.", launches)
+def scaled_relu_in_one(x, a, b):
+    """The same in one launch, on a GPU."""
+    xp = se.array_module(x)
+    if not cuda.has_kernels(xp, x, a, b):  # on a CPU, or for several types of numbers
+        return scaled_relu(x, a, b)
+    code = "T v = a * x + b; y = v < 0 ? (T)0 : v"
+    return xp.ElementwiseKernel("T x, T a, T b", "T y", code, "scaled_relu")(x, a, b)
 
-a, b, y = (se.to_device(v, device) for v in (a, b, np.empty_like(x_host)))
-scaled_relu(x, a, b, y)
-plain = se.to_device(np.empty_like(x_host), device)
-scaled_relu.__wrapped__(x, a, b, plain)  # NumPy's form, also on a GPU
-claim("The two forms differ by less than 1e-6.", se.to_host(abs(y - plain).max()))
+
+a, b = rng.standard_normal((2, 3)).astype(np.float32)  #              (C,) each
+_, launches, _ = pretend(scaled_relu, x_host, a, b)
+claim("The equation takes 3 launches; the kernel is one.", launches)
+
+a, b = se.to_device(a, device), se.to_device(b, device)
+gap = se.to_host(abs(scaled_relu_in_one(x, a, b) - scaled_relu(x, a, b)).max())
+claim("The two forms differ by less than 1e-6.", gap)
 if device == "cpu":
-    print("(Of course: on a CPU both are NumPy's form.)")
+    print("(Of course: on a CPU both are the equation.)")
 
 # %% [markdown]
-# Two forms can drift apart. So the library's tests hold every kernel to its NumPy form: on a GPU
-# where there is one, and else with the C compiled for the CPU, if there is a C++ compiler.
+# Two forms can drift apart. So the library's tests hold every kernel of the table to its function:
+# on a GPU where there is one, and else with the C compiled for the CPU, if there is a C++ compiler.
 
 # %% [markdown]
 # ## One vector for all parameters
@@ -503,28 +525,30 @@ claim(
 # %% [markdown]
 # ## What differs after all
 #
-# **Blocks.** A CPU is fast as long as what it works on fits its cache, so work is cut into blocks
-# of a few megabytes, which the threads share. A GPU wants few launches of much work: there is one
-# block. Whoever writes an operation says what happens to one block and does not see the cut.
+# **Blocks.** A CPU is fast as long as what it works on fits its cache, so the engine cuts work into
+# blocks of a few megabytes, which the threads share. A GPU wants few launches of much work: there
+# is one block. A function of the engine says what happens to one block; `parallel_for` makes the
+# cut. The equations do without blocks.
 #
 # **Predict.** 128 maps of one megabyte each: how many blocks are there on a CPU?
 
 # %%
 not_numpy = ModuleType("cupy")
 cuts = {
-    "CPU": over_blocks(np, lambda block: block, 128, 1 << 20),
-    "GPU": over_blocks(not_numpy, lambda block: block, 128, 1 << 20),
+    "CPU": parallel_for(np, lambda block: block, 128, 1 << 20),
+    "GPU": parallel_for(not_numpy, lambda block: block, 128, 1 << 20),
 }
 claim("128 maps are 16 blocks on a CPU and 1 on a GPU.", 128, len(cuts["CPU"]), len(cuts["GPU"]))
 
 # %% [markdown]
-# **Windows.** A convolution is a product of windows with filters (tutorial 2). On a CPU they are
-# written down for a few images at a time and used at once. On a GPU **all** windows are written, in
-# one launch, which also computes the maps they come from. That takes memory, for a moment:
+# **Windows.** In the engine a convolution is a product of windows with filters (tutorial 2). On a
+# CPU they are written down for a few images at a time and used at once. On a GPU **all** windows
+# are written, in one launch, which also computes the maps they come from. That takes memory, for a
+# moment:
 
 # %%
 U = np.zeros((64, 32, 32, 16), np.float32)  #                         (N, H, W, C)
-pieces = unfold(Blend(U), slice(0, 64), slice(0, 32), 32, (3, 3), U.dtype, before=(1, 1))
+pieces = unfold(AffineMaps(U), slice(0, 64), slice(0, 32), 32, (3, 3), U.dtype, before=(1, 1))
 largest = max(rows.nbytes for _, rows in pieces)
 all_at_once = 9 * U.nbytes
 claim("Maps of 4 MiB: at most 4 MiB of windows at a time on a CPU, 36 MiB at once on a GPU.",
@@ -661,9 +685,9 @@ claim("from above 2 to below 0.5.", losses[0], losses[-1])
 #
 # - *Quick.* How many launches have `se.se_block` and `se.se_block_backward`? Which of the block's
 #   three equations has the most, and why more than `excite` above?
-# - *Core.* Write Equations (3) and (4) with calls of `one_launch`. What is not done entry by entry,
-#   because an entry of the result needs many entries of an argument? Look up how
-#   `se_numpy/layers/gate.py` does it with `raw`. How many launches are left?
+# - *Core.* Write Equations (3) and (4) with kernels of your own. What is not done entry by entry,
+#   because an entry of the result needs many entries of an argument? Look up how the rows
+#   `excite_hidden` and `excite_gates` of `cuda.TABLE` do it with `raw`. How many launches are left?
 # - *Open.* A GPU is idle while the host decides. What would it take to have it run a whole step, or
 #   a whole epoch, from one launch? What could then no longer change from step to step?
 #
