@@ -11,6 +11,18 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from contract import (
+    NETWORKS,
+    OPERATIONS,
+    VECTORS,
+    Chance,
+    check_geometries,
+    check_network,
+    check_operation,
+    draw_network,
+    small_blocks,
+)
+
 from se_numpy.engine import (
     affine_maps,
     conv,
@@ -200,3 +212,49 @@ FAULTS = [
     Fault("kernel: gates not multiplied", None, "through_squeeze", "of_dv = s * of_dy + dz", "of_dv = of_dy + dz"),
     Fault("kernel: sigmoid's other half", None, "sigmoid", "(x < 0 ? e : (T)1)", "(T)1"),
 ]  # fmt: skip
+
+
+QUICK = ("three", "gated, then convolved", "strides", "concatenated behind relu", "gate with biases", "pooled")
+
+
+def caught(xp) -> str:
+    """What of the contract fails first, or nothing."""
+    for what, check in contract(xp):
+        try:
+            check()
+        except Exception:  # a wrong number, or shapes that do not fit any more
+            return what
+    return ""
+
+
+def contract(xp):
+    """(name, check) of the contract's parts, the quick ones first; on a device only what it has kernels for."""
+    if xp is not None:
+        for name in ("sigmoid", "softmax_cross_entropy", "conv2d"):
+            yield name, lambda name=name: [check_operation(name, seed, xp=xp) for seed in range(8)]
+        for name in QUICK:
+            yield name, lambda name=name: check_network(NETWORKS[name], xp=xp)
+        return
+    yield from networks(QUICK)
+    for name in OPERATIONS:
+        yield name, lambda name=name: [check_operation(name, seed) for seed in range(6)]
+    yield "geometries", lambda: check_geometries(0, 60)
+    yield from networks(NETWORKS)
+    yield "large maps", lambda: check_network(NETWORKS["resnet14"], (32, 32, 3))
+    for name in VECTORS:
+        yield name, lambda name=name: check_network(VECTORS[name], (4,))
+    for seed in range(10):
+        yield f"drawn network {seed}", lambda seed=seed: check_network(draw_network(Chance(seed)), (7, 9, 2))
+
+
+def networks(names):
+    """(name, check) of these networks, in training and evaluation, whole and in small blocks."""
+    for name in names:
+        for train in (True, False):
+            yield f"{name}, {train=}", lambda name=name, train=train: check_network(NETWORKS[name], train=train)
+
+            def in_blocks(name=name, train=train):
+                with small_blocks():
+                    check_network(NETWORKS[name], train=train)
+
+            yield f"{name}, {train=}, in small blocks", in_blocks

@@ -1,0 +1,67 @@
+"""Combinators: names, parts that do not fit together, caches."""
+
+import numpy as np
+import pytest
+
+from se_numpy.layers import (
+    SE,
+    BatchNorm,
+    Conv,
+    GlobalAveragePool,
+    Pool,
+    ReLU,
+    concat,
+    init,
+    residual,
+    serial,
+    walk,
+)
+
+SHAPE = (7, 6, 4)
+BRANCH = serial(Conv(6, 3), BatchNorm(), ReLU(), Conv(4, 3), BatchNorm(), SE(2))
+
+
+def test_names_say_kind_and_count():
+    names = [name for name, _, _ in walk(residual(BRANCH), SHAPE)]
+    assert names == [f"branch.{n}" for n in ("conv1", "batchnorm1", "relu1", "conv2", "batchnorm2", "se1")]
+
+
+@pytest.mark.parametrize(
+    ("net", "message"),
+    [
+        (residual(Conv(3)), "shapes.*expected the same"),
+        (concat(Conv(3), Conv(3, 3, 2)), "one height and width"),
+        (serial(SE(16)), "4 channels with reduction ratio r = 16 leave no hidden unit"),
+        (serial(Conv(6, groups=3)), "groups divides"),
+        (serial(GlobalAveragePool(), Conv(3)), "expected images"),
+        (serial(Pool("median")), "expected 'max' or 'avg'"),
+    ],
+)
+def test_parts_that_do_not_fit_are_named(net, message):
+    def use():
+        params, state = init(net, SHAPE, np.random.default_rng(0))
+        net.forward(params, state, np.ones((1, *SHAPE)))
+
+    with pytest.raises(ValueError, match=message):
+        use()
+
+
+def test_a_cache_serves_one_backward_pass():
+    net = serial(ReLU(), ReLU())
+    X = np.ones((2, 3))
+    _, cache = net.forward({}, {}, X)
+    net.backward({}, cache, X)
+    with pytest.raises(ValueError, match="used up"):
+        net.backward({}, cache, X)
+
+
+@pytest.mark.parametrize("names", [{"conv1": ReLU()}, {"a.b": ReLU()}])
+def test_names_are_used_once_and_hold_no_dot(names):
+    with pytest.raises(ValueError, match="cannot be called"):
+        serial(Conv(3), **names)
+
+
+@pytest.mark.parametrize("part", [[Conv(3)], Conv, "relu"])
+def test_only_layers_make_a_network(part):
+    with pytest.raises(TypeError, match="expected layers one by one"):
+        serial(part)

@@ -1,0 +1,65 @@
+"""Layers that are not made of others: settings, shapes that do not fit, dropout, running statistics."""
+
+import numpy as np
+import pytest
+
+from se_numpy.layers import (
+    BatchNorm,
+    Conv,
+    Dropout,
+    Linear,
+    Pool,
+    init,
+    serial,
+)
+
+SHAPE = (7, 6, 4)
+
+
+def test_dropout_needs_chance_only_to_train():
+    net, X = serial(Dropout(0.4)), np.ones((50, 40))
+    Y, cache = net.forward({}, {}, X)
+    assert Y is X
+    np.testing.assert_array_equal(net.backward({}, cache, X)[0], X)
+    with pytest.raises(ValueError, match="rng="):
+        net.forward({}, {}, X, train=True)
+    Y, cache = net.forward({}, {}, X, train=True, rng=np.random.default_rng(0))
+    assert abs((Y == 0).mean() - 0.4) < 0.05
+    np.testing.assert_array_equal(net.backward({}, cache, X)[0], Y)
+
+
+def test_settings_of_layers_reach_their_equations():
+    X = np.random.default_rng(0).standard_normal((3, *SHAPE)) + 2
+    net = BatchNorm(eps=0.5)
+    params, state = init(net, SHAPE, np.random.default_rng(0), np.float64)
+    Y, cache = net.forward(params, state, X, train=True)
+    np.testing.assert_allclose(Y, (X - X.mean((0, 1, 2))) / np.sqrt(X.var((0, 1, 2)) + 0.5))
+    net.update_running(state, cache, momentum=0.25)
+    np.testing.assert_allclose(state["mean"], 0.25 * X.mean((0, 1, 2)))
+
+
+def test_running_statistics_do_not_learn_from_an_evaluation():
+    params, state = init(BatchNorm(), SHAPE, np.random.default_rng(0))
+    _, cache = BatchNorm().forward(params, state, np.ones((2, *SHAPE), np.float32))
+    with pytest.raises(ValueError, match="expected train=True"):
+        BatchNorm().update_running(state, cache)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "message"),
+    [
+        (Conv(3, 7, padding=0), (3, 9, 3), "expected at least 7 pixels"),
+        (Pool("max", 4), (3, 3, 3), "expected at least 4 pixels"),
+        (Conv(3), (0, 3, 3), "images of 0 x 3"),
+        (Linear(3), (4, 4, 3), "expected vectors"),
+    ],
+)
+def test_images_that_are_too_small_are_refused_before_anything_is_computed(layer, shape, message):
+    with pytest.raises(ValueError, match=message):
+        init(layer, shape, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("settings", [{"C": 0}, {"C": 8.0}, {"C": 3, "k": -1}, {"C": 3, "groups": 0}])
+def test_a_convolution_has_whole_numbers(settings):
+    with pytest.raises((TypeError, ValueError), match=r"of Conv is .*; expected a whole number, at least 1"):
+        Conv(**settings)
