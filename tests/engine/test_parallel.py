@@ -157,3 +157,15 @@ def test_a_child_forked_inside_the_blas_setting_has_its_threads_back():
         check=False,
     )  # fmt: skip
     assert out.stdout.split() == ["0", "True"], out.stderr
+
+
+def test_one_thread_starts_none():
+    code = (
+        "import threading, numpy as np; from se_numpy import engine\n"
+        "X, V = np.ones((64, 16, 16, 8), 'f'), np.ones((3, 3, 8, 8), 'f')\n"
+        "engine.conv2d_backward(engine.conv2d(X, V, padding=1), X, V, padding=1)\n"
+        "print(threading.active_count())"
+    )
+    environment = {**os.environ, "SE_NUMPY_THREADS": "1"}
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert out.stdout.strip() == "1"
