@@ -18,6 +18,8 @@ of f, give one gradient for each of those, in order.
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from se_numpy.arrays import Array, array_module
 from se_numpy.ops.activation import relu, relu_backward, sigmoid, sigmoid_backward, tanh, tanh_backward
 from se_numpy.ops.linear import linear, linear_backward
@@ -67,6 +69,7 @@ def excite(
     return sigma(linear(relu(linear(z, W1, b1)), W2, b2))
 
 
+@np.errstate(under="ignore")
 def excite_backward(
     ds: Array, z: Array, W1: Array, W2: Array, b1: Array | None = None, b2: Array | None = None, *,
     gate: str = "sigmoid",
@@ -85,6 +88,7 @@ def excite_backward(
     return (dz, dW1, dW2, *db1, *db2)
 
 
+@np.errstate(under="ignore")
 def scale(U: Array, s: Array) -> Array:
     """Eq. (4): x̃_c = s_c u_c.                                   U (N, H, W, C), s (N, C) -> X_tilde (N, H, W, C)
 
@@ -94,6 +98,7 @@ def scale(U: Array, s: Array) -> Array:
     return U * s[:, None, None, :]
 
 
+@np.errstate(under="ignore")
 def scale_backward(dX_tilde: Array, U: Array, s: Array) -> tuple[Array, Array]:
     """Each factor's gradient holds the other; all pixels of a channel shared its s.   -> dU (N, H, W, C), ds (N, C)"""
     check("U: N H W C, s: N C, dX_tilde: N H W C", U, s, dX_tilde)

@@ -5,7 +5,7 @@ import pytest
 from pair_checks import checks
 
 import se_numpy as sn
-from se_numpy import to_host
+from se_numpy import engine, to_host
 
 TestPairs = checks("squeeze", "excite", "excite with another gate", "scale", "se_block")
 
@@ -65,6 +65,26 @@ def test_added_parameters_of_the_paper():
     assert sn.added_parameters(resnet50, 16) == 2_514_944
     assert [sn.added_parameters([stage], 16) for stage in resnet50] == [24_576, 131_072, 786_432, 1_572_864]
     assert sn.added_parameters([(1, 10)], 4) == 2 * 10 * 2  # 10 // 4 hidden units
+
+
+@pytest.mark.parametrize("form", [sn, engine], ids=["book", "engine"])
+def test_closed_gates_underflow_to_zero_without_an_error(form):
+    U32, shut = U.astype(np.float32), np.full((8, 2), -60, np.float32)
+    W = np.full((2, 8), 0.3, np.float32)
+    with np.errstate(all="raise"):
+        X_tilde = form.se_block(abs(U32), W, shut)
+        grads = form.se_block_backward(U32, abs(U32), W, shut)
+    assert np.abs(X_tilde).max() < 1e-20
+    assert all(np.isfinite(g).all() for g in grads)
+
+
+@pytest.mark.parametrize("form", [sn, engine], ids=["book", "engine"])
+def test_tiny_maps_are_normalised_without_an_error(form):
+    x = (1e-30 * U).astype(np.float32)
+    with np.errstate(all="raise"):
+        _, var = form.batch_statistics(x)
+        form.batch_norm_backward(U.astype(np.float32), x, np.ones(8, np.float32), np.zeros(8, np.float32))
+    assert (var == 0).all()
 
 
 def test_an_unknown_gate_is_named():

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
+import numpy as np
+
 from se_numpy.arrays import Array
 from se_numpy.engine.affine_maps import AffineMaps
 from se_numpy.engine.context import enabled
@@ -55,8 +57,9 @@ class Predictor:
         if not enabled() and not self.keep:
             return self.net.forward(self.params, self.state, X)[0], {}
         run, node = Pass(train=False, rng=None, way_back=False), self.node if enabled() else self.plain
-        Y, _ = node.forward_lazy(self.params, self.state, AffineMaps(X), run)
-        return Y.write(), run.kept
+        with np.errstate(under="ignore"):
+            Y, _ = node.forward_lazy(self.params, self.state, AffineMaps(X), run)
+            return Y.write(), run.kept
 
 
 @dataclass(frozen=True)
@@ -85,8 +88,9 @@ class Compiled:
             Y, inside = self.net.forward(params, state, X, train=train, rng=rng)
             return Y, Cache(inside, None, {}, {})
         run = Pass(train, rng)
-        Y_lazy, inside = node.forward_lazy(params, state, AffineMaps(X), run)
-        return Y_lazy.write(), Cache(inside, node, run.kept, run.kept_gradients)
+        with np.errstate(under="ignore"):
+            Y_lazy, inside = node.forward_lazy(params, state, AffineMaps(X), run)
+            return Y_lazy.write(), Cache(inside, node, run.kept, run.kept_gradients)
 
     def backward(
         self, params: Tree, cache: Cache, dY: Array, *, input_gradient: bool = True
@@ -101,7 +105,8 @@ class Compiled:
         if cache.node is None:
             dX, grads = self.net.backward(params, inside, dY)
             return dX if input_gradient else None, grads
-        up, grads = cache.node.backward_lazy(params, inside, Upstream(dY), input_gradient=input_gradient)
+        with np.errstate(under="ignore"):
+            up, grads = cache.node.backward_lazy(params, inside, Upstream(dY), input_gradient=input_gradient)
         return up.dY if input_gradient else None, grads
 
     def batch_stats(self, cache: Cache) -> Tree:

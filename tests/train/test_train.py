@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from training import numbers, run, tiny
 
-from se_numpy import checkpoint, models, optim, tree
+from se_numpy import checkpoint, models, ops, optim, tree
 from se_numpy.data.batches import Images, Normalisation, draw
+from se_numpy.layers import Linear, residual, serial
 from se_numpy.train import Learner, Session, Trained, configure, learner, session, split, wilson
 from se_numpy.train.report import remark
 
@@ -276,6 +277,20 @@ def test_the_picture_shows_test_images_with_its_answers(tmp_path, monkeypatch, a
     assert [axes.get_title() for axes in panels] == [data.classes[k] for k in p.argmax(1)]
     for axes, k, label in zip(panels, p.argmax(1), data.test_labels, strict=False):
         assert axes.get_xlabel() == ("right" if k == label else f"is: {data.classes[label]}")
+
+
+@pytest.mark.parametrize("net", [residual(Linear(4), Linear(4)), Linear(3), serial(residual(Linear(4)))], ids=str)
+def test_a_learner_trains_the_network_it_was_given(net):
+    """Also one whose top is a sum or a lone layer: a step goes against the plain network's gradient."""
+    rng = np.random.default_rng(0)
+    X, labels = rng.standard_normal((6, 4), np.float32), np.array([0, 1, 2, 0, 1, 2])
+    learned = Learner(net, (4,), seed=0)
+    before = learned.w.copy()
+    logits, cache = net.forward(learned.params, learned.state, X, train=True)
+    _, grads = net.backward(learned.params, cache, ops.softmax_cross_entropy_backward(1.0, logits, labels))
+    loss, _ = learned.step(X, labels, optim.SGD(momentum=0, nesterov=False), 0.5)
+    np.testing.assert_allclose(loss, ops.softmax_cross_entropy(logits, labels), rtol=1e-6)
+    np.testing.assert_allclose(learned.w, before - 0.5 * tree.flatten(grads), rtol=1e-5, atol=1e-6)
 
 
 def test_objects_print_themselves_in_a_line():
