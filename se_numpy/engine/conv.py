@@ -24,7 +24,7 @@ Epilogue = Callable[..., Any]
 
 
 @dataclass(frozen=True)
-class Plan:
+class ConvPlan:
     """What a convolution's shapes decide, computed once: output sizes, and the stacks of the backward pass."""
 
     H: int
@@ -46,7 +46,7 @@ class Plan:
 
 
 @lru_cache(maxsize=1024)
-def plan(X: tuple[int, ...], V: tuple[int, ...], stride: int, padding: int, groups: int) -> Plan:
+def plan(X: tuple[int, ...], V: tuple[int, ...], stride: int, padding: int, groups: int) -> ConvPlan:
     """Return the plan for maps and filters of these shapes.
 
     Pixel i of X is at place a = i + padding - s u of the window of row u. With q = ``offset`` zeros before the filters
@@ -58,7 +58,7 @@ def plan(X: tuple[int, ...], V: tuple[int, ...], stride: int, padding: int, grou
     Kh, Kw = -(-(kh + q) // s), -(-(kw + q) // s)
     down, across = (range(q, q + 1) if k == 1 else range(s) for k in (kh, kw))
     first = (padding + q) // s
-    return Plan(
+    return ConvPlan(
         H, W, (kh, kw), s, padding, groups, (Kh, Kw), (Kh - 1 - first, Kw - 1 - first), q, down, across,
     )  # fmt: skip
 
@@ -104,7 +104,7 @@ def convolve_backward(
 
 
 def _backward_at_stride_1(
-    dU: AffineMaps, X: AffineMaps, V: Array, dX: Array, p: Plan, scale: Array | None, epilogue: Epilogue | None
+    dU: AffineMaps, X: AffineMaps, V: Array, dX: Array, p: ConvPlan, scale: Array | None, epilogue: Epilogue | None
 ) -> tuple[Array, Array, list[Any]]:
     """The windows of dU serve twice: times the flipped filters they are dX, times X they are dV, flipped."""
     xp, dtype = X.xp, dX.dtype
@@ -127,7 +127,7 @@ def _backward_at_stride_1(
 
 
 def _backward_at_any_stride(
-    dU: AffineMaps, X: AffineMaps, V: Array, dX: Array, p: Plan, scale: Array | None, epilogue: Epilogue | None
+    dU: AffineMaps, X: AffineMaps, V: Array, dX: Array, p: ConvPlan, scale: Array | None, epilogue: Epilogue | None
 ) -> tuple[Array, Array, list[Any]]:
     """dV = windows(X)ᵀ dU.  dX as at stride 1, but a window of dU gives a stack of stride x stride pixels at once."""
     xp, dtype, s, groups = X.xp, dX.dtype, p.stride, p.groups
@@ -164,7 +164,7 @@ def _backward_at_any_stride(
     return dX, _as_filters(_total([dV for dV, _ in parts]), V), [more for _, more in parts]
 
 
-def _stacked_filters(V: Array, scale: Array | None, p: Plan, dtype: object) -> Array:
+def _stacked_filters(V: Array, scale: Array | None, p: ConvPlan, dtype: object) -> Array:
     """The filters that make stacks of pixels of dX out of windows of dU, as one matrix a group."""
     xp, (kh, kw, c, C), s, q, (Kh, Kw) = array_module(V), V.shape, p.stride, p.offset, p.stack_kernel
     if kh == kw == Kh == Kw == 1:  # no zeros between
@@ -178,7 +178,7 @@ def _stacked_filters(V: Array, scale: Array | None, p: Plan, dtype: object) -> A
     return transposed.reshape(p.groups, Kh * Kw * C // p.groups, -1)
 
 
-def _filters_gradient(dU: AffineMaps, X: AffineMaps, V: Array, dtype: object, p: Plan) -> Array:
+def _filters_gradient(dU: AffineMaps, X: AffineMaps, V: Array, dtype: object, p: ConvPlan) -> Array:
     """dV = windows(X)ᵀ dU."""
     xp = X.xp
     N, H, W, C = dU.shape
@@ -230,7 +230,7 @@ def _multiply(xp: Any, rows: Array, matrices: Array, out: Array) -> None:
         xp.matmul(rows, matrices, out=out)
 
 
-def _sum_over_windows(X: AffineMaps, n: slice, h: slice, p: Plan, du: Array) -> Array:
+def _sum_over_windows(X: AffineMaps, n: slice, h: slice, p: ConvPlan, du: Array) -> Array:
     """Σ over the windows of X in rows h of images n: windowᵀ times its du.  -> (groups, kh·kw·C'/groups, C/groups)"""
     xp, sums = X.xp, []
     for part, rows in unfold(X, n, h, p.W, p.kernel, du.dtype, **p.windows):
