@@ -52,6 +52,19 @@ def differences(found: Tree, expected: Tree) -> list[str]:
     return missing + surplus + others
 
 
+def in_order_of(found: Tree, like: Tree) -> Tree:
+    """Return ``found`` with its leaves in the order of ``like``, so that both flatten alike.
+
+    Raises ValueError where they differ in more than the order.
+    """
+    names, have = [name for name, _ in leaves(like)], dict(leaves(found))
+    if list(have) == names:
+        return found
+    if wrong := differences(found, like):
+        raise ValueError(f"a layer returned other arrays than its parameters or statistics: {'; '.join(wrong)}")
+    return from_leaves({name: have[name] for name in names})
+
+
 def size(tree: Tree) -> int:
     """How many numbers the leaves hold together."""
     return sum(prod(leaf.shape) for _, leaf in leaves(tree))

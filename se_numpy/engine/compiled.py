@@ -15,7 +15,7 @@ from se_numpy.engine.folding import fold
 from se_numpy.engine.layer_node import FORMS, LayerNode
 from se_numpy.engine.node import Node, Pass, Upstream
 from se_numpy.engine.nodes import FusedAddReLU, FusedConcat, FusedSerial, KeptMaps, Plan, node_of
-from se_numpy.layers import Combinator, Layer, Rng
+from se_numpy.layers import Combinator, Concat, Layer, Rng, Serial, Sum
 from se_numpy.layers.running import MOMENTUM
 from se_numpy.layers.running import update_running as move
 from se_numpy.shapes import check
@@ -34,11 +34,15 @@ class Cache:
     node: Node | None = field(repr=False)  # None where the plain network ran
     kept: dict[str, Array] = field(repr=False)
     kept_gradients: dict[str, Array] = field(repr=False)
+    shape: tuple[int, ...]  # of Y
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """A trained network for evaluation: batch norm folded into the filters, nothing kept for a way back."""
+    """A trained network for evaluation: batch norm folded into the filters, nothing kept for a backward pass.
+
+    It holds until the parameters change: folded filters are copies of them, everything else is not.
+    """
 
     net: Layer
     node: Node = field(repr=False)
@@ -86,11 +90,12 @@ class Compiled:
         node = self.node if enabled() else self.plain
         if not enabled() and not self.keep:
             Y, inside = self.net.forward(params, state, X, train=train, rng=rng)
-            return Y, Cache(inside, None, {}, {})
+            return Y, Cache(inside, None, {}, {}, tuple(Y.shape))
         run = Pass(train, rng)
         with np.errstate(under="ignore"):
             Y_lazy, inside = node.forward_lazy(params, state, AffineMaps(X), run)
-            return Y_lazy.write(), Cache(inside, node, run.kept, run.kept_gradients)
+            Y = Y_lazy.write()
+        return Y, Cache(inside, node, run.kept, run.kept_gradients, tuple(Y.shape))
 
     def backward(
         self, params: Tree, cache: Cache, dY: Array, *, input_gradient: bool = True
@@ -98,9 +103,10 @@ class Compiled:
         """Return dX and the gradients of the parameters, as the network's own ``backward``; uses the cache up.
 
         Without ``input_gradient``, which training has no use for, dX is None.
-        Raises ValueError for a cache that was used before.
+        Raises ValueError for a cache that was used before, ValueError or TypeError for a dY that is not like Y.
         """
         _check_unused(cache)
+        check("Y: ..., dY: ...", cache.shape, dY)
         inside, cache.inside = cache.inside, _USED
         if cache.node is None:
             dX, grads = self.net.backward(params, inside, dY)
@@ -124,8 +130,8 @@ class Compiled:
         """Return a function X -> Y for evaluation, with batch norm folded away (unless the engine is off)."""
         net, kept = self.net, frozenset(self.keep)
         if enabled():
-            net, params, state = fold(net, params, state)
-        fast, plain = node_of(net, Plan(kept)), node_of(net, Plan(kept, plain=True))
+            net, params, state = fold(net, params, state, keep=kept)
+        fast, plain = node_of(net, Plan(kept, folded=True)), node_of(net, Plan(kept, plain=True))
         return Predictor(net, fast, plain, params, state, self.keep)
 
 
@@ -140,7 +146,8 @@ def _check_unused(cache: Cache) -> None:
 def compile(net: Layer, *, keep: Collection[str] = ()) -> Compiled:
     """Return the network in the engine's form: the same numbers, in fewer passes over memory.
 
-    Any Layer will do: one that the engine does not know runs by its own forward and backward. ``keep`` names layers as
+    Any Layer will do: one that the engine does not know runs by its own forward and backward. Arrays, parameters and
+    statistics are of one dtype, float32 or float64. ``keep`` names layers as
     ``layers.walk`` does ("stage1.block1.se"), or parts that hold others ("stage1"): the gates of an SE block, or the
     maps that another layer returns and their gradients, are then in the cache's ``kept`` and ``kept_gradients``.
 
@@ -148,11 +155,14 @@ def compile(net: Layer, *, keep: Collection[str] = ()) -> Compiled:
     """
     if not isinstance(net, Layer):
         raise TypeError(f"got {net!r}; expected a network: a Layer, such as serial(Conv(16), ReLU())")
+    if isinstance(keep, str):
+        raise TypeError(f"keep is {keep!r}; expected a list of names, [{keep!r}]")
     known = dict(_paths(net))
     for name in keep:
         if name not in known:
-            near = get_close_matches(name, known, n=1, cutoff=0)
-            raise ValueError(f"the network has no part {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+            near = get_close_matches(name, [path for path in known if path], n=1)
+            meant = f"did you mean {near[0]!r}?" if near else "expected a dotted name of layers.walk"
+            raise ValueError(f"the network has no part {name!r} that the engine can look into; {meant}")
     kept = frozenset(keep)
     return Compiled(net, node_of(net, Plan(kept)), node_of(net, Plan(kept, plain=True)), tuple(keep))
 
@@ -188,7 +198,8 @@ def _explained(node: Node, path: str) -> Iterator[tuple[str, str]]:
 
 
 def _paths(layer: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
+    """Every part by its dotted name; what a combinator of a user's own does with its parts is not known."""
     yield path, layer
-    if isinstance(layer, Combinator):
+    if isinstance(layer, Combinator) and type(layer) in (Serial, Sum, Concat):
         for name, part in layer.parts:
             yield from _paths(part, f"{path}.{name}" if path else name)

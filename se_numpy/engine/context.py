@@ -23,7 +23,10 @@ def enabled() -> bool:
 
 @contextmanager
 def off() -> Iterator[None]:
-    """Run plain networks and the book's functions inside: slower, and every line can be stepped through."""
+    """Run plain networks and the book's functions inside: slower, and every line can be stepped through.
+
+    As any context variable, it does not reach threads that are started inside.
+    """
     token = _off.set(True)
     try:
         yield

@@ -5,7 +5,7 @@ itself does to maps comes down to numbers by channel, forward and back.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from se_numpy.arrays import Array
 from se_numpy.engine import conv, gate, norm
@@ -16,6 +16,7 @@ from se_numpy.engine.parallel import parallel_for
 from se_numpy.engine.sums import image_sums, tile_row
 from se_numpy.layers import SE, BatchNorm, Bias, Conv, Layer, ReLU
 from se_numpy.layers.simple import of_a_batch
+from se_numpy.shapes import check
 from se_numpy.tree import Tree
 
 
@@ -35,8 +36,8 @@ class ConvBNCache:
     X: AffineMaps
     U: Array
     Y: AffineMaps
-    mean: Array | None = None
-    var: Array | None = None
+    mean: Any = None
+    var: Any = None
     a: Array | None = None  # the maps were normalised to a U + c
     gate: GateCache | None = None
     batch: Tree | None = None  # the batch's statistics, where mean and var are those of U and not the running ones
@@ -44,10 +45,10 @@ class ConvBNCache:
 
 @dataclass(frozen=True)
 class FusedConvBN(Node):
-    """Convolution, batch norm (or, in a folded network, a bias), and a ReLU or an SE block or neither."""
+    """Convolution, batch norm (or a bias, in a network folded for evaluation), and a ReLU or an SE block or neither."""
 
     parts: tuple[tuple[str, Layer], ...]
-    keep_gates: str = ""  # the name under which the gates are kept
+    keep_gates: str | None = None  # the name under which the gates are kept
     spans = True
 
     @property
@@ -65,8 +66,8 @@ class FusedConvBN(Node):
     def forward_lazy(self, params: Tree, state: Tree, X: AffineMaps, run: Pass) -> tuple[AffineMaps, ConvBNCache]:
         V, normal, *of_gate = (params.get(name, {}) for name, _ in self.parts)
         gated, folded = self.is_followed_by(SE), isinstance(self.parts[1][1], Bias)
-        if folded and run.train:
-            raise ValueError("a folded network is for evaluation: expected train=False, or the network it came from")
+        C = V["V"].shape[-1:]
+        check("U: C, gamma: C, beta: C, b: C", C, *(normal.get(name) for name in ("gamma", "beta", "b")))
 
         def statistics(U: Array, n: slice, h: slice) -> norm.Part:
             u = U[n, h]
@@ -89,7 +90,7 @@ class FusedConvBN(Node):
             images, z = norm.squeezed(parts, U.shape, cache.a, c)
             h, s, sa, sc = gate.excite(z, 1 if cache.a is None else cache.a, c, **of_gate[0])
             cache.gate, cache.Y = GateCache(z, h, s, images), AffineMaps(U, sa, c=sc, mean=cache.mean)
-            if self.keep_gates:
+            if self.keep_gates is not None:
                 run.kept[self.keep_gates] = s
         else:
             cache.Y = AffineMaps(U, cache.a, c=c, rectify=self.is_followed_by(ReLU), mean=cache.mean)
@@ -99,9 +100,7 @@ class FusedConvBN(Node):
         self, params: Tree, cache: ConvBNCache, up: Upstream, *, extra: Array | None = None,
         input_gradient: bool = True,
     ) -> tuple[Upstream, Tree]:  # fmt: skip
-        X, U, mean, var = cache.X, cache.U, cache.mean, cache.var
-        if mean is None:
-            raise ValueError("a folded network has no way back; expected the network it came from")
+        X, U, mean, var = cache.X, cache.U, cache.mean, cache.var  # of a batch norm: what is folded has no way back
         V, normal, *of_gate = (params.get(name, {}) for name, _ in self.parts)
         N, H, W, _ = U.shape
         dY, sums = up.dY, up.sums

@@ -22,9 +22,11 @@ from se_numpy.engine.sums import pixel_sum
 from se_numpy.ops.conv import check_conv2d
 from se_numpy.ops.loss import check_loss
 from se_numpy.ops.norm import EPS
+from se_numpy.ops.pool import check_pool
 from se_numpy.shapes import check
 
 F = TypeVar("F", bound=Callable[..., Any])
+ENGINE = "The engine's form: by blocks over threads, sums in the dtype of the arrays."
 FUNCTIONS: dict[str, Callable[..., Any]] = {}  # every fast form, by the name of the book's function
 
 
@@ -40,6 +42,7 @@ def _fast_form_of(book: Callable[..., Any]) -> Callable[[F], F]:
                 return fast(*args, **hyper)
 
         call.__module__ = __name__
+        call.__doc__ = f"{book.__doc__}\n\n    {ENGINE}\n    "
         FUNCTIONS[book.__name__] = call
         return call  # type: ignore[return-value]
 
@@ -96,7 +99,7 @@ def relu(x: Array) -> Array:
 @_fast_form_of(ops.relu_backward)
 def relu_backward(dy: Array, x: Array) -> Array:
     check("x: ..., dy: ...", x, dy)
-    return elementwise(lambda dx, dy, x: mask_gradient(dy, x, dx), dy, x)
+    return elementwise(lambda dx, dy, x: mask_gradient(dy, x, dx), dy, x, dtype=dy.dtype)
 
 
 @_fast_form_of(ops.sigmoid)
@@ -151,25 +154,27 @@ def batch_norm_backward(
 
 @_fast_form_of(ops.max_pool2d)
 def max_pool2d(x: Array, *, kernel: int, stride: int | None = None, padding: int = 0) -> Array:
-    check("x: N H' W' C'", x)
+    check_pool(x, kernel, stride, padding)
     return by_images(ops.max_pool2d, x, kernel=kernel, stride=stride, padding=padding)
 
 
 @_fast_form_of(ops.max_pool2d_backward)
 def max_pool2d_backward(dy: Array, x: Array, *, kernel: int, stride: int | None = None, padding: int = 0) -> Array:
-    check("x: N H' W' C, dy: N H W C", x, dy)
+    H, W, *_ = check_pool(x, kernel, stride, padding)
+    check("y: N H W C, dy: N H W C", (len(x), H, W, x.shape[-1]), dy)
     return by_images(ops.max_pool2d_backward, dy, x, kernel=kernel, stride=stride, padding=padding)
 
 
 @_fast_form_of(ops.avg_pool2d)
 def avg_pool2d(x: Array, *, kernel: int, stride: int | None = None, padding: int = 0) -> Array:
-    check("x: N H' W' C'", x)
+    check_pool(x, kernel, stride, padding)
     return by_images(ops.avg_pool2d, x, kernel=kernel, stride=stride, padding=padding)
 
 
 @_fast_form_of(ops.avg_pool2d_backward)
 def avg_pool2d_backward(dy: Array, x: Array, *, kernel: int, stride: int | None = None, padding: int = 0) -> Array:
-    check("x: N H' W' C, dy: N H W C", x, dy)
+    H, W, *_ = check_pool(x, kernel, stride, padding)
+    check("y: N H W C, dy: N H W C", (len(x), H, W, x.shape[-1]), dy)
     return by_images(ops.avg_pool2d_backward, dy, x, kernel=kernel, stride=stride, padding=padding)
 
 

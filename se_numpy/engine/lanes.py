@@ -6,6 +6,7 @@ pixels as one axis, with what belongs to a channel repeated along it.
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -16,11 +17,11 @@ from se_numpy.engine.parallel import parallel_for
 LANE = 4096  # numbers that one inner loop of a pass over feature maps runs over
 
 
-def elementwise(f: Callable[..., object], *arrays: Array) -> Array:
+def elementwise(f: Callable[..., object], *arrays: Array, dtype: Any = None) -> Array:
     """Return the array that f(out, *arrays) fills, block by block along the first axis, from arrays of one shape."""
     x = arrays[0]
     xp = array_module(*arrays)
-    out = xp.empty(x.shape, xp.result_type(*arrays))
+    out = xp.empty(x.shape, dtype or xp.result_type(*arrays))
     if x.ndim == 0:
         f(out, *arrays)
     else:
@@ -41,11 +42,11 @@ def mask_gradient(dy: Array, x: Array, dx: Array) -> None:
     if xp is not np:
         dx[...] = xp.where(x > 0, dy, dy.dtype.type(0))
         return
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         np.multiply(dy, x > 0, out=dx)  # ten times faster than where
-    flat = dx.reshape(-1)
-    if not np.isfinite(np.dot(flat, flat)):  # 0 times an infinite gradient is NaN; it should be 0
-        dx[~(x > 0)] = 0
+        flat = dx.reshape(-1)
+        if not np.isfinite(np.dot(flat, flat)):  # 0 times an infinite gradient is NaN; it should be 0
+            dx[~(x > 0)] = 0
 
 
 @cuda_kernel("relu_backward_of_sum")

@@ -25,6 +25,7 @@ from se_numpy.layers import (
 )
 from se_numpy.layers.excitation import SQUEEZES, SECache
 from se_numpy.layers.simple import BatchNormCache
+from se_numpy.shapes import check
 from se_numpy.tree import Tree
 
 
@@ -56,6 +57,7 @@ def _filters_gradient(layer: Conv, params: Tree, X: Array, dY: Array) -> Tree:
 
 def _batch_norm(layer: BatchNorm, params: Tree, state: Tree, X: Array, train: bool) -> Result:
     gamma, beta = params["gamma"], params["beta"]
+    check("x: N ... C, gamma: C, beta: C", X, gamma, beta)
     if train:
         mean, var, _, a, c = norm.finalize_moments(norm.parts_of(X), X.shape, gamma, beta, layer.eps)
     else:
@@ -73,6 +75,7 @@ def _batch_norm_backward(layer: BatchNorm, params: Tree, cache: BatchNormCache, 
 
 
 def _bias(layer: Bias, params: Tree, state: Tree, X: Array, train: bool) -> Result:
+    check("X: N ... C, b: C", X, params["b"])
     return AffineMaps(X, c=params["b"]).write(), None
 
 
@@ -140,7 +143,7 @@ class LayerNode(Node):
     """One layer.  With ``plain`` it always runs by its own forward and backward."""
 
     layer: Layer
-    keep_gates: str = ""  # the name under which an SE block's gates are kept
+    keep_gates: str | None = None  # the name under which an SE block's gates are kept
     plain: bool = False
 
     @property
@@ -153,7 +156,9 @@ class LayerNode(Node):
             Y, cache = self.form.forward(self.layer, params, state, X.write(), run.train)
         else:
             Y, cache = self.layer.forward(params, state, X.write(), train=run.train, rng=run.rng)
-        if self.keep_gates:
+        if self.keep_gates is not None:
+            if not hasattr(cache, "s"):
+                raise ValueError(f"{self.layer} keeps no gates: expected a cache with the gates as ``s``, as SE has it")
             run.kept[self.keep_gates] = cache.s
         return AffineMaps(Y), cache
 

@@ -22,7 +22,7 @@ from se_numpy.engine.lanes import add
 from se_numpy.engine.layer_node import LayerNode
 from se_numpy.engine.node import Node, Pass, Upstream
 from se_numpy.layers import SE, BatchNorm, Bias, Concat, Conv, Layer, NoSqueeze, ReLU, Serial, Sum
-from se_numpy.layers.combinators import in_order, unused
+from se_numpy.layers.combinators import check_sum, in_order, unused
 from se_numpy.tree import Tree
 
 Named = tuple[tuple[str, Node], ...]
@@ -30,17 +30,20 @@ Named = tuple[tuple[str, Node], ...]
 
 @dataclass(frozen=True)
 class Plan:
-    """How a network becomes nodes: what to keep, by dotted name, and whether layers are to run by themselves."""
+    """How a network becomes nodes: what to keep, by dotted name; whether layers are to run by themselves (``plain``);
+    whether it is for evaluation alone (``folded``), so that a bias behind a convolution needs no backward pass.
+    """
 
     keep: frozenset[str] = frozenset()
     plain: bool = False
+    folded: bool = False
 
 
 def node_of(layer: Layer, plan: Plan, path: str = "") -> Node:
     """Return the node of any layer; the gates of an SE block, or the maps of another layer, are kept if asked for."""
     kept = path in plan.keep
     if isinstance(layer, (SE, NoSqueeze)):
-        return LayerNode(layer, path if kept else "", plan.plain)
+        return LayerNode(layer, path if kept else None, plan.plain)
     node: Node
     if type(layer) is Serial:
         node = FusedSerial(tuple(_joined(layer.parts, plan, path)))
@@ -49,7 +52,7 @@ def node_of(layer: Layer, plan: Plan, path: str = "") -> Node:
     elif type(layer) is Concat:
         node = FusedConcat(_parts(layer.parts, plan, path))
     else:
-        node = LayerNode(layer, "", plan.plain)
+        node = LayerNode(layer, None, plan.plain)
     return KeptMaps(node, path) if kept else node
 
 
@@ -72,7 +75,8 @@ def _joined(parts: tuple[tuple[str, Layer], ...], plan: Plan, path: str) -> Iter
         here = [_under(path, part) for part, _ in parts[i : i + 3]]
         kinds = [type(part) for _, part in parts[i : i + 3]]
         length = 1
-        if not plan.plain and kinds[:2] in ([Conv, BatchNorm], [Conv, Bias]) and here[0] not in plan.keep:
+        pair = [Conv, Bias if plan.folded and kinds[1:2] == [Bias] else BatchNorm]
+        if not plan.plain and kinds[:2] == pair and here[0] not in plan.keep:
             length = 3 if kinds[2:] in ([ReLU], [SE]) and here[1] not in plan.keep else 2
         elif not plan.plain and kinds[:2] == [Sum, ReLU] and here[0] not in plan.keep:
             length = 2
@@ -82,7 +86,7 @@ def _joined(parts: tuple[tuple[str, Layer], ...], plan: Plan, path: str) -> Iter
         elif kinds[0] is Sum:
             node = FusedAddReLU(_parts(layer.parts, plan, here[0]))  # type: ignore[attr-defined]
         elif kinds[length - 1] is SE:
-            node = FusedConvBN(parts[i : i + length], last if last in plan.keep else "")
+            node = FusedConvBN(parts[i : i + length], last if last in plan.keep else None)
         else:
             node = FusedConvBN(parts[i : i + length])
         if length > 1 and last in plan.keep and kinds[length - 1] is not SE:
@@ -170,6 +174,7 @@ class FusedAddReLU(SideBySide):
 
     def forward_lazy(self, params: Tree, state: Tree, X: AffineMaps, run: Pass) -> tuple[AffineMaps, Any]:
         Ys, caches = self._forward(params, state, X, run)
+        check_sum({name: tuple(Y.shape) for (name, _), Y in zip(self.nodes, Ys, strict=True)})
         total = reduce(_sum, Ys)
         Y = replace(total, rectify=self.relu or total.rectify, mean=None, clipped=False).write()
         return AffineMaps(Y, clipped=self.relu), (caches, Y if self.relu else None)

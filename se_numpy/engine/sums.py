@@ -1,7 +1,7 @@
 """Sums over the pixels of maps, by image and by channel, and what the moments of a batch are made of."""
 
 import math
-from functools import cache
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -114,6 +114,6 @@ def _row_length(x: Array) -> int:
     return x.shape[-1] * (x.shape[-2] if x.ndim > 2 else 1)
 
 
-@cache
+@lru_cache(maxsize=64)
 def _ones(n: int, dtype: np.dtype) -> np.ndarray:
     return np.ones(n, dtype)

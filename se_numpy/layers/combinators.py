@@ -99,12 +99,12 @@ class Sum(Combinator):
 
     def output_shape(self, shape: Shape) -> Shape:
         shapes = {name: layer.output_shape(shape) for name, layer in self.parts}
-        if len(set(shapes.values())) != 1:
-            raise ValueError(f"the parts of a sum return the shapes {shapes}; expected the same from all")
+        check_sum(shapes)
         return next(iter(shapes.values()))
 
     def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None) -> Result:
         Ys, caches = self._forward_side_by_side(params, state, X, train=train, rng=rng)
+        check_sum({name: tuple(Y.shape) for (name, _), Y in zip(self.parts, Ys, strict=True)})
         return sum(Ys[1:], Ys[0]), caches
 
     def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:
@@ -135,6 +135,12 @@ class Concat(Combinator):
 
     def batch_stats(self, cache: Any) -> Tree:
         return super().batch_stats(cache[0])
+
+
+def check_sum(shapes: dict[str, Shape]) -> None:
+    """Raise ValueError, with all shapes by their parts' names, unless the parts of a sum return the same one."""
+    if len(set(shapes.values())) != 1:
+        raise ValueError(f"the parts of a sum return the shapes {shapes}; expected the same from all")
 
 
 def unused(parts: tuple[T, ...], caches: list[Any]) -> tuple[T, ...]:

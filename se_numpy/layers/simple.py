@@ -11,7 +11,7 @@ from se_numpy import ops, se
 from se_numpy.arrays import Array, array_module
 from se_numpy.layers.layer import Layer, Parameter, Result, Rng, Shape, he, image, slide
 from se_numpy.layers.running import unbiased
-from se_numpy.shapes import whole
+from se_numpy.shapes import check, whole
 from se_numpy.tree import Tree
 
 
@@ -118,6 +118,7 @@ class Bias(Layer):
         return {"b": Parameter(shape[-1:])}
 
     def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None) -> Result:
+        check("X: N ... C, b: C", X, params["b"])
         return X + params["b"], None
 
     def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:
@@ -195,6 +196,7 @@ class Pool(Layer):
 
     def __post_init__(self) -> None:
         whole_fields(self, k=1, stride=1, padding=0)
+        self._calls()
 
     def _calls(self) -> tuple[tuple[Callable[..., Array], Callable[..., Array]], dict[str, Any]]:
         pairs = {"max": (ops.max_pool2d, ops.max_pool2d_backward), "avg": (ops.avg_pool2d, ops.avg_pool2d_backward)}
@@ -224,7 +226,6 @@ class Pool(Layer):
         return padded
 
     def output_shape(self, shape: Shape) -> Shape:
-        self._calls()  # complains about what there is no such pooling for
         stride = self.k if self.stride is None else self.stride
         H, W, C = image(self, shape)
         slide(self, shape, self.k, stride, self.padding)
@@ -290,6 +291,10 @@ class Dropout(Layer):
     """Drops each number with probability p while training; does nothing otherwise.  Needs ``rng`` to train."""
 
     p: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.p < 1:
+            raise ValueError(f"p of Dropout is {self.p}; expected a probability of dropping, 0 <= p < 1")
 
     def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None) -> Result:
         if not train:

@@ -8,7 +8,6 @@ from se_numpy.layers import (
     BatchNorm,
     Conv,
     GlobalAveragePool,
-    Pool,
     ReLU,
     concat,
     init,
@@ -34,7 +33,6 @@ def test_names_say_kind_and_count():
         (serial(SE(16)), "4 channels with reduction ratio r = 16 leave no hidden unit"),
         (serial(Conv(6, groups=3)), "groups divides"),
         (serial(GlobalAveragePool(), Conv(3)), "expected images"),
-        (serial(Pool("median")), "expected 'max' or 'avg'"),
     ],
 )
 def test_parts_that_do_not_fit_are_named(net, message):

@@ -5,6 +5,7 @@ import pytest
 
 from se_numpy.layers import (
     BatchNorm,
+    Bias,
     Conv,
     Dropout,
     Linear,
@@ -63,3 +64,21 @@ def test_images_that_are_too_small_are_refused_before_anything_is_computed(layer
 def test_a_convolution_has_whole_numbers(settings):
     with pytest.raises((TypeError, ValueError), match=r"of Conv is .*; expected a whole number, at least 1"):
         Conv(**settings)
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (lambda: Pool("median"), "expected 'max' or 'avg'"),
+        (lambda: Pool("avg", ceil=True), "expected ceil=True with 'max' alone"),
+        (lambda: Dropout(1.5), "p of Dropout is 1.5; expected a probability"),
+    ],
+)
+def test_settings_are_checked_where_they_are_given(layer, message):
+    with pytest.raises(ValueError, match=message):
+        layer()
+
+
+def test_a_bias_of_another_size_is_refused():
+    with pytest.raises(ValueError, match=r"b has shape \(3,\); expected \(C,\) = \(1,\)"):
+        Bias().forward({"b": np.ones(3)}, {}, np.ones((2, 4, 5, 1)))

@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from dataclasses import dataclass
 
 import cupy_double
 import host_kernels
@@ -12,7 +13,7 @@ from training import numbers, run, tiny
 
 from se_numpy import checkpoint, models, ops, optim, tree
 from se_numpy.data.batches import Images, Normalisation, draw
-from se_numpy.layers import Linear, residual, serial
+from se_numpy.layers import Layer, Linear, Parameter, residual, serial
 from se_numpy.train import Learner, Session, Trained, configure, learner, session, split, wilson
 from se_numpy.train.report import remark
 
@@ -291,6 +292,32 @@ def test_a_learner_trains_the_network_it_was_given(net):
     loss, _ = learned.step(X, labels, optim.SGD(momentum=0, nesterov=False), 0.5)
     np.testing.assert_allclose(loss, ops.softmax_cross_entropy(logits, labels), rtol=1e-6)
     np.testing.assert_allclose(learned.w, before - 0.5 * tree.flatten(grads), rtol=1e-5, atol=1e-6)
+
+
+@dataclass(frozen=True)
+class TwoOrders(Layer):
+    """y = a x + b, whose gradients come back in another order than its parameters."""
+
+    def parameters(self, shape):
+        return {"a": Parameter(shape, 1.0), "b": Parameter(shape)}
+
+    def forward(self, params, state, X, *, train=False, rng=None):
+        return params["a"] * X + params["b"], X
+
+    def backward(self, params, cache, dY):
+        return params["a"] * dY, {"b": dY.sum(0), "a": (dY * cache).sum(0)}
+
+
+def test_gradients_find_their_parameters_by_name():
+    X, labels = np.random.default_rng(0).standard_normal((6, 4), np.float32), np.array([0, 1, 2, 0, 1, 2])
+    learned = Learner(TwoOrders(), (4,), seed=0)
+    _, grads = learned.compiled.backward(
+        learned.params, learned.compiled.forward(learned.params, {}, X)[1],
+        ops.softmax_cross_entropy_backward(1.0, X, labels),
+    )  # fmt: skip
+    learned.step(X, labels, optim.SGD(momentum=0, nesterov=False), 0.5)
+    np.testing.assert_allclose(learned.params["a"], 1 - 0.5 * grads["a"], rtol=1e-5)
+    np.testing.assert_allclose(learned.params["b"], -0.5 * grads["b"], rtol=1e-5, atol=1e-7)
 
 
 def test_objects_print_themselves_in_a_line():
