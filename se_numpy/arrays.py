@@ -11,6 +11,8 @@ import numpy as np
 
 Array = Any  # numpy.ndarray or cupy.ndarray: the two share no base class to name here
 
+harmless_underflow = np.errstate(under="ignore")  # decorates functions whose small numbers may become 0
+
 
 def array_module(*arrays: Array) -> ModuleType:
     """The module that all the arrays belong to: numpy or cupy.  Numbers and None belong to either.

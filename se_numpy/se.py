@@ -18,9 +18,7 @@ of f, give one gradient for each of those, in order.
 
 from collections.abc import Iterable
 
-import numpy as np
-
-from se_numpy.arrays import Array, array_module
+from se_numpy.arrays import Array, array_module, harmless_underflow
 from se_numpy.ops.activation import relu, relu_backward, sigmoid, sigmoid_backward, tanh, tanh_backward
 from se_numpy.ops.linear import linear, linear_backward
 from se_numpy.shapes import check
@@ -69,7 +67,7 @@ def excite(
     return sigma(linear(relu(linear(z, W1, b1)), W2, b2))
 
 
-@np.errstate(under="ignore")
+@harmless_underflow
 def excite_backward(
     ds: Array, z: Array, W1: Array, W2: Array, b1: Array | None = None, b2: Array | None = None, *,
     gate: str = "sigmoid",
@@ -88,7 +86,7 @@ def excite_backward(
     return (dz, dW1, dW2, *db1, *db2)
 
 
-@np.errstate(under="ignore")
+@harmless_underflow
 def scale(U: Array, s: Array) -> Array:
     """Eq. (4): x̃_c = s_c u_c.                                   U (N, H, W, C), s (N, C) -> X_tilde (N, H, W, C)
 
@@ -98,7 +96,7 @@ def scale(U: Array, s: Array) -> Array:
     return U * s[:, None, None, :]
 
 
-@np.errstate(under="ignore")
+@harmless_underflow
 def scale_backward(dX_tilde: Array, U: Array, s: Array) -> tuple[Array, Array]:
     """Each factor's gradient holds the other; all pixels of a channel shared its s.   -> dU (N, H, W, C), ds (N, C)"""
     check("U: N H W C, s: N C, dX_tilde: N H W C", U, s, dX_tilde)

@@ -1,8 +1,6 @@
 """Functions of one number at a time: δ and σ of Eq. (3), tanh, and dropout."""
 
-import numpy as np
-
-from se_numpy.arrays import Array, array_module
+from se_numpy.arrays import Array, array_module, harmless_underflow
 from se_numpy.shapes import check
 
 
@@ -21,7 +19,7 @@ def relu_backward(dy: Array, x: Array) -> Array:
     return array_module(dy, x).where(x > 0, dy, dy.dtype.type(0))  # not dy * (x > 0): that is NaN where dy is infinite
 
 
-@np.errstate(under="ignore")
+@harmless_underflow
 def sigmoid(x: Array) -> Array:
     """σ(x) = 1 / (1 + e⁻ˣ), without overflow at either end.                               x of any shape -> the same
 
@@ -33,7 +31,7 @@ def sigmoid(x: Array) -> Array:
     return xp.where(x.real >= 0, 1, e) / (1 + e)
 
 
-@np.errstate(under="ignore")
+@harmless_underflow
 def sigmoid_backward(dy: Array, x: Array) -> Array:
     """dx = dy σ'(x),  σ' = σ (1 - σ) = e⁻ˣ / (1 + e⁻ˣ)², even in x.                                dy, x: one shape"""
     check("x: ..., dy: ...", x, dy)

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from se_numpy.arrays import Array, array_module, on_host
+from se_numpy.arrays import Array, array_module, harmless_underflow, on_host
 from se_numpy.shapes import check
 
 
-@np.errstate(under="ignore")
+@harmless_underflow
 def softmax(x: Array) -> Array:
     """p_k = e^{x_k} / Σ_j e^{x_j}; the largest x is taken off first, so nothing overflows.      x (N, K) -> p (N, K)
 
@@ -17,7 +17,7 @@ def softmax(x: Array) -> Array:
     return e / e.sum(1, keepdims=True)
 
 
-@np.errstate(under="ignore")
+@harmless_underflow
 def softmax_backward(dp: Array, x: Array) -> Array:
     """dx = p (dp - Σ_j dp_j p_j): probabilities only move at each other's cost.                 dp, x (N, K) -> dx"""
     check("x: N K, dp: N K", x, dp)
@@ -25,7 +25,7 @@ def softmax_backward(dp: Array, x: Array) -> Array:
     return p * (dp - (dp * p).sum(1, keepdims=True))
 
 
-@np.errstate(under="ignore")
+@harmless_underflow
 def softmax_cross_entropy(x: Array, labels: Array, *, smoothing: float = 0.0) -> Array:
     """L = -1/N Σ_n Σ_k q_nk log p_nk,  p = softmax(x).           x (N, K) logits, labels (N,) integers -> L, 0-d
 
@@ -42,7 +42,7 @@ def softmax_cross_entropy(x: Array, labels: Array, *, smoothing: float = 0.0) ->
     return loss - smoothing * log_p.mean() if smoothing else loss  # 0 · log 0 is NaN, not 0
 
 
-@np.errstate(under="ignore")
+@harmless_underflow
 def softmax_cross_entropy_backward(dL: Array, x: Array, labels: Array, *, smoothing: float = 0.0) -> Array:
     """dx = dL (p - q) / N: what was predicted less what was asked for.           dL 0-d or a number -> dx (N, K)"""
     N, K = check_loss(x, labels, smoothing)

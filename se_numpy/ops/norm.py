@@ -11,15 +11,13 @@ Conventions, PyTorch's: eps = 1e-5 stands under the root; the batch is normalise
 Sums over the batch are taken in float64 whatever x is: in float32 a mean over 131,000 pixels loses four digits.
 """
 
-import numpy as np
-
-from se_numpy.arrays import Array, array_module
+from se_numpy.arrays import Array, array_module, harmless_underflow
 from se_numpy.shapes import check
 
 EPS = 1e-5
 
 
-@np.errstate(under="ignore")
+@harmless_underflow
 def batch_statistics(x: Array) -> tuple[Array, Array]:
     """mean_c = 1/m Σ x_c,  var_c = 1/m Σ (x_c - mean_c)²,  m = x.size / C.               x (N, ..., C) -> (C,), (C,)
 
@@ -50,7 +48,7 @@ def normalize(x: Array, mean: Array, var: Array, gamma: Array, beta: Array, *, e
     return gamma * x_hat + beta
 
 
-@np.errstate(under="ignore")
+@harmless_underflow
 def normalize_backward(
     dy: Array, x: Array, mean: Array, var: Array, gamma: Array, beta: Array, *, eps: float = EPS
 ) -> tuple[Array, Array, Array, Array, Array]:
@@ -72,7 +70,7 @@ def batch_norm(x: Array, gamma: Array, beta: Array, *, eps: float = EPS) -> Arra
     return normalize(x, mean, var, gamma, beta, eps=eps)
 
 
-@np.errstate(under="ignore")
+@harmless_underflow
 def batch_norm_backward(
     dy: Array, x: Array, gamma: Array, beta: Array, *, eps: float = EPS
 ) -> tuple[Array, Array, Array]:

@@ -27,6 +27,7 @@ HELPERS = {  # what the library's functions call: a comment beside the import
     "check_conv2d": "check_conv2d checks the arguments and returns H, W and the rest as integers",
     "check_loss": "check_loss checks the arguments and returns N, K",
     "check_pool": "check_pool checks the arguments and returns H, W and the rest as integers",
+    "harmless_underflow": "harmless_underflow lets tiny numbers become 0 without an error",
     "linear": "linear(x, W, b) is x @ W.T + b",
     "taps": "taps yields every place (a, b) of a kernel and the pixels under it",
 }
@@ -154,10 +155,11 @@ def _with_numpy_alone(code: str) -> list[str]:
         "leave out the type hints and `check`": "check" in names,
         "leave out the type hints": "Array" in names and "check" not in names,
         "write `np` for `array_module(...)`": "array_module" in names,
-        "call your own functions": bool(names - {"Array", "array_module", "check", "EPS"}),
+        "leave out `@harmless_underflow`": "harmless_underflow" in names,
+        "call your own functions": bool(names - {"Array", "array_module", "check", "harmless_underflow", "EPS"}),
     }
     needed = [change for change, needs in changes.items() if needs]
-    return [f"A submission may use NumPy alone: {', '.join(needed)}."] if needed else []
+    return [textwrap.fill(f"A submission may use NumPy alone: {', '.join(needed)}.", 120)] if needed else []
 
 
 def _free_names(source: str) -> set[str]:
@@ -170,6 +172,7 @@ def _free_names(source: str) -> set[str]:
 
 
 def _explained(line: str, names: Sequence[str]) -> str:
-    """An import with a comment on the helper functions in it."""
+    """An import with a comment on each of the library's helpers, beside it or, where that is too long, above it."""
     told = [HELPERS[name] for name in names if name in HELPERS]
-    return f"{line}  # {'; '.join(told)}" if told else line
+    beside = f"{line}  # {'; '.join(told)}" if told else line
+    return beside if len(beside) <= 120 else "\n".join([*(f"# {words}" for words in told), line])
