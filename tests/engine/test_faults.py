@@ -2,7 +2,8 @@
 
 import host_kernels
 import pytest
-from faults import FAULTS, caught
+from contract import NETWORKS, check_network
+from faults import FAULTS, QUICK, caught
 
 
 @pytest.mark.parametrize("fault", [f for f in FAULTS if not f.on_a_device], ids=lambda fault: fault.name)
@@ -10,6 +11,8 @@ def test_a_planted_fault_is_caught(fault, record_property):
     with fault.planted():
         by = caught(None)
     assert by
+    for name in QUICK:  # without the fault nothing is wrong
+        check_network(NETWORKS[name])
     record_property("caught by", by)
 
 
