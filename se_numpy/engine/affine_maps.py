@@ -59,7 +59,7 @@ class AffineMaps:
 
     @cached_property
     def lane(self) -> int:
-        """How long a lane may be: one row where each image has a lane of its own, or these would fill the cache."""
+        """How long a lane may be: one row if the factors differ by image, since longer lanes would fill the cache."""
         return 0 if self.by_image else LANE
 
     @property
@@ -77,7 +77,7 @@ class AffineMaps:
         return out
 
     def write(self) -> Array:
-        """Return all of it, in memory of its own, or the maps themselves where nothing is left to compute."""
+        """Return all of it in a new array, or the maps themselves if nothing is left to compute."""
         if self.written:
             return self.x
         out = self.xp.empty(self.shape, self.dtype)

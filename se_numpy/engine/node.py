@@ -46,7 +46,7 @@ class Node:
     def backward_lazy(
         self, params: Tree, cache: Any, up: Upstream, *, extra: Array | None = None, input_gradient: bool = True
     ) -> tuple[Upstream, Tree]:
-        """Return what goes on to the node before, and the gradients of the parameters.
+        """Return the gradient for the node before this one, and the gradients of the parameters.
 
         ``extra`` is what else the gradient of the input consists of: it is added, and never written to.
         """

@@ -4,7 +4,7 @@
     residual sum, ReLU                            FusedAddReLU: one pass, max(0, a U + shortcut + c)
     everything else                               LayerNode
 
-Only exact types are joined: a subclass may have a forward of its own. Parameters, state and gradients keep the names
+Only exact types are joined: a subclass may override forward. Parameters, state and gradients keep the names
 that they have in the network.
 """
 

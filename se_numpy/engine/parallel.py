@@ -133,7 +133,7 @@ _hired: list[threading.Thread] = []
 
 
 def _hire(helpers: int) -> SimpleQueue[Any]:
-    """Return the queue that at least so many threads take their jobs from."""
+    """Start threads until there are this many, and return the queue that they take their jobs from."""
     while len(_hired) < helpers:
         _hired.append(threading.Thread(target=_help, args=(_jobs,), name="se_numpy", daemon=True))
         _hired[-1].start()
