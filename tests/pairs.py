@@ -16,7 +16,7 @@ from se_numpy.gradcheck import check_backward
 
 
 class Chance:
-    """Sizes and settings by a seeded generator; ``test_pairs`` replaces it by one that hypothesis steers."""
+    """Sizes and settings by a seeded generator; ``pair_checks`` replaces it by one that hypothesis steers."""
 
     def __init__(self, seed: int) -> None:
         self.rng = np.random.default_rng(seed)

@@ -56,8 +56,8 @@ class Task:
     what kind of numbers an argument holds, if not normal ones; ``hyper`` what is passed by keyword, and its choices.
     ``prepare`` gets arguments as they were drawn and may set those that depend on others.  ``forward`` is what a
     backward task differentiates. ``rounds`` is how many random cases there are.  ``written`` is the alternate that
-    ``solution`` shows first, for a task whose oracle is hard to read by itself; it may call nothing of its own file.
-    ``library`` is the function of the library that the oracle adapts, for a task with arguments of its own.
+    ``solution`` shows first, for a task whose oracle is hard to read by itself; it calls no helper of its file.
+    ``library`` is the function of the library that the oracle adapts, for a task whose arguments differ.
     """
 
     signature: str

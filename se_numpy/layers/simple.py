@@ -104,7 +104,7 @@ class BatchNorm(Layer):
 
 
 def of_a_batch(stats: Tree | None) -> Tree:
-    """Return a batch's statistics, or raise ValueError where there are none."""
+    """Return a batch's statistics, or raise ValueError if the cache has none."""
     if stats is None:
         raise ValueError("the cache is of an evaluation, by the running statistics themselves; expected train=True")
     return stats

@@ -75,7 +75,7 @@ class Doubled(Layer):
 
 @dataclass(frozen=True)
 class FlippedConv(Conv):
-    """A subclass with a forward and a backward of its own."""
+    """A subclass that overrides forward and backward."""
 
     def forward(self, params, state, X, *, train=False, rng=None):
         return super().forward({"V": params["V"][::-1, ::-1]}, state, X, train=train, rng=rng)
@@ -96,7 +96,7 @@ class ShiftedNorm(BatchNorm):
 
 @dataclass(frozen=True)
 class Negated(Serial):
-    """A combinator with a forward of its own."""
+    """A combinator that overrides forward and backward."""
 
     def forward(self, params, state, X, *, train=False, rng=None):
         Y, cache = super().forward(params, state, X, train=train, rng=rng)

@@ -241,7 +241,7 @@ def test_off_inside_an_environment_that_says_on_and_back(monkeypatch):
         thread = threading.Thread(target=lambda: elsewhere.append(engine.enabled()))
         thread.start()
         thread.join()
-        assert elsewhere == [True]  # a context of its own
+        assert elsewhere == [True]  # each thread has its own context
     assert engine.enabled()
     monkeypatch.setenv("SE_NUMPY_ENGINE", "perhaps")
     with pytest.raises(ValueError, match="SE_NUMPY_ENGINE is 'perhaps'; expected on or off"):
@@ -370,7 +370,7 @@ def test_a_convolution_with_a_bias_of_its_own_is_trained(end):
 
 @dataclass(frozen=True)
 class Gain(Sum):
-    """A combinator with a parameter of its own."""
+    """A combinator with its own parameter."""
 
     def parameters(self, shape):
         return {**super().parameters(shape), "alpha": Parameter((), 2.0)}

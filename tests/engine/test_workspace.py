@@ -25,6 +25,6 @@ def test_zeros_around_maps_stay_zeros():
     again, _ = zero_padded_workspace(np, (2, 4, 4, 1), inside_of, np.float32)
     assert again is around
     assert around.sum() == 7 * inside.size
-    for i in range(PADDED + 5):  # only so many are kept
+    for i in range(PADDED + 5):  # no more than PADDED are kept
         zero_padded_workspace(np, (1, 1, 1 + i, 1), (slice(None),) * 3, np.float32)
     assert len(_local.padded) <= PADDED
