@@ -1,13 +1,14 @@
 """``compile``: a network value becomes the same numbers, faster."""
 
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 
-from se_numpy.arrays import Array
+from se_numpy.arrays import Array, array_module
 from se_numpy.engine.affine_maps import AffineMaps
 from se_numpy.engine.context import enabled
 from se_numpy.engine.conv_bn import FusedConvBN
@@ -15,6 +16,7 @@ from se_numpy.engine.folding import fold
 from se_numpy.engine.layer_node import FORMS, LayerNode
 from se_numpy.engine.node import Node, Pass, Upstream
 from se_numpy.engine.nodes import FusedAddReLU, FusedConcat, FusedSerial, KeptMaps, Plan, node_of
+from se_numpy.engine.parallel import one_thread_a_core
 from se_numpy.layers import Combinator, Concat, Layer, Rng, Serial, Sum
 from se_numpy.layers.running import MOMENTUM
 from se_numpy.layers.running import update_running as move
@@ -61,7 +63,7 @@ class Predictor:
         if not enabled() and not self.keep:
             return self.net.forward(self.params, self.state, X)[0], {}
         run, node = Pass(train=False, rng=None, way_back=False), self.node if enabled() else self.plain
-        with np.errstate(under="ignore"):
+        with _settings(X):
             Y, _ = node.forward_lazy(self.params, self.state, AffineMaps(X), run)
             return Y.write(), run.kept
 
@@ -92,7 +94,7 @@ class Compiled:
             Y, inside = self.net.forward(params, state, X, train=train, rng=rng)
             return Y, Cache(inside, None, {}, {}, tuple(Y.shape))
         run = Pass(train, rng)
-        with np.errstate(under="ignore"):
+        with _settings(X):
             Y_lazy, inside = node.forward_lazy(params, state, AffineMaps(X), run)
             Y = Y_lazy.write()
         return Y, Cache(inside, node, run.kept, run.kept_gradients, tuple(Y.shape))
@@ -111,7 +113,7 @@ class Compiled:
         if cache.node is None:
             dX, grads = self.net.backward(params, inside, dY)
             return dX if input_gradient else None, grads
-        with np.errstate(under="ignore"):
+        with _settings(dY):
             up, grads = cache.node.backward_lazy(params, inside, Upstream(dY), input_gradient=input_gradient)
         return up.dY if input_gradient else None, grads
 
@@ -133,6 +135,13 @@ class Compiled:
             net, params, state = fold(net, params, state, keep=kept)
         fast, plain = node_of(net, Plan(kept, folded=True)), node_of(net, Plan(kept, plain=True))
         return Predictor(net, fast, plain, params, state, self.keep)
+
+
+@contextmanager
+def _settings(X: Array) -> Iterator[None]:
+    """What a whole pass needs: harmless underflow is not reported, and on a CPU there is one thread a core."""
+    with np.errstate(under="ignore"), one_thread_a_core() if array_module(X) is np else nullcontext():
+        yield
 
 
 _USED = object()

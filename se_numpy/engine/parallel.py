@@ -24,6 +24,8 @@ T = TypeVar("T")
 BLOCK_BYTES = 8 << 20  # what one block of work may touch: few calls that hold the interpreter lock, and still in the L3
 WINDOW_BYTES = 3 << 20  # of these, windows of maps at a time: they are written and read at once
 TWO_BLOCKS = 5 << 20  # anything smaller stays in one block: waking a second thread costs more than it saves
+TWO_BLOCKS_FLOP = 10**7  # the same for products, which may move little: a tenth of a millisecond
+BLOCK_FLOP = 2 * 10**8  # beyond it a block of products is cut again, for machines of more than two cores
 SMALL = 1 << 19  # anything smaller is done without changing the settings
 BUFFER = 2048  # numbers; shorter lanes would be copied into NumPy's buffer, which costs as much as the pass itself
 
@@ -41,23 +43,23 @@ def threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def parallel_for(xp: ModuleType, work: Callable[[slice], T], n: int, bytes_per_item: float) -> list[T]:
+def parallel_for(
+    xp: ModuleType, work: Callable[[slice], T], n: int, bytes_per_item: float, flop_per_item: float = 0
+) -> list[T]:
     """Return [work(slice), ...] for consecutive slices that cover range(n), spread over the threads; results in order.
 
-    The cut depends on n and the bytes alone, not on the number of threads, so sums over the results come out the same
-    on every machine of one kind. ``bytes_per_item`` is what ``work`` touches for one item. On a GPU: one block.
+    The cut depends on n, the bytes and the operations alone, not on the number of threads, so sums over the results
+    come out the same on every machine of one kind. ``bytes_per_item`` is what ``work`` touches for one item. On a GPU:
+    one block.
     """
-    moved = int(n * bytes_per_item)
-    if xp is not np or moved < SMALL:
+    moved, flop = n * bytes_per_item, n * flop_per_item
+    if xp is not np or (moved < SMALL and flop < TWO_BLOCKS_FLOP):
         return [work(slice(0, n))]
-    count = moved // BLOCK_BYTES
-    if moved > TWO_BLOCKS:
-        count = max(2, count + count % 2)
-    count = max(1, min(count, n))
+    count = max(1, min(_blocks(moved, flop), n))
     blocks = [slice(n * i // count, n * (i + 1) // count) for i in range(count)]
     helpers = min(threads(), len(blocks)) - 1
     if helpers <= 0 or _local.inside:
-        with _settings():
+        with one_thread_a_core():
             return [work(block) for block in blocks]
 
     results: list[Any] = [None] * len(blocks)
@@ -72,7 +74,7 @@ def parallel_for(xp: ModuleType, work: Callable[[slice], T], n: int, bytes_per_i
         finally:
             _local.inside = False
 
-    with _settings():
+    with one_thread_a_core():
         ended: SimpleQueue[BaseException | None] = SimpleQueue()
         for _ in range(helpers):  # each in a copy of the caller's context, where NumPy keeps its settings
             _hire(helpers).put((copy_context(), labour, ended))
@@ -87,19 +89,30 @@ def parallel_for(xp: ModuleType, work: Callable[[slice], T], n: int, bytes_per_i
 
 
 def parallel_for_rows(
-    xp: ModuleType, work: Callable[[slice, slice], T], n: int, rows: int, bytes_per_row: float
+    xp: ModuleType, work: Callable[[slice, slice], T], n: int, rows: int, bytes_per_row: float, flop_per_row: float = 0
 ) -> list[T]:
-    """Return [work(images, rows), ...] as ``parallel_for``; an image larger than a block has its rows cut as well.
+    """Return [work(images, rows), ...] as ``parallel_for``.
 
-    Either all rows of some images or some rows of one image: such a slice of a contiguous array is contiguous.
+    Rows are cut as well where an image is larger than a block, or where there are fewer images than blocks. Either all
+    rows of some images or some rows of one image: such a slice of a contiguous array is contiguous.
     """
-    if xp is not np or rows * bytes_per_row <= BLOCK_BYTES:
-        return parallel_for(xp, lambda images: work(images, slice(0, rows)), n, rows * bytes_per_row)
-    bands = min(rows, -(-rows * int(bytes_per_row) // WINDOW_BYTES))
+    moved, flop = rows * bytes_per_row, rows * flop_per_row
+    bands = -(-_blocks(n * moved, n * flop) // n)
+    if moved > BLOCK_BYTES:
+        bands = max(bands, int(-(-moved // WINDOW_BYTES)))
+    bands = min(rows, bands)
+    if xp is not np or bands <= 1:
+        return parallel_for(xp, lambda images: work(images, slice(0, rows)), n, moved, flop)
     some = [slice(rows * k // bands, rows * (k + 1) // bands) for k in range(bands)]
     cuts = [(slice(i, i + 1), part) for i in range(n) for part in some]
-    parts = parallel_for(xp, lambda c: [work(*cut) for cut in cuts[c]], len(cuts), rows * bytes_per_row / bands)
+    parts = parallel_for(xp, lambda c: [work(*cut) for cut in cuts[c]], len(cuts), moved / bands, flop / bands)
     return [result for part in parts for result in part]
+
+
+def _blocks(moved: float, flop: float) -> int:
+    """In how many blocks to cut what touches so many bytes and takes so many operations; even, for two threads."""
+    count = int(max(moved // BLOCK_BYTES, flop // BLOCK_FLOP))
+    return max(2, count + count % 2) if moved > TWO_BLOCKS or flop > TWO_BLOCKS_FLOP else 1
 
 
 def chunks(xp: ModuleType, n: int, bytes_per_item: int) -> list[slice]:
@@ -109,11 +122,22 @@ def chunks(xp: ModuleType, n: int, bytes_per_item: int) -> list[slice]:
 
 
 @contextmanager
-def _settings() -> Iterator[None]:
-    """BLAS and NumPy as blocks need them; both are as they were afterwards."""
+def one_thread_a_core() -> Iterator[None]:
+    """Set BLAS and NumPy as blocks need them; both are as they were afterwards.  Nested uses cost nothing.
+
+    A compiled network holds this for a whole pass: OpenBLAS's own threads keep a core busy for milliseconds after a
+    product that they shared, waiting for another one.
+    """
+    if _local.settled:
+        yield
+        return
     with single_threaded_blas(), np.errstate():  # errstate also restores the size of the buffer
         np.setbufsize(BUFFER)
-        yield
+        _local.settled = True
+        try:
+            yield
+        finally:
+            _local.settled = False
 
 
 def _take(todo: deque[T]) -> T | None:
@@ -125,6 +149,7 @@ def _take(todo: deque[T]) -> T | None:
 
 class _Local(threading.local):
     inside = False  # whether this thread is working on a block
+    settled = False  # whether it is inside ``one_thread_a_core``
 
 
 _local = _Local()
@@ -156,7 +181,7 @@ def _after_fork() -> None:
     global _jobs
     _hired.clear()
     _jobs = SimpleQueue()
-    _local.inside = False
+    _local.inside = _local.settled = False
 
 
 if hasattr(os, "register_at_fork"):
