@@ -4,39 +4,42 @@ Those ran at 110 GFLOP/s a core, one long product at 60 to 95.
 """
 
 from functools import cache
-from types import ModuleType
 
 import numpy as np
 
-from se_numpy.arrays import Array
+from se_numpy.arrays import Array, array_module
 from se_numpy.engine.workspace import workspace
 
 SMALL_PRODUCT = 10**6  # multiply-adds up to which OpenBLAS takes its small-matrix kernels, which need no packing
 
 
-def product(xp: ModuleType, rows: Array, matrix: Array, out: Array) -> Array:
-    """Write out = rows @ matrix for many rows (R, K) and a small matrix (K, M): in tiles on a CPU, at once on a GPU."""
-    R, tile = len(rows), _tile_rows(*matrix.shape)
+def product(rows: Array, matrices: Array, out: Array) -> Array:
+    """Write out = rows @ matrices for many rows (G, R, K) and small matrices (G, K, M).
+
+    In tiles on a CPU, at once on a GPU.
+    """
+    R, tile, xp = rows.shape[1], _tile_rows(*matrices.shape[1:]), array_module(rows)
     if xp is not np or 2 * tile > R:
-        return xp.matmul(rows, matrix, out=out)
+        return xp.matmul(rows, matrices, out=out)
     tiled = R - R % tile
-    np.matmul(_tiles(rows[:tiled], tile), matrix, out=_tiles(out[:tiled], tile))
+    np.matmul(_tiles(rows[:, :tiled], tile), matrices[:, None], out=_tiles(out[:, :tiled], tile))
     if tiled < R:
-        np.matmul(rows[tiled:], matrix, out=out[tiled:])
+        np.matmul(rows[:, tiled:], matrices, out=out[:, tiled:])
     return out
 
 
-def product_over_rows(xp: ModuleType, x: Array, y: Array) -> Array:
-    """Return xᵀ y, summed over many rows: x (R, K), y (R, M) -> (K, M).  In tiles on a CPU, as ``product``."""
-    R, K, M, tile = len(x), x.shape[1], y.shape[1], _tile_rows(x.shape[1], y.shape[1])
+def product_over_rows(x: Array, y: Array) -> Array:
+    """Return xᵀ y, summed over many rows: x (G, R, K), y (G, R, M) -> (G, K, M).  In tiles on a CPU, as ``product``."""
+    (G, R, K), M, xp = x.shape, y.shape[2], array_module(x, y)
+    tile = _tile_rows(K, M)
     if xp is not np or tile < 64 or 2 * tile > R:  # below 64 rows adding up the tiles costs what they save
-        return xp.matmul(x.T, y)
+        return xp.matmul(x.transpose(0, 2, 1), y)
     tiled = R - R % tile
-    parts = workspace(np, "tiles", (tiled // tile, K, M), np.result_type(x, y))
-    np.matmul(_tiles(x[:tiled], tile).transpose(0, 2, 1), _tiles(y[:tiled], tile), out=parts)
-    total = (np.ones(len(parts), parts.dtype) @ parts.reshape(len(parts), -1)).reshape(K, M)
+    parts = workspace(np, "tiles", (G, tiled // tile, K, M), np.result_type(x, y))
+    np.matmul(_tiles(x[:, :tiled], tile).swapaxes(2, 3), _tiles(y[:, :tiled], tile), out=parts)
+    total = (np.ones(tiled // tile, parts.dtype) @ parts.reshape(G, tiled // tile, -1)).reshape(G, K, M)
     if tiled < R:
-        total += np.matmul(x[tiled:].T, y[tiled:])
+        total += np.matmul(x[:, tiled:].swapaxes(1, 2), y[:, tiled:])
     return total
 
 
@@ -51,8 +54,6 @@ def _tile_rows(K: int, M: int) -> int:
 
 
 def _tiles(x: np.ndarray, rows: int) -> np.ndarray:
-    """(R, K) as (R/rows, rows, K), a view whatever the stride between rows."""
-    if x.flags.c_contiguous:
-        return x.reshape(-1, rows, x.shape[1])
-    step, along = x.strides
-    return np.lib.stride_tricks.as_strided(x, (len(x) // rows, rows, x.shape[1]), (rows * step, step, along))
+    """(G, R, K) as (G, R/rows, rows, K), a view whatever the strides."""
+    G, R, K = x.shape
+    return x.reshape(G, R // rows, rows, K)

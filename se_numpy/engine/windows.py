@@ -17,41 +17,59 @@ from se_numpy.engine.workspace import workspace, zero_padded_workspace
 
 def unfold(
     X: AffineMaps, n: slice, h: slice, W: int, kernel: tuple[int, int], dtype: object, *,
-    stride: int = 1, before: tuple[int, int] = (0, 0), groups: int = 1,
+    stride: int = 1, before: tuple[int, int] = (0, 0), groups: int = 1, tile: int = 1,
 ) -> Iterator[tuple[slice, Array]]:  # fmt: skip
-    """(part, rows), few images at a time, for windows are many times the maps: one row for each output pixel in rows h
-    and columns 0 to W, the window it sees, (groups, R, kh·kw·C/groups).  ``part`` counts images from the first of n.
+    """(part, rows), few images at a time, for windows are many times the maps: one row for each ``tile`` output pixels
+    in rows h and columns 0 to W, the window they see, (groups, R, kh·wide·C/groups), wide being kw for one pixel.
+    ``part`` counts images from the first of n.
 
     ``before`` says how many rows above and columns to the left of the maps X (N, H', W', C) the first window begins;
     where there are no maps there are zeros.
     """
-    xp, C, (kh, kw), (ph, pw) = X.xp, X.shape[3], kernel, before
+    xp, (kh, kw), (ph, pw), c = X.xp, kernel, before, X.shape[3] // groups
     if not (kh == kw == stride == groups == 1) and has_kernels(xp, *X.parts.values()) and X.dtype == dtype:
         yield slice(0, len(X.x[n])), _launch(X, n, h, W, kernel, stride, before, groups)
         return
+    wide, across = (tile - 1) * stride + kw, -(-W // tile)
     rows_seen = slice(h.start * stride - ph, (h.stop - 1) * stride + kh - ph)
-    maps = excerpt(X, n, rows_seen, slice(-pw, (W - 1) * stride + kw - pw), dtype)
-    if kh == kw == stride == groups == 1:
-        yield slice(0, len(maps)), maps.reshape(1, -1, C)  # a pixel is its own window
+    maps = excerpt(X, n, rows_seen, slice(-pw, (across * tile - 1) * stride + kw - pw), dtype, groups)
+    images = maps.shape[1]
+    if kh == wide == stride == 1:
+        yield slice(0, images), maps.reshape(groups, -1, c)  # a pixel is its own window
         return
-    for part in chunks(xp, len(maps), (h.stop - h.start) * W * kh * kw * C * maps.itemsize):
-        some, c = maps[part], C // groups
-        windows = workspace(xp, "windows", (groups, len(some), h.stop - h.start, W, kh, kw, c), dtype)
-        _copy_windows(xp, some, stride, windows)
-        yield part, windows.reshape(groups, -1, kh * kw * c)
+    for part in chunks(xp, images, (h.stop - h.start) * across * kh * wide * c * groups * maps.itemsize):
+        shape = groups, part.stop - part.start, h.stop - h.start, across, kh, wide, c
+        windows = workspace(xp, "windows", shape, dtype)
+        _copy_windows(xp, maps, part, stride, tile * stride, windows)
+        yield part, windows.reshape(groups, -1, kh * wide * c)
 
 
-def _copy_windows(xp: ModuleType, maps: Array, stride: int, out: Array) -> None:
-    """The windows of contiguous maps (n, H', W', C) to ``out`` (groups, n, H, W, kh, kw, C/groups)."""
-    groups, *_, c = out.shape
-    sn, sh, sw, sc = maps.strides
-    strides = c * sc, sn, stride * sh, stride * sw, sh, sw, sc
-    if xp is np and groups == 1:  # a row of a window as one item: a quarter faster than number by number
-        run = np.dtype((np.void, out.shape[5] * c * maps.itemsize))
-        rows = out.reshape(*out.shape[1:5], -1).view(run)[..., 0]
-        np.copyto(rows, np.ndarray(rows.shape, run, maps, strides=strides[1:5]))
+def _copy_windows(xp: ModuleType, maps: Array, part: slice, down: int, across: int, out: Array) -> None:
+    """The windows of some images of contiguous maps (groups, n, H', W', c) to ``out``.
+
+    From one to the next it is ``down`` and ``across`` pixels.
+    """
+    sg, sn, sh, sw, sc = maps.strides
+    strides = sg, sn, down * sh, across * sw, sh, sw, sc
+    if xp is np:  # a row of a window as one item: a quarter faster than number by number
+        run = np.dtype((np.void, out.shape[5] * out.shape[6] * maps.itemsize))
+        rows = out.reshape(*out.shape[:5], -1).view(run)[..., 0]
+        np.copyto(rows, np.ndarray(rows.shape, run, maps, part.start * sn, strides[:5]))
     else:
-        xp.copyto(out, xp.lib.stride_tricks.as_strided(maps, out.shape, strides))
+        xp.copyto(out, xp.lib.stride_tricks.as_strided(maps[:, part], out.shape, strides))
+
+
+def by_group(maps: Array, groups: int) -> Array:
+    """Return a view of maps (n, H, W, C) as (groups, n, H, W, C/groups)."""
+    return maps.reshape(*maps.shape[:3], groups, maps.shape[3] // groups).transpose(3, 0, 1, 2, 4)
+
+
+def copy_pixels(source: Array, out: Array) -> None:
+    """Write out = source, the last axis as one item where both have it contiguous: twice as fast for few channels."""
+    if isinstance(out, np.ndarray) and source.dtype == out.dtype:
+        item = np.dtype((np.void, out.shape[-1] * out.itemsize))
+        source, out = source.view(item)[..., 0], out.view(item)[..., 0]
+    out[...] = source
 
 
 def _launch(
@@ -73,18 +91,26 @@ def _launch(
     return out
 
 
-def excerpt(X: AffineMaps, n: slice, h: slice, w: slice, dtype: object) -> Array:
-    """Rows h and columns w of images n, contiguous; both may reach beyond the maps, where zeros are."""
+def excerpt(X: AffineMaps, n: slice, h: slice, w: slice, dtype: object, groups: int = 1) -> Array:
+    """Rows h and columns w of images n, contiguous, group by group: (groups, n, rows, columns, C/groups).
+
+    Both may reach beyond the maps, where zeros are.
+    """
     xp, (_, H, W, C) = X.xp, X.shape
     top, bottom = (min(max(i, 0), H) for i in (h.start, h.stop))
     left, right = (min(max(i, 0), W) for i in (w.start, w.stop))
     whole_rows = (left, right) == (0, W)
-    if X.written and whole_rows and (top, bottom) == (h.start, h.stop) and (left, right) == (w.start, w.stop):
-        return xp.ascontiguousarray(X.x[n, h], dtype)
+    size = len(X.x[n]), h.stop - h.start, w.stop - w.start
     place = slice(None), slice(top - h.start, bottom - h.start), slice(left - w.start, right - w.start)
-    around, inside = zero_padded_workspace(xp, (len(X.x[n]), h.stop - h.start, w.stop - w.start, C), place, dtype)
+    if groups > 1:
+        around, inside = zero_padded_workspace(xp, (groups, *size, C // groups), (slice(None), *place), dtype)
+        copy_pixels(by_group(X.read(n, slice(top, bottom), "maps")[:, :, left:right], groups), inside)
+        return around
+    if X.written and whole_rows and (top, bottom) == (h.start, h.stop) and (left, right) == (w.start, w.stop):
+        return xp.ascontiguousarray(X.x[n, h], dtype)[None]
+    around, inside = zero_padded_workspace(xp, (*size, C), place, dtype)
     if whole_rows:
         X.into(inside, n, slice(top, bottom))
     else:
         inside[...] = X.read(n, slice(top, bottom), "maps")[:, :, left:right]
-    return around
+    return around[None]

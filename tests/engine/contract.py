@@ -141,6 +141,13 @@ NETWORKS: dict[str, Layer] = {
     "pooled": serial(Conv(6), BatchNorm(), ReLU(), Pool(), Conv(5, stride=2), BatchNorm(), ReLU(), *tail()),
     "pooled over the edge": serial(Conv(6), Pool("max", 3, 2, ceil=True), Pool("avg", 2), *tail()),
     "depthwise": serial(Conv(6), BatchNorm(), ReLU(), Conv(6, groups=6), BatchNorm(), ReLU(), Conv(8, 1), *tail()),
+    "depthwise, with strides": serial(
+        Conv(6), BatchNorm(), ReLU(), Conv(6, 3, stride=2, groups=6), BatchNorm(), ReLU(), Conv(6, 5, groups=6),
+        Conv(6, 2, stride=3, padding=0, groups=6), *tail()
+    ),
+    "narrow groups": serial(
+        Conv(12), BatchNorm(), ReLU(), Conv(12, groups=3), BatchNorm(), SE(2), Conv(6, stride=2, groups=6), *tail()
+    ),
     "shuffled": serial(
         Conv(6, 1, groups=3), BatchNorm(), ChannelShuffle(3), Conv(6, 1, groups=2), Flatten(), Linear(4)
     ),

@@ -25,8 +25,11 @@ from contract import (
 
 from se_numpy.engine import (
     affine_maps,
+    by_lanes,
+    by_windows,
     conv,
     conv_bn,
+    conv_plan,
     folding,
     functions,
     gate,
@@ -105,7 +108,7 @@ def _inner(call: Callable[..., Any]) -> Any:
 
 def forget() -> None:
     """Plans, kernels and workspaces that were made with or without a fault."""
-    conv.plan.cache_clear()
+    conv_plan.plan.cache_clear()
     kernels.elementwise_kernel.cache_clear()
     kernels._reduction_kernel.cache_clear()
     matmul._tile_rows.cache_clear()
@@ -133,23 +136,43 @@ FAULTS = [
           'X.read(n, h, "windows")'),
     # windows
     Fault("windows begin one row too low", windows, "unfold", "h.start * stride - ph", "h.start * stride - ph + 1"),
-    Fault("windows of every column", windows, "_copy_windows", "stride * sh, stride * sw", "stride * sh, sw"),
-    Fault("the first group for all", windows, "_copy_windows", "strides = c * sc, sn", "strides = 0, sn"),
+    Fault("windows of every column", windows, "_copy_windows", "down * sh, across * sw", "down * sh, sw"),
+    Fault("the first group for all", windows, "_copy_windows", "strides = sg, sn", "strides = 0, sn"),
     Fault("a border on the left is missing", windows, "excerpt", "left - w.start, right - w.start",
           "0, right - left"),
     # convolution
-    Fault("filters not flipped on the way back", conv, "_backward_at_stride_1", "V[::-1, ::-1].transpose(0, 1, 3, 2)",
-          "V.transpose(0, 1, 3, 2)"),
+    Fault("filters not flipped on the way back", by_windows, "backward_filters", "V[::-1, ::-1]", "V"),
     Fault("the sum of the blocks is the last one", conv, "_total", "reduce(add_up, arrays)", "arrays[-1]"),
-    Fault("batch norm's factor lost in dV", conv, "_backward_at_stride_1", "_scaled(dV, scale)", "_scaled(dV, None)"),
-    Fault("pixels that no window met keep what was there", conv, "_backward_at_any_stride",
+    Fault("batch norm's factor lost in dV", conv, "convolve_backward", "return dX, dV if scale is None else dV * scale",
+          "return dX, dV"),
+    Fault("pixels that no window met keep what was there", by_windows, "input_gradient",
           "if not every_pixel:", "if False:"),
-    Fault("a stack taken for whole images", conv, "_backward_at_any_stride", "whole = every_pixel and",
+    Fault("a stack taken for whole images", by_windows, "input_gradient", "whole = every_pixel and",
           "whole = bool(s) and"),
-    Fault("zeros before the filters miscounted", conv, "plan", "-padding % s", "padding % s"),
-    Fault("windows of dU begin too early", conv, "plan", "Kh - 1 - first, Kw - 1 - first", "Kh - first, Kw - first"),
-    Fault("padding forgotten where dX is left out", conv, "_filters_gradient", "_sum_over_windows(X, n, h, p, du)",
-          "_sum_over_windows(X, n, h, p, du) if h.start == 0 else 0 * _sum_over_windows(X, n, h, p, du)"),
+    Fault("zeros before the filters miscounted", conv_plan, "plan", "-padding % s", "padding % s"),
+    Fault("windows of dU begin too early", conv_plan, "plan", "Kh - 1 - first, Kw - 1 - first",
+          "Kh - first, Kw - first"),
+    Fault("padding forgotten where dX is left out", conv, "_filters_gradient", "form.filter_gradient(X, n, h, du, p)",
+          "form.filter_gradient(X, n, h, du, p) * (h.start == 0)"),
+    # groups
+    Fault("neighbours in a tile a pixel apart, whatever the stride", by_windows, "_toeplitz", "t * stride : t * stride",
+          "t : t"),
+    Fault("the first pixel of a tile for all of them in dV", by_windows, "_diagonals", "range(tile)", "range(1)"),
+    Fault("what lies beyond the last column counted", by_windows, "_tiles", "split[..., W:, :] = 0", "pass"),
+    Fault("channels in and out exchanged across groups", by_windows, "_transposed",
+          "V.reshape(kh, kw, c, groups, C // groups).transpose(0, 1, 4, 3, 2)",
+          "V.reshape(kh, kw, c, C // groups, groups).transpose(0, 1, 3, 4, 2)"),
+    # depthwise
+    Fault("depthwise: every column of the kernel meets the first", by_lanes, "_lanes", "maps[:, :, v : v +",
+          "maps[:, :, 0 : 0 +"),
+    Fault("depthwise: filters not flipped on the way back", by_lanes, "backward_filters", "V[::-1, ::-1, 0]",
+          "V[:, :, 0]"),
+    Fault("depthwise: dV left flipped", by_lanes, "filters_at_stride_1", "total[::-1, ::-1]", "total"),
+    Fault("depthwise: the place of a pixel forgotten", by_lanes, "input_gradient", "(i + p.padding) // s",
+          "p.padding // s"),
+    Fault("depthwise: pixels that no tap met keep what was there", by_lanes, "input_gradient", "pixels[...] = 0",
+          "pixels[...] = 7"),
+    Fault("depthwise: one lane of a row summed up", by_lanes, "_sums_with", ".sum(2)", "[:, :, 0]"),
     Fault("rows beyond the last tile lost", matmul, "product", "if tiled < R", "if False"),
     Fault("rows beyond the last tile lost in dV", matmul, "product_over_rows", "if tiled < R", "if False"),
     # batch norm in parts

@@ -43,6 +43,28 @@ def test_windows_are_what_a_loop_sees(xp, kernel, stride, groups, before, rows, 
                     np.testing.assert_allclose(found[0][g, n, i - start, j], window.ravel(), rtol=1e-12)
 
 
+@given(
+    kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)), stride=st.integers(1, 3), tile=st.integers(2, 4),
+    columns=st.integers(1, 5), computed=st.booleans(),
+)  # fmt: skip
+def test_a_window_of_a_tile_holds_those_of_its_pixels(kernel, stride, tile, columns, computed):
+    rng = np.random.default_rng(0)
+    x, c = rng.standard_normal((N, H, W, 6)), rng.standard_normal(6)
+    maps = AffineMaps(x, c=c, rectify=True) if computed else AffineMaps(x)
+    (kh, kw), wide, across = kernel, (tile - 1) * stride + kernel[1], -(-columns // tile)
+    hyper = {"stride": stride, "before": (1, 2), "groups": 3}
+    one = [rows.copy() for _, rows in unfold(maps, slice(0, N), slice(0, H), columns, kernel, x.dtype, **hyper)]
+    many = [
+        rows.copy()
+        for _, rows in unfold(maps, slice(0, N), slice(0, H), columns, kernel, x.dtype, **hyper, tile=tile)
+    ]
+    pixels = one[0].reshape(3, N, H, columns, kh, kw, 2)
+    tiles = many[0].reshape(3, N, H, across, kh, wide, 2)
+    for j in range(columns):
+        first = j % tile * stride
+        np.testing.assert_array_equal(tiles[:, :, :, j // tile, :, first : first + kw], pixels[:, :, :, j])
+
+
 def test_windows_come_a_few_images_at_a_time(monkeypatch):
     monkeypatch.setattr(parallel, "WINDOW_BYTES", 9 * 4 * 4 * C * 8 * 2)
     x = np.random.default_rng(0).standard_normal((7, 4, 4, C))
