@@ -7,7 +7,7 @@ windows, or by a last pass that writes them.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from types import ModuleType
 from typing import Any
 
@@ -44,11 +44,11 @@ class AffineMaps:
     def shape(self) -> tuple[int, ...]:
         return self.x.shape
 
-    @property
+    @cached_property
     def xp(self) -> ModuleType:
         return array_module(self.x)
 
-    @property
+    @cached_property
     def dtype(self) -> Any:
         return self.xp.result_type(*(v for v in (self.x, self.a, self.y, self.b, self.c) if v is not None))
 
@@ -62,7 +62,12 @@ class AffineMaps:
         """How long a lane may be: one row if the factors differ by image, since longer lanes would fill the cache."""
         return 0 if self.by_image else LANE
 
-    @property
+    @cached_property
+    def has_kernels(self) -> bool:
+        """Whether all of it lies on a device that runs the engine's kernels."""
+        return self.xp is not np and has_kernels(self.xp, *self.parts.values())
+
+    @cached_property
     def written(self) -> bool:
         """Whether these are plain maps, with nothing left to compute."""
         return self.a is self.y is self.c is None and not self.rectify
@@ -91,7 +96,7 @@ class AffineMaps:
         if self.written:
             out[...] = x
             return
-        if has_kernels(xp, *self.parts.values()):
+        if self.has_kernels:
             self._launch(out, n, h)
             return
         direct = out.flags.c_contiguous
@@ -160,7 +165,12 @@ class AffineMaps:
 
 def _zeros(xp: ModuleType, x: Array) -> Any:
     """Zeros to compare lanes with.  A lane of them on a CPU: NumPy's loop against one number is three times slower."""
-    return xp.zeros(x.shape[-1], x.dtype) if xp is np else 0
+    return _lane_of_zeros(x.shape[-1], x.dtype) if xp is np else 0
+
+
+@lru_cache(maxsize=64)
+def _lane_of_zeros(size: int, dtype: Any) -> np.ndarray:
+    return np.zeros(size, dtype)
 
 
 def affine(x: Array, a: Array, b: Array | None = None) -> Array:

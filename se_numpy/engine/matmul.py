@@ -1,6 +1,7 @@
-"""Products of many rows with a small matrix, in tiles that fit OpenBLAS's small-matrix kernels.
+"""Products of many rows with a small matrix, in tiles where OpenBLAS has kernels for small matrices.
 
-Those ran at 110 GFLOP/s a core, one long product at 60 to 95.
+On a processor with AVX-512 those ran at 110 GFLOP/s a core, one long product at 60 to 95. With AVX2 alone there are no
+such kernels: a long product ran at 67 to 90, tiles at 37 to 80.
 """
 
 from functools import cache
@@ -8,6 +9,7 @@ from functools import cache
 import numpy as np
 
 from se_numpy.arrays import Array, array_module
+from se_numpy.engine.blas import has_small_kernels
 from se_numpy.engine.workspace import workspace
 
 SMALL_PRODUCT = 10**6  # multiply-adds up to which OpenBLAS takes its small-matrix kernels, which need no packing
@@ -16,10 +18,10 @@ SMALL_PRODUCT = 10**6  # multiply-adds up to which OpenBLAS takes its small-matr
 def product(rows: Array, matrices: Array, out: Array) -> Array:
     """Write out = rows @ matrices for many rows (G, R, K) and small matrices (G, K, M).
 
-    In tiles on a CPU, at once on a GPU.
+    In tiles or at once, whichever is faster.
     """
     R, tile, xp = rows.shape[1], _tile_rows(*matrices.shape[1:]), array_module(rows)
-    if xp is not np or 2 * tile > R:
+    if xp is not np or 2 * tile > R or not has_small_kernels():
         return xp.matmul(rows, matrices, out=out)
     tiled = R - R % tile
     np.matmul(_tiles(rows[:, :tiled], tile), matrices[:, None], out=_tiles(out[:, :tiled], tile))
@@ -29,10 +31,11 @@ def product(rows: Array, matrices: Array, out: Array) -> Array:
 
 
 def product_over_rows(x: Array, y: Array) -> Array:
-    """Return xᵀ y, summed over many rows: x (G, R, K), y (G, R, M) -> (G, K, M).  In tiles on a CPU, as ``product``."""
+    """Return xᵀ y, summed over many rows: x (G, R, K), y (G, R, M) -> (G, K, M).  In tiles as ``product``."""
     (G, R, K), M, xp = x.shape, y.shape[2], array_module(x, y)
     tile = _tile_rows(K, M)
-    if xp is not np or tile < 64 or 2 * tile > R:  # below 64 rows adding up the tiles costs what they save
+    if xp is not np or tile < 64 or 2 * tile > R or not has_small_kernels():
+        # below 64 rows adding up the tiles costs what they save
         return xp.matmul(x.transpose(0, 2, 1), y)
     tiled = R - R % tile
     parts = workspace(np, "tiles", (G, tiled // tile, K, M), np.result_type(x, y))

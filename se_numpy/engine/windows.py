@@ -4,13 +4,14 @@ Channels last makes kw·C numbers of a window neighbours in memory, so windows u
 """
 
 from collections.abc import Iterator
+from functools import cache
 from types import ModuleType
 
 import numpy as np
 
 from se_numpy.arrays import Array
 from se_numpy.engine.affine_maps import AffineMaps
-from se_numpy.engine.cuda import has_kernels, launch
+from se_numpy.engine.cuda import launch
 from se_numpy.engine.parallel import chunks
 from se_numpy.engine.workspace import workspace, zero_padded_workspace
 
@@ -27,7 +28,7 @@ def unfold(
     where there are no maps there are zeros.
     """
     xp, (kh, kw), (ph, pw), c = X.xp, kernel, before, X.shape[3] // groups
-    if not (kh == kw == stride == groups == 1) and has_kernels(xp, *X.parts.values()) and X.dtype == dtype:
+    if X.has_kernels and not (kh == kw == stride == groups == 1) and X.dtype == dtype:
         yield slice(0, len(X.x[n])), _launch(X, n, h, W, kernel, stride, before, groups)
         return
     wide, across = (tile - 1) * stride + kw, -(-W // tile)
@@ -52,11 +53,17 @@ def _copy_windows(xp: ModuleType, maps: Array, part: slice, down: int, across: i
     sg, sn, sh, sw, sc = maps.strides
     strides = sg, sn, down * sh, across * sw, sh, sw, sc
     if xp is np:  # a row of a window as one item: a quarter faster than number by number
-        run = np.dtype((np.void, out.shape[5] * out.shape[6] * maps.itemsize))
+        run = _item(out.shape[5] * out.shape[6] * maps.itemsize)
         rows = out.reshape(*out.shape[:5], -1).view(run)[..., 0]
         np.copyto(rows, np.ndarray(rows.shape, run, maps, part.start * sn, strides[:5]))
     else:
         xp.copyto(out, xp.lib.stride_tricks.as_strided(maps[:, part], out.shape, strides))
+
+
+@cache
+def _item(size: int) -> np.dtype:
+    """So many bytes as one item."""
+    return np.dtype((np.void, size))
 
 
 def by_group(maps: Array, groups: int) -> Array:
@@ -67,7 +74,7 @@ def by_group(maps: Array, groups: int) -> Array:
 def copy_pixels(source: Array, out: Array) -> None:
     """Write out = source, the last axis as one item where both have it contiguous: twice as fast for few channels."""
     if isinstance(out, np.ndarray) and source.dtype == out.dtype:
-        item = np.dtype((np.void, out.shape[-1] * out.itemsize))
+        item = _item(out.shape[-1] * out.itemsize)
         source, out = source.view(item)[..., 0], out.view(item)[..., 0]
     out[...] = source
 

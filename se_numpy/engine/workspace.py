@@ -30,10 +30,10 @@ def workspace(xp: ModuleType, name: str, shape: tuple[int, ...], dtype: Any) -> 
     if xp is not np:
         return xp.empty(shape, dtype)
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    buffers = _local.buffers
-    if name not in buffers or buffers[name].size < size:
-        buffers[name] = np.empty(size, np.uint8)
-    return buffers[name][:size].view(dtype).reshape(shape)
+    buffer = _local.buffers.get(name)
+    if buffer is None or buffer.size < size:
+        buffer = _local.buffers[name] = np.empty(size, np.uint8)
+    return np.ndarray(shape, dtype, buffer)
 
 
 def zero_padded_workspace(
@@ -43,7 +43,7 @@ def zero_padded_workspace(
 
     As long as only the inside is written to, the zeros stay where they are: they are written once.
     """
-    key = shape, tuple((part.start, part.stop) for part in inside), np.dtype(dtype), xp.__name__
+    key = shape, *[(part.start, part.stop) for part in inside], np.dtype(dtype), xp
     kept = _local.padded
     if key not in kept:
         if len(kept) >= PADDED:

@@ -19,7 +19,7 @@ from pairs import PAIRS, Chance
 import se_numpy
 from se_numpy import engine, models, tree
 from se_numpy.arrays import to_host
-from se_numpy.engine import parallel
+from se_numpy.engine import matmul, parallel
 from se_numpy.layers import (
     SE,
     BatchNorm,
@@ -349,6 +349,13 @@ def small_blocks(threads: int = 2) -> Iterator[None]:
         for name, size in {"SMALL": 0, "BLOCK_BYTES": 2000, "TWO_BLOCKS": 1000, "WINDOW_BYTES": 1500}.items():
             patch.setattr(parallel, name, size)
         yield
+
+
+def check_large_maps() -> None:
+    """Products in tiles, as on a processor for which OpenBLAS has kernels for small matrices."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(matmul, "has_small_kernels", lambda: True)
+        check_network(NETWORKS["resnet14"], (32, 32, 3))
 
 
 def walk_parts(net: Layer, path: str = "") -> Iterator[str]:

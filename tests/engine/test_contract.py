@@ -30,6 +30,10 @@ def test_a_network_in_small_blocks(name, train):
         check_network(NETWORKS[name], train=train)
 
 
+def test_large_maps_with_products_in_tiles():
+    contract.check_large_maps()
+
+
 @MODE
 @pytest.mark.parametrize("name", ON_A_DEVICE)
 def test_a_network_on_a_device(name, train, device_xp):
