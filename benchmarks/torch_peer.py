@@ -29,7 +29,16 @@ class Sum(nn.Module):
         return sum(part(X) for part in self.parts[1:]) + self.parts[0](X)
 
 
-class Pool(nn.Module):
+class Concat(nn.Module):
+    def __init__(self, parts: list[nn.Module]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+
+    def forward(self, X):
+        return torch.cat([part(X) for part in self.parts], 1)
+
+
+class GlobalAveragePool(nn.Module):
     def forward(self, X):
         return X.mean((2, 3))
 
@@ -39,8 +48,9 @@ def modules(layer: layers.Layer, shape: layers.Shape) -> nn.Module:
     if isinstance(layer, layers.Serial):
         parts = zip(layer.parts, layer.input_shapes(shape), strict=True)
         return nn.Sequential(*(modules(part, s) for (_, part), s in parts))
-    if isinstance(layer, layers.Sum):
-        return Sum([modules(part, shape) for _, part in layer.parts])
+    if isinstance(layer, (layers.Sum, layers.Concat)):
+        kind = Sum if isinstance(layer, layers.Sum) else Concat
+        return kind([modules(part, shape) for _, part in layer.parts])
     C = shape[-1]
     if isinstance(layer, layers.Conv):
         return nn.Conv2d(C, layer.C, layer.k, bias=False, **layer.hyper)
@@ -51,7 +61,12 @@ def modules(layer: layers.Layer, shape: layers.Shape) -> nn.Module:
     if isinstance(layer, layers.SE):
         return SE(C, layer.reduction, layer.bias)
     if isinstance(layer, layers.GlobalAveragePool):
-        return Pool()
+        return GlobalAveragePool()
+    if isinstance(layer, layers.Pool):
+        pool = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}[layer.kind]
+        return pool(layer.k, layer.stride, layer.padding, ceil_mode=layer.ceil)
+    if isinstance(layer, layers.ChannelShuffle):
+        return nn.ChannelShuffle(layer.groups)
     if isinstance(layer, layers.Linear):
         return nn.Linear(C, layer.K, layer.bias)
     raise TypeError(f"no torch module for {layer}")
@@ -60,7 +75,7 @@ def modules(layer: layers.Layer, shape: layers.Shape) -> nn.Module:
 def torch_names(layer: layers.Layer, name: str = "") -> list[tuple[str, str]]:
     """(our dotted name, torch's dotted name) of every tensor, parameters and running statistics alike."""
     if isinstance(layer, layers.Combinator):
-        inner = "parts." if isinstance(layer, layers.Sum) else ""
+        inner = "" if isinstance(layer, layers.Serial) else "parts."
         return [
             (f"{part}.{ours}", f"{inner}{i}.{theirs}")
             for i, (part, child) in enumerate(layer.parts)
