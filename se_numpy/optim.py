@@ -6,12 +6,14 @@ however many tensors there are.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import cos, pi
+from math import cos, isfinite, pi
+from typing import Any
 
 from se_numpy.arrays import Array
 from se_numpy.engine.cuda import cuda_kernel
+from se_numpy.shapes import whole
 
-Schedule = Callable[[int], float]  # step, counted from 0 -> learning rate
+Schedule = Callable[[int], float]  # step, counted from 0 -> learning rate; after the last step it stays what it was
 
 
 @dataclass(frozen=True)
@@ -50,25 +52,40 @@ def _descend(g: Array, lr: float, momentum: float, decay: float, nesterov: int, 
 
 
 def constant(lr: float, steps: int) -> Schedule:
-    """The same learning rate at every step."""
-    return lambda step: lr
+    """The same learning rate at every step.
+
+    Raises, as every schedule, ValueError or TypeError unless lr is a number of at least 0 and steps a whole number of
+    at least 1; the schedule itself refuses a step that is not a whole number of at least 0.
+    """
+    return _held(lr, steps, lambda step: lr)
 
 
 def step(lr: float, steps: int, *, milestones: tuple[float, ...] = (0.5, 0.75), factor: float = 0.1) -> Schedule:
-    """lr, times ``factor`` at each milestone, a share of all steps: half and three quarters, as in He et al., 2016."""
-    return lambda step: lr * factor ** sum(step >= m * steps for m in milestones)
+    """lr, times ``factor`` at each milestone, a share of all steps: half and three quarters, as in He et al., 2016.
+
+    Raises as ``constant``, also unless ``factor`` and the milestones are numbers of at least 0.
+    """
+    for name, value in (("factor", factor), *((f"milestones[{i}]", m) for i, m in enumerate(milestones))):
+        _check_number(name, value)
+    return _held(lr, steps, lambda step: lr * factor ** sum(step >= m * steps for m in milestones))
 
 
 def cosine(lr: float, steps: int) -> Schedule:
-    """lr · (1 + cos(π t)) / 2, t from 0 to 1 over all steps (Loshchilov and Hutter, ICLR 2017)."""
-    return lambda step: lr * (1 + cos(pi * step / steps)) / 2
+    """lr · (1 + cos(π t)) / 2, t from 0 to 1 over all steps (Loshchilov and Hutter, ICLR 2017).
+
+    Raises as ``constant``.
+    """
+    return _held(lr, steps, lambda step: lr * (1 + cos(pi * step / steps)) / 2)
 
 
 def one_cycle(lr: float, steps: int, *, warmup: float = 0.25) -> Schedule:
     """Linearly up from lr/25 to lr over the share ``warmup`` of the steps, then linearly down towards 0.
 
     The one-cycle policy of Smith and Topin, 2018, in the triangular form.
+    Raises as ``constant``, also unless 0 <= warmup <= 1.
     """
+    _check_number("warmup", warmup, most=1)
+    steps = whole("steps", steps)
     peak = max(1.0, warmup * steps)
 
     def at(step: int) -> float:
@@ -76,7 +93,24 @@ def one_cycle(lr: float, steps: int, *, warmup: float = 0.25) -> Schedule:
         down = (steps - step) / max(1.0, steps - peak)
         return lr * min(up, down)
 
-    return at
+    return _held(lr, steps, at)
+
+
+def _held(lr: float, steps: int, at: Schedule) -> Schedule:
+    """The schedule ``at``, which after its last step stays at the value it had there."""
+    last = whole("steps", steps) - 1
+    _check_number("lr", lr)
+    return lambda step: at(min(whole("step", step, least=0), last))
+
+
+def _check_number(name: str, value: Any, *, most: float = float("inf")) -> None:
+    try:
+        fits = 0 <= value <= most and isfinite(value)
+    except (TypeError, ValueError):  # text, or an array of several numbers
+        raise TypeError(f"{name} is {value!r}; expected a number") from None
+    if not fits:
+        upper = "" if most == float("inf") else f" and at most {most:g}"
+        raise ValueError(f"{name} is {value}; expected a number of at least 0{upper}")
 
 
 SCHEDULES: dict[str, Callable[[float, int], Schedule]] = {

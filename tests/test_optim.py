@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from se_numpy.optim import SCHEDULES, SGD, cosine, one_cycle, step
+from se_numpy.optim import SCHEDULES, SGD, constant, cosine, one_cycle, step
 
 
 @pytest.mark.parametrize("nesterov", [True, False])
@@ -58,3 +58,53 @@ def test_schedules_at_their_landmarks():
 def test_schedules_of_few_steps_stay_positive_and_below_the_peak(name, steps):
     rates = [SCHEDULES[name](0.4, steps)(at) for at in range(steps)]
     assert all(0 < rate <= 0.4 + 1e-12 for rate in rates)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("steps", [1, 10, np.int64(7)])
+def test_after_its_last_step_a_schedule_keeps_its_last_value(name, steps):
+    schedule = SCHEDULES[name](0.1, steps)
+    last = schedule(steps - 1)
+    assert last > 0
+    assert [schedule(at) for at in (steps, steps + 5, 100 * steps)] == [last] * 3
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize(
+    ("lr", "steps", "message"),
+    [
+        (0.1, 0, "steps is 0; expected a whole number, at least 1"),
+        (0.1, -3, "steps is -3; expected a whole number, at least 1"),
+        (0.1, 2.5, "steps is 2.5; expected a whole number"),
+        (0.1, None, "steps is None; expected a whole number"),
+        (-0.1, 10, "lr is -0.1; expected a number of at least 0"),
+        (np.nan, 10, "lr is nan; expected a number of at least 0"),
+        (np.inf, 10, "lr is inf; expected a number of at least 0"),
+        ("0.1", 10, "lr is '0.1'; expected a number"),
+    ],
+)
+def test_a_schedule_names_what_does_not_fit(name, lr, steps, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        SCHEDULES[name](lr, steps)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("at", [-1, 1.5, "3", None])
+def test_a_schedule_refuses_what_is_no_step(name, at):
+    with pytest.raises((TypeError, ValueError), match=f"step is {at!r}; expected a whole number, at least 0"):
+        SCHEDULES[name](0.1, 10)(at)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: one_cycle(0.1, 10, warmup=1.5), "warmup is 1.5; expected a number of at least 0 and at most 1"),
+        (lambda: one_cycle(0.1, 10, warmup=-0.1), "warmup is -0.1"),
+        (lambda: step(0.1, 10, factor=-1), "factor is -1"),
+        (lambda: step(0.1, 10, milestones=(0.5, -0.1)), r"milestones\[1\] is -0.1"),
+        (lambda: constant(0.1, True)(10) and constant(np.array([1.0, 2.0]), 10), "lr is array.*; expected a number"),
+    ],
+)
+def test_settings_of_a_schedule_are_named(make, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        make()
