@@ -123,7 +123,7 @@ def sigmoid_backward(dy: Array, x: Array) -> Array:
 def batch_statistics(x: Array) -> tuple[Array, Array]:
     check("x: N ... C", x)
     ones = array_module(x).ones(x.shape[-1], x.dtype)
-    mean, var, *_ = norm.finalize_moments(norm.parts_of(x), x.shape, ones, ones, 1.0)
+    mean, var, *_ = norm.finalize_moments(norm.parts_of(x), x.shape, ones, ones, 1.0, single=True)
     return mean, var
 
 
@@ -136,7 +136,7 @@ def normalize(x: Array, mean: Array, var: Array, gamma: Array, beta: Array, *, e
 @_fast_form_of(ops.batch_norm)
 def batch_norm(x: Array, gamma: Array, beta: Array, *, eps: float = EPS) -> Array:
     check("x: N ... C, gamma: C, beta: C", x, gamma, beta)
-    *_, a, c = norm.finalize_moments(norm.parts_of(x), x.shape, gamma, beta, eps)
+    *_, a, c = norm.finalize_moments(norm.parts_of(x), x.shape, gamma, beta, eps, single=True)
     return affine(x, a, c)
 
 

@@ -14,7 +14,7 @@ from se_numpy.engine.affine_maps import AffineMaps
 from se_numpy.engine.cuda import cuda_kernel
 from se_numpy.engine.parallel import parallel_for
 from se_numpy.engine.sums import PartialMoments, bn_grad_sums_of_block, image_sums, joined, partial_moments, tile_row
-from se_numpy.layers.running import unbiased
+from se_numpy.layers.running import check_spread, unbiased
 
 
 class Part(NamedTuple):
@@ -40,9 +40,14 @@ def parts_of(x: Array) -> list[Part]:
 
 
 def finalize_moments(
-    parts: list[Part], shape: tuple[int, ...], gamma: Array, beta: Array, eps: float
+    parts: list[Part], shape: tuple[int, ...], gamma: Array, beta: Array, eps: float, *, single: bool = False
 ) -> tuple[Array, Array, Array, Array, Array]:
-    """Return mean, var, var ``unbiased``, and the a and c of y = a x + c, all (C,), from the blocks' parts."""
+    """Return mean, var, var ``unbiased``, and the a and c of y = a x + c, all (C,), from the blocks' parts.
+
+    Raises ValueError for 1 value per channel, as the layer does, unless ``single``: the equation is defined for it.
+    """
+    if not single:
+        check_spread(shape)
     moments = [part.moments for part in parts if part.moments is not None]
     count, pivot, off, squares = moments[0]
     if len(moments) > 1:  # on the host, where off is None

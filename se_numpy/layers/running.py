@@ -1,5 +1,7 @@
 """Running statistics: how what a batch shows moves what evaluation will use."""
 
+from math import prod
+
 from se_numpy.arrays import Array
 
 MOMENTUM = 0.1  # the weight of the new, PyTorch's default
@@ -8,6 +10,18 @@ MOMENTUM = 0.1  # the weight of the new, PyTorch's default
 def unbiased(var: Array, m: int) -> Array:
     """Return var · m / (m - 1), for a variance over m numbers about their own mean (Bessel).       var (C,) -> (C,)"""
     return var * (m / max(m - 1, 1))
+
+
+def check_spread(shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless maps (N, ..., C) hold at least 2 values per channel, as a variance of the batch needs.
+
+    A single value minus its mean is always 0: the layer would return beta whatever it is given, and learn nothing.
+    """
+    if prod(shape[:-1]) < 2:
+        raise ValueError(
+            f"BatchNorm got maps of shape {tuple(shape)} in training, 1 value per channel; expected at least 2: use "
+            "a larger batch or larger images, or train=False, which normalises by the running statistics"
+        )
 
 
 def update_running(running: Array, batch: Array, *, momentum: float = MOMENTUM) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from se_numpy import ops, se
 from se_numpy.arrays import Array, array_module
 from se_numpy.layers.layer import Layer, Parameter, Result, Rng, Shape, he, image, slide
-from se_numpy.layers.running import unbiased
+from se_numpy.layers.running import check_spread, unbiased
 from se_numpy.shapes import check, whole
 from se_numpy.tree import Tree
 
@@ -73,7 +73,8 @@ class BatchNormCache(NamedTuple):
 class BatchNorm(Layer):
     """Batch normalisation: by the batch's statistics when training, by the running ones when not.
 
-    In evaluation the statistics are constants of the network, and ``backward`` treats them so.
+    Training needs at least 2 values per channel; ``forward`` raises ValueError for 1. In evaluation the statistics are
+    constants of the network, and ``backward`` treats them so.
     """
 
     eps: float = ops.norm.EPS
@@ -86,6 +87,8 @@ class BatchNorm(Layer):
 
     def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None) -> Result:
         mean, var = ops.batch_statistics(X) if train else (state["mean"], state["var"])
+        if train:
+            check_spread(X.shape)
         Y = ops.normalize(X, mean, var, params["gamma"], params["beta"], eps=self.eps)
         return Y, BatchNormCache(X, mean, var, train)
 

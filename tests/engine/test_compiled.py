@@ -5,6 +5,7 @@ import pickle
 import re
 import threading
 import tracemalloc
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,7 @@ from contract import (
     walk_parts,
 )
 
-from se_numpy import engine, models, se, tree
+from se_numpy import engine, models, se, to_host, tree
 from se_numpy.layers import (
     SE,
     BatchNorm,
@@ -421,6 +422,21 @@ def test_a_gradient_unlike_the_result_is_refused(net, bad):
     _, cache = compiled.forward(params, state, X, train=True)
     with pytest.raises((ValueError, TypeError), match=r"^dY .*expected|got list"):
         compiled.backward(params, cache, bad)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize(
+    "net", [BatchNorm(), serial(Conv(3), BatchNorm(), ReLU()), serial(Conv(3), BatchNorm(), SE(1))], ids=str
+)
+def test_batch_norm_is_not_trained_on_one_value_per_channel(net, enabled, xp):
+    params, state = (tree.map_leaves(xp.asarray, t) for t in init(net, (1, 1, 3), np.random.default_rng(0)))
+    X, compiled = xp.asarray(np.ones((1, 1, 1, 3), np.float32)), engine.compile(net)
+    with nullcontext() if enabled else engine.off():
+        with pytest.raises(ValueError, match=r"BatchNorm got maps of shape \(1, 1, 1, 3\) in training"):
+            compiled.forward(params, state, X, train=True)
+        assert compiled.forward(params, state, X)[0].shape == (1, 1, 1, 3)
+    ones = xp.asarray(np.ones(3, np.float32))
+    np.testing.assert_array_equal(to_host(engine.batch_norm(X, ones, 4 * ones)), np.full((1, 1, 1, 3), 4))
 
 
 @pytest.mark.parametrize("net", [serial(BatchNorm()), serial(Conv(3), BatchNorm(), ReLU())], ids=["bn", "conv"])

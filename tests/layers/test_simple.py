@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from se_numpy import ops
 from se_numpy.layers import (
     BatchNorm,
     Bias,
@@ -37,6 +38,19 @@ def test_settings_of_layers_reach_their_equations():
     np.testing.assert_allclose(Y, (X - X.mean((0, 1, 2))) / np.sqrt(X.var((0, 1, 2)) + 0.5))
     net.update_running(state, cache, momentum=0.25)
     np.testing.assert_allclose(state["mean"], 0.25 * X.mean((0, 1, 2)))
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 4), (1, 4)])
+def test_batch_norm_is_not_trained_on_one_value_per_channel(shape):
+    """Its result would be beta whatever it is given; the equation itself is defined, and evaluation needs no batch."""
+    X, net = np.random.default_rng(0).standard_normal(shape), BatchNorm()
+    params, state = init(net, shape[1:], np.random.default_rng(0), np.float64)
+    params["beta"] += 3
+    with pytest.raises(ValueError, match=r"maps of shape \(1, .*4\) in training, 1 value .*; expected at least 2"):
+        net.forward(params, state, X, train=True)
+    np.testing.assert_array_equal(ops.batch_norm(X, params["gamma"], params["beta"]), np.full(shape, 3.0))
+    np.testing.assert_allclose(net.forward(params, state, X)[0], X / np.sqrt(1 + ops.norm.EPS) + 3)
+    net.forward(params, state, np.concatenate([X, X]), train=True)
 
 
 def test_running_statistics_do_not_learn_from_an_evaluation():
