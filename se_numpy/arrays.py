@@ -36,6 +36,33 @@ def array_module(*arrays: Array) -> ModuleType:
     return cupy if on_device else np  # type: ignore[return-value]
 
 
+NUMBERS = frozenset(map(np.dtype, ("float32", "float64", "complex64", "complex128")))  # complex: for derivatives
+
+
+def check_array(name: str, x: Any, shape: str) -> None:
+    """Raise TypeError, saying what to do, unless x is an array of NumPy or CuPy that the equations can work on.
+
+    Float32 and float64 can, and complex numbers, by whose imaginary parts derivatives are taken. Float16 cannot: sums
+    overflow at 65,504. ``name`` and the expected ``shape`` are for the message.
+    """
+    cupy = sys.modules.get("cupy")
+    if not (isinstance(x, (np.ndarray, np.generic)) or (cupy is not None and isinstance(x, cupy.ndarray))):
+        raise TypeError(f"{name} is a {type(x).__name__}; expected an array of shape {shape}, of NumPy or CuPy")
+    check_plain(name, x)
+    if x.dtype.kind not in "fc" or x.dtype.itemsize < 4:
+        raise TypeError(f"{name} has dtype {x.dtype}; expected float32 or float64, by {name}.astype('float32')")
+
+
+def check_plain(name: str, x: Any) -> None:
+    """Raise TypeError for the subclasses of NumPy's array that mean something else by the same operations."""
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name} is a masked array, and its mask would be ignored; expected a plain array, by {name}.filled(value)"
+        )
+    if isinstance(x, np.matrix):
+        raise TypeError(f"{name} is a np.matrix, where * is a matrix product; expected an array, by np.asarray({name})")
+
+
 def device_module(device: str) -> ModuleType:
     """numpy for "cpu", cupy for "gpu"; this is the only place that imports CuPy.
 
@@ -57,7 +84,11 @@ def device_module(device: str) -> ModuleType:
 
 
 def to_device(array: Array, device: str) -> Array:
-    """The array on "cpu" or "gpu", copied only if it lies elsewhere.  Raises as ``device_module``."""
+    """The array on "cpu" or "gpu", copied only if it lies elsewhere.
+
+    Raises as ``device_module``, TypeError for a masked array or a np.matrix.
+    """
+    check_plain("array", array)
     return to_host(array) if device == "cpu" else device_module(device).asarray(array)
 
 

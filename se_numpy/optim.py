@@ -11,7 +11,7 @@ from typing import Any
 
 from se_numpy.arrays import Array
 from se_numpy.engine.cuda import cuda_kernel
-from se_numpy.shapes import whole
+from se_numpy.shapes import check, whole
 
 Schedule = Callable[[int], float]  # step, counted from 0 -> learning rate; after the last step it stays what it was
 
@@ -31,8 +31,10 @@ class SGD:
     def step(self, w: Array, g: Array, v: Array, lr: float) -> None:
         """One step, in place: w, g, v (P,) are parameters, gradients and velocity; g is overwritten.
 
-        Raises ValueError if their shapes differ.
+        Raises ValueError if their shapes differ, TypeError for something that is not an array of float32 or float64.
         """
+        for name, vector in (("w", w), ("g", g), ("v", v)):
+            check(f"{name}: ...", vector)
         if not w.shape == g.shape == v.shape:
             raise ValueError(f"w, g, v have shapes {w.shape}, {g.shape}, {v.shape}; expected the same")
         _descend(g, lr, self.momentum, self.weight_decay, int(self.nesterov), w, v)

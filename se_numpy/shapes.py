@@ -4,7 +4,9 @@ import operator
 from functools import cache
 from typing import Any
 
-from se_numpy.arrays import Array, array_module
+import numpy as np
+
+from se_numpy.arrays import NUMBERS, Array, array_module, check_array
 
 
 def check(spec: str, *arrays: Array) -> tuple[int, ...]:
@@ -14,21 +16,19 @@ def check(spec: str, *arrays: Array) -> tuple[int, ...]:
     for any number of axes, the same ones everywhere in the spec. A shape, as a tuple of integers, may stand in for an
     array, and None for an optional one that was not given.
 
-    Raises TypeError for something that is not an array of float32 or float64 (or complex, for derivatives), or for
-    arrays of NumPy and CuPy at once; ValueError for a wrong shape, naming the array, its shape and the expected one.
+    Raises TypeError for something that is not an array of float32 or float64 (or complex, for derivatives), for masked
+    arrays and np.matrix, or for arrays of NumPy and CuPy at once; ValueError for a wrong shape, naming the array, its
+    shape and the expected one.
     """
-    array_module(*[x for x in arrays if hasattr(x, "dtype")])
     sizes: dict[str, Any] = {}
     for (name, before, open_ended, after), x in zip(_parse(spec), arrays, strict=True):
         if x is None:
             continue
         if isinstance(x, tuple):
             shape = x
-        elif not hasattr(x, "dtype"):
-            raise TypeError(f"{name} is a {type(x).__name__}; expected an array of shape {_show(spec, name)}")
-        elif x.dtype.kind not in "fc" or x.dtype.itemsize < 4:  # sums of float16 overflow at 65,504
-            raise TypeError(f"{name} has dtype {x.dtype}; expected float32 or float64, by {name}.astype('float32')")
         else:
+            if type(x) is not np.ndarray or x.dtype not in NUMBERS:  # short for the usual array: this is in every call
+                check_array(name, x, _show(spec, name))
             shape = tuple(x.shape)
         fixed, given = before + after, len(shape)
         between = shape[len(before) : given - len(after)]
@@ -44,6 +44,7 @@ def check(spec: str, *arrays: Array) -> tuple[int, ...]:
         sizes.update(zip(fixed, ends, strict=True))
         if open_ended:
             sizes["..."] = between
+    array_module(*[x for x in arrays if not isinstance(x, tuple)])
     sizes.pop("...", None)
     return tuple(sizes.values())
 

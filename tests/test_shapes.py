@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from pairs import PAIRS, Chance
 
 import se_numpy as sn
-from se_numpy import layers
+from se_numpy import engine, layers
+from se_numpy.optim import SGD
 from se_numpy.shapes import check, whole
 
 
@@ -149,3 +151,90 @@ def test_a_list_is_named(call, name):
 def test_an_upstream_gradient_of_the_loss_has_no_axes():
     with pytest.raises(ValueError, match=r"dL has shape \(2, 3\); expected a number"):
         sn.softmax_cross_entropy_backward(ones(2, 3), ones(2, 3), np.array([0, 1]))
+
+
+# --------------------------------------------------------------------- dtypes and subclasses that would fail in silence
+
+UNFIT = {
+    "float16": (lambda a: a.astype(np.float16), r"\w+ has dtype float16; expected float32 or float64, by \w+.astype"),
+    "integers": (lambda a: a.astype(np.int64), r"\w+ has dtype int64; expected float32 or float64"),
+    "masked": (np.ma.masked_array, r"\w+ is a masked array, .* expected a plain array, by \w+.filled\(value\)"),
+    "matrix": (lambda a: a.reshape(len(a), -1).view(np.matrix), r"\w+ is a np.matrix, .* by np.asarray\(\w+\)"),
+}
+FIT = {
+    "complex": lambda a: a.astype(np.complex128),
+    "memory map": lambda a: a.view(np.memmap),
+    "other byte order": lambda a: a.astype(">f8"),
+}
+
+
+def calls(pair):
+    """The pair's functions, the book's and the engine's, each with arguments."""
+    args, hyper = pair.case(Chance(0))
+    forward, backward = pair.forward(sn), pair.backward(sn)
+    y = forward(*args, **hyper)
+    dys = [np.ones_like(part) for part in (y if isinstance(y, tuple) else (y,))]
+    for book, given in ((forward, args), (backward, (*dys, *args))):
+        for f in (book, engine.FUNCTIONS.get(book.__name__, book)):
+            yield f, given, hyper
+
+
+def with_one(args, convert):
+    """The arguments with each array of floats in turn converted."""
+    for k, a in enumerate(args):
+        if hasattr(a, "dtype") and a.dtype.kind == "f" and a.ndim:
+            yield [*args[:k], convert(a), *args[k + 1 :]]
+
+
+@pytest.mark.parametrize("kind", UNFIT)
+@pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS)
+def test_arrays_that_would_give_wrong_numbers_are_refused_by_every_operation(pair, kind):
+    convert, message = UNFIT[kind]
+    tried = 0
+    for f, args, hyper in calls(pair):
+        for changed in with_one(args, convert):
+            with pytest.raises(TypeError, match=f"^{message}"):
+                f(*changed, **hyper)
+            tried += 1
+    assert tried
+
+
+@pytest.mark.parametrize("kind", FIT)
+@pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS)
+def test_other_arrays_are_taken_by_every_operation(pair, kind):
+    for f, args, hyper in calls(pair):
+        if kind == "complex" and f.__name__.endswith("_backward"):
+            continue  # a complex step goes through the function alone
+        for changed in with_one(args, FIT[kind]):
+            f(*changed, **hyper)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: sn.softmax_cross_entropy(ones(2, 3), np.ma.array([0, 1])), "labels is a masked array"),
+        (lambda: sn.softmax_cross_entropy_backward(np.float16(1), ones(2, 3), np.array([0, 1])), "dL has dtype float16"),
+        (lambda: sn.softmax_cross_entropy_backward(np.ma.array(1.0), ones(2, 3), np.array([0, 1])), "dL is a masked"),
+        (lambda: engine.softmax_cross_entropy([[0.0, 1.0]], np.array([0])), "x is a list"),
+        (lambda: engine.softmax_cross_entropy(ones(2, 3), [0, 1]), "labels are list; expected an array of integers"),
+        (lambda: sn.dropout(ones(2, 3), np.ma.array(ones(2, 3) > 0), p=0.5), "mask is a masked array"),
+        (lambda: sn.dropout(ones(2, 3), (ones(2, 3) > 0).view(np.matrix), p=0.5), "mask is a np.matrix"),
+        (lambda: sn.to_device(np.ma.array([1.0]), "cpu"), "array is a masked array"),
+        (lambda: SGD().step(ones(3), ones(3).astype(np.float16), ones(3), 0.1), "g has dtype float16"),
+        (lambda: layers.update_running(ones(3).astype(np.float16), ones(3)), "running has dtype float16"),
+        (lambda: layers.update_running(ones(3), np.ma.array(ones(3))), "batch is a masked array"),
+    ],
+)  # fmt: skip
+def test_arrays_beside_the_operations_are_looked_at_too(call, message):
+    with pytest.raises(TypeError, match=f"^{message}"):
+        call()
+
+
+def test_an_array_of_another_library_is_named():
+    class Tensor:
+        dtype, shape = "torch.float32", (2, 3)
+
+    with pytest.raises(TypeError, match=r"^x is a Tensor; expected an array of shape \(...\), of NumPy or CuPy"):
+        sn.relu(Tensor())
+    with pytest.raises(TypeError, match=r"labels are torch.float32; expected an array of integers"):
+        sn.softmax_cross_entropy(ones(2, 3), Tensor())

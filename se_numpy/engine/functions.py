@@ -226,19 +226,19 @@ def se_block_backward_from(
 
 @_fast_form_of(ops.softmax_cross_entropy)
 def softmax_cross_entropy(x: Array, labels: Array, *, smoothing: float = 0.0) -> Array:
+    N, K = check_loss(x, labels, smoothing)
     xp = array_module(x, labels)
     if not has_kernels(xp, x):
         return ops.softmax_cross_entropy(x, labels, smoothing=smoothing)
-    N, K = check_loss(x, labels, smoothing)
     return launch("cross_entropy_rows", xp, _log_sum_exp(x), labels, x, N, K, float(smoothing)).sum()
 
 
 @_fast_form_of(ops.softmax_cross_entropy_backward)
 def softmax_cross_entropy_backward(dL: Array, x: Array, labels: Array, *, smoothing: float = 0.0) -> Array:
+    N, K = check_loss(x, labels, smoothing, dL)
     xp = array_module(x, labels)
     if not has_kernels(xp, x):
         return ops.softmax_cross_entropy_backward(dL, x, labels, smoothing=smoothing)
-    N, K = check_loss(x, labels, smoothing)
     number = isinstance(dL, (int, float))
     share = float(dL if number else 1) / N
     totals = _log_sum_exp(x)[:, None]

@@ -3,6 +3,7 @@
 from math import prod
 
 from se_numpy.arrays import Array
+from se_numpy.shapes import check
 
 MOMENTUM = 0.1  # the weight of the new, PyTorch's default
 
@@ -29,8 +30,10 @@ def update_running(running: Array, batch: Array, *, momentum: float = MOMENTUM) 
 
     ``batch`` holds means, and variances made ``unbiased``.  The only function here that writes to its argument.
 
-    Raises ValueError where the shapes differ.
+    Raises ValueError where the shapes differ, TypeError for something that is not an array of float32 or float64.
     """
+    check("running: ...", running)
+    check("batch: ...", batch)
     if batch.shape != running.shape:
         raise ValueError(f"batch has shape {batch.shape}; expected the shape of running, {running.shape}")
     running += momentum * (batch - running)

@@ -1,6 +1,6 @@
 """Functions of one number at a time: δ and σ of Eq. (3), tanh, and dropout."""
 
-from se_numpy.arrays import Array, array_module, harmless_underflow
+from se_numpy.arrays import Array, array_module, check_plain, harmless_underflow
 from se_numpy.shapes import check
 
 
@@ -67,6 +67,7 @@ def dropout(x: Array, mask: Array, *, p: float) -> Array:
     check("x: ...", x)
     if getattr(getattr(mask, "dtype", None), "kind", "") != "b":
         raise TypeError(f"mask is {getattr(mask, 'dtype', type(mask).__name__)}; expected an array of bool")
+    check_plain("mask", mask)
     if mask.shape != x.shape:
         raise ValueError(f"mask has shape {mask.shape}; expected the shape of x, {x.shape}")
     if not 0 <= p < 1:

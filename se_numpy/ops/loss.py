@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from se_numpy.arrays import Array, array_module, harmless_underflow, on_host
+from se_numpy.arrays import Array, array_module, check_array, check_plain, harmless_underflow, on_host
 from se_numpy.shapes import check
 
 
@@ -45,24 +45,28 @@ def softmax_cross_entropy(x: Array, labels: Array, *, smoothing: float = 0.0) ->
 @harmless_underflow
 def softmax_cross_entropy_backward(dL: Array, x: Array, labels: Array, *, smoothing: float = 0.0) -> Array:
     """dx = dL (p - q) / N: what was predicted less what was asked for.           dL 0-d or a number -> dx (N, K)"""
-    N, K = check_loss(x, labels, smoothing)
-    if getattr(dL, "ndim", 0):
-        raise ValueError(f"dL has shape {dL.shape}; expected a number or an array without axes, as L")
+    N, K = check_loss(x, labels, smoothing, dL)
     xp = array_module(dL, x, labels)
     at_label = (labels[:, None] == xp.arange(K)).astype(x.dtype)
     return dL * ((softmax(x) - (1 - smoothing) * at_label - smoothing / K) / N)
 
 
-def check_loss(x: Array, labels: Array, smoothing: float) -> tuple[int, int]:
-    """Return (N, K) of logits, or raise as ``softmax_cross_entropy``."""
+def check_loss(x: Array, labels: Array, smoothing: float, dL: Array = 1.0) -> tuple[int, int]:
+    """Return (N, K) of logits, or raise as ``softmax_cross_entropy``; also for a dL that is not like L."""
     N, K = check("x: N K", x)
     if not 0 <= smoothing <= 1:
         raise ValueError(f"smoothing is {smoothing}; expected 0 <= smoothing <= 1")
-    if getattr(labels, "dtype", np.dtype(object)).kind not in "iu":
+    if getattr(getattr(labels, "dtype", None), "kind", "?") not in "iu":
         raise TypeError(f"labels are {getattr(labels, 'dtype', type(labels).__name__)}; expected an array of integers")
+    if type(labels) is not np.ndarray:
+        check_plain("labels", labels)
     if labels.shape != (N,):
         raise ValueError(f"labels have shape {labels.shape}; expected (N,) = ({N},), one for each row of x {x.shape}")
     if on_host(labels) and not ((labels >= 0) & (labels < K)).all():
         wrong = int(np.argmax((labels < 0) | (labels >= K)))
         raise ValueError(f"labels[{wrong}] is {labels[wrong]}; expected 0 to {K - 1}, for x has {K} columns")
+    if hasattr(dL, "dtype"):
+        check_array("dL", dL, "()")
+    if getattr(dL, "ndim", 0):
+        raise ValueError(f"dL has shape {dL.shape}; expected a number or an array without axes, as L")
     return N, K
