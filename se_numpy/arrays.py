@@ -97,6 +97,11 @@ def to_host(array: Array) -> np.ndarray:
     return array if on_host(array) else array.get()
 
 
+def moved_to(like: Array, array: Array) -> Array:
+    """The array on the side of ``like``, host or device, copied only if it lies on the other."""
+    return to_host(array) if on_host(like) else array_module(like).asarray(array)
+
+
 def on_host(array: Array) -> bool:
     """Whether the array's numbers can be looked at without waiting for a GPU."""
     return array_module(array) is np

@@ -1,14 +1,14 @@
 """Trees: nested dicts of arrays, the one shape of parameters, gradients and running statistics.
 
 A tree may live in one flat vector, its leaves being views into it; then an optimiser's step is a few operations on that
-vector, however many tensors there are.
+vector, however many tensors there are. Such a tree stays whole: what is assigned to a part of it is copied in.
 """
 
 from collections.abc import Callable, Iterator
 from math import prod
-from typing import Any
+from typing import Any, NoReturn, Self
 
-from se_numpy.arrays import Array, array_module
+from se_numpy.arrays import Array, array_module, check_plain, moved_to
 
 Tree = dict[str, Any]  # str -> array, or another Tree
 
@@ -46,10 +46,64 @@ def differences(found: Tree, expected: Tree) -> list[str]:
     missing = [f"{name} is missing" for name in want if name not in have]
     surplus = [f"{name} is left over" for name in have if name not in want]
     others = [
-        f"{name} has shape {have[name].shape}, expected {want[name].shape}"
-        for name in want if name in have and have[name].shape != want[name].shape
+        f"{name} has shape {_shape(have[name])}, expected {_shape(want[name])}"
+        for name in want if name in have and _shape(have[name]) != _shape(want[name])
     ]  # fmt: skip
     return missing + surplus + others
+
+
+def _shape(leaf: Any) -> tuple[int, ...]:
+    return tuple(getattr(leaf, "shape", ()))
+
+
+def assign(into: Tree, found: Tree) -> None:
+    """Copy the numbers of ``found`` into the arrays of ``into``, by name, from whichever side they lie on.
+
+    Raises ValueError where names or shapes differ, TypeError for leaves that are not arrays of real numbers; nothing is
+    written then.
+    """
+    if wrong := differences(found, into):
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise ValueError(f"the numbers do not fit into their place: {'; '.join(wrong[:3])}{more}")
+    have, copies = dict(leaves(found)), []
+    for name, leaf in leaves(into):
+        value = have[name]
+        check_plain(name, value)
+        if getattr(getattr(value, "dtype", None), "kind", "?") not in "fiu":
+            kind = getattr(value, "dtype", type(value).__name__)
+            raise TypeError(f"{name} is {kind}; expected an array of real numbers of shape {_shape(leaf)}")
+        copies.append(moved_to(leaf, value).astype(leaf.dtype))  # copied first: it may be a view into ``into`` itself
+    for (_, leaf), value in zip(leaves(into), copies, strict=True):
+        leaf[...] = value
+
+
+class Views(dict):
+    """A tree whose leaves are views into one vector.  What is assigned to a part of it is copied in, as by ``assign``.
+
+    A copy or a pickle of it is a dict with arrays of its own.
+    """
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if name not in self:
+            raise ValueError(f"the tree has no part {name!r}; expected one of {', '.join(self)}")
+        assign({name: self[name]}, {name: value})
+
+    def update(self, *args: Any, **named: Any) -> None:
+        found = dict(*args, **named)
+        for name in found:
+            self[name] = found[name]
+
+    def __ior__(self, other: Any) -> Self:  # type: ignore[override, misc]
+        self.update(other)
+        return self
+
+    def __reduce__(self) -> tuple[type, tuple[Tree]]:
+        return dict, (dict(self),)
+
+    def _refuse(self, *args: Any, **named: Any) -> NoReturn:
+        raise TypeError("the parts of this tree are views into one vector; expected the same parts, with other numbers")
+
+    __delitem__ = pop = popitem = clear = setdefault = _refuse  # type: ignore[assignment]
 
 
 def in_order_of(found: Tree, like: Tree) -> Tree:
@@ -82,7 +136,10 @@ def flatten(tree: Tree, out: Array | None = None) -> Array:
 
 
 def unflatten(vector: Array, like: Tree) -> Tree:
-    """A tree shaped as ``like`` whose leaves are views into the vector.  Raises ValueError if the sizes differ."""
+    """A tree shaped as ``like`` whose leaves are views into the vector, and stay so: ``Views``.
+
+    Raises ValueError if the sizes differ.
+    """
     if vector.shape != (size(like),):
         raise ValueError(f"vector has shape {vector.shape}; expected ({size(like)},), the numbers of the tree")
     position = 0
@@ -93,4 +150,8 @@ def unflatten(vector: Array, like: Tree) -> Tree:
         position += prod(leaf.shape)
         return part.reshape(leaf.shape)
 
-    return map_leaves(view, like)
+    return _as_views(map_leaves(view, like))
+
+
+def _as_views(tree: Tree) -> Views:
+    return Views((name, _as_views(value) if isinstance(value, dict) else value) for name, value in tree.items())

@@ -30,6 +30,7 @@ if importlib.util.find_spec("se_numpy") is None:
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)
 
 # %%
+import copy
 import inspect
 import re
 from pathlib import Path
@@ -502,10 +503,9 @@ batch = se.to_host(X_batch), se.to_host(labels)
 
 def one_step(w, running, X, labels):
     """The learner's step on other vectors: parameters and running statistics."""
-    learner.w, learner.running, learner.g, learner.v = w, running, w * 0, w * 0
-    learner.params = tree.unflatten(w, learner.params)
-    learner.state = tree.unflatten(running, learner.state)
-    return learner.step(X, labels, SGD(), lr=0.1)[0]
+    other = copy.copy(learner)
+    other.w, other.running = w, running  # it goes to the device where w lies
+    return other.step(X, labels, SGD(), lr=0.1)[0]
 
 
 vectors = learner.w.copy(), learner.running.copy()

@@ -7,29 +7,84 @@ from typing import Any, Self
 import numpy as np
 
 from se_numpy import checkpoint, engine, layers, ops, optim, tree
-from se_numpy.arrays import Array, to_device
+from se_numpy.arrays import Array, array_module, moved_to, on_host, to_device, to_host
 from se_numpy.data.batches import Images, Normalisation
+from se_numpy.shapes import check
 from se_numpy.train.config import Config
 from se_numpy.train.fault import NotFinite, finite, first_fault
 
 EVALUATION_BATCH = 128
+VECTORS = ("w", "running", "v", "g")
+FIXED = ("net", "compiled", "shape", "device")
 
 
 class Learner:
-    """A network with its numbers: parameters and running statistics as views into one flat vector each.
+    """A network with its numbers.  It runs on the engine: any Layer that ends in logits (N, classes) will do.
 
-    It runs on the engine: any Layer that ends in logits (N, classes) will do.
+    w, v, g   (P,)   all parameters in one vector, the optimiser's velocity, the gradient of the last step
+    running   (S,)   all running statistics
+    params, state    w and running as trees, whose leaves are views into them
+
+    Assigning to one of these, or to a part of a tree, copies the numbers in: names and shapes have to fit, and the
+    Learner's dtype and device stay, except that w decides both. What else describes the Learner is fixed.
+
+    A copy, shallow or deep, or a pickle is a Learner of its own with the same numbers: given the same batches and
+    generators, the two train alike, bit for bit.
     """
+
+    net: layers.Layer
+    compiled: engine.Compiled
+    shape: layers.Shape  # of one input, (H, W, C)
+    device: str
+    w: Array
+    running: Array
+    v: Array
+    g: Array
+    params: tree.Tree
+    state: tree.Tree
 
     def __init__(self, net: layers.Layer, shape: layers.Shape, seed: int, device: str = "cpu") -> None:
         params, state = layers.init(net, shape, stream(seed, "weights"))
-        self.net, self.compiled, self.device = net, engine.compile(net), device
-        self.w = to_device(tree.flatten(params), device)
-        self.running = to_device(tree.flatten(state) if state else np.zeros(0, np.float32), device)
-        self.params = tree.unflatten(self.w, params)
-        self.state = tree.unflatten(self.running, state)
-        self.g = self.w * 0
-        self.v = self.w * 0
+        w = to_device(tree.flatten(params), device)
+        running = to_device(tree.flatten(state) if state else np.zeros(0, np.float32), device)
+        fixed = net, engine.compile(net), tuple(shape), device
+        self.__dict__.update(zip(FIXED, fixed, strict=True))
+        self._hold({"w": w, "running": running, "v": w * 0, "g": w * 0})
+
+    def _hold(self, vectors: dict[str, Array]) -> None:
+        """Take these vectors themselves, and look at them as trees."""
+        params, state = self.net.parameters(self.shape), self.net.statistics(self.shape)
+        trees = tree.unflatten(vectors["w"], params), tree.unflatten(vectors["running"], state)
+        self.__dict__.update(vectors, params=trees[0], state=trees[1])
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in FIXED:
+            raise AttributeError(f"{name} of a Learner is fixed; make another Learner(net, shape, seed, device)")
+        if name == "w":
+            self._follow(value)
+        if name in (*VECTORS, "params", "state"):
+            tree.assign({name: getattr(self, name)}, {name: value})
+        else:
+            super().__setattr__(name, value)
+
+    def _follow(self, w: Array) -> None:
+        """Take all numbers to the dtype and the device of another w, unless they are there."""
+        check("w: P", w)
+        if w.dtype.kind != "f" or w.shape != self.w.shape:
+            return  # not numbers for this network, as ``assign`` will say
+        if array_module(w) is not array_module(self.w) or w.dtype != self.w.dtype:
+            self._hold({name: moved_to(w, getattr(self, name)).astype(w.dtype) for name in VECTORS})
+            self.__dict__["device"] = "cpu" if on_host(w) else "gpu"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy or a pickle holds: vectors, on the host; the trees and the compiled network are made again."""
+        held = {name: value for name, value in vars(self).items() if name not in ("compiled", "params", "state")}
+        return held | {name: to_host(held[name]) for name in VECTORS}
+
+    def __setstate__(self, held: dict[str, Any]) -> None:
+        vectors = {name: to_device(held[name].copy(), held["device"]) for name in VECTORS}
+        self.__dict__.update(held, compiled=engine.compile(held["net"]))
+        self._hold(vectors)
 
     def step(
         self, X: Array, labels: Array, optimiser: optim.SGD, lr: float, *, smoothing: float = 0.0, rng: Any = None,
@@ -67,10 +122,13 @@ class Learner:
         return {"params": self.params, "state": self.state, "velocity": tree.unflatten(self.v, self.params)}
 
     def restore(self, trees: dict[str, tree.Tree]) -> None:
-        """Take over the numbers of a checkpoint."""
-        for vector, kind in ((self.w, "params"), (self.running, "state"), (self.v, "velocity")):
-            if vector.size:
-                vector[...] = to_device(tree.flatten(trees[kind]), self.device)
+        """Take over the numbers of a checkpoint; a velocity that it does not hold starts at 0.
+
+        Raises ValueError or TypeError, before anything is changed, where they do not fit the network.
+        """
+        still = tree.map_leaves(lambda p: array_module(p).zeros(p.shape, p.dtype), self.params)
+        found = {"params": trees.get("params", {}), "state": trees.get("state", {})}
+        tree.assign(self.trees(), {**found, "velocity": trees.get("velocity", still)})
 
 
 @dataclass(frozen=True, repr=False)

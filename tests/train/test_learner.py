@@ -1,0 +1,192 @@
+"""A Learner stays in one piece: copies, pickles and assignments train on, or say why not; so do wrong batches."""
+
+import copy
+import pickle
+
+import cupy_double
+import numpy as np
+import pytest
+
+from se_numpy import optim, to_host, tree
+from se_numpy.data.batches import Images, Normalisation
+from se_numpy.layers import BatchNorm, Conv, Dropout, GlobalAveragePool, Linear, ReLU, residual, serial
+from se_numpy.train import Learner
+
+SHAPE, SGD = (6, 5, 3), optim.SGD(weight_decay=1e-3)
+NET = serial(
+    Conv(4), BatchNorm(), ReLU(), residual(serial(Conv(4), BatchNorm())), GlobalAveragePool(), Dropout(0.3), Linear(5)
+)
+COPIES = {
+    "deepcopy": copy.deepcopy,
+    "copy": copy.copy,
+    "pickle": lambda thing: pickle.loads(pickle.dumps(thing)),
+    "deepcopy of a pickle": lambda thing: copy.deepcopy(pickle.loads(pickle.dumps(thing))),
+}
+
+
+def batch(seed=0, N=8, dtype=np.float32):
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((N, *SHAPE)).astype(dtype), rng.integers(0, 5, N)
+
+
+def trained(steps=3, device="cpu"):
+    """A Learner on its way, and the generator of its dropout."""
+    learner, rng = Learner(NET, SHAPE, seed=0, device=device), np.random.default_rng(7)
+    train(learner, rng, steps)
+    return learner, rng
+
+
+def train(learner, rng, steps=3):
+    """The losses of some steps, on a GPU if the learner is there."""
+    to = cupy_double.asarray if learner.device == "gpu" else np.asarray
+    return [float(learner.step(*map(to, batch(seed)), SGD, 0.1, rng=rng)[0]) for seed in range(steps)]
+
+
+def numbers(learner):
+    return {name: to_host(getattr(learner, name)).copy() for name in ("w", "running", "v", "g")}
+
+
+def assert_equal(found, wanted):
+    for name, vector in wanted.items():
+        np.testing.assert_array_equal(found[name], vector, err_msg=name)
+
+
+def assert_in_one_piece(learner):
+    """The trees are views into the vectors, so what one learns the others know."""
+    for vector, views in ((learner.w, learner.params), (learner.running, learner.state)):
+        vector[...] = np.arange(vector.size)
+        np.testing.assert_array_equal(tree.flatten(views), np.arange(vector.size))
+
+
+@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+def test_a_copy_trains_as_the_original_would_bit_for_bit(copied):
+    learner, rng = trained()
+    other, other_rng = copied(learner), copy.deepcopy(rng)
+    before = numbers(learner)
+    assert_equal(numbers(other), before)
+    losses = train(other, other_rng)
+    assert len(set(losses)) == 3
+    assert_equal(numbers(learner), before)  # the original has not moved
+    assert train(learner, rng) == losses
+    assert_equal(numbers(other), numbers(learner))
+    images = Images(np.full((4, *SHAPE), 99, np.uint8), np.arange(4), Normalisation(np.zeros(3), np.ones(3)))
+    assert other.evaluate(images) == learner.evaluate(images)
+    assert_in_one_piece(other)
+
+
+def test_a_copy_takes_along_what_else_a_learner_was_given():
+    class Named(Learner):
+        pass
+
+    learner = Named(Linear(5), (3,), seed=0)
+    learner.history = [1, 2]
+    other = copy.deepcopy(learner)
+    assert type(other) is Named
+    assert (other.history, other.net, other.shape) == ([1, 2], Linear(5), (3,))
+    assert other.history is not learner.history
+
+
+def test_a_copy_on_a_device_stays_there(double):
+    learner, rng = trained(device="gpu")
+    other = copy.deepcopy(learner)
+    assert isinstance(other.w, double.ndarray)
+    assert train(other, copy.deepcopy(rng)) == train(learner, rng)
+    assert_equal(numbers(other), numbers(learner))
+
+
+def scaled(learner, name, by=0.5):
+    value = getattr(learner, name)
+    return tree.map_leaves(lambda leaf: by * leaf, value) if isinstance(value, dict) else by * value
+
+
+@pytest.mark.parametrize("name", ["params", "state", "w", "running", "v", "g"])
+def test_assigned_numbers_are_trained_on(name):
+    """Assigning is as good as writing into the arrays; the arrays given stay the caller's."""
+    (learner, rng), (by_hand, hand_rng) = trained(), trained()
+    given = scaled(learner, name)
+    setattr(learner, name, given)
+    vector = getattr(by_hand, {"params": "w", "state": "running"}.get(name, name))
+    vector *= 0.5
+    assert_equal(numbers(learner), numbers(by_hand))
+    before = copy.deepcopy(given)
+    losses = train(learner, rng)
+    assert losses == train(by_hand, hand_rng)
+    assert_equal(numbers(learner), numbers(by_hand))
+    np.testing.assert_array_equal(given if not isinstance(given, dict) else tree.flatten(given),
+                                  before if not isinstance(before, dict) else tree.flatten(before))  # fmt: skip
+    assert_in_one_piece(learner)
+
+
+def test_a_copied_state_still_follows_the_batches():
+    learner, rng = trained()
+    learner.state = copy.deepcopy(learner.state)
+    learner.w = learner.w.copy()
+    before = tree.map_leaves(np.copy, {"params": learner.params, "state": learner.state})
+    train(learner, rng)
+    for kind in ("params", "state"):
+        for (name, leaf), (_, old) in zip(tree.leaves(getattr(learner, kind)), tree.leaves(before[kind]), strict=True):
+            assert (leaf != old).any(), name
+
+
+def test_an_array_assigned_to_a_part_is_trained_on():
+    learner, rng = trained()
+    learner.params["linear1"]["b"] = np.full(5, 3.0)
+    assert (learner.w[-5:] == 3).all()
+    train(learner, rng)
+    assert (learner.params["linear1"]["b"] != 3).all()
+    assert_in_one_piece(learner)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error", "message"),
+    [
+        ("params", {"conv1": {"V": np.ones(3)}}, ValueError, r"params.batchnorm1.gamma is missing.* and \d more"),
+        ("params", np.ones(3), ValueError, "params.conv1.V is missing"),
+        ("state", {}, ValueError, "state.batchnorm1.mean is missing"),
+        ("w", np.ones(3), ValueError, r"w has shape \(3,\), expected \(293,\)"),
+        ("w", [1.0], TypeError, "w is a list"),
+        ("w", np.ones(293, int), TypeError, "w has dtype int64; expected float32 or float64"),
+        ("w", np.ones(293, complex), TypeError, "w is complex128; expected an array of real numbers"),
+        ("v", np.ones(3), ValueError, r"v has shape \(3,\), expected \(293,\)"),
+        ("running", np.ones((16, 1)), ValueError, r"running has shape \(16, 1\), expected \(16,\)"),
+        ("net", Linear(5), AttributeError, "net of a Learner is fixed; make another Learner"),
+        ("device", "gpu", AttributeError, "device of a Learner is fixed"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_named_and_changes_nothing(name, value, error, message):
+    learner, _ = trained()
+    before = numbers(learner)
+    with pytest.raises(error, match=message):
+        setattr(learner, name, value)
+    assert_equal(numbers(learner), before)
+
+
+def test_w_decides_the_dtype_and_the_device(double):
+    learner = Learner(NET, SHAPE, seed=0)
+    start, rng = learner.w.copy(), np.random.default_rng(7)
+    learner.w = start.astype(np.float64) + 1e-12
+    assert {vector.dtype for vector in numbers(learner).values()} == {np.dtype(np.float64)}
+    np.testing.assert_array_equal(learner.w, start.astype(np.float64) + 1e-12)
+    loss, _ = learner.step(*batch(dtype=np.float64), SGD, 0.1, rng=rng)
+    assert loss.dtype == np.float64
+    learner.w = double.asarray(start)
+    assert learner.device == "gpu"
+    train(learner, rng)
+    assert isinstance(learner.params["conv1"]["V"], double.ndarray)
+    learner.w = start
+    assert (learner.device, learner.w.dtype) == ("cpu", np.float32)
+    assert_in_one_piece(learner)
+
+
+def test_a_checkpoint_without_velocity_starts_from_rest():
+    learner, _ = trained()
+    trees = tree.map_leaves(np.copy, learner.trees())
+    train(learner, np.random.default_rng(0))
+    del trees["velocity"]
+    learner.restore(trees)
+    assert not learner.v.any()
+    np.testing.assert_array_equal(learner.w, tree.flatten(trees["params"]))
+    for kind in ("params", "state"):
+        with pytest.raises(ValueError, match=f"{kind}.* is missing"):
+            learner.restore({name: t for name, t in trees.items() if name != kind})
+    np.testing.assert_array_equal(learner.w, tree.flatten(trees["params"]))
