@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from se_numpy import checkpoint, engine, layers, ops, optim, tree
-from se_numpy.arrays import Array, array_module, moved_to, on_host, to_device, to_host
+from se_numpy.arrays import Array, array_module, check_plain, moved_to, on_host, to_device, to_host
 from se_numpy.data.batches import Images, Normalisation
 from se_numpy.shapes import check
 from se_numpy.train.config import Config
@@ -15,7 +15,7 @@ from se_numpy.train.fault import NotFinite, finite, first_fault
 
 EVALUATION_BATCH = 128
 VECTORS = ("w", "running", "v", "g")
-FIXED = ("net", "compiled", "shape", "device")
+FIXED = ("net", "compiled", "shape", "classes", "device")
 
 
 class Learner:
@@ -30,11 +30,14 @@ class Learner:
 
     A copy, shallow or deep, or a pickle is a Learner of its own with the same numbers: given the same batches and
     generators, the two train alike, bit for bit.
+
+    Raises ValueError for a ``shape`` that is (channels, height, width).
     """
 
     net: layers.Layer
     compiled: engine.Compiled
     shape: layers.Shape  # of one input, (H, W, C)
+    classes: int
     device: str
     w: Array
     running: Array
@@ -44,10 +47,11 @@ class Learner:
     state: tree.Tree
 
     def __init__(self, net: layers.Layer, shape: layers.Shape, seed: int, device: str = "cpu") -> None:
+        _check_shape(shape)
         params, state = layers.init(net, shape, stream(seed, "weights"))
         w = to_device(tree.flatten(params), device)
         running = to_device(tree.flatten(state) if state else np.zeros(0, np.float32), device)
-        fixed = net, engine.compile(net), tuple(shape), device
+        fixed = net, engine.compile(net), tuple(shape), net.output_shape(shape)[-1], device
         self.__dict__.update(zip(FIXED, fixed, strict=True))
         self._hold({"w": w, "running": running, "v": w * 0, "g": w * 0})
 
@@ -93,7 +97,10 @@ class Learner:
         """One step of training on X (N, H, W, C) and labels (N,): the loss, 0-d, and how many were right, 0-d.
 
         ``watch`` looks at the loss, which makes a GPU wait, and raises NotFinite, saying where a number was lost.
+
+        Raises ValueError or TypeError, before anything is changed, for images or labels that do not fit the network.
         """
+        self._check_batch(X, labels)
         logits, cache = self.compiled.forward(self.params, self.state, X, train=True, rng=rng)
         loss = engine.softmax_cross_entropy(logits, labels, smoothing=smoothing)
         if watch and not finite(loss):
@@ -107,11 +114,19 @@ class Learner:
         return loss, (logits.argmax(1) == labels).sum()
 
     def evaluate(self, images: Images) -> tuple[float, float]:
-        """Mean loss and accuracy over all images, with the running statistics."""
+        """Mean loss and accuracy over all images, with the running statistics.
+
+        Raises ValueError or TypeError as ``step``, also where there are no images.
+        """
+        if not isinstance(images, Images):
+            raise TypeError(f"images are {type(images).__name__}; expected Images(images, labels, normalise)")
+        if not len(images):
+            raise ValueError("got 0 images; expected at least 1 to evaluate on")
         predict = self.compiled.predictor(self.params, self.state)
         loss, right = 0.0, 0.0
         for start in range(0, len(images), EVALUATION_BATCH):
             X, labels = images.in_order(slice(start, start + EVALUATION_BATCH))
+            self._check_batch(X, labels)
             logits = predict(X)
             loss = loss + engine.softmax_cross_entropy(logits, labels) * len(labels)
             right = right + (logits.argmax(1) == labels).sum()
@@ -129,6 +144,18 @@ class Learner:
         still = tree.map_leaves(lambda p: array_module(p).zeros(p.shape, p.dtype), self.params)
         found = {"params": trees.get("params", {}), "state": trees.get("state", {})}
         tree.assign(self.trees(), {**found, "velocity": trees.get("velocity", still)})
+
+    def _check_batch(self, X: Array, labels: Array) -> None:
+        """Raise ValueError or TypeError for images or labels that do not fit the network."""
+        check("images: N ...", X)
+        given, expected = tuple(X.shape), self.shape
+        if len(given) != len(expected) + 1 or given[-1] != expected[-1]:
+            first = len(given) == 4 and given[1] == expected[-1]
+            raise ValueError(
+                f"images have shape {given}; expected (N, {', '.join(map(str, expected))}), channels last"
+                + (": images.transpose(0, 2, 3, 1)" if first else "")
+            )
+        _check_labels(labels, len(X), self.classes)
 
 
 @dataclass(frozen=True, repr=False)
@@ -169,6 +196,26 @@ class Trained:
         return np.concatenate([
             ops.softmax(predict(self.normalise(images[start : start + EVALUATION_BATCH]))) for start in batches
         ])  # fmt: skip
+
+
+def _check_shape(shape: layers.Shape) -> None:
+    """Raise ValueError for images of three channels that are said to come first."""
+    if len(shape) == 3 and shape[0] == 3 and shape[1] == shape[2] > 4:
+        right = (shape[1], shape[2], shape[0])
+        raise ValueError(f"shape is {tuple(shape)}; expected (H, W, C), channels last: {right}")
+
+
+def _check_labels(labels: Array, N: int, classes: int) -> None:
+    kind = getattr(labels, "dtype", type(labels).__name__)
+    if getattr(kind, "kind", "?") not in "iu":
+        raise TypeError(f"labels are {kind}; expected an array of integers, 0 to {classes - 1}")
+    check_plain("labels", labels)
+    if labels.shape != (N,):
+        one_hot = ": labels.argmax(1)" if labels.shape == (N, classes) else ""
+        raise ValueError(f"labels have shape {tuple(labels.shape)}; expected ({N},), one for each image{one_hot}")
+    if on_host(labels) and not 0 <= labels.min() <= labels.max() < classes:  # read from a GPU, they would stall it
+        wrong = int(np.argmax((labels < 0) | (labels >= classes)))
+        raise ValueError(f"labels[{wrong}] is {labels[wrong]}; expected 0 to {classes - 1}, for the network's classes")
 
 
 def stream(seed: int, purpose: str, *key: int) -> np.random.Generator:

@@ -82,7 +82,7 @@ def test_a_copy_takes_along_what_else_a_learner_was_given():
     learner.history = [1, 2]
     other = copy.deepcopy(learner)
     assert type(other) is Named
-    assert (other.history, other.net, other.shape) == ([1, 2], Linear(5), (3,))
+    assert (other.history, other.net, other.shape, other.classes) == ([1, 2], Linear(5), (3,), 5)
     assert other.history is not learner.history
 
 
@@ -190,3 +190,68 @@ def test_a_checkpoint_without_velocity_starts_from_rest():
         with pytest.raises(ValueError, match=f"{kind}.* is missing"):
             learner.restore({name: t for name, t in trees.items() if name != kind})
     np.testing.assert_array_equal(learner.w, tree.flatten(trees["params"]))
+
+
+# -------------------------------------------------------------------------------------------------- what it is given
+
+X, LABELS = batch()
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "error", "message"),
+    [
+        (X.transpose(0, 3, 1, 2), LABELS, ValueError,
+         r"images have shape \(8, 3, 6, 5\); expected \(N, 6, 5, 3\), channels last: images.transpose\(0, 2, 3, 1\)"),
+        (X[0], LABELS, ValueError, r"images have shape \(6, 5, 3\); expected \(N, 6, 5, 3\)"),
+        (X[..., :1], LABELS, ValueError, r"images have shape \(8, 6, 5, 1\); expected"),
+        (X.astype(np.uint8), LABELS, TypeError, "images has dtype uint8; expected float32 or float64"),
+        (X.tolist(), LABELS, TypeError, "images is a list"),
+        (X, LABELS[:5], ValueError, r"labels have shape \(5,\); expected \(8,\), one for each image$"),
+        (X, LABELS[:, None], ValueError, r"labels have shape \(8, 1\); expected \(8,\)"),
+        (X, np.eye(5, dtype=int)[LABELS], ValueError, r"\(8, 5\); .* one for each image: labels.argmax\(1\)"),
+        (X, LABELS.astype(np.float32), TypeError, "labels are float32; expected an array of integers, 0 to 4"),
+        (X, LABELS.astype(str), TypeError, "labels are <U21; expected an array of integers"),
+        (X, LABELS.tolist(), TypeError, "labels are list; expected an array of integers"),
+        (X, np.where(np.arange(8) == 6, 5, 0), ValueError, r"labels\[6\] is 5; expected 0 to 4, for the net"),
+        (X, np.where(np.arange(8) == 2, -1, 0), ValueError, r"labels\[2\] is -1"),
+        (X, np.ma.array(LABELS), TypeError, "labels is a masked array"),
+    ],
+)  # fmt: skip
+def test_a_batch_that_does_not_fit_is_named_and_changes_nothing(images, labels, error, message):
+    learner, rng = trained()
+    before = numbers(learner)
+    with pytest.raises(error, match=message):
+        learner.step(images, labels, SGD, 0.1, rng=rng)
+    assert_equal(numbers(learner), before)
+
+
+def test_evaluation_names_what_it_cannot_use():
+    learner, plain = Learner(NET, SHAPE, seed=0), Normalisation(np.zeros(3), np.ones(3))
+    first = Images(np.zeros((4, 3, 6, 5), np.uint8), np.zeros(4, int), Normalisation(np.zeros(5), np.ones(5)))
+    with pytest.raises(ValueError, match=r"images have shape \(4, 3, 6, 5\); .*channels last: images.transpose"):
+        learner.evaluate(first)
+    with pytest.raises(ValueError, match=r"labels\[3\] is 5"):
+        learner.evaluate(Images(np.zeros((4, *SHAPE), np.uint8), np.array([0, 1, 2, 5]), plain))
+    with pytest.raises(ValueError, match="got 0 images; expected at least 1"):
+        learner.evaluate(Images(np.zeros((0, *SHAPE), np.uint8), np.zeros(0, int), plain))
+    with pytest.raises(TypeError, match=r"images are ndarray; expected Images\(images, labels, normalise\)"):
+        learner.evaluate(X)
+
+
+def test_a_shape_with_channels_first_is_refused():
+    with pytest.raises(ValueError, match=r"shape is \(3, 32, 32\); expected \(H, W, C\), channels last: \(32, 32, 3\)"):
+        Learner(NET, (3, 32, 32), seed=0)
+
+
+def test_images_of_another_size_are_taken_where_the_network_takes_them():
+    learner, rng = trained()
+    loss, _ = learner.step(np.ones((4, 9, 7, 3), np.float32), np.arange(4), SGD, 0.1, rng=rng)
+    assert np.isfinite(loss)
+
+
+def test_a_learner_does_not_train_batch_norm_on_one_value():
+    learner = Learner(serial(Linear(4), BatchNorm(), Linear(5)), (3,), seed=0)
+    before = numbers(learner)
+    with pytest.raises(ValueError, match=r"BatchNorm got maps of shape \(1, 4\) in training, 1 value per channel"):
+        learner.step(np.ones((1, 3), np.float32), np.array([0]), SGD, 0.1)
+    assert_equal(numbers(learner), before)
