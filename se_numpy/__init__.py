@@ -6,7 +6,7 @@ The equations are at the top: ``conv2d``, ``squeeze``, ``excite``, ``scale``, ``
 """
 
 from se_numpy.arrays import array_module, to_device, to_host
-from se_numpy.gradcheck import GradientError, KinkError, check_backward
+from se_numpy.gradcheck import FunctionError, GradientError, HiddenGradientWarning, KinkError, check_backward
 from se_numpy.ops import *  # noqa: F403
 from se_numpy.ops import __all__ as _operations
 from se_numpy.se import (
@@ -24,7 +24,9 @@ from se_numpy.se import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "FunctionError",
     "GradientError",
+    "HiddenGradientWarning",
     "KinkError",
     "__version__",
     "added_parameters",

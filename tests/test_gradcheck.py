@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 import se_numpy as sn
-from se_numpy.gradcheck import TOLERANCE, GradientError, KinkError, check_backward
+from se_numpy.gradcheck import (
+    TOLERANCE,
+    FunctionError,
+    GradientError,
+    HiddenGradientWarning,
+    KinkError,
+    check_backward,
+)
 
 
 def normal(*shape, seed=0):
@@ -104,22 +111,140 @@ def test_unknown_method():
         check_backward(np.sin, lambda dy, x: dy * np.cos(x), normal(3), method="forward")
 
 
-def test_a_backward_pass_may_spoil_what_it_is_given_without_deceiving_the_checker():
-    def in_place(dy, x):
-        dy *= 1 - np.tanh(x) ** 2
-        return dy
+@pytest.mark.parametrize(
+    ("backward", "message"),
+    [
+        (lambda dy, x: dy.__imul__(1 - np.tanh(x) ** 2), "writes into dy, which others may share"),
+        (lambda dy, x: dy.__imul__(0) * x, "writes into dy"),  # which would make any gradient right
+        (lambda dy, x: dy * (1 - np.tanh(x, out=x) ** 2), "writes into argument 0"),
+        (lambda dy, x: dy * (1 - np.tanh(x) ** 2) * (1 + 1e-9 * CHANCE.random()), "is random: two calls .* differ by"),
+    ],
+)
+def test_a_backward_pass_that_is_random_or_spoils_what_it_is_given_is_named(backward, message):
+    with pytest.raises(GradientError, match=message):
+        check_backward(np.tanh, backward, normal(3, 4))
 
-    def cheat(dy, x):
-        dy *= 0
-        return dy * x
 
-    check_backward(np.tanh, in_place, normal(3, 4))
+CHANCE = np.random.default_rng(0)
+
+
+def in_place(x):
+    x *= 2
+    return x
+
+
+def spoil_the_mask(x, *, mask):
+    mask[:] = False
+    return x * mask
+
+
+@pytest.mark.parametrize(
+    ("f", "message"),
+    [
+        (lambda x: x * CHANCE.random(x.shape), "is random: two calls with the same arguments differ by"),
+        (lambda x: x + 1e-9 * CHANCE.random(x.shape), "is random"),
+        (in_place, "in_place writes into argument 0; expected a function that leaves its arguments alone"),
+        (lambda x: np.sin(x).astype(np.float32), "returned float32 for arguments in float64"),
+        (lambda x: np.sin(x.astype(np.float32)).astype(float), "rounds its values to float32"),
+        (lambda x: (1e4 + x).astype(np.float32).astype(float), "rounds its values to float32"),
+        (lambda x: np.sin(x.astype(np.float32)) * np.pi * x, r"certain to .e-0[789] of their size alone"),
+        (lambda x: np.sin(x.astype(np.float32)).mean(dtype=float), r"certain to .e-0[789] of their size alone"),
+        (lambda x: (1e8 + x) - 1e8, r"certain to .e-(08|09|10) of their size alone, .* large numbers that cancel"),
+        (lambda x: np.log(np.abs(x) * 0), "is not finite at this point; expected a point inside its domain"),
+    ],
+)
+def test_a_function_without_a_gradient_to_check_is_named(f, message):
+    x = normal(3, 4)
+    with np.errstate(divide="ignore"), pytest.raises(FunctionError, match=message):
+        check_backward(f, lambda dy, x: dy * np.cos(x), x)
+
+
+def test_a_hyperparameter_that_is_written_into_is_named_and_stays():
+    mask = np.ones((3, 4), bool)
+    with pytest.raises(FunctionError, match="spoil_the_mask writes into mask"):
+        check_backward(spoil_the_mask, lambda dy, x, *, mask: dy * mask, normal(3, 4), mask=mask)
+    assert mask.all()
+
+
+def test_a_function_may_return_the_same_buffer_again():
+    buffer = np.empty((3, 4))
+    check_backward(lambda x: np.sin(x, out=buffer), lambda dy, x: dy * np.cos(x), normal(3, 4))
+    check_backward(lambda x: x, lambda dy, x: dy, normal(3, 4))
+
+
+@pytest.mark.parametrize("p", [1e-6, 1e-9, 1e-200])
+def test_right_pairs_pass_near_the_edge_of_a_domain(p):
+    ps = np.array([p, 0.5, 0.3])
+    for point in (ps, ps[:1]):
+        check_backward(lambda p: -np.log(p), lambda dy, p: -dy / p, point)
+        check_backward(np.sqrt, lambda dy, p: dy / (2 * np.sqrt(p)), point)
     with pytest.raises(GradientError):
-        check_backward(np.tanh, cheat, normal(3, 4))
+        check_backward(lambda p: -np.log(p), lambda dy, p: -1.01 * dy / p, ps[:1])
+
+
+@pytest.mark.parametrize("var", [1e-6, 1e-9, 1e-3])
+def test_the_librarys_own_normalisation_passes_at_small_variances(var):
+    check_backward(
+        sn.normalize, sn.normalize_backward, normal(5, 3), normal(3, seed=1), np.full(3, var), normal(3, seed=2),
+        normal(3, seed=3),
+    )  # fmt: skip
+
+
+def test_a_point_on_the_edge_itself_is_named():
+    with np.errstate(invalid="ignore"), pytest.raises(FunctionError, match="not finite within 1e-07 of the point"):
+        check_backward(np.sqrt, lambda dy, x: dy, np.zeros(3))
+
+
+def test_a_function_that_is_only_bent_has_no_kink():
+    check_backward(lambda x: x**3, lambda dy, x: 3 * dy * x**2, np.zeros(3))
+    with pytest.raises(KinkError):
+        check_backward(np.abs, lambda dy, x: dy * np.sign(x), np.zeros(3))
+
+
+COLUMNS = np.array([1, 1, 1, 1, 1e-7])
+
+
+def columns(x):
+    return np.sin(x) * COLUMNS
+
+
+def joint(x):
+    return (np.sin(x) * COLUMNS).sum(1)
+
+
+@pytest.mark.parametrize("method", ["central", "complex"])
+@pytest.mark.parametrize("wrong", [1, 0, 2, -1, 1.01, 1 + 1e-4])
+@pytest.mark.parametrize("f", [columns, joint])
+def test_a_small_column_is_held_to_its_own_size(f, wrong, method):
+    """Its gradient is 10 million times smaller than the others', and as wrong as any."""
+    factor = np.array([1, 1, 1, 1, wrong])
+
+    def backward(dy, x):
+        return (dy if dy.ndim == 2 else dy[:, None]) * np.cos(x) * COLUMNS * factor
+
+    if wrong == 1:
+        check_backward(f, backward, normal(6, 5), method=method)
+    elif not (f is joint and method == "central" and wrong in (1.01, 1 + 1e-4)):  # within rounding of the sum
+        with pytest.raises(GradientError, match=r"among 6 entries of a size, .* \(\d, 4\) is furthest off"):
+            check_backward(f, backward, normal(6, 5), method=method)
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_gradient_that_rounding_hides_is_warned_of(right):
+    with pytest.warns(HiddenGradientWarning, match=r"argument 0: rounding .* hides the gradient \(.*nothing"):
+        check_backward(lambda x: 1 + 1e-12 * x * x, lambda dy, x: 2e-12 * dy * x * right, normal(3, 4))
+    check_backward(lambda x: 1 + 1e-12 * x * x, lambda dy, x: 2e-12 * dy * x, normal(3, 4), method="complex")
+    with pytest.raises(GradientError):
+        check_backward(lambda x: 1 + 1e-12 * x * x, lambda dy, x: 0 * x, normal(3, 4), method="complex")
+    with pytest.raises(GradientError):
+        check_backward(lambda x: 1 + 1e-12 * x * x, lambda dy, x: 2e-3 * dy * x, normal(3, 4))
 
 
 def test_values_so_large_that_rounding_hides_the_gradient_are_refused():
-    with pytest.raises(ValueError, match="rounding of f's large values hides"):
+    for gradient in (0, 1):
+        with pytest.raises(ValueError, match="rounding of f's large values hides"):
+            check_backward(lambda x: 1e13 + x, lambda dy, x, g=gradient: g * dy, normal(3, 4))
+    with pytest.raises(GradientError):
         check_backward(lambda x: 1e10 + x, lambda dy, x: 0 * dy, normal(3, 4))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from se_numpy.gradcheck import GradientError, check_backward
+from se_numpy.gradcheck import FunctionError, GradientError, check_backward
 from se_numpy.grading.grade import prepare
 from se_numpy.grading.judge import EXACT, LENIENT, Expected, agree, expect, judge
 from se_numpy.grading.task import Case, Task, attempt
@@ -130,6 +130,9 @@ def _gradient(task: Task, problems: list[str]) -> float | None:
                 found = check_backward(task.forward, task.oracle, *arguments, **case.hyper)
             except GradientError as error:
                 problems.append(f"the oracle is not the derivative of its forward function: {error}")
+                return None
+            except FunctionError as error:
+                problems.append(f"the forward function has no derivative to compare with: {error}")
                 return None
         worst = max([worst, *(one.relative for one in found)])
     return worst
