@@ -31,7 +31,7 @@ from collect import read
 from side_by_side import Call, finish, show
 from step import SHAPE, images_and_labels
 
-from se_numpy import engine, models, tree
+from se_numpy import engine, models
 from se_numpy.arrays import device_module, to_device, to_host
 from se_numpy.data.batches import Images, Normalisation, draw
 from se_numpy.engine.affine_maps import AffineMaps
@@ -93,11 +93,10 @@ def _weights_after_a_step(device: str, dtype: str) -> np.ndarray:
     """By how much a step moved every parameter."""
     learner = Learner(models.build("se_resnet8"), SHAPE, 0, device)
     X, labels = images_and_labels(8)
-    w, v, running = (to_device(to_host(a).astype(dtype), device) for a in (learner.w, learner.v, learner.running))
-    learner.params, learner.state = (tree.unflatten(a, t) for a, t in ((w, learner.params), (running, learner.state)))
-    learner.w, learner.v, learner.running, learner.g, before = w, v, running, w * 0, to_host(w).copy()
+    learner.w = learner.w.astype(dtype)  # and with it everything else
+    before = to_host(learner.w).copy()
     learner.step(to_device(X.astype(dtype), device), to_device(labels, device), SGD(), 0.1)
-    return to_host(w) - before
+    return to_host(learner.w) - before
 
 
 def probe(args: argparse.Namespace) -> Record:
