@@ -1,6 +1,6 @@
 """Everything that is measured against a clock, into results/:  python benchmarks/all.py [--results FOLDER] [--small]
 
-Some ten minutes on two cores that nobody else uses. README's table of speed is held to results/step.json by a test,
+Some twenty minutes on two cores that nobody else uses. README's table of speed is held to results/step.json by a test,
 so new measurements there ask for new figures in README.
 """
 
@@ -16,6 +16,7 @@ SMALL = {
     "operations": "--batch 2 --resnet50-batch 1 --resnet50-size 32 --repeats 1",
     "step": "--model se_resnet8 --batch 2 --batches 3 --repeats 1 --no-memory",
     "growth": "--batch 1 2 --size 8 16 --width 1 2 --depth 8 14 --base-batch 1 --repeats 1",
+    "table": "--small --no-compile --no-memory --repeats 1",
     "startup": "--repeats 1 --without-torch",
 }
 

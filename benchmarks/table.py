@@ -29,6 +29,7 @@ from se_numpy.train import Learner
 
 BOOK, ENGINE, COMPILED = "book", "engine", "torch.compile"
 CONTENDERS = BOOK, ENGINE, DEFAULT, CHANNELS_LAST, COMPILED
+KINDS = "step", "inference", "forward", "backward"
 SMALLEST = 16  # pixels a side with --small
 
 Row = dict[str, Any]
@@ -303,7 +304,7 @@ def main() -> None:
     rows: list[Row] = []
     for what, kinds in (("step", STEPS), ("inference", INFERENCE)):
         if what in args.only:
-            rows += map(told, networks(what, kinds[:2] if args.small else kinds, contenders, args))
+            rows += map(told, networks(what, kinds[:1] if args.small else kinds, contenders, args))
     if "operations" in args.only:
         rows += map(told, operations(contenders, args))
     print(headline("medians"))

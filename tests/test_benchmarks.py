@@ -18,7 +18,7 @@ import side_by_side
 import step
 import where_time_goes
 
-from se_numpy import engine, layers, models
+from se_numpy import engine, layers, models, tree
 
 ROOT = Path(__file__).parent.parent
 SURROUNDINGS = {"engine", "threads", "versions", "blas", "machine", "cpu", "repeats", "cores_busy_elsewhere"}
@@ -93,6 +93,41 @@ def test_step(tmp_path):
         assert all(ms.keys() == set(step.NAMES) for ms in measured.values())
 
 
+def test_table(tmp_path):
+    pytest.importorskip("torch")
+    import table
+
+    written = record("table", everything.SMALL["table"], tmp_path)
+    assert written["contenders"] == [table.BOOK, table.ENGINE, step.DEFAULT, step.CHANNELS_LAST]
+    by_kind = {kind: [row for row in written["rows"] if row["what"] == kind] for kind in table.KINDS}
+    assert {kind: len(rows) for kind, rows in by_kind.items()} == {
+        "step": 1, "inference": 1, "forward": len(table.OPERATIONS), "backward": len(table.OPERATIONS)
+    }  # fmt: skip
+    for row in written["rows"]:
+        assert row["ms"].keys() == set(written["contenders"])
+        assert row["book / engine"] == row["ms"][table.BOOK] / row["ms"][table.ENGINE]
+        assert row["ms"][table.ENGINE] > 0
+
+
+def test_contenders_of_the_table_compute_the_same():
+    pytest.importorskip("torch")
+    import table
+
+    for op in table.OPERATIONS:
+        the_same(table, op.title)
+
+
+def the_same(table, name):
+    dX, grads = table.operation(table.BOOK, name, "backward", small=True)()
+    found, of_layers = table.operation(table.ENGINE, name, "backward", small=True)()
+    theirs, *_ = table.operation(step.DEFAULT, name, small=True)()
+    assert tuple(theirs.permute(0, 2, 3, 1).shape if theirs.ndim == 4 else theirs.shape) == dX.shape
+    np.testing.assert_allclose(found, dX, rtol=1e-3, atol=1e-4 * np.abs(dX).max())
+    wanted = dict(tree.leaves(grads))
+    for leaf, array in tree.leaves(of_layers):
+        np.testing.assert_allclose(array, wanted[leaf], rtol=1e-3, atol=1e-4 * np.abs(wanted[leaf]).max())
+
+
 def test_growth(tmp_path):
     written = record("growth", everything.SMALL["growth"], tmp_path)
     assert written["growth"].keys() == {"batch", "size", "width", "depth"}
@@ -127,8 +162,9 @@ def test_all_runs_each_of_them(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["all.py", "--results", str(tmp_path / "new")])
     everything.main()
     assert [command[2:] for command in commands] == [
-        ["--json", str(tmp_path / "new" / f"{name}.json")] for name in ("operations", "step", "growth", "startup")
+        ["--json", str(tmp_path / "new" / f"{name}.json")] for name in everything.SMALL
     ]
+    assert {Path(script).stem for _, script, *_ in commands} == set(everything.SMALL) >= {"table", "step"}
     assert all(Path(script).exists() for _, script, *_ in commands)
 
 

@@ -88,13 +88,12 @@ def _lanes(
     """What each tap meets, as a view (n, rows, lanes in a row, kh, kw, numbers in a lane), overlapping itself."""
     (kh, kw), (ph, pw), C = kernel, before, X.shape[3]
     rows = slice(h.start * stride - ph, (h.stop - 1) * stride + kh - ph)
-    maps = excerpt(X, n, rows, slice(-pw, (W - 1) * stride + kw - pw), dtype)[0]
-    to_next_column = C * maps.itemsize
-    if stride > 1:  # the pixels that each column of the kernel meets, side by side
-        columns = workspace(np, "columns", (len(maps), maps.shape[1], kw, W, C), dtype)
-        for v in range(kw):
-            columns[:, :, v] = maps[:, :, v : v + (W - 1) * stride + 1 : stride]
-        maps, to_next_column = columns, columns.strides[2]
+    if stride == 1:
+        maps = excerpt(X, n, rows, slice(-pw, W - 1 + kw - pw), dtype)[0]
+        to_next_column = C * maps.itemsize
+    else:
+        maps = _columns(X, n, rows, W, kw, stride, pw, dtype)
+        to_next_column = maps.strides[2]
     pixels = _pixels_of_a_lane(W, C)
     lane = pixels * C
     image, row = maps.strides[:2]
@@ -102,6 +101,27 @@ def _lanes(
         (len(maps), h.stop - h.start, W // pixels, kh, kw, lane), maps.dtype, maps,
         strides=(image, stride * row, lane * maps.itemsize, row, to_next_column, maps.itemsize),
     )  # fmt: skip
+
+
+def _columns(
+    X: AffineMaps, n: slice, h: slice, W: int, kw: int, stride: int, before: int, dtype: object
+) -> Array:
+    """The pixels that each column of the kernel meets, side by side: (n, rows, kw, W, C); zeros outside the maps."""
+    H_, W_, C = X.shape[1:]
+    top, bottom = (min(max(i, 0), H_) for i in (h.start, h.stop))
+    maps = X.read(n, slice(top, bottom), "maps")
+    out = workspace(np, "columns", (len(maps), h.stop - h.start, kw, W, C), dtype)
+    out[:, : top - h.start] = 0
+    out[:, bottom - h.start :] = 0
+    inside = out[:, top - h.start : bottom - h.start]
+    for v in range(kw):
+        first = min(max(-(-(before - v) // stride), 0), W)
+        last = min(max((W_ - 1 + before - v) // stride + 1, first), W)
+        seen = maps[:, :, first * stride + v - before :: stride]
+        inside[:, :, v, :first] = 0
+        inside[:, :, v, first:last] = seen[:, :, : last - first]
+        inside[:, :, v, last:] = 0
+    return out
 
 
 def _add_up(lanes: Array, taps: Array, out: Array) -> None:

@@ -35,7 +35,7 @@ class ConvPlan:
 
     def row_bytes(self, W: int, channels: int, others: int, tile: int, itemsize: int) -> int:
         """What one row of W output pixels touches: windows of maps with so many ``channels``, and ``others``."""
-        if self.by_lanes:  # the maps are copied with a border, and for a stride once more, column by column
+        if self.by_lanes:  # the maps are copied with a border, or for a stride column by column
             copies = 2 if self.stride == 1 else self.stride * (self.stride + self.kernel[1])
             return W * (copies * channels + others) * itemsize
         window = self.kernel[0] * ((tile - 1) * self.stride + self.kernel[1]) * channels

@@ -164,8 +164,8 @@ FAULTS = [
           "V.reshape(kh, kw, c, groups, C // groups).transpose(0, 1, 4, 3, 2)",
           "V.reshape(kh, kw, c, C // groups, groups).transpose(0, 1, 3, 4, 2)"),
     # depthwise
-    Fault("depthwise: every column of the kernel meets the first", by_lanes, "_lanes", "maps[:, :, v : v +",
-          "maps[:, :, 0 : 0 +"),
+    Fault("depthwise: every column of the kernel meets the first", by_lanes, "_columns", "first * stride + v - before",
+          "first * stride"),
     Fault("depthwise: filters not flipped on the way back", by_lanes, "backward_filters", "V[::-1, ::-1, 0]",
           "V[:, :, 0]"),
     Fault("depthwise: dV left flipped", by_lanes, "filters_at_stride_1", "total[::-1, ::-1]", "total"),
