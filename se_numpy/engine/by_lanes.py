@@ -44,9 +44,9 @@ def backward_at_stride_1(
     return _sums_with(lanes, x)
 
 
-def filters_at_stride_1(total: Array, V: Array, p: ConvPlan) -> Array:
-    """Return dV from the sum over all blocks."""
-    return np.ascontiguousarray(total[::-1, ::-1]).reshape(V.shape)
+def filters_at_stride_1(total: Array, V: Array, p: ConvPlan, scale: Array | None) -> Array:
+    """Return scale · dV from the sum over all blocks."""
+    return as_filters(total[::-1, ::-1], V, p, scale)
 
 
 def filter_gradient(X: AffineMaps, n: slice, h: slice, du: Array, p: ConvPlan) -> Array:
@@ -55,9 +55,9 @@ def filter_gradient(X: AffineMaps, n: slice, h: slice, du: Array, p: ConvPlan) -
     return _sums_with(_lanes(X, n, h, p.W, p.kernel, du.dtype, stride=p.stride, before=before), du)
 
 
-def as_filters(total: Array, V: Array, p: ConvPlan) -> Array:
-    """Return dV from the sum over all blocks."""
-    return total.reshape(V.shape)
+def as_filters(total: Array, V: Array, p: ConvPlan, scale: Array | None) -> Array:
+    """Return scale · dV from the sum over all blocks."""
+    return np.ascontiguousarray(total if scale is None else total * scale).reshape(V.shape)
 
 
 def input_gradient(dU: AffineMaps, filters: Array, p: ConvPlan, dx: Array) -> None:

@@ -38,8 +38,8 @@ def backward_filters(V: Array, scale: Array | None, p: ConvPlan, dtype: object) 
     """Return the filters that make dX out of windows of scale · dU, as one matrix a group."""
     if p.stride > 1:
         return _stacked_filters(V, scale, p, dtype)
-    V = V if scale is None else V * scale
-    return _toeplitz(_transposed(V[::-1, ::-1], p.groups), p.groups, p.input_tile, 1, dtype)
+    factor = None if scale is None else scale.reshape(p.groups, 1, 1, -1, 1)
+    return _toeplitz(_transposed(V[::-1, ::-1], p.groups), p.groups, p.input_tile, 1, dtype, factor)
 
 
 def backward_at_stride_1(
@@ -59,12 +59,12 @@ def backward_at_stride_1(
     return reduce(add_up, dVs)
 
 
-def filters_at_stride_1(total: Array, V: Array, p: ConvPlan) -> Array:
-    """Return dV from the sum over all blocks, (groups, tile·c, kh·wide·C/groups)."""
+def filters_at_stride_1(total: Array, V: Array, p: ConvPlan, scale: Array | None) -> Array:
+    """Return scale · dV from the sum over all blocks, (groups, tile·c, kh·wide·C/groups)."""
     kh, kw, c, C = V.shape
     shape = kh, kw, C // p.groups, c * p.groups
     dV = _transposed(_diagonals(total.transpose(0, 2, 1), shape, p.groups, p.input_tile, 1), p.groups)
-    return array_module(V).ascontiguousarray(dV[::-1, ::-1])
+    return _scaled(dV[::-1, ::-1], scale)
 
 
 def filter_gradient(X: AffineMaps, n: slice, h: slice, du: Array, p: ConvPlan) -> Array:
@@ -78,9 +78,9 @@ def filter_gradient(X: AffineMaps, n: slice, h: slice, du: Array, p: ConvPlan) -
     )
 
 
-def as_filters(total: Array, V: Array, p: ConvPlan) -> Array:
-    """Return dV from the sum over all blocks, (groups, kh·wide·c, tile·C/groups)."""
-    return array_module(V).ascontiguousarray(_diagonals(total, V.shape, p.groups, p.tile, p.stride))
+def as_filters(total: Array, V: Array, p: ConvPlan, scale: Array | None) -> Array:
+    """Return scale · dV from the sum over all blocks, (groups, kh·wide·c, tile·C/groups)."""
+    return _scaled(_diagonals(total, V.shape, p.groups, p.tile, p.stride), scale)
 
 
 def input_gradient(dU: AffineMaps, filters: Array, p: ConvPlan, dx: Array) -> None:
@@ -114,27 +114,36 @@ def _stacked_filters(V: Array, scale: Array | None, p: ConvPlan, dtype: object) 
     """The filters that make stacks of pixels of dX out of windows of dU, as one matrix a group."""
     xp, (kh, kw, c, C), s, q, (Kh, Kw) = array_module(V), V.shape, p.stride, p.offset, p.stack_kernel
     if kh == kw == Kh == Kw == 1:  # no zeros between
-        places = V if scale is None else V * scale
-        places = places.reshape(1, 1, 1, 1, c, p.groups, C // p.groups)
+        places = _scaled(V, scale, dtype).reshape(1, 1, 1, 1, c, p.groups, C // p.groups)
     else:
         padded = xp.zeros((Kh * s, Kw * s, c, C), dtype)
         xp.multiply(V, 1 if scale is None else scale, out=padded[q : q + kh, q : q + kw])
         places = padded.reshape(Kh, s, Kw, s, c, p.groups, C // p.groups)[::-1, :, ::-1]
         places = places[:, p.down.start : p.down.stop, :, p.across.start : p.across.stop]
-    transposed = xp.ascontiguousarray(places.transpose(5, 0, 2, 6, 1, 3, 4), dtype)
+    transposed = xp.ascontiguousarray(places.transpose(5, 0, 2, 6, 1, 3, 4))
     return transposed.reshape(p.groups, Kh * Kw * C // p.groups, -1)
 
 
-def _toeplitz(V: Array, groups: int, tile: int, stride: int, dtype: object) -> Array:
-    """V (kh, kw, c, C) once for every pixel of a tile: (groups, kh·wide·c, tile·C/groups)."""
+def _toeplitz(
+    V: Array, groups: int, tile: int, stride: int, dtype: object, factor: Array | None = None
+) -> Array:
+    """V (kh, kw, c, C) times a factor, once for every pixel of a tile: (groups, kh·wide·c, tile·C/groups)."""
     xp, (kh, kw, c, C) = array_module(V), V.shape
-    matrices = V.reshape(kh, kw, c, groups, C // groups).transpose(3, 0, 1, 2, 4)
+    matrices = _scaled(V.reshape(kh, kw, c, groups, C // groups).transpose(3, 0, 1, 2, 4), factor, dtype)
     if tile == 1:
-        return xp.ascontiguousarray(matrices, dtype).reshape(groups, -1, C // groups)
+        return matrices.reshape(groups, -1, C // groups)
     shifted = xp.zeros((groups, kh, (tile - 1) * stride + kw, c, tile, C // groups), dtype)
     for t in range(tile):
         shifted[:, :, t * stride : t * stride + kw, :, t] = matrices
     return shifted.reshape(groups, -1, tile * C // groups)
+
+
+def _scaled(view: Array, factor: Array | None, dtype: object = None) -> Array:
+    """The view, times the factor if there is one, in contiguous memory."""
+    xp = array_module(view)
+    if factor is None:
+        return xp.ascontiguousarray(view, dtype)
+    return xp.multiply(view, factor, out=xp.empty(view.shape, dtype or view.dtype))
 
 
 def _diagonals(total: Array, V: tuple[int, ...], groups: int, tile: int, stride: int) -> Array:

@@ -51,12 +51,9 @@ def convolve_backward(
     dtype = X.xp.result_type(dU.dtype, X.dtype, V)
     p, form = _planned(X, V, stride, padding, groups)
     if not input_gradient:
-        dV = _filters_gradient(dU, X, V, dtype, p, form)
-        return None, dV if scale is None else dV * scale, []
-    filters = form.backward_filters(V, scale, p, dtype)
+        return None, _filters_gradient(dU, X, V, dtype, p, form, scale), []
     backward = _backward_at_stride_1 if stride == 1 else _backward_at_any_stride
-    dX, dV, more = backward(dU, X, V, X.xp.empty(X.shape, dtype), p, form, filters, epilogue)
-    return dX, dV if scale is None else dV * scale, more
+    return backward(dU, X, V, X.xp.empty(X.shape, dtype), p, form, scale, epilogue)
 
 
 def _planned(X: AffineMaps, V: Array, stride: int, padding: int, groups: int) -> tuple[ConvPlan, ModuleType]:
@@ -65,11 +62,12 @@ def _planned(X: AffineMaps, V: Array, stride: int, padding: int, groups: int) ->
 
 
 def _backward_at_stride_1(
-    dU: AffineMaps, X: AffineMaps, V: Array, dX: Array, p: ConvPlan, form: Any, filters: Array,
+    dU: AffineMaps, X: AffineMaps, V: Array, dX: Array, p: ConvPlan, form: Any, scale: Array | None,
     epilogue: Epilogue | None,
 ) -> tuple[Array, Array, list[Any]]:  # fmt: skip
     """Every block of rows of dX, with what those rows of X add to dV."""
     N, H, W, C_ = X.shape
+    filters = form.backward_filters(V, scale, p, dX.dtype)
 
     def block(n: slice, h: slice) -> tuple[Array, Any]:
         x = X.read(n, h, "X")
@@ -78,17 +76,18 @@ def _backward_at_stride_1(
 
     moved = p.row_bytes(W, V.shape[3], 2 * C_, p.input_tile, dX.itemsize)
     parts = parallel_for_rows(X.xp, block, N, H, moved, 2 * p.row_flop(W, *V.shape[2:]))
-    dV = form.filters_at_stride_1(_total([dV for dV, _ in parts]), V, p)
+    dV = form.filters_at_stride_1(_total([dV for dV, _ in parts]), V, p, scale)
     return dX, dV, [more for _, more in parts]
 
 
 def _backward_at_any_stride(
-    dU: AffineMaps, X: AffineMaps, V: Array, dX: Array, p: ConvPlan, form: Any, filters: Array,
+    dU: AffineMaps, X: AffineMaps, V: Array, dX: Array, p: ConvPlan, form: Any, scale: Array | None,
     epilogue: Epilogue | None,
 ) -> tuple[Array, Array, list[Any]]:  # fmt: skip
     """Every block of images of dX, with what those images of X add to dV."""
     xp = X.xp
     (_, H, W, C), H_ = dU.shape, dX.shape[1]
+    filters = form.backward_filters(V, scale, p, dX.dtype)
 
     def block(n: slice) -> tuple[Array, Any]:
         du = xp.ascontiguousarray(dU.read(n, name="dU"), dX.dtype)
@@ -98,10 +97,12 @@ def _backward_at_any_stride(
 
     moved = H * p.row_bytes(W, V.shape[2] * p.groups, 3 * C, p.tile, dX.itemsize) + 2 * dX[0].nbytes
     parts = parallel_for(xp, block, len(dX), moved, 2 * H * p.row_flop(W, *V.shape[2:]))
-    return dX, form.as_filters(_total([dV for dV, _ in parts]), V, p), [more for _, more in parts]
+    return dX, form.as_filters(_total([dV for dV, _ in parts]), V, p, scale), [more for _, more in parts]
 
 
-def _filters_gradient(dU: AffineMaps, X: AffineMaps, V: Array, dtype: object, p: ConvPlan, form: Any) -> Array:
+def _filters_gradient(
+    dU: AffineMaps, X: AffineMaps, V: Array, dtype: object, p: ConvPlan, form: Any, scale: Array | None
+) -> Array:
     """dV alone."""
     xp = X.xp
     N, H, W, C = dU.shape
@@ -112,7 +113,7 @@ def _filters_gradient(dU: AffineMaps, X: AffineMaps, V: Array, dtype: object, p:
 
     moved = p.row_bytes(W, V.shape[2] * p.groups, C, p.tile, dU.x.itemsize)
     parts = parallel_for_rows(xp, block, N, H, moved, p.row_flop(W, *V.shape[2:]))
-    return form.as_filters(_total(parts), V, p)
+    return form.as_filters(_total(parts), V, p, scale)
 
 
 def _total(arrays: list[Array]) -> Array:

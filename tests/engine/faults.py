@@ -144,8 +144,8 @@ FAULTS = [
     # convolution
     Fault("filters not flipped on the way back", by_windows, "backward_filters", "V[::-1, ::-1]", "V"),
     Fault("the sum of the blocks is the last one", conv, "_total", "reduce(add_up, arrays)", "arrays[-1]"),
-    Fault("batch norm's factor lost in dV", conv, "convolve_backward", "return dX, dV if scale is None else dV * scale",
-          "return dX, dV"),
+    Fault("batch norm's factor lost in dV", by_windows, "filters_at_stride_1", "dV[::-1, ::-1], scale",
+          "dV[::-1, ::-1], None"),
     Fault("pixels that no window met keep what was there", by_windows, "input_gradient",
           "if not every_pixel:", "if False:"),
     Fault("a stack taken for whole images", by_windows, "input_gradient", "whole = every_pixel and",
