@@ -88,7 +88,7 @@ def text_of(notebook: dict) -> str:
 
 
 def lines(text: str) -> list[str]:
-    """What is said, less how many times a tolerance an error is: tolerances are measured, and processors round apart."""
+    """What is said, less how many times its tolerance an error is: that is measured, and processors round apart."""
     text = re.sub(r"error \S+ times the tolerance", "error beyond the tolerance", text, flags=re.IGNORECASE)
     return [line.rstrip() for line in text.splitlines() if line.strip()]
 
