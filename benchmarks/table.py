@@ -6,11 +6,14 @@ medians of calls in turn; a backward pass of PyTorch is forward and backward tog
 five calls take above what the process had before its first, in a process of its own; it is left out for torch.compile,
 whose compiler takes more than the network.
 
+With ``--only``, the rows of other parts that FILE holds already stay there.
+
 ``engine / PyTorch`` is the engine's time over that of PyTorch's faster layout (not torch.compile's), ``book / engine``
 what the engine saves.
 """
 
 import argparse
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -91,7 +94,10 @@ def module(net: Layer, shape: Shape, contender: str) -> torch.nn.Module:
     """The network in PyTorch, in the contender's layout; compiled, if it is to be, at its first call."""
     theirs = modules(net, shape)
     theirs = theirs.to(memory_format=torch.contiguous_format if contender == DEFAULT else torch.channels_last)
-    return torch.compile(theirs) if contender == COMPILED else theirs  # type: ignore[return-value]
+    if contender != COMPILED:
+        return theirs
+    torch._dynamo.reset()  # else it gives up after eight networks in one process, and runs them as they are
+    return torch.compile(theirs)  # type: ignore[return-value]
 
 
 def as_tensor(X: np.ndarray, contender: str) -> torch.Tensor:
@@ -310,7 +316,16 @@ def main() -> None:
         rows += map(told, operations(contenders, args))
     print(headline("medians"))
     table(rows, contenders)
+    rows = others(args.json, rows) + rows
     finish(args.json, {"rows": rows, "contenders": contenders, "repeats": args.repeats}, "torch")
+
+
+def others(path: str | None, rows: list[Row]) -> list[Row]:
+    """The rows that an earlier run with other parts left in the file."""
+    if path is None or not Path(path).exists():
+        return []
+    measured = {row["what"] for row in rows}
+    return [row for row in json.loads(Path(path).read_text(encoding="utf-8"))["rows"] if row["what"] not in measured]
 
 
 if __name__ == "__main__":

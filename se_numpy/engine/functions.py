@@ -149,6 +149,40 @@ def batch_norm_backward(
     return norm.batch_norm_backward_from(dy, x, mean, var, gamma, eps, of_batch=True)
 
 
+# --------------------------------------------------------------------------------------------------- fully connected
+
+
+@_fast_form_of(ops.linear)
+def linear(x: Array, W: Array, b: Array | None = None) -> Array:
+    N, D, K, *_ = check("x: N D, W: K D, b: K", x, W, b)
+    if array_module(x, W, b) is not np:
+        return ops.linear(x, W, b)
+    y = np.empty((N, K), np.result_type(*(a for a in (x, W, b) if a is not None)))
+
+    def block(k: slice) -> None:
+        np.matmul(x, W[k].T, out=y[:, k])
+        if b is not None:
+            y[:, k] += b[k]
+
+    parallel_for(np, block, K, D * W.itemsize, 2 * N * D)
+    return y
+
+
+@_fast_form_of(ops.linear_backward)
+def linear_backward(dy: Array, x: Array, W: Array, b: Array | None = None) -> tuple[Array, ...]:
+    N, D, K, *_ = check("x: N D, W: K D, b: K, dy: N K", x, W, b, dy)
+    if array_module(dy, x, W, b) is not np:
+        return ops.linear_backward(dy, x, W, b)
+    dx, dW = (np.empty(a.shape, np.result_type(dy, other)) for a, other in ((x, W), (W, x)))
+
+    def block(d: slice) -> None:
+        np.matmul(dy, W[:, d], out=dx[:, d])
+        np.matmul(dy.T, x[:, d], out=dW[:, d])
+
+    parallel_for(np, block, D, 2 * K * W.itemsize, 4 * N * K)
+    return (dx, dW) if b is None else (dx, dW, dy.sum(0))
+
+
 # ----------------------------------------------------------------------------------------------------------- pooling
 
 

@@ -18,6 +18,7 @@ from se_numpy.layers import (
     Conv,
     GlobalAveragePool,
     Layer,
+    Linear,
     Pool,
     ReLU,
     Result,
@@ -72,6 +73,15 @@ def _batch_norm_backward(layer: BatchNorm, params: Tree, cache: BatchNormCache, 
         dY, x, mean, var, params["gamma"], layer.eps, of_batch=of_batch
     )
     return dX, {"gamma": dgamma, "beta": dbeta}
+
+
+def _linear(layer: Linear, params: Tree, state: Tree, X: Array, train: bool) -> Result:
+    return functions.linear(X, **params), X
+
+
+def _linear_backward(layer: Linear, params: Tree, X: Array, dY: Array) -> tuple[Array, Tree]:
+    dX, *dW = functions.linear_backward(dY, X, **params)
+    return dX, dict(zip(params, dW, strict=True))
 
 
 def _bias(layer: Bias, params: Tree, state: Tree, X: Array, train: bool) -> Result:
@@ -130,6 +140,7 @@ FORMS: dict[type[Layer], Form] = {  # exact types: a subclass may compute someth
     Conv: Form(_conv, _conv_backward),
     BatchNorm: Form(_batch_norm, _batch_norm_backward),
     Bias: Form(_bias, _bias_backward),
+    Linear: Form(_linear, _linear_backward),
     ReLU: Form(_relu, _relu_backward),
     GlobalAveragePool: Form(_global_average_pool, _global_average_pool_backward),
     Pool: Form(_pool, _pool_backward),

@@ -277,7 +277,7 @@ def test_off_reaches_single_operations(monkeypatch):
 
 
 def test_explain_says_what_is_joined_and_what_runs_by_itself_and_why():
-    own = serial(FlippedConv(6), ShiftedNorm(), Doubled(), Linear(3))
+    own = serial(FlippedConv(6), ShiftedNorm(), Doubled(), Flatten(), Linear(3))
     net = serial(Conv(6), BatchNorm(), ReLU(), residual(serial(Conv(6), BatchNorm(), SE(2))), ReLU(), last=own)
     told = engine.explain(net)
     for part, words in {
@@ -287,7 +287,8 @@ def test_explain_says_what_is_joined_and_what_runs_by_itself_and_why():
         "last.flippedconv1": "a subclass of Conv may differ",
         "last.shiftednorm1": "a subclass of BatchNorm may differ",
         "last.doubled1": "a layer that the engine does not know",
-        "last.linear1": "Linear by its own forward and backward",
+        "last.flatten1": "Flatten by its own forward and backward",
+        "last.linear1": "Linear by itself, in the engine's form",
     }.items():
         (line,) = [line for line in told.splitlines() if line.split()[0] == part]
         assert words in line
