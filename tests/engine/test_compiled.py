@@ -28,6 +28,7 @@ from se_numpy.layers import (
     BatchNorm,
     Bias,
     Conv,
+    Flatten,
     Linear,
     NoSqueeze,
     Parameter,
