@@ -82,16 +82,22 @@ def test_accuracies_on_photographs_are_those_measured(model):
     assert f"{100 * run['test_accuracy']:.1f}" in row("CIFAR-10", f"`{model}`")
 
 
-def test_times_of_a_step_are_those_measured():
-    step = measured("step")
-    for name, ms in step["median_ms"].items():
-        assert f"{ms:.0f} ms" in row("step", name)
-        assert f"{step['peak_mb'][name]:.0f} MB" in row("step", name)
-
-
-def test_times_of_inference_are_those_measured():
-    for name, ms in measured("step")["inference_ms"].items():
-        assert f"{ms:.0f} ms" in row("inference", name)
+@pytest.mark.parametrize(
+    ("what", "name"),
+    [
+        ("step", "se_resnet20, 128 of 32 x 32"), ("inference", "se_resnet20, 128 of 32 x 32"),
+        ("inference", "se_resnet50, 1 of 224 x 224"), ("inference", "se_mobilenet, 1 of 224 x 224"),
+    ],
+)  # fmt: skip
+def test_times_and_memory_are_those_measured(what, name):
+    (found,) = (r for r in measured("table")["rows"] if (r["what"], r["name"]) == (what, name))
+    ms, mb = found["ms"], found["mb"]
+    fastest = min((who for who in ms if who.startswith("PyTorch")), key=ms.get)
+    _, _, *cells, compiled, _ = row(f"{what}: {name}").split("|")
+    assert len(cells) == 3
+    for cell, who in zip(cells, ("book", "engine", fastest), strict=True):
+        assert cell.strip() == f"{ms[who]:.0f} ms, {mb[who]:.0f} MB"
+    assert compiled.strip() == (f"{ms['torch.compile']:.0f} ms" if "torch.compile" in ms else "not measured")
 
 
 def test_errors_of_ablations_are_those_measured():
