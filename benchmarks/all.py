@@ -1,7 +1,7 @@
 """Everything that is measured against a clock, into results/:  python benchmarks/all.py [--results FOLDER] [--small]
 
-Some forty minutes on two cores that nobody else uses, most of them torch.compile's in table.py. README's table of speed is held to results/step.json by a test,
-so new measurements there ask for new figures in README.
+Some forty minutes on two cores that nobody else uses, most of them torch.compile's in table.py. README's table of speed
+is held to results/table.json by a test, so new measurements there ask for new figures in README.
 """
 
 import argparse
