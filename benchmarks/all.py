@@ -1,6 +1,6 @@
 """Everything that is measured against a clock, into results/:  python benchmarks/all.py [--results FOLDER] [--small]
 
-Some forty minutes on two cores that nobody else uses, most of them torch.compile's in table.py. README's table of speed
+Some forty minutes on two otherwise idle cores, most of it in torch.compile (table.py). README's table of speed
 is held to results/table.json by a test, so new measurements there ask for new figures in README.
 """
 

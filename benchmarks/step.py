@@ -53,9 +53,13 @@ def torchs(model: str, batch: int, channels_last: bool):
 
 
 def torch_step(model: str, batch: int, channels_last: bool) -> Call:
+    return descending(*torchs(model, batch, channels_last))
+
+
+def descending(net, images, targets) -> Call:
+    """One training step in PyTorch: forward, backward and SGD."""
     import torch
 
-    net, images, targets = torchs(model, batch, channels_last)
     sgd = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=5e-4)
 
     def step() -> object:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from side_by_side import Call, finish, headline, medians, milliseconds, peak_memory, same_threads, show
-from step import CHANNELS_LAST, DEFAULT
+from step import CHANNELS_LAST, DEFAULT, descending
 from torch_peer import modules
 
 from se_numpy import engine, layers, models
@@ -122,17 +122,7 @@ def step(contender: str, model: str, side: int, batch: int) -> Call:
                 return learner.step(X, labels, sgd, 0.01)
 
         return ours
-    theirs, there, targets = module(net, shape, contender), as_tensor(X, contender), torch.from_numpy(labels)
-    descent = torch.optim.SGD(theirs.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=5e-4)
-
-    def both() -> object:
-        descent.zero_grad(set_to_none=True)
-        loss = torch.nn.functional.cross_entropy(theirs(there), targets)
-        loss.backward()
-        descent.step()
-        return loss
-
-    return both
+    return descending(module(net, shape, contender), as_tensor(X, contender), torch.from_numpy(labels))
 
 
 def inference(contender: str, model: str, side: int, batch: int) -> Call:

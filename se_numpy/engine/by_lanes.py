@@ -1,4 +1,4 @@
-"""A block of a depthwise convolution, on a CPU: every channel has a filter of its own, and there is no product to make.
+"""A block of a depthwise convolution on a CPU: one filter per channel, so nothing that a matrix product could share.
 
 Each tap of the filters, repeated along a lane of pixels, is multiplied by a lane of the maps and added up, with one
 pass of ``einsum`` for all taps: the maps are read where they are, C numbers further on for the next column.

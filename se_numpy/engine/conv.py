@@ -1,7 +1,7 @@
 """Convolution block by block, over maps that may still have to be computed.
 
-What a block does is one of two forms: products of windows with filters (``by_windows``), or, where every channel has a
-filter of its own, multiply-and-adds along lines (``by_lanes``). ``epilogue`` is called with what a block has just
+What a block does is one of two forms: products of windows with filters (``by_windows``), or, for one filter per
+channel, multiply-adds along lines (``by_lanes``). ``epilogue`` is called with what a block has just
 written, while it is in the cache.
 """
 

@@ -34,7 +34,7 @@ class ConvPlan:
         return self.kernel[0] - 1 - self.padding, self.kernel[1] - 1 - self.padding
 
     def row_bytes(self, W: int, channels: int, others: int, tile: int, itemsize: int) -> int:
-        """What one row of W output pixels touches: windows of maps with so many ``channels``, and ``others``."""
+        """Return the bytes one row of W output pixels touches: windows over ``channels``, and ``others`` per pixel."""
         if self.by_lanes:  # the maps are copied with a border, or for a stride column by column
             copies = 2 if self.stride == 1 else self.stride * (self.stride + self.kernel[1])
             return W * (copies * channels + others) * itemsize
@@ -42,7 +42,7 @@ class ConvPlan:
         return (-(-W // tile) * window + W * others) * itemsize
 
     def row_flop(self, W: int, channels: int, filters: int) -> int:
-        """How many operations one row of W output pixels takes: products of windows with so many ``filters``."""
+        """Return the operations for one row of W output pixels: windows of ``channels`` times ``filters``."""
         return 2 * W * self.kernel[0] * self.kernel[1] * channels * filters
 
 

@@ -110,7 +110,7 @@ def parallel_for_rows(
 
 
 def _blocks(moved: float, flop: float) -> int:
-    """In how many blocks to cut what touches so many bytes and takes so many operations; even, for two threads."""
+    """Return how many blocks to cut work into, from its bytes and operations; an even number, for two threads."""
     count = int(max(moved // BLOCK_BYTES, flop // BLOCK_FLOP))
     return max(2, count + count % 2) if moved > TWO_BLOCKS or flop > TWO_BLOCKS_FLOP else 1
 
