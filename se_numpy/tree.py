@@ -80,7 +80,7 @@ def assign(into: Tree, found: Tree) -> None:
 class Views(dict):
     """A tree whose leaves are views into one vector.  What is assigned to a part of it is copied in, as by ``assign``.
 
-    A copy or a pickle of it is a dict with arrays of its own.
+    A copy or a pickle of it is a plain dict with independent arrays.
     """
 
     def __setitem__(self, name: str, value: Any) -> None:

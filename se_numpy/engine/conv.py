@@ -1,8 +1,8 @@
 """Convolution block by block, over maps that may still have to be computed.
 
 What a block does is one of two forms: products of windows with filters (``by_windows``), or, for one filter per
-channel, multiply-adds along lines (``by_lanes``). ``epilogue`` is called with what a block has just
-written, while it is in the cache.
+channel, multiply-adds along lanes (``by_lanes``). ``epilogue`` is called with what a block has just written, while it
+is in the cache.
 """
 
 from collections.abc import Callable

@@ -28,7 +28,7 @@ class Learner:
     Assigning to one of these, or to a part of a tree, copies the numbers in: names and shapes have to fit, and the
     Learner's dtype and device stay, except that w decides both. What else describes the Learner is fixed.
 
-    A copy, shallow or deep, or a pickle is a Learner of its own with the same numbers: given the same batches and
+    A copy, shallow or deep, or a pickle is an independent Learner with the same numbers: given the same batches and
     generators, the two train alike, bit for bit.
 
     Raises ValueError for a ``shape`` that is (channels, height, width).
