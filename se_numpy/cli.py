@@ -13,10 +13,10 @@ from typing import Any, NoReturn
 import se_numpy
 from se_numpy.ablation import commands as ablation
 from se_numpy.analysis import commands as gates
+from se_numpy.arg_types import int_list, seconds
 from se_numpy.data import commands as data
 from se_numpy.grading import commands as grading
 from se_numpy.interop import commands as interop
-from se_numpy.options import numbers, seconds
 
 
 class Parser(argparse.ArgumentParser):
@@ -140,7 +140,7 @@ def _add_train(commands: Any) -> None:
     how.add_argument("--label-smoothing", type=float, metavar="X", help="default: 0")
     how.add_argument("--augment", action=argparse.BooleanOptionalAction, help="crops and flips (default: no, yes)")
     how.add_argument("--seed", type=int, metavar="N", help="decides every random number (default: 0)")
-    how.add_argument("--seeds", type=numbers, metavar="0,1,2", help="a run for each, in folders of their own")
+    how.add_argument("--seeds", type=int_list, metavar="0,1,2", help="a run for each, in folders of their own")
     where = p.add_argument_group("where")
     where.add_argument("--device", choices=["auto", "cpu", "gpu"], help="default: auto, a GPU where CuPy finds one")
     where.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/TIME-MODEL-sSEED)")
@@ -153,7 +153,7 @@ def _add_gates(p: Any) -> None:
     p.add_argument("--gate", metavar="NAME", help="sigmoid, tanh or relu (default: sigmoid)")
     p.add_argument("--squeeze", metavar="NAME", help="avg, max or none (default: avg)")
     p.add_argument("--placement", metavar="NAME", help="standard, pre, post, identity or 3x3 (default: standard)")
-    p.add_argument("--stages", type=numbers, metavar="1,2", help="blocks in these stages only (default: all)")
+    p.add_argument("--stages", type=int_list, metavar="1,2", help="blocks in these stages only (default: all)")
 
 
 def _train(args: argparse.Namespace) -> None:

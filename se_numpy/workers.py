@@ -7,7 +7,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from se_numpy.options import pip_line
+from se_numpy.install_hints import install_command
 
 
 @contextmanager
@@ -28,7 +28,7 @@ def workers(jobs: int, dask: str | None = None, start: Callable[[], Any] | None 
     try:
         from distributed import Client
     except ImportError:
-        raise ValueError(f"--dask needs Dask: {pip_line('cluster')}") from None
+        raise ValueError(f"--dask needs Dask: {install_command('cluster')}") from None
     try:
         client = Client(dask, timeout=10)
     except (OSError, ValueError, TimeoutError) as error:

@@ -13,7 +13,7 @@ PACKAGE = Path(se_numpy.__file__).parent
 
 # Which floor each module stands on; a module imports from its own floor's folder and from floors below.
 FLOORS = [
-    ("arrays", "shapes", "tree", "options", "workers"),
+    ("arrays", "shapes", "tree", "arg_types", "wrapping", "install_hints", "workers"),
     ("ops", "gradcheck"),
     ("se",),
     ("layers",),

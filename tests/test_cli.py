@@ -13,7 +13,7 @@ from se_numpy.interop import commands as interop
 from se_numpy.interop.schemes import SCHEMES
 from se_numpy.models import NAMES
 from se_numpy.train import commands
-from se_numpy.train.report import duration
+from se_numpy.train.console import duration
 
 
 def said(capsys, *args):

@@ -19,9 +19,9 @@ from se_numpy.grading import hint, solution
 from se_numpy.grading.course import Options, grade_path
 from se_numpy.grading.grade import grade_task
 from se_numpy.grading.inprocess import caller
-from se_numpy.grading.lessons import check, claim, exercise, shown
+from se_numpy.grading.lessons import check, claim, display, exercise
 from se_numpy.grading.lessons.exercises import attempted
-from se_numpy.grading.lessons.path import LESSONS
+from se_numpy.grading.lessons.syllabus import LESSONS
 from se_numpy.grading.tasks import all_tasks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -476,5 +476,5 @@ def test_a_level_of_hints_that_is_not_there_is_told():
 def test_a_terminal_without_greek_gets_a_question_mark(monkeypatch):
     plain = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", plain)
-    shown.say("Σ of 3")
+    display.say("Σ of 3")
     assert plain.buffer.getvalue() == b"? of 3\n"

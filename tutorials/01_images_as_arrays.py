@@ -30,7 +30,7 @@ if importlib.util.find_spec("se_numpy") is None:
 # %%
 import numpy as np
 import se_numpy as se
-from se_numpy.analysis.cue import cue
+from se_numpy.analysis.builtin_cue import group_by_cue
 from se_numpy.data import builtin
 from se_numpy.data.glyphs import COLOURS
 from se_numpy.grading.lessons import check, claim, exercise, figures, hint, solution
@@ -116,7 +116,7 @@ data = builtin(train=600, test=10)
 images = data.train_images  #                                         (N, H, W, C)
 print("images", images.shape, "of", images.dtype, "- labels", data.train_labels.shape)
 
-strips = cue(images).of  #                                            (N,) colours, 0 to 5
+strips = group_by_cue(images).of  #                                            (N,) colours, 0 to 5
 
 figure, axes = figures.panels(1, 3, 2.6)
 for n, axis in enumerate(axes):

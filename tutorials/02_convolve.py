@@ -59,8 +59,8 @@ claim("The window gives -1.19: it gets darker from left to right.", u)
 figure, axes = figures.panels(1, 3, 2.4, width_ratios=(1.7, 1, 1))
 figures.picture(axes[0], grey[4:14, 34:52], "the top of the mast", extent=(33.5, 51.5, 13.5, 3.5))
 axes[0].add_patch(figures.frame(slice(i, i + 3), slice(j, j + 3)))
-figures.heat(axes[1], v, "the filter v", form=".0f", limit=2)
-figures.heat(axes[2], window * v, "window · v, in all −1.19", form=".2f", limit=1)
+figures.heatmap(axes[1], v, "the filter v", form=".0f", limit=2)
+figures.heatmap(axes[2], window * v, "window · v, in all −1.19", form=".2f", limit=1)
 figures.show()
 
 # %% [markdown]
@@ -91,8 +91,8 @@ maps = {name: one_map(grey, one) for name, one in filters.items()}
 claim("A picture of 48 by 72 pixels gives maps of 46 by 70.", *grey.shape, *maps["mean"].shape)
 
 figure, axes = figures.panels(2, 2, 3.9)
-figures.heat(axes[0, 0], maps["left to right"], "left to right: upright edges")
-figures.heat(axes[0, 1], maps["above to below"], "above to below: level edges")
+figures.heatmap(axes[0, 0], maps["left to right"], "left to right: upright edges")
+figures.heatmap(axes[0, 1], maps["above to below"], "above to below: level edges")
 figures.picture(axes[1, 0], maps["mean"], "mean: a blur")
 figures.picture(axes[1, 1], maps["dot"], "eight zeros and a 1")
 figures.show()
@@ -185,7 +185,7 @@ U = se.conv2d(X, V)  #                                                (1, H, W, 
 figure, axes = figures.panels(1, 3, 1.75)
 figures.picture(axes[0], X[0], "X: three channels")
 for c, title in enumerate(("u₁: red", "u₂: blue")):
-    figures.heat(axes[c + 1], U[0, :, :, c], title, limit=0.75)
+    figures.heatmap(axes[c + 1], U[0, :, :, c], title, limit=0.75)
 figures.show()
 
 sail, sea, white = U[0, [25, 45, 25], [38, 2, 50], 0]

@@ -262,7 +262,8 @@ figure, axes = figures.panels(1, 3, 2.1)
 for axis, (stride, padding) in zip(axes, [(1, 0), (1, 1), (2, 0)], strict=True):
     U = se.conv2d(*ones, stride=stride, padding=padding)
     dX, _ = se.conv2d_backward(np.ones_like(U), *ones, stride=stride, padding=padding)
-    figures.heat(axis, dX[0, :, :, 0], f"stride {stride}, padding {padding}", form=".0f", limit=12)
+    title = f"stride {stride}, padding {padding}"
+    figures.heatmap(axis, dX[0, :, :, 0], title, form=".0f", limit=12)
 figures.show()
 
 # %% [markdown]

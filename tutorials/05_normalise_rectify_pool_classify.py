@@ -324,7 +324,7 @@ parts = {
     "their sum": dy - dy.mean(nhw) - x_hat * (dy * x_hat).mean(nhw),
 }
 for axis, (title, part) in zip(axes, parts.items(), strict=True):
-    figures.heat(axis, part[0, :, :, 1], title, limit=4)
+    figures.heatmap(axis, part[0, :, :, 1], title, limit=4)
 figures.show()
 
 claim("Over a channel dx adds up to less than 1e-13.", abs(dx.sum(nhw)).max())
@@ -382,8 +382,8 @@ maps = se.conv2d(boat()[None] / 255, edges)  #                        (1, H, W, 
 rectified = se.relu(maps)  #                                          (1, H, W, 1)
 
 figure, axes = figures.panels(1, 2, 2.5)
-figures.heat(axes[0], maps[0, :, :, 0], "upright edges, of both signs", limit=2)
-figures.heat(axes[1], rectified[0, :, :, 0], "after ReLU: from dark to bright only", limit=2)
+figures.heatmap(axes[0], maps[0, :, :, 0], "upright edges, of both signs", limit=2)
+figures.heatmap(axes[1], rectified[0, :, :, 0], "after ReLU: from dark to bright only", limit=2)
 figures.show()
 
 halves = (se.relu(rng.standard_normal((16, 32, 32, 16))) == 0).mean()
@@ -447,9 +447,9 @@ to_winners = se.max_pool2d_backward(dy, x, kernel=3, stride=2)  #     (N, H', W'
 shares = 9 * se.avg_pool2d_backward(dy, x, kernel=3, stride=2)  #     (N, H', W', C)
 
 figure, axes = figures.panels(1, 3, 2.4)
-figures.heat(axes[0], x[0, :, :, 0], "x", form=".0f", limit=90)
-figures.heat(axes[1], to_winners[0, :, :, 0], "largest: dx", form=".0f", limit=4)
-figures.heat(axes[2], shares[0, :, :, 0], "mean: dx, in ninths", form=".0f", limit=4)
+figures.heatmap(axes[0], x[0, :, :, 0], "x", form=".0f", limit=90)
+figures.heatmap(axes[1], to_winners[0, :, :, 0], "largest: dx", form=".0f", limit=4)
+figures.heatmap(axes[2], shares[0, :, :, 0], "mean: dx, in ninths", form=".0f", limit=4)
 figures.show()
 
 claim(

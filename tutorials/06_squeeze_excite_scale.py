@@ -32,7 +32,7 @@ if importlib.util.find_spec("se_numpy") is None:
 # %%
 import numpy as np
 import se_numpy as se
-from se_numpy.analysis.cue import cue, glyphs_in_sight
+from se_numpy.analysis.builtin_cue import glyphs_in_sight, group_by_cue
 from se_numpy.data import builtin
 from se_numpy.data.glyphs import COLOURS, GLYPHS, PLACE, ROWS, SHIFTS, STRIP
 from se_numpy.grading.lessons import check, claim, exercise, figures, hint, solution
@@ -49,7 +49,7 @@ figures.style()
 # %%
 data = builtin(train=1, test=600)
 images, labels = data.test_images, data.test_labels  #                (N, H, W, 3), (N,)
-strips = cue(images).of  #                                            (N,) colours, 0 to 5
+strips = group_by_cue(images).of  #                                            (N,) colours, 0 to 5
 
 figure, axes = figures.panels(1, 5, 2.1)
 for n, axis in enumerate(axes):

@@ -186,7 +186,7 @@ ds = (dX_tilde * U).sum((1, 2))  #                                    (N, C)
 figure, axes = figures.panels(1, 3, 2.1)
 product = dX_tilde * U
 for axis, maps, title in zip(axes, (U, dX_tilde, product), ("U", "dX̃", "dX̃ · U"), strict=True):
-    figures.heat(axis, maps[0, :, :, 0], title, limit=3)
+    figures.heatmap(axis, maps[0, :, :, 0], title, limit=3)
 axes[0].set_xlabel("orange above 0, violet below")
 axes[2].set_xlabel(f"adds up to ds = {ds[0, 0]:.2f}".replace("-", "−"))
 figures.show()
@@ -238,7 +238,7 @@ figure, axes = figures.panels(1, 3, 2.1)
 for axis, part, title in zip(
     axes, (dU_direct, dU_gate, dU), ("direct", "through the gate", "dU, the sum"), strict=True
 ):
-    figures.heat(axis, part[0, :, :, 0], title, limit=abs(dU[0, :, :, 0]).max())
+    figures.heatmap(axis, part[0, :, :, 0], title, limit=abs(dU[0, :, :, 0]).max())
 axes[0].set_xlabel("orange above 0, violet below")
 figures.show()
 

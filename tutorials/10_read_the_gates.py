@@ -32,7 +32,7 @@ from urllib.request import urlretrieve
 
 import numpy as np
 from se_numpy import checkpoint
-from se_numpy.analysis.cue import cue, glyphs_in_sight, transplanted
+from se_numpy.analysis.builtin_cue import glyphs_in_sight, group_by_cue, transplanted
 from se_numpy.analysis.gates import group_means, grouped, record, share_between
 from se_numpy.analysis.interventions import donors, run_with
 from se_numpy.analysis.network import load_gated
@@ -137,7 +137,7 @@ figure, axes = figures.panels(1, 2, 2.6)
 for axis, block in zip(axes, ("stage3.block2", "stage3.block3"), strict=True):
     m = means(block)
     order = m[0].argsort()
-    drawn = figures.heat(axis, (m[1:] - m[0])[:, order], block)
+    drawn = figures.heatmap(axis, (m[1:] - m[0])[:, order], block)
     axis.set_aspect("auto")
     axis.set_yticks(range(10), classes, fontsize=8)
     axis.set(xlabel="channel, sorted by its mean gate")
@@ -278,7 +278,7 @@ claim("All blocks at one: 55 points.", 100 * costs["all blocks", "one"]["cost"])
 data = builtin(train=10, test=360)
 images, labels = data.test_images, data.test_labels
 seen = record(glyph_network, images)
-by_class, by_cue = grouped("class", data.classes, labels), cue(images)
+by_class, by_cue = grouped("class", data.classes, labels), group_by_cue(images)
 claim("It is right for 100 % of 360 pictures.", (seen.answers == labels).mean(), len(labels))
 
 print(f"{'share of the variance':22} by class   by cue")

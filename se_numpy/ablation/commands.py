@@ -7,7 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from se_numpy.options import numbers, pip_line, wrapped
+from se_numpy.arg_types import int_list
+from se_numpy.install_hints import install_command
+from se_numpy.wrapping import wrap_text
 
 TABLES = "reduction, squeeze, gate, stages, placement, networks"
 
@@ -23,7 +25,7 @@ def add(commands: Any) -> None:
     p.add_argument("--data", metavar="PATH", help="cifar10, cifar100, or a folder (default: the built-in set)")
     p.add_argument("--note", default="", metavar="TEXT", help="what else should be told about the data")
     p.add_argument("--model", default="se_resnet8", metavar="NAME", help="which has SE (default: se_resnet8)")
-    p.add_argument("--seeds", type=numbers, default=(0, 1, 2), metavar="0,1,2",
+    p.add_argument("--seeds", type=int_list, default=(0, 1, 2), metavar="0,1,2",
                    help="one run each of every row (default: 0,1,2)")  # fmt: skip
     p.add_argument("--out", default="ablations", metavar="FOLDER", help="default: ablations")
     p.add_argument("--dry-run", action="store_true", help="say what would be made and how long it takes, and end")
@@ -49,7 +51,7 @@ def _ablate(args: argparse.Namespace) -> None:
     from se_numpy.ablation.study import DONE, Study, state
     from se_numpy.ablation.tables import NAMES, table
     from se_numpy.data import full_name, load
-    from se_numpy.data.alone import alone
+    from se_numpy.data.file_lock import lock_file
     from se_numpy.train import configure
 
     names = NAMES if args.table == "all" else (args.table,)
@@ -62,7 +64,7 @@ def _ablate(args: argparse.Namespace) -> None:
     study = Study.of(out, base, args.seeds, dataset)
     configs = study.runs(tables)
     missing = [config for config in configs if state(config) != DONE]
-    print(wrapped(f"{len(configs)} runs for {', '.join(names)}: {len(configs) - len(missing)} are done"), flush=True)
+    print(wrap_text(f"{len(configs)} runs for {', '.join(names)}: {len(configs) - len(missing)} are done"), flush=True)
     if args.dry_run:
         _foretell(study, dataset, configs)
         return
@@ -71,7 +73,7 @@ def _ablate(args: argparse.Namespace) -> None:
     failed: dict[str, str] = {}
     if missing and not args.report:
         out.mkdir(parents=True, exist_ok=True)
-        with alone(out, "filled"):
+        with lock_file(out, "filled"):
             failed = _make(args, study, missing)
     out.mkdir(parents=True, exist_ok=True)
     for one in tables:
@@ -117,13 +119,13 @@ def _make(args: argparse.Namespace, study: Any, missing: list[Any]) -> dict[str,
 
 def _show(report: Any, out: Path, said: str) -> None:
     """Write the files of a table to ``out``, which was ``said`` so, and print the table and their names."""
-    from se_numpy.ablation.written import write
+    from se_numpy.ablation.render import write
 
     files = write(report, out)
     print(f"\n{in_text(report)}\n")
-    print(wrapped(f"{report.table.name:10s} {', '.join(path.name for path in files)} in {said}", 11))
+    print(wrap_text(f"{report.table.name:10s} {', '.join(path.name for path in files)} in {said}", 11))
     if not files[-1].name.endswith("png"):
-        print(f"           no figure: matplotlib is missing; {pip_line('plot')}")
+        print(f"           no figure: matplotlib is missing; {install_command('plot')}")
 
 
 def in_text(report: Any) -> str:
@@ -145,12 +147,12 @@ def in_text(report: Any) -> str:
         rows.append((line.row.label, error, moved, says))
     wide = max(len(says) for *_, says in rows)
     table = ruled(("", "error", "difference", ""), [[(*row[:3], row[3].ljust(wide)) for row in rows]], None, left=1)
-    return f"{wrapped(report.table.title)}\n{wrapped(shared)}\n\n{table}"
+    return f"{wrap_text(report.table.title)}\n{wrap_text(shared)}\n\n{table}"
 
 
 def _own(path: Path, table: str) -> None:
     """ValueError where the file of a table's numbers is there and no table of this name."""
-    from se_numpy.train.folder import read_json
+    from se_numpy.train.run_dir import read_json
 
     if not path.exists():
         return
@@ -167,7 +169,7 @@ def _foretell(study: Any, dataset: Any, configs: list[Any]) -> None:
     from se_numpy.ablation.study import DONE, run_name, state
     from se_numpy.complexity import cost
     from se_numpy.train import Session, choose_device
-    from se_numpy.train.report import duration, seconds_per_epoch
+    from se_numpy.train.console import duration, seconds_per_epoch
 
     for config in configs:
         print(f"  {state(config):<6} {run_name(config)}")

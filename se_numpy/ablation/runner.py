@@ -19,7 +19,7 @@ from typing import Any
 from se_numpy.ablation.study import DONE, FAILURE, result, run_name, state
 from se_numpy.data import Dataset, load
 from se_numpy.train import Config, complete
-from se_numpy.train.report import duration
+from se_numpy.train.console import duration
 
 
 def prepare(threads: int) -> None:

@@ -14,7 +14,7 @@ from se_numpy.complexity import Cost, cost
 from se_numpy.data import Dataset
 from se_numpy.train import Config
 from se_numpy.train.config import bearable
-from se_numpy.train.folder import check_settings, read_json
+from se_numpy.train.run_dir import check_settings, read_json
 
 DONE, BEGUN, NEW = "done", "begun", "new"
 FAILURE = "failure.json"
@@ -42,7 +42,7 @@ class Study:
 
     def config(self, row: Row, seed: int) -> Config:
         """What a run of this row is told."""
-        gates = {field.name: field.default for field in fields(models.Gates)}
+        gates = {field.name: field.default for field in fields(models.SEConfig)}
         config = replace(self.base, **{**gates, **row.settings}, seed=seed)
         lr = min(config.lr, bearable(config.model))
         return replace(config, lr=lr, out=str(self.folder / "runs" / run_name(config)))
@@ -63,7 +63,7 @@ class Study:
 
 def run_name(config: Config) -> str:
     """Readable, and different for runs that a study tells apart: se_resnet8-squeeze_max-s0."""
-    defaults = {field.name: field.default for field in fields(models.Gates)}
+    defaults = {field.name: field.default for field in fields(models.SEConfig)}
     defaults["reduction"] = models.KNOWN[config.model].reduction if config.model.startswith("se") else None
     words = [config.model]
     for name, default in defaults.items():

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from se_numpy.analysis import run_commands
-from se_numpy.options import pip_line, wrapped
+from se_numpy.install_hints import install_command
+from se_numpy.wrapping import wrap_text
 
 
 def add(commands: Any) -> None:
@@ -29,8 +30,8 @@ def _excitations(args: argparse.Namespace) -> None:
     from se_numpy import data
     from se_numpy.analysis.network import load_gated
     from se_numpy.analysis.study import study, write_numbers
-    from se_numpy.analysis.words import findings
-    from se_numpy.train.folder import existing
+    from se_numpy.analysis.summaries import findings
+    from se_numpy.train.run_dir import existing
 
     network = load_gated(existing(args.run_))
     if args.seed < 0:
@@ -38,14 +39,14 @@ def _excitations(args: argparse.Namespace) -> None:
     picked = _picked(args.classes, network.classes)
     dataset = data.load(args.data if args.data is not None else network.config["data"])
     out = _folder(args.out, args.run_)
-    print(wrapped(f"{network.config['model']}, {len(network.blocks)} SE blocks; {dataset.source}"), flush=True)
+    print(wrap_text(f"{network.config['model']}, {len(network.blocks)} SE blocks; {dataset.source}"), flush=True)
     found = study(network, dataset, args.images, seed=args.seed, quiet=not sys.stderr.isatty())
     files = write_numbers(found, out)
     page = _page(found, out, _indices(picked, found.groupings[0].names))
     for sentence in findings(found):
-        print(wrapped(f"- {sentence}", 2))
-    print(wrapped(f"numbers  {', '.join(path.name for path in files)} in {out}", 9))
-    print(wrapped(f"page     {page}", 9))
+        print(wrap_text(f"- {sentence}", 2))
+    print(wrap_text(f"numbers  {', '.join(path.name for path in files)} in {out}", 9))
+    print(wrap_text(f"page     {page}", 9))
 
 
 def _picked(names: str | None, classes: Sequence[str]) -> list[str]:
@@ -81,4 +82,4 @@ def _page(found: Any, out: Path, picked: list[int] | None) -> str:
     try:
         return str(write_page(found, out, picked))
     except ImportError:
-        return f"not written: the figures need matplotlib, which is missing: {pip_line('plot')}"
+        return f"not written: the figures need matplotlib, which is missing: {install_command('plot')}"

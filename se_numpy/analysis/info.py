@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from se_numpy.data.places import find
+from se_numpy.data.search_paths import find
 from se_numpy.data.sources import TITLES
 from se_numpy.engine import single_threaded_blas
-from se_numpy.options import pip_line, wrapped
+from se_numpy.install_hints import install_command
 from se_numpy.train import choose_device
 from se_numpy.train.environment import cupy_version, environment, version
+from se_numpy.wrapping import wrap_text
 
 SIDE = 1024  # of the matrices whose product is timed: 2 GFLOP, some ten milliseconds
 
@@ -110,7 +111,7 @@ def told(found: dict[str, Any]) -> str:
                   f"product of {SIDE}x{SIDE} matrices"),
         *found["data"].items(),
     ]  # fmt: skip
-    lines = [wrapped(f"{name:<10} {text}", 11) for name, text in rows]
+    lines = [wrap_text(f"{name:<10} {text}", 11) for name, text in rows]
     lines += ["", "not everybody needs these:"]
     for one in found["libraries"]:
         state = one["version"] or f"missing   {one['pip']}"
@@ -121,7 +122,7 @@ def told(found: dict[str, Any]) -> str:
 def _library(one: Optional) -> dict[str, Any]:
     there = find_spec(one.module or one.name) is not None
     number = ((cupy_version() if one.name == "cupy" else version(one.name)) or "installed") if there else None
-    return {"name": one.name, "use": one.use, "version": number, "pip": pip_line(one.extra)}
+    return {"name": one.name, "use": one.use, "version": number, "pip": install_command(one.extra)}
 
 
 def _library_of_products(one: dict[str, Any]) -> str:

@@ -6,8 +6,8 @@
     shuffled          the gates of another image; in all blocks those of the same other image
     within class      the gates of another image of the same class
 
-Where the images have a cue (see ``cue``) there are "cue mean" and "within cue" too. A copy of the network is run that
-has ``GivenGates`` where the SE block was.
+Where the images have a cue (see ``group_by_cue``) there are "cue mean" and "within cue" too. Each intervention runs a
+copy of the network that has ``GivenGates`` in place of the SE block.
 """
 
 from collections.abc import Iterator, Sequence

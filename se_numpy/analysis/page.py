@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from se_numpy.analysis import pictures, sheet
+from se_numpy.analysis import html, pictures
 from se_numpy.analysis.gates import Groups
 from se_numpy.analysis.study import Study
-from se_numpy.analysis.words import findings, percent
+from se_numpy.analysis.summaries import findings, percent
 
 
 class Picture(NamedTuple):
@@ -116,33 +116,33 @@ def write_page(found: Study, folder: Path, picked: Sequence[int] | None = None) 
 
 def _html(found: Study, sections: list[str]) -> str:
     said = findings(found)
-    first = [sheet.paragraph(said.pop(0), "answer")] if found.transplants else []
+    first = [html.paragraph(said.pop(0), "answer")] if found.transplants else []
     about = (f"{found.source}. {found.images:,} test images, of which the network gets {percent(found.accuracy)} "
              "right. Evaluation mode.")  # fmt: skip
-    return sheet.document(f"What the gates of {found.network.config.get('model', 'a network')} do", "\n".join([
-        sheet.paragraph(about, "quiet"), *first, sheet.section("What is seen", sheet.bullets(said)), *sections,
+    return html.document(f"What the gates of {found.network.config.get('model', 'a network')} do", "\n".join([
+        html.paragraph(about, "quiet"), *first, html.section("What is seen", html.bullets(said)), *sections,
         _tables(found),
     ]))  # fmt: skip
 
 
 def _section(picture: Picture, wide: bytes, narrow: bytes) -> str:
-    return sheet.section(picture.title, sheet.paragraph(picture.text), sheet.figure(wide, narrow, picture.alt))
+    return html.section(picture.title, html.paragraph(picture.text), html.figure(wide, narrow, picture.alt))
 
 
 def _tables(found: Study) -> str:
     whats = [g.what for g in found.groupings]
-    blocks = sheet.table(
+    blocks = html.table(
         ["block", "channels", "mean", "below .05", "above .95", *(f"between {w}" for w in whats),
          *(f"gates name the {w}" for w in whats), "through gate"],
         [[b.block, str(b.channels), f"{b.mean:.2f}", percent(b.low), percent(b.high),
           *(percent(b.between[w]) for w in whats), *(percent(b.named[w]) for w in whats),
           percent(found.paths[b.block].share)] for b in found.summaries])  # fmt: skip
-    costs = sheet.table(
+    costs = html.table(
         ["block", "gates", "accuracy", "points lost", "95 % interval"],
         [[o.block, o.kind, percent(o.accuracy), f"{100 * o.cost:.1f}", f"{100 * o.low:.1f} to {100 * o.high:.1f}"]
          for o in found.outcomes])  # fmt: skip
-    return sheet.section("Numbers", sheet.paragraph("All of them lie beside this page as CSV and JSON."), blocks,
-                         sheet.folded("Every intervention", costs))  # fmt: skip
+    return html.section("Numbers", html.paragraph("All of them lie beside this page as CSV and JSON."), blocks,
+                         html.folded("Every intervention", costs))  # fmt: skip
 
 
 def _each(said: Any) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from se_numpy.analysis.gates import HIGH, LOW, Groups, group_means, group_stds
 from se_numpy.analysis.interventions import ALL, kinds
-from se_numpy.analysis.study import Seen, Study
+from se_numpy.analysis.study import GateSummary, Study
 from se_numpy.train.figures import BLUE, COLOURS, GREY, ORANGE
 
 OWN = {"red": ORANGE, "green": "#009E73", "blue": BLUE, "cyan": "#56B4E9", "magenta": "#CC79A7", "yellow": "#E69F00"}
@@ -31,7 +31,7 @@ def png(figure: Any) -> bytes:
     return file.getvalue()
 
 
-def shown_blocks(found: Seen) -> list[str]:
+def shown_blocks(found: GateSummary) -> list[str]:
     """The blocks that get a panel: all, or a dozen spread evenly from the first to the last."""
     blocks = list(found.gates)
     if len(blocks) <= MOST_PANELS:
@@ -45,7 +45,7 @@ def chosen(groups: Groups, most: int) -> list[int]:
     return list(range(n)) if n <= most else np.linspace(0, n - 1, most).round().astype(int).tolist()
 
 
-def lines(found: Seen, groups: Groups, columns: int = WIDE, *, picked: Sequence[int], band: bool = False) -> Any:
+def lines(found: GateSummary, groups: Groups, columns: int = WIDE, *, picked: Sequence[int], band: bool = False) -> Any:
     """Figure 6 of the paper: the mean gate of each picked group over the channels, and that of all images.
 
     Channels are in the order of the mean over all. ``band`` adds one standard deviation between images of a group, as
@@ -70,7 +70,7 @@ def lines(found: Seen, groups: Groups, columns: int = WIDE, *, picked: Sequence[
     return panels(shown_blocks(found), draw, columns, legend=True)
 
 
-def heatmaps(found: Seen, groups: Groups, columns: int = WIDE) -> Any:
+def heatmaps(found: GateSummary, groups: Groups, columns: int = WIDE) -> Any:
     """The mean gate of each group (down) and channel (across), in the order that ``lines`` has."""
     from matplotlib.ticker import MaxNLocator
 
@@ -91,7 +91,7 @@ def heatmaps(found: Seen, groups: Groups, columns: int = WIDE) -> Any:
     return panels(shown_blocks(found), draw, columns, height=2.7)
 
 
-def depth(found: Seen, columns: int = WIDE) -> Any:
+def depth(found: GateSummary, columns: int = WIDE) -> Any:
     """Block by block: the share of the gates' variance between groups, and how far the gates vary at all."""
     blocks, x = [b.block for b in found.summaries], np.arange(len(found.summaries))
 
@@ -114,7 +114,7 @@ def depth(found: Seen, columns: int = WIDE) -> Any:
     return panels(["share", "spread"], draw, min(columns, 2), width=4.6, height=3.4)
 
 
-def saturation(found: Seen, columns: int = WIDE) -> Any:
+def saturation(found: GateSummary, columns: int = WIDE) -> Any:
     """The share of gates that are nearly shut, nearly open, and between, block by block."""
 
     def draw(axes: Any, _: str) -> None:

@@ -11,9 +11,9 @@ from se_numpy import data, ops
 from se_numpy.analysis.gates import gates_of, record
 from se_numpy.analysis.network import Network, check_fit
 from se_numpy.data import Dataset
+from se_numpy.install_hints import install_command
 from se_numpy.layers import Shape
 from se_numpy.models import NAMES
-from se_numpy.options import pip_line
 
 TEST = "test:"
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "PPM", "TIFF")  # no others: Pillow runs programs for some
@@ -95,7 +95,7 @@ def image_file(path: str | Path, shape: Shape) -> Shown:
     try:
         from PIL import Image, ImageOps
     except ImportError:
-        raise RuntimeError(f"reading an image takes Pillow, which is missing: {pip_line('plot')}") from None
+        raise RuntimeError(f"reading an image takes Pillow, which is missing: {install_command('plot')}") from None
     H, W, C = shape
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such image; expected an image file, or {TEST}N for a test image")

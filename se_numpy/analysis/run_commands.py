@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from se_numpy.options import pip_line, wrapped
+from se_numpy.install_hints import install_command
+from se_numpy.wrapping import wrap_text
 
 DATA = "builtin, cifar10, cifar100 or a folder (default: what it was trained on)"
 DEVICES = ["auto", "cpu", "gpu"]
@@ -80,9 +81,9 @@ def _evaluate(args: argparse.Namespace) -> None:
 
     from se_numpy.analysis.evaluation import evaluate
     from se_numpy.analysis.network import load
-    from se_numpy.analysis.run_words import as_text
+    from se_numpy.analysis.run_summaries import as_text
     from se_numpy.train import choose_device
-    from se_numpy.train.folder import existing
+    from se_numpy.train.run_dir import existing
 
     network = load(existing(args.run_))
     dataset = _dataset(network, args.data)
@@ -96,7 +97,7 @@ def _evaluate(args: argparse.Namespace) -> None:
 
 def _predict(args: argparse.Namespace) -> None:
     from se_numpy.analysis.prediction import TEST, image_file, numbered_image, predict
-    from se_numpy.analysis.run_words import said
+    from se_numpy.analysis.run_summaries import said
 
     figure = None if args.figure is None else _png(args.figure, "--figure", "se-numpy predict")
     if args.weights is not None:
@@ -105,7 +106,7 @@ def _predict(args: argparse.Namespace) -> None:
         raise ValueError("--model is for --weights; a run knows its own network")
     else:
         from se_numpy.analysis.network import load
-        from se_numpy.train.folder import existing
+        from se_numpy.train.run_dir import existing
 
         network = load(existing(args.run_))
         asked = args.image.startswith(TEST)
@@ -159,7 +160,7 @@ def _plot(args: argparse.Namespace) -> None:
     groups = together(runs)
     for label, members in groups.items():
         best = ", ".join(f"{100 * run.chosen['val_accuracy']:.1f}" for run in members)
-        print(wrapped(f"{label}: {len(members)} run{'s' if len(members) > 1 else ''}, held out {best} %", 2))
+        print(wrap_text(f"{label}: {len(members)} run{'s' if len(members) > 1 else ''}, held out {best} %", 2))
     title = " on ".join(str(Path(shared).name) for name in ("model", "data") if (shared := alike(runs, name)))
     named = {f"{label} ({len(m)} runs)" if len(m) > 1 else label: [r.history for r in m] for label, m in groups.items()}
     with _matplotlib():
@@ -171,12 +172,12 @@ def _plot(args: argparse.Namespace) -> None:
 
 def _report(args: argparse.Namespace) -> None:
     from se_numpy.analysis.network import load
+    from se_numpy.analysis.output_path import output_path
     from se_numpy.analysis.runs import read_run
-    from se_numpy.analysis.target import target
     from se_numpy.train import choose_device
 
     read_run(args.run_)  # a checkpoint alone has no curves to show, and that is said first
-    out = None if args.out is None else target(args.out, "--out", ".html", "se-numpy report")
+    out = None if args.out is None else output_path(args.out, "--out", ".html", "se-numpy report")
     dataset = _dataset(load(args.run_), args.data)
     with _matplotlib():
         from se_numpy.analysis.run_page import write_report
@@ -193,9 +194,9 @@ def _info(args: argparse.Namespace) -> None:
 
 
 def _png(name: str, option: str, maker: str) -> Path:
-    from se_numpy.analysis.target import target
+    from se_numpy.analysis.output_path import output_path
 
-    return target(name, option, ".png", maker)
+    return output_path(name, option, ".png", maker)
 
 
 class _matplotlib:  # noqa: N801 - reads as what it is: with _matplotlib():
@@ -205,4 +206,4 @@ class _matplotlib:  # noqa: N801 - reads as what it is: with _matplotlib():
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "matplotlib":
-            raise RuntimeError(f"figures need matplotlib, which is missing: {pip_line('plot')}") from None
+            raise RuntimeError(f"figures need matplotlib, which is missing: {install_command('plot')}") from None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from se_numpy.train import Config
-from se_numpy.train.folder import existing, read_json
+from se_numpy.train.run_dir import existing, read_json
 
 # Runs that differ in these alone are the same experiment done again.
 REPEATED = ("seed", "out", "device")

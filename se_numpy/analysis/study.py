@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from se_numpy.analysis import interventions
-from se_numpy.analysis.cue import Answered, cue, glyphs_in_sight, transplanted
+from se_numpy.analysis.builtin_cue import Answered, glyphs_in_sight, group_by_cue, transplanted
 from se_numpy.analysis.gates import (
     BlockSummary,
     Groups,
@@ -31,7 +31,7 @@ GRADIENT_BATCH = 64  # images whose gradient is split
 
 
 @dataclass(frozen=True)
-class Seen:
+class GateSummary:
     """A network's gates on some images, summed up.  Blocks go by their short names."""
 
     network: Network
@@ -44,7 +44,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Study(Seen):
+class Study(GateSummary):
     """What was found, with other gates put in their place too: all that figures, files and page are made of."""
 
     outcomes: tuple[Outcome, ...]
@@ -56,7 +56,7 @@ class Study(Seen):
         return next(o for o in self.outcomes if (o.block, o.kind) == (block, kind))
 
 
-def look(network: Network, dataset: Dataset, images: int = 1000) -> Seen:
+def summarize(network: Network, dataset: Dataset, images: int = 1000) -> GateSummary:
     """The gates on the first ``images`` test images, and nothing put in their place: a study that takes no time.
 
     Raises ValueError where network and images do not belong together.
@@ -69,7 +69,7 @@ def look(network: Network, dataset: Dataset, images: int = 1000) -> Seen:
 
 def _groupings(dataset: Dataset, seen: np.ndarray, labels: np.ndarray) -> tuple[Groups, ...]:
     """By class, and where the images have a cue by that too."""
-    return (grouped("class", dataset.classes, labels), *([cue(seen)] if dataset.name == "builtin" else []))
+    return (grouped("class", dataset.classes, labels), *([group_by_cue(seen)] if dataset.name == "builtin" else []))
 
 
 def study(network: Network, dataset: Dataset, images: int = 2000, *, seed: int = 0, quiet: bool = True) -> Study:
@@ -102,9 +102,9 @@ def study(network: Network, dataset: Dataset, images: int = 2000, *, seed: int =
 
 def _summed_up(
     network: Network, dataset: Dataset, recorded: Recorded, labels: np.ndarray, groupings: tuple[Groups, ...]
-) -> Seen:
+) -> GateSummary:
     gates = {network.blocks[name]: s for name, s in recorded.gates.items()}
-    return Seen(
+    return GateSummary(
         network, dataset.source, len(labels), float((recorded.answers == labels).mean()), groupings, gates,
         tuple(summarise(name, s, groupings) for name, s in gates.items()),
     )  # fmt: skip

@@ -13,7 +13,7 @@ def load(source: str) -> Dataset:
     CIFAR by name is taken from the first place that has it; ``se-numpy data where`` lists them.
     Raises DataError as ``load_cifar``.
     """
-    from se_numpy.data.places import find, name_of
+    from se_numpy.data.search_paths import find, name_of
 
     if source == "builtin":
         return builtin()
@@ -23,7 +23,7 @@ def load(source: str) -> Dataset:
 
 def full_name(source: str) -> str:
     """A set's name as it is, a folder in full: so it is found from any other folder too."""
-    from se_numpy.data.places import name_of
+    from se_numpy.data.search_paths import name_of
 
     return source if source == "builtin" or name_of(source) else str(Path(source).resolve())
 

@@ -40,7 +40,7 @@ def add(commands: Any) -> None:
 
 
 def _where(args: argparse.Namespace) -> None:
-    from se_numpy.data.places import VARIABLE, copies
+    from se_numpy.data.search_paths import VARIABLE, copies
     from se_numpy.data.sources import TITLES
 
     for name in [args.name] if args.name else TITLES:

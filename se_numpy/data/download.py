@@ -6,8 +6,8 @@ from pathlib import Path
 
 from se_numpy.data.cifar import DataError
 from se_numpy.data.fetch import Offline, fetch, part_of
-from se_numpy.data.places import Place, cache_folder, copies
 from se_numpy.data.progress import Progress
+from se_numpy.data.search_paths import Place, cache_folder, copies
 from se_numpy.data.server import Patience
 from se_numpy.data.sources import TITLES, Archive, archives
 from se_numpy.data.unpack import unpack

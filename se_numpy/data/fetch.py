@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from se_numpy.data.alone import alone
 from se_numpy.data.cifar import DataError
+from se_numpy.data.file_lock import lock_file
 from se_numpy.data.progress import Progress
 from se_numpy.data.server import Fault, NoRange, Patience, ask
 from se_numpy.data.sources import checksum
@@ -38,7 +38,7 @@ def fetch(
     part = part_of(target)
     faults: dict[str, Fault] = {}
     part.touch()
-    with alone(part, "filled"), progress:
+    with lock_file(part, "filled"), progress:
         _need_room(part, size)
         for url in urls:
             try:

@@ -7,8 +7,8 @@ import tarfile
 import zlib
 from pathlib import Path
 
-from se_numpy.data.alone import alone
 from se_numpy.data.cifar import DataError
+from se_numpy.data.file_lock import lock_file
 from se_numpy.data.sources import MOST, Archive, File
 
 _AT_ONCE = 1 << 20
@@ -29,7 +29,7 @@ def unpack(path: Path, archive: Archive, parent: Path) -> Path:
     parent.mkdir(parents=True, exist_ok=True)
     hidden = parent / f".{archive.folder}.unpacking"
     hidden.mkdir(exist_ok=True)
-    with alone(hidden, "filled"):
+    with lock_file(hidden, "filled"):
         try:
             for left_over in hidden.iterdir():  # by a run that was killed
                 left_over.unlink()

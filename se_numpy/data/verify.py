@@ -9,7 +9,7 @@ import numpy as np
 from se_numpy.data.cifar import LAYOUTS, DataError, candidates, load_cifar
 from se_numpy.data.dataset import Dataset, digest
 from se_numpy.data.glyphs import builtin
-from se_numpy.data.places import copies, find, name_of
+from se_numpy.data.search_paths import copies, find, name_of
 from se_numpy.data.sources import TITLES, Archive, archives
 
 

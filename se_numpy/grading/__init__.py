@@ -15,7 +15,7 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name in ("hint", "solution"):
-        from se_numpy.grading.lessons import help as module
+        from se_numpy.grading.lessons import hints as module
     else:
         from se_numpy.grading import notebook as module  # type: ignore[no-redef]
 

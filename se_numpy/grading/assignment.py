@@ -26,9 +26,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from se_numpy.grading.selftest import from_file
 from se_numpy.grading.task import Task
 from se_numpy.grading.tasks import all_tasks
-from se_numpy.grading.verify import from_file
 
 VISIBILITIES = ("visible", "hidden", "after_due_date", "after_published")
 LIMITS = {"seconds_per_call": 2.0, "memory_mb": 512.0}

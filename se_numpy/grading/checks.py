@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from se_numpy.grading.compare import DOUBLE_OVER_SINGLE, EXACT, LENIENT, Verdict
 from se_numpy.grading.diagnose import Tried
-from se_numpy.grading.judge import DOUBLE_OVER_SINGLE, EXACT, LENIENT, Verdict
-from se_numpy.grading.record import Check, Reply
+from se_numpy.grading.models import Check, Reply
 from se_numpy.grading.task import Task
 
 # Shares of a task's points; what a submission gets for manners it gets only if some values are right.

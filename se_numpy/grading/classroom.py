@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from se_numpy.grading.record import Report, TaskReport
+from se_numpy.grading.models import Report, TaskReport
 from se_numpy.grading.report import check_formats, load, write_file
-from se_numpy.grading.report.pieces import bar, escaped, one_line, page
-from se_numpy.grading.report.saved import to_plain
+from se_numpy.grading.report.html_parts import bar, escaped, one_line, page
+from se_numpy.grading.report.json_io import to_plain
 from se_numpy.grading.report.table import write_table
 from se_numpy.grading.report.terminal import wrap
 from se_numpy.grading.report.text import finite, line, points, share, verdict

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import se_numpy
-from se_numpy.options import numbers
+from se_numpy.arg_types import int_list
 
 FAILED, USAGE, OWN_FAULT, NO_ISOLATION, INTERRUPTED = 1, 2, 3, 4, 130
 LEVELS = ("L1", "L2", "L3")
@@ -69,7 +69,7 @@ def add(commands: Any) -> None:
         "with their points, with which a class is graded."))  # fmt: skip
     what = p.add_mutually_exclusive_group()
     what.add_argument("--tasks", metavar="A,B", help="default: all")
-    what.add_argument("--tutorials", metavar="1,2", nargs="?", type=numbers, const=(), help="the exercises of these "
+    what.add_argument("--tutorials", metavar="1,2", nargs="?", type=int_list, const=(), help="the exercises of these "
                       "tutorials, or of all, in their order and under their titles")  # fmt: skip
     what.add_argument("--assignment", metavar="FILE.toml", help="the tasks of a piece of homework")
     p.add_argument("--marks", choices=["nbgrader", "otter"], help="an instructor's notebook with that tool's marks")
@@ -173,8 +173,8 @@ def _verify(args: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from se_numpy.grading.assignment import find
+    from se_numpy.grading.selftest import from_file, verify
     from se_numpy.grading.tasks import all_tasks
-    from se_numpy.grading.verify import from_file, verify
 
     if args.seeds < 1:
         raise ValueError(f"--seeds is {args.seeds}; expected at least 1")
@@ -211,7 +211,7 @@ def _new_task(args: argparse.Namespace) -> None:
 
 def _template(args: argparse.Namespace) -> None:
     from se_numpy.grading.course import Options
-    from se_numpy.grading.lessons.path import lessons
+    from se_numpy.grading.lessons.syllabus import lessons
     from se_numpy.grading.template import as_assignment, as_notebook, as_python
 
     chapters = lessons(args.tutorials) if args.tutorials is not None else ()

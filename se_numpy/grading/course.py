@@ -18,7 +18,7 @@ import se_numpy
 from se_numpy.grading.assignment import Assignment, Item, everything, load, read_secret
 from se_numpy.grading.grade import SEARCH_SECONDS, grade_task
 from se_numpy.grading.isolation import Child, Limits, missing
-from se_numpy.grading.record import Report, TaskReport
+from se_numpy.grading.models import Report, TaskReport
 from se_numpy.grading.submission import Submission, definitions, read
 from se_numpy.grading.task import Task
 from se_numpy.grading.tasks import all_tasks

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from se_numpy.grading.judge import SINGLE, Expected, agree, judge
-from se_numpy.grading.record import Diagnosis, Reply
+from se_numpy.grading.compare import SINGLE, Expected, agree, compare
+from se_numpy.grading.models import Diagnosis, Reply
 from se_numpy.grading.task import Sizes, Task, attempt
 
 Answer = tuple[np.ndarray, ...]
@@ -90,7 +90,7 @@ def features(task: Task, tried: Sequence[Tried]) -> list[str]:
     answered = [one for one in tried if one.found is not None and len(one.found) == len(task.outputs)]
     if not answered:
         return said
-    right = [[v.right and not v.shape for v in judge(task, one.expected, one.reply.outputs)] for one in answered]
+    right = [[v.right and not v.shape for v in compare(task, one.expected, one.reply.outputs)] for one in answered]
     for k, name in enumerate(task.outputs):
         wrong = [one for one, ok in zip(answered, right, strict=True) if not ok[k]]
         if not wrong:

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from se_numpy.grading.checks import checks_of, hints_of
+from se_numpy.grading.compare import Expected, Verdict, agree, compare, expect
 from se_numpy.grading.diagnose import Tried, features, known_mistake
-from se_numpy.grading.judge import Expected, Verdict, agree, expect, judge
 from se_numpy.grading.layout import ours, theirs
-from se_numpy.grading.record import STATUSES, Counterexample, Reply, TaskReport
-from se_numpy.grading.runner import TAKES
+from se_numpy.grading.models import STATUSES, Counterexample, Reply, TaskReport
+from se_numpy.grading.sandbox_worker import TAKES
 from se_numpy.grading.search import smallest
 from se_numpy.grading.task import Case, Task, attempt
 
@@ -114,7 +114,7 @@ def _explained(task: Task, case: Case, reply: Reply) -> Reply:
 
 
 def _judged(task: Task, expected: Expected, reply: Reply) -> list[Verdict] | None:
-    return judge(task, expected, reply.outputs, reply.listed) if reply.status == "ok" else None
+    return compare(task, expected, reply.outputs, reply.listed) if reply.status == "ok" else None
 
 
 def _counterexample(task: Task, one: _Counted, mistake: str | None, seed: int, seconds: float) -> Counterexample | None:

@@ -12,7 +12,7 @@ from se_numpy.grading.classroom import ClassView
 from se_numpy.grading.commands import FAILED, INTERRUPTED, NO_ISOLATION, Exit, chosen
 from se_numpy.grading.course import Options, grade_all, grade_path, submissions, title
 from se_numpy.grading.isolation import IsolationMissing
-from se_numpy.grading.record import Report
+from se_numpy.grading.models import Report
 from se_numpy.grading.report import FILES, FORMATS, as_gradescope, check_formats, show, write, write_file
 from se_numpy.workers import ended_with, workers
 

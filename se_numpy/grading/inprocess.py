@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from se_numpy.grading.record import Reply
-from se_numpy.grading.runner import apply, arrays, explain
+from se_numpy.grading.models import Reply
+from se_numpy.grading.sandbox_worker import apply, arrays, explain
 
 
 def caller(function: Callable[..., Any]) -> Callable[[Sequence[Any], Mapping[str, Any]], Reply]:

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from se_numpy.grading.assignment import find
-from se_numpy.grading.card import Card
 from se_numpy.grading.grade import grade_task
 from se_numpy.grading.inprocess import caller
 from se_numpy.grading.layout import LAYOUTS
-from se_numpy.grading.record import TaskReport
+from se_numpy.grading.models import TaskReport
+from se_numpy.grading.notebook_card import Card
 
 PUBLIC_SEED = 0  # what everybody practises with
 

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 from se_numpy.grading.assignment import Item
-from se_numpy.grading.lessons.path import Lesson
+from se_numpy.grading.lessons.syllabus import Lesson
 from se_numpy.grading.task import Task
 
 HEAD = """\

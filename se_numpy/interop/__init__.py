@@ -17,11 +17,23 @@ _HOMES = {
     "names": ("Tensor", "tensors"),
     "schemes": ("SCHEMES", "Scheme", "detect"),
     "trained": ("pretrained",),
-    "weights": ("Misfit", "dump", "load"),
+    "weights": ("StateDictMismatch", "dump", "load"),
 }
 __all__ = [
-    "SCHEMES", "Misfit", "Scheme", "Tensor", "about", "class_names", "detect", "dump", "load", "prepare", "pretrained",
-    "read", "tensors", "write",
+    "SCHEMES",
+    "Scheme",
+    "StateDictMismatch",
+    "Tensor",
+    "about",
+    "class_names",
+    "detect",
+    "dump",
+    "load",
+    "prepare",
+    "pretrained",
+    "read",
+    "tensors",
+    "write",
 ]  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from se_numpy.options import wrapped
+from se_numpy.wrapping import wrap_text
 
 SCHEMES = "se_numpy, legacy, moskomule, inception, torchvision or timm"
 
@@ -45,7 +45,7 @@ def _checkpoint(file: str) -> Path | None:
     """The checkpoint that a run left at FILE, if it is one."""
     import zipfile
 
-    from se_numpy.train.folder import existing
+    from se_numpy.train.run_dir import existing
 
     path = Path(file)
     if path.is_dir():
@@ -84,7 +84,7 @@ def _of_file(args: argparse.Namespace) -> tuple[Any, ...]:
 
     from se_numpy import models
     from se_numpy.interop.files import about, read
-    from se_numpy.interop.fit import settings_of
+    from se_numpy.interop.matching import settings_of
     from se_numpy.interop.schemes import named
     from se_numpy.interop.trained import said_of
     from se_numpy.interop.weights import bare, load, shapes_of
@@ -94,7 +94,7 @@ def _of_file(args: argparse.Namespace) -> tuple[Any, ...]:
     model = args.model or about(args.file).get("model")
     types = ", ".join(sorted({str(array.dtype) for array in arrays.values()}))
     print(f"{args.file}: {len(arrays)} tensors, {sum(a.size for a in arrays.values()):,} numbers, {types}")
-    print(wrapped(f"scheme   {scheme.name}: {scheme.says}", 9))
+    print(wrap_text(f"scheme   {scheme.name}: {scheme.says}", 9))
     if not isinstance(model, str):
         raise ValueError("expected --model NAME, the network that the weights should fit")
     said = said_of(args.file, model)
@@ -102,7 +102,7 @@ def _of_file(args: argparse.Namespace) -> tuple[Any, ...]:
     settings = {**settings_of(shapes_of(arrays), model, scheme, shape), **said.get("settings", {})}
     params, state = load(arrays, model, shape, scheme=scheme, **settings)
     given = ", ".join(f"{name}={value!r}" for name, value in settings.items())
-    print(wrapped(f"fits     {model}{f' with {given}' if given else ''}", 9))
+    print(wrap_text(f"fits     {model}{f' with {given}' if given else ''}", 9))
     broken = [name for name, array in arrays.items() if array.dtype.kind == "f" and not np.isfinite(array).all()]
     if broken:
         print(f"but      {len(broken)} tensors hold infinities or what is no number, such as {broken[0]}")
@@ -120,7 +120,7 @@ def _write(args: argparse.Namespace, net: Any, shape: Any, params: Any, state: A
     write(args.out, arrays, about)
     print(f"written  {args.out}: {len(arrays)} tensors under the names of {scheme.name}")
     if said := note(net, about, scheme):
-        print(wrapped(f"note     {said}", 9))
+        print(wrap_text(f"note     {said}", 9))
 
 
 def note(net: Any, about: dict[str, Any], scheme: Any) -> str:

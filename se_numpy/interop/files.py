@@ -14,7 +14,7 @@ import numpy as np
 
 from se_numpy.arrays import to_host
 from se_numpy.checkpoint import whole
-from se_numpy.options import pip_line
+from se_numpy.install_hints import install_command
 
 ABOUT = "se_numpy"  # where a file that ``write`` wrote keeps its description
 MOST_ABOUT = 4 << 20  # bytes of a description: four for each letter of a thousand classes' names, many times over
@@ -106,7 +106,7 @@ def _safetensors() -> Any:
         import safetensors
     except ImportError:
         raise Missing(
-            f"safetensors files need the library of that name, which is missing: {pip_line('weights')}"
+            f"safetensors files need the library of that name, which is missing: {install_command('weights')}"
         ) from None
     return safetensors
 

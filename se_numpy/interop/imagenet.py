@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from se_numpy.install_hints import install_command
 from se_numpy.layers import Shape
-from se_numpy.options import pip_line
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's training images; red, green, blue, in [0, 1]
 CAFFE_MEAN = (128, 117, 104)  # as Caffe's BN-Inception has it: of bytes, which it took as blue, green, red
@@ -58,7 +58,7 @@ def _opened(path: str | Path) -> Any:
     try:
         from PIL import Image, ImageOps
     except ImportError:
-        raise RuntimeError(f"images need pillow, which is missing: {pip_line('weights')}") from None
+        raise RuntimeError(f"images need pillow, which is missing: {install_command('weights')}") from None
     with Path(path).open("rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about damaged EXIF data, which is not what we are after
         warnings.simplefilter("error", Image.DecompressionBombWarning)

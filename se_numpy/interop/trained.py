@@ -9,14 +9,14 @@ import numpy as np
 
 from se_numpy import models
 from se_numpy.interop.files import about, read
-from se_numpy.interop.fit import settings_of
 from se_numpy.interop.imagenet import CAFFE_MEAN, MEAN, STD, class_names
+from se_numpy.interop.matching import settings_of
 from se_numpy.interop.schemes import Scheme, named
 from se_numpy.interop.weights import bare, load, shapes_of
 from se_numpy.layers import Shape, walk
 from se_numpy.tree import Tree, from_leaves, leaves
 
-SETTINGS = (*models.Gates.__dataclass_fields__, "classes", "stride_in", "ceil")  # what is kept with weights
+SETTINGS = (*models.SEConfig.__dataclass_fields__, "classes", "stride_in", "ceil")  # what is kept with weights
 WORDS = ("gate", "squeeze", "placement", "stride_in")  # of these, what is said in a word
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy as np
 from se_numpy import models
 from se_numpy.arrays import to_host
 from se_numpy.interop.files import read
-from se_numpy.interop.fit import Comparison, alike, compare, hint, settings_of
+from se_numpy.interop.matching import Comparison, alike, compare, hint, settings_of
 from se_numpy.interop.names import Tensor, tensors
 from se_numpy.interop.schemes import OWN, SCHEMES, Scheme, named, shown
 from se_numpy.layers import Serial, Shape
@@ -18,7 +18,7 @@ from se_numpy.tree import Tree, differences, from_leaves, leaves
 _PREFIXES = ("module.", "_orig_mod.", "model.")  # what wrappers of a whole network put before every name
 
 
-class Misfit(ValueError):
+class StateDictMismatch(ValueError):
     """Tensors that are not those of a network: all that differs, at once, and which network they would fit."""
 
     def __init__(self, what: str, comparison: Comparison, advice: str) -> None:
@@ -36,7 +36,7 @@ def load(
     name is built as the tensors say and as is custom under their names, unless ``settings`` say otherwise. All arrays
     have one type, the widest in the source, float32 at least.
 
-    Raises Misfit, a ValueError, listing all that does not fit.
+    Raises StateDictMismatch, a ValueError, listing all that does not fit.
     """
     arrays = bare(read(source) if isinstance(source, str | Path) else source)
     scheme = named(scheme, arrays)
@@ -57,7 +57,7 @@ def _loaded(
     wanted = tensors(net, shape, scheme)
     if found := compare(shapes_of(arrays), wanted):
         what = f"the tensors (scheme {scheme.name}) do not fit {name or 'the network'}"
-        raise Misfit(what, found, hint(shapes_of(arrays), scheme, name))
+        raise StateDictMismatch(what, found, hint(shapes_of(arrays), scheme, name))
     dtype = _dtype(arrays, wanted)
     trees: dict[str, dict[str, np.ndarray]] = {"params": {}, "state": {}}
     for t in wanted:

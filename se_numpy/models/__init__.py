@@ -7,11 +7,11 @@ from itertools import takewhile
 from typing import Any, NamedTuple
 
 from se_numpy.layers import Serial, Shape
-from se_numpy.models.gates import PLACEMENTS, Gates
 from se_numpy.models.imagenet import BASIC, BOTTLENECK, imagenet_resnet, imagenet_resnext, senet154
 from se_numpy.models.inception import bn_inception, small_inception
 from se_numpy.models.mobile import mobilenet, shufflenet
 from se_numpy.models.resnet import DEPTHS, PREACT_DEPTHS, preact_resnet, resnet, small_resnext
+from se_numpy.models.se_config import PLACEMENTS, SEConfig
 from se_numpy.models.vgg import small_vgg, vgg16
 
 # The paper's r = 16 would leave the 16 channels of the first stage a single hidden unit: when its ReLU is off, every
@@ -54,7 +54,7 @@ def build(
     """The network called ``name``, for instance "se_resnet20", "se_resnet50" or "senet154".
 
     ``reduction`` is r; if it is not given, 16 as in the paper, but 4 in networks for small images. ``classes`` are 10
-    there and 1000 else. ``settings`` are the fields of ``Gates``, each an ablation of the paper (gate="tanh",
+    there and 1000 else. ``settings`` are the fields of ``SEConfig``, each an ablation of the paper (gate="tanh",
     squeeze="max", stages=(3,), placement="pre"), and what the network's own function takes (stride_in="3x3").
 
     Raises ValueError for an unknown name, suggesting the nearest, and for SE settings given to a network without SE.
@@ -66,7 +66,7 @@ def build(
         settings |= {"reduction": known.reduction if reduction is None else reduction, "bias": bias}
         return known.make(**settings)
     asked = {"reduction": reduction, "bias": bias, **settings}
-    for setting, absent in Gates.__dataclass_fields__.items():
+    for setting, absent in SEConfig.__dataclass_fields__.items():
         if asked.get(setting, absent.default) != absent.default:
             said = "bias" if setting == "bias" else f"{setting}={asked[setting]!r}"
             raise ValueError(f"{name} has no SE blocks for {said} to act on; did you mean 'se_{name}'?")
@@ -97,8 +97,8 @@ __all__ = [
     "KNOWN",
     "NAMES",
     "PLACEMENTS",
-    "Gates",
     "Known",
+    "SEConfig",
     "bn_inception",
     "build",
     "image_shape",

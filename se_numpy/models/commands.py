@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from se_numpy import models
 from se_numpy.complexity import OPTIONAL, as_json, cost, ruled, summary
-from se_numpy.options import wrapped
+from se_numpy.wrapping import wrap_text
 
 
 def show_summary(args: argparse.Namespace) -> None:
@@ -14,7 +14,7 @@ def show_summary(args: argparse.Namespace) -> None:
     if args.model is None:
         print(json.dumps(models.NAMES, indent=2) if args.json else _names())
         return
-    given = {name: v for name in models.Gates.__dataclass_fields__ if (v := getattr(args, name)) is not None}
+    given = {name: v for name in models.SEConfig.__dataclass_fields__ if (v := getattr(args, name)) is not None}
     net = models.build(args.model, classes=args.classes, **given)
     H, W, C = models.image_shape(args.model)
     shape = (H, W, C) if args.size is None else (args.size, args.size, C)
@@ -22,7 +22,7 @@ def show_summary(args: argparse.Namespace) -> None:
         print(json.dumps({"model": args.model, **as_json(net, shape)}, indent=2))
         return
     notes, _, table = summary(net, shape).partition("\n\n")
-    print(f"{wrapped(notes, 2)}\n\n{table}")
+    print(f"{wrap_text(notes, 2)}\n\n{table}")
 
 
 def _names() -> str:
@@ -31,7 +31,7 @@ def _names() -> str:
     for what, shape in (("small images, 32 x 32", models.SMALL), ("large images, 224 x 224", models.LARGE)):
         for kind, gated in (("without SE", False), ("with SE", True)):
             names = [n for n, known in models.KNOWN.items() if known.shape == shape and n.startswith("se") == gated]
-            lines.append(wrapped(f"for {what}, {kind}:\n  {', '.join(names)}", 2))
+            lines.append(wrap_text(f"for {what}, {kind}:\n  {', '.join(names)}", 2))
     return "\n".join(lines)
 
 
@@ -74,4 +74,4 @@ def _beside_the_paper(as_json_: bool) -> str:
         "       a rule that fits where the plain one does not is a possible explanation, no more",
         f"{fitting} of {len(found)} printed numbers agree, {sum(c.rule == 'plain' for c in found)} by the plain rule",
     ]
-    return "\n".join([*(wrapped(line, 7) for line in lines), "", ruled(head, list(groups.values()), None, left=4)])
+    return "\n".join([*(wrap_text(line, 7) for line in lines), "", ruled(head, list(groups.values()), None, left=4)])

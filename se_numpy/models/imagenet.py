@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from se_numpy.layers import Dropout, ReLU, Serial, serial
-from se_numpy.models.gates import PLACEMENTS, Gates
-from se_numpy.models.parts import conv, head, stages, stem
+from se_numpy.models.blocks import conv, head, stages, stem
+from se_numpy.models.se_config import PLACEMENTS, SEConfig
 
 BASIC = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 BOTTLENECK = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
@@ -24,14 +24,14 @@ def imagenet_resnet(
     ``stride_in`` says which convolution of a bottleneck has the stride: the first "1x1", as in the paper and its
     released networks, or the "3x3", as most frameworks have it now: as many parameters, more multiply-adds. ``blocks``
     and ``width`` make narrower and shallower ones, ``ceil`` the pooling of the released ones, ``gates`` are the fields
-    of ``Gates``.
+    of ``SEConfig``.
     """
     known = BASIC | BOTTLENECK
     if depth not in known:
         raise ValueError(f"depth is {depth}; expected one of {', '.join(map(str, known))}")
     if stride_in not in ("1x1", "3x3"):
         raise ValueError(f"stride_in is {stride_in!r}; expected '1x1' or '3x3'")
-    g = Gates.of(gates, stages=4, placements=PLACEMENTS)
+    g = SEConfig.of(gates, stages=4, placements=PLACEMENTS)
 
     def basic(stage: int, first: bool) -> Serial:
         C, stride = width * 2 ** (stage - 1), 2 if first and stage > 1 else 1
@@ -54,7 +54,7 @@ def imagenet_resnext(
     """ResNeXt-50, -101 (32x4d) and -152: bottlenecks whose 3x3 has ``cardinality`` groups of ``width`` channels."""
     if depth not in BOTTLENECK:
         raise ValueError(f"depth is {depth}; expected one of {', '.join(map(str, BOTTLENECK))}")
-    g = Gates.of(gates, stages=4, placements=PLACEMENTS)
+    g = SEConfig.of(gates, stages=4, placements=PLACEMENTS)
 
     def block(stage: int, first: bool) -> Serial:
         C, stride = cardinality * width * 2 ** (stage - 1), 2 if first and stage > 1 else 1
@@ -72,7 +72,7 @@ def senet154(
     The first 1x1 of a bottleneck is halved; three 3x3 make the stem; projections that stride are 3x3; dropout stands
     before the classifier.
     """
-    g = Gates.of({"reduction": reduction, **gates}, stages=4, placements=PLACEMENTS)
+    g = SEConfig.of({"reduction": reduction, **gates}, stages=4, placements=PLACEMENTS)
     C1 = cardinality * width
 
     def block(stage: int, first: bool) -> Serial:
@@ -87,7 +87,7 @@ def senet154(
 
 
 def _bottleneck(
-    g: Gates, stage: int, widths: tuple[int, int, int], strides: tuple[int, int], groups: int,
+    g: SEConfig, stage: int, widths: tuple[int, int, int], strides: tuple[int, int], groups: int,
     project: tuple[int, int] | None,
 ) -> Serial:  # fmt: skip
     """1x1, 3x3, 1x1 with so many filters; ``project`` is the shortcut's filter size and stride, None for identity."""

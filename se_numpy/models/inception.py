@@ -7,8 +7,8 @@ Ioffe & Szegedy, ICML 2015, in the form that the authors of the paper released: 
 from typing import Any, NamedTuple
 
 from se_numpy.layers import Layer, Pool, Serial, concat, serial
-from se_numpy.models.gates import Gates, called
-from se_numpy.models.parts import conv, head, wide
+from se_numpy.models.blocks import conv, head, wide
+from se_numpy.models.se_config import SEConfig, optional
 
 
 class Module(NamedTuple):
@@ -55,19 +55,19 @@ def bn_inception(*, classes: int = 1000, width: float = 1.0, ceil: bool = True, 
     start = serial(
         *conv(wide(64, width), 7, 2), pool, *conv(wide(64, width), 1), *conv(wide(192, width)), pool
     )  # fmt: skip
-    return serial(stem=start, **_stages(BN_INCEPTION, width, ceil, Gates.of(gates, stages=3)), **head(classes))
+    return serial(stem=start, **_stages(BN_INCEPTION, width, ceil, SEConfig.of(gates, stages=3)), **head(classes))
 
 
 def small_inception(*, classes: int = 10, width: float = 1.0, **gates: Any) -> Serial:
     """Five Inception modules for small images, of which two halve the image."""
     start = serial(*conv(wide(32, width)))
-    return serial(stem=start, **_stages(SMALL, width, False, Gates.of(gates, stages=3)), **head(classes))
+    return serial(stem=start, **_stages(SMALL, width, False, SEConfig.of(gates, stages=3)), **head(classes))
 
 
-def _stages(plan: tuple[tuple[Module, ...], ...], width: float, ceil: bool, g: Gates) -> dict[str, Serial]:
+def _stages(plan: tuple[tuple[Module, ...], ...], width: float, ceil: bool, g: SEConfig) -> dict[str, Serial]:
     return {
         f"stage{s}": serial(**{
-            f"module{i}": serial(branches=_module(m, width, ceil), **called("se", g.at(s)))
+            f"module{i}": serial(branches=_module(m, width, ceil), **optional("se", g.at(s)))
             for i, m in enumerate(modules, start=1)
         })
         for s, modules in enumerate(plan, start=1)

@@ -8,8 +8,8 @@ closes each branch.
 from typing import Any
 
 from se_numpy.layers import ChannelShuffle, Layer, Pool, ReLU, Serial, concat, residual, serial
-from se_numpy.models.gates import Gates
-from se_numpy.models.parts import conv, head, stages, wide
+from se_numpy.models.blocks import conv, head, stages, wide
+from se_numpy.models.se_config import SEConfig
 
 # Channels and stride of the pairs of each stage.
 MOBILENET = (
@@ -24,7 +24,7 @@ SHUFFLENET = {1: 144, 2: 200, 3: 240, 4: 272, 8: 384}  # channels of the first s
 
 def mobilenet(*, classes: int = 1000, width: float = 1.0, **gates: Any) -> Serial:
     """MobileNet; ``width`` is its α."""
-    g = Gates.of(gates, stages=5)
+    g = SEConfig.of(gates, stages=5)
     parts: dict[str, Layer] = {"stem": serial(*conv(wide(32, width), 3, 2))}
     C_ = wide(32, width)
     for s, plan in enumerate(MOBILENET, start=1):
@@ -43,7 +43,7 @@ def shufflenet(*, classes: int = 1000, groups: int = 3, width: int | None = None
     C1 = SHUFFLENET[groups] if width is None else width
     if C1 < 32 or C1 % (4 * groups):
         raise ValueError(f"width is {C1}; expected at least 32, and a multiple of {4 * groups} for {groups} groups")
-    g = Gates.of(gates, stages=3)
+    g = SEConfig.of(gates, stages=3)
 
     def block(stage: int, first: bool) -> Serial:
         C_, C = 24 if stage == 1 else C1 * 2 ** (stage - 2), C1 * 2 ** (stage - 1)

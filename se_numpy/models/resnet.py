@@ -8,8 +8,8 @@ projection, a 1x1 convolution with batch norm.
 from typing import Any
 
 from se_numpy.layers import BatchNorm, Conv, Layer, ReLU, Serial, serial
-from se_numpy.models.gates import PLACEMENTS, Gates
-from se_numpy.models.parts import conv, head, per_stage, stages
+from se_numpy.models.blocks import conv, head, per_stage, stages
+from se_numpy.models.se_config import PLACEMENTS, SEConfig
 
 DEPTHS = (8, 14, 20, 32, 44, 56, 110)
 PREACT_DEPTHS = (20, 56, 110, 164)
@@ -22,10 +22,10 @@ def resnet(
     """The network of ``depth`` 6n + 2 as a value; with ``reduction`` r an SE block closes every residual branch.
 
     Takes images (H, W, C) of any size from 4 x 4 on, returns logits (classes,). ``bias`` gives the SE blocks the
-    biases that Eq. (3) lacks; ``gates`` are the other fields of ``Gates``.  ValueError for a depth that is not 6n + 2.
+    biases that Eq. (3) lacks; ``gates`` are the other fields of ``SEConfig``.  ValueError unless depth = 6n + 2.
     """
     n = per_stage(depth, 6, DEPTHS)
-    g = Gates.of({"reduction": reduction, "bias": bias, **gates}, stages=3, placements=PLACEMENTS)
+    g = SEConfig.of({"reduction": reduction, "bias": bias, **gates}, stages=3, placements=PLACEMENTS)
 
     def block(stage: int, first: bool) -> Serial:
         C, stride = width * 2 ** (stage - 1), 2 if first and stage > 1 else 1
@@ -47,7 +47,7 @@ def preact_resnet(
     """
     bottleneck = depth == 164 if bottleneck is None else bottleneck
     n = per_stage(depth, 9 if bottleneck else 6, PREACT_DEPTHS)
-    g = Gates.of(gates, stages=3, placements=PLACEMENTS)
+    g = SEConfig.of(gates, stages=3, placements=PLACEMENTS)
 
     def block(stage: int, first: bool) -> Serial:
         C, stride = width * 2 ** (stage - 1), 2 if first and stage > 1 else 1
@@ -69,7 +69,7 @@ def small_resnext(depth: int = 20, *, classes: int = 10, cardinality: int = 8, w
     Xie et al., CVPR 2017, section 5.3.
     """
     n = per_stage(depth, 9, RESNEXT_DEPTHS)
-    g = Gates.of(gates, stages=3, placements=PLACEMENTS)
+    g = SEConfig.of(gates, stages=3, placements=PLACEMENTS)
 
     def block(stage: int, first: bool) -> Serial:
         C, stride = cardinality * width * 2 ** (stage - 1), 2 if first and stage > 1 else 1

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from se_numpy.layers import Dropout, Flatten, Linear, Pool, ReLU, Serial, serial
-from se_numpy.models.gates import Gates
-from se_numpy.models.parts import conv, head, wide
+from se_numpy.models.blocks import conv, head, wide
+from se_numpy.models.se_config import SEConfig
 
 VGG16 = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 
 
 def vgg16(*, classes: int = 1000, width: float = 1.0, hidden: int = 4096, dropout: float = 0.5, **gates: Any) -> Serial:
     """VGG-16 with batch norm after each convolution, as the paper trained it; three fully connected layers."""
-    parts = _stages(VGG16, width, Gates.of(gates, stages=5))
+    parts = _stages(VGG16, width, SEConfig.of(gates, stages=5))
     drop = (Dropout(dropout),) if dropout else ()
     full = (Flatten(), Linear(hidden), ReLU(), *drop, Linear(hidden), ReLU(), *drop)
     return serial(**parts, hidden=serial(*full), classifier=head(classes)["classifier"])
@@ -23,10 +23,10 @@ def vgg16(*, classes: int = 1000, width: float = 1.0, hidden: int = 4096, dropou
 
 def small_vgg(*, classes: int = 10, width: float = 1.0, **gates: Any) -> Serial:
     """Seven layers for small images: 32, 32; 64, 64; 128, 128 channels, the mean of each, a classifier."""
-    return serial(**_stages(((32, 2), (64, 2), (128, 2)), width, Gates.of(gates, stages=3)), **head(classes))
+    return serial(**_stages(((32, 2), (64, 2), (128, 2)), width, SEConfig.of(gates, stages=3)), **head(classes))
 
 
-def _stages(plan: Sequence[tuple[int, int]], width: float, g: Gates) -> dict[str, Serial]:
+def _stages(plan: Sequence[tuple[int, int]], width: float, g: SEConfig) -> dict[str, Serial]:
     return {
         f"stage{s}": serial(*(layer for _ in range(n) for layer in (*conv(wide(C, width)), *g.at(s))), Pool("max", 2))
         for s, (C, n) in enumerate(plan, start=1)

@@ -1,11 +1,11 @@
 """The trainer, in the order of a run: configuration, a network that learns, a run at work, the loop, what it tells."""
 
 from se_numpy.train.config import PRESETS, Config, choose_device, configure, read_toml, to_toml
-from se_numpy.train.fault import NotFinite
-from se_numpy.train.folder import Run
+from se_numpy.train.console import wilson
 from se_numpy.train.learner import Learner, Trained, stream
 from se_numpy.train.loop import complete, resume, train
-from se_numpy.train.report import wilson
+from se_numpy.train.nan_check import NotFinite
+from se_numpy.train.run_dir import Run
 from se_numpy.train.session import Session, split
 
 __all__ = [

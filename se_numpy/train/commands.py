@@ -10,12 +10,12 @@ from typing import Any
 from se_numpy import data
 from se_numpy.data import Dataset
 from se_numpy.engine import keep_freed_memory
-from se_numpy.options import wrapped
 from se_numpy.train.config import Config, choose_device, configure, read_toml, to_toml
-from se_numpy.train.folder import RUNS
+from se_numpy.train.console import Console, duration, introduce, recipe, seconds_per_epoch
 from se_numpy.train.loop import complete, resume, train
-from se_numpy.train.report import Teller, duration, introduce, recipe, seconds_per_epoch
+from se_numpy.train.run_dir import RUNS
 from se_numpy.train.session import Session
+from se_numpy.wrapping import wrap_text
 
 
 def run_train(args: argparse.Namespace) -> None:
@@ -80,12 +80,12 @@ def _several(dataset: Dataset, config: Config, seeds: tuple[int, ...], dry_run: 
         accuracies.append(100 * run.result["test_accuracy"])
     spread = f" ± {stdev(accuracies):.2f}" if len(seeds) > 1 else ""
     each = " / ".join(f"{a:.2f}" for a in accuracies)
-    print(wrapped(f"\nseeds    {mean(accuracies):.2f}{spread} % of the test images right (mean ± s.d.): {each}", 9))
+    print(wrap_text(f"\nseeds    {mean(accuracies):.2f}{spread} % of the test images right (mean ± s.d.): {each}", 9))
 
 
 def _foretell(dataset: Dataset, config: Config, runs: list[Path]) -> None:
     """What a run for each seed would be: one that is told and timed, so many times."""
-    say = Teller(None)
+    say = Console(None)
     device, why = choose_device(config.device)
     session = Session(dataset, config, device)
     introduce(session, why, say)
@@ -93,5 +93,5 @@ def _foretell(dataset: Dataset, config: Config, runs: list[Path]) -> None:
     one = config.epochs * seconds_per_epoch(session, session.seconds_per_step())
     left = [folder for folder in runs if not (folder / "result.json").is_file()]
     over = f", {len(runs) - len(left)} finished; the others" if len(left) < len(runs) else ","
-    say(wrapped(f"seeds    {len(runs)} runs{over} about {duration(one)} each: {duration(len(left) * one)} in all", 9))
+    say(wrap_text(f"seeds    {len(runs)} runs{over} about {duration(one)} each: {duration(len(left) * one)} in all", 9))
     say("dry run  nothing was trained, nothing was written")

@@ -62,7 +62,7 @@ class Config:
 
     def network(self, classes: int) -> Serial:
         """The network for so many classes.  Raises ValueError as ``models.build``."""
-        gates = {field.name: getattr(self, field.name) for field in fields(models.Gates)}
+        gates = {field.name: getattr(self, field.name) for field in fields(models.SEConfig)}
         return models.build(self.model, classes=classes, **gates)
 
 

@@ -11,7 +11,7 @@ from se_numpy.arrays import Array, array_module, check_plain, moved_to, on_host,
 from se_numpy.data.batches import Images, Normalisation
 from se_numpy.shapes import check
 from se_numpy.train.config import Config
-from se_numpy.train.fault import NotFinite, finite, first_fault
+from se_numpy.train.nan_check import NotFinite, finite, first_not_finite
 
 EVALUATION_BATCH = 128
 VECTORS = ("w", "running", "v", "g")
@@ -104,7 +104,7 @@ class Learner:
         logits, cache = self.compiled.forward(self.params, self.state, X, train=True, rng=rng)
         loss = engine.softmax_cross_entropy(logits, labels, smoothing=smoothing)
         if watch and not finite(loss):
-            raise NotFinite(first_fault(self.net, self.params, self.state, X) or "the loss alone is not finite")
+            raise NotFinite(first_not_finite(self.net, self.params, self.state, X) or "the loss alone is not finite")
         dlogits = engine.softmax_cross_entropy_backward(1.0, logits, labels, smoothing=smoothing)
         if stats := self.compiled.batch_stats(cache):
             engine.move_running(tree.flatten(tree.in_order_of(stats, self.state)), layers.MOMENTUM, self.running)

@@ -14,17 +14,17 @@ import numpy as np
 
 from se_numpy import data
 from se_numpy.data import Dataset
-from se_numpy.data.alone import alone
+from se_numpy.data.file_lock import lock_file
 from se_numpy.engine import single_threaded_blas
-from se_numpy.train import folder as folders
+from se_numpy.train import run_dir
 from se_numpy.train.config import Config, choose_device
+from se_numpy.train.console import HEADER, Console, epochs_within, forecast, introduce, recipe, row_of
 from se_numpy.train.environment import environment
-from se_numpy.train.fault import NotFinite
-from se_numpy.train.finish import finish
-from se_numpy.train.folder import Run
-from se_numpy.train.report import HEADER, Teller, epochs_within, forecast, introduce, recipe, row_of
+from se_numpy.train.final_test import run_final_test
+from se_numpy.train.interrupt import GracefulInterrupt
+from se_numpy.train.nan_check import NotFinite
+from se_numpy.train.run_dir import Run
 from se_numpy.train.session import Session
-from se_numpy.train.stop import Stop
 
 SAVE_EVERY = 60  # seconds; no more than that is lost when the power goes
 
@@ -39,7 +39,7 @@ def train(
     done, and writes nothing.  Raises ValueError or RuntimeError with one sentence for people, FloatingPointError if
     the loss is no number any more, KeyboardInterrupt after the first Ctrl-C, when the run can be gone on from.
     """
-    say = Teller(out)
+    say = Console(out)
     device, why = choose_device(config.device)
     session = Session(dataset, config, device)
     introduce(session, why, say)
@@ -51,9 +51,9 @@ def train(
     if dry_run:
         say(forecast(session, seconds) + "dry run  nothing was trained, nothing was written")
         return Run(Path(config.out or ""), config)
-    folder = folders.new_folder(config)  # from here on something is written
+    folder = run_dir.new_folder(config)  # from here on something is written
     run = Run(folder, config)
-    folders.write_json(folder / "config.json", asdict(config))
+    run_dir.write_json(folder / "config.json", asdict(config))
     say(f"run      {folder}\n{forecast(session, seconds)}")
     return _go_on(run, session, say)
 
@@ -64,10 +64,10 @@ def resume(run: str | Path, out: TextIO | None = None, *, dataset: Dataset | Non
     The data are loaded from where the run had them, unless given.  A run that is over is read and nothing is done.
     Raises as ``train``; ValueError, too, for a checkpoint that is damaged or does not fit, which is left as it is.
     """
-    say = Teller(out)
-    folder, file = folders.find(run)
-    config = folders.settings_of(folder)
-    if over := folders.finished(folder):
+    say = Console(out)
+    folder, file = run_dir.find(run)
+    config = run_dir.settings_of(folder)
+    if over := run_dir.finished(folder):
         say(f"run      {folder} is over: {100 * over.result['test_accuracy']:.2f} % of the test images right\n"
             "         to train longer, start another with more --epochs")  # fmt: skip
         return over
@@ -77,7 +77,7 @@ def resume(run: str | Path, out: TextIO | None = None, *, dataset: Dataset | Non
         try:
             session.restore(file)
         except ValueError as error:
-            raise ValueError(f"{error}; nothing was changed{folders.another(file)}") from None
+            raise ValueError(f"{error}; nothing was changed{run_dir.another(file)}") from None
     introduce(session, why, say)
     at = session.position
     say(f"run      {folder}")
@@ -93,36 +93,36 @@ def complete(dataset: Dataset, config: Config, out: TextIO | None = None) -> Run
     folder = Path(config.out or "")
     if not (folder / "config.json").is_file():
         return train(dataset, config, out)
-    folders.check_settings(folder, config)
+    run_dir.check_settings(folder, config)
     return resume(folder, out, dataset=dataset, device=config.device)
 
 
 def _record_environment(session: Session, folder: Path) -> None:
     """One more entry in env.json: a run that is gone on with may have moved to another machine."""
     path = folder / "env.json"
-    starts = folders.read_json(path) if path.exists() else []
+    starts = run_dir.read_json(path) if path.exists() else []
     found = {"seed": session.config.seed, "epoch": session.position.epoch, **environment(session.digest)}
-    folders.write_json(path, [*starts, found])
+    run_dir.write_json(path, [*starts, found])
 
 
-def _go_on(run: Run, session: Session, say: Teller) -> Run:
+def _go_on(run: Run, session: Session, say: Console) -> Run:
     """Epoch after epoch to the end, then the test set; what was reached is kept whatever happens."""
     last, saved = run.folder / "last.npz", time.perf_counter()
     started, first = saved, session.position.epoch
     run.history = session.position.history
 
     # Small products, too, are left to one thread: on a busy machine BLAS's own threads wait long for one another.
-    with alone(run.folder, "written to"), single_threaded_blas(), Stop() as stop:
+    with lock_file(run.folder, "written to"), single_threaded_blas(), GracefulInterrupt() as stop:
         _record_environment(session, run.folder)
         if run.history:  # cut while it was written, the table may lack a row
-            folders.write_metrics(run.folder / "metrics.csv", run.history)
+            run_dir.write_metrics(run.folder / "metrics.csv", run.history)
 
         def after_step() -> None:
             nonlocal saved
-            if stop.asked or time.perf_counter() - saved > SAVE_EVERY:
+            if stop.requested or time.perf_counter() - saved > SAVE_EVERY:
                 session.save(last)
                 saved = time.perf_counter()
-            if stop.asked:
+            if stop.requested:
                 raise KeyboardInterrupt
 
         say(HEADER)
@@ -138,10 +138,10 @@ def _go_on(run: Run, session: Session, say: Teller) -> Run:
                 session.save(*([run.folder / "best.npz"] if best else []), last)
                 saved = time.perf_counter()
                 run.history = session.position.history
-                folders.write_metrics(run.folder / "metrics.csv", run.history)
+                run_dir.write_metrics(run.folder / "metrics.csv", run.history)
                 left = (saved - started) / (row["epoch"] - first) * (run.config.epochs - row["epoch"])
                 say(row_of(row, run.config.epochs, left, best))
-                if stop.asked and row["epoch"] < run.config.epochs:
+                if stop.requested and row["epoch"] < run.config.epochs:
                     raise KeyboardInterrupt
         except KeyboardInterrupt:
             say(f"stopped  {_what_is_left(run)}")
@@ -154,8 +154,8 @@ def _go_on(run: Run, session: Session, say: Teller) -> Run:
         except OSError as error:
             why = error.strerror or error
             raise OSError(f"{run.folder}: {why}; {_what_is_left(run)}") from None
-        finish(run, session, say)
-        if stop.asked:
+        run_final_test(run, session, say)
+        if stop.requested:
             raise KeyboardInterrupt
     return run
 

@@ -21,8 +21,8 @@ from se_numpy.arrays import Array, to_device, to_host
 from se_numpy.data import Dataset, digest
 from se_numpy.data.batches import Draws, Images, Normalisation, draw
 from se_numpy.train.config import Config, difference
-from se_numpy.train.fault import NotFinite, finite
 from se_numpy.train.learner import Learner, stream
+from se_numpy.train.nan_check import NotFinite, finite
 
 VALIDATION_SHARE = 0.1  # of the training images, held out to choose the epoch by; at most 5,000
 FORMAT = 2  # of what a checkpoint says; 1 could not be gone on from

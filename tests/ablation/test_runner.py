@@ -18,7 +18,7 @@ from se_numpy.ablation.runner import make, make_all, prepare
 from se_numpy.ablation.study import Study, failure, state
 from se_numpy.ablation.tables import table
 from se_numpy.data import builtin
-from se_numpy.data.alone import alone
+from se_numpy.data.file_lock import lock_file
 from se_numpy.train import configure
 from se_numpy.workers import ended_with, workers
 
@@ -297,7 +297,7 @@ def test_a_worker_that_is_killed_is_told_in_a_sentence(tmp_path):
 
 def test_two_at_once_in_one_folder_are_refused_but_a_report_is_written(made, here, tmp_path):
     pytest.importorskip("fcntl")
-    with alone(tmp_path, "filled"):
+    with lock_file(tmp_path, "filled"):
         ablate("--table", "gate", "--seeds", "0", "--epochs", 1, "--out", tmp_path, "--report")
         with pytest.raises(ValueError, match="is being filled by another run"):
             ablate("--table", "gate", "--seeds", "0", "--epochs", 1, "--out", tmp_path)

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from se_numpy import models
 from se_numpy.ablation.commands import in_text
 from se_numpy.ablation.paired import STUDENT, Difference, paired, verdict
+from se_numpy.ablation.render import markdown, write
 from se_numpy.ablation.report import Report
 from se_numpy.ablation.study import Study, failure, run_name, state
 from se_numpy.ablation.tables import NAMES, paper_pairs, table
-from se_numpy.ablation.written import markdown, write
 from se_numpy.data import builtin
 from se_numpy.se import added_parameters
 from se_numpy.train import configure

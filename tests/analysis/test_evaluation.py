@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from specimens import CLASSES, made_up, save
 
 from se_numpy import data
-from se_numpy.analysis import evaluation, run_words
+from se_numpy.analysis import evaluation, run_summaries
 from se_numpy.analysis.evaluation import evaluate
 from se_numpy.analysis.network import load
 from se_numpy.cli import main
@@ -131,7 +131,7 @@ def test_the_command_says_the_same_in_words_and_in_json(tmp_path, small, capsys)
 def test_a_network_of_a_hundred_classes_prints_no_matrix():
     names = [f"class {i}" for i in range(100)]
     found = made_up(np.arange(100), np.arange(100), names)
-    text = run_words.as_text("net", found)
+    text = run_summaries.as_text("net", found)
     assert "no mistake on these images" in text
     assert "answer across" not in text
     assert max(map(len, text.splitlines())) <= 120

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from se_numpy import options
+from se_numpy import install_hints
 from se_numpy.analysis import info
 from se_numpy.cli import main
 
@@ -50,8 +50,8 @@ def test_what_is_missing_comes_with_its_line(quick, monkeypatch, tmp_path, capsy
     assert re.search(r'^  matplotlib .* missing +pip install -e "\.\[plot\]"$', text, re.M)
     assert re.search(r'^  cupy .* missing +pip install -e "\.\[cuda12\]" or cuda13, whichever the driver is for$', text,
                      re.M)  # fmt: skip
-    monkeypatch.setattr(options, "PACKAGE", tmp_path / "se_numpy")  # installed, not a copy of the repository
-    assert options.pip_line("plot") == 'pip install "se-numpy[plot]"'
+    monkeypatch.setattr(install_hints, "PACKAGE", tmp_path / "se_numpy")  # installed, not a copy of the repository
+    assert install_hints.install_command("plot") == 'pip install "se-numpy[plot]"'
 
 
 def test_where_data_is_found(monkeypatch, tmp_path):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from specimens import save
 
 from se_numpy import data
-from se_numpy.analysis import prediction, run_pictures, run_words
+from se_numpy.analysis import prediction, run_pictures, run_summaries
 from se_numpy.analysis.network import load
 from se_numpy.analysis.prediction import Prediction, Shown, image_file, mean_gates, model_name, predict
 from se_numpy.cli import main
@@ -168,7 +168,7 @@ def test_the_command_in_words_and_in_json(run, small, capsys):
 
 def said(p, label=None, encoding="utf-8"):
     shown = Shown(np.zeros((1, 1, 3)), "x", label)
-    return run_words.said(Prediction(shown, ("a", "bb", "c"), np.array(p), {}), encoding)
+    return run_summaries.said(Prediction(shown, ("a", "bb", "c"), np.array(p), {}), encoding)
 
 
 def test_bars_are_as_long_as_they_should_be_and_can_be_printed():

@@ -10,10 +10,10 @@ import pytest
 from specimens import CLASSES, Reader, made_up, save
 
 from se_numpy import data
-from se_numpy.analysis import pictures, run_page, run_pictures, run_words, runs, sheet
+from se_numpy.analysis import html, pictures, run_page, run_pictures, run_summaries, runs
+from se_numpy.analysis.output_path import output_path
 from se_numpy.analysis.run_page import write_report
 from se_numpy.analysis.runs import RunRecord, read_run, runs_below, together
-from se_numpy.analysis.target import target
 from se_numpy.cli import main
 from se_numpy.data import builtin
 from se_numpy.data.glyphs import PLAIN_BOUND
@@ -224,12 +224,12 @@ def test_only_what_the_same_command_made_is_written_over(tmp_path, capsys, monke
 
 def test_the_headline_names_the_numbers_it_rests_on():
     found = made_up([0, 0, 1, 1], [0, 0, 1, 2])
-    told = run_words.headline(record(), found)
+    told = run_summaries.headline(record(), found)
     low, high = found.interval
     assert "After 3 epochs net names 75.0 % of 4 test images right" in told
     assert f"(95 % interval {100 * low:.1f} to {100 * high:.1f} %)" in told
     assert "commonest class every time would get 50.0 %" in told
-    assert "After 1 epoch net" in run_words.headline(record(history(0.5)), found)
+    assert "After 1 epoch net" in run_summaries.headline(record(history(0.5)), found)
 
 
 @pytest.mark.parametrize(("model", "source", "right", "said"), [
@@ -241,14 +241,14 @@ def test_the_headline_names_the_numbers_it_rests_on():
 ])  # fmt: skip
 def test_the_bound_is_claimed_where_it_is_proven(model, source, right, said):
     answers = np.where(np.arange(1000) < 1000 * right, 0, 1)
-    told = run_words.headline(record(model=model, data=source), made_up(answers, np.zeros(1000, int)))
+    told = run_summaries.headline(record(model=model, data=source), made_up(answers, np.zeros(1000, int)))
     assert (said in told) if said else ("60.4 %" not in told)
     assert f"{100 * PLAIN_BOUND:.1f}" == "60.4"
 
 
 def test_findings_follow_the_numbers():
     found = made_up([0, 0, 1, 2, 2], [0, 0, 1, 1, 2])
-    told = run_words.findings(record(), found)
+    told = run_summaries.findings(record(), found)
     assert told[0] == ("The network is that of epoch 2 of 3, which did best on the training images that were held out: "
                        "50.0 %.")  # fmt: skip
     assert "named 60.0 % of the images right that it learned from, and after it 50.0 %" in told[1]
@@ -256,30 +256,31 @@ def test_findings_follow_the_numbers():
     assert told[3] == "Its commonest mistake is to take dog for ship: once, 50.0 % of that class."
     assert len(told) == 4
     flat = [row | {"train_accuracy": row["val_accuracy"] + 0.04} for row in history(0.2, 0.5)]
-    perfect = run_words.findings(record(flat, epochs=2), made_up([0, 1, 2], [0, 1, 2]))
+    perfect = run_summaries.findings(record(flat, epochs=2), made_up([0, 1, 2], [0, 1, 2]))
     assert perfect[1:] == ["It made no mistake on these images."]
 
 
 def test_a_run_that_was_cut_and_one_that_contradicts_itself_are_told():
     found = made_up(np.zeros(100, int), np.zeros(100, int))
-    assert "cut off after 3 of 9 epochs" in run_words.findings(record(epochs=9), found)[0]
-    assert not any("cut off" in t for t in run_words.findings(record(epochs=9, result={"test_accuracy": 1.0}), found))
+    assert "cut off after 3 of 9 epochs" in run_summaries.findings(record(epochs=9), found)[0]
+    finished = record(epochs=9, result={"test_accuracy": 1.0})
+    assert not any("cut off" in t for t in run_summaries.findings(finished, found))
     for accuracy, images, fits in ((1.0, 100, True), (0.97, 100, True), (0.9, 100, False), (1.0, 200, False)):
-        told = run_words.findings(record(result={"test_accuracy": accuracy, "test_images": images}), found)
+        told = run_summaries.findings(record(result={"test_accuracy": accuracy, "test_images": images}), found)
         assert any("result.json says" in text for text in told) is not fits
 
 
 def test_settings_are_told_for_people():
     config = {"model": "se_resnet8", "reduction": None, "augment": True, "lr": 5e-4, "stages": None}
-    told = dict(run_words.settings(config))
+    told = dict(run_summaries.settings(config))
     assert told == {"model": "se_resnet8", "reduction": "4 (the model's own)", "augment": "yes", "lr": "0.0005",
                     "stages": "all"}  # fmt: skip
-    told = dict(run_words.settings({"model": "se_resnet50", "reduction": None, "stages": [1, 2], "subset": None}))
+    told = dict(run_summaries.settings({"model": "se_resnet50", "reduction": None, "stages": [1, 2], "subset": None}))
     assert told["reduction"] == "16 (the model's own)"
     assert told["stages"] == "1, 2"
     assert told["subset"] == "all images"
-    assert dict(run_words.settings({"model": "resnet8", "reduction": None}))["reduction"] == "none: no SE blocks"
-    assert all(run_words.settings({"model": name}) for name in NAMES)
+    assert dict(run_summaries.settings({"model": "resnet8", "reduction": None}))["reduction"] == "none: no SE blocks"
+    assert all(run_summaries.settings({"model": name}) for name in NAMES)
 
 
 # ------------------------------------------------------------------------------------------------ the page
@@ -312,7 +313,7 @@ def finished(tmp_path):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Pages have their figures, but nobody draws them, as that takes long."""
-    monkeypatch.setattr(run_page, "_figure", lambda draw, alt, columns=(): sheet.figure(b"", b"", alt))
+    monkeypatch.setattr(run_page, "_figure", lambda draw, alt, columns=(): html.figure(b"", b"", alt))
 
 
 def read(path):
@@ -330,9 +331,10 @@ def test_the_report_is_one_page_that_needs_nothing(reported, small):
     assert all(source.startswith("data:image/png;base64,iVBOR") for source in reader.loads)
     assert "url(" not in text
     assert 'name="viewport"' in text
-    assert target(str(reported / "report.html"), "--out", ".html", "se-numpy report")  # may be written over
+    assert output_path(str(reported / "report.html"), "--out", ".html", "se-numpy report")  # may be written over
     found = run_page.evaluate(run_page.load(reported), small)
-    for sentence in [run_words.headline(read_run(reported), found), *run_words.findings(read_run(reported), found)]:
+    run = read_run(reported)
+    for sentence in [run_summaries.headline(run, found), *run_summaries.findings(run, found)]:
         assert " ".join(sentence.split()) in said
     for c in found.by_class():
         assert f"{c.name} {c.images} {c.right} {100 * c.recall:.1f} %" in said

@@ -12,8 +12,8 @@ import pytest
 from specimens import Reader, a_resnet, save
 
 from se_numpy import checkpoint
-from se_numpy.analysis import commands, network, page, pictures, sheet, study, words
-from se_numpy.analysis.cue import Answered
+from se_numpy.analysis import commands, html, network, page, pictures, study, summaries
+from se_numpy.analysis.builtin_cue import Answered
 from se_numpy.analysis.interventions import ALL, Outcome
 from se_numpy.data import builtin
 
@@ -91,7 +91,7 @@ def test_the_page_is_one_file_for_every_screen_and_every_reader(written, found):
     assert len(list(written.glob("*.png"))) == 10
     said = " ".join(reader.text).replace("\xa0", " ")
     assert "The same for glyph 2 and glyph 7, with one standard deviation" in said  # as --classes asked
-    for sentence in words.findings(found):
+    for sentence in summaries.findings(found):
         assert sentence in said
 
 
@@ -99,7 +99,7 @@ def test_names_cannot_break_the_page(found):
     reader = Reader()
     reader.feed(page._html(replace(found, source="<script>alert('&')</script>"), []))
     assert "<script>alert('&')</script>" in "".join(reader.text)
-    assert sheet.prose("<b>5 %</b>") == "&lt;b&gt;5&nbsp;%&lt;/b&gt;"
+    assert html.prose("<b>5 %</b>") == "&lt;b&gt;5&nbsp;%&lt;/b&gt;"
 
 
 def test_the_classes_asked_for_are_drawn(found, monkeypatch):
@@ -168,36 +168,36 @@ def with_outcomes(found, **by_kind):
 @pytest.mark.parametrize(("donor", "verdict"), [(0.97, " Yes. "), (0.6, " In part. "), (0.1, " No. ")])
 def test_the_cue_is_answered_by_whose_question_was_answered(found, donor, verdict):
     answered = Answered(0.0, donor, 1 - donor, 0.0, 50)
-    told = words.cue_answer(replace(found, transplants={ALL: answered}))
+    told = summaries.cue_answer(replace(found, transplants={ALL: answered}))
     assert verdict in told
-    assert words.percent(donor) in told
+    assert summaries.percent(donor) in told
     assert ("not the answer" in told) == (verdict == " Yes. ")
 
 
 def test_words_follow_the_intervals(found):
-    lost = words.findings(with_outcomes(found, mean=(0.3, 0.2, 0.4)))[1]
+    lost = summaries.findings(with_outcomes(found, mean=(0.3, 0.2, 0.4)))[1]
     assert "a loss of 30.0 points (95 % interval 20.0 to 40.0)" in lost
     assert "depends on the image" in lost
-    assert "within noise" in words.findings(with_outcomes(found, mean=(0.01, -0.02, 0.04)))[1]
-    assert "better with constants" in words.findings(with_outcomes(found, mean=(-0.1, -0.2, -0.01)))[1]
+    assert "within noise" in summaries.findings(with_outcomes(found, mean=(0.01, -0.02, 0.04)))[1]
+    assert "better with constants" in summaries.findings(with_outcomes(found, mean=(-0.1, -0.2, -0.01)))[1]
     shared = with_outcomes(found, shuffled=(0.5, 0.4, 0.6), within_class=(0.2, 0.1, 0.3))
-    assert "shared by the images of a class" in words.findings(shared)[3]
+    assert "shared by the images of a class" in summaries.findings(shared)[3]
     same = with_outcomes(found, shuffled=(0.5, 0.4, 0.6), within_class=(0.45, 0.35, 0.55))
-    assert "makes no difference" in words.findings(same)[3]
+    assert "makes no difference" in summaries.findings(same)[3]
 
 
 def test_gates_that_stand_still_are_told(found):
     first, *rest = found.summaries
     still = replace(found, summaries=(replace(first, spread=0.3), *(replace(b, spread=0.01, mean=0.5) for b in rest)))
-    said = " ".join(words.findings(still))
+    said = " ".join(summaries.findings(still))
     assert "vary most in stage1: ±0.300" in said
     assert "In 2 of 3 blocks they hardly move (less than ±0.02), their mean between 0.50 and 0.50" in said
     moving = replace(found, summaries=tuple(replace(b, spread=0.1) for b in found.summaries))
-    assert "hardly move" not in " ".join(words.findings(moving))
+    assert "hardly move" not in " ".join(summaries.findings(moving))
 
 
 def test_percentages_do_not_round_something_to_nothing():
-    assert [words.percent(v) for v in (0.0, 0.0001, 0.1234, 0.9996, 1.0)] == [
+    assert [summaries.percent(v) for v in (0.0, 0.0001, 0.1234, 0.9996, 1.0)] == [
         "0.0 %", "under 0.1 %", "12.3 %", "over 99.9 %", "100.0 %"]  # fmt: skip
 
 
@@ -265,4 +265,4 @@ def test_blocks_without_a_cue_have_no_cue_page():
     assert other.transplants == {}
     assert [p.name for p in page.all_pictures(other)] == [
         "gates", "spread", "heatmap", "depth", "saturation", "interventions", "paths"]  # fmt: skip
-    assert not any("cue" in sentence for sentence in words.findings(other))
+    assert not any("cue" in sentence for sentence in summaries.findings(other))

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from se_numpy.grading.record import STATUSES, Check, Counterexample, Diagnosis, Report, TaskReport
+from se_numpy.grading.models import STATUSES, Check, Counterexample, Diagnosis, Report, TaskReport
 
 EVIL = "<script>alert(1)</script> & \"'\x1b[31m\x00\ud800\u202e]]>"
 

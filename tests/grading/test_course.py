@@ -17,12 +17,12 @@ import pytest
 
 from se_numpy.cli import main
 from se_numpy.grading import assignment, autograder, notebook, template
-from se_numpy.grading.card import Card
 from se_numpy.grading.course import Options, grade_all, grade_path, submissions, title
 from se_numpy.grading.isolation import doctor
-from se_numpy.grading.lessons.path import LESSONS
+from se_numpy.grading.lessons.syllabus import LESSONS
+from se_numpy.grading.notebook_card import Card
+from se_numpy.grading.selftest import from_file, verify
 from se_numpy.grading.tasks import all_tasks
-from se_numpy.grading.verify import from_file, verify
 
 GOOD = """
 import numpy as np
@@ -411,7 +411,7 @@ def test_the_magic_runs_a_cell_in_a_process_of_its_own():
     import types
 
     display = types.ModuleType("IPython.display")
-    display.display = shown.append
+    display.display = display.append
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
         patch.setitem(sys.modules, "IPython.display", display)

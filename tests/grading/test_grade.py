@@ -7,12 +7,12 @@ import pytest
 
 from se_numpy.gradcheck import KinkError, check_backward
 from se_numpy.grading import diagnose
+from se_numpy.grading.compare import agree
 from se_numpy.grading.grade import grade_task, prepare
 from se_numpy.grading.inprocess import caller
 from se_numpy.grading.isolation import Child, wire
-from se_numpy.grading.judge import agree
 from se_numpy.grading.layout import ours, theirs
-from se_numpy.grading.runner import pack
+from se_numpy.grading.sandbox_worker import pack
 from se_numpy.grading.search import smallest
 from se_numpy.grading.submission import from_source
 from se_numpy.grading.task import attempt
@@ -368,7 +368,7 @@ def test_what_is_wrong_far_out_is_not_called_single_precision():
 
 
 def test_a_call_that_does_not_come_back_ends_the_task():
-    from se_numpy.grading.record import Reply
+    from se_numpy.grading.models import Reply
 
     asked = []
 

@@ -40,9 +40,9 @@ from se_numpy.grading.isolation import (
     process,
     wire,
 )  # fmt: skip
-from se_numpy.grading.isolation.places import places
 from se_numpy.grading.isolation.process import running
-from se_numpy.grading.runner import pack
+from se_numpy.grading.isolation.sandbox_paths import places
+from se_numpy.grading.sandbox_worker import pack
 from se_numpy.grading.submission import from_source
 
 LEFT_BEHIND = Path(tempfile.gettempdir()) / "se_numpy-was-here"  # what a submission tries to leave where all may write

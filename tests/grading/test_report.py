@@ -14,7 +14,7 @@ from grading_records import evil_report, passed, plain, report, reports, squeeze
 from hypothesis import HealthCheck, given, settings
 from pages import FORBIDDEN, parse, strict
 
-from se_numpy.grading.record import Counterexample
+from se_numpy.grading.models import Counterexample
 from se_numpy.grading.report import (
     FILES,
     FORMATS,
@@ -32,7 +32,7 @@ from se_numpy.grading.report import (
     text,
     write,
 )
-from se_numpy.grading.report.heat import colours
+from se_numpy.grading.report.colormap import colours
 
 any_report = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from se_numpy import interop, models, tree
-from se_numpy.interop.fit import settings_of
+from se_numpy.interop.matching import settings_of
 
 torch = pytest.importorskip("torch")
 torch_networks = pytest.importorskip("torch_networks")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from se_numpy import interop, models
-from se_numpy.interop.fit import settings_of
+from se_numpy.interop.matching import settings_of
 
 torch = pytest.importorskip("torch")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from se_numpy import interop, layers, models, tree
-from se_numpy.interop.fit import compare
+from se_numpy.interop.matching import compare
 from se_numpy.interop.names import tensors
 from se_numpy.interop.schemes import detect
 
@@ -250,7 +250,7 @@ def test_all_that_does_not_fit_is_told_at_once():
     del arrays["bn1.bias"]
     arrays["fc.bias"] = np.zeros(3)
     arrays["aux.0.weight"] = arrays["aux.1.weight"] = np.zeros(2)
-    with pytest.raises(interop.Misfit) as caught:
+    with pytest.raises(interop.StateDictMismatch) as caught:
         interop.load(arrays, net, shape)
     found = caught.value.comparison
     assert found.missing == ["bn1.bias"]
@@ -279,14 +279,14 @@ def test_any_other_shape_is_seen(name, shape):
 
 @pytest.mark.parametrize("name", ["fc.weight", "layer1.0.se.fc1.weight", "conv1.weight"])
 def test_a_number_where_an_array_should_be(name):
-    with pytest.raises(interop.Misfit, match=rf"{name}: \(\), expected"):
+    with pytest.raises(interop.StateDictMismatch, match=rf"{name}: \(\), expected"):
         interop.load({**WEIGHTS, name: np.float32(1)}, "se_resnet8")
 
 
 def test_long_lists_are_cut():
     net, shape, params, state = filled("se_resnet8")
     arrays = interop.dump(net, shape, params, state) | {f"odd{chr(97 + i)}.weight": np.zeros(1) for i in range(26)}
-    with pytest.raises(interop.Misfit) as caught:
+    with pytest.raises(interop.StateDictMismatch) as caught:
         interop.load(arrays, net, shape)
     assert "  left over: 18 more" in str(caught.value)
     assert len(str(caught.value).splitlines()) < 12
@@ -307,9 +307,9 @@ def test_long_lists_are_cut():
 def test_the_network_that_would_fit_is_named(file, asked, advice):
     net = models.build(file[0], **file[1])
     arrays = interop.dump(net, (32, 32, 3), *layers.init(net, (32, 32, 3), np.random.default_rng(0)))
-    with pytest.raises(interop.Misfit, match=advice):
+    with pytest.raises(interop.StateDictMismatch, match=advice):
         interop.load(arrays, models.build(asked[0], **asked[1]), (32, 32, 3))
-    with pytest.raises(interop.Misfit, match=advice):
+    with pytest.raises(interop.StateDictMismatch, match=advice):
         interop.load(arrays, asked[0], **{"classes": 10, **asked[1]})
     interop.load(arrays, file[0])  # by its name alone it fits
 
@@ -325,14 +325,14 @@ def test_hidden_units_that_no_reduction_gives():
     net = models.build("se_resnet14")
     arrays = interop.dump(net, (32, 32, 3), *layers.init(net, (32, 32, 3), np.random.default_rng(0)))
     wrong = {n: np.zeros((8, a.shape[1], 1, 1)) if "se.fc1" in n else a for n, a in arrays.items()}
-    with pytest.raises(interop.Misfit, match=r"8 of 16, 8 of 32, 8 of 64 hidden units.* no one reduction"):
+    with pytest.raises(interop.StateDictMismatch, match=r"8 of 16, 8 of 32, 8 of 64 hidden units.* no one reduction"):
         interop.load(wrong, "se_resnet14")
 
 
 def test_names_out_of_a_file_are_fit_to_print():
     net, shape, params, state = filled("se_resnet8")
     arrays = interop.dump(net, shape, params, state)
-    with pytest.raises(interop.Misfit) as caught:
+    with pytest.raises(interop.StateDictMismatch) as caught:
         interop.load({**arrays, "\x1b[2J\n": np.zeros(1), "x" * 5000: np.zeros(1)}, net, shape)
     assert "\x1b" not in str(caught.value)
     assert max(map(len, str(caught.value).splitlines())) < 200

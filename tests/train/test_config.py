@@ -12,7 +12,7 @@ from training import tiny
 
 from se_numpy.cli import main
 from se_numpy.train import PRESETS, Config, configure, read_toml, to_toml
-from se_numpy.train.folder import settings_of
+from se_numpy.train.run_dir import settings_of
 
 
 def test_what_is_given_wins_over_the_preset_and_that_over_what_suits_the_data():

@@ -19,9 +19,9 @@ from training import LONG, numbers, run, settings, tiny
 
 import se_numpy
 from se_numpy import checkpoint, engine, models, optim, tree
-from se_numpy.data.alone import alone
-from se_numpy.train import Learner, NotFinite, Session, Trained, complete, fault, loop, resume, train
-from se_numpy.train.stop import Stop
+from se_numpy.data.file_lock import lock_file
+from se_numpy.train import Learner, NotFinite, Session, Trained, complete, loop, nan_check, resume, run_dir, train
+from se_numpy.train.interrupt import GracefulInterrupt
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +74,7 @@ def same(folder, uninterrupted):
         with (path / "metrics.csv").open(newline="") as file:
             rows.append([[v for k, v in row.items() if "second" not in k] for row in csv.DictReader(file)])
     assert rows[0] == rows[1]
-    done = loop.folders.finished(folder).result
+    done = run_dir.finished(folder).result
     assert {k: v for k, v in done.items() if k != "seconds"} == {
         k: v for k, v in result.result.items() if k != "seconds"
     }
@@ -202,9 +202,9 @@ def test_ctrl_c_ends_after_the_step_and_says_how_to_go_on(tmp_path, monkeypatch,
 
 
 def test_the_second_ctrl_c_ends_at_once():
-    with Stop() as stop:
+    with GracefulInterrupt() as stop:
         os.kill(os.getpid(), signal.SIGINT)
-        assert stop.asked
+        assert stop.requested
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
 
@@ -212,9 +212,9 @@ def test_the_second_ctrl_c_ends_at_once():
 def test_a_process_told_to_ignore_ctrl_c_goes_on_ignoring_it():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with Stop() as stop:
+        with GracefulInterrupt() as stop:
             os.kill(os.getpid(), signal.SIGINT)
-        assert not stop.asked
+        assert not stop.requested
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -329,13 +329,13 @@ def test_where_numbers_were_lost_is_told_from_where_they_came():
     learner = Learner(net, (8, 9, 3), seed=0)
     X = np.random.default_rng(0).standard_normal((4, 8, 9, 3)).astype(np.float32)
     look = [learner.net, learner.params, learner.state]
-    assert fault.first_fault(*look, X) == ""
+    assert nan_check.first_not_finite(*look, X) == ""
     name, leaf = next(iter(tree.leaves(learner.params)))
     leaf.flat[0] = np.nan
-    assert fault.first_fault(*look, X) == f"the parameter {name} is not finite"
+    assert nan_check.first_not_finite(*look, X) == f"the parameter {name} is not finite"
     leaf.flat[0] = 0
     X[0, 0, 0, 0] = np.inf
-    assert fault.first_fault(*look, X) == "the images are not finite"
+    assert nan_check.first_not_finite(*look, X) == "the images are not finite"
 
 
 def test_no_time_for_an_epoch_is_said_with_what_would_fit(tmp_path):
@@ -399,7 +399,7 @@ def test_the_checkpoint_of_another_run_is_refused(tmp_path, monkeypatch):
     for seed in (0, 1):
         cut(tmp_path / f"s{seed}", monkeypatch, 7)
     other = settings(tmp_path / "s1", **LONG, seed=1)
-    loop.folders.write_json(tmp_path / "s1" / "config.json", asdict(other))
+    run_dir.write_json(tmp_path / "s1" / "config.json", asdict(other))
     with pytest.raises(ValueError, match="is of a run with seed = 0; expected 1; nothing was changed"):
         resume(tmp_path / "s1", io.StringIO(), dataset=tiny())
 
@@ -416,7 +416,8 @@ def test_a_table_that_was_lost_is_written_again(tmp_path):
 def test_two_processes_do_not_write_to_one_run(tmp_path, monkeypatch):
     pytest.importorskip("fcntl")
     cut(tmp_path / "run", monkeypatch, 7)
-    with alone(tmp_path / "run", "written to"), pytest.raises(ValueError, match="is being written to by another run"):
+    busy = pytest.raises(ValueError, match="is being written to by another run")
+    with lock_file(tmp_path / "run", "written to"), busy:
         resume(tmp_path / "run", io.StringIO(), dataset=tiny())
 
 
@@ -431,7 +432,7 @@ def test_a_ctrl_c_while_the_test_set_is_looked_at_ends_after_it(tmp_path, monkey
     monkeypatch.setattr(Learner, "evaluate", press)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "run", epochs=1)
-    assert loop.folders.finished(tmp_path / "run").result["epoch"] == 1
+    assert run_dir.finished(tmp_path / "run").result["epoch"] == 1
 
 
 @pytest.mark.parametrize("name", ["position", "history", "data", "config"])

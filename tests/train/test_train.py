@@ -15,7 +15,7 @@ from se_numpy import checkpoint, models, ops, optim, tree
 from se_numpy.data.batches import Images, Normalisation, draw
 from se_numpy.layers import Layer, Linear, Parameter, residual, serial
 from se_numpy.train import Learner, Session, Trained, configure, learner, session, split, wilson
-from se_numpy.train.report import remark
+from se_numpy.train.console import remark
 
 
 def test_a_run_learns_and_leaves_everything_behind(tmp_path):

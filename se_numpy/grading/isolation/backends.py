@@ -13,7 +13,7 @@ from functools import cache
 from typing import NamedTuple
 
 from se_numpy.grading.isolation import lockdown
-from se_numpy.grading.isolation.places import Places
+from se_numpy.grading.isolation.sandbox_paths import SandboxPaths
 
 LEVELS = ("L1", "L2", "L3")
 
@@ -32,7 +32,7 @@ class Backend:
     landlock: bool
     seccomp: bool
     leaves_processes: bool  # whether what it starts can outlive it
-    wrap: Callable[[Places], list[str]]  # what stands before the interpreter's command
+    wrap: Callable[[SandboxPaths], list[str]]  # what stands before the interpreter's command
     runner: str | None = None  # where the child finds the two files that it starts with, if not in their own place
 
 
@@ -45,7 +45,7 @@ class Finding(NamedTuple):
     remedy: str  # why not, and what to install; empty if it works
 
 
-def _bubblewrap(p: Places) -> list[str]:
+def _bubblewrap(p: SandboxPaths) -> list[str]:
     """Own mounts, nothing of which can be written to; own processes, network, users; nothing shared but three pipes."""
     command = [shutil.which("bwrap") or "bwrap", "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc",
                "--unshare-uts", "--unshare-cgroup-try", "--uid", "65534", "--gid", "65534", "--cap-drop", "ALL",

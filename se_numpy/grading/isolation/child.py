@@ -11,10 +11,10 @@ import numpy as np
 
 from se_numpy.grading.isolation import wire
 from se_numpy.grading.isolation.backends import Backend, choose
-from se_numpy.grading.isolation.places import places
 from se_numpy.grading.isolation.process import Ended, Process
-from se_numpy.grading.record import Reply
-from se_numpy.grading.runner import pack
+from se_numpy.grading.isolation.sandbox_paths import places
+from se_numpy.grading.models import Reply
+from se_numpy.grading.sandbox_worker import pack
 from se_numpy.grading.submission import Submission
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 
 from se_numpy.grading.isolation.wire import Answer, Breach, clean
-from se_numpy.grading.record import Reply
+from se_numpy.grading.models import Reply
 
 MAX_OUTPUT = 64 << 10  # of what is printed during a call
 TOKEN = "SE_NUMPY_CHILD"  # in the environment of a child and so of what it leaves behind

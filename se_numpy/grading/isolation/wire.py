@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from se_numpy.grading.record import Reply
-from se_numpy.grading.runner import MAX_ARRAYS, MAX_BYTES, MAX_HEADER, MAX_MESSAGE, pack
+from se_numpy.grading.models import Reply
+from se_numpy.grading.sandbox_worker import MAX_ARRAYS, MAX_BYTES, MAX_HEADER, MAX_MESSAGE, pack
 
 DTYPES = frozenset(("|b1", "|i1", "|u1", "<f2", "<i2", "<u2", "<f4", "<i4", "<u4", "<f8", "<i8", "<u8"))
 _FROM_CHILD = ("ok", "error", "memory", "refused", "missing")  # the other statuses are not a child's to give

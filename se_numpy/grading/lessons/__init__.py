@@ -5,8 +5,8 @@
 In a plain script a card, a hint and a solution print themselves; in a notebook they are what their cell shows.
 """
 
-from se_numpy.grading.lessons.claims import claim
+from se_numpy.grading.lessons.checked_text import claim
 from se_numpy.grading.lessons.exercises import check, exercise
-from se_numpy.grading.lessons.help import hint, solution
+from se_numpy.grading.lessons.hints import hint, solution
 
 __all__ = ["check", "claim", "exercise", "hint", "solution"]

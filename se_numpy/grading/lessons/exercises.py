@@ -8,11 +8,11 @@ from typing import Any
 
 from se_numpy.engine import single_threaded_blas
 from se_numpy.grading.assignment import find
-from se_numpy.grading.card import Card
 from se_numpy.grading.grade import FOR_POINTS, grade_task
 from se_numpy.grading.inprocess import caller
-from se_numpy.grading.lessons.shown import NotYet, say, shown
+from se_numpy.grading.lessons.display import NotYet, display, say
 from se_numpy.grading.notebook import PUBLIC_SEED
+from se_numpy.grading.notebook_card import Card
 
 Function = Callable[..., Any]
 SOLVED = "SE_NUMPY_SOLUTIONS"  # this environment variable at 1 puts the library's functions in place of the stubs
@@ -47,7 +47,7 @@ def check(name: str, function: Function, *, layout: str = "NHWC") -> Card | NotY
         start = f"{name}: not attempted yet."
         then = "Write its body, then run this cell again."
         ask, tell = f'hint("{name}")', f'solution("{name}")'
-        return shown(NotYet(f"{start} {then}\nStuck? {ask} helps, {tell} tells.",
+        return display(NotYet(f"{start} {then}\nStuck? {ask} helps, {tell} tells.",
                             f"**{start}** {then} Stuck? `{ask}` helps, `{tell}` tells."))  # fmt: skip
     with single_threaded_blas():  # products of small arrays: BLAS's threads would wait for each other
         report = grade_task(task, caller(function), seed=PUBLIC_SEED, layout=layout, seconds=SECONDS)
@@ -55,7 +55,7 @@ def check(name: str, function: Function, *, layout: str = "NHWC") -> Card | NotY
     if report.counterexample:  # how to see it again from a file is of no use where the function stands above
         report = replace(report, counterexample=replace(report.counterexample, repro=""))
     note = "This is the library's own function." if function is task.oracle else ""
-    return shown(Card(report, note))
+    return display(Card(report, note))
 
 
 def attempted(function: Function) -> bool:

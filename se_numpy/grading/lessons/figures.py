@@ -47,7 +47,7 @@ def picture(axes: Any, image: np.ndarray, title: str = "", **more: Any) -> None:
     axes.spines[:].set_visible(False)
 
 
-def heat(axes: Any, matrix: np.ndarray, title: str = "", *, limit: float | None = None, form: str = "") -> Any:
+def heatmap(axes: Any, matrix: np.ndarray, title: str = "", *, limit: float | None = None, form: str = "") -> Any:
     """A matrix of signed numbers as colours, 0 being white; with ``form`` (as ".1f") its numbers are written in."""
     limit = float(np.abs(matrix).max()) or 1.0 if limit is None else limit
     drawn = axes.imshow(matrix, cmap=SIGNED, vmin=-limit, vmax=limit, aspect="equal")

@@ -5,11 +5,11 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from se_numpy.grading.record import Report
+from se_numpy.grading.models import Report
 from se_numpy.grading.report.gradescope import as_gradescope
 from se_numpy.grading.report.html import as_html
+from se_numpy.grading.report.json_io import as_json, load, schema
 from se_numpy.grading.report.junit import as_junit
-from se_numpy.grading.report.saved import as_json, load, schema
 from se_numpy.grading.report.table import as_csv
 from se_numpy.grading.report.terminal import as_text, show
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from se_numpy.grading.record import Report, TaskReport
+from se_numpy.grading.models import Report, TaskReport
 from se_numpy.grading.report.terminal import task_lines
 from se_numpy.grading.report.text import clean, finite, level, line, points, verdict
 

@@ -1,8 +1,8 @@
 """The report as one page that needs no network, no script and no other file: on a screen, on a phone, on paper."""
 
-from se_numpy.grading.record import Report, TaskReport
+from se_numpy.grading.models import Report, TaskReport
 from se_numpy.grading.report import text
-from se_numpy.grading.report.pieces import bar, bullets, one_line, page, paragraph, pill, task_body
+from se_numpy.grading.report.html_parts import bar, bullets, one_line, page, paragraph, pill, task_body
 
 
 def as_html(report: Report) -> str:

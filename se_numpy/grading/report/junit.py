@@ -5,7 +5,7 @@ A wrong answer is a failure; an exception, a time-out, a crash is an error; a fu
 
 from xml.etree import ElementTree as ET
 
-from se_numpy.grading.record import Report, TaskReport
+from se_numpy.grading.models import Report, TaskReport
 from se_numpy.grading.report.terminal import task_lines
 from se_numpy.grading.report.text import clean, finite, level, line, points, verdict
 

@@ -5,7 +5,7 @@ import io
 import re
 from collections.abc import Iterable, Sequence
 
-from se_numpy.grading.record import Report
+from se_numpy.grading.models import Report
 from se_numpy.grading.report.text import finite, line, points, share
 
 

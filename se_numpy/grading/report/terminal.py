@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import TextIO
 
-from se_numpy.grading.record import Check, Counterexample, Report, TaskReport
+from se_numpy.grading.models import Check, Counterexample, Report, TaskReport
 from se_numpy.grading.report import arrays, text
 from se_numpy.grading.report.arrays import Block, Grid
 

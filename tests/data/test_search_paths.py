@@ -13,7 +13,7 @@ from cifar_files import BIN10, BIN100, FILES, PY10, PY100, write
 from se_numpy import data
 from se_numpy.data import commands, digest
 from se_numpy.data.cifar import DataError
-from se_numpy.data.places import cache_folder, find, name_of, places
+from se_numpy.data.search_paths import cache_folder, find, name_of, places
 from se_numpy.data.verify import verify
 
 # ---- places

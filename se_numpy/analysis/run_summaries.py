@@ -5,10 +5,10 @@ from typing import Any
 from se_numpy.analysis.evaluation import Evaluation
 from se_numpy.analysis.prediction import Prediction
 from se_numpy.analysis.runs import RunRecord
-from se_numpy.analysis.words import percent
+from se_numpy.analysis.summaries import percent
 from se_numpy.data.glyphs import PLAIN_BOUND
 from se_numpy.models import KNOWN
-from se_numpy.options import wrapped
+from se_numpy.wrapping import wrap_text
 
 
 def interval(low: float, high: float) -> str:
@@ -136,7 +136,7 @@ def as_text(model: str, found: Evaluation) -> str:
         f"  {c.true:<{width}} for {c.answered:<{width}} {c.times:>5,} times, {100 * c.share:>4.1f} % of the class"
         for c in listed
     ]
-    return "\n".join([*(wrapped(line, 9) for line in lines[:4]), *lines[4:], *_matrix(found)])
+    return "\n".join([*(wrap_text(line, 9) for line in lines[:4]), *lines[4:], *_matrix(found)])
 
 
 def _matrix(found: Evaluation) -> list[str]:
@@ -160,7 +160,7 @@ def said(found: Prediction, encoding: str | None = None) -> str:
         block = "#"
     top = found.top()
     width = max(len(name) for name, _ in top)
-    lines = [wrapped(f"image    {found.shown.what}", 9)]
+    lines = [wrap_text(f"image    {found.shown.what}", 9)]
     lines += [f"  {name:<{width}}  {100 * p:>5.1f} %  {block * round(40 * p)}".rstrip() for name, p in top]
     if found.shown.label is not None:
         name, p = found.classes[found.shown.label], found.probabilities[found.shown.label]

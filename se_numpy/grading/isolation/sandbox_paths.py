@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 
 import se_numpy
-from se_numpy.grading import runner
+from se_numpy.grading import sandbox_worker
 from se_numpy.grading.isolation import lockdown
 
 
 @dataclass(frozen=True)
-class Places:
+class SandboxPaths:
     """Paths without links in them."""
 
     interpreter: str
@@ -27,7 +27,7 @@ class Places:
     hidden: tuple[str, ...]  # folders within them that are not
     shown: tuple[str, ...]  # files and folders, within those or elsewhere, that are
     numpy: str = os.path.dirname(os.path.realpath(np.__file__))
-    runner: str = os.path.realpath(runner.__file__)
+    runner: str = os.path.realpath(sandbox_worker.__file__)
     lockdown: str = os.path.realpath(lockdown.__file__)
 
     def readable(self) -> Iterator[str]:
@@ -51,7 +51,7 @@ class Places:
 
 
 @cache
-def places() -> Places:
+def places() -> SandboxPaths:
     """Of this interpreter and this NumPy."""
     interpreter = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
     library = os.path.realpath(sysconfig.get_path("stdlib"))
@@ -68,4 +68,4 @@ def places() -> Places:
     inside = {h for h in hidden | listed | {ours} if any(h.startswith(root + os.sep) for root in roots)}
     folder = os.path.dirname(os.path.realpath(np.__file__))
     shown = [interpreter, folder, *(p for p in (f"{folder}.libs", "/etc/ld.so.cache") if os.path.exists(p))]
-    return Places(interpreter, tuple(roots), tuple(sorted(inside)), tuple(shown))
+    return SandboxPaths(interpreter, tuple(roots), tuple(sorted(inside)), tuple(shown))

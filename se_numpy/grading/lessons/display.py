@@ -7,7 +7,7 @@ from typing import TypeVar
 Value = TypeVar("Value")
 
 
-def shown(value: Value) -> Value:
+def display(value: Value) -> Value:
     """The value, printed first if nobody else would show it."""
     if not _interactive():
         say(repr(value))

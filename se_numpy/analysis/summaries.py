@@ -1,9 +1,9 @@
 """What a study found, in plain sentences.  Each names the number it rests on; none says more than that."""
 
-from se_numpy.analysis.cue import Answered
+from se_numpy.analysis.builtin_cue import Answered
 from se_numpy.analysis.gates import BlockSummary
 from se_numpy.analysis.interventions import ALL, Outcome
-from se_numpy.analysis.study import Seen, Study
+from se_numpy.analysis.study import GateSummary, Study
 
 STILL = 0.02  # gates that differ by less between images are called still
 MOST, LEAST = 0.9, 0.5  # of the answers after a transplant: from here on "yes", from here on "in part"
@@ -35,7 +35,7 @@ def findings(found: Study) -> list[str]:
     ]  # fmt: skip
 
 
-def of_gates(found: Seen) -> list[str]:
+def of_gates(found: GateSummary) -> list[str]:
     """What the gates alone say: how much of them the class decides, how far they move, how many are saturated."""
     cued = [_cued(found)] if len(found.groupings) > 1 else []
     return [_specific(found), *cued, _still(found), _saturated(found)]
@@ -98,7 +98,7 @@ def _by_block(found: Study) -> str:
     return text + (f" In {where} it costs nothing that {found.images:,} images could show." if idle else "")
 
 
-def _specific(found: Seen) -> str:
+def _specific(found: GateSummary) -> str:
     first, last = found.summaries[0], found.summaries[-1]
     text = (f"How class-specific are the gates? The class decides {percent(first.between['class'])} of their variance "
             f"in {first.block}")  # fmt: skip
@@ -109,14 +109,14 @@ def _specific(found: Seen) -> str:
     return text + f"; gates that know nothing of it would show {percent(first.chance['class'])}."
 
 
-def _cued(found: Seen) -> str:
+def _cued(found: GateSummary) -> str:
     first = max(found.summaries, key=lambda b: b.between["cue"])
     share, chance = percent(first.between["cue"]), percent(first.chance["cue"])
     return (f"The colour of the strip, which is what the image asks, decides {share} of the variance of the gates in "
             f"{first.block}; by chance it would be {chance}.")  # fmt: skip
 
 
-def _still(found: Seen) -> str:
+def _still(found: GateSummary) -> str:
     still = [b for b in found.summaries if b.spread < STILL]
     most = max(found.summaries, key=lambda b: b.spread)
     text = f"The gates vary most in {most.block}: ±{most.spread:.3f} between images."
@@ -127,7 +127,7 @@ def _still(found: Seen) -> str:
     return text + f" In {len(still)} of {len(found.summaries)} blocks they hardly move (less than ±{STILL:g}){near}."
 
 
-def _saturated(found: Seen) -> str:
+def _saturated(found: GateSummary) -> str:
     most: BlockSummary = max(found.summaries, key=lambda b: b.low + b.high)
     return (f"Most saturated is {most.block}: {percent(most.low)} of its gates are below 0.05 and "
             f"{percent(most.high)} above 0.95.")  # fmt: skip

@@ -9,7 +9,7 @@ from se_numpy.data.cifar import DataError
 
 
 @contextmanager
-def alone(path: Path, doing: str) -> Iterator[None]:
+def lock_file(path: Path, doing: str) -> Iterator[None]:
     """Hold ``path``, which is there; DataError if another process does.  It is free again when this one ends or dies.
 
     Windows and some file systems know no such locks: there, the checksums afterwards have to do.

@@ -12,11 +12,11 @@ from tqdm import tqdm
 from se_numpy.complexity import count_parameters
 from se_numpy.data.glyphs import PLAIN_BOUND
 from se_numpy.engine import threads
-from se_numpy.options import wrapped
 from se_numpy.train.session import Session
+from se_numpy.wrapping import wrap_text
 
 
-class Teller:
+class Console:
     """Says things on a stream, above the progress bar where the stream is a terminal."""
 
     def __init__(self, out: TextIO | None) -> None:
@@ -36,11 +36,11 @@ def recipe(session: Session) -> str:
     config, n = session.config, len(session.training)
     epochs = f"{config.epochs} epoch{'s' * (config.epochs != 1)}"
     batches = f"in batches of {config.batch_size}" if config.batch_size < n else f"of one batch of all {n:,} images"
-    return wrapped(f"recipe   {epochs} {batches}, {config.schedule} with lr {config.lr:g}, "
+    return wrap_text(f"recipe   {epochs} {batches}, {config.schedule} with lr {config.lr:g}, "
                    f"{'crops and flips' if config.augment else 'images as they are'}", 9)  # fmt: skip
 
 
-def introduce(session: Session, why: str, say: Teller) -> None:
+def introduce(session: Session, why: str, say: Console) -> None:
     """What is trained, on what, where; ``why`` there."""
     config, dataset, device = session.config, session.dataset, session.device
     cores = f"{threads()} threads, " if device == "cpu" else ""
@@ -51,7 +51,7 @@ def introduce(session: Session, why: str, say: Teller) -> None:
         "epoch by",
         f"device   {device} ({why}), {cores}numpy {np.__version__}, Python {platform.python_version()}",
     ):
-        say(wrapped(line, 9))
+        say(wrap_text(line, 9))
 
 
 def seconds_per_epoch(session: Session, per_step: float) -> float:
@@ -64,7 +64,7 @@ def forecast(session: Session, per_step: float) -> str:
     """What the whole run will take, as a line."""
     total = session.config.epochs * seconds_per_epoch(session, per_step)
     steps = f"{session.per_epoch} step{'s' * (session.per_epoch != 1)} an epoch"
-    return wrapped(f"time     {1e3 * per_step:.0f} ms a step, {steps}: about {duration(total)} in all\n", 9)
+    return wrap_text(f"time     {1e3 * per_step:.0f} ms a step, {steps}: about {duration(total)} in all\n", 9)
 
 
 def epochs_within(budget: float, session: Session, per_step: float) -> int:
@@ -108,7 +108,7 @@ def result_of(result: dict[str, float]) -> str:
     """How the chosen network did on the test set, with the interval that so few images leave."""
     accuracy, n = result["test_accuracy"], int(result["test_images"])
     low, high = wilson(accuracy, n)
-    return wrapped(
+    return wrap_text(
         f"\ntest     {100 * accuracy:.2f} % of {n:,} images (95 % interval {100 * low:.1f} to {100 * high:.1f} %)\n"
         f"         by the network of epoch {result['epoch']:.0f}, after {duration(result['seconds'])} of training", 9
     )  # fmt: skip

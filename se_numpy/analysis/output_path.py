@@ -5,7 +5,7 @@ from pathlib import Path
 LOOKED_AT = 4096  # bytes from the beginning, in which the name of the command stands that wrote the file
 
 
-def target(name: str, option: str, suffix: str, maker: str) -> Path:
+def output_path(name: str, option: str, suffix: str, maker: str) -> Path:
     """The file that ``maker``, such as "se-numpy plot", may write; what it writes must hold that name.
 
     Raises ValueError for another ending, for a folder that is not there, and for a file that is somebody else's.

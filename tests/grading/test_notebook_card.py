@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pages import FORBIDDEN, parse, strict
 
-from se_numpy.grading.card import Card
 from se_numpy.grading.classroom import CLASS_FILES, ClassView
+from se_numpy.grading.notebook_card import Card
 from se_numpy.grading.report import write
 
 any_record = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))

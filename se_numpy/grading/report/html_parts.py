@@ -8,10 +8,10 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from se_numpy.grading.record import Check, Counterexample, Diagnosis, TaskReport
+from se_numpy.grading.models import Check, Counterexample, Diagnosis, TaskReport
 from se_numpy.grading.report import arrays, text
 from se_numpy.grading.report.arrays import Block, Grid
-from se_numpy.grading.report.heat import colours
+from se_numpy.grading.report.colormap import colours
 
 
 def escaped(words: Any, limit: int = text.LONG) -> str:

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from se_numpy.grading.record import TaskReport
+from se_numpy.grading.models import TaskReport
 from se_numpy.grading.report import text
-from se_numpy.grading.report.pieces import one_line, paragraph, pill, style, task_body
+from se_numpy.grading.report.html_parts import one_line, paragraph, pill, style, task_body
 from se_numpy.grading.report.terminal import task_lines, wrap
 
 

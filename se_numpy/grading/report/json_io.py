@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 import se_numpy
-from se_numpy.grading.record import Check, Counterexample, Diagnosis, Report, TaskReport
+from se_numpy.grading.models import Check, Counterexample, Diagnosis, Report, TaskReport
 from se_numpy.grading.report.arrays import Outline
 from se_numpy.grading.report.text import SHORT, clean, line
 

@@ -1,4 +1,4 @@
-"""Where SE blocks stand in a network, and what they are: every ablation of the paper is one field of ``Gates``.
+"""Where SE blocks stand in a network, and what they are: every ablation of the paper is one field of ``SEConfig``.
 
     reduction   r, Table 10; None for a network without SE blocks
     bias        b1 and b2, which Eq. (3) does not have and the released networks do
@@ -20,7 +20,7 @@ PLACEMENTS = ("standard", "pre", "post", "identity", "3x3")
 
 
 @dataclass(frozen=True)
-class Gates:
+class SEConfig:
     """The SE blocks of a network."""
 
     reduction: int | None = None
@@ -41,7 +41,7 @@ class Gates:
                 raise ValueError(f"{field.name}={given!r} has no SE blocks to act on; expected a reduction with it")
 
     @classmethod
-    def of(cls, settings: dict[str, Any], stages: int, placements: Collection[str] = ("standard",)) -> "Gates":
+    def of(cls, settings: dict[str, Any], stages: int, placements: Collection[str] = ("standard",)) -> "SEConfig":
         """From the keyword arguments of a network that has so many stages and these places for a block."""
         known = [field.name for field in fields(cls)]
         for name in settings:
@@ -78,9 +78,9 @@ class Gates:
         if identity:
             shortcut = serial(*(layer for _, layer in shortcut.parts), *identity)
         sum_ = residual(serial(*pre, *branch, *standard), shortcut)
-        return serial(unit=sum_, **called("relu", relu), **called("se", post))
+        return serial(unit=sum_, **optional("relu", relu), **optional("se", post))
 
 
-def called(name: str, layers: tuple[Layer, ...]) -> dict[str, Layer]:
+def optional(name: str, layers: tuple[Layer, ...]) -> dict[str, Layer]:
     """{name: the layer}, or {} where there is none."""
     return dict(zip((name,), layers, strict=False))

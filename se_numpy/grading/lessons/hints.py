@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from se_numpy.grading.assignment import find
-from se_numpy.grading.lessons.shown import Text, shown
+from se_numpy.grading.lessons.display import Text, display
 from se_numpy.grading.report import arrays
 from se_numpy.grading.report.terminal import block_lines
 from se_numpy.grading.search import smallest
@@ -43,7 +43,7 @@ def hint(name: str, level: int = 1) -> Text:
         raise ValueError(f"level is {level!r}; expected 1, 2 or 3")
     title, body = (_equation, _example, _mistakes)[level - 1](task)
     more = f'More: hint("{name}", {level + 1})' if level < LEVELS else f'All of it: solution("{name}")'
-    return shown(Text(f"{title}\n\n{textwrap.indent(body, '    ')}\n\n{more}\n",
+    return display(Text(f"{title}\n\n{textwrap.indent(body, '    ')}\n\n{more}\n",
                       f"**{title}**\n\n```text\n{body}\n```\n\n{more}"))  # fmt: skip
 
 
@@ -63,7 +63,7 @@ def solution(name: str) -> Text:
     last = _with_numpy_alone(parts[0][1])
     text = [f"{title}\n\n{textwrap.indent(code, '    ')}" for title, code in parts]
     pages = [f"**{title}**\n\n```python\n{code}\n```" for title, code in parts]
-    return shown(Text("\n\n".join(text + last) + "\n", "\n\n".join(pages + last)))
+    return display(Text("\n\n".join(text + last) + "\n", "\n\n".join(pages + last)))
 
 
 def _equation(task: Task) -> tuple[str, str]:

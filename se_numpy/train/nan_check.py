@@ -12,7 +12,7 @@ class NotFinite(FloatingPointError):
     """The loss, or what was learned, is no number any more; says at which step and where."""
 
 
-def first_fault(net: Layer, params: Tree, state: Tree, X: Array) -> str:
+def first_not_finite(net: Layer, params: Tree, state: Tree, X: Array) -> str:
     """In words, the first place in a training pass over X (N, H, W, C) that is not finite; "" where all is finite.
 
     Parameters are looked at before outputs: one that is not finite was spoiled by the step before this one.

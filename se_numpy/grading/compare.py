@@ -77,7 +77,7 @@ def _distance(found: np.ndarray, right: np.ndarray) -> float:
     return float(np.abs(found[finite].astype(np.float64) - right[finite]).max(initial=0.0)) if finite.all() else 0.0
 
 
-def judge(task: Task, expected: Expected, outputs: Sequence[np.ndarray], listed: bool = False) -> list[Verdict]:
+def compare(task: Task, expected: Expected, outputs: Sequence[np.ndarray], listed: bool = False) -> list[Verdict]:
     """A verdict on each output; where their number is wrong, all are.  ``listed``: they came in a list, not a tuple."""
     names = task.outputs
     rows = listed and len(names) == 1 and [found.shape for found in outputs] != [expected.right[0].shape]

@@ -6,17 +6,18 @@ from se_numpy import checkpoint
 from se_numpy.arrays import to_host
 from se_numpy.data.batches import Images
 from se_numpy.data.glyphs import PLAIN_BOUND
-from se_numpy.options import pip_line, wrapped
-from se_numpy.train import folder as folders
+from se_numpy.install_hints import install_command
+from se_numpy.train import run_dir
+from se_numpy.train.console import remark, result_of
 from se_numpy.train.figures import Answers, curves
-from se_numpy.train.folder import Run
-from se_numpy.train.report import remark, result_of
+from se_numpy.train.run_dir import Run
 from se_numpy.train.session import Session
+from se_numpy.wrapping import wrap_text
 
 SHOWN = 8  # test images, with what the network says of them
 
 
-def finish(run: Run, session: Session, say: Callable[[str], None]) -> None:
+def run_final_test(run: Run, session: Session, say: Callable[[str], None]) -> None:
     """The test set, once, with the network of the best epoch; then what people want to see."""
     trees, meta = checkpoint.load(run.folder / "best.npz")
     session.learner.restore(trees)
@@ -27,10 +28,10 @@ def finish(run: Run, session: Session, say: Callable[[str], None]) -> None:
         "test_loss": loss, "test_accuracy": accuracy, "test_images": len(test),
         "seconds": sum(row["seconds"] for row in run.history), "epoch": meta["history"][-1]["epoch"],
     }  # fmt: skip
-    folders.write_json(run.folder / "result.json", run.result)
+    run_dir.write_json(run.folder / "result.json", run.result)
     say(result_of(run.result))
     for line in remark(dataset.name, run.config.model, accuracy):
-        say(wrapped(line, 9))
+        say(wrap_text(line, 9))
     _draw(run, session, test, say)
 
 
@@ -48,6 +49,6 @@ def _draw(run: Run, session: Session, test: Images, say: Callable[[str], None]) 
     try:
         curves(run.history, path, title=title, bound=bound, answers=answers)
     except ImportError:
-        say(wrapped(f"curves   not drawn: matplotlib is missing; {pip_line('plot')}", 9))
+        say(wrap_text(f"curves   not drawn: matplotlib is missing; {install_command('plot')}", 9))
         return
     say(f"curves   {path}\nmore     se-numpy report {run.folder}")

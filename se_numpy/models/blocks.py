@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from se_numpy.layers import BatchNorm, Conv, GlobalAveragePool, Layer, Linear, Pool, ReLU, Serial, serial
-from se_numpy.models.gates import called
+from se_numpy.models.se_config import optional
 
 
 def stages(blocks: Sequence[int], block: Callable[[int, bool], Serial]) -> dict[str, Serial]:
@@ -18,7 +18,7 @@ def head(classes: int, *before: Layer) -> dict[str, Layer]:
     """The mean of each channel, then the classifier; ``before`` stands between the two."""
     if classes < 1:
         raise ValueError(f"classes is {classes}; expected at least 1")
-    return {"pool": GlobalAveragePool(), **called("dropout", before), "classifier": Linear(classes)}
+    return {"pool": GlobalAveragePool(), **optional("dropout", before), "classifier": Linear(classes)}
 
 
 def conv(C: int, k: int = 3, stride: int = 1, *, groups: int = 1, relu: bool = True) -> tuple[Layer, ...]:

@@ -6,11 +6,11 @@ from types import FrameType
 from typing import Any, Self
 
 
-class Stop:
-    """While it is entered, ``asked`` turns true at the first Ctrl-C; the second one interrupts as it always does."""
+class GracefulInterrupt:
+    """A context: the first Ctrl-C sets ``requested``, the second one raises KeyboardInterrupt as usual."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
         self._before: Any = signal.SIG_IGN
 
     def __enter__(self) -> Self:
@@ -22,7 +22,7 @@ class Stop:
         return self
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
+        self.requested = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def __exit__(self, *error: object) -> None:

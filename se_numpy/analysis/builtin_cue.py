@@ -15,7 +15,7 @@ from se_numpy.analysis.gates import Groups, grouped
 from se_numpy.data.glyphs import COLOURS, GLYPHS, GREY, PLACE, ROWS, SHIFTS, STRIP
 
 
-def cue(images: np.ndarray) -> Groups:
+def group_by_cue(images: np.ndarray) -> Groups:
     """Images (N, 32, 32, 3) uint8 of the built-in set, grouped by the colour of their strip."""
     strip = images[:, :, STRIP].mean((1, 2)) - GREY
     return grouped("cue", COLOURS, (strip @ SHIFTS.T).argmax(1))

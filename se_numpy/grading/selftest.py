@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from se_numpy.gradcheck import FunctionError, GradientError, check_backward
+from se_numpy.grading.compare import EXACT, LENIENT, Expected, agree, compare, expect
 from se_numpy.grading.grade import prepare
-from se_numpy.grading.judge import EXACT, LENIENT, Expected, agree, expect, judge
 from se_numpy.grading.task import Case, Task, attempt
 
 SEEDS = 50
@@ -87,7 +87,7 @@ def _alternate(task: Task, k: int, cases: Sequence[Expected], problems: list[str
         expected = expect(without, one.case)
         for dtype, unit in ((np.float64, EXACT), (np.float32, 1.0)):
             found = task.answer(one.case, task.alternates[k], dtype)
-            verdicts = judge(task, expected, found)
+            verdicts = compare(task, expected, found)
             error = max(v.error for v in verdicts) / unit
             said = next((v.shape or v.values for v in verdicts if v.shape or v.values), "")
             if error > QUARTER or said:
@@ -100,7 +100,7 @@ def _beyond(task: Task, cases: Sequence[Expected], answers: Sequence[Any]) -> fl
     """How many times beyond the tolerance a wrong version gets on its worst case."""
     beyond = 0.0
     for one, found in zip(cases, answers, strict=True):
-        error = np.inf if found is None else max(v.error for v in judge(task, one, found))
+        error = np.inf if found is None else max(v.error for v in compare(task, one, found))
         beyond = max(beyond, error / (LENIENT if one.case.kind == "extreme" else 1))
     return beyond
 

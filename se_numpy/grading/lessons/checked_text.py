@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from se_numpy.grading.lessons.shown import say
+from se_numpy.grading.lessons.display import say
 
 # A number of its own: not the 2 of conv2d, the 1 of W1, the 3 of 3x3 or that of an equation.
 NUMBER = re.compile(
