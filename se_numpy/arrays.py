@@ -91,7 +91,8 @@ def device_module(device: str) -> ModuleType:
         raise RuntimeError(f"CuPy {why}; run {command}") from None
     if not cupy.cuda.is_available():
         raise RuntimeError(f"CuPy {cupy.__version__} cannot find a usable GPU; check that the driver is installed")
-    return cupy
+    module: ModuleType = cupy
+    return module
 
 
 def to_device(array: Array, device: str) -> Array:
@@ -112,7 +113,8 @@ def to_device(array: Array, device: str) -> Array:
 
 def to_host(array: Array) -> np.ndarray:
     """Return the array as a NumPy array.  A copy from a GPU waits until the GPU has finished."""
-    return array if on_host(array) else array.get()
+    host: np.ndarray = array if on_host(array) else array.get()
+    return host
 
 
 def moved_to(like: Array, array: Array) -> Array:

@@ -99,6 +99,7 @@ class Views(dict[str, Any]):
         for name in found:
             self[name] = found[name]
 
+    # dict's | may widen the types of keys and values, which |= on views cannot.
     def __ior__(self, other: Any) -> Self:  # type: ignore[override, misc]
         self.update(other)
         return self
@@ -111,7 +112,7 @@ class Views(dict[str, Any]):
             "the parts of this tree are views into one vector; they can be assigned to, but not added or removed"
         )
 
-    __delitem__ = pop = popitem = clear = setdefault = _refuse  # type: ignore[assignment]
+    __delitem__ = pop = popitem = clear = setdefault = _refuse
 
 
 def in_order_of(found: Tree, like: Tree) -> Tree:

@@ -10,7 +10,7 @@ def relu(x: Array) -> Array:
     Raises
     ------
     TypeError
-        If an array is not of dtype float32 or float64.
+        If an argument is not a float32 or float64 array.
     """
     check("x: ...", x)
     return array_module(x).maximum(x, 0)
@@ -29,7 +29,7 @@ def sigmoid(x: Array) -> Array:
     Raises
     ------
     TypeError
-        If an array is not of dtype float32 or float64.
+        If an argument is not a float32 or float64 array.
     """
     check("x: ...", x)
     xp = array_module(x)
@@ -52,7 +52,7 @@ def tanh(x: Array) -> Array:
     Raises
     ------
     TypeError
-        If an array is not of dtype float32 or float64.
+        If an argument is not a float32 or float64 array.
     """
     check("x: ...", x)
     return array_module(x).tanh(x)
@@ -73,7 +73,7 @@ def dropout(x: Array, mask: Array, *, p: float) -> Array:
     Raises
     ------
     TypeError
-        If an array is not of dtype float32 or float64, or the mask is not boolean.
+        If an argument is not a float32 or float64 array, or the mask is not boolean.
     ValueError
         If the shapes differ, or if p is not in [0, 1).
 

@@ -26,7 +26,7 @@ def conv2d(X: Array, V: Array, *, stride: int = 1, padding: int = 0, groups: int
     Raises
     ------
     TypeError
-        If an array is not of dtype float32 or float64, or a hyperparameter is not an integer.
+        If an argument is not a float32 or float64 array, or a hyperparameter is not an integer.
     ValueError
         If the shapes and hyperparameters do not fit together.
     """
@@ -67,7 +67,7 @@ def check_conv2d(
     Raises
     ------
     TypeError
-        If an array is not of dtype float32 or float64, or a hyperparameter is not an integer.
+        If an argument is not a float32 or float64 array, or a hyperparameter is not an integer.
     ValueError
         If the shapes and hyperparameters do not fit together.
     """

@@ -10,7 +10,7 @@ def linear(x: Array, W: Array, b: Array | None = None) -> Array:
     Raises
     ------
     TypeError
-        If an array is not of dtype float32 or float64.
+        If an argument is not a float32 or float64 array.
     ValueError
         If the shapes do not fit together.
     """

@@ -13,7 +13,7 @@ def softmax(x: Array) -> Array:
     Raises
     ------
     TypeError
-        If an array is not of dtype float32 or float64.
+        If an argument is not a float32 or float64 array.
     ValueError
         If x does not have two axes.
     """
@@ -40,7 +40,7 @@ def softmax_cross_entropy(x: Array, labels: Array, *, smoothing: float = 0.0) ->
     Raises
     ------
     TypeError
-        If an array is not of dtype float32 or float64, or the labels are not integers.
+        If an argument is not a float32 or float64 array, or the labels are not integers.
     ValueError
         If the shapes do not fit together, a label is not in 0..K-1, or ``smoothing`` is not in [0, 1].
 

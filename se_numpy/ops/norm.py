@@ -25,7 +25,7 @@ def batch_statistics(x: Array) -> tuple[Array, Array]:
     Raises
     ------
     TypeError
-        If an array is not of dtype float32 or float64.
+        If an argument is not a float32 or float64 array.
     ValueError
         If x has fewer than two axes.
     """
@@ -50,7 +50,7 @@ def normalize(x: Array, mean: Array, var: Array, gamma: Array, beta: Array, *, e
     Raises
     ------
     TypeError
-        If an array is not of dtype float32 or float64.
+        If an argument is not a float32 or float64 array.
     ValueError
         If the shapes do not fit together.
     """
@@ -78,7 +78,7 @@ def batch_norm(x: Array, gamma: Array, beta: Array, *, eps: float = EPS) -> Arra
     Raises
     ------
     TypeError
-        If an array is not of dtype float32 or float64.
+        If an argument is not a float32 or float64 array.
     ValueError
         If the shapes do not fit together.
     """

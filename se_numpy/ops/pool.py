@@ -17,7 +17,7 @@ def max_pool2d(x: Array, *, kernel: int, stride: int | None = None, padding: int
     Raises
     ------
     TypeError
-        If an array is not of dtype float32 or float64, or a size is not an integer.
+        If an argument is not a float32 or float64 array, or a size is not an integer.
     ValueError
         If a window does not fit into the padded image, or the padding exceeds half the kernel.
     """
@@ -53,7 +53,7 @@ def avg_pool2d(x: Array, *, kernel: int, stride: int | None = None, padding: int
     Raises
     ------
     TypeError
-        If an array is not of dtype float32 or float64, or a size is not an integer.
+        If an argument is not a float32 or float64 array, or a size is not an integer.
     ValueError
         If a window does not fit into the padded image, or the padding exceeds half the kernel.
     """
@@ -81,7 +81,7 @@ def check_pool(x: Array, kernel: int, stride: int | None, padding: int) -> tuple
     Raises
     ------
     TypeError
-        If an array is not of dtype float32 or float64, or a size is not an integer.
+        If an argument is not a float32 or float64 array, or a size is not an integer.
     ValueError
         If a window does not fit into the padded image, or the padding exceeds half the kernel.
     """
@@ -101,7 +101,7 @@ def global_max_pool2d(x: Array) -> Array:
     Raises
     ------
     TypeError
-        If an array is not of dtype float32 or float64.
+        If an argument is not a float32 or float64 array.
     ValueError
         If x does not have four axes.
     """
