@@ -60,7 +60,7 @@ def test_gradients_of_the_wrong_form_are_refused(wrong, message):
 
 
 def test_random_upstream_gradients_reveal_what_ones_would_hide():
-    """For dy = 1, the gradient of batch norm is 0 with and without its corrections; the checker must tell them apart."""
+    """For dy = 1, the gradient of batch norm is 0 with or without its corrections; the checker must tell them apart."""
     x, gamma, beta = normal(6, 3, 4, 5), normal(5, seed=1), normal(5, seed=2)
 
     def f(x, gamma, beta):

@@ -42,7 +42,7 @@ def conv2d(X: Array, V: Array, *, stride: int = 1, padding: int = 0, groups: int
 def conv2d_backward(
     dU: Array, X: Array, V: Array, *, stride: int = 1, padding: int = 0, groups: int = 1
 ) -> tuple[Array, Array]:
-    """Return dX and dV: each product x v in u adds du v to dx and x du to dv.    dU (N, H, W, C) -> dX, dV, as X, V."""
+    """Return dX and dV: each product x v in u adds du v to dx and x du to dv.            dU (N, H, W, C) -> dX, dV."""
     H, W, stride, p, groups = check_conv2d(X, V, stride, padding, groups)
     check("U: N H W C, dU: N H W C", (len(X), H, W, V.shape[-1]), dU)
     xp = array_module(dU, X, V)

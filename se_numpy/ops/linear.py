@@ -19,7 +19,7 @@ def linear(x: Array, W: Array, b: Array | None = None) -> Array:
 
 
 def linear_backward(dy: Array, x: Array, W: Array, b: Array | None = None) -> tuple[Array, ...]:
-    """Return dx = dy W, dW = dyᵀ x and, if b is given, db = Σ_n dy_n.           dy (N, K) -> dx, dW, db, as x, W, b."""
+    """Return dx = dy W, dW = dyᵀ x and, if b is given, db = Σ_n dy_n.                       dy (N, K) -> dx, dW, db."""
     check("x: N D, W: K D, b: K, dy: N K", x, W, b, dy)
     dx, dW = dy @ W, dy.T @ x
     return (dx, dW) if b is None else (dx, dW, dy.sum(0))
