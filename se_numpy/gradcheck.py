@@ -45,7 +45,7 @@ class FunctionError(ValueError):
 
 
 class HiddenGradientWarning(UserWarning):
-    """The rounding of the values of f hides the effect of a gradient, so that the check is inconclusive."""
+    """A warning that the rounding of f hides the effect of a gradient, so that the check is inconclusive."""
 
 
 class Comparison(NamedTuple):
@@ -58,7 +58,7 @@ class Comparison(NamedTuple):
 
 
 class Slope(NamedTuple):
-    """A numerical d⟨f, dy⟩, its deviation from smoothness, its rounding error, its step, and Σ|y dy| of what moved."""
+    """A numerical d⟨f, dy⟩, with its deviation from smoothness, its rounding, its step, and Σ|y dy| of what changed."""
 
     numeric: float
     kink: float
@@ -99,7 +99,7 @@ class _Argument:
         return float(sum((part if moved is None else part * moved[i]).sum() for i, part in enumerate(parts)))
 
     def usual(self) -> float:
-        """Return the size of dx, or that of the gradient of a function with slope 1 if it is larger."""
+        """Return the norm of dx or, if it is larger, that of the gradient of a function with slope 1."""
         steep = float(((self.dx * self.scale) ** 2).sum())
         flat = float(sum((dy * dy).sum() for dy in self.dys) * (self.scale**2).mean())
         return math.sqrt(max(steep, flat))
@@ -305,7 +305,7 @@ def _along_a_direction(
         if one.method == "central" and slope.size == norm == 0 and _swallowed(one, v):
             slope = slope._replace(noise=8 * EPS * one.size() / LONG_STEP)
         error = _compare(one, v, slope, norm)
-        bent = places is not None or slope.kink < last / 50  # curvature falls with h², a kink does not
+        bent = places is not None or slope.kink < last / 50  # curvature falls with h², kinks do not
         if _smooth(slope, norm) or (bent and error.relative <= tolerance):
             break
         last = slope.kink
@@ -383,13 +383,13 @@ def _raise_no_derivative(one: _Argument, slope: Slope) -> NoReturn:
 
 
 def _refuse_coarse(one: _Argument, v: Array, slope: Slope, miss: float) -> float:
-    """Return the measured rounding of a slope; raise FunctionError if f is coarser than float64 and explains a miss."""
+    """Return the measured rounding of a slope, or raise FunctionError if f is so coarse that it explains ``miss``."""
     if one.method == "complex":
         return 0.0
     if _in_float32(one, v):
         raise FunctionError(
             f"argument {one.k}: f rounds its values to float32, which is too coarse for differences; compute in "
-            "float64 throughout, the dtype of the arguments"
+            "float64 throughout"
         )
     far, near = _rounding(one, v, STEPS[0]), _rounding(one, v, STEPS[-1])
     if not far <= 30 * near:  # a kink, whose effect shrinks with the step

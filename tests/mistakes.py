@@ -130,14 +130,16 @@ MISTAKES = [
     Mistake("s (1 - s) of the pre-activation", "excite_backward", _excite_backward(lambda a, s: a * (1 - a))),
     Mistake("derivative of tanh instead of the sigmoid", "excite_backward", _excite_backward(lambda a, s: 1 - s * s)),
     Mistake("mask of ReLU omitted", "excite_backward", _excite_backward(mask=False)),
-    Mistake("weight gradients averaged over the batch", "excite_backward", _excite_backward(share=lambda dW, z: dW / len(z))),
+    Mistake("weight gradients averaged over the batch", "excite_backward",
+            _excite_backward(share=lambda dW, z: dW / len(z))),
     Mistake("dW1 from a summed squeeze", "excite_backward", _excite_backward(z_of=lambda z: 20 * z)),
     # Eq. (4)
     Mistake("gate added instead of multiplied", "scale", lambda U, s: U + s[:, None, None]),
     Mistake("1 + s instead of s", "scale", lambda U, s: U * (1 + s[:, None, None])),
     Mistake("1 - s instead of s", "scale", lambda U, s: U * (1 - s[:, None, None])),
     Mistake("the gate without the feature maps", "scale", lambda U, s: 0 * U + s[:, None, None]),
-    Mistake("ds as a mean over the pixels", "scale_backward", lambda dX, U, s: (dX * s[:, None, None], (dX * U).mean((1, 2)))),
+    Mistake("ds as a mean over the pixels", "scale_backward",
+            lambda dX, U, s: (dX * s[:, None, None], (dX * U).mean((1, 2)))),
     Mistake(
         "ds from the scaled maps", "scale_backward",
         lambda dX, U, s: (dX * s[:, None, None], (dX * U * s[:, None, None]).sum((1, 2))),
@@ -147,7 +149,8 @@ MISTAKES = [
     Mistake("path through the gate omitted", "se_block_backward", _se_backward(gate=0)),
     Mistake("path through the gate with the wrong sign", "se_block_backward", _se_backward(gate=-1)),
     Mistake("direct path omitted", "se_block_backward", _se_backward(direct=0)),
-    Mistake("path through the gate without 1/(HW)", "se_block_backward", _se_backward(spread=lambda dz, U: dz[:, None, None])),
+    Mistake("path through the gate without 1/(HW)", "se_block_backward",
+            _se_backward(spread=lambda dz, U: dz[:, None, None])),
     Mistake("path through the gate to the largest pixel", "se_block_backward", _se_backward(spread=_at_the_largest)),
     # Eq. (1)
     Mistake("kernel flipped, as in a true convolution", "conv2d", lambda X, V, **h: sn.conv2d(X, _flipped(V), **h)),

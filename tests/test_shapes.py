@@ -66,7 +66,7 @@ def test_errors_name_what_was_given_and_what_was_expected(call, error, message):
 
 @pytest.mark.parametrize("kind", [np.uint8, np.int32, np.int64, np.array])
 def test_hyperparameters_may_be_integers_of_any_type(kind):
-    """Unsigned integers are included: their differences would wrap around."""
+    """Unsigned integers must be converted, because negative values would wrap around."""
     X, V, one = ones(2, 5, 5, 4), ones(3, 3, 2, 6), kind(1)
     hyper, wanted = {"stride": one, "padding": one, "groups": kind(2)}, {"stride": 1, "padding": 1, "groups": 2}
     dU = sn.conv2d(X, V, **wanted)

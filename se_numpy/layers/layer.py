@@ -10,9 +10,8 @@ A layer is an immutable description that holds no arrays. Its methods are:
     layer.batch_stats(cache)                      the statistics of the batch, with the structure of state
     layer.update_running(state, cache)            moves state towards the statistics of the batch, in place
 
-The equations keep nothing between calls. A layer keeps the arrays that its backward pass needs in the cache, a tuple
-named after the paper's symbols. ``backward`` releases the cache from the last layer to the first, so memory use falls
-during the backward pass.
+The equations keep nothing between calls. A layer keeps the arrays that its backward pass needs in a cache, under the
+paper's symbols. ``backward`` releases the cache from the last layer to the first, so memory use falls as it proceeds.
 """
 
 from dataclasses import dataclass
@@ -80,7 +79,7 @@ class Layer:
         raise NotImplementedError
 
     def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:
-        """Return dX and the gradients of the parameters.  The cache is used up; dY is not modified."""
+        """Return dX and the gradients of the parameters.  This uses up the cache and does not modify dY."""
         raise NotImplementedError
 
     def batch_stats(self, cache: Any) -> Tree:
@@ -139,5 +138,5 @@ def slide(layer: Layer, shape: Shape, k: int, stride: int, padding: int) -> tupl
     if k < 1 or stride < 1 or padding < 0:
         raise ValueError(f"{layer}: expected k >= 1, stride >= 1 and padding >= 0")
     if min(H, W) < 1 or min(H, W) + 2 * padding < k:
-        raise ValueError(f"{layer} got images of {H} x {W}; expected at least {k - 2 * padding} pixels each way")
+        raise ValueError(f"{layer} got images of {H} x {W}; expected at least {k - 2 * padding} pixels per side")
     return (H + 2 * padding - k) // stride + 1, (W + 2 * padding - k) // stride + 1

@@ -28,8 +28,7 @@ def check_spread(shape: tuple[int, ...]) -> None:
 def update_running(running: Array, batch: Array, *, momentum: float = MOMENTUM) -> None:
     """Set running to (1 - momentum) running + momentum · batch, in place.
 
-    ``batch`` holds the means or the ``unbiased`` variances of a batch. This is the only function of ``layers`` that
-    modifies an argument.
+    ``batch`` holds the means or the ``unbiased`` variances of a batch. No other equation modifies its arguments.
 
     Raises
     ------

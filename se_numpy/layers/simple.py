@@ -33,7 +33,10 @@ def whole_fields(layer: Layer, **least: int) -> None:
 
 @dataclass(frozen=True)
 class Conv(Layer):
-    """Convolution, Eq. (1), with C filters of k x k.  The default padding, k // 2, keeps the image size for odd k."""
+    """Convolution, Eq. (1), with C filters of k x k.
+
+    ``padding`` defaults to k // 2, which keeps the image size for odd k at stride 1.
+    """
 
     C: int
     k: int = 3
@@ -53,7 +56,7 @@ class Conv(Layer):
     def parameters(self, shape: Shape) -> Tree:
         _, _, C_ = image(self, shape)
         if C_ % self.groups or self.C % self.groups:
-            raise ValueError(f"{self} got {C_} channels; expected numbers of channels and filters that groups divides")
+            raise ValueError(f"{self} got {C_} channels; expected channels and filters divisible by groups")
         return {"V": he((self.k, self.k, C_ // self.groups, self.C), fan_in=self.k**2 * C_ // self.groups)}
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -158,7 +161,7 @@ class ReLU(Layer):
 
 @dataclass(frozen=True)
 class GlobalAveragePool(Layer):
-    """The mean of each channel, before the classifier.  The equation is that of the squeeze, Eq. (2)."""
+    """The mean of each channel, by Eq. (2), before the classifier."""
 
     def output_shape(self, shape: Shape) -> Shape:
         return (image(self, shape)[2],)
@@ -221,7 +224,7 @@ class Pool(Layer):
         if self.kind not in pairs:
             raise ValueError(f"unknown kind of pooling {self.kind!r}; expected 'max' or 'avg'")
         if self.ceil and self.kind == "avg":
-            raise ValueError(f"{self}: windows beyond the edge have no agreed mean; expected ceil=True with 'max' only")
+            raise ValueError(f"{self}: windows across the edge have no agreed mean; expected ceil=True with 'max' only")
         return pairs[self.kind], {"kernel": self.k, "stride": self.stride, "padding": self.padding}
 
     def _overhang(self, H: int, W: int) -> tuple[int, int]:
@@ -264,7 +267,7 @@ class Pool(Layer):
 
 @dataclass(frozen=True)
 class Flatten(Layer):
-    """Flattening of an image in row-major order, with channels last: (H, W, C) -> (H·W·C,)."""
+    """A layer that flattens images in row-major order, with channels last: (H, W, C) -> (H·W·C,)."""
 
     def output_shape(self, shape: Shape) -> Shape:
         return (prod(image(self, shape)),)
@@ -278,7 +281,7 @@ class Flatten(Layer):
 
 @dataclass(frozen=True)
 class ChannelShuffle(Layer):
-    """Interleaving of the channels of ``groups`` groups, so that each group of the next convolution sees all of them.
+    """A layer that interleaves the channels of ``groups`` groups, so that the next grouped convolution mixes them.
 
     With n channels in each group, channel i of group g moves from g·n + i to i·groups + g.
 
@@ -295,7 +298,7 @@ class ChannelShuffle(Layer):
     def output_shape(self, shape: Shape) -> Shape:
         C = image(self, shape)[2]
         if C % self.groups:
-            raise ValueError(f"{self} got {C} channels; expected a number that groups divides")
+            raise ValueError(f"{self} got {C} channels; expected a number divisible by groups")
         return shape
 
     def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None) -> Result:
@@ -311,7 +314,7 @@ def _interleaved(X: Array, groups: int) -> Array:
 
 @dataclass(frozen=True)
 class Dropout(Layer):
-    """Dropout: each value is set to 0 with probability p in training.  Needs ``rng`` in training."""
+    """Dropout: in training, which needs ``rng``, each value is set to 0 with probability p."""
 
     p: float = 0.5
 
@@ -323,7 +326,7 @@ class Dropout(Layer):
         if not train:
             return X, None
         if rng is None:
-            raise ValueError("Dropout draws a mask in training; give forward(..., train=True) a Generator as rng=")
+            raise ValueError("Dropout draws a mask in training; call forward(..., train=True, rng=generator)")
         mask = array_module(X).asarray(rng.random(X.shape, np.float32) >= self.p)
         return ops.dropout(X, mask, p=self.p), mask
 

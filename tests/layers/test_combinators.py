@@ -31,7 +31,7 @@ def test_unnamed_layers_are_named_by_kind_and_count():
         (residual(Conv(3)), "shapes.*expected the same"),
         (concat(Conv(3), Conv(3, 3, 2)), "one height and width"),
         (serial(SE(16)), "4 channels with reduction ratio r = 16 leave no hidden unit"),
-        (serial(Conv(6, groups=3)), "groups divides"),
+        (serial(Conv(6, groups=3)), "divisible by groups"),
         (serial(GlobalAveragePool(), Conv(3)), "expected images"),
     ],
 )
@@ -60,6 +60,6 @@ def test_names_must_be_unique_and_without_a_dot(names):
 
 
 @pytest.mark.parametrize("part", [[Conv(3)], Conv, "relu"])
-def test_other_objects_than_layers_are_refused(part):
+def test_objects_other_than_layers_are_refused(part):
     with pytest.raises(TypeError, match="expected layers as separate arguments"):
         serial(part)

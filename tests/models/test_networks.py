@@ -325,7 +325,7 @@ def test_pytorch_deals_and_pools_alike():
         (lambda: se_layer(4, gate="softmax"), "the gate is 'softmax'; expected one of sigmoid, tanh, relu"),
         (lambda: SEVariant(4, squeeze="sum"), "the squeeze is 'sum'; expected one of avg, max"),
         (lambda: NoSqueeze(4, gate="hard"), "the gate is 'hard'"),
-        (lambda: ChannelShuffle(4).output_shape((5, 4, 6)), "got 6 channels; expected a number that groups divides"),
+        (lambda: ChannelShuffle(4).output_shape((5, 4, 6)), "got 6 channels; expected a number divisible by groups"),
         (lambda: Pool("avg", 3, 2, ceil=True).output_shape((5, 4, 6)), "expected ceil=True with 'max' only"),
         (lambda: serial(NoSqueeze(16), ReLU()).parameters((5, 4, 6)), "6 channels with reduction ratio r = 16"),
         (lambda: models.build("se_resnet50", gate="softmax"), "the gate is 'softmax'"),
