@@ -116,7 +116,7 @@ class Elementwise:
             if np.ndim(value) and array.dtype != dtype:
                 raise TypeError(f"{self.__name__}: got an array of {array.dtype}; expected {dtype}")
             array = array.astype(dtype) if raw else np.broadcast_to(array.astype(dtype), shape)
-            buffers.append(np.array(array, order="C"))  # copied, because arrays that overlap here may be separate on a device
+            buffers.append(np.array(array, order="C"))  # copied, as arrays that overlap here may not on a device
         lines = [_declared(k, *p, out=k >= len(self.ins)) for k, p in enumerate(params)]
         body = "\n".join([*lines, self.operation, ";"])
         typedefs = "".join(f"typedef {TYPES[np.dtype(dtype).name]} {kind};" for kind, dtype in types.items())

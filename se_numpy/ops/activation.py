@@ -73,7 +73,7 @@ def dropout(x: Array, mask: Array, *, p: float) -> Array:
     Raises
     ------
     TypeError
-        If an argument is not a float32 or float64 array, or the mask is not boolean.
+        If x is not a float32 or float64 array, or the mask is not boolean.
     ValueError
         If the shapes differ, or if p is not in [0, 1).
 

@@ -1,4 +1,4 @@
-"""Softmax, and softmax with cross-entropy as one function, which is stable and has a simple gradient, (p - q) / N."""
+"""Softmax, and softmax with cross-entropy as one function, which is stable and whose gradient is (p - q) / N."""
 
 import numpy as np
 
@@ -40,7 +40,7 @@ def softmax_cross_entropy(x: Array, labels: Array, *, smoothing: float = 0.0) ->
     Raises
     ------
     TypeError
-        If an argument is not a float32 or float64 array, or the labels are not integers.
+        If x is not a float32 or float64 array, or the labels are not integers.
     ValueError
         If the shapes do not fit together, a label is not in 0..K-1, or ``smoothing`` is not in [0, 1].
 

@@ -1,4 +1,4 @@
-"""Batch normalisation (Ioffe and Szegedy, ICML 2015): the statistics of a batch, and normalisation by statistics.
+"""Batch normalisation (Ioffe and Szegedy, ICML 2015): the statistics of a batch, and normalisation with them.
 
     x            (N, ..., C)  usually (N, H, W, C); statistics are taken over all axes but the last
     mean, var    (C,)         statistics: of the batch in training, running averages in evaluation

@@ -46,7 +46,7 @@ def max_pool2d_backward(dy: Array, x: Array, *, kernel: int, stride: int | None 
 
 
 def avg_pool2d(x: Array, *, kernel: int, stride: int | None = None, padding: int = 0) -> Array:
-    """Return the mean of each kernel x kernel window, including zeros of the padding (as PyTorch does by default).
+    """Return the mean of each kernel x kernel window, including the zeros of the padding (PyTorch's default).
 
     x (N, H', W', C) -> y (N, H, W, C), where ``stride``, H and W are as in ``max_pool2d``.
 
