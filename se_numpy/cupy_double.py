@@ -22,6 +22,8 @@ NO_LAUNCH = {"empty", "empty_like", "broadcast_to", "reshape", "transpose", "res
 
 
 class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801 (CuPy's name)
+    """An array on the simulated device."""
+
     __slots__ = ("_host",)
     __array_priority__ = 100
 
@@ -145,6 +147,7 @@ def asarray(a, dtype=None):
 
 
 def as_strided(x, shape=None, strides=None):
+    """Return a view with the given shape and strides, as ``cupy.lib.stride_tricks.as_strided`` does."""
     return ndarray(np.lib.stride_tricks.as_strided(x._host, shape, strides))
 
 
