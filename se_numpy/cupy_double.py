@@ -6,6 +6,7 @@ names of calls that would make the host wait: float(), bool(), boolean masks, no
 """
 
 import types
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -138,7 +139,7 @@ def _call(function, name, args, kwargs, view=False):
     return _wrap(result)
 
 
-def asarray(a, dtype=None):
+def asarray(a: Any, dtype: Any = None) -> ndarray:
     """Upload a host array.  No other function accepts one."""
     if isinstance(a, ndarray):
         return a if dtype is None or a.dtype == dtype else a.astype(dtype)
@@ -146,7 +147,7 @@ def asarray(a, dtype=None):
     return ndarray(np.array(a, dtype))
 
 
-def as_strided(x, shape=None, strides=None):
+def as_strided(x: ndarray, shape: Any = None, strides: Any = None) -> ndarray:
     """Return a view with the given shape and strides, as ``cupy.lib.stride_tricks.as_strided`` does."""
     return ndarray(np.lib.stride_tricks.as_strided(x._host, shape, strides))
 
@@ -172,7 +173,7 @@ module.cuda = types.SimpleNamespace(
 
 
 @contextmanager
-def counting():
+def counting() -> Iterator[tuple[list[str], list[str]]]:
     """Reset the counters, and yield the (launches, syncs) collected in the context."""
     for counted in (launches, syncs, uploads):
         counted.clear()
