@@ -1,11 +1,12 @@
-"""A stand-in for CuPy on machines without a GPU: computes with NumPy, refuses what CuPy refuses, counts what it costs.
+"""A double of CuPy for machines without a GPU: it computes with NumPy, refuses what CuPy refuses, and counts launches.
 
-It refuses host arrays among device arrays, conversion to NumPy by accident, NumPy functions on device arrays, and
-functions that CuPy does not have. ``launches`` and ``syncs`` collect the names of calls that would start a kernel, and
-of those that would make the host wait: float(), bool(), boolean masks, nonzero, get().
+It refuses host arrays mixed with device arrays, implicit conversion to NumPy, NumPy functions on device arrays, and
+functions that CuPy lacks. ``launches`` collects the names of calls that would start a kernel. ``syncs`` collects the
+names of calls that would make the host wait: float(), bool(), boolean masks, nonzero and get().
 """
 
 import types
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,15 +14,17 @@ import numpy as np
 
 launches: list[str] = []
 syncs: list[str] = []
-uploads: list[tuple[int, ...]] = []  # the shapes of what was sent to the device
+uploads: list[tuple[int, ...]] = []  # the shapes of the arrays sent to the device
 
 NOT_IN_CUPY = {"vecdot", "unstack", "block", "insert", "einsum_path", "matvec", "vecmat", "errstate", "nditer"}
 SYNCING = {"nonzero", "argwhere", "flatnonzero", "unique", "array_equal", "allclose", "extract", "compress"}
-# Allocations come from a pool and views are arithmetic on the host: neither starts a kernel.
+# Allocations come from a memory pool and views are computed on the host: neither starts a kernel.
 NO_LAUNCH = {"empty", "empty_like", "broadcast_to", "reshape", "transpose", "result_type", "expand_dims"}
 
 
 class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801 (CuPy's name)
+    """An array on the simulated device."""
+
     __slots__ = ("_host",)
     __array_priority__ = 100
 
@@ -117,7 +120,7 @@ def _refuse_host(name, x) -> None:
         for v in x:
             _refuse_host(name, v)
     elif isinstance(x, np.ndarray):
-        raise TypeError(f"{name}: Unsupported type <class 'numpy.ndarray'>: a host array among device arrays")
+        raise TypeError(f"{name}: Unsupported type <class 'numpy.ndarray'>: a host array was mixed with device arrays")
 
 
 def _call(function, name, args, kwargs, view=False):
@@ -130,26 +133,27 @@ def _call(function, name, args, kwargs, view=False):
     out = kwargs.get("out")
     result = function(*_unwrap(list(args)), **{k: _unwrap(v) for k, v in kwargs.items()})
     if name in ("ascontiguousarray", "astype") and np.shares_memory(result, _unwrap(args[0] if args else result)):
-        launches.pop()  # there was nothing to do
+        launches.pop()  # nothing was copied
     if out is not None:
         return out[0] if isinstance(out, tuple) and len(out) == 1 else out
     return _wrap(result)
 
 
-def asarray(a, dtype=None):
-    """Uploads a host array (the one function that may see one)."""
+def asarray(a: Any, dtype: Any = None) -> ndarray:
+    """Upload a host array.  No other function accepts one."""
     if isinstance(a, ndarray):
         return a if dtype is None or a.dtype == dtype else a.astype(dtype)
     uploads.append(np.shape(a))
     return ndarray(np.array(a, dtype))
 
 
-def as_strided(x, shape=None, strides=None):
+def as_strided(x: ndarray, shape: Any = None, strides: Any = None) -> ndarray:
+    """Return a view with the given shape and strides, as ``cupy.lib.stride_tricks.as_strided`` does."""
     return ndarray(np.lib.stride_tricks.as_strided(x._host, shape, strides))
 
 
 class Module(types.ModuleType):
-    """What ``import cupy`` gives while the double is installed."""
+    """The module that ``import cupy`` returns while the double is installed."""
 
     def __getattr__(self, name):
         if name in NOT_IN_CUPY or not hasattr(np, name):
@@ -169,8 +173,8 @@ module.cuda = types.SimpleNamespace(
 
 
 @contextmanager
-def counting():
-    """Forget the past; yields (launches, syncs) of what happens inside."""
+def counting() -> Iterator[tuple[list[str], list[str]]]:
+    """Reset the counters, and yield the (launches, syncs) collected in the context."""
     for counted in (launches, syncs, uploads):
         counted.clear()
     yield launches, syncs

@@ -1,4 +1,4 @@
-"""The package's stand-in for CuPy, and with it the engine's kernels, compiled for the host."""
+"""The package's double of CuPy, extended by kernels that are compiled for the host."""
 
 import host_kernels
 
@@ -8,7 +8,7 @@ __all__ = ["asarray", "counting", "launches", "module", "ndarray", "syncs", "upl
 
 
 def _kernel(of_host):
-    """The class that makes one launch of each call; the host's kernels do the computing."""
+    """Return a kernel class that counts each call as a launch and computes with a kernel of the host."""
 
     class Kernel(of_host):
         def __call__(self, *args, **kwargs):
@@ -17,6 +17,6 @@ def _kernel(of_host):
     return Kernel
 
 
-if host_kernels.compiler():  # else the plain forms of the same functions run
+if host_kernels.compiler():  # otherwise the plain forms of the functions run
     module.ElementwiseKernel = _kernel(host_kernels.Elementwise)
     module.ReductionKernel = _kernel(host_kernels.Reduction)

@@ -93,7 +93,7 @@ def _make(args: argparse.Namespace, study: Any, missing: list[Any]) -> dict[str,
     from se_numpy.complexity import cost
     from se_numpy.engine import threads
     from se_numpy.train import choose_device
-    from se_numpy.workers import ended_with, workers
+    from se_numpy.workers import terminate_on_error, workers
 
     jobs = args.jobs
     if jobs is None:
@@ -107,7 +107,7 @@ def _make(args: argparse.Namespace, study: Any, missing: list[Any]) -> dict[str,
     print(f"{len(missing)} to make, {where}", flush=True)
     start = partial(prepare, share)
     try:
-        with ended_with(lambda: workers(jobs, args.dask, start)) as pool:
+        with terminate_on_error(lambda: workers(jobs, args.dask, start)) as pool:
             return make_all(missing, pool, partial(print, flush=True), weights)
     except KeyboardInterrupt:
         done = sum(state(config) == "done" for config in missing)

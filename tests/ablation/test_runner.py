@@ -20,7 +20,7 @@ from se_numpy.ablation.tables import table
 from se_numpy.data import builtin
 from se_numpy.data.file_lock import lock_file
 from se_numpy.train import configure
-from se_numpy.workers import ended_with, workers
+from se_numpy.workers import terminate_on_error, workers
 
 TINY = builtin(train=40, test=20)
 
@@ -230,7 +230,7 @@ def test_ctrl_c_ends_the_workers_at_once():
     """They have ten minutes of work; whoever waits for that waits that long."""
 
     def interrupted():
-        with ended_with(lambda: workers(1, None, partial(prepare, 1))) as pool:
+        with terminate_on_error(lambda: workers(1, None, partial(prepare, 1))) as pool:
             sleeping = pool.submit(time.sleep, 600)
             while not sleeping.running():
                 time.sleep(0.01)
@@ -260,7 +260,7 @@ def test_ctrl_c_does_not_wait_for_a_cluster():
             asked.append(wait)
 
     def interrupted():
-        with ended_with(Cluster):
+        with terminate_on_error(Cluster):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -271,7 +271,7 @@ def test_ctrl_c_does_not_wait_for_a_cluster():
 def test_a_process_of_this_machine_carries_runs(tmp_path):
     here = Study.of(tmp_path, configure(TINY, epochs=1, subset=32, batch_size=32), (0,), TINY)
     config = here.config(table("gate", "se_resnet8").row("without SE"), 0)
-    with ended_with(lambda: workers(1, None, partial(prepare, 1))) as pool:
+    with terminate_on_error(lambda: workers(1, None, partial(prepare, 1))) as pool:
         assert pool.submit(os.getenv, "SE_NUMPY_THREADS").result() == "1"
         assert make_all([config], pool, print) == {}
     assert state(config) == "done"
