@@ -113,7 +113,7 @@ def forget() -> None:
     kernels.elementwise_kernel.cache_clear()
     kernels._reduction_kernel.cache_clear()
     matmul._tile_rows.cache_clear()
-    lanes.pixels_of_a_lane.cache_clear()
+    lanes.pixels_per_lane.cache_clear()
     workspace._local.padded.clear()
     workspace._local.buffers.clear()
 
@@ -233,7 +233,7 @@ FAULTS = [
           "dgamma = product"),
     Fault("kernel: W1 transposed", None, "excite_hidden", "W1[i % R * C + k]", "W1[k * R + i % R]"),
     Fault("kernel: smoothing forgotten", None, "cross_entropy_backward", "+ smoothing / K", ""),
-    Fault("kernel: gates not multiplied", None, "through_squeeze", "of_dv = s * of_dy + dz", "of_dv = of_dy + dz"),
+    Fault("kernel: gates not multiplied", None, "through_squeeze", "sum_dv = s * sum_dy + dz", "sum_dv = sum_dy + dz"),
     Fault("kernel: sigmoid's other half", None, "sigmoid", "(x < 0 ? e : (T)1)", "(T)1"),
 ]  # fmt: skip
 

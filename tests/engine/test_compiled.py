@@ -63,7 +63,7 @@ def test_a_cache_serves_once():
     params, state, X, dY = drawn(net.net)
     _, cache = net.forward(params, state, X, train=True)
     net.backward(params, cache, dY)
-    with pytest.raises(ValueError, match="used up"):
+    with pytest.raises(ValueError, match="used by a backward pass"):
         net.backward(params, cache, dY)
 
 
@@ -331,7 +331,7 @@ def test_statistics_are_asked_for_before_the_way_back():
     params, state, X, dY = drawn(net.net)
     _, cache = net.forward(params, state, X, train=True)
     net.backward(params, cache, dY)
-    with pytest.raises(ValueError, match="used up"):
+    with pytest.raises(ValueError, match="used by a backward pass"):
         net.batch_stats(cache)
 
 
