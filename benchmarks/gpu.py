@@ -183,15 +183,15 @@ def step(args: argparse.Namespace, tf32: bool = False) -> Record:
 
 def _milliseconds(call: Call, wait: Callable[[], None], repeats: int) -> float:
     """Return the median time of a call, measured over a few calls in a row between two synchronisations."""
-    few, times = 5, []
+    calls, times = 5, []
     call()
     wait()
     for _ in range(repeats):
         start = time.perf_counter()
-        for _ in range(few):
+        for _ in range(calls):
             call()
         wait()
-        times.append(1e3 * (time.perf_counter() - start) / few)
+        times.append(1e3 * (time.perf_counter() - start) / calls)
     return statistics.median(times)
 
 

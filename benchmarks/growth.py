@@ -23,7 +23,7 @@ BASE = {"batch": 128, "size": 32, "width": 1, "depth": 20}
 
 
 def widened(layer: Layer, times: int) -> Any:
-    """Return the network with ``times`` as many channels in every convolution."""
+    """Multiply the channels of every convolution by ``times``."""
     if isinstance(layer, Combinator):
         return replace(layer, parts=tuple((name, widened(part, times)) for name, part in layer.parts))
     return replace(layer, C=times * layer.C) if isinstance(layer, Conv) else layer

@@ -5,7 +5,7 @@ and the gate then work only on numbers per channel, in the forward pass and in t
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from se_numpy.arrays import Array
 from se_numpy.engine import conv, gate, norm
@@ -49,15 +49,18 @@ class FusedConvBN(Node):
 
     parts: tuple[tuple[str, Layer], ...]
     keep_gates: str | None = None  # the name under which the gates are kept
-    spans = True
+
+    @property
+    def spans(self) -> bool:
+        return True
 
     @property
     def conv(self) -> Conv:
-        return self.parts[0][1]  # type: ignore[return-value]
+        return cast(Conv, self.parts[0][1])
 
     @property
     def norm(self) -> BatchNorm:
-        return self.parts[1][1]  # type: ignore[return-value]
+        return cast(BatchNorm, self.parts[1][1])
 
     def ends_with(self, kind: type[Layer]) -> bool:
         """Return whether there is a third part, of this type."""

@@ -1,12 +1,12 @@
 """Fast versions of single operations, with the names, arguments and results of the book.
 
 Operations that treat every image separately call the book's function on blocks of images, on several threads. The
-others use the parts of which compiled networks consist.
+others are built from the same parts as compiled networks.
 """
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -45,7 +45,7 @@ def _fast_version_of(book: Callable[..., Any]) -> Callable[[F], F]:
         summary, _, details = (book.__doc__ or "").partition("\n")
         call.__doc__ = f"{summary}\n\n    {ENGINE}\n{details or '    '}"
         FUNCTIONS[book.__name__] = call
-        return call  # type: ignore[return-value]
+        return cast(F, call)
 
     return decorate
 

@@ -37,7 +37,9 @@ class Node:
     Serial, and returns gradients and statistics under the names of the parts.
     """
 
-    spans = False
+    @property
+    def spans(self) -> bool:
+        return False
 
     def forward_lazy(self, params: Tree, state: Tree, X: AffineMaps, run: Pass) -> tuple[AffineMaps, Any]:
         """Return the output as deferred maps, given the input as deferred maps, and the cache for the backward pass."""

@@ -85,8 +85,8 @@ def _fused(parts: tuple[tuple[str, Layer], ...], plan: Plan, path: str) -> Itera
         last = here[length - 1]
         if length == 1:
             node = node_of(layer, plan, here[0])
-        elif kinds[0] is Sum:
-            node = FusedAddReLU(_parts(layer.parts, plan, here[0]))  # type: ignore[attr-defined]
+        elif isinstance(layer, Sum):
+            node = FusedAddReLU(_parts(layer.parts, plan, here[0]))
         elif kinds[length - 1] is SE:
             node = FusedConvBN(parts[i : i + length], last if last in plan.keep else None)
         else:
@@ -221,7 +221,7 @@ class KeptMaps(Node):
     name: str
 
     @property
-    def spans(self) -> bool:  # type: ignore[override]
+    def spans(self) -> bool:
         return self.node.spans
 
     def forward_lazy(self, params: Tree, state: Tree, X: AffineMaps, run: Pass) -> tuple[AffineMaps, Any]:

@@ -208,9 +208,9 @@ TABLE = {
         "T g, float64 lr, float64 momentum, float64 decay, int32 nesterov",
         "T w, T v",
         """
-        T slope = g + (T)decay * w;
-        v = (T)momentum * v + slope;
-        w -= (T)lr * (nesterov ? slope + (T)momentum * v : v)
+        T grad = g + (T)decay * w;
+        v = (T)momentum * v + grad;
+        w -= (T)lr * (nesterov ? grad + (T)momentum * v : v)
         """,
         "optim.SGD",
     ),
