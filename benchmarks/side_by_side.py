@@ -97,7 +97,7 @@ def headline(what: str) -> str:
 
 
 def show(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table: the first column left-aligned, the others right-aligned, numbers rounded to three digits."""
+    """Print a table: the first column left-aligned, the others right-aligned, numbers rounded."""
     cells = [list(header), *([_cell(value) for value in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     print(f"\n{title}")

@@ -123,11 +123,11 @@ FAULTS = [
     Fault("block off by one", parallel, "parallel_for", "n * (i + 1) // count", "n * (i + 1) // count - (i > 0)"),
     Fault("last rows of an image left out", parallel, "parallel_for_rows", "rows * (k + 1) // bands",
           "(rows - 1) * (k + 1) // bands"),
-    Fault("windows of the first chunk only", parallel, "chunks", "n * (i + 1) // count", "n * 1 // count"),
+    Fault("chunks after the first are empty", parallel, "chunks", "n * (i + 1) // count", "n * 1 // count"),
     Fault("results out of order", parallel, "parallel_for", "results[i] = work(block)",
           "results[len(blocks) - 1 - i] = work(block)"),
     # workspaces and borders
-    Fault("border not cleared", workspace, "zero_padded_workspace", "xp.zeros(shape, dtype)",
+    Fault("border of ones instead of zeros", workspace, "zero_padded_workspace", "xp.zeros(shape, dtype)",
           "xp.ones(shape, dtype)"),
     Fault("same border for every position", workspace, "zero_padded_workspace",
           "*[(part.start, part.stop) for part in inside]", "None"),
