@@ -71,8 +71,8 @@ def agreement(args: argparse.Namespace) -> Record:
     for dtype in ("float32", "float64"):
         for name, (f, arrays) in cases.items():
             arrays = tuple(a.astype(dtype) if a.dtype.kind == "f" else a for a in arrays)
-            here, there = f(*arrays), f(*(to_device(a, "gpu") for a in arrays))
-            pairs = zip(_several(here), _several(there), strict=True)
+            on_host, on_device = f(*arrays), f(*(to_device(a, "gpu") for a in arrays))
+            pairs = zip(_several(on_host), _several(on_device), strict=True)
             found[name][dtype] = max(_distance(to_host(b), a) for a, b in pairs)
         steps = [_weights_after_a_step(device, dtype) for device in ("cpu", "gpu")]
         found["a whole step"][dtype] = _distance(steps[1], steps[0])

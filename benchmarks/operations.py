@@ -85,12 +85,12 @@ def pair(
 
     module = modules(layer, shape).to(memory_format=torch.channels_last)
     X_t, dY_t = (torch.from_numpy(maps).permute(0, 3, 1, 2) for maps in (X, dY))
-    wanted = [*([X_t.requires_grad_()] if input_gradient else []), *module.parameters()]
+    inputs = [*([X_t.requires_grad_()] if input_gradient else []), *module.parameters()]
     contenders = {
         "forward": forward,
         "backward": backward,
         "torch forward": lambda: module(X_t),
-        "torch both": lambda: torch.autograd.grad(module(X_t), wanted, dY_t),
+        "torch both": lambda: torch.autograd.grad(module(X_t), inputs, dY_t),
     }
     return contenders | (book_calls(layer, params, state, X, dY) if book else {})
 

@@ -103,8 +103,8 @@ def module(net: Layer, shape: Shape, contender: str) -> torch.nn.Module:
 def as_tensor(X: np.ndarray, contender: str) -> torch.Tensor:
     if X.ndim != 4:
         return torch.from_numpy(X)
-    there = torch.from_numpy(X).permute(0, 3, 1, 2)
-    return there.contiguous() if contender == DEFAULT else there
+    tensor = torch.from_numpy(X).permute(0, 3, 1, 2)
+    return tensor.contiguous() if contender == DEFAULT else tensor
 
 
 def step(contender: str, model: str, side: int, batch: int) -> Call:
@@ -135,11 +135,11 @@ def inference(contender: str, model: str, side: int, batch: int) -> Call:
             return lambda: net.forward(params, state, X)
         predict = engine.compile(net).predictor(params, state)
         return lambda: predict(X)
-    theirs, there = module(net, shape, contender).eval(), as_tensor(X, contender)
+    theirs, tensor = module(net, shape, contender).eval(), as_tensor(X, contender)
 
     def infer() -> object:
         with torch.no_grad():
-            return theirs(there)
+            return theirs(tensor)
 
     return infer
 
@@ -157,11 +157,11 @@ def operation(contender: str, name: str, part: str = "both", small: bool = False
             engine.compile(layer) if contender == ENGINE else layer, layers.init(layer, op.shape, rng), X, dY, part
         )
     dY = as_tensor(dY, contender)
-    theirs, there = module(layer, op.shape, contender), as_tensor(X, contender).requires_grad_()
+    theirs, tensor = module(layer, op.shape, contender), as_tensor(X, contender).requires_grad_()
     if part == "forward":
-        return lambda: theirs(there)
-    wanted = [there, *theirs.parameters()]
-    return lambda: torch.autograd.grad(theirs(there), wanted, dY)
+        return lambda: theirs(tensor)
+    inputs = [tensor, *theirs.parameters()]
+    return lambda: torch.autograd.grad(theirs(tensor), inputs, dY)
 
 
 def ours(net: Any, start: tuple[Any, Any], X: np.ndarray, dY: np.ndarray, part: str) -> Call:

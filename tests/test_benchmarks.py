@@ -125,9 +125,9 @@ def assert_same_gradients(table, name):
     theirs, *_ = table.operation(step.DEFAULT, name, small=True)()
     assert tuple(theirs.permute(0, 2, 3, 1).shape if theirs.ndim == 4 else theirs.shape) == dX.shape
     np.testing.assert_allclose(found, dX, rtol=1e-3, atol=1e-4 * np.abs(dX).max())
-    wanted = dict(tree.leaves(grads))
+    expected = dict(tree.leaves(grads))
     for leaf, array in tree.leaves(of_layers):
-        np.testing.assert_allclose(array, wanted[leaf], rtol=1e-3, atol=1e-4 * np.abs(wanted[leaf]).max())
+        np.testing.assert_allclose(array, expected[leaf], rtol=1e-3, atol=1e-4 * np.abs(expected[leaf]).max())
 
 
 def test_growth(tmp_path):
@@ -150,8 +150,8 @@ def test_where_time_goes(tmp_path, threads):
     written = record("where_time_goes", f"--model se_resnet8 --batch 8 --repeats 1 --threads {threads}", tmp_path)
     assert written["threads"] == threads
     operations, inside = written["operations"], written["inside_blocks"]
-    wanted = {"convolve 3x3 /1", "convolve_backward 3x3 /2", "AffineMaps.write", "excite", "squeeze", "SGD.step"}
-    assert operations.keys() >= wanted
+    expected = {"convolve 3x3 /1", "convolve_backward 3x3 /2", "AffineMaps.write", "excite", "squeeze", "SGD.step"}
+    assert operations.keys() >= expected
     assert inside.keys() == {name.partition(":")[2] for name in where_time_goes.INSIDE_BLOCKS}
     assert operations["convolve 3x3 /1"]["calls"] == 5
     assert sum(row["ms"] for row in operations.values()) == pytest.approx(written["timed_ms"])

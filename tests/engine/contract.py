@@ -265,30 +265,30 @@ def check_network(
         dX, grads = net.backward(p, cache, dY.astype(dtype))
         return {"Y": Y, "dX": dX, "grads": grads, "stats": stats}
 
-    wanted, narrow = book(np.float64), book(dtype)
-    there = [tree.map_leaves(xp.asarray, part) for part in (params, state)]
+    expected, narrow = book(np.float64), book(dtype)
+    on_device = [tree.map_leaves(xp.asarray, part) for part in (params, state)]
     X_, dY_ = xp.asarray(X), xp.asarray(dY)
     compiled = engine.compile(net)
-    Y, cache = compiled.forward(*there, X_, train=train, rng=np.random.default_rng(seed))
+    Y, cache = compiled.forward(*on_device, X_, train=train, rng=np.random.default_rng(seed))
     stats = compiled.batch_stats(cache) if train else {}
-    dX, grads = compiled.backward(there[0], cache, dY_)
-    same({"Y": Y, "dX": dX, "grads": grads, "stats": stats}, wanted, narrow)
-    _, cache = compiled.forward(*there, X_, train=train, rng=np.random.default_rng(seed))
-    none, grads = compiled.backward(there[0], cache, dY_, input_gradient=False)
+    dX, grads = compiled.backward(on_device[0], cache, dY_)
+    same({"Y": Y, "dX": dX, "grads": grads, "stats": stats}, expected, narrow)
+    _, cache = compiled.forward(*on_device, X_, train=train, rng=np.random.default_rng(seed))
+    none, grads = compiled.backward(on_device[0], cache, dY_, input_gradient=False)
     assert none is None
-    same({"grads": grads}, {"grads": wanted["grads"]}, narrow)
+    same({"grads": grads}, {"grads": expected["grads"]}, narrow)
     if not train:
-        same({"Y": compiled.predictor(*there)(X_)}, {"Y": wanted["Y"]}, narrow)
-    for before, now in zip((params, state, X, dY), (*there, X_, dY_), strict=True):  # no argument was written to
+        same({"Y": compiled.predictor(*on_device)(X_)}, {"Y": expected["Y"]}, narrow)
+    for before, now in zip((params, state, X, dY), (*on_device, X_, dY_), strict=True):  # no argument was written to
         for (_, a), (_, b) in zip(tree.leaves({"": before}), tree.leaves({"": now}), strict=True):
             np.testing.assert_array_equal(to_host(b), a)
 
 
-def same(found: Any, wanted: Any, narrow: Any) -> None:
+def same(found: Any, expected: Any, narrow: Any) -> None:
     """Assert that two trees are equal; ``narrow`` holds the book's values in the dtype of ``found``."""
-    found, wanted, narrow = (dict(tree.leaves(results)) for results in (found, wanted, narrow))
-    assert list(found) == list(wanted)
-    for name, array in wanted.items():
+    found, expected, narrow = (dict(tree.leaves(results)) for results in (found, expected, narrow))
+    assert list(found) == list(expected)
+    for name, array in expected.items():
         got, own = to_host(found[name]), narrow[name]
         assert got.dtype == own.dtype, f"{name}: {got.dtype}"
         assert got.shape == array.shape, name
@@ -322,17 +322,17 @@ def compare(name: str, args: tuple[Any, ...], hyper: dict[str, Any], xp: Any, dt
     """Compare engine.NAME and engine.NAME_backward with the book on these arguments."""
     args = tuple(a.astype(dtype) if a.dtype.kind == "f" else a for a in args)
     wide = tuple(a.astype(np.float64) if a.dtype.kind == "f" else a for a in args)
-    there = tuple(map(xp.asarray, args))
+    on_device = tuple(map(xp.asarray, args))
     Y, narrow = (getattr(se_numpy, name)(*a, **hyper) for a in (wide, args))
-    same(named(getattr(engine, name)(*there, **hyper)), named(Y), named(narrow))
+    same(named(getattr(engine, name)(*on_device, **hyper)), named(Y), named(narrow))
     backward = f"{name}_backward"
     if backward in engine.FUNCTIONS:
         dYs = [np.random.default_rng([seed, 1]).standard_normal(np.shape(y)).astype(dtype) for y in named(Y).values()]
-        wanted = getattr(se_numpy, backward)(*(dY.astype(np.float64) for dY in dYs), *wide, **hyper)
+        expected = getattr(se_numpy, backward)(*(dY.astype(np.float64) for dY in dYs), *wide, **hyper)
         narrow = getattr(se_numpy, backward)(*dYs, *args, **hyper)
-        found = getattr(engine, backward)(*map(xp.asarray, dYs), *there, **hyper)
-        same(named(found), named(wanted), named(narrow))
-    for before, now in zip(args, there, strict=True):
+        found = getattr(engine, backward)(*map(xp.asarray, dYs), *on_device, **hyper)
+        same(named(found), named(expected), named(narrow))
+    for before, now in zip(args, on_device, strict=True):
         np.testing.assert_array_equal(to_host(now), before)
 
 

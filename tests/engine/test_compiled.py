@@ -45,10 +45,10 @@ def drawn(net, dtype=np.float64, N=5):
     return inputs(net, SHAPE, 0, N, dtype)
 
 
-def assert_same(found, wanted):
-    found, wanted = dict(tree.leaves(found)), dict(tree.leaves(wanted))
-    assert list(found) == list(wanted)
-    for name, array in wanted.items():
+def assert_same(found, expected):
+    found, expected = dict(tree.leaves(found)), dict(tree.leaves(expected))
+    assert list(found) == list(expected)
+    for name, array in expected.items():
         np.testing.assert_allclose(found[name], array, rtol=0, atol=1e-9 * max(np.abs(array).max(), 1e-3), err_msg=name)
 
 
@@ -163,8 +163,8 @@ def test_every_part_can_be_kept(name, train, off, monkeypatch):
         assert_same({"Y": Y_kept, "dX": dX_kept, "grads": grads_kept}, {"Y": Y, "dX": dX, "grads": grads})
         assert sorted(cache.kept) == sorted(keep)
         for part in keep:
-            wanted, gated = _alone(net, part, params, state, X, train)
-            np.testing.assert_allclose(cache.kept[part], wanted, rtol=1e-9, atol=1e-9, err_msg=part)
+            expected, gated = _alone(net, part, params, state, X, train)
+            np.testing.assert_allclose(cache.kept[part], expected, rtol=1e-9, atol=1e-9, err_msg=part)
             assert (part in cache.kept_gradients) == (not gated)
         if not train:
             Y_kept, kept = compiled.predictor(params, state).with_kept(X)
@@ -200,8 +200,8 @@ def test_kept_gradients_equal_the_gradients_of_the_maps():
     compiled.backward(params, cache, dY)
     maps = cache.kept["first"]
     _, rest = net.parts[1][1].forward(params["second"], state["second"], maps)
-    wanted, _ = net.parts[1][1].backward(params["second"], rest, dY)
-    np.testing.assert_allclose(cache.kept_gradients["first"], wanted, atol=1e-10)
+    expected, _ = net.parts[1][1].backward(params["second"], rest, dY)
+    np.testing.assert_allclose(cache.kept_gradients["first"], expected, atol=1e-10)
     assert cache.kept_gradients["second.sum1.branch.relu1"].shape == (5, *SHAPE[:2], 3)
 
 
@@ -223,14 +223,14 @@ def plain_step(net, params, state, X, dY):
 def test_off_is_the_plain_network_bit_for_bit(way, monkeypatch):
     net = NETWORKS["se_resnet8"]
     params, state, X, dY = drawn(net, np.float32)
-    compiled, wanted = engine.compile(net), plain_step(net, params, state, X, dY)
+    compiled, expected = engine.compile(net), plain_step(net, params, state, X, dY)
     if way == "environment":
         monkeypatch.setenv("SE_NUMPY_ENGINE", "off")
         found = plain_step(compiled, params, state, X, dY)
     else:
         with engine.off():
             found = plain_step(compiled, params, state, X, dY)
-    for name, array in wanted.items():
+    for name, array in expected.items():
         np.testing.assert_array_equal(found[name], array, err_msg=name)
 
 
@@ -253,15 +253,15 @@ def test_off_overrides_the_environment(monkeypatch):
 def test_backward_works_after_the_engine_is_switched():
     net = NETWORKS["se_resnet8"]
     params, state, X, dY = drawn(net)
-    compiled, wanted = engine.compile(net), plain_step(net, params, state, X, dY)
+    compiled, expected = engine.compile(net), plain_step(net, params, state, X, dY)
     with engine.off():
         _, plain = compiled.forward(params, state, X, train=True)
         stats_off = compiled.batch_stats(plain)
     _, fast = compiled.forward(params, state, X, train=True)
     assert_same(stats_off, compiled.batch_stats(fast))
-    assert_same({"dX": compiled.backward(params, plain, dY)[0]}, {"dX": wanted["dX"]})
+    assert_same({"dX": compiled.backward(params, plain, dY)[0]}, {"dX": expected["dX"]})
     with engine.off():
-        assert_same({"dX": compiled.backward(params, fast, dY)[0]}, {"dX": wanted["dX"]})
+        assert_same({"dX": compiled.backward(params, fast, dY)[0]}, {"dX": expected["dX"]})
 
 
 def test_off_applies_to_single_operations(monkeypatch):

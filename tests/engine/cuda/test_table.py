@@ -118,11 +118,11 @@ def test_masked_infinite_gradients_become_zero(xp, bad):
 @pytest.mark.parametrize("dL", [0.7, np.array(0.7)], ids=["number", "array"])
 def test_loss_on_device(double, smoothing, dL):
     x, labels = np.random.default_rng(0).standard_normal((5, 3)) * 9, np.array([0, 2, 1, 1, 0], np.uint8)
-    there = double.asarray(x), double.asarray(labels)
-    loss = engine.softmax_cross_entropy(*there, smoothing=smoothing)
+    on_device = double.asarray(x), double.asarray(labels)
+    loss = engine.softmax_cross_entropy(*on_device, smoothing=smoothing)
     np.testing.assert_allclose(to_host(loss), ops.softmax_cross_entropy(x, labels, smoothing=smoothing), rtol=1e-12)
-    dL_there = double.asarray(dL) if isinstance(dL, np.ndarray) else dL
-    dx = engine.softmax_cross_entropy_backward(dL_there, *there, smoothing=smoothing)
+    dL_on_device = double.asarray(dL) if isinstance(dL, np.ndarray) else dL
+    dx = engine.softmax_cross_entropy_backward(dL_on_device, *on_device, smoothing=smoothing)
     expected = ops.softmax_cross_entropy_backward(dL, x, labels, smoothing=smoothing)
     np.testing.assert_allclose(to_host(dx), expected, rtol=1e-12, atol=1e-15)
 
@@ -134,13 +134,13 @@ def test_sgd_is_one_launch(double, sgd):
 
     rng = np.random.default_rng(0)
     w, g, v = rng.standard_normal((3, 11))
-    there = [double.asarray(a) for a in (w, g, v)]
+    on_device = [double.asarray(a) for a in (w, g, v)]
     with cupy_double.counting() as (launches, _):
-        sgd.step(*there, 0.3)
+        sgd.step(*on_device, 0.3)
     assert len(launches) == 1
     sgd.step(w, g, v, 0.3)
-    np.testing.assert_allclose(to_host(there[0]), w, rtol=1e-14)
-    np.testing.assert_allclose(to_host(there[2]), v, rtol=1e-14)
+    np.testing.assert_allclose(to_host(on_device[0]), w, rtol=1e-14)
+    np.testing.assert_allclose(to_host(on_device[2]), v, rtol=1e-14)
 
 
 @needs_compiler
@@ -148,12 +148,12 @@ def test_running_statistics_are_updated_in_one_launch(double):
     import cupy_double
 
     batch, running = np.random.default_rng(0).standard_normal((2, 7))
-    there = double.asarray(batch), double.asarray(running)
+    on_device = double.asarray(batch), double.asarray(running)
     with cupy_double.counting() as (launches, _):
-        engine.move_running(there[0], 0.3, there[1])
+        engine.move_running(on_device[0], 0.3, on_device[1])
     assert len(launches) == 1
     update_running(running, batch, momentum=0.3)
-    np.testing.assert_allclose(to_host(there[1]), running, rtol=1e-14)
+    np.testing.assert_allclose(to_host(on_device[1]), running, rtol=1e-14)
 
 
 @needs_compiler
