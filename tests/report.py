@@ -60,7 +60,7 @@ def faults() -> None:
     sys.modules["cupy"] = cupy_double.module
     for fault in FAULTS:
         with fault.planted():
-            by = caught_by_contract(cupy_double.module if fault.on_a_device else None) or "NOT CAUGHT"
+            by = caught_by_contract(cupy_double.module if fault.on_device else None) or "NOT CAUGHT"
         print(f"{fault.name:58s} {by}")
 
 
