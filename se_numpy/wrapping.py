@@ -5,6 +5,11 @@ import sys
 import textwrap
 
 
+def terminal_width() -> int | None:
+    """Return how many columns a line may take at a terminal; None if the output goes to a file or a pipe."""
+    return shutil.get_terminal_size().columns - 1 if sys.stdout.isatty() else None
+
+
 def wrap_text(text: str, indent: int = 0) -> str:
     """Prose as wide as the terminal, its later lines ``indent`` to the right.  No word, such as a path, is cut.
 
