@@ -81,7 +81,7 @@ def _progress_bar(total: int) -> Any:
     """Return a progress bar on stderr that counts images; it is drawn only at a terminal."""
     from tqdm import tqdm
 
-    return tqdm(total=total, unit="image", desc="evaluating", leave=False, dynamic_ncols=True,
+    return tqdm(total=total, unit="image", desc="test", leave=False, dynamic_ncols=True,
                 disable=not sys.stderr.isatty())  # fmt: skip
 
 
