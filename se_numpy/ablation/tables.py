@@ -108,7 +108,7 @@ def _stages(se: dict[str, Any], plain: dict[str, Any]) -> Table:
         Row("all stages", se, None, _printed(("13", "all"))),
     )
     notes = (
-        "Stage 1 here is the paper's stage 2, because its stage 1 is the stem. The paper has no result for its stage 5.",
+        "Stage 1 here is the paper's stage 2, because its stage 1 is the stem; the paper has no result for stage 5.",
     )
     return Table("stages", "SE blocks in a single stage (the paper's Table 13)", rows, notes)
 
