@@ -87,7 +87,7 @@ def numbered_image(network: Network, word: str, source: str | None = None) -> In
     Raises
     ------
     ValueError
-        If there is no such test image, or if the network and the data set do not fit together.
+        If there is no such test image, or if the network and the data set do not match.
     """
     dataset = data.load(source if source is not None else network.config["data"])
     check_fit(network, dataset)

@@ -62,7 +62,7 @@ def summarize(network: Network, dataset: Dataset, images: int = 1000) -> GateSum
     Raises
     ------
     ValueError
-        If ``images`` is less than 2, or if the network and the data set do not fit together.
+        If ``images`` is less than 2, or if the network and the data set do not match.
     """
     _check(network, dataset, images)
     seen, labels = dataset.test_images[:images], dataset.test_labels[:images]
@@ -83,7 +83,7 @@ def study(network: Network, dataset: Dataset, images: int = 2000, *, seed: int =
     Raises
     ------
     ValueError
-        If ``images`` is less than 2, or if the network and the data set do not fit together.
+        If ``images`` is less than 2, or if the network and the data set do not match.
     """
     _check(network, dataset, images)
     seen, labels = dataset.test_images[:images], dataset.test_labels[:images]

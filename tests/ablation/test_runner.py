@@ -67,7 +67,7 @@ def trained(monkeypatch, tiny):
 
 
 @pytest.fixture
-def here(monkeypatch):
+def inline_pool(monkeypatch):
     """Make the command use an inline executor, and return it."""
     pool = InlineExecutor()
     monkeypatch.setattr("se_numpy.workers.workers", lambda *args: pool)
@@ -86,10 +86,10 @@ def ablate(*words):
     args.run(args)
 
 
-def test_the_runs_of_a_table_are_trained(tiny, here, tmp_path, capsys):
+def test_the_runs_of_a_table_are_trained(tiny, inline_pool, tmp_path, capsys):
     ablate("--table", "squeeze", "--seeds", "0", "--epochs", 1, "--out", tmp_path)
     out = capsys.readouterr().out
-    assert here.count == 4
+    assert inline_pool.count == 4
     assert out.count("accuracy ") == 4
     assert "4/4" in out
     assert "without SE" in out  # the table itself is printed
@@ -100,11 +100,11 @@ def test_the_runs_of_a_table_are_trained(tiny, here, tmp_path, capsys):
     assert (tmp_path / "runs" / "se_resnet8-squeeze_max-s0" / "best.npz").exists()
 
 
-def test_a_finished_run_is_never_repeated(trained, here, tmp_path, capsys):
+def test_a_finished_run_is_never_repeated(trained, inline_pool, tmp_path, capsys):
     ablate("--table", "squeeze", "--seeds", "0,1", "--epochs", 1, "--out", tmp_path)
     assert len(trained) == 8
     ablate("--table", "squeeze", "--seeds", "0,1", "--epochs", 1, "--out", tmp_path)
-    assert (len(trained), here.count) == (8, 8)
+    assert (len(trained), inline_pool.count) == (8, 8)
     ablate("--table", "squeeze", "--seeds", "0,1,2", "--epochs", 1, "--out", tmp_path)
     assert trained[8:] == ["se_resnet8-s2", "se_resnet8-squeeze_max-s2", "se_resnet8-squeeze_none-s2", "resnet8-s2"]
     ablate("--table", "gate", "--seeds", "0,1", "--epochs", 1, "--out", tmp_path)
@@ -112,7 +112,7 @@ def test_a_finished_run_is_never_repeated(trained, here, tmp_path, capsys):
     assert "8 runs for gate, 4 of them finished" in capsys.readouterr().out
 
 
-def test_a_dry_run_lists_the_runs_and_writes_nothing(trained, here, tmp_path, capsys, monkeypatch):
+def test_a_dry_run_lists_the_runs_and_writes_nothing(trained, inline_pool, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("se_numpy.train.Session.seconds_per_step", lambda self: 60.0)
     ablate("--out", tmp_path, "--table", "gate", "--seeds", "0")
     capsys.readouterr()
@@ -128,7 +128,7 @@ def test_a_dry_run_lists_the_runs_and_writes_nothing(trained, here, tmp_path, ca
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_other_files_are_not_overwritten(trained, here, tmp_path):
+def test_other_files_are_not_overwritten(trained, inline_pool, tmp_path):
     (tmp_path / "gate.json").write_text("[1]")
     with pytest.raises(ValueError, match=r"gate\.json exists and was not written by se-numpy ablate"):
         ablate("--out", tmp_path, "--table", "gate", "--seeds", "0")
@@ -163,14 +163,14 @@ def test_an_interrupted_run_is_resumed(tiny, tmp_path, monkeypatch):
     assert state(config) == "done"
 
 
-def test_existing_runs_with_other_settings_are_refused_before_training(trained, here, tmp_path):
+def test_existing_runs_with_other_settings_are_refused_before_training(trained, inline_pool, tmp_path):
     ablate("--table", "gate", "--seeds", "0", "--epochs", 1, "--out", tmp_path)
     with pytest.raises(ValueError, match="was made with epochs = 1 and now 2 is asked for; expected the same"):
         ablate("--table", "squeeze", "--seeds", "0", "--epochs", 2, "--out", tmp_path)
     assert len(trained) == 4
 
 
-def test_a_failed_run_does_not_stop_the_others(trained, here, tmp_path, capsys):
+def test_a_failed_run_does_not_stop_the_others(trained, inline_pool, tmp_path, capsys):
     with pytest.raises(RuntimeError, match=r"1 of 5 runs failed.*se_resnet8-reduction_8-s0"):
         ablate("--table", "reduction", "--seeds", "0", "--epochs", 1, "--out", tmp_path)
     assert len(trained) == 5
@@ -212,7 +212,7 @@ def test_a_run_whose_folder_is_not_shared_has_failed(tmp_path, monkeypatch):
     assert "failed" in lines[0]
 
 
-def test_ctrl_c_says_how_to_continue(trained, here, tmp_path, capsys, monkeypatch):
+def test_ctrl_c_says_how_to_continue(trained, inline_pool, tmp_path, capsys, monkeypatch):
     complete = runner.complete
 
     def interrupted(dataset, config, out):
@@ -269,8 +269,8 @@ def test_ctrl_c_does_not_wait_for_a_cluster():
 
 
 def test_runs_work_in_a_process_pool(tmp_path):
-    here = Study.of(tmp_path, configure(TINY, epochs=1, subset=32, batch_size=32), (0,), TINY)
-    config = here.config(table("gate", "se_resnet8").row("without SE"), 0)
+    small_study = Study.of(tmp_path, configure(TINY, epochs=1, subset=32, batch_size=32), (0,), TINY)
+    config = small_study.config(table("gate", "se_resnet8").row("without SE"), 0)
     with ended_with(lambda: workers(1, None, partial(prepare, 1))) as pool:
         assert pool.submit(os.getenv, "SE_NUMPY_THREADS").result() == "1"
         assert run_all([config], pool, print) == {}
@@ -279,8 +279,8 @@ def test_runs_work_in_a_process_pool(tmp_path):
 
 def test_runs_work_on_a_dask_cluster(tmp_path):
     distributed = pytest.importorskip("distributed")
-    here = Study.of(tmp_path, configure(TINY, epochs=1, subset=32, batch_size=32), (0,), TINY)
-    config = here.config(table("gate", "se_resnet8").row("tanh"), 0)
+    small_study = Study.of(tmp_path, configure(TINY, epochs=1, subset=32, batch_size=32), (0,), TINY)
+    config = small_study.config(table("gate", "se_resnet8").row("tanh"), 0)
     small = {"n_workers": 1, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": None}
     with distributed.LocalCluster(**small) as cluster, workers(1, cluster.scheduler_address) as pool:
         assert run_all([config], pool, print) == {}
@@ -295,7 +295,7 @@ def test_a_killed_worker_is_reported(tmp_path):
             run_all([config], pool, print)
 
 
-def test_two_commands_in_one_folder_are_refused_but_reports_are_not(trained, here, tmp_path):
+def test_two_commands_in_one_folder_are_refused_but_reports_are_not(trained, inline_pool, tmp_path):
     pytest.importorskip("fcntl")
     with lock_file(tmp_path, "filled"):
         ablate("--table", "gate", "--seeds", "0", "--epochs", 1, "--out", tmp_path, "--report")
@@ -315,13 +315,13 @@ def test_two_commands_in_one_folder_are_refused_but_reports_are_not(trained, her
         (["--epochs", "0"], "epochs is 0"),
     ],
 )
-def test_invalid_options_are_refused(words, message, tiny, here, tmp_path):
+def test_invalid_options_are_refused(words, message, tiny, inline_pool, tmp_path):
     given = {"--table": "gate", "--out": tmp_path, **dict(zip(words[::2], words[1::2], strict=True))}
     with pytest.raises(ValueError, match=message):
         ablate(*(word for pair in given.items() for word in pair))
 
 
-def test_the_command_in_the_report_has_no_local_paths(trained, here, tmp_path):
+def test_the_command_in_the_report_has_no_local_paths(trained, inline_pool, tmp_path):
     ablate("--table", "gate", "--data", tmp_path, "--note", "as JPEG", "--seeds", "0", "--epochs", 1, "--lr", 0.1,
            "--out", tmp_path / "out")  # fmt: skip
     text = (tmp_path / "out" / "gate.md").read_text()
@@ -332,7 +332,7 @@ def test_the_command_in_the_report_has_no_local_paths(trained, here, tmp_path):
     assert "se-numpy ablate --table gate --data cifar10 --model" in (tmp_path / "named" / "gate.md").read_text()
 
 
-def test_all_tables_can_be_written_at_once(trained, here, tmp_path):
+def test_all_tables_can_be_written_at_once(trained, inline_pool, tmp_path):
     ablate("--table", "all", "--seeds", "3", "--epochs", 1, "--out", tmp_path, "--report")
     assert trained == []
     assert {path.stem for path in tmp_path.glob("*.md")} == set(commands.TABLES.split(", "))

@@ -42,25 +42,25 @@ def put(config, accuracy, **changes):
 
 def filled(folder, name, accuracies, **given):
     """Return the report of a table whose rows have these accuracies, one per seed, by label."""
-    here, rows = study(folder, **given), table(name, "se_resnet8")
+    ablation, rows = study(folder, **given), table(name, "se_resnet8")
     for label, values in accuracies.items():
-        for seed, accuracy in zip(here.seeds, values, strict=True):
-            put(here.config(rows.row(label), seed), accuracy)
-    return Report(rows, here, f"se-numpy ablate --table {name}")
+        for seed, accuracy in zip(ablation.seeds, values, strict=True):
+            put(ablation.config(rows.row(label), seed), accuracy)
+    return Report(rows, ablation, f"se-numpy ablate --table {name}")
 
 
 @pytest.mark.parametrize("model", ["se_resnet8", "se_preact_resnet20", "se_small_vgg", "se_small_resnext"])
 @pytest.mark.parametrize("name", NAMES)
 def test_every_row_is_a_network_or_gives_a_reason(name, model, tmp_path):
-    here, rows = study(tmp_path), table(name, model).rows
+    ablation, rows = study(tmp_path), table(name, model).rows
     assert len({row.label for row in rows}) == len(rows)
-    assert len({run_name(here.config(row, 0)) for row in rows}) == len(rows)
+    assert len({run_name(ablation.config(row, 0)) for row in rows}) == len(rows)
     for row in rows:
-        cost = here.cost(row)
+        cost = ablation.cost(row)
         if isinstance(cost, str):
             assert "expected" in cost
         else:
-            here.config(row, 0).network(10)
+            ablation.config(row, 0).network(10)
             assert cost.parameters > 10_000
 
 
@@ -79,13 +79,13 @@ def test_rows_have_the_settings_of_their_labels():
 
 
 def test_impossible_rows_are_left_out_and_tables_share_runs(tmp_path):
-    here = study(tmp_path, seeds=(0, 1))
-    every = here.runs([table(name, "se_resnet8") for name in NAMES])
+    ablation = study(tmp_path, seeds=(0, 1))
+    every = ablation.runs([table(name, "se_resnet8") for name in NAMES])
     assert len(every) == 2 * (2 + 3 + 2 + 2 + 3 + 4 + 8)  # both baselines, then the additional runs of each table
     assert len({config.out for config in every}) == len(every)
     assert not [config for config in every if config.reduction == 32]
     assert [config.seed for config in every] == [0] * 24 + [1] * 24  # all rows with the first seed come first
-    standard = [here.config(table(n, "se_resnet8").row(label), 0).out for n, label in
+    standard = [ablation.config(table(n, "se_resnet8").row(label), 0).out for n, label in
                 (("gate", "sigmoid"), ("squeeze", "average"), ("reduction", "r = 4"), ("networks", "se_resnet8"))]
     assert len(set(standard)) == 1
 
@@ -181,8 +181,8 @@ def test_verdicts_on_differences(difference, sampling, text):
 
 
 def test_an_existing_run_is_recognised_by_its_settings(tmp_path):
-    here = study(tmp_path)
-    config = here.config(table("stages", "se_resnet8").row("stage 1"), 0)
+    ablation = study(tmp_path)
+    config = ablation.config(table("stages", "se_resnet8").row("stage 1"), 0)
     assert state(config) == "new"
     put(config, 0.5, device="gpu", out="elsewhere")  # neither setting changes the result
     assert state(config) == "done"
@@ -218,7 +218,7 @@ def test_names_of_runs_contain_their_settings():
 
 
 def test_the_data_set_is_named_without_its_folder(tmp_path):
-    photographs = replace(TINY, name="cifar10", source="CIFAR-10, binary layout, /home/somebody")
+    photographs = replace(TINY, name="cifar10", source="CIFAR-10, binary layout, /home/user")
     assert Study.of(tmp_path, configure(photographs), (0,), photographs).data == "CIFAR-10"
     assert study(tmp_path).data == "built-in set"
 

@@ -252,7 +252,7 @@ def test_weights_of_another_library(interop_calls, capsys, order):
     (["--weights", "w", "--model", "vgg16", "test:3"], "test:3 is a test image of a run's data"),
     (["runs/a", "cat.jpg", "--model", "vgg16"], "--model goes with --weights; a run already records its network"),
 ])  # fmt: skip
-def test_arguments_that_do_not_fit_together_are_refused(interop_calls, capsys, words, message):
+def test_incompatible_arguments_are_refused(interop_calls, capsys, words, message):
     assert main(["predict", *words]) == 2
     assert message in capsys.readouterr().err
 

@@ -177,9 +177,9 @@ def test_hidden_folders_in_shown_folders_are_not_readable(isolation, tmp_path, m
         (tmp_path / name).write_text("42")
     (tmp_path / "link").symlink_to(tmp_path / "lib/python/site-packages")
     packages = str(tmp_path / "lib/python/site-packages")
-    here = sandbox_paths()
-    more = replace(here, roots=(*here.roots, str(tmp_path)), hidden=(*here.hidden, packages),
-                   shown=(*here.shown, f"{packages}/numpy"))  # fmt: skip
+    paths = sandbox_paths()
+    more = replace(paths, roots=(*paths.roots, str(tmp_path)), hidden=(*paths.hidden, packages),
+                   shown=(*paths.shown, f"{packages}/numpy"))  # fmt: skip
     monkeypatch.setattr(child_module, "sandbox_paths", lambda: more)
     source = f"""
 def f():
