@@ -118,7 +118,7 @@ def as_text(found: dict[str, Any]) -> str:
 
 
 def _library_row(one: dict[str, Any], width: int | None) -> str:
-    state = one["version"] or f"not installed; {one['pip']}"
+    state = one["version"] or f"not installed: {one['pip']}"
     row = f"  {one['name']:<12} {one['use']:<36} {state}"
     if width is None or len(row) <= width:
         return row

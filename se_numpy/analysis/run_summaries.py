@@ -179,7 +179,7 @@ def _matrix(found: Evaluation, terminal: int | None) -> list[str]:
     width, cell = max(len(name) for name in found.classes), max(4, len(str(counts.max())) + 1)
     needed = width + 4 + K * cell
     if terminal is not None and needed > terminal:
-        return ["", wrap_text(f"Confusion matrix: needs a terminal of {needed + 1} columns, or --json")]
+        return ["", wrap_text(f"Confusion matrix: needs {needed + 1} columns; widen the terminal or use --json")]
     head = " " * (width + 4) + "".join(f"{k:>{cell}}" for k in range(K))
     rows = [
         f"{k:>2}  {found.classes[k]:<{width}}" + "".join(f"{n or '.':>{cell}}" for n in counts[k]) for k in range(K)

@@ -74,8 +74,9 @@ def _constant(found: Study) -> str:
 
 def _open(found: Study) -> str:
     o = found.outcome(ALL, "one")
-    return (f"With every gate fixed at 1, accuracy is {percent(o.accuracy)}, a loss of {points(o)}. Part of the loss "
-            "is due to scale: the following layers were trained on weaker feature maps.")  # fmt: skip
+    text = f"With every gate fixed at 1, accuracy is {percent(o.accuracy)}, a loss of {points(o)}."
+    scale = " Part of the loss is due to scale: the following layers were trained on weaker feature maps."
+    return text + scale * (effect(o) == "lost")
 
 
 def _exchanged(found: Study) -> str:
