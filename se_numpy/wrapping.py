@@ -5,6 +5,11 @@ import sys
 import textwrap
 
 
+def terminal_width() -> int | None:
+    """Return how many columns a line may take at a terminal; None if the output goes to a file or a pipe."""
+    return shutil.get_terminal_size().columns - 1 if sys.stdout.isatty() else None
+
+
 def wrap_text(text: str, indent: int = 0) -> str:
     """Wrap text to the terminal, indenting continuation lines by ``indent``.  Words, such as paths, are never split.
 
