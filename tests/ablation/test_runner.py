@@ -165,7 +165,7 @@ def test_a_run_that_is_cut_and_gone_on_with_is_trained_to_its_end(tiny, tmp_path
 
 def test_other_settings_in_its_place_are_refused_before_anything_runs(made, here, tmp_path):
     ablate("--table", "gate", "--seeds", "0", "--epochs", 1, "--out", tmp_path)
-    with pytest.raises(ValueError, match="was made with epochs = 1 and now 2 is asked for; expected the same"):
+    with pytest.raises(ValueError, match="contains a run with epochs = 1, not 2; expected the same"):
         ablate("--table", "squeeze", "--seeds", "0", "--epochs", 2, "--out", tmp_path)
     assert len(made) == 4
 

@@ -147,8 +147,8 @@ def test_the_set_is_the_one_it_was_trained_on_unless_told(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(("words", "said"), [
-    (["no-such-run"], "no-such-run: there is no such run; expected a checkpoint or the folder of a run, such as"),
-    (["{}"], "holds no best.npz; expected the folder of a run, or a checkpoint"),
+    (["no-such-run"], "no-such-run does not exist; expected a checkpoint or the folder of a run, such as"),
+    (["{}"], "contains no best.npz; expected the folder of a run or a checkpoint"),
     (["{}/text.npz"], "is not a se_numpy checkpoint"),
 ])  # fmt: skip
 def test_what_is_no_run_is_told(tmp_path, capsys, words, said):

@@ -222,12 +222,12 @@ def test_what_cannot_be_is_told(tmp_path, options, said):
 
 
 def test_a_run_that_is_none_is_told(tmp_path):
-    with pytest.raises(ValueError, match=r"holds no best\.npz; expected the folder of a run"):
+    with pytest.raises(ValueError, match=r"contains no best\.npz; expected the folder of a run"):
         run(tmp_path)
     with pytest.raises(ValueError, match="has no SE blocks and so no gates; expected the run of a network such as se_"):
         run(save(tmp_path / "plain.npz", model="resnet8"))
     checkpoint.save(tmp_path / "other.npz", {"params": {"w": np.ones(1)}}, {"classes": []})
-    with pytest.raises(ValueError, match=r"does not say what network it is \('config'\); expected a checkpoint that"):
+    with pytest.raises(ValueError, match=r"does not describe its network \('config'\); expected a checkpoint written"):
         run(tmp_path / "other.npz")
 
 
