@@ -100,7 +100,8 @@ class Learner:
     ) -> tuple[Array, Array]:  # fmt: skip
         """Take one training step on X (N, H, W, C) and labels (N,).
 
-        Return the loss and the number of images classified correctly, both 0-d arrays. With ``watch`` the loss is checked, which makes the host wait for the GPU.
+        Return the loss and the number of images classified correctly, both 0-d arrays. With ``watch`` the
+        loss is checked, which makes the host wait for the GPU.
 
         Raises
         ------

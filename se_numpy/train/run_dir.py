@@ -180,7 +180,7 @@ def write_metrics(path: Path, history: list[dict[str, float]]) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    with checkpoint.whole(path) as file:
+    with checkpoint.atomic_write(path) as file:
         file.write(text.encode())
 
 

@@ -185,7 +185,7 @@ class Session:
                 f"gives slightly different results; set SE_NUMPY_ENGINE={used} to resume it"
             )
         if meta["data"] != self.digest:
-            raise ValueError(f"{path} belongs to a run on other images; the data set given is {self.dataset.source}")
+            raise ValueError(f"{path} belongs to a run on a data set other than {self.dataset.source}")
         wrong = [
             f"{kind}: {words}" for kind, like in self.learner.trees().items()
             for words in tree.differences(trees.get(kind, {}), like)
