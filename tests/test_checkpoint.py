@@ -103,8 +103,8 @@ def write_archive(path, header=None, data=b"", compression=zipfile.ZIP_STORED, n
 @pytest.mark.parametrize(
     ("archive", "message"),
     [
-        ({"header": {"descr": "<f8", "fortran_order": False, "shape": (10**12,)}}, "has 0 bytes of data; its header declares"),
-        ({"header": {"descr": "|O", "fortran_order": False, "shape": (1,)}, "data": b"x" * 8}, "has 8 bytes of data; its header"),
+        ({"header": {"descr": "<f8", "fortran_order": False, "shape": (10**12,)}}, "has 0 bytes of data; its header"),
+        ({"header": {"descr": "|O", "fortran_order": False, "shape": (1,)}, "data": b"x" * 8}, "has 8 bytes of data"),
         ({"data": bytes(10**6), "compression": zipfile.ZIP_DEFLATED}, "its arrays would be larger than the file"),
         ({"data": bytes(16)}, "'meta'"),
         ({"name": "../../outside.npy", "data": bytes(16)}, "'meta'"),

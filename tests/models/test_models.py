@@ -42,7 +42,7 @@ def test_every_name_builds_a_valid_network(name):
     assert models.build(name).output_shape(shape) == ((10,) if shape == (32, 32, 3) else (1000,))
 
 
-# Released networks, with biases in the SE blocks (the same as in timm and Cadene); 18 and 34 are timm's legacy versions.
+# Released networks, with biases in the SE blocks (as in timm and Cadene); 18 and 34 are the legacy versions in timm.
 RELEASED = {
     "resnet50": (25_557_032, 28_088_024),
     "resnet101": (44_549_160, 49_326_872),
