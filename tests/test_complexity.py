@@ -197,6 +197,21 @@ def test_complexity_on_the_command_line(capsys):
     assert json.loads(output(capsys, "complexity", "resnet20", "--json"))["resnet20"]["parameters"] == 272_474
 
 
+@pytest.mark.parametrize("columns", [80, 40])
+@pytest.mark.parametrize(
+    "command", ["summary", "summary se_resnet20", "summary se_resnet8 --gate tanh", "complexity", "complexity se_vgg16"]
+)
+def test_tables_fit_the_terminal(capsys, monkeypatch, command, columns):
+    """Without losing any text; in a pipe or a file they keep their full width."""
+    wide = output(capsys, *command.split())
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert output(capsys, *command.split()) == wide
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    narrow = output(capsys, *command.split())
+    assert max(map(len, narrow.splitlines())) < columns
+    assert narrow.replace("-", "").split() == wide.replace("-", "").split()
+
+
 def test_json_and_table_agree():
     net, shape = models.build("se_resnet8"), (32, 32, 3)
     found, text = as_json(net, shape), summary(net, shape)
