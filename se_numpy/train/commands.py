@@ -72,7 +72,7 @@ def _refuse(why: str, given: dict[str, Any], allowed: set[str], longer: str = ""
 def _train_seeds(dataset: Dataset, config: Config, seeds: tuple[int, ...], dry_run: bool) -> None:
     """Make one run for each seed in a common folder: skip finished runs and resume interrupted ones."""
     if len(set(seeds)) < len(seeds):
-        raise ValueError(f"--seeds {','.join(map(str, seeds))} contains a seed twice; expected different seeds")
+        raise ValueError(f"--seeds {','.join(map(str, seeds))} contains a seed twice; expected distinct seeds")
     folder = config.out or str(RUNS / f"{time.strftime('%Y%m%d-%H%M%S')}-{config.model}")
     if dry_run:
         _estimate_seeds(dataset, config, [Path(folder) / f"s{seed}" for seed in seeds])

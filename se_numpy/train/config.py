@@ -130,7 +130,7 @@ def configure(dataset: Dataset, *, preset: str | None = None, **given: Any) -> C
 def highest_lr(model: str) -> float:
     """Return the highest default learning rate for this network.
 
-    At 0.4 the 512 features of a ResNeXt swamp its classifier at first; Xie et al. (CVPR 2017) use 0.1.
+    At 0.4, the 512 features of a ResNeXt overwhelm its classifier at first; Xie et al. (CVPR 2017) use 0.1.
     """
     return 0.1 if "resnext" in model else float("inf")
 

@@ -62,7 +62,7 @@ def introduce(session: Session, why: str, say: Console) -> None:
 
 def seconds_per_epoch(session: Session, per_step: float) -> float:
     """Estimate the seconds of an epoch from those of a step."""
-    forward_share = 0.35  # of the time of a step
+    forward_share = 0.35  # the forward pass as a fraction of a step
     return per_step * (session.per_epoch + forward_share * len(session.validation) / session.config.batch_size)
 
 
@@ -84,7 +84,7 @@ def epochs_within(budget: float, session: Session, per_step: float) -> int:
     one = seconds_per_epoch(session, per_step)
     if one > budget:
         steps = session.per_epoch - (one - budget) / per_step  # evaluation takes as long as before
-        hint = f"--subset {int(steps) * session.config.batch_size} would fit" if steps >= 1 else "expected more time"
+        hint = f"try --subset {int(steps) * session.config.batch_size}" if steps >= 1 else "give more time"
         raise ValueError(f"one epoch takes {duration(one)}, longer than the time budget of {duration(budget)}; {hint}")
     return int(budget / one)
 
@@ -99,13 +99,13 @@ def remark(data: str, model: str, accuracy: float) -> str:
     if data == "builtin" and model == "se_resnet8" and accuracy > PLAIN_BOUND:
         return (
             f"note     without SE blocks this network cannot exceed {100 * PLAIN_BOUND:.0f} % on this data set "
-            "(se_numpy/data/glyphs.py explains why); to see this: --model resnet8"
+            "(se_numpy/data/glyphs.py explains why); compare with --model resnet8"
         )
     return ""
 
 
 def wilson(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Return the 95 % interval of a proportion observed in n trials; it never leaves [0, 1].
+    """Return the Wilson score interval of a proportion observed in n trials; the default z gives 95 % confidence.
 
     References
     ----------

@@ -21,13 +21,9 @@ FIXED = ("net", "compiled", "shape", "classes", "device")
 class Learner:
     """A network in training, run by the engine.  ``net`` is any Layer that returns logits (N, classes).
 
-    w, v, g   (P,)   all parameters in one vector, the optimiser's velocity, the gradient of the last step
-    running   (S,)   all running statistics
-    params, state    w and running as trees, whose leaves are views into them
-
-    Assigning to one of these, or to a part of a tree, copies the values. Names and shapes have to match. The dtype and
-    the device of the Learner do not change, unless the assignment is to w, which determines both. All other attributes
-    are fixed.
+    Assigning to one of the arrays below, or to a part of a tree, copies the values. Names and shapes have to
+    match. The dtype and the device of the Learner do not change, unless the assignment is to w, which determines both.
+    All other attributes are fixed.
 
     A copy, shallow or deep, or a pickle is an independent Learner with the same values. With the same batches and
     generators, the copy trains exactly as the original does, bit for bit.
@@ -36,6 +32,15 @@ class Learner:
     ------
     ValueError
         If ``shape`` is (channels, height, width).
+
+    Attributes
+    ----------
+    w, v, g : array of shape (P,)
+        All parameters in one vector, the velocity of the optimiser, and the gradient of the last step.
+    running : array of shape (S,)
+        All running statistics.
+    params, state : tree
+        w and running as trees, whose leaves are views into them.
     """
 
     net: layers.Layer

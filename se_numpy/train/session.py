@@ -182,7 +182,7 @@ class Session:
         if (used := meta.get("engine", "on")) != engine_setting():
             raise ValueError(
                 f"{path} belongs to a run with the engine {used}, but the engine is {engine_setting()} now, which "
-                f"gives slightly different results; set SE_NUMPY_ENGINE={used} to resume it"
+                f"gives different results; set SE_NUMPY_ENGINE={used} to resume it"
             )
         if meta["data"] != self.digest:
             raise ValueError(f"{path} belongs to a run on a data set other than {self.dataset.source}")
