@@ -202,7 +202,7 @@ def test_complexity_on_the_command_line(capsys):
     "command", ["summary", "summary se_resnet20", "summary se_resnet8 --gate tanh", "complexity", "complexity se_vgg16"]
 )
 def test_tables_fit_the_terminal(capsys, monkeypatch, command, columns):
-    """Without losing any text; in a pipe or a file they keep their full width."""
+    """No text is lost, and in a file or a pipe the tables keep their full width."""
     wide = output(capsys, *command.split())
     monkeypatch.setenv("COLUMNS", str(columns))
     assert output(capsys, *command.split()) == wide

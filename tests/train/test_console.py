@@ -1,4 +1,4 @@
-"""The output of a run fits the terminal, and has its full width in a file or a pipe."""
+"""The output of a run fits the terminal and keeps its full width in a file or a pipe."""
 
 import io
 import os

@@ -1,6 +1,6 @@
 """Runs written by version 0.1.0 are loaded, evaluated and resumed.
 
-The files are written here with NumPy and the standard library alone, so a change of their format makes a test fail.
+The files are written here with NumPy and the standard library only, so that a change of the format makes a test fail.
 """
 
 import io
@@ -85,7 +85,7 @@ RESULT = {"test_loss": 1.125, "test_accuracy": 0.5, "test_images": 12, "seconds"
 
 
 def images(n):
-    """Images (n, 8, 9, 3) whose brightest channel is their class, without random numbers."""
+    """Return images (n, 8, 9, 3) and labels without random numbers; the brightest channel is the class."""
     labels = np.arange(n) % 3
     at = np.arange(n * 8 * 9 * 3).reshape(n, 8, 9, 3)
     return (at * 31 % 97 + 100 * (np.arange(3) == labels[:, None, None, None])).astype(np.uint8), labels
@@ -95,7 +95,7 @@ DATASET = Dataset("builtin", tuple(CLASSES), *images(60), *images(12), False, "t
 
 
 def config(folder, **changed):
-    """config.json as version 0.1.0 wrote it."""
+    """Return the content of config.json as written by version 0.1.0."""
     return {
         "model": "se_resnet8", "epochs": 2, "lr": 0.02, "augment": False, "data": "builtin", "reduction": None,
         "bias": False, "gate": "sigmoid", "squeeze": "avg", "stages": None, "placement": "standard", "subset": None,
@@ -105,7 +105,7 @@ def config(folder, **changed):
 
 
 def arrays():
-    """The parameters, running statistics and velocity of se_resnet8 for three classes, by their names in the file."""
+    """Return the parameters, running statistics and velocity of se_resnet8 for three classes by name."""
     found = {}
     for i, (name, shape) in enumerate(PARAMETERS.items()):
         x = np.sin(np.arange(np.prod(shape)) * (1 + i / 7)).reshape(shape)
@@ -186,7 +186,7 @@ def test_a_run_is_evaluated(tmp_path, monkeypatch, capsys):
     ],
 )
 def test_an_interrupted_run_is_resumed(tmp_path, step, expected):
-    """Resuming trains the second epoch from the saved parameters, velocity and sums, as version 0.1.0 did."""
+    """The second epoch continues from the saved parameters, velocity and sums, with the results of version 0.1.0."""
     folder = write_run(tmp_path / "run", step=step)
     run = resume(folder, io.StringIO(), dataset=DATASET)
     assert run.history[0] == FIRST_EPOCH
