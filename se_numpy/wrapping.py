@@ -23,3 +23,8 @@ def wrap_text(text: str, indent: int = 0) -> str:
     joined = text.replace(" %", "\u00a0%")  # keeps a number and its % on one line
     lines = [wrapper.fill(line) if len(line) > width else line for line in joined.split("\n")]
     return "\n".join(lines).replace("\u00a0%", " %")
+
+
+def terminal_columns() -> int:
+    """Return the number of columns to fill in the terminal, one fewer than it has."""
+    return shutil.get_terminal_size().columns - 1

@@ -165,7 +165,7 @@ def test_an_interrupted_run_is_resumed(tiny, tmp_path, monkeypatch):
 
 def test_existing_runs_with_other_settings_are_refused_before_training(trained, inline_pool, tmp_path):
     ablate("--table", "gate", "--seeds", "0", "--epochs", 1, "--out", tmp_path)
-    with pytest.raises(ValueError, match="was made with epochs = 1 and now 2 is asked for; expected the same"):
+    with pytest.raises(ValueError, match="contains a run with epochs = 1, not 2; expected the same"):
         ablate("--table", "squeeze", "--seeds", "0", "--epochs", 2, "--out", tmp_path)
     assert len(trained) == 4
 
