@@ -1,8 +1,8 @@
-"""The grading oracle: proves right answers right, and says by name what is wrong.
+"""The grading oracle: grades submitted functions and names the mistake in a wrong one.
 
-The library's own equations are the truth. ``check("squeeze", squeeze)`` in a notebook, ``assert_task`` in a test,
-``se-numpy grade FILE`` for submissions of others, which never run in the grader's own process. ``hint("squeeze")`` and
-``solution("squeeze")`` help; ``lessons`` is what the tutorials are made of.
+The library's own equations are the reference. Use ``check("squeeze", squeeze)`` in a notebook, ``assert_task`` in a
+test, and ``se-numpy grade FILE`` for submissions, which never run in the grader's own process. ``hint("squeeze")`` and
+``solution("squeeze")`` help students; ``lessons`` contains the helpers of the tutorials.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ __all__ = ["assert_task", "check", "hint", "load_ipython_extension", "points", "
 
 
 def __getattr__(name: str) -> Any:
-    """What ``__all__`` names, looked up when it is asked for: the command line is not to wait for all of it."""
+    """Import a public name on first use, so that the command line starts fast."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name in ("hint", "solution"):
