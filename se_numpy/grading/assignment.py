@@ -1,5 +1,7 @@
 """Assignments: tasks with points, the secret that seeds their inputs, and limits, read from a TOML file.
 
+An example:
+
     title = "Homework 3"
     tasks = ["relu", "sigmoid"]     # with their own points
     secret_file = "secret.txt"      # any bytes; without it the test inputs are public

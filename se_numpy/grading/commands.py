@@ -18,25 +18,36 @@ from se_numpy.arg_types import int_list
 FAILED, USAGE, OWN_FAULT, NO_ISOLATION, INTERRUPTED = 1, 2, 3, 4, 130
 LEVELS = ("L1", "L2", "L3")
 GRADE = """\
-Grade .py and .ipynb submissions in a separate process. Several
-submissions, or a folder, give a class summary: grades.csv, and how
-often each mistake was made.
+Grade .py and .ipynb submissions, each in a process of its own. Several submissions, or a folder, also give a
+summary of the class: all grades, and how often each mistake was made.
 
 An assignment is a file like this:
 
     title = "Homework 3"
-    tasks = ["relu", "sigmoid"]  # with their default points
-    secret_file = "secret.txt"   # makes test inputs unpredictable
+    # with their default points:
+    tasks = ["relu", "sigmoid"]
+    # makes test inputs unpredictable:
+    secret_file = "secret.txt"
     [[task]]
     id = "squeeze"
     points = 2
+    # from se-numpy new-task my_gate:
     [[task]]
-    file = "my_gate.py"          # a custom task: se-numpy new-task
+    file = "my_gate.py"
 
-Exit codes: 0 all passed, 1 something failed, 2 usage error, 3 internal
-error of the grader, 4 less isolation than --require demands,
-130 Ctrl-C. se-numpy doctor explains the levels L1, L2 and L3.
+Exit codes: 0 all passed, 1 something failed, 2 usage error, 3 internal error of the grader, 4 less isolation than
+--require demands, 130 Ctrl-C. `se-numpy doctor` explains the levels L1, L2 and L3.
 """
+
+
+class _Paragraphs(argparse.HelpFormatter):
+    """Wraps each paragraph of a description separately and keeps indented ones as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        parts = text.strip().split("\n\n")
+        filled = (part if part.startswith(" ") else super(_Paragraphs, self)._fill_text(part, width, indent)
+                  for part in parts)  # fmt: skip
+        return "\n\n".join(filled)
 
 
 class Exit(Exception):
@@ -102,8 +113,7 @@ def add(commands: Any) -> None:
 
 
 def _add_grade(commands: Any) -> None:
-    p = commands.add_parser("grade", help="grade submissions", description=GRADE,
-                            formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    p = commands.add_parser("grade", help="grade submissions", description=GRADE, formatter_class=_Paragraphs)
     p.add_argument("files", nargs="+", metavar="FILE", help="submissions, or folders of submissions")
     p.add_argument("--tasks", metavar="A,B", help="grade only these tasks")
     p.add_argument("--assignment", metavar="FILE.toml", help="tasks, points and limits of an assignment")

@@ -540,6 +540,7 @@ def test_a_wrong_submission_gets_its_mistakes_named(tmp_path):
     named = {task.task: task.diagnosis.mistake for task in report.tasks}
     assert named == {
         "squeeze": "largest pixel", "excite": "tanh instead of the sigmoid",
-        "excite_backward": "s instead of s (1 - s)", "conv2d": "filters flipped", "relu_backward": "mask from dy", "scale": "1 + s",
+        "excite_backward": "s instead of s (1 - s)", "conv2d": "filters flipped", "relu_backward": "mask from dy",
+        "scale": "1 + s",
     }  # fmt: skip
     assert all(task.counterexample is not None for task in report.tasks)
