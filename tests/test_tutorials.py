@@ -227,7 +227,7 @@ def test_a_script_without_the_standard_structure_is_reported(old, new, word):
         ({"cell_type": "markdown", "source": r"$\operatorname{mean}$"}, "operatorname"),
         ({"cell_type": "markdown", "source": "[here](nowhere.ipynb)"}, "is broken"),
         ({"cell_type": "markdown", "source": "[x]\n\n[x]: nowhere.md"}, "is broken"),
-        ({"cell_type": "markdown", "source": f"[x](https://github.com/{prose.OWNER}/blob/main/no.py)"}, "does not exist"),
+        ({"cell_type": "markdown", "source": f"[x](https://github.com/{prose.OWNER}/blob/main/no.py)"}, "not exist"),
         ({"cell_type": "markdown", "source": "the error is 0.123"}, "no cell prints"),
         ({"cell_type": "code", "source": "figures.show()", "outputs": []}, "has no picture"),
         ({"cell_type": "code", "source": "1 / 0", "outputs": [{"output_type": "error", "ename": "Zero"}]}, "raises"),

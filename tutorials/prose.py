@@ -14,14 +14,14 @@ from typing import Any
 OWNER = "OWNER/se_numpy"  # the repository of badges and first cells; set by build.py --repository
 
 FIRST_CELL = """\
-# Fetches the library where it is missing: in Colab.
+# Installs the library if it is missing, as in Colab.
 import importlib.util
 import subprocess
 import sys
 
 if importlib.util.find_spec("se_numpy") is None:
     if "google.colab" not in sys.modules:
-        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" one folder up')
+        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" in the repository')
     library = "se-numpy[plot,grade] @ git+https://github.com/{owner}"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)"""
 
