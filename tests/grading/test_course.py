@@ -411,7 +411,7 @@ def test_the_magic_runs_a_cell_in_a_separate_process():
     import types
 
     display = types.ModuleType("IPython.display")
-    display.display = display.append
+    display.display = shown.append
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
         patch.setitem(sys.modules, "IPython.display", display)
