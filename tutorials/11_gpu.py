@@ -95,8 +95,8 @@ try:
 except TypeError as error:
     print("a list:", error)
 
-x = se.to_device(x_host, device)  #                                   where the GPU is, or as it was
-y = se.to_host(standardise(x))  #                                     NumPy's in any case
+x = se.to_device(x_host, device)  #                                   on the GPU, or unchanged
+y = se.to_host(standardise(x))  #                                     always a NumPy array
 claim("The spread is 1.000 afterwards, wherever it was computed.", y.std())
 
 # %% [markdown]

@@ -242,7 +242,7 @@ for row in rows(models.build("se_resnet8"), (32, 32, 3)):
 picture = X[0]  #                                                     (H, W, 3) through the shortcut
 edges = np.zeros((3, 3, 3, 3))  #                                     (k, k, C', C)
 edges[1, 0], edges[1, 2] = -np.eye(3), np.eye(3)  # in each colour: right minus left
-F = se.conv2d(X, edges, padding=1)[0]  #                              (H, W, 3) what the branch adds
+F = se.conv2d(X, edges, padding=1)[0]  #                              (H, W, 3) the branch
 
 figure, axes = figures.panels(1, 4, 1.6)
 for axis, image, title in (
