@@ -89,8 +89,8 @@ claim("The white sail has red 250, green 248, blue 240.", *picture[25, 50])
 # %% [markdown]
 # In green and in blue it is the white one. In the red plane both are bright, and so is the sky.
 #
-# Keep this in mind: **a channel is a picture of its own**, and it answers one question about
-# every pixel, here "how much red?". Further up in a network there are hundreds of them, and the
+# Keep this in mind: **a channel is itself a picture**, and it answers one question about every
+# pixel, here "how much red?". Deeper in a network there are hundreds of channels, and the
 # questions are learned. A Squeeze-and-Excitation block decides which channels are important for
 # the given image.
 
@@ -318,8 +318,8 @@ claim("With the red channel alone the sails are 222 and 250 bright: hard to tell
 
 # %% [markdown]
 # A Squeeze-and-Excitation block does what you just did, on the maps inside a network: squeeze,
-# gates, scale. What is missing is the step in between, Equation (3): **the network itself
-# computes the gates from the squeeze**, for each image. You will write it in [tutorial
+# gates, scale. The missing step in between is Equation (3): **the network itself computes the
+# gates from the squeeze**, for each image. You will write it in [tutorial
 # 6](06_squeeze_excite_scale.ipynb).
 #
 # ## On your own

@@ -83,7 +83,7 @@ ways = {
 errors = {name: np.abs(np.array(slopes) / truth - 1) for name, slopes in ways.items()}
 
 figure, (axes,) = figures.panels(1, 1, 3.2)
-rings = {"central": {"ms": 7, "mfc": "none"}}  # so that it shows where another lies on it
+rings = {"central": {"ms": 7, "mfc": "none"}}  # stays visible under another marker
 for name, error in errors.items():
     drawn = np.maximum(error, 1e-17)  # such an axis has no 0
     axes.loglog(steps, drawn, "o-", label=name, **rings.get(name, {}))
@@ -375,9 +375,9 @@ check("conv2d_backward", conv2d_backward)
 #
 # - *Quick.* Why is `dX` of a convolution at stride 1 a convolution of `dU` with the filters turned
 #   by 180°?
-# - *Core.* Hold your own `conv2d_backward` against your own `conv2d` of tutorial 2 with
-#   `se.check_backward`. If both are wrong in the same way, what does it say? Which of the two would
-#   the oracle blame?
+# - *Core.* Check your own `conv2d_backward` against your own `conv2d` of tutorial 2 with
+#   `se.check_backward`. If both are wrong in the same way, what is the result? Which of the two
+#   would the oracle report?
 # - *Open.* The backward pass needs `X` again. A network keeps it from the forward pass: how many
 #   numbers is that for one layer, and what could be done without keeping them?
 #

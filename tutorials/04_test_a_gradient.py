@@ -57,10 +57,10 @@ def error(f, f_backward, args, dy, seed=0, h=1e-6):
         def L(t, k=k, v=v):  # with argument k moved by t along v
             return (f(*(a + t * v if n == k else a for n, a in enumerate(args))) * dy).sum()
 
-        measured, said = (L(h) - L(-h)) / (2 * h), (gradient * v).sum()
+        measured, computed = (L(h) - L(-h)) / (2 * h), (gradient * v).sum()
         # For a gradient of 0 the size of dy is used, to avoid dividing by 0.
         size = max(np.linalg.norm(gradient), abs(measured), 1e-3 * np.linalg.norm(dy))
-        worst = max(worst, abs(measured - said) / size)
+        worst = max(worst, abs(measured - computed) / size)
     return worst
 
 

@@ -11,8 +11,8 @@
 # hand, and see it answer a question that no single pixel can answer. Then you write `excite` and
 # `se_block`.
 #
-# **You learn** what Equations (2), (3) and (4) of the paper say, why a gate is a sigmoid, what the
-# reduction ratio $r$ costs, and what is lost without the squeeze.
+# **You learn** what Equations (2), (3) and (4) of the paper say, why a gate is a sigmoid, what
+# the reduction ratio $r$ costs, and why the squeeze is needed.
 #
 # **You need** [tutorial 2](02_convolve.ipynb), and `squeeze` and `scale` from
 # [tutorial 1](01_images_as_arrays.ipynb); a CPU; 45 minutes.
@@ -97,7 +97,7 @@ V = SHIFTS.T[None, None].astype(float)  #                             (1, 1, 3, 
 U = se.relu(se.conv2d(X, V))  #                                       (N, H, W, C)
 N, H, W, C = U.shape
 print("U", U.shape)
-INKS = (128 + 100 * SHIFTS) / 255  # the six colours as they stand in the pictures
+INKS = (128 + 100 * SHIFTS) / 255  # the six colours in the pictures
 
 figure, axes = figures.panels(1, 7, 1.35)
 figures.picture(axes[0], images[0], "picture 0")
@@ -282,7 +282,7 @@ claim("Scaled by z: 100 %.", (read(se.scale(U, z)) == labels).mean())
 # rules. A red strip asks for the **cyan** glyph, a green one for the magenta one, and so on,
 # always for the opposite colour.
 #
-# **Predict.** How many now, scaled by $z$? And what has to be changed in $W_1$ or $W_2$?
+# **Predict.** How many now, scaled by $z$? And how should $W_1$ or $W_2$ change?
 
 # %%
 opposite = np.array([3, 4, 5, 0, 1, 2])  # red-cyan, green-magenta, blue-yellow
@@ -298,7 +298,7 @@ claim("Opposite colours: 0 % scaled by z, 100 % after an excitation.", by_z.mean
 # other's gate**: $W_1$ detects what is present, and $W_2$ decides which gates to open. The paper
 # calls this modelling the dependencies between channels.
 #
-# ## What is lost without a squeeze
+# ## Why the squeeze is needed
 #
 # Leave Equation (2) out, and apply the same excitation to every pixel: the gates of pixel $(i,
 # j)$ come from the $C$ numbers of that pixel. The parameters are the same, and there are more

@@ -125,7 +125,7 @@ right.fill_between(u, direct, direct + gate, color=figures.ORANGE, alpha=0.75, l
 some, h = u[5::12], 1e-30
 measured = ((some + 1j * h) / (1 + np.exp(-2 * (some + 1j * h)))).imag / h
 right.plot(some, measured, "o", color="black", label="measured")
-right.set(xlabel="u", ylabel="slope", title="the two add up to what is measured", ylim=(0, 1.5))
+right.set(xlabel="u", ylabel="slope", title="the two add up to the measured slope", ylim=(0, 1.5))
 right.legend(loc="upper center", ncols=3, columnspacing=1, handlelength=1)
 figures.show()
 
@@ -403,7 +403,7 @@ from se_numpy.data.glyphs import GLYPHS, PLACE, ROWS, STRIP
 
 data = builtin(train=512, test=1)
 X = (data.train_images - 128.0) / 100  #                              (N, 32, 32, 3)
-X = np.concatenate([X[:, :, STRIP], X[:, :, PLACE]], 2)  #            (N, 32, 9, 3) all that tells
+X = np.concatenate([X[:, :, STRIP], X[:, :, PLACE]], 2)  #            (N, 32, 9, 3) strip and glyphs
 reader = np.zeros((32, 9, 10))  # compares every glyph at every position
 for place in ROWS:
     reader[place, 4:] += (GLYPHS - GLYPHS.mean((1, 2), keepdims=True)).transpose(1, 2, 0)
@@ -489,9 +489,9 @@ def mean_for_sum(dX_tilde, U, W1, W2):  # ds as a mean
 def off(block_backward, U, W1, W2):
     """Return the worst error of the three gradients, relative to their size."""
     d = np.random.default_rng(2).standard_normal(U.shape)
-    truth, said = se.se_block_backward(d, U, W1, W2), block_backward(d, U, W1, W2)
-    size = [np.linalg.norm(t) or 1.0 for t in truth]
-    return max(np.linalg.norm(b - t) / n for t, b, n in zip(truth, said, size, strict=True))
+    expected, found = se.se_block_backward(d, U, W1, W2), block_backward(d, U, W1, W2)
+    size = [np.linalg.norm(t) or 1.0 for t in expected]
+    return max(np.linalg.norm(b - t) / n for t, b, n in zip(expected, found, size, strict=True))
 
 
 table = {}

@@ -300,8 +300,8 @@ by_hand = [
     (64 * 10 + 10, 64 * 10),
 ]
 parameters, products = map(sum, zip(*by_hand, strict=True))
-told = cost(net, picture)
-assert (parameters, products) == (told.parameters, told.products)
+counted = cost(net, picture)
+assert (parameters, products) == (counted.parameters, counted.products)
 claim("By hand and with the library: 80,730 parameters.", parameters)
 claim("By hand and with the library: 12,504,320 multiply-adds.", products)
 two, three = by_hand[2], by_hand[3]
@@ -326,8 +326,8 @@ claim("and 1.0 times its work: a quarter of the places.", three[1] / two[1])
 plain = cost(resnet8(), picture)
 added = se.added_parameters([(1, 16), (1, 32), (1, 64)], r=4)
 claim("Eq. (5) says 2,688,", added)
-claim("and so do the two counts: 2,688.", told.parameters - plain.parameters)
-more = added / plain.parameters, told.products / plain.products - 1
+claim("and so do the two counts: 2,688.", counted.parameters - plain.parameters)
+more = added / plain.parameters, counted.products / plain.products - 1
 claim("That is 3.4 % more parameters and 0.02 % more work.", *more)
 
 # %%

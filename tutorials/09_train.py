@@ -7,15 +7,16 @@
 # [badge]: https://colab.research.google.com/assets/colab-badge.svg
 # [colab]: https://colab.research.google.com/github/OWNER/se_numpy/blob/main/tutorials/09_train.ipynb
 #
-# **You will** write a training loop, prove that it learns, find three bugs by their curves, and
-# train a network on a question that it can only answer with a SE block. You write `sgd_momentum`
-# and `se_resnet_step`.
+# **You will** write a training loop, verify that it learns, find three bugs by their curves, and
+# train a network on a task that it can only solve with a SE block. You write `sgd_momentum` and
+# `se_resnet_step`.
 #
 # **You learn** what momentum and a schedule do, the first test of any loop, why a plain network
-# fails here, how to choose an epoch, how to go on with a run that was cut, and how sure one run is.
+# fails here, how to choose an epoch, how to resume an interrupted run, and how reliable one run
+# is.
 #
-# **You need** [tutorial 8](08_assemble_and_count.ipynb); a CPU; 75 minutes, of which it computes
-# less than one.
+# **You need** [tutorial 8](08_assemble_and_count.ipynb); a CPU; 75 minutes, with less than one of
+# computation.
 
 # %%
 # Installs the library if it is missing, as in Colab.

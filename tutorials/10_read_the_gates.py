@@ -7,10 +7,11 @@
 # [badge]: https://colab.research.google.com/assets/colab-badge.svg
 # [colab]: https://colab.research.google.com/github/OWNER/se_numpy/blob/main/tutorials/10_read_the_gates.ipynb
 #
-# **You will** open two trained networks, draw the paper's Figure 6 for them, put other gates in the
-# place of their own, and give one picture the gates of another.
+# **You will** load two trained networks, draw the paper's Figure 6 for them, replace their gates,
+# and give one picture the gates of another.
 #
-# **You learn** what gates know, what they do, why these are two questions, and how to answer each.
+# **You learn** which information gates contain, what they do, why these are two questions, and
+# how to answer each.
 #
 # **You need** [tutorial 9](09_train.ipynb); a CPU; 40 minutes. The networks are trained already.
 
@@ -75,18 +76,18 @@ for network in (photo_network, glyph_network):
 # %%
 small = boat().reshape(24, 2, 36, 2, 3).mean((1, 3)).astype(np.uint8)  # (H, W, C), half as large
 seen = record(photo_network, small[None])
-said = photo_network.probabilities(small[None])[0]  #                 (10,)
+predicted = photo_network.probabilities(small[None])[0]  #            (10,)
 
 figure, (left, right) = figures.panels(1, 2, 2.4, width_ratios=(1, 1.4))
 figures.picture(left, small, "24 × 36 pixels")
-right.barh(range(10), 100 * said, color=figures.BLUE)
+right.barh(range(10), 100 * predicted, color=figures.BLUE)
 right.set_yticks(range(10), photo_network.classes, fontsize=9)
 right.set(title="predicted probability, %", ylim=(9.5, -0.5))
 figures.show()
 
 claim(
     "It predicts a ship with a probability of more than 90 %.",
-    said[photo_network.classes.index("ship")],
+    predicted[photo_network.classes.index("ship")],
 )
 
 # %% [markdown]
@@ -99,9 +100,9 @@ claim(
 # them without CIFAR. They were computed with `se-numpy excitations`.
 
 # %%
-kept, told = checkpoint.load(folder / "se_resnet20_cifar10_gates.npz")
-classes = list(told["groups"]["class"])
-blocks = [row["block"] for row in told["blocks"]]
+kept, study = checkpoint.load(folder / "se_resnet20_cifar10_gates.npz")
+classes = list(study["groups"]["class"])
+blocks = [row["block"] for row in study["blocks"]]
 
 
 def means(block):  #                                                  -> (1 + 10, C)
@@ -110,7 +111,9 @@ def means(block):  #                                                  -> (1 + 10
     return kept["mean"][stage][part]
 
 
-claim("The network is right for 83.05 % of these 2,000 pictures.", told["accuracy"], told["images"])
+claim(
+    "The network is right for 83.05 % of these 2,000 pictures.", study["accuracy"], study["images"]
+)
 
 # %% [markdown]
 # **Predict.** The paper found: early blocks have the same gates for all classes, later ones differ.
@@ -167,9 +170,9 @@ figures.show()
 # average, for ten classes and 2,000 pictures, if the class has no effect on them.
 
 # %%
-share = np.array([row["between"]["class"] for row in told["blocks"]])
-spread = np.array([row["spread"] for row in told["blocks"]])
-chance = told["blocks"][0]["chance"]["class"]
+share = np.array([row["between"]["class"] for row in study["blocks"]])
+spread = np.array([row["spread"] for row in study["blocks"]])
+chance = study["blocks"][0]["chance"]["class"]
 claim("By chance it would be 0.5 %.", chance)
 
 figure, (left, right) = figures.panels(1, 2, 2.8)
@@ -187,7 +190,7 @@ most = blocks[share.argmax()]
 print("The most class-specific block is", most)
 claim("It is 28.5 % in the first block, 48.9 % in the last, and at most 52.6 %.",
       share[0], share[-1], share.max())  # fmt: skip
-beyond = max(row["low"] + row["high"] for row in told["blocks"])
+beyond = max(row["low"] + row["high"] for row in study["blocks"])
 claim("Saturated, below 0.05 or above 0.95, are at most 0.4 % of a block's gates.",
       0.05, 0.95, beyond)  # fmt: skip
 
@@ -214,7 +217,7 @@ if photos is not None and photos.classes == photo_network.classes:
 # accuracy does that cost?
 
 # %%
-costs = {(row["block"], row["gates"]): row for row in told["interventions"]}
+costs = {(row["block"], row["gates"]): row for row in study["interventions"]}
 kinds = {"one": "all gates at 1", "mean": "each at its mean", "shuffled": "another picture's"}
 
 figure, axes = figures.panels(1, 3, 3.0, sharey=True)

@@ -6,16 +6,16 @@
 # [badge]: https://colab.research.google.com/assets/colab-badge.svg
 # [colab]: https://colab.research.google.com/github/OWNER/se_numpy/blob/main/tutorials/11_gpu.ipynb
 #
-# **You will** run the lines that you know on whichever processor there is, build an array that
-# plays a GPU's, and count with it what a GPU would have to do.
+# **You will** run familiar code on the available processor, build an array that simulates a GPU
+# array, and use it to count the operations of a GPU.
 #
-# **You learn** why the library's equations have one code path for NumPy and CuPy, what a launch is
-# and why fewer are better, why a step of training never says `float(loss)`, and what differs after
-# all.
+# **You learn** why the library's equations have one code path for NumPy and CuPy, what a launch
+# is and why fewer are better, why a training step never calls `float(loss)`, and which
+# differences remain.
 #
-# **You need** [tutorial 3](03_gradients_through_convolution.ipynb), and `Learner` and momentum from
-# [tutorial 9](09_train.ipynb); 30 minutes. **No GPU**: where there is none, the cells run on the
-# CPU and say what would be different. Nothing here says how fast a GPU is.
+# **You need** [tutorial 3](03_gradients_through_convolution.ipynb), and `Learner` and momentum
+# from [tutorial 9](09_train.ipynb); 30 minutes. **No GPU** is needed: without one, the cells run
+# on the CPU and print what would be different. This tutorial does not measure the speed of a GPU.
 
 # %%
 # Installs the library if it is missing, as in Colab.
@@ -687,10 +687,10 @@ claim("from above 2 to below 0.5.", losses[0], losses[-1])
 #
 # - *Quick.* How many launches have `se.se_block` and `se.se_block_backward`? Which of the block's
 #   three equations has the most, and why more than `excite` above?
-# - *Core.* Write Equations (3) and (4) with your own kernels. What is not done entry by entry,
-#   because an entry of the result needs many entries of an argument? Look up how the rows
-#   `excite_hidden` and `excite_gates` of `cuda.TABLE` do it with `raw`. How many launches are
-#   left?
+# - *Core.* Write Equations (3) and (4) with your own kernels. Which operations cannot be done
+#   entry by entry, because an entry of the result needs many entries of an argument? Look up how
+#   the rows `excite_hidden` and `excite_gates` of `cuda.TABLE` do it with `raw`. How many
+#   launches are left?
 # - *Open.* A GPU is idle while the host decides. What would it take to have it run a whole step, or
 #   a whole epoch, from one launch? What could then no longer change from step to step?
 #

@@ -7,11 +7,11 @@
 # [badge]: https://colab.research.google.com/assets/colab-badge.svg
 # [colab]: https://colab.research.google.com/github/OWNER/se_numpy/blob/main/tutorials/12_corrections.ipynb
 #
-# **You will** judge fourteen statements about SE-Nets that stand in study notes people pass around,
-# then run the proof and read what the paper says.
+# **You will** judge fourteen statements about SE-Nets from shared study notes, then run the proof
+# and compare with the paper.
 #
-# **You learn** which details get lost on the way from a paper to its summaries, which numbers of
-# the paper do not belong side by side, and where the paper disagrees with itself.
+# **You learn** which details are lost between a paper and its summaries, which numbers of the
+# paper must not be compared, and where the paper is inconsistent.
 #
 # **You need** [tutorial 6](06_squeeze_excite_scale.ipynb); a CPU; 35 minutes.
 
@@ -65,7 +65,7 @@ WORDS = {"true": True, "t": True, "yes": True, "1": True}
 WORDS |= {"false": False, "f": False, "no": False, "0": False, "none": None}
 
 
-def heard(number):
+def answer_to(number):
     """Return your answer to a statement: True, False, or None if it is missing or unclear."""
     word = str(mine.get(number)).strip().lower()
     if word not in WORDS:
@@ -76,16 +76,20 @@ def heard(number):
 def verdict(number, right, why):
     """Print the right answer next to yours."""
     truth[number] = right
-    said = heard(number)
-    you = "" if said is None else f" You said {said}{': right.' if said is right else ': wrong.'}"
+    answer = answer_to(number)
+    you = (
+        ""
+        if answer is None
+        else f" You answer {answer}{': right.' if answer is right else ': wrong.'}"
+    )
     print(f"Statement {number} is {right}.{you}\n{why}")
 
 
 def printed(table, column, *names):
     """Print and return numbers as printed in the paper."""
     found = [paper.number(table, name, column) for name in names]
-    told = ", ".join(f"{n.row}: {n.value:.{n.digits}f}" for n in found)
-    print(f"Table {table}, {column} - {told}  [{found[0].version}; {found[0].source}]")
+    numbers = ", ".join(f"{n.row}: {n.value:.{n.digits}f}" for n in found)
+    print(f"Table {table}, {column} - {numbers}  [{found[0].version}; {found[0].source}]")
     return [n.value for n in found]
 
 
@@ -476,7 +480,7 @@ verdict(14, False, "The profile over channels is the same for all classes. It is
 # ## Your score
 
 # %%
-answers = {n: heard(n) for n in truth}
+answers = {n: answer_to(n) for n in truth}
 given = {n: answer for n, answer in answers.items() if answer is not None}
 right = [n for n, answer in given.items() if answer is truth[n]]
 wrong = [n for n in given if n not in right]
@@ -543,7 +547,8 @@ claim("Within Table 10: 23.30 becomes 22.28, a gain of 1.02.",
 #
 # Not every mistake is in the notes.
 #
-# **Counts.** This library counts every network of the paper and compares with what is printed.
+# **Counts.** This library counts every network of the paper and compares the results with the
+# printed numbers.
 
 # %%
 compared = comparison()

@@ -65,10 +65,10 @@ def _check_values(task: Task, random: Judged) -> list[_Outcome]:
         return next(((text, "") for k in outputs for v in known if (text := getattr(v[k], what))), raised)
 
     every = range(len(task.outputs))
-    said = first("shape", every)
-    found = [_Outcome("shape", SHARES["shape"], not said[0], *said)]
-    said = first("dtype", every)
-    found.append(_Outcome("dtype", SHARES["dtype"], not said[0] if known else None, *(said if known else ())))
+    message = first("shape", every)
+    found = [_Outcome("shape", SHARES["shape"], not message[0], *message)]
+    message = first("dtype", every)
+    found.append(_Outcome("dtype", SHARES["dtype"], not message[0] if known else None, *(message if known else ())))
     for k, name in enumerate(task.outputs):
         name, share = f"values of {name}", SHARES["values"] / len(task.outputs)
         if not known:

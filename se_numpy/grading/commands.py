@@ -18,7 +18,7 @@ from se_numpy.arg_types import int_list
 FAILED, USAGE, OWN_FAULT, NO_ISOLATION, INTERRUPTED = 1, 2, 3, 4, 130
 LEVELS = ("L1", "L2", "L3")
 GRADE = """\
-Grade .py and .ipynb submissions, each in a process of its own. Several submissions, or a folder, also give a
+Grade .py and .ipynb submissions, each in a separate process. Several submissions, or a folder, also give a
 summary of the class: all grades, and how often each mistake was made.
 
 An assignment is a file like this:
@@ -135,7 +135,7 @@ def _add_grade(commands: Any) -> None:
 
 
 def _guarded(command: Any) -> Any:
-    """Return the command with an exit code of its own for internal errors of the grader."""
+    """Return the command with a separate exit code for internal errors of the grader."""
 
     def run(args: argparse.Namespace) -> None:
         try:

@@ -84,24 +84,24 @@ def compare(task: Task, expected: Expected, outputs: Sequence[np.ndarray], liste
     names = task.outputs
     rows = listed and len(names) == 1 and [found.shape for found in outputs] != [expected.right[0].shape]
     if len(outputs) != len(names) or rows:
-        said = f"returned {len(outputs)} {'array' if len(outputs) == 1 else 'arrays'}"
+        returned = f"returned {len(outputs)} {'array' if len(outputs) == 1 else 'arrays'}"
         wanted = f"expected {len(names)}: {', '.join(names)}" if len(names) > 1 else f"expected {names[0]} alone"
         if rows:
-            said, wanted = "returned a list", f"expected {names[0]} as one array"
-        return [Verdict(f"{said}; {wanted}", "", f"{said}; {wanted}", np.inf)] * len(names)
+            returned, wanted = "returned a list", f"expected {names[0]} as one array"
+        return [Verdict(f"{returned}; {wanted}", "", f"{returned}; {wanted}", np.inf)] * len(names)
     verdicts = [
         _judge_one(name, found, right, tolerance)
         for name, found, right, tolerance in zip(names, outputs, expected.right, expected.tolerances, strict=True)
     ]
     wrong = [v.shape != "" or not v.right for v in verdicts]
-    said = _other_order(names, expected, outputs) if sum(wrong) > 1 else ""
-    if not said:
+    message = _wrong_order(names, expected, outputs) if sum(wrong) > 1 else ""
+    if not message:
         return verdicts
-    return [v._replace(shape=said if v.shape else "", values=said) if w else v
+    return [v._replace(shape=message if v.shape else "", values=message) if w else v
             for v, w in zip(verdicts, wrong, strict=True)]  # fmt: skip
 
 
-def _other_order(names: Sequence[str], expected: Expected, outputs: Sequence[np.ndarray]) -> str:
+def _wrong_order(names: Sequence[str], expected: Expected, outputs: Sequence[np.ndarray]) -> str:
     """Return a message if the outputs, or at least their shapes, are right but in the wrong order, else ""."""
     wanted = f"expected ({', '.join(names)})"
     places: list[int] = []

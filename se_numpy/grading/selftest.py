@@ -56,7 +56,8 @@ def verify(task: Task, *, seeds: Sequence[int] = range(SEEDS)) -> Verification:
         for name, found in answers.items():
             margins[name] = min(margins[name], _beyond(task, cases, found))
         apart -= {pair for pair in apart if not _same(answers[pair[0]], answers[pair[1]], cases)}
-    problems += [f"{a!r} and {b!r} give the same answers: give one, or a case that tells them apart" for a, b in apart]
+    problems += [f"{a!r} and {b!r} give the same results; keep one, or add a case that distinguishes them"
+                 for a, b in apart]  # fmt: skip
     for name, margin in margins.items():
         if margin < MARGIN:
             problems.append(f"the mistake {name!r} is off by only {margin:.2g} times the tolerance; add sizes or "
@@ -89,9 +90,10 @@ def _alternate(task: Task, k: int, cases: Sequence[Expected], problems: list[str
             found = task.answer(one.case, task.alternates[k], dtype)
             verdicts = compare(task, expected, found)
             error = max(v.error for v in verdicts) / unit
-            said = next((v.shape or v.values for v in verdicts if v.shape or v.values), "")
-            if error > QUARTER or said:
-                problems.append(f"alternate {k + 1} fails in {dtype.__name__} on {one.case.name!r}: {said or error}")
+            message = next((v.shape or v.values for v in verdicts if v.shape or v.values), "")
+            if error > QUARTER or message:
+                where = f"in {dtype.__name__} on {one.case.name!r}"
+                problems.append(f"alternate {k + 1} fails {where}: {message or error}")
             worst = max(worst, error)
     return worst
 
