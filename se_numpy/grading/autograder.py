@@ -62,6 +62,11 @@ def build(
     """Return the bytes of the zip.
 
     It contains this library, or a setup script that installs ``requirement`` with pip, and the assignment's files.
+
+    Raises
+    ------
+    ValueError
+        If the assignment is invalid, or names a file outside its folder.
     """
     files: dict[str, str | bytes] = {} if requirement else _library()
     files["setup.sh"] = SETUP.format(requirement=_quoted(requirement or NEEDS), library="" if requirement else COPY)

@@ -183,7 +183,7 @@ def _show(args: argparse.Namespace) -> None:
     from se_numpy.grading.template import stub
 
     task = find(args.task)
-    print(f"{task.title}, {task.points:g} points\n{task.equation}\n\n{stub(task)}\n")
+    print(f"{task.title}, {task.points:g} point{'s' * (task.points != 1)}\n{task.equation}\n\n{stub(task)}\n")
     print("checks: shape, dtype, values of " + ", ".join(task.outputs) + ", inputs untouched, repeatable")
     for what, cases in (("special cases", task.specials), ("extremes", task.extremes)):
         if cases:

@@ -106,7 +106,7 @@ def _wrong_order(names: Sequence[str], expected: Expected, outputs: Sequence[np.
     wanted = f"expected ({', '.join(names)})"
     places: list[int] = []
     for i, (right, tolerance) in enumerate(zip(expected.right, expected.tolerances, strict=True)):
-        free = [k for k in sorted(range(len(names)), key=lambda k: (k != i, k)) if k not in places]  # its own first
+        free = [k for k in sorted(range(len(names)), key=lambda k: (k != i, k)) if k not in places]  # i first
         fit = (k for k in free if outputs[k].shape == right.shape
                and _judge_one("", outputs[k], right, tolerance).right)  # fmt: skip
         places.append(next(fit, -1))

@@ -144,7 +144,13 @@ def _without_verdict(item: Item, status: str, message: str) -> TaskReport:
 
 
 def submissions(paths: Sequence[str | Path]) -> list[Path]:
-    """Return the given files, and all submissions in the given folders in the order of their names."""
+    """Return the given files, and all submissions in the given folders in the order of their names.
+
+    Raises
+    ------
+    ValueError
+        If a path does not exist, or a folder contains no submissions.
+    """
     found: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
@@ -167,6 +173,11 @@ def grade_all(paths: Sequence[Path], options: Options, executor: Executor) -> It
     """Yield (path, report) as each submission is graded; every report has a unique name.
 
     The executor may use processes or a cluster.
+
+    Raises
+    ------
+    ValueError
+        If the options name an invalid assignment or an unknown task.
     """
     options.to_assignment()  # raises here, once
     futures = {executor.submit(grade_path, str(path), options, None, title(path, paths)): path for path in paths}

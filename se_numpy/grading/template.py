@@ -96,8 +96,8 @@ def as_notebook(
 
 
 def _question(item: Item, marks: str | None) -> list[dict]:
-    task, head = item.task, f"## {item.task.title}\n\n{item.task.equation}\n\n{item.points:g} points: "
-    head += f"`{item.task.signature}`"
+    task, points = item.task, f"{item.points:g} point{'s' * (item.points != 1)}"
+    head = f"## {task.title}\n\n{task.equation}\n\n{points}: `{task.signature}`"
     if marks is None:
         body = f"{stub(task)}\n    raise NotImplementedError"
         return [_text(head), _code(body), _code(f'check("{task.name}", {task.name}, layout=LAYOUT)')]

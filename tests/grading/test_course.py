@@ -256,7 +256,7 @@ def test_ctrl_c_keeps_the_reports_written_so_far(folder, capsys, monkeypatch):
     assert (folder / "r" / "bad" / "report.json").is_file()
 
 
-def test_names_of_submissions_in_several_folders_include_the_folder():
+def test_the_names_of_submissions_in_several_folders_include_the_folder():
     paths = [Path(p) for p in ("moodle/anna_1/mine.py", "moodle/anna_1/mine (1).py", "moodle/b_2/mine.py")]
     assert [title(path, paths) for path in paths] == ["anna_1-mine.py", "anna_1-mine (1).py", "b_2-mine.py"]
     assert title(paths[0], paths[:2]) == "mine.py"
