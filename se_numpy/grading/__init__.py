@@ -1,8 +1,8 @@
-"""The grading oracle: proves right answers right, and says by name what is wrong.
+"""The grading oracle: grades submitted functions and names the mistake in a wrong one.
 
-The library's own equations are the truth. ``check("squeeze", squeeze)`` in a notebook, ``assert_task`` in a test,
-``se-numpy grade FILE`` for submissions of others, which never run in the grader's own process. ``hint("squeeze")`` and
-``solution("squeeze")`` help; ``lessons`` is what the tutorials are made of.
+The library's own equations are the reference. Use ``check("squeeze", squeeze)`` in a notebook, ``assert_task`` in a
+test, and ``se-numpy grade FILE`` for submissions, which never run in the grader's own process. ``hint("squeeze")`` and
+``solution("squeeze")`` help students; ``lessons`` contains the helpers of the tutorials.
 """
 
 from typing import TYPE_CHECKING
