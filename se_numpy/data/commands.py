@@ -62,7 +62,7 @@ def _where(args: argparse.Namespace) -> None:
         if used:
             print(wrap_text(f"   --data {name} uses {used}", 3))
         else:
-            print(f"   {TITLES[name]} was not found; download it with\n   se-numpy data download {name}")
+            print(f"   not found; download it with\n   se-numpy data download {name}")
     print(wrap_text(f"The folder in the environment variable {VARIABLE} is searched before all others."))
 
 

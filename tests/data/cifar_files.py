@@ -37,7 +37,7 @@ def content(layout: str, index: int, rows: int = ROWS) -> tuple[np.ndarray, np.n
 
 
 def expected_images(pixels: np.ndarray) -> np.ndarray:
-    """Decode pixels one by one by the official description: 1024 red, 1024 green, 1024 blue, each in row-major order."""
+    """Decode pixels one by one, as documented: 1024 red, 1024 green, 1024 blue, each in row-major order."""
     images = np.empty((len(pixels), 32, 32, 3), np.uint8)
     for channel in range(3):
         for row in range(32):

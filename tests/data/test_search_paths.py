@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import hashlib
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -187,7 +188,8 @@ def test_a_single_wrong_bit(world, name):  # noqa: F811
     raw = bytearray(path.read_bytes())
     raw[len(raw) // 2] ^= 1
     path.write_bytes(raw)
-    assert f"data/{PY10} is damaged ({name}); move it away, then run `se-numpy data download cifar10`" in failure("data")
+    error = failure("data")
+    assert f"data/{PY10} is damaged ({name}); move it away, then run `se-numpy data download cifar10`" in error
 
 
 def test_a_missing_and_a_truncated_file(world):  # noqa: F811
@@ -217,7 +219,8 @@ def test_a_repackaged_copy(world):  # noqa: F811
         raw[5] ^= 1
         (folder / name).write_bytes(raw)
     lines = []
-    with pytest.raises(DataError, match=r"is readable but was repackaged.*`se-numpy data download cifar10 --to data/original`"):
+    command = "`se-numpy data download cifar10 --to data/original`"
+    with pytest.raises(DataError, match=f"is readable but was repackaged.*{command}"):
         verify("data", lines.append)
     assert lines[-2] == "  15 training and 3 test images"
     assert lines[-1].startswith("  digest ")
@@ -303,9 +306,20 @@ def test_where(world, capsys):  # noqa: F811
     assert [line for line in lines if line.startswith(" *")] == [lines[4]]
     assert str(folder) in lines[4]
     assert f"--data cifar10 uses {folder}" in lines[-1]
-    assert "CIFAR-100 was not found; download it with\n   se-numpy data download cifar100\n" in second
+    assert "not found; download it with\n   se-numpy data download cifar100\n" in second
     assert "SE_NUMPY_DATA" in second
     assert "CIFAR-100" not in run(capsys, "where", "cifar10")
+
+
+@pytest.mark.parametrize("columns", [80, 40])
+def test_where_fits_a_narrow_terminal(world, capsys, monkeypatch, columns):  # noqa: F811
+    world()
+    write(Path("data"), PY10)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    lines = run(capsys, "where").splitlines()
+    assert all(len(line) < columns for line in lines if str(Path.home()) not in line)
+    assert lines[1].startswith(" * data")
 
 
 def test_download_and_verify(world, capsys, tmp_path):  # noqa: F811
