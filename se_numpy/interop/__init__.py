@@ -1,18 +1,18 @@
-"""Weights from elsewhere: state dicts of PyTorch networks into the network values of this library, and back.
+"""Weights from other libraries: read the state dicts of PyTorch networks into networks of this library, and write them.
 
-    arrays = read("seresnet50.safetensors")                        names to arrays, as they lie in the file
-    params, state = load(arrays, net, shape)                       under the names of a scheme, which is recognised
-    write("mine.safetensors", dump(net, shape, params, state))     PyTorch reads it back
-    trained = pretrained("seresnet50.safetensors", "se_resnet50")  ready for images: prepare("dog.jpg", trained.shape)
+    arrays = read("seresnet50.safetensors")                        names to arrays, in the layout of the file
+    params, state = load(arrays, net, shape)                       the naming scheme is detected
+    write("mine.safetensors", dump(net, shape, params, state))     PyTorch can load this file
+    trained = pretrained("seresnet50.safetensors", "se_resnet50")  for images: prepare("dog.jpg", trained.shape)
 
-``schemes`` holds the names, as data; nothing in a file is ever executed.
+``schemes`` holds the naming schemes as data. No code in a file is ever executed.
 """
 
 from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "files": ("about", "read", "write"),
+    "files": ("read", "read_metadata", "write"),
     "imagenet": ("class_names", "prepare"),
     "names": ("Tensor", "tensors"),
     "schemes": ("SCHEMES", "Scheme", "detect"),
@@ -24,7 +24,6 @@ __all__ = [
     "Scheme",
     "StateDictMismatch",
     "Tensor",
-    "about",
     "class_names",
     "detect",
     "dump",
@@ -32,13 +31,14 @@ __all__ = [
     "prepare",
     "pretrained",
     "read",
+    "read_metadata",
     "tensors",
     "write",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    """What ``__all__`` names, looked up when it is asked for: the command line is not to wait for all of it."""
+    """Import a name in ``__all__`` on first use, so that the command line starts quickly."""
     for home, names in _HOMES.items():
         if name in names:
             return getattr(import_module(f"se_numpy.interop.{home}"), name)
