@@ -23,7 +23,7 @@ NARROW = 60  # columns; below this, usage lines are not indented to the length o
 
 
 class Formatter(argparse.HelpFormatter):
-    """A help formatter for narrow terminals, which does not break words such as ``se-numpy`` at hyphens."""
+    """A help formatter for narrow terminals, which keeps indented examples and does not break words at hyphens."""
 
     def _format_usage(self, *args: Any, **kwargs: Any) -> str:
         usage = super()._format_usage(*args, **kwargs)
@@ -31,14 +31,21 @@ class Formatter(argparse.HelpFormatter):
             return usage
         parts = re.findall(r"\[[^]]*]|\S+", usage)  # an option and its value stay on one line
         text = " ".join(part.replace(" ", "\0") for part in parts)
-        lines = textwrap.wrap(text, self._width, subsequent_indent="    ", break_on_hyphens=False)
-        return "\n".join(lines).replace("\0", " ") + "\n\n"
+        cut = textwrap.TextWrapper(
+            self._width, subsequent_indent="    ", break_on_hyphens=False, break_long_words=False
+        )
+        return cut.fill(text).replace("\0", " ") + "\n\n"
 
     def _split_lines(self, text: str, width: int) -> list[str]:
         return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False, break_long_words=False)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return "\n".join(indent + line for line in self._split_lines(text, width - len(indent)))
+        paragraphs = text.strip("\n").split("\n\n")
+        filled = [
+            part if part.startswith(" ") else "\n".join(self._split_lines(part, width - len(indent)))
+            for part in paragraphs
+        ]  # fmt: skip
+        return textwrap.indent("\n\n".join(filled), indent)
 
 
 class Parser(argparse.ArgumentParser):

@@ -89,8 +89,7 @@ def add(commands: Any) -> None:
 
 
 def _add_grade(commands: Any) -> None:
-    p = commands.add_parser("grade", help="grade submissions", description=GRADE,
-                            formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    p = commands.add_parser("grade", help="grade submissions", description=GRADE)
     p.add_argument("files", nargs="+", metavar="FILE", help="submissions, or folders of them")
     p.add_argument("--tasks", metavar="A,B", help="only these")
     p.add_argument("--assignment", metavar="FILE.toml", help="tasks, points, limits of a piece of homework")

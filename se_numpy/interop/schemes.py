@@ -17,7 +17,7 @@ class Scheme:
     name: str
     description: str
     pattern: str  # matches a tensor name only in this scheme
-    tables: tuple[Mapping[str, str], ...] = field(default=(), repr=False)  # the first complete one is used; () for our names
+    tables: tuple[Mapping[str, str], ...] = field(default=(), repr=False)  # the first complete one is used
     se: tuple[str, str] = ("fc1", "fc2")
     pointwise: bool = True  # SE blocks have 1x1 convolutions, not linear layers
     biased: str = r"(?!)"  # matches convolutions that have a bias despite a batch norm after them
