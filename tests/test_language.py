@@ -81,6 +81,6 @@ def test_forbidden_turns_are_found(bad):
     assert complaints(bad)
 
 
-@pytest.mark.parametrize("good", ["the loss became NaN", "no more than 3 images", "resume the run", "the number of images"])
+@pytest.mark.parametrize("good", ["the loss became NaN", "no more than 3 images", "resume the run", "four images"])
 def test_plain_sentences_pass(good):
     assert not complaints(good)

@@ -40,16 +40,6 @@ Exit codes: 0 all passed, 1 something failed, 2 usage error, 3 internal error of
 """
 
 
-class _Paragraphs(argparse.HelpFormatter):
-    """Wraps each paragraph of a description separately and keeps indented ones as they are."""
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        parts = text.strip().split("\n\n")
-        filled = (part if part.startswith(" ") else super(_Paragraphs, self)._fill_text(part, width, indent)
-                  for part in parts)  # fmt: skip
-        return "\n\n".join(filled)
-
-
 class Exit(Exception):
     """Ends a command with a nonzero exit code and no traceback."""
 
@@ -113,7 +103,7 @@ def add(commands: Any) -> None:
 
 
 def _add_grade(commands: Any) -> None:
-    p = commands.add_parser("grade", help="grade submissions", description=GRADE, formatter_class=_Paragraphs)
+    p = commands.add_parser("grade", help="grade submissions", description=GRADE)
     p.add_argument("files", nargs="+", metavar="FILE", help="submissions, or folders of submissions")
     p.add_argument("--tasks", metavar="A,B", help="grade only these tasks")
     p.add_argument("--assignment", metavar="FILE.toml", help="tasks, points and limits of an assignment")

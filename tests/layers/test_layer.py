@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from as_pair import functions
 from hypothesis import given
 from hypothesis import strategies as st
 
 from se_numpy import tree
 from se_numpy.gradcheck import check_backward
+from se_numpy.layer_check import as_pair
 from se_numpy.layers import (
     SE,
     BatchNorm,
@@ -59,7 +59,7 @@ def test_gradients_of_the_input_and_of_all_parameters(net, train, seed):
     for name, leaf in tree.leaves(state):
         leaf += rng.random(leaf.shape) if name.endswith("var") else rng.standard_normal(leaf.shape)
     w = [tree.flatten(params)] if params else []
-    check_backward(*functions(net, params, state, train), rng.standard_normal((3, *SHAPE)), *w, seed=seed)
+    check_backward(*as_pair(net, params, state, train=train), rng.standard_normal((3, *SHAPE)), *w, seed=seed)
 
 
 @EVERY_NETWORK

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from as_pair import functions
 
 from se_numpy import models, ops, tree
 from se_numpy.complexity import count_parameters, summary
 from se_numpy.gradcheck import check_backward
+from se_numpy.layer_check import as_pair
 from se_numpy.layers import SE, BatchNorm, Conv, init, walk
 from se_numpy.tree import size
 
@@ -119,7 +119,7 @@ def test_gradients_of_whole_networks(name, train):
     params, state = init(net, shape, rng, np.float64)
     w = tree.flatten(params) + 0.05 * rng.standard_normal(tree.size(params))
     X, labels = rng.standard_normal((4, *shape)), np.array([0, 4, 2, 2])
-    f, f_backward = functions(net, params, state, train)
+    f, f_backward = as_pair(net, params, state, train=train)
     for seed in range(3):
         check_backward(f, f_backward, X, w, seed=seed)
 

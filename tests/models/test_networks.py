@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from as_pair import functions
 
 from se_numpy import engine, models, ops, se, tree
 from se_numpy.gradcheck import KinkError, check_backward
+from se_numpy.layer_check import as_pair
 from se_numpy.layers import (
     SE,
     ChannelShuffle,
@@ -69,7 +69,7 @@ def check_network(net, shape, train, N=4, tame=1.0):
             leaf += 0.05 * rng.standard_normal(leaf.shape)
         for name, leaf in tree.leaves(params):
             leaf *= tame if name.endswith(".V") else 1
-        f, f_backward = functions(net, params, state, train)
+        f, f_backward = as_pair(net, params, state, train=train)
         try:
             check_backward(f, f_backward, rng.standard_normal((N, *shape)), tree.flatten(params), seed=seed)
             return
@@ -241,7 +241,7 @@ def test_se_variants_and_their_gradients(gate, squeeze, bias):
     s = {"sigmoid": 1 / (1 + np.exp(-a2)), "tanh": np.tanh(a2), "relu": np.maximum(a2, 0)}[gate]
     np.testing.assert_allclose(layer.forward(params, {}, U)[0], s * U, rtol=1e-12)
     for seed in range(5):
-        check_backward(*functions(layer, params, {}, True), U, tree.flatten(params), seed=seed)
+        check_backward(*as_pair(layer, params, {}, train=True), U, tree.flatten(params), seed=seed)
 
 
 def test_the_default_variant_equals_the_se_block():
@@ -306,7 +306,7 @@ def test_pooling_with_ceil(size, k, stride, padding):
     Y, _ = layer.forward({}, {}, X)
     np.testing.assert_array_equal(Y, expected)
     assert layer.output_shape((*size, 3)) == Y.shape[1:]
-    check_backward(*functions(layer, {}, {}, True), X)
+    check_backward(*as_pair(layer, {}, {}, train=True), X)
 
 
 def test_channel_shuffle_and_pooling_agree_with_pytorch():
