@@ -13,12 +13,12 @@ PACKAGE = Path(se_numpy.__file__).parent
 
 # Which floor each module stands on; a module imports from its own floor's folder and from floors below.
 FLOORS = [
-    ("arrays", "shapes", "tree", "arg_types", "wrapping", "install_hints", "workers"),
+    ("arrays", "shapes", "tree", "lazy", "cupy_double", "arg_types", "wrapping", "install_hints", "workers"),
     ("ops", "gradcheck"),
     ("se",),
     ("layers",),
     ("engine",),
-    ("models", "complexity", "optim"),
+    ("layer_check", "models", "complexity", "optim"),
     ("data", "train", "checkpoint", "interop", "analysis", "ablation"),
     ("grading", "cli", "__main__"),
 ]
