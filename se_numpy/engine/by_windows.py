@@ -106,9 +106,9 @@ def input_gradient(dU: AffineMaps, filters: Array, p: ConvPlan, dx: Array) -> No
             copy_pixels(pixels, dx[part].reshape(pixels.shape))
             continue
         for a, b in product_of(range(len(p.down)), range(len(p.across))):
-            there = dx[part, p.down[a] :: s, p.across[b] :: s]
-            there = there.reshape(*there.shape[:3], groups, C_ // groups)
-            copy_pixels(pixels[:, : there.shape[1], a, : there.shape[2], b], there)
+            view = dx[part, p.down[a] :: s, p.across[b] :: s]
+            view = view.reshape(*view.shape[:3], groups, C_ // groups)
+            copy_pixels(pixels[:, : view.shape[1], a, : view.shape[2], b], view)
 
 
 def _stacked_filters(V: Array, scale: Array | None, p: ConvPlan, dtype: object) -> Array:
