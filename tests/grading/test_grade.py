@@ -279,7 +279,7 @@ def test_a_child_cannot_say_more_of_a_list_than_yes_or_no():
     answer = wire.Answer(7)
     frame = pack({"call": 7, "status": "ok", "listed": "a long story"})
     answer.feed(frame[:4])
-    with pytest.raises(wire.Breach, match="whether it is a list"):
+    with pytest.raises(wire.Breach, match="is not a boolean"):
         answer.feed(frame[4:])
 
 
