@@ -94,7 +94,7 @@ def _run(args: argparse.Namespace, study: Any, missing: list[Any]) -> dict[str, 
     from se_numpy.complexity import cost
     from se_numpy.engine import threads
     from se_numpy.train import choose_device
-    from se_numpy.workers import ended_with, workers
+    from se_numpy.workers import terminate_on_error, workers
 
     jobs = args.jobs
     if jobs is None:
@@ -108,7 +108,7 @@ def _run(args: argparse.Namespace, study: Any, missing: list[Any]) -> dict[str, 
     print(wrap_text(f"training {len(missing)} run{'s' * (len(missing) != 1)}, {where}", 9), flush=True)
     start = partial(prepare, share)
     try:
-        with ended_with(lambda: workers(jobs, args.dask, start)) as pool:
+        with terminate_on_error(lambda: workers(jobs, args.dask, start)) as pool:
             return run_all(missing, pool, partial(print, flush=True), weights)
     except KeyboardInterrupt:
         done = sum(state(config) == "done" for config in missing)

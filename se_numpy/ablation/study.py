@@ -13,7 +13,7 @@ from se_numpy.ablation.tables import Row, Table
 from se_numpy.complexity import Cost, cost
 from se_numpy.data import Dataset
 from se_numpy.train import Config
-from se_numpy.train.config import bearable
+from se_numpy.train.config import highest_lr
 from se_numpy.train.run_dir import check_settings, read_json
 
 DONE, STARTED, NEW = "done", "started", "new"
@@ -50,7 +50,7 @@ class Study:
         """Return the configuration of a run of this row."""
         gates = {field.name: field.default for field in fields(models.SEConfig)}
         config = replace(self.base, **{**gates, **row.settings}, seed=seed)
-        lr = min(config.lr, bearable(config.model))
+        lr = min(config.lr, highest_lr(config.model))
         return replace(config, lr=lr, out=str(self.folder / "runs" / run_name(config)))
 
     def cost(self, row: Row) -> Cost | str:

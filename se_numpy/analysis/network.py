@@ -45,7 +45,7 @@ def load(run: str | Path) -> Network:
     if path.is_dir():
         path = path / "best.npz"
         if not path.is_file():
-            raise ValueError(f"folder {run} holds no best.npz; expected the folder of a run, or a checkpoint file")
+            raise ValueError(f"{run} contains no best.npz; expected the folder of a run or a checkpoint (.npz)")
     return Network.load(path)
 
 

@@ -20,7 +20,7 @@ from se_numpy.ablation.tables import table
 from se_numpy.data import builtin
 from se_numpy.data.file_lock import lock_file
 from se_numpy.train import configure
-from se_numpy.workers import ended_with, workers
+from se_numpy.workers import terminate_on_error, workers
 
 TINY = builtin(train=40, test=20)
 
@@ -165,7 +165,7 @@ def test_an_interrupted_run_is_resumed(tiny, tmp_path, monkeypatch):
 
 def test_existing_runs_with_other_settings_are_refused_before_training(trained, inline_pool, tmp_path):
     ablate("--table", "gate", "--seeds", "0", "--epochs", 1, "--out", tmp_path)
-    with pytest.raises(ValueError, match="was made with epochs = 1 and now 2 is asked for; expected the same"):
+    with pytest.raises(ValueError, match="contains a run with epochs = 1, not 2; expected the same"):
         ablate("--table", "squeeze", "--seeds", "0", "--epochs", 2, "--out", tmp_path)
     assert len(trained) == 4
 
@@ -230,7 +230,7 @@ def test_ctrl_c_ends_the_workers_at_once():
     """The worker has ten minutes of work, so the test would time out if Ctrl-C waited for it."""
 
     def interrupted():
-        with ended_with(lambda: workers(1, None, partial(prepare, 1))) as pool:
+        with terminate_on_error(lambda: workers(1, None, partial(prepare, 1))) as pool:
             sleeping = pool.submit(time.sleep, 600)
             while not sleeping.running():
                 time.sleep(0.01)
@@ -260,7 +260,7 @@ def test_ctrl_c_does_not_wait_for_a_cluster():
             waits.append(wait)
 
     def interrupted():
-        with ended_with(Cluster):
+        with terminate_on_error(Cluster):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -271,7 +271,7 @@ def test_ctrl_c_does_not_wait_for_a_cluster():
 def test_runs_work_in_a_process_pool(tmp_path):
     small_study = Study.of(tmp_path, configure(TINY, epochs=1, subset=32, batch_size=32), (0,), TINY)
     config = small_study.config(table("gate", "se_resnet8").row("without SE"), 0)
-    with ended_with(lambda: workers(1, None, partial(prepare, 1))) as pool:
+    with terminate_on_error(lambda: workers(1, None, partial(prepare, 1))) as pool:
         assert pool.submit(os.getenv, "SE_NUMPY_THREADS").result() == "1"
         assert run_all([config], pool, print) == {}
     assert state(config) == "done"

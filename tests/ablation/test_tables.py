@@ -186,7 +186,7 @@ def test_an_existing_run_is_recognised_by_its_settings(tmp_path):
     assert state(config) == "new"
     put(config, 0.5, device="gpu", out="elsewhere")  # neither setting changes the result
     assert state(config) == "done"
-    with pytest.raises(ValueError, match="was made with epochs = 1 and now 2 is asked for"):
+    with pytest.raises(ValueError, match="contains a run with epochs = 1, not 2"):
         state(replace(config, epochs=2))
     (Path(config.out) / "result.json").unlink()
     assert state(config) == "started"
@@ -197,7 +197,7 @@ def test_an_existing_run_is_recognised_by_its_settings(tmp_path):
     with pytest.raises(ValueError, match="does not hold the settings of a run"):
         state(config)
     (Path(config.out) / "config.json").write_text("{")
-    with pytest.raises(ValueError, match=r"does not hold the settings of a run: .* is no JSON"):
+    with pytest.raises(ValueError, match=r"does not contain the settings of a run: .* is not valid JSON"):
         state(config)
 
 

@@ -147,8 +147,8 @@ def test_the_default_data_set_is_the_one_of_the_run(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("words", "message"), [
-    (["no-such-run"], "no-such-run: there is no such run; expected a checkpoint or the folder of a run, such as"),
-    (["{}"], "holds no best.npz; expected the folder of a run, or a checkpoint"),
+    (["no-such-run"], "no-such-run does not exist; expected a checkpoint or the folder of a run, such as"),
+    (["{}"], "contains no best.npz; expected the folder of a run or a checkpoint"),
     (["{}/text.npz"], "is not a se_numpy checkpoint"),
 ])  # fmt: skip
 def test_a_path_that_is_not_a_run_is_refused(tmp_path, capsys, words, message):

@@ -48,7 +48,7 @@ def test_missing_libraries_are_listed_with_their_install_command(quick, monkeypa
     assert main(["info"]) == 0
     text = capsys.readouterr().out
     assert re.search(r'^  matplotlib .* not installed: pip install -e "\.\[plot\]"$', text, re.M)
-    assert re.search(r'^  cupy .* not installed: pip install -e "\.\[cuda12\]" or cuda13', text, re.M)
+    assert re.search(r'^  cupy .* not installed: pip install -e "\.\[cuda12\]" \(or cuda13', text, re.M)
     monkeypatch.setattr(install_hints, "PACKAGE", tmp_path / "se_numpy")  # installed, not a copy of the repository
     assert install_hints.install_command("plot") == 'pip install "se-numpy[plot]"'
 

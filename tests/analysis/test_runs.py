@@ -67,7 +67,7 @@ def test_a_run_is_read_as_it_was_written(tmp_path):
 @pytest.mark.parametrize(("file", "text", "said"), [
     ("config.json", None, "holds no config.json; expected the folder of a run"),
     ("config.json", "[1]", "holds a list; expected a dict"),
-    ("config.json", "{", "config.json is no JSON"),
+    ("config.json", "{", "config.json is not valid JSON"),
     ("env.json", "[1]", "expected a list of objects"),
     ("env.json", "{}", "holds a dict; expected a list"),
     ("metrics.csv", None, "holds no metrics.csv: the run has not finished an epoch yet"),
@@ -86,7 +86,7 @@ def test_what_is_wrong_with_a_folder_is_told(tmp_path, capsys, file, text, said)
     assert said in error
     assert str(tmp_path / "a") in error
     assert main(["plot", "no-such-folder"]) == 2
-    assert "no-such-folder: there is no such run; expected a checkpoint or the folder" in capsys.readouterr().err
+    assert "no-such-folder does not exist; expected a checkpoint or the folder" in capsys.readouterr().err
 
 
 def labels(*configs):
