@@ -24,7 +24,7 @@ class Line:
 
     @property
     def mean(self) -> float | None:
-        """The mean error over the finished seeds; None if there are none."""
+        """The mean error over the finished seeds; None without finished seeds."""
         return statistics.fmean(self.errors.values()) if self.errors else None
 
     @property
@@ -34,7 +34,7 @@ class Line:
 
     @property
     def conclusion(self) -> str:
-        """The verdict on the row's difference, or the reason why there is none."""
+        """The verdict on the row's difference, or the reason why the row has no verdict."""
         if isinstance(self.cost, str):
             return f"not run: {self.cost}"
         if self.failures and not self.errors:

@@ -1,4 +1,5 @@
 """The cue of the built-in set, and whether a network passes it on through its gates.
+
 An image shows a glyph in each of six colours and a strip whose colour says which glyph is the answer. Two questions:
 
 - Do the gates depend on the strip's colour? Group them by it, as by class.

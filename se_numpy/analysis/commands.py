@@ -61,7 +61,7 @@ def _selected_classes(names: str | None, classes: Sequence[str]) -> list[str]:
 
 
 def _indices(picked: Sequence[str], seen: Sequence[str]) -> list[int] | None:
-    """Return the indices of the picked classes among those in the images; None if there are none."""
+    """Return the indices of the picked classes among those in the images; None if it would be empty."""
     return [seen.index(name) for name in picked if name in seen] or None
 
 

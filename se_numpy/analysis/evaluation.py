@@ -34,12 +34,12 @@ class ClassResult(NamedTuple):
 
     @property
     def recall(self) -> float:
-        """The share of the class's images that were classified correctly; 0 if there are none."""
+        """The share of the class's images that were classified correctly; 0 without images."""
         return self.right / self.images if self.images else 0.0
 
     @property
     def precision(self) -> float:
-        """The share of the images classified as this class that belong to it; 0 if there are none."""
+        """The share of the images classified as this class that belong to it; 0 without such images."""
         return self.right / self.called if self.called else 0.0
 
     @property
@@ -49,7 +49,7 @@ class ClassResult(NamedTuple):
 
 
 class Confusion(NamedTuple):
-    """How often one class was mistaken for another, as a count and as a share of the true class's images."""
+    """A pair of true and predicted class, with its count and its share of the true class's images."""
 
     true: str
     answered: str

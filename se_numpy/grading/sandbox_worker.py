@@ -92,7 +92,7 @@ def _prepare(settings: dict[str, Any]) -> Any:
 def _call(module: types.ModuleType, header: dict[str, Any], arguments: Sequence[Any]) -> Any:
     function = module.__dict__.get(header["function"])
     if not callable(function):
-        raise Refused("missing", f"there is no function called {header['function']}")
+        raise Refused("missing", f"function {header['function']} is not defined")
     return apply(function, arguments, header["hyper"])
 
 

@@ -132,7 +132,7 @@ def _parse(source: str, name: str) -> ast.Module:
 
 
 def _layout(tree: ast.Module, name: str) -> str:
-    """Return the value of the last LAYOUT = "..."; "NHWC" if there is none."""
+    """Return the value of the last LAYOUT = "..."; "NHWC" without one."""
     layout = LAYOUTS[0]
     for node in tree.body:
         value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None

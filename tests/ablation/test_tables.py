@@ -194,7 +194,7 @@ def test_an_existing_run_is_recognised_by_its_settings(tmp_path):
     (Path(config.out) / "config.json").write_text(json.dumps(older))  # a missing setting means its default
     assert state(config) == "started"
     (Path(config.out) / "config.json").write_text(json.dumps(older | {"colour": 1}))
-    with pytest.raises(ValueError, match="does not hold the settings of a run"):
+    with pytest.raises(ValueError, match="does not contain the settings of a run"):
         state(config)
     (Path(config.out) / "config.json").write_text("{")
     with pytest.raises(ValueError, match=r"does not contain the settings of a run: .* is not valid JSON"):

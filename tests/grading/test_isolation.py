@@ -382,7 +382,7 @@ def test_a_missing_function_is_reported(isolation):
     with child("number = 3", isolation) as c:
         for name in ("squeeze", "number"):
             reply = c.call(name, [X], {})
-            assert (reply.status, reply.message) == ("missing", f"there is no function called {name}")
+            assert (reply.status, reply.message) == ("missing", f"function {name} is not defined")
         assert c.call("fine", [X], {}).status == "ok"
         assert c.starts == 1
 

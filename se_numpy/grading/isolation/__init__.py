@@ -5,7 +5,7 @@ returns arrays as bytes, whose sizes are checked before they are read. The grade
 process. There are three backends, strongest first:
 
     bwrap     L3   bubblewrap and a seccomp filter      separate mounts, processes, users and network
-    landlock  L2   Landlock and a seccomp filter        the same file system, of which only a few files can be opened
+    landlock  L2   Landlock and a seccomp filter        the same file system, but only a few files can be opened
     process   L1   a plain child process                Linux and macOS, nothing to install
 
 Guarantees on Linux:

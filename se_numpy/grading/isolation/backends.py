@@ -24,7 +24,7 @@ class IsolationMissing(RuntimeError):
 
 @dataclass(frozen=True)
 class Backend:
-    """How a child is started and restricted."""
+    """A way of starting and restricting a child."""
 
     option: str  # the value of --isolation
     name: str  # the name in reports

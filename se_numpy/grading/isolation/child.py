@@ -24,7 +24,7 @@ class Limits:
 
     seconds: float = 5.0  # wall-clock time of a call
     start_seconds: float = 10.0  # wall-clock time of the submission's top-level code
-    memory_mb: int = 512  # address space, about 170 MB of which the interpreter and NumPy take
+    memory_mb: int = 512  # address space; the interpreter and NumPy take about 170 MB
     cpu_seconds: int = 120  # processor time of one process, in case the grader dies and cannot stop it
     file_mb: int = 16  # size of a file, for backends that allow writing
     files: int = 64  # open files
