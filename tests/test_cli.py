@@ -54,12 +54,12 @@ def test_summary(capsys):
         (["train", "--epochs", "3", "--time-budget", "9m"], "--epochs cannot be given with it"),
         (["train", "--config", "x.toml", "--preset", "smoke"], "--preset cannot be given with it"),
         (["train", "--epochs", "9" * 400], "expected 1 or more, 1,000,000,000 at most"),
-        (["train", "--seeds", "a,b"], "expected whole numbers between commas"),
+        (["train", "--seeds", "a,b"], "expected whole numbers separated by commas"),
         (["train", "--seeds", "0,1", "--time-budget", "1m"], "--time-budget cannot be given with it"),
-        (["train", "--time-budget", "soon"], "'soon' is no time; expected for instance 90s, 10m or 1h30m"),
+        (["train", "--time-budget", "soon"], "'soon' is not a duration; expected, for example, 90s, 10m or 1h30m"),
         (["train", "--preset", "huge"], "preset is 'huge'; expected one of smoke, quick, full"),
         (["train", "--subset", "0"], "subset is 0; expected 1 or more"),
-        (["ablate", "--table", "gate", "--seeds", "0,x"], "'0,x'; expected whole numbers between commas"),
+        (["ablate", "--table", "gate", "--seeds", "0,x"], "'0,x'; expected whole numbers separated by commas"),
         (["train", "--config", "none.toml"], "none.toml: No such file"),
         (["train", "--epochs", "many"], "invalid int value: 'many'"),
         (["train", "--epochs", "0"], "epochs is 0; expected 1 or more"),
@@ -78,12 +78,12 @@ def test_summary(capsys):
         (["data", "where", "CIFAR9"], "invalid choice: 'cifar9'"),
         (["train", "--resume", "last", "--epochs", "3"], "to train longer, start another run with more --epochs"),
         (["train", "--resume", "last", "--seeds", "0"], "--seeds cannot be given with it\n"),
-        (["evaluate", "nope"], "nope: there is no such run; expected a checkpoint or the folder of a run, such"),
-        (["predict", "nope", "test:0"], "nope: there is no such run"),
-        (["excitations", "nope"], "nope: there is no such run"),
-        (["report", "nope"], "nope: there is no such run"),
-        (["plot", "nope"], "nope: there is no such run"),
-        (["weights", "."], ". holds no best.npz; expected the folder of a run, or a checkpoint"),
+        (["evaluate", "nope"], "nope does not exist; expected a checkpoint or the folder of a run, such"),
+        (["predict", "nope", "test:0"], "nope does not exist"),
+        (["excitations", "nope"], "nope does not exist"),
+        (["report", "nope"], "nope does not exist"),
+        (["plot", "nope"], "nope does not exist"),
+        (["weights", "."], ". contains no best.npz; expected the folder of a run or a checkpoint"),
         (["plot", "nope", "--out", "no/c.png"], "--out no/c.png: there is no folder no; make it first"),
         (["student-template", "--out", "no/s.py"], "no/s.py: No such file or directory; there is no folder no"),
         ([], "required"),
@@ -146,10 +146,10 @@ def test_several_seeds_are_foretold_and_nothing_is_written(capsys, monkeypatch, 
     args = ("train", "--seeds", "0,1,2", "--subset", "64", "--batch-size", "1000", "--epochs", "1", "--out", "x")
     out = said(capsys, *args, "--dry-run")[1]
     one = duration(10 * (1 + 0.35 * 640 / 1000))
-    assert "recipe   1 epoch of one batch of all 64 images, one-cycle with lr 0.3" in out
-    assert f"seeds    3 runs, about {one} each: 37s in all\ndry run" in out
+    assert "recipe   1 epoch, all 64 images in one batch, one-cycle schedule with lr 0.3" in out
+    assert f"seeds    3 runs, about {one} each: 37s in total\ndry run" in out
     (tmp_path / "x" / "s1" / "result.json").write_text("{}")
-    assert f"3 runs, 1 finished; the others about {one} each: 24s in all" in said(capsys, *args, "--dry-run")[1]
+    assert f"3 runs, 1 finished; the others about {one} each: 24s in total" in said(capsys, *args, "--dry-run")[1]
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["result.json", "s1", "x"]
 
 
@@ -165,7 +165,7 @@ def test_a_folder_of_runs_is_answered_with_its_runs(capsys, tmp_path):
     for command in ("evaluate", "report", "excitations", "weights"):
         code, _, err = said(capsys, command, str(tmp_path))
         assert code == 2
-        assert f"{tmp_path} is a folder of runs; expected one of them: {tmp_path / 's0'}, {tmp_path / 's1'}\n" in err
+        assert f"{tmp_path} contains several runs; expected one of {tmp_path / 's0'}, {tmp_path / 's1'}\n" in err
 
 
 def test_schemes_are_named_in_the_help_and_are_all_there_are(capsys):
@@ -206,7 +206,7 @@ def test_the_command_trains_on_files_of_cifar(capsys, tmp_path, monkeypatch):
     args = ["--data", str(tmp_path / "data"), "--model", "resnet8", "--epochs", "2", "--out", str(run)]
     code, out, err = said(capsys, "train", *args)
     assert (code, err) == (0, "")
-    assert "135 images to learn from, 15 held out" in out
+    assert "135 training images, 15 held out" in out
     files = {"config.json", "env.json", "metrics.csv", "last.npz", "best.npz", "result.json", "curves.png"}
     assert {path.name for path in run.iterdir()} == files
     assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")

@@ -5,18 +5,20 @@ test, and ``se-numpy grade FILE`` for submissions, which never run in the grader
 ``solution("squeeze")`` help students; ``lessons`` contains the helpers of the tutorials.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING
+
+from se_numpy import lazy as _lazy
+
+if TYPE_CHECKING:  # these are imported on first use
+    from se_numpy.grading.lessons.hints import hint, solution
+    from se_numpy.grading.notebook import assert_task, check, load_ipython_extension, points
 
 __all__ = ["assert_task", "check", "hint", "load_ipython_extension", "points", "solution"]
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name on first use, so that the command line starts fast."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name in ("hint", "solution"):
-        from se_numpy.grading.lessons import hints as module
-    else:
-        from se_numpy.grading import notebook as module  # type: ignore[no-redef]
-
-    return getattr(module, name)
+if not TYPE_CHECKING:  # a type checker would take every name for an attribute
+    __getattr__, __dir__ = _lazy.attach(
+        __name__,
+        __all__,
+        attributes=dict.fromkeys(("hint", "solution"), "lessons.hints")
+        | dict.fromkeys(("assert_task", "check", "load_ipython_extension", "points"), "notebook"),
+    )

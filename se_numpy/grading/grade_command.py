@@ -14,7 +14,7 @@ from se_numpy.grading.course import Options, grade_all, grade_path, submissions,
 from se_numpy.grading.isolation import IsolationMissing
 from se_numpy.grading.models import Report
 from se_numpy.grading.report import FILES, FORMATS, as_gradescope, check_formats, show, write, write_file
-from se_numpy.workers import ended_with, workers
+from se_numpy.workers import terminate_on_error, workers
 
 
 def grade(args: argparse.Namespace) -> None:
@@ -109,7 +109,7 @@ def _grade_all(
     paths: Sequence[Path], options: Options, formats: Sequence[str], args: argparse.Namespace, found: dict[Path, Report]
 ) -> None:
     """Grade all submissions into ``found`` and write each report as soon as it is complete."""
-    with ended_with(lambda: workers(args.jobs, args.dask)) as pool:
+    with terminate_on_error(lambda: workers(args.jobs, args.dask)) as pool:
         bar = tqdm(total=len(paths), unit="submission", desc="grading", disable=not sys.stderr.isatty(), leave=False)
         with bar:
             for path, report in grade_all(paths, options, pool):

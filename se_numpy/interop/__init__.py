@@ -8,17 +8,18 @@
 ``schemes`` holds the names, as data; nothing in a file is ever executed.
 """
 
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
-_HOMES = {
-    "files": ("about", "read", "write"),
-    "imagenet": ("class_names", "prepare"),
-    "names": ("Tensor", "tensors"),
-    "schemes": ("SCHEMES", "Scheme", "detect"),
-    "trained": ("pretrained",),
-    "weights": ("StateDictMismatch", "dump", "load"),
-}
+from se_numpy import lazy as _lazy
+
+if TYPE_CHECKING:  # these are imported on first use
+    from se_numpy.interop.files import about, read, write
+    from se_numpy.interop.imagenet import class_names, prepare
+    from se_numpy.interop.names import Tensor, tensors
+    from se_numpy.interop.schemes import SCHEMES, Scheme, detect
+    from se_numpy.interop.trained import pretrained
+    from se_numpy.interop.weights import StateDictMismatch, dump, load
+
 __all__ = [
     "SCHEMES",
     "Scheme",
@@ -34,12 +35,17 @@ __all__ = [
     "read",
     "tensors",
     "write",
-]  # fmt: skip
+]
 
-
-def __getattr__(name: str) -> Any:
-    """What ``__all__`` names, looked up when it is asked for: the command line is not to wait for all of it."""
-    for home, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(f"se_numpy.interop.{home}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+_HOMES = {
+    "files": ("about", "read", "write"),
+    "imagenet": ("class_names", "prepare"),
+    "names": ("Tensor", "tensors"),
+    "schemes": ("SCHEMES", "Scheme", "detect"),
+    "trained": ("pretrained",),
+    "weights": ("StateDictMismatch", "dump", "load"),
+}
+if not TYPE_CHECKING:  # a type checker would take every name for an attribute
+    __getattr__, __dir__ = _lazy.attach(
+        __name__, __all__, attributes={name: home for home, names in _HOMES.items() for name in names}
+    )

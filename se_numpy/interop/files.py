@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from se_numpy.arrays import to_host
-from se_numpy.checkpoint import whole
+from se_numpy.checkpoint import atomic_write
 from se_numpy.install_hints import install_command
 
 ABOUT = "se_numpy"  # where a file that ``write`` wrote keeps its description
@@ -86,7 +86,7 @@ def write(path: str | Path, arrays: Mapping[str, Any], about: Mapping[str, Any] 
     host = {name: np.array(to_host(array), order="C") for name, array in arrays.items()}
     if path.suffix == ".npz":
         said = {} if described is None else {ABOUT: np.array(described)}
-        with whole(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        with atomic_write(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
             for name, array in {**host, **said}.items():
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, array, allow_pickle=False)
@@ -95,7 +95,7 @@ def write(path: str | Path, arrays: Mapping[str, Any], about: Mapping[str, Any] 
         _safetensors()
         from safetensors.numpy import save
 
-        with whole(path) as file:
+        with atomic_write(path) as file:
             file.write(save(host, metadata))
     else:
         raise ValueError(f"{path}: expected a name that ends in .safetensors or .npz")

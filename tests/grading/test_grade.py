@@ -205,8 +205,8 @@ def test_outputs_in_the_wrong_order_are_reported(order):
 
 RETURNED = {
     "nothing": (lambda *a, **h: None, "is a return statement missing? Expected: return w, v"),
-    "a tuple in a tuple": (lambda w, g, v, **h: (w, (g, v)), "value 2 of 2 is a tuple inside a tuple; expected them "
-                           "one by one, as in: return w, v"),
+    "a tuple in a tuple": (lambda w, g, v, **h: (w, (g, v)), "value 2 of 2 is a tuple inside a tuple; return the "
+                           "arrays one by one, as in: return w, v"),
     "too little": (lambda w, g, v, **h: w, "returned 1 array; expected 2: w, v"),
     "fewer arguments": (lambda w, g, v: w, "it takes (w, g, v); it is called with (w, g, v, lr, momentum, "
                         "weight_decay)"),

@@ -229,7 +229,7 @@ def test_dump_refuses_trees_of_another_network():
     net, shape, params, state = filled("se_resnet8")
     with pytest.raises(ValueError, match=r"classifier\.b is missing"):
         interop.dump(net, shape, {**params, "classifier": {"W": params["classifier"]["W"]}}, state)
-    with pytest.raises(ValueError, match=r"extra is left over"):
+    with pytest.raises(ValueError, match=r"extra is unexpected"):
         interop.dump(net, shape, {**params, "extra": np.ones(3)}, state)
 
 
