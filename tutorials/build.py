@@ -45,7 +45,7 @@ def sources(names: list[str] | None = None) -> list[Path]:
         if not any(path.stem.startswith(name.removesuffix(".py")) for path in every):
             known = ", ".join(path.stem for path in every)
             raise ValueError(
-                f"there is no tutorial {name!r}; expected the beginning of one of {known}"
+                f"unknown tutorial {name!r}; expected the beginning of one of {known}"
             )
     return [
         path
