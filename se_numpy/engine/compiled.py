@@ -21,7 +21,11 @@ from se_numpy.layers import Combinator, Concat, Layer, Rng, Serial, Sum
 from se_numpy.layers.running import MOMENTUM
 from se_numpy.layers.running import update_running as move
 from se_numpy.shapes import check
-from se_numpy.tree import Tree, leaves
+from se_numpy.tree import Tree, leaves, size
+
+
+def _kept(keep: tuple[str, ...]) -> str:
+    return f", keeps {', '.join(keep)}" if keep else ""
 
 
 @dataclass(eq=False)
@@ -39,7 +43,7 @@ class Cache:
     shape: tuple[int, ...]  # of Y
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Predictor:
     """A trained network for evaluation: batch norm is folded into the filters, and no caches are kept.
 
@@ -52,6 +56,9 @@ class Predictor:
     params: Tree = field(repr=False)
     state: Tree = field(repr=False)
     keep: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {size(self.params):,} parameters, batch norm folded{_kept(self.keep)}>"
 
     def __call__(self, X: Array) -> Array:
         """Return the network's output for X."""
@@ -68,7 +75,7 @@ class Predictor:
             return Y.write(), run.kept
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Compiled:
     """A compiled network.  It is stateless: parameters, statistics and caches are passed in and out.
 
@@ -80,6 +87,11 @@ class Compiled:
     node: Node = field(repr=False)
     plain: Node = field(repr=False)  # layer by layer, for networks with ``keep`` while the engine is off
     keep: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        name = type(self.net).__name__
+        parts = f" of {len(self.net.parts)} parts" if isinstance(self.net, Combinator) else ""
+        return f"<{type(self).__name__} {name}{parts}{_kept(self.keep)}>"
 
     def forward(
         self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None

@@ -4,6 +4,7 @@ import json
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
+from shlex import quote
 
 from se_numpy.grading.assignment import Item
 from se_numpy.grading.lessons.syllabus import Lesson
@@ -55,7 +56,8 @@ def as_python(
     ``chosen`` are the options that make ``se-numpy grade`` grade only these tasks; ``lessons`` maps the first task of
     each tutorial to its lesson.
     """
-    head = f'"""{HEAD.format(title=title, file=file, chosen=chosen)}"""\n\nimport numpy as np\n\nLAYOUT = "NHWC"\n'
+    text = HEAD.format(title=title, file=quote(file), chosen=chosen)
+    head = f'"""{text}"""\n\nimport numpy as np\n\nLAYOUT = "NHWC"\n'
     body = []
     for item in items:
         if lesson := lessons.get(item.task.name):
@@ -73,7 +75,7 @@ def as_notebook(
     An instructor's copy contains the solutions between the tool's marks, and cells that give points. ``chosen`` and
     ``lessons`` are as in ``as_python``.
     """
-    cells = [_text(HEAD.format(title=f"# {title}", file=file, chosen=chosen))]
+    cells = [_text(HEAD.format(title=f"# {title}", file=quote(file), chosen=chosen))]
     if marks == "otter":
         cells.insert(0, _raw("# ASSIGNMENT CONFIG\ngenerate: true\nfiles: []"))
     imports = "import numpy as np\nfrom se_numpy.grading import assert_task, check, points"

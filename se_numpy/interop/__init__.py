@@ -1,11 +1,11 @@
-"""Weights from elsewhere: state dicts of PyTorch networks into the network values of this library, and back.
+"""Weights from other libraries: read the state dicts of PyTorch networks into networks of this library, and write them.
 
-    arrays = read("seresnet50.safetensors")                        names to arrays, as they lie in the file
-    params, state = load(arrays, net, shape)                       under the names of a scheme, which is recognised
-    write("mine.safetensors", dump(net, shape, params, state))     PyTorch reads it back
-    trained = pretrained("seresnet50.safetensors", "se_resnet50")  ready for images: prepare("dog.jpg", trained.shape)
+    arrays = read("seresnet50.safetensors")                        names to arrays, in the layout of the file
+    params, state = load(arrays, net, shape)                       the naming scheme is detected
+    write("mine.safetensors", dump(net, shape, params, state))     PyTorch can load this file
+    trained = pretrained("seresnet50.safetensors", "se_resnet50")  for images: prepare("dog.jpg", trained.shape)
 
-``schemes`` holds the names, as data; nothing in a file is ever executed.
+``schemes`` holds the naming schemes as data. No code in a file is ever executed.
 """
 
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from se_numpy import lazy as _lazy
 
 if TYPE_CHECKING:  # these are imported on first use
-    from se_numpy.interop.files import about, read, write
+    from se_numpy.interop.files import read, read_metadata, write
     from se_numpy.interop.imagenet import class_names, prepare
     from se_numpy.interop.names import Tensor, tensors
     from se_numpy.interop.schemes import SCHEMES, Scheme, detect
@@ -25,7 +25,6 @@ __all__ = [
     "Scheme",
     "StateDictMismatch",
     "Tensor",
-    "about",
     "class_names",
     "detect",
     "dump",
@@ -33,12 +32,13 @@ __all__ = [
     "prepare",
     "pretrained",
     "read",
+    "read_metadata",
     "tensors",
     "write",
 ]
 
 _HOMES = {
-    "files": ("about", "read", "write"),
+    "files": ("read", "read_metadata", "write"),
     "imagenet": ("class_names", "prepare"),
     "names": ("Tensor", "tensors"),
     "schemes": ("SCHEMES", "Scheme", "detect"),

@@ -64,6 +64,11 @@ class Learner:
         self.__dict__.update(zip(FIXED, fixed, strict=True))
         self._hold({"w": w, "running": running, "v": w * 0, "g": w * 0})
 
+    def __repr__(self) -> str:
+        size = "x".join(map(str, self.shape))
+        return (f"<{type(self).__name__}: {self.w.size:,} parameters {self.w.dtype} on {self.device}, input {size}, "
+                f"{self.classes} classes>")  # fmt: skip
+
     def _hold(self, vectors: dict[str, Array]) -> None:
         """Keep these vectors without copying them, and create the trees of views."""
         params, state = self.net.parameters(self.shape), self.net.statistics(self.shape)

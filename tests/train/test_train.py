@@ -324,5 +324,17 @@ def test_reprs_are_short():
     data = tiny()
     normalise = Normalisation.of(data.train_images)
     network = Trained(models.build("se_resnet8"), {}, {}, normalise, data.classes, data.image_shape, {})
-    for thing in (data, network, draw(np.random.default_rng(0), 5000, augment=True)):
-        assert len(repr(thing)) < 120
+    learner = Learner(models.build("se_resnet8"), data.image_shape, 0)
+    predictor = learner.compiled.predictor(learner.params, learner.state)
+    images = Images(data.train_images, data.train_labels, normalise)
+    draws = draw(np.random.default_rng(0), 5000, augment=True)
+    for thing in (data, normalise, network, draws, images, learner, learner.compiled, predictor):
+        assert len(repr(thing)) < 140
+    learned = Trained(learner.net, learner.params, learner.state, normalise, data.classes, data.image_shape,
+                      {"model": "se_resnet8"})  # fmt: skip
+    parameters = f"{learner.w.size:,} parameters"
+    size = "x".join(map(str, data.image_shape))
+    assert repr(learned) == f"<Trained se_resnet8: {parameters}, images {size}, {len(data.classes)} classes>"
+    assert repr(learner) == f"<Learner: {parameters} float32 on cpu, input {size}, 10 classes>"
+    assert repr(predictor).endswith(" parameters, batch norm folded>")
+    assert repr(learner.compiled).startswith("<Compiled Serial of ")
