@@ -398,7 +398,7 @@ def test_check_grades_functions_and_refuses_invalid_arguments(capsys):
         check("sqeeze", max)
     with pytest.raises(ValueError, match="layout is 'HWC'"):
         check("squeeze", max, layout="HWC")
-    with pytest.raises(TypeError, match="expected the function"):
+    with pytest.raises(TypeError, match="expected a function"):
         check("squeeze", 3)
 
 
