@@ -278,7 +278,7 @@ def test_the_list_flag_of_a_child_must_be_a_boolean():
     answer = wire.Answer(7)
     frame = pack({"call": 7, "status": "ok", "listed": "a long story"})
     answer.feed(frame[:4])
-    with pytest.raises(wire.Breach, match="whether it is a list"):
+    with pytest.raises(wire.Breach, match="is not a boolean"):
         answer.feed(frame[4:])
 
 
