@@ -188,7 +188,7 @@ figures.show()
 
 most = blocks[share.argmax()]
 print("The most class-specific block is", most)
-claim("It is 28.5 % in the first block, 48.9 % in the last, and at most 52.6 %.",
+claim("It is 28.5 % in the first block, 48.9 % in the last, and 52.6 % in the highest.",
       share[0], share[-1], share.max())  # fmt: skip
 beyond = max(row["low"] + row["high"] for row in study["blocks"])
 claim("Saturated, below 0.05 or above 0.95, are at most 0.4 % of a block's gates.",

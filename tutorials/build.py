@@ -44,9 +44,7 @@ def sources(names: list[str] | None = None) -> list[Path]:
     for name in names or []:
         if not any(path.stem.startswith(name.removesuffix(".py")) for path in every):
             known = ", ".join(path.stem for path in every)
-            raise ValueError(
-                f"there is no tutorial {name!r}; expected the beginning of one of {known}"
-            )
+            raise ValueError(f"unknown tutorial {name!r}; expected the beginning of one of {known}")
     return [
         path
         for path in every

@@ -89,7 +89,7 @@ def find(name: str, tasks: dict[str, Task] | None = None) -> Task:
     if name not in tasks:
         near = get_close_matches(name, tasks, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise ValueError(f"there is no task {name!r}; {hint}`se-numpy tasks` lists all {len(tasks)}")
+        raise ValueError(f"unknown task {name!r}; {hint}`se-numpy tasks` lists all {len(tasks)}")
     return tasks[name]
 
 

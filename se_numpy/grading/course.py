@@ -133,7 +133,7 @@ def _not_found(task: Task, functions: Sequence[str]) -> str:
     others = {other.lower(): other for other in functions if other not in all_tasks()}
     near = get_close_matches(task.name.lower(), others, n=1, cutoff=0.8)
     meant = f"did you mean your {others[near[0]]}? " if near else ""
-    return f"there is no function {task.name}; {meant}expected def {task.signature.partition(' -> ')[0]}"
+    return f"the function {task.name} is missing; {meant}expected def {task.signature.partition(' -> ')[0]}"
 
 
 def _without_verdict(item: Item, status: str, message: str) -> TaskReport:

@@ -188,7 +188,7 @@ def test_tasks_that_were_not_attempted_are_listed_once(folder, capsys):
     assert code == 1
     assert out.count("not attempted") == 1
     assert f"not attempted, {len(all_tasks()) - 1} of {len(all_tasks())} for" in out
-    assert "there is no function scale; did you mean your Scale? expected def scale(U, s)" in " ".join(out.split())
+    assert "the function scale is missing; did you mean your Scale? expected def scale(U, s)" in " ".join(out.split())
     assert out.count("squeeze: failed") == 1
     (folder / "broken.py").write_text("def squeeze(U:\n")
     out = run("grade", folder / "broken.py", capsys=capsys)[1]

@@ -51,7 +51,7 @@ def check(name: str, function: Function, *, layout: str = "NHWC") -> Card | NotY
     if layout not in ("NHWC", "NCHW"):
         raise ValueError(f"layout is {layout!r}; expected 'NHWC' or 'NCHW'")
     if not callable(function):
-        raise TypeError(f"got a {type(function).__name__}; expected the function, as in check({name!r}, {name})")
+        raise TypeError(f"got a {type(function).__name__}; expected a function, as in check({name!r}, {name})")
     if not attempted(function):
         start = f"{name}: not attempted yet."
         then = "Write its body, then run this cell again."
