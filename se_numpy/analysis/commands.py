@@ -76,7 +76,11 @@ def _folder(out: str | None, run: str) -> Path:
 
 
 def _page(found: Any, out: Path, picked: list[int] | None) -> str:
-    """Where the page lies, or why there is none: numbers need no matplotlib."""
+    """Write the page and return its path, or say what is missing: the numbers need neither matplotlib nor Jinja2."""
+    from se_numpy.pages import missing_library
+
+    if missing := missing_library("plot"):
+        return f"not written: {missing}"
     from se_numpy.analysis.page import write_page
 
     try:

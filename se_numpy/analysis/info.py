@@ -29,6 +29,7 @@ class Optional(NamedTuple):
 
 OPTIONAL = (
     Optional("matplotlib", "figures and reports", "plot"),
+    Optional("jinja2", "HTML pages", "pages"),
     Optional("pillow", "image files", "plot", "PIL"),
     Optional("cupy", "a GPU", "cuda12"),  # or cuda13; said below
     Optional("safetensors", "weights from elsewhere", "weights"),

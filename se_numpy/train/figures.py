@@ -26,6 +26,20 @@ class Answers(NamedTuple):
     caption: str = ""
 
 
+def ink() -> str:
+    """Return the colour of text, which depends on the style in use."""
+    from matplotlib import rcParams
+
+    return rcParams["text.color"]
+
+
+def paper() -> str:
+    """Return the colour of the background, which depends on the style in use."""
+    from matplotlib import rcParams
+
+    return rcParams["figure.facecolor"]
+
+
 def curves(
     history: History, path: str | Path, *, title: str = "", bound: tuple[float, str] | None = None,
     answers: Answers | None = None,
@@ -73,7 +87,7 @@ def draw_curves(
         for kind, label, colour in (("train", "training", BLUE), ("val", "held out", ORANGE)):
             axes.plot(epochs, [factor * row[f"{kind}_{what}"] for row in history], color=colour, marker="o",
                       markersize=4, linewidth=1.8, label=label)  # fmt: skip
-        axes.axvline(chosen["epoch"], color="black", linestyle=":", linewidth=1.3, zorder=0.9, label=said)
+        axes.axvline(chosen["epoch"], color=ink(), linestyle=":", linewidth=1.3, zorder=0.9, label=said)
         highest = max(factor * max(row[f"train_{what}"], row[f"val_{what}"]) for row in history)
         axes.set_ylim(0, 105 if what == "accuracy" else 1.07 * highest or None)
         axes.set_xlim(0.5, max(epochs) + 0.5)
@@ -99,8 +113,8 @@ def _draw_bound(axes: Any, level: float, words: str) -> None:
     axes.axhline(level, color=GREY, linestyle="--", linewidth=1, zorder=0.9)
     axes.annotate("\n".join(wrap(words, len(words) // 2 + 3)), (float(right), level), (-2 if right else 3, 5),
                   xycoords=("axes fraction", "data"), textcoords="offset points", ha="right" if right else "left",
-                  color="#555555", fontsize=9,
-                  bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"})  # fmt: skip
+                  color=ink(), fontsize=9,
+                  bbox={"boxstyle": "square,pad=0.1", "facecolor": paper(), "edgecolor": "none"})  # fmt: skip
 
 
 def draw_together(runs: Mapping[str, Sequence[History]], *, title: str = "", columns: int = 2) -> Any:
@@ -129,8 +143,8 @@ def draw_together(runs: Mapping[str, Sequence[History]], *, title: str = "", col
         axes.set_xlim(0.5, longest + 0.5)
     lines, labels = panels[0].get_legend_handles_labels()
     end = "o" if longest == 1 else ""
-    strokes = [Line2D([], [], color="black", linestyle="-", marker=end),
-               Line2D([], [], color="black", linestyle="--", marker=end, fillstyle="none")]  # fmt: skip
+    strokes = [Line2D([], [], color=ink(), linestyle="-", marker=end),
+               Line2D([], [], color=ink(), linestyle="--", marker=end, fillstyle="none")]  # fmt: skip
     figure.legend([*lines, *strokes], [*labels, "held out", "training"], loc="outside lower center", frameon=False,
                   ncols=columns if max(map(len, labels)) > 20 else 2 * columns)  # fmt: skip
     figure.suptitle(title)
