@@ -31,13 +31,19 @@ DARK: dict[str, Any] = {
 Draw = Callable[[Any, str], None]  # onto these axes, for this block
 
 
-def figure(draw: Callable[[int], Any], alt: str, columns: tuple[int, int] = (WIDE, NARROW)) -> pages.Figure:
-    """Return the figure that ``draw`` makes for a number of columns, wide and narrow, in light and dark colours."""
+def figure(
+    draw: Callable[[int], Any], alt: str, columns: tuple[int, int] = (WIDE, NARROW), *, photographs: bool = False
+) -> pages.Figure:
+    """Return the figure that ``draw`` makes for a number of columns, wide and narrow, in light and dark colours.
+
+    ``photographs`` keeps all colours; otherwise a figure has at most 256, which makes its file a third as large.
+    """
     from matplotlib import rc_context
 
-    light = [png(draw(count)) for count in columns]
+    save = png if photographs else palette_png
+    light = [save(draw(count)) for count in columns]
     with rc_context(DARK):
-        dark = [png(draw(count)) for count in columns]
+        dark = [save(draw(count)) for count in columns]
     return pages.Figure(alt, *light, *dark)
 
 
@@ -45,6 +51,16 @@ def png(drawn: Any) -> bytes:
     """Return a matplotlib figure as a PNG file."""
     file = io.BytesIO()
     drawn.savefig(file, format="png", dpi=DPI)
+    return file.getvalue()
+
+
+def palette_png(drawn: Any) -> bytes:
+    """Return a matplotlib figure as a PNG file of at most 256 colours."""
+    from PIL import Image  # matplotlib needs it too
+
+    file = io.BytesIO()
+    with Image.open(io.BytesIO(png(drawn))) as image:
+        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
     return file.getvalue()
 
 
@@ -206,8 +222,8 @@ def transplants(found: Study, columns: int = WIDE) -> Any:
             left = left + share
         axes.set_yticks(range(len(left)), list(found.transplants))
         axes.set(xlabel="answers (%)", xlim=(0, 100), ylim=(len(left) - 0.5, -0.5))
-        axes.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, 1.0 + 0.13 * 4 / columns),
-                    ncols=4 if columns > 1 else 2)  # fmt: skip
+        axes.figure.legend(frameon=False, fontsize=9, loc="outside upper center", ncols=4 if columns > 1 else 2,
+                           columnspacing=1.2)  # fmt: skip
 
     return panels([""], draw, 1, width=_one(columns), height=1.6 + 0.4 * len(found.transplants))
 

@@ -140,7 +140,8 @@ def _mistakes(found: Evaluation, dataset: Dataset) -> Figure | None:
         return None
     alt = "Misclassified images with their predicted and true classes: " + "; ".join(
         f"{found.classes[found.answers[i]]}, true class {found.classes[found.labels[i]]}" for i in picked)
-    return _figure(lambda columns: run_pictures.mistakes(found, dataset.test_images, columns), f"{alt}.")
+    return _figure(lambda columns: run_pictures.mistakes(found, dataset.test_images, columns), f"{alt}.",
+                   photographs=True)  # fmt: skip
 
 
 def _gates(found: GateSummary) -> dict[str, Any]:
@@ -176,7 +177,5 @@ def _times(count: int) -> str:
     return "once" if count == 1 else f"{count:,} times"
 
 
-def _figure(
-    draw: Callable[[int], Any], alt: str, columns: tuple[int, int] = (pictures.WIDE, pictures.NARROW)
-) -> Figure:
-    return pictures.figure(draw, alt, columns)
+def _figure(draw: Callable[[int], Any], alt: str, **how: Any) -> Figure:
+    return pictures.figure(draw, alt, **how)

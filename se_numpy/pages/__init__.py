@@ -46,6 +46,7 @@ def environment() -> Any:
 
     found = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        keep_trailing_newline=True,
         loader=jinja2.PackageLoader("se_numpy.pages"),
     )  # fmt: skip
     found.filters.update(prose=keep_percent, data_uri=data_uri)

@@ -1,4 +1,4 @@
-"""What the tests of the analysis look at: networks with gates, images for them, a checkpoint, answers, a page."""
+"""Specimens for the tests of the analysis: networks with gates, images, a checkpoint, predictions, an HTML parser."""
 
 from dataclasses import asdict
 from html.parser import HTMLParser
@@ -77,7 +77,7 @@ def made_up(answers, labels, classes=CLASSES, sure=None):
 
 
 class Reader(HTMLParser):
-    """Collects images, and whatever would be loaded from somewhere."""
+    """Collects images and everything that a page would load; fails on scripts."""
 
     def __init__(self):
         super().__init__()

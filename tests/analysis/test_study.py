@@ -1,4 +1,4 @@
-"""The command, from a checkpoint to files and page; what is said, and what is said when something is wrong."""
+"""The excitations command: files, page, figures, sentences, and messages for invalid input."""
 
 import argparse
 import csv
@@ -12,12 +12,12 @@ import pytest
 from specimens import Reader, a_resnet, save
 
 from se_numpy import checkpoint
-from se_numpy.analysis import commands, html, network, page, pictures, study, summaries
+from se_numpy.analysis import commands, network, page, pictures, study, summaries
 from se_numpy.analysis.builtin_cue import Answered
 from se_numpy.analysis.interventions import ALL, Outcome
 from se_numpy.data import builtin
 
-pytestmark = pytest.mark.xdist_group("study")  # the study below is made once
+pytestmark = pytest.mark.xdist_group("study")  # share the study below
 IMAGES = 60
 
 
@@ -49,7 +49,7 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-def test_the_numbers_are_all_there(written, found):
+def test_all_numbers_are_written(written, found):
     gates = rows(written / "gates.csv")
     assert len(gates) == (16 + 32 + 64) * (1 + 10 + 6)
     one = next(r for r in gates if (r["block"], r["group"], r["channel"]) == ("stage2", "cyan", "5"))
@@ -77,32 +77,31 @@ def test_the_numbers_are_all_there(written, found):
     assert record["groups"]["class"]["glyph 3"] == (builtin().test_labels[:IMAGES] == 3).sum()
 
 
-def test_the_page_is_one_file_for_every_screen_and_every_reader(written, found):
+def test_the_page_is_one_self_contained_file(written, found):
     text = (written / "index.html").read_text(encoding="utf-8")
     reader = Reader()
     reader.feed(text)
     assert len(reader.images) == 10
     assert all(len(image["alt"]) > 40 for image in reader.images)
-    assert len(reader.loads) == 20  # each figure wide and narrow
+    assert len(reader.loads) == 40  # each figure wide and narrow, light and dark
     assert all(source.startswith("data:image/png;base64,iVBOR") for source in reader.loads)
     assert "@import" not in text
     assert "url(" not in text
     assert 'name="viewport"' in text
     assert len(list(written.glob("*.png"))) == 10
     said = " ".join(reader.text).replace("\xa0", " ")
-    assert "The same for glyph 2 and glyph 7, with one standard deviation" in said  # as --classes asked
+    assert "The mean gates of glyph 2 and glyph 7, with bands" in said  # chosen with --classes
     for sentence in summaries.findings(found):
         assert sentence in said
 
 
-def test_names_cannot_break_the_page(found):
+def test_names_are_escaped_on_the_page(found):
     reader = Reader()
-    reader.feed(page._html(replace(found, source="<script>alert('&')</script>"), []))
+    reader.feed(page.page(replace(found, source="<script>alert('&')</script>"), []))  # fails on a script
     assert "<script>alert('&')</script>" in "".join(reader.text)
-    assert html.prose("<b>5 %</b>") == "&lt;b&gt;5&nbsp;%&lt;/b&gt;"
 
 
-def test_the_classes_asked_for_are_drawn(found, monkeypatch):
+def test_the_chosen_classes_are_drawn(found, monkeypatch):
     drawn = []
     monkeypatch.setattr(pictures, "lines", lambda found, groups, columns, **how: drawn.append((groups.what, how)))
     for picture in page.all_pictures(found, [7, 2, 1]):
@@ -113,7 +112,7 @@ def test_the_classes_asked_for_are_drawn(found, monkeypatch):
     assert pictures.chosen(found.groupings[0], 4) == [0, 3, 6, 9]
 
 
-def test_figures_show_what_the_numbers_say(found):
+def test_figures_show_the_numbers(found):
     figure = pictures.lines(found, found.groupings[0], 3, picked=[4])
     order = found.gates["stage1"].mean(0).argsort()
     lines = figure.axes[0].get_lines()
@@ -142,12 +141,12 @@ def test_figures_show_what_the_numbers_say(found):
         assert all(axes.get_ylabel() or axes.get_yticklabels() for axes in figure.axes)
 
 
-def test_gates_that_are_no_sigmoids_stay_in_the_picture():
+def test_the_scale_covers_gates_that_are_not_sigmoids():
     assert pictures.reach(np.array([[0.2, 0.7]])) == (0, 1)
     assert pictures.reach(np.array([[-0.5, 3.0]])) == (-0.5, 3)
 
 
-def test_many_blocks_and_channels_are_thinned_out_evenly(found):
+def test_many_blocks_and_channels_are_thinned_evenly(found):
     many = replace(found, gates={f"b{i}": found.gates["stage1"] for i in range(30)})
     shown = pictures.shown_blocks(many)
     assert len(shown) == 12
@@ -157,7 +156,7 @@ def test_many_blocks_and_channels_are_thinned_out_evenly(found):
 
 
 def with_outcomes(found, **by_kind):
-    """The study with other results in all blocks: kind=(cost, low, high)."""
+    """Return the study with other results for all blocks: kind=(cost, low, high)."""
     by_kind = {name.replace("_", " "): v for name, v in by_kind.items()}
     outcomes = tuple(
         Outcome(o.block, o.kind, found.accuracy - by_kind[o.kind][0], *by_kind[o.kind], o.answers)
@@ -166,7 +165,7 @@ def with_outcomes(found, **by_kind):
 
 
 @pytest.mark.parametrize(("donor", "verdict"), [(0.97, " Yes. "), (0.6, " In part. "), (0.1, " No. ")])
-def test_the_cue_is_answered_by_whose_question_was_answered(found, donor, verdict):
+def test_the_answer_about_the_cue_follows_the_transplants(found, donor, verdict):
     answered = Answered(0.0, donor, 1 - donor, 0.0, 50)
     told = summaries.cue_answer(replace(found, transplants={ALL: answered}))
     assert verdict in told
@@ -174,7 +173,7 @@ def test_the_cue_is_answered_by_whose_question_was_answered(found, donor, verdic
     assert ("not the answer" in told) == (verdict == " Yes. ")
 
 
-def test_words_follow_the_intervals(found):
+def test_sentences_follow_the_intervals(found):
     lost = summaries.findings(with_outcomes(found, mean=(0.3, 0.2, 0.4)))[1]
     assert "a loss of 30.0 points (95 % interval 20.0 to 40.0)" in lost
     assert "depends on the image" in lost
@@ -186,7 +185,7 @@ def test_words_follow_the_intervals(found):
     assert "makes no difference" in summaries.findings(same)[3]
 
 
-def test_gates_that_stand_still_are_told(found):
+def test_gates_that_hardly_vary_are_reported(found):
     first, *rest = found.summaries
     still = replace(found, summaries=(replace(first, spread=0.3), *(replace(b, spread=0.01, mean=0.5) for b in rest)))
     said = " ".join(summaries.findings(still))
@@ -196,12 +195,12 @@ def test_gates_that_stand_still_are_told(found):
     assert "hardly move" not in " ".join(summaries.findings(moving))
 
 
-def test_percentages_do_not_round_something_to_nothing():
+def test_percentages_never_round_to_zero_or_all():
     assert [summaries.percent(v) for v in (0.0, 0.0001, 0.1234, 0.9996, 1.0)] == [
         "0.0 %", "under 0.1 %", "12.3 %", "over 99.9 %", "100.0 %"]  # fmt: skip
 
 
-def test_the_same_seed_exchanges_the_same_gates(written, monkeypatch):
+def test_the_seed_decides_which_gates_are_exchanged(written, monkeypatch):
     net = network.load(written.parent / "best.npz")
     given = []
     monkeypatch.setattr(study, "intervene", lambda *args, **_: given.append(args[5]["shuffled"].tolist()) or iter(()))
@@ -216,12 +215,12 @@ def test_the_same_seed_exchanges_the_same_gates(written, monkeypatch):
     (["--classes", "glyph 2,cat"], "--classes names 'cat'; expected some of: glyph 0, glyph 1"),
     (["--seed", "-1"], "--seed is -1; expected 0 or more"),
 ])  # fmt: skip
-def test_what_cannot_be_is_told(tmp_path, options, said):
+def test_invalid_options_are_refused(tmp_path, options, said):
     with pytest.raises(ValueError, match=re.escape(said)):
         run(save(tmp_path / "net.npz"), *options)
 
 
-def test_a_run_that_is_none_is_told(tmp_path):
+def test_invalid_runs_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"holds no best\.npz; expected the folder of a run"):
         run(tmp_path)
     with pytest.raises(ValueError, match="has no SE blocks and so no gates; expected the run of a network such as se_"):
@@ -237,7 +236,7 @@ def test_another_data_set_is_refused(tmp_path):
         run(run_, "--data", "builtin")
 
 
-def test_nothing_but_a_study_is_written_over(tmp_path, written):
+def test_only_a_study_is_overwritten(tmp_path, written):
     run_ = save(tmp_path / "net.npz")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
@@ -245,19 +244,23 @@ def test_nothing_but_a_study_is_written_over(tmp_path, written):
         run(run_, "--out", tmp_path / "mine")
     with pytest.raises(ValueError, match="is a file; expected a folder"):
         run(run_, "--out", run_)
-    assert commands._folder(None, str(written.parent)) == written  # an earlier study may be
+    assert commands._folder(None, str(written.parent)) == written  # an earlier study may be overwritten
 
 
-def test_without_matplotlib_there_are_numbers_and_a_sentence(tmp_path, capsys, monkeypatch):
-    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"] + ["matplotlib"]:
+@pytest.mark.parametrize(("library", "message"), [
+    ("matplotlib", "the figures need matplotlib, which is missing: pip install"),
+    ("jinja2", "HTML pages need Jinja2, which is missing: pip install"),
+])  # fmt: skip
+def test_numbers_need_neither_matplotlib_nor_jinja2(tmp_path, capsys, monkeypatch, library, message):
+    for name in [name for name in sys.modules if name.partition(".")[0] == library] + [library]:
         monkeypatch.setitem(sys.modules, name, None)
     run(save(tmp_path / "net.npz"), "--images", "12", "--out", tmp_path / "study")
     assert (tmp_path / "study" / "study.json").is_file()
     assert not (tmp_path / "study" / "index.html").exists()
-    assert "the figures need matplotlib, which is missing: pip install" in capsys.readouterr().out
+    assert message in capsys.readouterr().out
 
 
-def test_blocks_without_a_cue_have_no_cue_page():
+def test_data_without_a_cue_have_no_figures_of_it():
     net = a_resnet()
     data = replace(builtin(train=1, test=30), name="photographs", classes=net.classes)
     data = replace(data, train_images=data.train_images[:, :12, :10], test_images=data.test_images[:, :12, :10])
