@@ -23,7 +23,7 @@ MOST_PANELS, MOST_CHANNELS = 12, 100
 DPI = 130
 WIDE, NARROW = 3, 1  # columns of panels on a wide screen, on a phone
 INK, PAPER = "#e4e8ec", "#14171b"  # of the dark pages, as in their stylesheet
-DARK: dict[str, Any] = {
+DARK: Any = {
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
     **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), PAPER),
 }

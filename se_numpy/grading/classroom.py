@@ -63,7 +63,7 @@ class ClassView:
         """
         root = Path(folder)
         if not root.is_dir():
-            raise ValueError(f"folder {folder} does not exist; expected the folder with the submissions' report.json files")
+            raise ValueError(f"folder {folder} does not exist; expected a folder with report.json files")
         reports, unreadable = [], []
         for path in sorted(root.rglob("report.json")):
             try:
@@ -150,7 +150,8 @@ class ClassView:
             lines += ["", "Grades"] + [f"  {name:<{wide}}  {earned:>{far}} of {most}" for name, earned, most in rows]
         if self.tasks:
             wide = max(len(name[:40]) for name, _, _ in self.tasks)
-            lines += ["", "Pass rate by task"] + [f"  {name[:40]:<{wide}}  {p:>4} of {of}" for name, p, of in self.tasks]
+            lines += ["", "Pass rate by task"]
+            lines += [f"  {name[:40]:<{wide}}  {passed:>4} of {of}" for name, passed, of in self.tasks]
         if made := self._attempted:
             lines += ["", "Common mistakes"]
             for m in made:

@@ -296,7 +296,8 @@ def small():
 @pytest.fixture(scope="module")
 def reported(tmp_path_factory, small):
     """A run's folder with its report."""
-    start = {"seed": 0, "epoch": 0, "started": "2026-11-29T03:31:00+01:00", **environment("abc123", ["se-numpy", "train"])}
+    start = {"seed": 0, "epoch": 0, "started": "2026-11-29T03:31:00+01:00",
+             **environment("abc123", ["se-numpy", "train"])}  # fmt: skip
     folder = write_run(tmp_path_factory.mktemp("run") / "r", starts=[start, start | {"epoch": 2}])
     save(folder / "best.npz")
     with pytest.MonkeyPatch.context() as patch:

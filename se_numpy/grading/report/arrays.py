@@ -79,7 +79,7 @@ def block(name: str, value: Any, planes: int = PLANES) -> Block:
 
 
 def compare(name: str, expected: Any, got: Any = None, planes: int = PLANES) -> Block:
-    """Return a result as a block: expected, returned and their difference in one row, or in rows if the shapes differ."""
+    """Return a result as a block: expected, returned and difference in one row, or in several if the shapes differ."""
     if got is None:
         return _titled(block(name, expected, planes), "expected")
     difference = _difference(expected, got)
@@ -169,7 +169,8 @@ def _views(
         views.append(View(index, rows, columns, line(label, 80)))
     if len(views) == len(weight) and len(views[0].rows) == weight.shape[1] and len(views[0].columns) == weight.shape[2]:
         return views, ""
-    return views, "only the beginning is shown" if size is None else "only the part around the largest differences is shown"
+    part = "the beginning" if size is None else "the part around the largest differences"
+    return views, f"only {part} is shown"
 
 
 def _plane_axes(shape: tuple[int, ...], name: str) -> list[int]:

@@ -88,7 +88,8 @@ def counterexample(example: Counterexample) -> str:
     given = "".join(block(arrays.block(name, value)) for name, value in example.arguments.items())
     parts = ["<h3>Smallest failing input</h3>", paragraph(example.problem), given]
     if example.got:
-        parts += ["<h3>Expected and returned values</h3>", *map(block, arrays.comparisons(example.expected, example.got))]
+        parts += ["<h3>Expected and returned values</h3>"]
+        parts += map(block, arrays.comparisons(example.expected, example.got))
     else:
         parts += ["<h3>Expected values (nothing was returned)</h3>"]
         parts += [block(arrays.compare(name, value)) for name, value in example.expected.items()]

@@ -1,8 +1,8 @@
 """Write a report as JSON and read it back; ``schema.json`` describes the format, version 1.
 
 Names are those of ``models.py``. JSON has no NaN and no infinities: they are the strings "NaN", "Infinity" and
-"-Infinity". An array is {"dtype", "shape", "values"}, flat and in C order, with "imaginary" if it is complex; an array of
-more than 64 entries is {"dtype", "shape", "sha256"} and is read as an ``Outline``.
+"-Infinity". An array is {"dtype", "shape", "values"}, flat and in C order, with "imaginary" if it is complex; an array
+of more than 64 entries is {"dtype", "shape", "sha256"} and is read as an ``Outline``.
 """
 
 import hashlib
@@ -57,7 +57,8 @@ def load(text: str | bytes) -> Report:
         raise ValueError(f"this is not a report: it is not JSON ({line(error)})") from None
     if not isinstance(found, dict) or found.get("schema") != SCHEMA:
         version = line(found.get("schema", "none")) if isinstance(found, dict) else "none"
-        raise ValueError(f'this is not a report: its "schema" is {version}, expected {SCHEMA}; grade the submission again')
+        problem = f'its "schema" is {version}, expected {SCHEMA}'
+        raise ValueError(f"this is not a report: {problem}; grade the submission again")
     try:
         return _build(Report, found)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:

@@ -48,7 +48,8 @@ def task_lines(task: TaskReport) -> Iterator[str]:
     if task.diagnosis:
         d = task.diagnosis
         yield ""
-        yield from wrap(f"Diagnosis: {text.line(d.mistake)} (agrees on {d.agreed} of {d.of} inputs that distinguish it)", "    ")
+        agreement = f"agrees on {d.agreed} of {d.of} inputs that distinguish it"
+        yield from wrap(f"Diagnosis: {text.line(d.mistake)} ({agreement})", "    ")
         yield from wrap(d.text, "      ")
         yield from wrap(d.equation, "      ")
     for feature in task.features:
