@@ -1,7 +1,7 @@
-"""Everything that is measured against a clock, into results/:  python benchmarks/all.py [--results FOLDER] [--small]
+"""Run all timing benchmarks and write results/:  python benchmarks/all.py [--results FOLDER] [--small]
 
-Some forty minutes on two otherwise idle cores, most of it in torch.compile (table.py). README's table of speed
-is held to results/table.json by a test, so new measurements there ask for new figures in README.
+This takes about forty minutes on two otherwise idle cores, most of it in torch.compile (table.py). A test compares the
+table of speed in README with results/table.json, so README must be updated after new measurements.
 """
 
 import argparse
@@ -11,7 +11,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 
-# The least that each can measure: whether everything runs can be seen so, no figure means anything.
+# the smallest options of each benchmark, to test that it runs; the numbers mean nothing
 SMALL = {
     "operations": "--batch 2 --resnet50-batch 1 --resnet50-size 32 --repeats 1",
     "step": "--model se_resnet8 --batch 2 --batches 3 --repeats 1 --no-memory",
@@ -24,10 +24,10 @@ SMALL = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=HERE / "results", metavar="FOLDER")
-    parser.add_argument("--small", action="store_true", help="to see that all of it runs; the figures mean nothing")
+    parser.add_argument("--small", action="store_true", help="only test that everything runs; the numbers mean nothing")
     args = parser.parse_args()
     if args.small and args.results == HERE / "results":
-        parser.error("--small would overwrite what was measured; expected --results FOLDER with it")
+        parser.error("--small would overwrite the measured results; give --results FOLDER as well")
     args.results.mkdir(parents=True, exist_ok=True)
     for name, small in SMALL.items():
         print(f"\n==== {name}", flush=True)

@@ -1,7 +1,7 @@
-"""A table of finished runs:  python benchmarks/collect.py RUN... [--json FILE]
+"""Print a table of finished runs:  python benchmarks/collect.py RUN... [--json FILE]
 
-Reads what ``se-numpy train`` left in each folder; several seeds of one setting are put together as mean ± standard
-deviation.
+The results are read from the run folders of ``se-numpy train``. Runs that differ only in the seed are summarised as
+mean ± standard deviation.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def read(folder: Path) -> dict[str, object]:
-    """One run: the settings that name it, and what came of it."""
+    """Return the settings and the results of a run."""
     config = json.loads((folder / "config.json").read_text())
     result = json.loads((folder / "result.json").read_text())
     with (folder / "metrics.csv").open() as file:

@@ -1,15 +1,15 @@
-"""All there is to measure on a machine with a GPU, in one command:  python benchmarks/gpu.py [--data FOLDER]
+"""Run all tests and measurements for a GPU with one command:  python benchmarks/gpu.py [--data FOLDER]
 
-Parts, in this order, each in a process of its own, its record written to the file as soon as it ends:
+The parts run in this order, each in its own process, and each result is written to the file as soon as the part ends:
 
-    tests       the test suite's own cases on CuPy
-    agreement   how far the engine's operations and a whole step on CuPy are from NumPy, in float32 and in float64
-    probe       what a launch costs, what memory and matrix products bring, our windows, sums and gathers
+    tests       the tests of the suite that need CuPy
+    agreement   relative differences between CuPy and NumPy, of operations and of a training step, by dtype
+    probe       the cost of a launch, bandwidth, matrix products, windows, sums and gathers
     step        the training step against PyTorch: channels-last, float32, and half precision for reference
-    step_tf32   the same where both may round the factors of matrix products to TF32
-    train       whole runs: the built-in set, or SE-ResNet-20 on the images of --data, seed after seed
+    step_tf32   the same, where both may round the operands of matrix products to TF32
+    train       whole runs: the built-in set, or SE-ResNet-20 on the images of --data, with several seeds
 
-PyTorch is asked for by the steps alone. Nothing here decides what is good; it prints and records.
+Only the steps need PyTorch. The results are printed and recorded, not judged.
 """
 
 import argparse
@@ -44,7 +44,7 @@ Record = dict[str, Any]
 
 
 def tests(args: argparse.Namespace) -> Record:
-    """How many tests on CuPy passed, and the names of those that did not."""
+    """Run the tests on CuPy; record the counts and the names of those that failed."""
     command = [sys.executable, "-m", "pytest", "-m", "gpu", "-n", "0", "-q", "-rf", "-p", "no:cacheprovider"]
     out = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
     counts = {what: int(n) for n, what in re.findall(r"(\d+) (passed|failed|errors?|skipped)", out)}
@@ -53,7 +53,7 @@ def tests(args: argparse.Namespace) -> Record:
 
 
 def agreement(args: argparse.Namespace) -> Record:
-    """‖device - host‖ / ‖host‖ of every result, by operation and dtype."""
+    """Measure ‖device - host‖ / ‖host‖ of every result, by operation and dtype."""
     rng = np.random.default_rng(0)
     X, dU = rng.standard_normal((8, 14, 12, 16)), rng.standard_normal((8, 14, 12, 24))
     V, vector = rng.standard_normal((3, 3, 16, 24)) / 12, rng.uniform(0.5, 2, 16)
@@ -71,12 +71,12 @@ def agreement(args: argparse.Namespace) -> Record:
     for dtype in ("float32", "float64"):
         for name, (f, arrays) in cases.items():
             arrays = tuple(a.astype(dtype) if a.dtype.kind == "f" else a for a in arrays)
-            here, there = f(*arrays), f(*(to_device(a, "gpu") for a in arrays))
-            pairs = zip(_several(here), _several(there), strict=True)
+            on_host, on_device = f(*arrays), f(*(to_device(a, "gpu") for a in arrays))
+            pairs = zip(_several(on_host), _several(on_device), strict=True)
             found[name][dtype] = max(_distance(to_host(b), a) for a, b in pairs)
         steps = [_weights_after_a_step(device, dtype) for device in ("cpu", "gpu")]
         found["a whole step"][dtype] = _distance(steps[1], steps[0])
-    show("distance from NumPy, relative", ["", *found["loss"]], [[k, *map("{:.1e}".format, v.values())]
+    show("relative difference from NumPy", ["", *found["loss"]], [[k, *map("{:.1e}".format, v.values())]
                                                                  for k, v in found.items()])  # fmt: skip
     return found
 
@@ -90,17 +90,17 @@ def _distance(found: np.ndarray, expected: np.ndarray) -> float:
 
 
 def _weights_after_a_step(device: str, dtype: str) -> np.ndarray:
-    """By how much a step moved every parameter."""
+    """Return the change of every parameter in one training step."""
     learner = Learner(models.build("se_resnet8"), SHAPE, 0, device)
     X, labels = images_and_labels(8)
-    learner.w = learner.w.astype(dtype)  # and with it everything else
+    learner.w = learner.w.astype(dtype)  # everything else follows its dtype
     before = to_host(learner.w).copy()
     learner.step(to_device(X.astype(dtype), device), to_device(labels, device), SGD(), 0.1)
     return to_host(learner.w) - before
 
 
 def probe(args: argparse.Namespace) -> Record:
-    """Microseconds of small and of large calls, and what they come to in bytes or operations a second."""
+    """Measure the microseconds of small and large calls, and their bytes or operations per second."""
     cp, B = device_module("gpu"), args.probe_batch
     sync = cp.cuda.Device().synchronize
     rng = np.random.default_rng(0)
@@ -135,7 +135,7 @@ def probe(args: argparse.Namespace) -> Record:
 
 
 def step(args: argparse.Namespace, tf32: bool = False) -> Record:
-    """Milliseconds of a step and bytes at its peak, by batch size and contender; PyTorch's steps are eager."""
+    """Measure the milliseconds of a training step by batch size and contender; PyTorch runs in eager mode."""
     import torch
     from torch_peer import modules
 
@@ -182,21 +182,21 @@ def step(args: argparse.Namespace, tf32: bool = False) -> Record:
 
 
 def _milliseconds(call: Call, wait: Callable[[], None], repeats: int) -> float:
-    """The median over ``repeats`` of a few calls in a row, the queue empty before and after."""
-    few, times = 5, []
+    """Return the median time of a call, measured over a few calls in a row between two synchronisations."""
+    calls, times = 5, []
     call()
     wait()
     for _ in range(repeats):
         start = time.perf_counter()
-        for _ in range(few):
+        for _ in range(calls):
             call()
         wait()
-        times.append(1e3 * (time.perf_counter() - start) / few)
+        times.append(1e3 * (time.perf_counter() - start) / calls)
     return statistics.median(times)
 
 
 def train(args: argparse.Namespace) -> Record:
-    """Runs of the command that README prints, on the GPU, with the time from its start to its end."""
+    """Run the training command of README on the GPU, and time the whole command."""
     runs = []
     data = ["--data", args.data, "--model", args.model] if args.data else []
     more = [f"--epochs={args.epochs}"] if args.epochs else []
@@ -222,7 +222,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], Record]] = {
 
 
 def card(cp: ModuleType) -> Record:
-    """What the GPU calls itself, and what stands between it and us."""
+    """Return the name and memory of the GPU, and the versions of CUDA, driver and CuPy."""
     properties = cp.cuda.runtime.getDeviceProperties(0)
     return {
         "gpu": properties["name"].decode(), "memory_gb": properties["totalGlobalMem"] / 1e9,
@@ -235,16 +235,16 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0].partition(":  ")[0])
     p.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), metavar="PART", help=", ".join(PARTS))
     p.add_argument("--data", metavar="PATH", help="folder with CIFAR-10, for train (default: the built-in set)")
-    p.add_argument("--model", default="se_resnet20", help="of the steps, and of train with --data")
+    p.add_argument("--model", default="se_resnet20", help="network for the steps, and for train with --data")
     p.add_argument("--batches", type=int, nargs="+", default=[128, 512, 1024], metavar="N")
     p.add_argument("--probe-batch", type=int, default=512, metavar="N")
     p.add_argument("--repeats", type=int, default=20)
-    p.add_argument("--seeds", type=int, default=3, metavar="N", help="how many runs train makes")
-    p.add_argument("--epochs", type=int, metavar="N", help="of each run (default: the trainer's)")
-    p.add_argument("--train", default="", metavar="OPTIONS", help='more for the trainer, as "--batch-size 512"')
-    p.add_argument("--limit", type=float, default=540, metavar="SECONDS", help="after which a part is given up")
+    p.add_argument("--seeds", type=int, default=3, metavar="N", help="number of training runs")
+    p.add_argument("--epochs", type=int, metavar="N", help="epochs of each run (default: the trainer's)")
+    p.add_argument("--train", default="", metavar="OPTIONS", help='more trainer options, e.g. "--batch-size 512"')
+    p.add_argument("--limit", type=float, default=540, metavar="SECONDS", help="time limit of each part")
     p.add_argument("--json", metavar="FILE", default=str(ROOT / "benchmarks" / "results" / "gpu.json"))
-    p.add_argument("--part", help=argparse.SUPPRESS)  # this process is one part, for the one that started it
+    p.add_argument("--part", help=argparse.SUPPRESS)  # set by the parent process: run one part only
     p.add_argument("--device", default="gpu", help=argparse.SUPPRESS)
     return p
 
@@ -265,7 +265,7 @@ def main() -> None:
 
 
 def _in_a_process(part: str, limit: float) -> Record:
-    """The part's record; or what went wrong, for the other parts are worth having all the same."""
+    """Run a part in its own process; return its record, or the error, so that the other parts still run."""
     environment = {**os.environ, "CUPY_TF32": str(int(part == "step_tf32"))}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "part.json"

@@ -1,9 +1,9 @@
-"""How often the grading oracle is wrong itself, and how long it takes:  python benchmarks/grading.py [--json FILE]
+"""Measure the error rates and the speed of grading:  python benchmarks/grading.py [--json FILE]
 
-Correct code, every alternate of every task, in double and in single precision and channels-first, on many seeds: how
-many are failed. Every known mistake on the same seeds: how many are passed, how many are called by their name, and how
-many by another's. Then whole submissions, as ``se-numpy grade`` runs them: a right one, and one that is wrong in every
-function.
+Correct code (every alternate of every task, in double and single precision and channels-first) is graded with many
+seeds, and false failures are counted. Every known mistake is graded with the same seeds, and it is counted how many
+pass, how many are diagnosed correctly, and how many as another mistake. Finally two whole submissions are timed, graded
+as by ``se-numpy grade``: a correct one, and one that is wrong in every function.
 """
 
 import argparse
@@ -29,7 +29,7 @@ RIGHT = Path(__file__).parent.parent / "tests" / "grading" / "submissions" / "ri
 
 
 def single(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same with every real array in single precision."""
+    """Return the function with every real argument rounded to single precision."""
 
     def rounded(*args: Any, **hyper: Any) -> Any:
         args = tuple(a.astype(np.float32) if getattr(a, "dtype", None) == np.float64 else a for a in args)
@@ -39,18 +39,18 @@ def single(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def channels_first(task: Task, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same on channels-first arrays."""
+    """Return the function for channels-first arrays."""
 
-    def turned(*args: Any, **hyper: Any) -> Any:
+    def transposed(*args: Any, **hyper: Any) -> Any:
         found = function(*(ours(task, k, a, "NCHW") for k, a in zip(task.inputs, args, strict=True)), **hyper)
         found = found if isinstance(found, tuple) else (found,)
         return tuple(theirs(task, k, np.asarray(a), "NCHW") for k, a in zip(task.outputs, found, strict=True))
 
-    return turned
+    return transposed
 
 
 def false_failures(task: Task, cases: list[Any], seed: int) -> tuple[int, int]:
-    """How many correct versions were tried on these cases, and how many of them failed."""
+    """Return how many correct versions were graded on these cases, and how many of them failed."""
     tried = failed = 0
     for function in (task.oracle, *task.alternates):
         for version, layout in (
@@ -63,7 +63,7 @@ def false_failures(task: Task, cases: list[Any], seed: int) -> tuple[int, int]:
 
 
 def mistakes(task: Task, cases: list[Any], seed: int) -> collections.Counter[str]:
-    """What became of every known mistake on these cases."""
+    """Count the outcomes of every known mistake on these cases."""
     found: collections.Counter[str] = collections.Counter()
     for mistake in task.mistakes:
         report = grade_task(task, caller(mistake.wrong), seed=seed, prepared=cases, seconds=0)
@@ -77,14 +77,14 @@ def mistakes(task: Task, cases: list[Any], seed: int) -> collections.Counter[str
 
 
 def seconds(path: Path, options: Options) -> tuple[float, float]:
-    """Of grading a submission, and of its longest task."""
+    """Return the seconds for grading a submission, and for its slowest task."""
     start = time.perf_counter()
     report = grade_path(path, options)
     return time.perf_counter() - start, max(task.seconds for task in report.tasks)
 
 
 def all_wrong(folder: str) -> Path:
-    """A submission that is wrong in every function: each returns its answer plus one."""
+    """Write a submission that is wrong in every function: each returns the correct result plus one."""
     path = Path(folder) / "wrong.py"
     spoil = "\n\ndef _spoilt(f):\n    def g(*a, **k):\n        found = f(*a, **k)\n" + (
         "        return tuple(x + 1 for x in found) if isinstance(found, tuple) else found + 1\n    return g\n"
@@ -109,11 +109,11 @@ def main() -> None:
             count += mistakes(task, cases, seed)
         total += count
         rows.append([task.name, *(count[k] for k in COUNTED)])
-    header = ["", "correct versions", "failed", "mistakes", "passed", "named", "another's name", "raised"]
-    show(f"each on {args.seeds} seeds", header, [*rows, ["all", *(total[k] for k in COUNTED)]])
+    header = ["", "correct versions", "failed", "mistakes", "passed", "diagnosed", "misdiagnosed", "raised"]
+    show(f"{args.seeds} seeds each", header, [*rows, ["all", *(total[k] for k in COUNTED)]])
     quick = Options(tasks=("squeeze",))
     with tempfile.TemporaryDirectory() as folder:
-        grade_path(RIGHT, quick)  # what a machine offers is found out once
+        grade_path(RIGHT, quick)  # so that the one-time check of the sandbox is not timed
         times = {"one task": seconds(RIGHT, quick)[0], "a right submission": seconds(RIGHT, Options())[0]}
         whole, longest = seconds(all_wrong(folder), Options())
         times |= {"one that is wrong throughout": whole, "its longest task": longest}

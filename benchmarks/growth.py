@@ -1,8 +1,8 @@
-"""What a training step costs as it grows:  python benchmarks/growth.py [--json FILE]
+"""Measure how the time of a training step scales:  python benchmarks/growth.py [--json FILE]
 
-SE-ResNet-20 on 128 images of 32 x 32, and from there one thing at a time: more images, larger images, wider, deeper.
-Beside the medians stands the exponent of the power law that fits them best, t ~ x^e. If all the work were products,
-batch and depth would have e = 1, size and width e = 2; what is below comes from costs that do not grow along.
+The baseline is SE-ResNet-20 on 128 images of 32 x 32. One setting is varied at a time: batch size, image size, width
+or depth. The exponent e of the power law t ~ x^e is fitted to the medians. If all work were matrix products, batch size
+and depth would give e = 1, size and width e = 2; smaller exponents come from costs that do not grow with the setting.
 """
 
 import argparse
@@ -23,7 +23,7 @@ BASE = {"batch": 128, "size": 32, "width": 1, "depth": 20}
 
 
 def widened(layer: Layer, times: int) -> Any:
-    """The same network with so many times the channels in every convolution."""
+    """Multiply the channels of every convolution by ``times``."""
     if isinstance(layer, Combinator):
         return replace(layer, parts=tuple((name, widened(part, times)) for name, part in layer.parts))
     return replace(layer, C=times * layer.C) if isinstance(layer, Conv) else layer
@@ -38,12 +38,12 @@ def step(*, batch: int, size: int, width: int, depth: int) -> Call:
 
 
 def exponent(x: Sequence[float], t: Sequence[float]) -> float:
-    """e of t ~ x^e, by least squares on the logarithms."""
+    """Fit e in t ~ x^e by least squares on the logarithms."""
     return float(np.polyfit(np.log(x), np.log(t), 1)[0])
 
 
 def grow(what: str, values: Sequence[int], base: dict[str, int], repeats: int) -> dict[str, Any]:
-    """Medians at these values of one setting, its exponent, and the time at the last value over that at the first."""
+    """Measure the medians for these values of one setting, the exponent, and the ratio of the last to the first."""
     ms = medians({str(value): step(**{**base, what: value}) for value in values}, repeats)
     times = list(ms.values())
     return {
@@ -58,10 +58,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch", type=int, nargs="*", default=[32, 64, 128, 256], metavar="N")
     parser.add_argument("--size", type=int, nargs="*", default=[16, 32, 48, 64], metavar="N", help="height and width")
-    parser.add_argument("--width", type=int, nargs="*", default=[1, 2, 4], metavar="N", help="times the channels")
+    parser.add_argument("--width", type=int, nargs="*", default=[1, 2, 4], metavar="N", help="factor of the channels")
     parser.add_argument("--depth", type=int, nargs="*", default=[8, 14, 20, 32], metavar="N")
-    parser.add_argument("--base-batch", type=int, default=BASE["batch"], help="images where others grow")
-    parser.add_argument("--repeats", type=int, default=5, help="turns, of two measured calls each")
+    parser.add_argument("--base-batch", type=int, default=BASE["batch"], help="batch size while other settings vary")
+    parser.add_argument("--repeats", type=int, default=5, help="turns of two measured calls each")
     parser.add_argument("--json", metavar="FILE")
     args = parser.parse_args()
     keep_freed_memory()
@@ -72,7 +72,7 @@ def main() -> None:
     print(headline("a training step of se_numpy"))
     for what, found in grown.items():
         rows = list(zip(found["values"], found["median_ms"], strict=True))
-        show(f"{what}  (else {', '.join(f'{k} {v}' for k, v in base.items() if k != what)})", [what, "ms"], rows)
+        show(f"{what}  (otherwise {', '.join(f'{k} {v}' for k, v in base.items() if k != what)})", [what, "ms"], rows)
         if found["exponent"] is not None:
             first, last = found["values"][0], found["values"][-1]
             print(f"exponent {found['exponent']:.2f}, time({last}) / time({first}) = {found['last_over_first']:.2f}")

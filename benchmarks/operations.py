@@ -1,15 +1,16 @@
-"""One operation at a time, the engine and PyTorch (channels-last) in turn:  python benchmarks/operations.py [--book]
+"""Time single operations of the engine and of PyTorch (channels-last):  python benchmarks/operations.py [--book]
 
-Every convolution of SE-ResNet-20 and of ResNet-50, then batch norm with ReLU, the SE block, the loss and SGD. A row
-says how often its shape stands in the network; "all" adds the rows up, each so often. PyTorch's backward is the median
-of forward and backward together, minus that of forward. The first convolution of a network computes the gradient of
-its filters alone, in the engine and in PyTorch, because training does not use that of the images.
+The operations are all convolutions of SE-ResNet-20 and of ResNet-50, batch norm with ReLU, the SE block, the loss and
+SGD. A row says how many times its shape occurs in the network; "all" is the sum of the rows with these weights. The
+time of PyTorch's backward pass is the median of forward and backward together, minus that of forward. For the first
+convolution of a network, the engine and PyTorch compute only the gradient of the filters, because training does not use
+the gradient of the images.
 
 In a training step the engine computes batch norm and ReLU inside the passes of the convolutions (``engine.compile``),
-so their rows show what the operations cost by themselves, not their share of a step.
+so their rows show the cost of the separate operations, not their share of a step.
 
-``--book`` also times the convolutions, batch norm with ReLU and the SE block as the book writes them. The book computes
-both gradients of every convolution, the first one included. On NumPy the engine's loss is the book's own.
+``--book`` also times the convolutions, batch norm with ReLU and the SE block of the book. The book computes both
+gradients of every convolution, including the first. On NumPy the engine's loss is the book's.
 """
 
 import argparse
@@ -29,13 +30,13 @@ from se_numpy.engine.conv import convolve_backward
 from se_numpy.layers import SE, BatchNorm, Conv, Layer, ReLU, Serial, Shape, init, serial, walk
 from se_numpy.optim import SGD
 
-RESNET50 = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))  # C, blocks and the first block's stride of each stage
+RESNET50 = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))  # channels, blocks and first stride of each stage
 
 Row = dict[str, Any]
 
 
 def convolutions_of_resnet50(size: int) -> Iterator[tuple[Conv, Shape]]:
-    """(convolution, input shape) from the first to the last; the stride stands at the 3x3, as in the SE networks."""
+    """Yield (convolution, input shape) in order; the 3x3 convolutions have the stride, as in the SE networks."""
     yield Conv(64, 7, 2), (size, size, 3)
     size, C_ = -(-size // 4), 64  # a stride of 2, and max pooling by 2
     for C, blocks, first_stride in RESNET50:
@@ -59,9 +60,9 @@ def convolutions_of(model: str, shape: Shape) -> Iterator[tuple[Conv, Shape]]:
 def pair(
     layer: Serial, shape: Shape, batch: int, *, input_gradient: bool = True, book: bool = False
 ) -> dict[str, Call]:
-    """Return the contenders: the layer forward and backward in the engine, forward and both ways in PyTorch.
+    """Return the contenders: forward and backward in the engine, forward and both passes in PyTorch.
 
-    With ``book`` also the layer's own forward and backward.
+    With ``book``, add the layer's own forward and backward.
     """
     rng = np.random.default_rng(0)
     params, state = init(layer, shape, rng)
@@ -76,7 +77,7 @@ def pair(
 
     def backward() -> object:
         if input_gradient:
-            # each call gets its own copy of the cache, because backward takes it apart
+            # each call gets its own copy of the cache, because backward uses it up
             return compiled.backward(params, replace(cache, inside=list(cache.inside)), dY)
         ((name, conv),) = layer.parts
         V, hyper = params[name]["V"], conv.hyper  # type: ignore[attr-defined]
@@ -84,18 +85,18 @@ def pair(
 
     module = modules(layer, shape).to(memory_format=torch.channels_last)
     X_t, dY_t = (torch.from_numpy(maps).permute(0, 3, 1, 2) for maps in (X, dY))
-    wanted = [*([X_t.requires_grad_()] if input_gradient else []), *module.parameters()]
+    inputs = [*([X_t.requires_grad_()] if input_gradient else []), *module.parameters()]
     contenders = {
         "forward": forward,
         "backward": backward,
         "torch forward": lambda: module(X_t),
-        "torch both": lambda: torch.autograd.grad(module(X_t), wanted, dY_t),
+        "torch both": lambda: torch.autograd.grad(module(X_t), inputs, dY_t),
     }
-    return contenders | (of_the_book(layer, params, state, X, dY) if book else {})
+    return contenders | (book_calls(layer, params, state, X, dY) if book else {})
 
 
-def of_the_book(layer: Serial, params: tree.Tree, state: tree.Tree, X: np.ndarray, dY: np.ndarray) -> dict[str, Call]:
-    """Return the layer's own forward and backward, in plain equations."""
+def book_calls(layer: Serial, params: tree.Tree, state: tree.Tree, X: np.ndarray, dY: np.ndarray) -> dict[str, Call]:
+    """Return the layer's own forward and backward: the plain equations."""
     _, cache = layer.forward(params, state, X, train=True)
 
     def forward() -> None:
@@ -106,7 +107,7 @@ def of_the_book(layer: Serial, params: tree.Tree, state: tree.Tree, X: np.ndarra
 
 
 def row(name: str, contenders: dict[str, Call], repeats: int, **more: object) -> Row:
-    """Return the medians and our time over PyTorch's, of forward and backward, or of the whole; the book's if timed."""
+    """Return the medians and the ratios to PyTorch, for forward and backward or the whole, and the book's if timed."""
     ms = medians(contenders, repeats)
     if "book forward" in ms:
         more["book_ms"] = {part: ms[f"book {part}"] for part in ("forward", "backward")}
@@ -116,17 +117,17 @@ def row(name: str, contenders: dict[str, Call], repeats: int, **more: object) ->
         theirs = {"forward": forward, "backward": ms["torch both"] - forward}
     else:
         ours, theirs = {"whole": ms["whole"]}, {"whole": ms["torch whole"]}
-    return {"name": name, **more, "se_numpy_ms": ours, "torch_ms": theirs, "ratio": over(ours, theirs)}
+    return {"name": name, **more, "se_numpy_ms": ours, "torch_ms": theirs, "ratio": ratios(ours, theirs)}
 
 
-def over(ours: dict[str, float], theirs: dict[str, float]) -> dict[str, float]:
-    """Our times over theirs, part by part and in all."""
+def ratios(ours: dict[str, float], theirs: dict[str, float]) -> dict[str, float]:
+    """Return our times divided by theirs, for each part and for the total."""
     each = {part: ours[part] / theirs[part] for part in ours}
     return {**each, "all": sum(ours.values()) / sum(theirs.values())}
 
 
 def convolutions(found: Iterable[tuple[Conv, Shape]], batch: int, repeats: int, book: bool) -> list[Row]:
-    """A row for each convolution that differs from those before it."""
+    """Measure each distinct convolution."""
     rows: list[Row] = []
     for (conv, shape), count in Counter(found).items():
         H, W, C_ = shape
@@ -134,25 +135,26 @@ def convolutions(found: Iterable[tuple[Conv, Shape]], batch: int, repeats: int, 
         name = f"{conv.k}x{conv.k} /{conv.stride}  {C_:4d} -> {conv.C:4d}  {H:3d} x {W:3d}"
         flop = 2 * batch * np.prod(conv.output_shape(shape)) * conv.k**2 * C_
         contenders = pair(serial(conv), shape, batch, input_gradient=not first, book=book)
-        of_it = row(name, contenders, repeats, count=count)
+        measured = row(name, contenders, repeats, count=count)
         work = {"forward": flop, "backward": flop if first else 2 * flop}
-        of_it["se_numpy_gflops"] = {part: float(1e-6 * work[part] / ms) for part, ms in of_it["se_numpy_ms"].items()}
-        rows.append(of_it)
+        ours = measured["se_numpy_ms"]
+        measured["se_numpy_gflops"] = {part: float(1e-6 * work[part] / ms) for part, ms in ours.items()}
+        rows.append(measured)
     return rows
 
 
-def in_all(rows: list[Row]) -> Row:
-    """The convolutions of a whole network: every row as often as it stands there."""
+def totals(rows: list[Row]) -> Row:
+    """Return the sum over all convolutions of a network, each row weighted by its count."""
     sums = {
         side: {part: sum(r["count"] * r[side][part] for r in rows) for part in ("forward", "backward")}
         for side in ("se_numpy_ms", "torch_ms", "book_ms")
         if side in rows[0]
     }
-    return {"name": "all", **sums, "ratio": over(sums["se_numpy_ms"], sums["torch_ms"])}
+    return {"name": "all", **sums, "ratio": ratios(sums["se_numpy_ms"], sums["torch_ms"])}
 
 
 def blocks(batch: int, repeats: int, book: bool) -> list[Row]:
-    """Batch norm with ReLU, and the SE block, at the first and at the last stage of SE-ResNet-20."""
+    """Measure batch norm with ReLU and the SE block, at the first and the last stage of SE-ResNet-20."""
     kinds: dict[str, tuple[Layer, ...]] = {"batch norm, ReLU": (BatchNorm(), ReLU()), "SE block, r = 4": (SE(4),)}
     shapes = (32, 32, 16), (8, 8, 64)
     return [
@@ -163,7 +165,7 @@ def blocks(batch: int, repeats: int, book: bool) -> list[Row]:
 
 
 def loss(batch: int, classes: int) -> dict[str, Call]:
-    """Softmax cross-entropy and its gradient."""
+    """Return the contenders for softmax cross-entropy and its gradient."""
     rng = np.random.default_rng(0)
     x, labels = rng.standard_normal((batch, classes), np.float32), rng.integers(0, classes, batch)
     x_t, labels_t = torch.from_numpy(x).requires_grad_(), torch.from_numpy(labels)
@@ -177,21 +179,21 @@ def loss(batch: int, classes: int) -> dict[str, Call]:
     }
 
 
-def descent(model: str, fused: bool) -> dict[str, Call]:
-    """SGD with momentum and weight decay on the parameters of a network, from gradients by layer, as a step has them.
+def sgd(model: str, fused: bool) -> dict[str, Call]:
+    """Return the contenders for a step of SGD with momentum and weight decay, given the gradients by layer.
 
-    Here they are put into one flat vector first, as ``Learner`` does it; PyTorch keeps its lists,
-    goes through them one by one by default, in one call if told to be ``fused``.
+    Ours first copies the gradients into one flat vector, as ``Learner`` does. PyTorch updates a list of tensors, one by
+    one by default, in one call if ``fused``.
     """
     net, shape = models.build(model), (32, 32, 3)
     params, _ = init(net, shape, np.random.default_rng(0))
     w = tree.flatten(params)
-    g, v, sgd = w * 0, w * 0, SGD(weight_decay=5e-4)
+    g, v, optimiser = w * 0, w * 0, SGD(weight_decay=5e-4)
     grads = tree.map_leaves(lambda leaf: 1e-3 * leaf, params)
 
     def whole() -> None:
         tree.flatten(grads, out=g)
-        sgd.step(w, g, v, 1e-6)
+        optimiser.step(w, g, v, 1e-6)
 
     module = modules(net, shape)
     for parameter in module.parameters():
@@ -202,7 +204,7 @@ def descent(model: str, fused: bool) -> dict[str, Call]:
 
 
 def table(title: str, rows: list[Row]) -> None:
-    """Print the rows; with a column for the book where at least one of them has its times."""
+    """Print the rows, with a column for the book if any row has its times."""
     columns = {
         "se_numpy_ms": "se_numpy: forward, backward ms",
         "torch_ms": "PyTorch: forward, backward ms",
@@ -221,11 +223,11 @@ def table(title: str, rows: list[Row]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batch", type=int, default=128, help="images for SE-ResNet-20")
-    parser.add_argument("--resnet50-batch", type=int, default=4, help="images for ResNet-50")
-    parser.add_argument("--resnet50-size", type=int, default=224, help="their height and width")
-    parser.add_argument("--repeats", type=int, default=5, help="turns, of two measured calls each")
-    parser.add_argument("--book", action="store_true", help="also time the layers as the book writes them")
+    parser.add_argument("--batch", type=int, default=128, help="batch size for SE-ResNet-20")
+    parser.add_argument("--resnet50-batch", type=int, default=4, help="batch size for ResNet-50")
+    parser.add_argument("--resnet50-size", type=int, default=224, help="height and width of the images for ResNet-50")
+    parser.add_argument("--repeats", type=int, default=5, help="turns of two measured calls each")
+    parser.add_argument("--book", action="store_true", help="also time the layers of the book")
     parser.add_argument("--json", metavar="FILE")
     args = parser.parse_args()
     same_threads()
@@ -239,14 +241,14 @@ def main() -> None:
     record: dict[str, Any] = {"convolutions": {}}
     for model, (found, batch) in networks.items():
         rows = convolutions(found, batch, args.repeats, args.book)
-        record["convolutions"][model] = {"batch": batch, "rows": rows, "all": in_all(rows)}
-        table(f"convolutions of {model}, batch {batch}", [*rows, in_all(rows)])
+        record["convolutions"][model] = {"batch": batch, "rows": rows, "all": totals(rows)}
+        table(f"convolutions of {model}, batch {batch}", [*rows, totals(rows)])
     record["others"] = [
         *blocks(args.batch, args.repeats, args.book),
         row(f"softmax cross-entropy  {args.batch} x 10", loss(args.batch, 10), args.repeats),
         row(f"softmax cross-entropy  {args.batch} x 1000", loss(args.batch, 1000), args.repeats),
-        row("SGD, SE-ResNet-20", descent("se_resnet20", fused=False), args.repeats),
-        row("SGD, SE-ResNet-20; PyTorch's fused", descent("se_resnet20", fused=True), args.repeats),
+        row("SGD, SE-ResNet-20", sgd("se_resnet20", fused=False), args.repeats),
+        row("SGD, SE-ResNet-20; PyTorch's fused", sgd("se_resnet20", fused=True), args.repeats),
     ]
     table(f"other operations, batch {args.batch}", record["others"])
     finish(args.json, {**record, "repeats": args.repeats}, "torch")

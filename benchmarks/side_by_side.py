@@ -1,4 +1,4 @@
-"""What the benchmarks share: contenders that take turns, the surroundings they ran in, tables and records."""
+"""Shared code of the benchmarks: timing of contenders in turn, the record of the environment, tables and files."""
 
 import json
 import os
@@ -15,19 +15,19 @@ from threadpoolctl import threadpool_info
 
 from se_numpy.engine import enabled, threads
 
-SETTLE_MS = 20.0  # the threads of PyTorch's OpenMP were seen to spin for 8 to 10 ms after their last call
+SETTLE_MS = 20.0  # PyTorch's OpenMP threads were observed to spin for 8 to 10 ms after their last call
 MEASURED = 2
-QUIET = 0.1  # cores that others may keep busy before a table says that it is not to be trusted
+QUIET = 0.1  # cores kept busy by other processes above which a warning is printed
 
 Call = Callable[[], object]
 
 
 def alternate(contenders: Mapping[str, Call], repeats: int) -> dict[str, list[float]]:
-    """Milliseconds of every measured call of each contender; they take turns, ``repeats`` turns each, in one process.
+    """Return the milliseconds of every measured call; the contenders take ``repeats`` turns each, in one process.
 
-    Whatever else the machine does hits all of them so. PyTorch's threads keep spinning for a while after their last
-    call and would take a core from whoever comes next, and the caches still hold what belonged to the last: so a turn
-    is two unmeasured calls, more until those threads have gone to sleep, followed by two measured ones.
+    Taking turns spreads disturbances by other processes evenly. After a call, PyTorch's threads keep spinning for a
+    while, which would take a core from the next contender, and the caches still hold the data of the last one. A turn
+    therefore starts with at least two unmeasured calls, until those threads are asleep, followed by two measured ones.
     """
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(repeats):
@@ -47,19 +47,19 @@ def milliseconds(call: Call) -> float:
 
 
 def medians(contenders: Mapping[str, Call], repeats: int) -> dict[str, float]:
-    """The median of each contender's milliseconds."""
+    """Return the median of each contender's milliseconds."""
     return {name: statistics.median(times) for name, times in alternate(contenders, repeats).items()}
 
 
 def same_threads() -> None:
-    """Gives PyTorch as many threads as this library takes."""
+    """Give PyTorch as many threads as this library uses."""
     import torch
 
     torch.set_num_threads(threads())
 
 
-def surroundings(*packages: str) -> dict[str, object]:
-    """What a number depends on beside the code: engine on or off, threads, versions of packages, BLAS, processor."""
+def environment_record(*packages: str) -> dict[str, object]:
+    """Return what the numbers depend on apart from the code: engine on or off, threads, versions, BLAS, processor."""
     return {
         "engine": "on" if enabled() else "off",
         "threads": threads(),
@@ -78,13 +78,13 @@ def installed(package: str) -> str | None:
 
 
 def blas() -> list[str]:
-    """The BLAS libraries that are loaded, as "openblas 0.3.31 (SkylakeX)"; PyTorch's own is linked in and not seen."""
+    """Return the loaded BLAS libraries, e.g. "openblas 0.3.31 (SkylakeX)", without the one linked into PyTorch."""
     found = [lib for lib in threadpool_info() if lib["user_api"] == "blas"]
     return [f"{lib['internal_api']} {lib['version']} ({lib.get('architecture')})" for lib in found]
 
 
 def processor() -> str:
-    """What the processor calls itself."""
+    """Return the name of the processor."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -92,12 +92,12 @@ def processor() -> str:
 
 
 def headline(what: str) -> str:
-    """What a table shows, and on what machine."""
+    """Return a headline: what is measured, and on which processor."""
     return f"{what}; float32, {threads()} threads, {processor()}"
 
 
 def show(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A table of text: the first column to the left, numbers to the right, with as many digits as they deserve."""
+    """Print a table: the first column left-aligned, the others right-aligned, numbers rounded."""
     cells = [list(header), *([_cell(value) for value in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     print(f"\n{title}")
@@ -113,21 +113,20 @@ def _cell(value: object) -> str:
 
 
 def finish(path: str | None, record: Mapping[str, object], *packages: str) -> None:
-    """The record and its surroundings as JSON, if a path is given; a warning if the machine was not quiet."""
+    """Write the record and the environment as JSON, if a path is given, and warn if the machine was busy."""
     others = busy_elsewhere()
     if others is not None and others > QUIET:
-        print(f"\nNot to be trusted: meanwhile others kept {others:.2f} cores busy.")
-        print("Threads of PyTorch wait for each other: where one has lost its core, times are many times too long.")
+        print(f"\nWarning: other processes kept {others:.2f} cores busy, so these times are not reliable.")
+        print("PyTorch's threads wait for each other: if one of them loses its core, times are many times too long.")
     if path:
-        whole = {**record, **surroundings(*packages), "cores_busy_elsewhere": others}
+        whole = {**record, **environment_record(*packages), "cores_busy_elsewhere": others}
         Path(path).write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
 
 
 def busy_elsewhere() -> float | None:
-    """How many cores all else on this machine kept busy, on average since this process began to measure.
+    """Return how many cores other processes kept busy, on average since this process started; None without /proc.
 
-    Processes that this one started and waited for are its own; what a host took from its guest is somebody else's.
-    None where there is no /proc.
+    Child processes that have ended count as this process; time taken by the host of a virtual machine as others.
     """
     now = _clocks()
     if now is None or _BEGUN is None:
@@ -137,7 +136,7 @@ def busy_elsewhere() -> float | None:
 
 
 def _clocks() -> tuple[float, float, float] | None:
-    """Seconds: by the clock, all cores busy, and of these this process and what it started."""
+    """Return three times in seconds: wall clock, busy time of all cores, and that of this process and its children."""
     stat = Path("/proc/stat")
     if not stat.exists():
         return None
@@ -150,10 +149,10 @@ _BEGUN = _clocks()
 
 
 def peak_memory(maker: str, *args: object) -> float:
-    """MB that five calls take above what the process had before its first one, in a process of its own.  On Linux.
+    """Return the MB by which five calls raise the peak memory of a new process.  Linux only.
 
-    ``maker`` is "module:function" of a module in this folder; ``function(*args)``, of strings and whole numbers,
-    returns what is called.
+    ``maker`` is "module:function" for a module in this folder; ``function(*args)`` returns the call to be measured. The
+    arguments are strings and integers.
     """
     code = (
         "import importlib, json, sys; folder, maker, args = sys.argv[1:]; sys.path.insert(0, folder)\n"

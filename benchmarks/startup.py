@@ -1,8 +1,7 @@
-"""How long until something happens:  python benchmarks/startup.py [--json FILE]
+"""Measure the startup time:  python benchmarks/startup.py [--json FILE]
 
-Each call is a fresh Python process, timed from outside until it has ended, with its files in the system's cache and its
-modules compiled, as an installation leaves them. What counts is the difference: what ``import se_numpy`` takes beyond
-the ``import numpy`` that nobody gets around.
+Each call is a new Python process, timed from start to end, with its files in the disk cache and its modules compiled,
+as after an installation. The relevant number is the difference between ``import se_numpy`` and ``import numpy``.
 """
 
 import argparse
@@ -25,13 +24,13 @@ COMMANDS = {
 
 def process(compiled: str, *arguments: str) -> None:
     env = os.environ | {"PYTHONPYCACHEPREFIX": compiled}
-    env.pop("PYTHONDONTWRITEBYTECODE", None)  # or every call would compile what the first one has
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # otherwise every call would compile all modules again
     subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL, env=env)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=5, help="turns, of two measured processes each")
+    parser.add_argument("--repeats", type=int, default=5, help="turns of two measured processes each")
     parser.add_argument("--without-torch", action="store_true")
     parser.add_argument("--json", metavar="FILE")
     args = parser.parse_args()
@@ -45,7 +44,7 @@ def main() -> None:
         ms = medians(commands, args.repeats)
     beyond = {name: ms[name] - ms["import numpy"] for name in ("import se_numpy", "se-numpy --help")}
     rows = [[name, time, time - ms["import numpy"]] for name, time in ms.items()]
-    show("fresh processes", ["", "ms", "beyond import numpy"], rows)
+    show("new processes", ["", "ms", "more than import numpy"], rows)
     record = {"median_ms": ms, "beyond_numpy_ms": beyond, "repeats": args.repeats}
     finish(args.json, record, *(["torch"] if torch else []))
 

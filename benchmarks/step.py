@@ -1,9 +1,9 @@
-"""Training and inference, this library and PyTorch side by side:  python benchmarks/step.py [--json FILE]
+"""Compare training and inference with PyTorch:  python benchmarks/step.py [--json FILE]
 
-SE-ResNet-20 (r = 4) on batches of 32, 128 and 256 images, float32, in turn. A training step is forward, backward and
-SGD; inference is the forward pass by the running statistics, in PyTorch in eval mode without gradients. PyTorch in its
-default layout and channels-last; ratios are to its faster one. Peak memory is that of five training steps, above what
-the process had before, in a process of its own for each.
+The network is SE-ResNet-20 (r = 4) in float32, with batches of 32, 128 and 256 images. A training step is forward,
+backward and SGD; inference is the forward pass with running statistics, in PyTorch in eval mode without gradients.
+PyTorch is measured in its default layout and channels-last; ratios are to the faster one. Peak memory is the increase
+during five training steps, each contender in its own process.
 """
 
 import argparse
@@ -40,8 +40,8 @@ def our_inference(model: str, batch: int) -> Call:
     return partial(engine.compile(net).predictor(*layers.init(net, SHAPE, np.random.default_rng(0))), X)
 
 
-def torchs(model: str, batch: int, channels_last: bool):
-    """The network, images and labels in PyTorch; the network has weights of its own, as fast as any."""
+def torch_inputs(model: str, batch: int, channels_last: bool):
+    """Return the network, with PyTorch's own initial weights, images and labels as tensors."""
     import torch
     from torch_peer import modules
 
@@ -53,11 +53,11 @@ def torchs(model: str, batch: int, channels_last: bool):
 
 
 def torch_step(model: str, batch: int, channels_last: bool) -> Call:
-    return descending(*torchs(model, batch, channels_last))
+    return sgd_step(*torch_inputs(model, batch, channels_last))
 
 
-def descending(net, images, targets) -> Call:
-    """One training step in PyTorch: forward, backward and SGD."""
+def sgd_step(net, images, targets) -> Call:
+    """Return a training step in PyTorch: forward, backward and SGD."""
     import torch
 
     sgd = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=5e-4)
@@ -75,7 +75,7 @@ def descending(net, images, targets) -> Call:
 def torch_inference(model: str, batch: int, channels_last: bool) -> Call:
     import torch
 
-    net, images, _ = torchs(model, batch, channels_last)
+    net, images, _ = torch_inputs(model, batch, channels_last)
     net.eval()
 
     def infer() -> object:
@@ -86,8 +86,8 @@ def torch_inference(model: str, batch: int, channels_last: bool) -> Call:
 
 
 def step(name: str, model: str, batch: int) -> Call:
-    """One training step of the contender of this name."""
-    keep_freed_memory()  # as the trainer does; in a process that PyTorch shares its arrays gain by it too
+    """Return a training step of this contender."""
+    keep_freed_memory()  # as the trainer does; in a shared process PyTorch gains from it too
     return our_step(model, batch) if name == OURS else torch_step(model, batch, name == CHANNELS_LAST)
 
 
@@ -97,12 +97,12 @@ def inference(name: str, model: str, batch: int) -> Call:
 
 
 def ratio(ms: dict[str, float]) -> float:
-    """Our time over that of PyTorch's faster layout."""
+    """Return our time divided by that of PyTorch's faster layout."""
     return ms[OURS] / min(ms[DEFAULT], ms[CHANNELS_LAST])
 
 
 def measure(model: str, batch: int, repeats: int, memory: bool) -> dict[str, dict[str, float]]:
-    """What happens at one batch size: milliseconds of a step and of inference, MB of a step, by contender."""
+    """Measure one batch size: milliseconds of a step and of inference, MB of a step, by contender."""
     measured = {
         f"{what}_ms": medians({name: make(name, model, batch) for name in NAMES}, repeats)
         for what, make in {"step": step, "inference": inference}.items()
@@ -115,10 +115,10 @@ def measure(model: str, batch: int, repeats: int, memory: bool) -> dict[str, dic
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="se_resnet20")
-    parser.add_argument("--batch", type=int, default=128, help="the batch size that the record is headed by")
+    parser.add_argument("--batch", type=int, default=128, help="batch size of the main entry in the record")
     parser.add_argument("--batches", type=int, nargs="*", default=[32, 128, 256], metavar="N")
-    parser.add_argument("--repeats", type=int, default=10, help="turns, of two measured calls each")
-    parser.add_argument("--no-memory", action="store_true", help="leave out the processes that measure peak memory")
+    parser.add_argument("--repeats", type=int, default=10, help="turns of two measured calls each")
+    parser.add_argument("--no-memory", action="store_true", help="do not measure peak memory")
     parser.add_argument("--json", metavar="FILE")
     args = parser.parse_args()
     same_threads()
@@ -131,7 +131,7 @@ def main() -> None:
     for batch, measured in by_batch.items():
         unit = {"step_ms": "step, ms", "inference_ms": "inference, ms", "peak_mb": "peak of a step, MB"}
         rows = [[name, *(measured[key][name] for key in measured)] for name in NAMES]
-        ratios = ["ours / PyTorch's better", *(ratio(measured[key]) for key in measured)]
+        ratios = ["ours / PyTorch's faster", *(ratio(measured[key]) for key in measured)]
         show(f"batch {batch}", ["", *(unit[key] for key in measured)], [*rows, ratios])
     main_one = by_batch[args.batch]
     record = {

@@ -1,15 +1,15 @@
-"""What the engine buys, in one table:  python benchmarks/table.py [--only step inference operations] [--json FILE]
+"""Compare book, engine and PyTorch in one table:  python benchmarks/table.py [--only PART...] [--json FILE]
 
-The book, the engine, and PyTorch in both layouts and, where a C++ compiler is found, through torch.compile: training
-steps, inference (in small batches, and on pictures of 224 x 224), and the operations of the paper's networks. Times are
-medians of calls in turn; a backward pass of PyTorch is forward and backward together, minus forward. Memory is what
-five calls take above what the process had before its first, in a process of its own; it is left out for torch.compile,
-whose compiler takes more than the network.
+The contenders are the book, the engine, and PyTorch in both layouts and, if there is a C++ compiler, with
+torch.compile. The rows are training steps, inference (small batches, and images of 224 x 224), and the operations of
+the paper's networks. Times are medians of calls in turn; the time of PyTorch's backward pass is that of forward and
+backward together, minus forward. Memory is the increase in peak memory during five calls in a new process; it is not
+measured for torch.compile, because its compiler takes more memory than the network.
 
-With ``--only``, the rows of other parts that FILE holds already stay there.
+With ``--only``, rows of the other parts that are already in FILE are kept.
 
-``engine / PyTorch`` is the engine's time over that of PyTorch's faster layout (not torch.compile's), ``book / engine``
-what the engine saves.
+``engine / PyTorch`` is the engine's time divided by that of PyTorch's faster layout (without torch.compile), ``book /
+engine`` the speedup by the engine.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from side_by_side import Call, finish, headline, medians, milliseconds, peak_memory, same_threads, show
-from step import CHANNELS_LAST, DEFAULT, descending
+from step import CHANNELS_LAST, DEFAULT, sgd_step
 from torch_peer import modules
 
 from se_numpy import engine, layers, models
@@ -33,14 +33,14 @@ from se_numpy.train import Learner
 BOOK, ENGINE, COMPILED = "book", "engine", "torch.compile"
 CONTENDERS = BOOK, ENGINE, DEFAULT, CHANNELS_LAST, COMPILED
 KINDS = "step", "inference", "forward", "backward"
-SLOW_MS = 700.0  # a call that takes longer is given one turn, of two measured calls
-SMALLEST = 16  # pixels a side with --small
+SLOW_MS = 700.0  # slower contenders get one turn of two measured calls
+SMALLEST = 16  # image size with --small
 
 Row = dict[str, Any]
 
 
 class Network(NamedTuple):
-    """A row of steps or of inference: a model, the side of its images, how many of them, how many turns."""
+    """A row of steps or of inference: model, image size, batch size and number of turns."""
 
     model: str
     side: int
@@ -49,7 +49,7 @@ class Network(NamedTuple):
 
 
 class Operation(NamedTuple):
-    """A row of operations: layers, the shape of what they are given, and how many of these."""
+    """A row of operations: layers, input shape and batch size."""
 
     name: str
     layers: tuple[Layer, ...]
@@ -91,24 +91,24 @@ def images(side: int, batch: int) -> np.ndarray:
 
 
 def module(net: Layer, shape: Shape, contender: str) -> torch.nn.Module:
-    """The network in PyTorch, in the contender's layout; compiled, if it is to be, at its first call."""
+    """Return the network in PyTorch, in the contender's layout; torch.compile compiles it at its first call."""
     theirs = modules(net, shape)
     theirs = theirs.to(memory_format=torch.contiguous_format if contender == DEFAULT else torch.channels_last)
     if contender != COMPILED:
         return theirs
-    torch._dynamo.reset()  # else it gives up after eight networks in one process, and runs them as they are
+    torch._dynamo.reset()  # otherwise it stops compiling after eight networks in one process
     return torch.compile(theirs)  # type: ignore[return-value]
 
 
 def as_tensor(X: np.ndarray, contender: str) -> torch.Tensor:
     if X.ndim != 4:
         return torch.from_numpy(X)
-    there = torch.from_numpy(X).permute(0, 3, 1, 2)
-    return there.contiguous() if contender == DEFAULT else there
+    tensor = torch.from_numpy(X).permute(0, 3, 1, 2)
+    return tensor.contiguous() if contender == DEFAULT else tensor
 
 
 def step(contender: str, model: str, side: int, batch: int) -> Call:
-    """One training step: forward, backward and SGD."""
+    """Return a training step: forward, backward and SGD."""
     engine.keep_freed_memory()
     X, labels = images(side, batch), np.random.default_rng(1).integers(0, 10, batch)
     net, shape = models.build(model), (side, side, 3)
@@ -122,11 +122,11 @@ def step(contender: str, model: str, side: int, batch: int) -> Call:
                 return learner.step(X, labels, sgd, 0.01)
 
         return ours
-    return descending(module(net, shape, contender), as_tensor(X, contender), torch.from_numpy(labels))
+    return sgd_step(module(net, shape, contender), as_tensor(X, contender), torch.from_numpy(labels))
 
 
 def inference(contender: str, model: str, side: int, batch: int) -> Call:
-    """One forward pass by the running statistics, batch norm folded away in the engine."""
+    """Return a forward pass with running statistics; the engine folds batch norm into the filters."""
     engine.keep_freed_memory()
     X, net, shape = images(side, batch), models.build(model), (side, side, 3)
     if contender in (BOOK, ENGINE):
@@ -135,17 +135,17 @@ def inference(contender: str, model: str, side: int, batch: int) -> Call:
             return lambda: net.forward(params, state, X)
         predict = engine.compile(net).predictor(params, state)
         return lambda: predict(X)
-    theirs, there = module(net, shape, contender).eval(), as_tensor(X, contender)
+    theirs, tensor = module(net, shape, contender).eval(), as_tensor(X, contender)
 
     def infer() -> object:
         with torch.no_grad():
-            return theirs(there)
+            return theirs(tensor)
 
     return infer
 
 
 def operation(contender: str, name: str, part: str = "both", small: bool = False) -> Call:
-    """One operation: its forward pass, its backward pass alone, which in PyTorch is both, or both."""
+    """Return an operation: its forward pass, its backward pass (in PyTorch with forward), or both."""
     engine.keep_freed_memory()
     op = next(op for op in OPERATIONS if op.title == name)
     op = smaller(op) if small else op
@@ -157,15 +157,15 @@ def operation(contender: str, name: str, part: str = "both", small: bool = False
             engine.compile(layer) if contender == ENGINE else layer, layers.init(layer, op.shape, rng), X, dY, part
         )
     dY = as_tensor(dY, contender)
-    theirs, there = module(layer, op.shape, contender), as_tensor(X, contender).requires_grad_()
+    theirs, tensor = module(layer, op.shape, contender), as_tensor(X, contender).requires_grad_()
     if part == "forward":
-        return lambda: theirs(there)
-    wanted = [there, *theirs.parameters()]
-    return lambda: torch.autograd.grad(theirs(there), wanted, dY)
+        return lambda: theirs(tensor)
+    inputs = [tensor, *theirs.parameters()]
+    return lambda: torch.autograd.grad(theirs(tensor), inputs, dY)
 
 
 def ours(net: Any, start: tuple[Any, Any], X: np.ndarray, dY: np.ndarray, part: str) -> Call:
-    """A layer forward, backward or both, by the book or in the engine."""
+    """Return the forward pass, the backward pass or both of a layer, in the book or in the engine."""
     params, state = start
 
     def forward() -> Any:
@@ -179,7 +179,7 @@ def ours(net: Any, start: tuple[Any, Any], X: np.ndarray, dY: np.ndarray, part: 
         return lambda: net.backward(params, forward(), dY)
     kept = forward()
 
-    def backward() -> object:  # each call gets its own copy of the cache, because backward takes it apart
+    def backward() -> object:  # each call gets its own copy of the cache, because backward uses it up
         mine = list(kept) if isinstance(kept, list) else replace(kept, inside=list(kept.inside))
         return net.backward(params, mine, dY)
 
@@ -187,23 +187,23 @@ def ours(net: Any, start: tuple[Any, Any], X: np.ndarray, dY: np.ndarray, part: 
 
 
 def smaller(op: Operation) -> Operation:
-    """The same on few and small maps, to see that it runs."""
+    """Return the same operation on a small input, to test that it runs."""
     *sides, C = op.shape
     return op._replace(shape=(*(min(side, SMALLEST) for side in sides), C), batch=2)
 
 
 def compiles() -> bool:
-    """Whether torch.compile works here: it needs a C++ compiler."""
+    """Return whether torch.compile works here; it needs a C++ compiler."""
     try:
         torch.compile(lambda x: x.relu() + 1)(torch.ones(3))
     except Exception as error:
-        print(f"torch.compile is left out: {str(error).splitlines()[0]}")
+        print(f"torch.compile does not work and is left out: {str(error).splitlines()[0]}")
         return False
     return True
 
 
 def timed(makers: dict[str, Callable[[], Call]], repeats: int) -> dict[str, float]:
-    """Medians by contender: slow ones have a single turn; what cannot be compiled is left out."""
+    """Return the medians by contender; slow ones get one turn, and networks that cannot be compiled are left out."""
     quick, slow = {}, {}
     for name, make in makers.items():
         try:
@@ -212,14 +212,14 @@ def timed(makers: dict[str, Callable[[], Call]], repeats: int) -> dict[str, floa
         except Exception as error:
             if name != COMPILED:
                 raise
-            print(f"torch.compile is left out of a row: {str(error).splitlines()[0]}")
+            print(f"torch.compile failed and is left out of a row: {str(error).splitlines()[0]}")
             continue
         (slow if min(first, second) > SLOW_MS else quick)[name] = call
     return medians(quick, repeats) | medians(slow, 1)
 
 
 def row(what: str, name: str, ms: dict[str, float], mb: dict[str, float] | None = None) -> Row:
-    peer = min(ms[layout] for layout in (DEFAULT, CHANNELS_LAST))  # below 0 only where noise is larger than the call
+    peer = min(ms[layout] for layout in (DEFAULT, CHANNELS_LAST))  # below 0 only if noise exceeds the time of the call
     ratios = {"engine / PyTorch": ms[ENGINE] / peer if peer > 0 else None, "book / engine": ms[BOOK] / ms[ENGINE]}
     return {"what": what, "name": name, "ms": ms, "mb": mb or {}, **ratios}
 
@@ -251,17 +251,17 @@ def operations(contenders: tuple[str, ...], args: argparse.Namespace) -> Iterato
                 for who in contenders
             }
             ms[part] = timed(makers, 1 if args.small else args.repeats or 4)
-        for who in set(ms["backward"]) - {BOOK, ENGINE}:  # PyTorch's is forward and backward together
+        for who in set(ms["backward"]) - {BOOK, ENGINE}:  # PyTorch's call is forward and backward together
             ms["backward"][who] -= ms["forward"][who]
         yield row("forward", name, ms["forward"])
         mb = {} if args.no_memory else memory("operation", contenders, name, "both", args.small)
         yield row("backward", name, ms["backward"], mb)
 
 
-def told(found: Row) -> Row:
-    """The row, said while the others are still to come."""
+def announced(found: Row) -> Row:
+    """Print the ratio of a row as soon as it is measured, and return the row."""
     ratio = found["engine / PyTorch"]
-    times = "too short to tell" if ratio is None else f"{ratio:.2f} times PyTorch"
+    times = "too short to measure" if ratio is None else f"{ratio:.2f} times PyTorch"
     print(f"{found['what']}: {found['name']}: {times}", flush=True)
     return found
 
@@ -271,15 +271,15 @@ def table(rows: list[Row], contenders: tuple[str, ...]) -> None:
         value = numbers.get(who)
         return "" if value is None else value
 
-    remembered = [who for who in contenders if any(who in r["mb"] for r in rows)]
+    with_memory = [who for who in contenders if any(who in r["mb"] for r in rows)]
     header = ["", *(f"{who}, ms" for who in contenders), "engine / PyTorch", "book / engine"]
-    header += [f"{who}, MB" for who in remembered]
+    header += [f"{who}, MB" for who in with_memory]
     show(
-        "what the engine buys", header,
+        "book, engine and PyTorch", header,
         [
             [
                 f"{r['what']}: {r['name']}", *(cell(r["ms"], who) for who in contenders),
-                cell(r, "engine / PyTorch"), r["book / engine"], *(cell(r["mb"], who) for who in remembered),
+                cell(r, "engine / PyTorch"), r["book / engine"], *(cell(r["mb"], who) for who in with_memory),
             ]
             for r in rows
         ],
@@ -289,11 +289,11 @@ def table(rows: list[Row], contenders: tuple[str, ...]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parts = "step", "inference", "operations"
-    parser.add_argument("--only", nargs="+", choices=parts, default=list(parts), help="some of the rows")
-    parser.add_argument("--repeats", type=int, help="turns of every row, of two measured calls each")
-    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out: it takes minutes")
-    parser.add_argument("--no-memory", action="store_true", help="leave out the processes that measure peak memory")
-    parser.add_argument("--small", action="store_true", help="to see that all of it runs; the figures mean nothing")
+    parser.add_argument("--only", nargs="+", choices=parts, default=list(parts), help="measure only these parts")
+    parser.add_argument("--repeats", type=int, help="turns of two measured calls each, for every row")
+    parser.add_argument("--no-compile", action="store_true", help="leave out torch.compile, which takes minutes")
+    parser.add_argument("--no-memory", action="store_true", help="do not measure peak memory")
+    parser.add_argument("--small", action="store_true", help="only test that everything runs; the numbers mean nothing")
     parser.add_argument("--json", metavar="FILE")
     args = parser.parse_args()
     same_threads()
@@ -301,9 +301,9 @@ def main() -> None:
     rows: list[Row] = []
     for what, kinds in (("step", STEPS), ("inference", INFERENCE)):
         if what in args.only:
-            rows += map(told, networks(what, kinds[:1] if args.small else kinds, contenders, args))
+            rows += map(announced, networks(what, kinds[:1] if args.small else kinds, contenders, args))
     if "operations" in args.only:
-        rows += map(told, operations(contenders, args))
+        rows += map(announced, operations(contenders, args))
     print(headline("medians"))
     table(rows, contenders)
     rows = others(args.json, rows) + rows
@@ -311,7 +311,7 @@ def main() -> None:
 
 
 def others(path: str | None, rows: list[Row]) -> list[Row]:
-    """The rows that an earlier run with other parts left in the file."""
+    """Return the rows of other parts that an earlier run wrote to the file."""
     if path is None or not Path(path).exists():
         return []
     measured = {row["what"] for row in rows}

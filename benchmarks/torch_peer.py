@@ -1,7 +1,7 @@
-"""The same SE-ResNet in PyTorch, written the way PyTorch users write it: a peer to measure against and to agree with.
+"""The same networks in PyTorch, written in idiomatic PyTorch, to compare speed and numbers with.
 
-``modules(net)`` turns a network value of this library into torch modules layer by layer, so that both run the very same
-architecture; ``copy_weights`` carries the numbers over.
+``modules(net)`` turns a network value of this library into torch modules layer by layer, so that both run the same
+architecture; ``copy_weights`` copies the parameters and running statistics.
 """
 
 import torch
@@ -44,7 +44,7 @@ class GlobalAveragePool(nn.Module):
 
 
 def modules(layer: layers.Layer, shape: layers.Shape) -> nn.Module:
-    """The torch module that does what ``layer`` does to inputs of ``shape`` (H, W, C), on channels-first tensors."""
+    """Return the torch module equivalent to ``layer`` for inputs of ``shape`` (H, W, C); it is channels-first."""
     if isinstance(layer, layers.Serial):
         parts = zip(layer.parts, layer.input_shapes(shape), strict=True)
         return nn.Sequential(*(modules(part, s) for (_, part), s in parts))
@@ -73,7 +73,7 @@ def modules(layer: layers.Layer, shape: layers.Shape) -> nn.Module:
 
 
 def torch_names(layer: layers.Layer, name: str = "") -> list[tuple[str, str]]:
-    """(our dotted name, torch's dotted name) of every tensor, parameters and running statistics alike."""
+    """Return (our dotted name, torch's dotted name) for all parameters and running statistics."""
     if isinstance(layer, layers.Combinator):
         inner = "" if isinstance(layer, layers.Serial) else "parts."
         return [
@@ -90,13 +90,13 @@ def torch_names(layer: layers.Layer, name: str = "") -> list[tuple[str, str]]:
 
 
 def to_torch(array) -> torch.Tensor:
-    """Filters (kh, kw, C', C) become (C, C', kh, kw); everything else stays."""
+    """Convert an array to a tensor; filters (kh, kw, C', C) become (C, C', kh, kw)."""
     tensor = torch.from_numpy(array.copy())
     return tensor.permute(3, 2, 0, 1).contiguous() if tensor.ndim == 4 else tensor
 
 
 def copy_weights(net: layers.Layer, arrays: dict[str, object], module: nn.Module) -> None:
-    """Parameters and statistics by our dotted names, into the module that ``modules(net)`` made."""
+    """Copy parameters and statistics, given by our dotted names, into the module made by ``modules(net)``."""
     theirs = dict(torch_names(net))
     target = module.state_dict()
     with torch.no_grad():

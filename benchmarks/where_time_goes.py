@@ -1,12 +1,12 @@
-"""Where a training step's time goes, by operation:  python benchmarks/where_time_goes.py [--threads N]
+"""Profile a training step by operation:  python benchmarks/where_time_goes.py [--threads N]
 
-Two tables, of exclusive time: what a timed function spent in another one of the same table counts for that one alone.
-The first is of operations, on the thread that takes the step; with "the rest" it adds up to the step. The second is of
-what the threads do inside blocks, wall time added up over all of them: two threads have two milliseconds in each. What
-it lacks is NumPy calls between these, waiting for the interpreter lock, and waiting for the last block.
+The two tables show exclusive time: time that a function spends in another function of the same table counts only for
+the latter. The first table lists operations on the main thread; with "the rest" it adds up to the whole step. The
+second lists functions that run inside blocks, with their wall time summed over all threads. It does not include NumPy
+calls between them, waiting for the interpreter lock, or waiting for the last block.
 
-Not called profile.py: that would stand in front of the standard library's ``profile``, which ``cProfile`` and with it
-PyTorch's optimisers import.
+This file is not called profile.py, because that would shadow the standard library's ``profile``, which ``cProfile`` and
+therefore PyTorch's optimisers import.
 """
 
 import argparse
@@ -63,15 +63,15 @@ INSIDE_BLOCKS = (
 
 
 class Clock:
-    """Exclusive time by name, on as many threads as there are."""
+    """A timer of exclusive time by name, on any number of threads."""
 
     def __init__(self) -> None:
-        self.spent: list[tuple[str, float]] = []  # appending is safe from any thread
+        self.spent: list[tuple[str, float]] = []  # list.append is thread-safe
         self._local = threading.local()
 
     @contextmanager
     def during(self, name: str) -> Iterator[None]:
-        inner = self._local.__dict__.setdefault("inner", [])  # of every timer that runs: what others took inside it
+        inner = self._local.__dict__.setdefault("inner", [])  # per running timer: the time of timers inside it
         inner.append(0.0)
         start = time.perf_counter()
         try:
@@ -83,7 +83,7 @@ class Clock:
                 inner[-1] += elapsed
 
     def per_step(self, steps: int) -> dict[str, dict[str, float]]:
-        """Milliseconds and calls of each name, the longest first."""
+        """Return the milliseconds and calls per step for each name, the longest first."""
         found: dict[str, dict[str, float]] = defaultdict(lambda: {"ms": 0.0, "calls": 0.0})
         for name, seconds in self.spent:
             found[name]["ms"] += 1e3 * seconds / steps
@@ -92,9 +92,9 @@ class Clock:
 
 
 def by_kind(name: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> str:
-    """The row a call belongs to: a convolution's has its kernel, its stride, and whether the input's gradient is made.
+    """Return the row of a call; for convolutions it includes kernel, stride, and whether dX is computed.
 
-    Filters are the last of the arguments that have no name.
+    The filters are the last positional argument.
     """
     if not name.startswith("convolve"):
         return name
@@ -113,7 +113,7 @@ def timed(function: Callable[..., Any], name: str, clock: Clock) -> Callable[...
 
 
 def timed_iterator(function: Callable[..., Iterator[Any]], name: str, clock: Clock) -> Callable[..., Iterator[Any]]:
-    """The time until each item, not what is done with it."""
+    """Return the iterator with a timer around the computation of each item, but not around its use."""
 
     @functools.wraps(function)
     def call(*arguments: Any, **keywords: Any) -> Iterator[Any]:
@@ -129,7 +129,7 @@ def timed_iterator(function: Callable[..., Iterator[Any]], name: str, clock: Clo
 
 
 def time_all(names: tuple[str, ...], clock: Clock) -> None:
-    """Puts a timer around each of these, wherever in the library it has been imported to."""
+    """Wrap each of these functions in a timer, in every module of the library that imported it."""
     for where in names:
         module, _, path = where.partition(":")
         *outer, name = path.split(".")
@@ -148,8 +148,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="se_resnet20")
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--repeats", type=int, default=10, help="steps with timers, and as many without")
-    parser.add_argument("--threads", type=int, metavar="N", help="as SE_NUMPY_THREADS")
+    parser.add_argument("--repeats", type=int, default=10, help="number of steps with timers, and without")
+    parser.add_argument("--threads", type=int, metavar="N", help="number of threads, like SE_NUMPY_THREADS")
     parser.add_argument("--json", metavar="FILE")
     args = parser.parse_args()
     if args.threads:

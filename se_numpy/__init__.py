@@ -1,10 +1,20 @@
-"""Squeeze-and-Excitation Networks in NumPy, every forward and backward pass written by hand.
+"""Squeeze-and-Excitation Networks in NumPy, with every forward and backward pass written by hand.
 
-The equations are at the top: ``conv2d``, ``squeeze``, ``excite``, ``scale``, ``se_block``, each with ``_backward``.
-``check_backward`` proves a pair, yours too. Networks are in ``se_numpy.models``, what they are made of in
-``se_numpy.layers``, data in ``se_numpy.data``, the trainer and trained networks in ``se_numpy.train``.
+The equations are functions of arrays, such as ``conv2d``, ``squeeze``, ``excite``, ``scale`` and ``se_block``, and the
+gradient of each is a function called ``*_backward``. ``check_backward`` compares any such pair with finite differences;
+``check_layer`` checks a layer of your own. The subpackages are imported on first use:
+
+- ``layers``, ``models``: layers, combinators and the networks of the paper;
+- ``engine``: ``engine.compile(net)`` runs a network faster, with the same results;
+- ``data``, ``optim``, ``train``: data sets, SGD with its schedules, and the trainer;
+- ``interop``: weights in PyTorch's formats; ``checkpoint``: weights in this library's own;
+- ``analysis``, ``ablation``, ``complexity``: what a trained network does, the paper's ablations, and counting;
+- ``grading``: checks students' implementations of the equations.
 """
 
+from typing import TYPE_CHECKING
+
+from se_numpy import lazy as _lazy
 from se_numpy.arrays import array_module, to_device, to_host
 from se_numpy.gradcheck import FunctionError, GradientError, HiddenGradientWarning, KinkError, check_backward
 from se_numpy.ops import *  # noqa: F403
@@ -21,6 +31,23 @@ from se_numpy.se import (
     squeeze_backward,
 )
 
+if TYPE_CHECKING:  # these are imported on first use
+    from se_numpy import (
+        ablation,
+        analysis,
+        checkpoint,
+        complexity,
+        data,
+        engine,
+        grading,
+        interop,
+        layers,
+        models,
+        optim,
+        train,
+    )
+    from se_numpy.layer_check import LayerCheck, LayerError, check_layer
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -28,12 +55,26 @@ __all__ = [
     "GradientError",
     "HiddenGradientWarning",
     "KinkError",
+    "LayerCheck",
+    "LayerError",
     "__version__",
+    "ablation",
     "added_parameters",
+    "analysis",
     "array_module",
     "check_backward",
+    "check_layer",
+    "checkpoint",
+    "complexity",
+    "data",
+    "engine",
     "excite",
     "excite_backward",
+    "grading",
+    "interop",
+    "layers",
+    "models",
+    "optim",
     "scale",
     "scale_backward",
     "se_block",
@@ -42,5 +83,15 @@ __all__ = [
     "squeeze_backward",
     "to_device",
     "to_host",
+    "train",
     *_operations,
 ]
+
+_SUBMODULES = (
+    "ablation", "analysis", "checkpoint", "complexity", "data", "engine", "grading", "interop", "layers", "models",
+    "optim", "train",
+)  # fmt: skip
+if not TYPE_CHECKING:  # a type checker would take every name for an attribute
+    __getattr__, __dir__ = _lazy.attach(
+        __name__, __all__, _SUBMODULES, dict.fromkeys(("LayerCheck", "LayerError", "check_layer"), "layer_check")
+    )

@@ -1,4 +1,4 @@
-"""``python -m se_numpy`` is the command ``se-numpy``."""
+"""Run the ``se-numpy`` command with ``python -m se_numpy``."""
 
 import sys
 

@@ -1,21 +1,33 @@
-"""Types of command-line arguments, for argparse: lists of numbers, durations."""
+"""Argument types for argparse: lists of whole numbers, and durations."""
 
 import argparse
 import re
 
 
 def int_list(text: str) -> tuple[int, ...]:
-    """Whole numbers between commas: 0,1,2.  ArgumentTypeError for anything else."""
+    """Parse whole numbers separated by commas, such as 0,1,2.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If the text is anything else.
+    """
     try:
         return tuple(int(word) for word in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}; expected whole numbers between commas, such as 1,2") from None
+        raise argparse.ArgumentTypeError(f"{text!r}; expected whole numbers separated by commas, such as 1,2") from None
 
 
 def seconds(text: str) -> float:
-    """Seconds, from 90, 90s, 10m or 1h30m.  ArgumentTypeError for anything else."""
+    """Return the seconds of a duration such as 90, 90s, 10m or 1h30m.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If the text is anything else.
+    """
     found = re.fullmatch(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?|(\d{1,9})", text.strip())
     total = sum(int(n or 0) * unit for n, unit in zip(found.groups(), (3600, 60, 1, 1), strict=True)) if found else 0
     if not total:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time; expected for instance 90s, 10m or 1h30m")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration; expected, for example, 90s, 10m or 1h30m")
     return total

@@ -1,6 +1,7 @@
-"""Which module an array belongs to, NumPy or CuPy, and moving arrays between the two.
+"""The array module of an array (NumPy or CuPy), checks of arrays, and transfers between host and device.
 
-CuPy is looked up, never imported, until somebody asks for a GPU: an array of CuPy's can only exist once CuPy is loaded.
+CuPy is imported only when a GPU is requested. Until then it is looked up in ``sys.modules``: a CuPy array cannot exist
+before CuPy has been imported.
 """
 
 import sys
@@ -9,15 +10,18 @@ from typing import Any
 
 import numpy as np
 
-Array = Any  # numpy.ndarray or cupy.ndarray: the two share no base class to name here
+Array = Any  # numpy.ndarray or cupy.ndarray, which have no common base class
 
-harmless_underflow = np.errstate(under="ignore")  # decorates functions whose small numbers may become 0
+harmless_underflow = np.errstate(under="ignore")  # decorates functions whose small values may underflow to 0
 
 
 def array_module(*arrays: Array) -> ModuleType:
-    """The module that all the arrays belong to: numpy or cupy.  Numbers and None belong to either.
+    """Return the module that all the arrays belong to, numpy or cupy.  Numbers and None belong to either.
 
-    Raises TypeError for something that is no array, and for arrays of both kinds.
+    Raises
+    ------
+    TypeError
+        If an argument is not an array, or if NumPy and CuPy arrays are mixed.
     """
     cupy = sys.modules.get("cupy")
     on_device, on_host = 0, 0
@@ -30,43 +34,50 @@ def array_module(*arrays: Array) -> ModuleType:
             raise TypeError(f"expected NumPy or CuPy arrays, got {type(x).__name__}")
     if on_host and on_device:
         raise TypeError(
-            f"{on_host} of the arrays are NumPy's (host) and {on_device} CuPy's (device): "
-            "move them to one side first, with se_numpy.to_device(x, 'gpu') or se_numpy.to_host(x)"
+            f"got NumPy arrays (host, {on_host}) and CuPy arrays (device, {on_device}) together; move all of them to "
+            "one device with se_numpy.to_device(x, 'gpu') or se_numpy.to_host(x)"
         )
-    return cupy if on_device else np  # type: ignore[return-value]
+    return cupy if cupy is not None and on_device else np
 
 
 NUMBERS = frozenset(map(np.dtype, ("float32", "float64", "complex64", "complex128")))  # complex: for derivatives
 
 
 def check_array(name: str, x: Any, shape: str) -> None:
-    """Raise TypeError, saying what to do, unless x is an array of NumPy or CuPy that the equations can work on.
+    """Raise TypeError unless x is a NumPy or CuPy array of float32, float64 or complex numbers.
 
-    Float32 and float64 can, and complex numbers, by whose imaginary parts derivatives are taken. Float16 cannot: sums
-    overflow at 65,504. ``name`` and the expected ``shape`` are for the message.
+    Complex arrays are accepted because derivatives are computed by a complex step. Float16 is refused because sums
+    overflow at 65,504. ``name`` and the expected ``shape`` appear in the message.
     """
     cupy = sys.modules.get("cupy")
     if not (isinstance(x, (np.ndarray, np.generic)) or (cupy is not None and isinstance(x, cupy.ndarray))):
-        raise TypeError(f"{name} is a {type(x).__name__}; expected an array of shape {shape}, of NumPy or CuPy")
+        raise TypeError(f"{name} is a {type(x).__name__}; expected a NumPy or CuPy array of shape {shape}")
     check_plain(name, x)
     if x.dtype.kind not in "fc" or x.dtype.itemsize < 4:
-        raise TypeError(f"{name} has dtype {x.dtype}; expected float32 or float64, by {name}.astype('float32')")
+        raise TypeError(f"{name} has dtype {x.dtype}; expected float32 or float64: use {name}.astype('float32')")
 
 
 def check_plain(name: str, x: Any) -> None:
-    """Raise TypeError for the subclasses of NumPy's array that mean something else by the same operations."""
+    """Raise TypeError for a masked array or an np.matrix, on which the same operations mean something else."""
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(
-            f"{name} is a masked array, and its mask would be ignored; expected a plain array, by {name}.filled(value)"
+            f"{name} is a masked array, whose mask would be ignored; expected a plain array: use {name}.filled(value)"
         )
     if isinstance(x, np.matrix):
-        raise TypeError(f"{name} is a np.matrix, where * is a matrix product; expected an array, by np.asarray({name})")
+        raise TypeError(
+            f"{name} is an np.matrix, where * is the matrix product; expected a plain array: use np.asarray({name})"
+        )
 
 
 def device_module(device: str) -> ModuleType:
-    """numpy for "cpu", cupy for "gpu"; this is the only place that imports CuPy.
+    """Return numpy for "cpu" and cupy for "gpu".  This is the only function that imports CuPy.
 
-    Raises ValueError for another name, RuntimeError where no GPU can be used, with the reason.
+    Raises
+    ------
+    ValueError
+        If ``device`` is neither "cpu" nor "gpu".
+    RuntimeError
+        If no GPU can be used; the message gives the reason.
     """
     if device == "cpu":
         return np
@@ -76,32 +87,41 @@ def device_module(device: str) -> ModuleType:
         import cupy
     except ImportError as error:
         why = "is not installed" if isinstance(error, ModuleNotFoundError) else f"cannot be imported ({error})"
-        wanted = "pip install 'cupy-cuda12x[ctk]' or 'cupy-cuda13x[ctk]', whichever the driver is for"
-        raise RuntimeError(f"CuPy {why}; {wanted}") from None
+        command = "pip install 'cupy-cuda12x[ctk]', or 'cupy-cuda13x[ctk]' if the driver supports CUDA 13"
+        raise RuntimeError(f"CuPy {why}; run {command}") from None
     if not cupy.cuda.is_available():
-        raise RuntimeError(f"CuPy {cupy.__version__} finds no GPU it can use (is the driver installed?)")
-    return cupy
+        raise RuntimeError(f"CuPy {cupy.__version__} cannot find a usable GPU; check that the driver is installed")
+    module: ModuleType = cupy
+    return module
 
 
 def to_device(array: Array, device: str) -> Array:
-    """The array on "cpu" or "gpu", copied only if it lies elsewhere.
+    """Return the array on ``device``, "cpu" or "gpu".  It is copied only if it is on the other one.
 
-    Raises as ``device_module``, TypeError for a masked array or a np.matrix.
+    Raises
+    ------
+    ValueError
+        If ``device`` is neither "cpu" nor "gpu".
+    RuntimeError
+        If no GPU can be used; the message gives the reason.
+    TypeError
+        If ``array`` is not an array, or if it is a masked array or an np.matrix.
     """
     check_plain("array", array)
     return to_host(array) if device == "cpu" else device_module(device).asarray(array)
 
 
 def to_host(array: Array) -> np.ndarray:
-    """The array as NumPy's; a copy from a GPU waits until the GPU has finished."""
-    return array if on_host(array) else array.get()
+    """Return the array as a NumPy array.  A copy from a GPU waits until the GPU has finished."""
+    host: np.ndarray = array if on_host(array) else array.get()
+    return host
 
 
 def moved_to(like: Array, array: Array) -> Array:
-    """The array on the side of ``like``, host or device, copied only if it lies on the other."""
+    """Return the array on the device of ``like``.  It is copied only if it is on the other one."""
     return to_host(array) if on_host(like) else array_module(like).asarray(array)
 
 
 def on_host(array: Array) -> bool:
-    """Whether the array's numbers can be looked at without waiting for a GPU."""
+    """Return True for a NumPy array, whose values can be read without waiting for a GPU."""
     return array_module(array) is np

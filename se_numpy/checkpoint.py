@@ -1,4 +1,4 @@
-"""Checkpoints: arrays and a description in one .npz, never a pickle, never half written."""
+"""Checkpoints: arrays and a JSON description in one .npz file, without pickle and written atomically."""
 
 import json
 import os
@@ -16,10 +16,10 @@ from se_numpy.tree import Tree, from_leaves, leaves
 
 
 @contextmanager
-def whole(path: str | Path) -> Iterator[IO[bytes]]:
-    """A file to write that takes its place at ``path`` once it is whole: a temporary file, synced, then renamed.
+def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file for writing, then sync it and rename it to ``path``.
 
-    Whatever stood at ``path`` stays until then, and for good if anything goes wrong.
+    A file that already exists at ``path`` is kept until then, and if an error occurs.
     """
     path = Path(path)
     temporary = path.with_name(path.name + ".tmp")
@@ -33,7 +33,7 @@ def whole(path: str | Path) -> Iterator[IO[bytes]]:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
-    with suppress(OSError):  # the renaming, too, should outlive a power cut; not every system can be asked for it
+    with suppress(OSError):  # sync the renaming too, on systems that support it
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -42,34 +42,44 @@ def whole(path: str | Path) -> Iterator[IO[bytes]]:
 
 
 def save(path: str | Path, trees: dict[str, Tree], meta: dict[str, Any]) -> None:
-    """Write trees of arrays (host or device) and a JSON description, whole or not at all.
+    """Write trees of arrays (host or device) and a JSON description, atomically.
 
-    Raises OSError where it cannot be written.
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
     """
     arrays: dict[str, Any] = {
         f"{kind}/{name}": to_host(leaf) for kind, tree in trees.items() for name, leaf in leaves(tree)
     }
     arrays["meta"] = np.array(json.dumps(meta))
-    with whole(path) as file:
+    with atomic_write(path) as file:
         np.savez(file, **arrays)
 
 
 def load(path: str | Path) -> tuple[dict[str, Tree], dict[str, Any]]:
-    """Read what ``save`` wrote: trees of host arrays, and the description.
+    """Read the trees, as host arrays, and the description written by ``save``.
 
-    Raises ValueError, naming the file, for anything that is no checkpoint; FileNotFoundError where there is none.
+    Raises
+    ------
+    FileNotFoundError
+        If the file does not exist.
+    PermissionError
+        If the file may not be read.
+    ValueError
+        If the file is not a checkpoint, or is damaged.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such checkpoint")
+        raise FileNotFoundError(f"checkpoint {path} does not exist")
     try:
         with zipfile.ZipFile(path) as archive:
             if sum(info.file_size for info in archive.infolist()) > path.stat().st_size:
-                raise ValueError("it promises more than it holds")
+                raise ValueError("its arrays would be larger than the file")
             arrays = {info.filename.removesuffix(".npy"): _array(archive, info) for info in archive.infolist()}
         meta = json.loads(str(arrays.pop("meta")))
         if not isinstance(meta, dict):
-            raise ValueError("its description is no dict")
+            raise ValueError("its description is not a dict")
         kinds: dict[str, dict[str, np.ndarray]] = {}
         for name, array in arrays.items():
             kind, _, leaf = name.partition("/")
@@ -77,21 +87,21 @@ def load(path: str | Path) -> tuple[dict[str, Tree], dict[str, Any]]:
         return {kind: from_leaves(items) for kind, items in kinds.items()}, meta
     except PermissionError:
         raise
-    # A damaged file can make the libraries that read it stumble in many ways; all of them mean the same to people.
+    # A damaged file can cause many kinds of errors in the libraries that read it.
     except Exception as error:
-        what = str(error) or type(error).__name__
-        raise ValueError(f"{path} is not a se_numpy checkpoint, or a damaged one: {what}") from None
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"{path} is not a se_numpy checkpoint, or is damaged: {reason}") from None
 
 
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
-    """One array, after its size was compared with what the file holds: a lie about it must not cost memory."""
+    """Read one array after checking its size, so that a false header cannot allocate memory."""
     if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
-        raise ValueError(f"{info.filename} is compressed, which no checkpoint is")
+        raise ValueError(f"{info.filename} is compressed; expected an uncompressed array")
     with archive.open(info) as file:
         version = np.lib.format.read_magic(file)
         read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         shape, fortran, dtype = read_header[version](file)
-        data = file.read()  # bounded by the file; the archive's checksum is compared on the way
+        data = file.read()  # bounded by the file size; also verifies the checksum
     if dtype.hasobject or prod(shape) * dtype.itemsize != len(data):
-        raise ValueError(f"{info.filename} says {shape} of {dtype} and holds {len(data)} bytes")
+        raise ValueError(f"{info.filename} has {len(data)} bytes of data; its header declares {shape} of {dtype}")
     return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C").copy()

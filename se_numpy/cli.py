@@ -1,4 +1,4 @@
-"""The command line: ``se-numpy train`` and what packages add to it.  Errors are one line for people, exit code 2."""
+"""The ``se-numpy`` command. Errors are reported in one line, with exit code 2."""
 
 import argparse
 import difflib
@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,9 +19,40 @@ from se_numpy.data import commands as data
 from se_numpy.grading import commands as grading
 from se_numpy.interop import commands as interop
 
+NARROW = 60  # columns; below this, usage lines are not indented to the length of the command
+
+
+class Formatter(argparse.HelpFormatter):
+    """A help formatter for narrow terminals, which keeps indented examples and does not break words at hyphens."""
+
+    def _format_usage(self, *args: Any, **kwargs: Any) -> str:
+        usage = super()._format_usage(*args, **kwargs)
+        if self._width >= NARROW:
+            return usage
+        parts = re.findall(r"\[[^]]*]|\S+", usage)  # an option and its value stay on one line
+        text = " ".join(part.replace(" ", "\0") for part in parts)
+        cut = textwrap.TextWrapper(
+            self._width, subsequent_indent="    ", break_on_hyphens=False, break_long_words=False
+        )
+        return cut.fill(text).replace("\0", " ") + "\n\n"
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False, break_long_words=False)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs = text.strip("\n").split("\n\n")
+        filled = [
+            part if part.startswith(" ") else "\n".join(self._split_lines(part, width - len(indent)))
+            for part in paragraphs
+        ]  # fmt: skip
+        return textwrap.indent("\n\n".join(filled), indent)
+
 
 class Parser(argparse.ArgumentParser):
-    """argparse, but an option it does not know is answered with the nearest one it does."""
+    """An argument parser that suggests the nearest command or option for an unknown one."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{"formatter_class": Formatter, **settings})
 
     def error(self, message: str) -> NoReturn:
         if found := re.match(r"argument (COMMAND|ACTION): invalid choice: '(.*?)' \(", message):
@@ -35,7 +67,7 @@ class Parser(argparse.ArgumentParser):
     def _unknown(self, what: str, word: str) -> str:
         known = [name for action in self._actions if action.metavar == what for name in action.choices or ()]
         near = difflib.get_close_matches(word, known, n=1)
-        return f"there is no {what.lower()} {word!r}{f'; did you mean {near[0]}?' if near else ''}"
+        return f"unknown {what.lower()} {word!r}{f'; did you mean {near[0]}?' if near else ''}"
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         found, unknown = self.parse_known_args(args, namespace)
@@ -46,11 +78,12 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0, 2 for something that people can mend, 130 after Ctrl-C."""
+    """Run the command line and return the exit code: 0, 2 for errors, 130 after Ctrl-C."""
     for screen in (sys.stdout, sys.stderr):
         if hasattr(screen, "reconfigure"):
-            screen.reconfigure(errors="replace")  # a terminal without × or ± shows ? and goes on
-    args = _parser().parse_args(argv)
+            screen.reconfigure(errors="replace")  # terminals that cannot show × or ± get ?
+    argv = sys.argv[1:] if argv is None else argv
+    args = _parser().parse_args(argv or ["--help"])
     try:
         args.run(args)
         sys.stdout.flush()
@@ -58,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if end.message:
             print(f"se-numpy: {end.message}", file=sys.stderr)
         return end.code
-    except BrokenPipeError:  # who was reading, such as `| head`, has seen enough
+    except BrokenPipeError:  # the reader, such as `| head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, OSError, RuntimeError, FloatingPointError, MemoryError) as error:
@@ -71,32 +104,33 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _sentence(error: BaseException, args: argparse.Namespace) -> str:
-    """What went wrong, and what to do about it where that is known."""
+    """Return the message for an error, with advice if there is any."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}{_advice(error, args)}" if error.filename else error.strerror
     if isinstance(error, MemoryError):
-        return f"not enough memory ({error}): try a smaller --batch-size"
+        return f"not enough memory ({error}); try a smaller --batch-size"
     return str(error)
 
 
 def _advice(error: OSError, args: argparse.Namespace) -> str:
-    """How to go on after what the system refused."""
+    """Return advice for an error of the operating system."""
     folder = Path(str(error.filename)).parent
     if isinstance(error, FileNotFoundError):
-        return "" if folder.is_dir() else f"; there is no folder {folder}"
+        return "" if folder.is_dir() else f"; folder {folder} does not exist"
     if isinstance(error, IsADirectoryError):
         return "; expected the name of a file"
     if isinstance(error, PermissionError | FileExistsError) or error.errno == errno.EROFS:
-        return "; name another place with --out, or start in another folder" if hasattr(args, "out") else ""
-    return "; make room, or name another place with --out" if error.errno == errno.ENOSPC else ""
+        return "; choose another location with --out, or change to another folder" if hasattr(args, "out") else ""
+    return "; free some disk space, or choose another location with --out" if error.errno == errno.ENOSPC else ""
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="se-numpy", description="Squeeze-and-Excitation Networks in NumPy, by hand.")
+    parser = Parser(prog="se-numpy", epilog="`se-numpy COMMAND --help` shows the options of a command.", description=(
+        "Squeeze-and-Excitation Networks in NumPy, with handwritten gradients."))  # fmt: skip
     parser.add_argument("--version", action="version", version=f"se-numpy {se_numpy.__version__}")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
-    p = subparsers.add_parser("help", help="what a command does, or all of them")
-    p.add_argument("words", nargs="*", metavar="COMMAND", help="default: all commands")
+    p = subparsers.add_parser("help", help="show the help of a command")
+    p.add_argument("words", nargs="*", metavar="COMMAND", help="a command (default: list all commands)")
     p.set_defaults(run=lambda args: parser.parse_args([*args.words, "--help"]))
     _add_train(subparsers)
     _add_networks(subparsers)
@@ -110,50 +144,53 @@ def _parser() -> Parser:
 
 def _add_train(commands: Any) -> None:
     p = commands.add_parser("train", help="train a network", description=(
-        "Train a network on the built-in data set, which needs no download, or on CIFAR-10 or -100 in a folder. "
-        "A run shows its settings before it starts and keeps them in its config.json. Ctrl-C ends it after the step at "
-        "hand; --resume goes on from there, to the same numbers."))  # fmt: skip
+        "Train a network on the built-in data set, which needs no download, or on CIFAR-10 or CIFAR-100. The settings "
+        "are printed before the run starts and stored in its config.json. Ctrl-C stops the run after the current step; "
+        "--resume continues it and gives the same results as an uninterrupted run. Where two defaults are given, the "
+        "second is for CIFAR."))  # fmt: skip
     p.set_defaults(run=_train, parser=p)
-    p.add_argument("--resume", metavar="RUN", help="go on with a run: its folder, a checkpoint, or last")
-    p.add_argument("--preset", metavar="NAME", help="smoke (seconds), quick (minutes; as if not given on the built-in "
-                   "set) or full")  # fmt: skip
-    p.add_argument("--config", metavar="FILE", help="settings from a TOML file; options given beside it win")
-    p.add_argument("--print-config", action="store_true", help="print all settings as such a file, and end")
-    p.add_argument("--dry-run", action="store_true", help="say what would be done and how long it takes, and end")
-    what = p.add_argument_group("what (where two defaults are given, the second is for CIFAR)")
+    p.add_argument("--resume", metavar="RUN", help="continue a run: its folder, a checkpoint, or last")
+    p.add_argument("--preset", metavar="NAME", help="smoke (seconds), quick (minutes; the default for the built-in "
+                   "data set) or full")  # fmt: skip
+    p.add_argument("--config", metavar="FILE", help="read settings from a TOML file; options override it")
+    p.add_argument("--print-config", action="store_true", help="print all settings as a TOML file and exit")
+    p.add_argument("--dry-run", action="store_true", help="print the settings and the estimated time, and exit")
+    what = p.add_argument_group("data and model")
     what.add_argument("--data", metavar="PATH", help="cifar10, cifar100, or a folder with one of them "
                       "(default: the built-in set)")  # fmt: skip
-    what.add_argument("--subset", type=int, metavar="N", help="learn from N of the training images (default: all)")
-    what.add_argument("--model", metavar="NAME", help="for instance se_resnet20, resnet56 or se_small_vgg; "
-                      "se-numpy summary lists all (default: se_resnet8, se_resnet20)")  # fmt: skip
+    what.add_argument("--subset", type=int, metavar="N", help="train on N of the training images (default: all)")
+    what.add_argument("--model", metavar="NAME", help="such as se_resnet20, resnet56 or se_small_vgg; "
+                      "`se-numpy summary` lists all (default: se_resnet8, se_resnet20)")  # fmt: skip
     _add_gates(p.add_argument_group("SE blocks"))
-    how = p.add_argument_group("how")
-    how.add_argument("--epochs", type=int, metavar="N", help="passes over the training images (default: 6, 30)")
+    how = p.add_argument_group("training")
+    how.add_argument("--epochs", type=int, metavar="N", help="number of epochs (default: 6, 30)")
     how.add_argument("--time-budget", type=seconds, metavar="TIME",
-                     help="as many epochs as fit, for instance in 10m or 1h30m")  # fmt: skip
-    how.add_argument("--batch-size", type=int, metavar="N", help="images a step (default: 128)")
-    how.add_argument("--lr", type=float, metavar="X", help="highest learning rate of the schedule (default: 0.3, 0.4; "
-                     "ResNeXt's 0.1)")  # fmt: skip
+                     help="as many epochs as fit in this time, such as 10m or 1h30m")  # fmt: skip
+    how.add_argument("--batch-size", type=int, metavar="N", help="images per step (default: 128)")
+    how.add_argument("--lr", type=float, metavar="X", help="maximum learning rate (default: 0.3, 0.4; for ResNeXt 0.1)")
     how.add_argument("--schedule", metavar="NAME", help="constant, step, cosine or one-cycle (default: one-cycle)")
-    how.add_argument("--momentum", type=float, metavar="X", help="Nesterov's (default: 0.9)")
-    how.add_argument("--weight-decay", type=float, metavar="X", help="on all parameters (default: 5e-4)")
-    how.add_argument("--label-smoothing", type=float, metavar="X", help="default: 0")
-    how.add_argument("--augment", action=argparse.BooleanOptionalAction, help="crops and flips (default: no, yes)")
-    how.add_argument("--seed", type=int, metavar="N", help="decides every random number (default: 0)")
-    how.add_argument("--seeds", type=int_list, metavar="0,1,2", help="a run for each, in folders of their own")
-    where = p.add_argument_group("where")
-    where.add_argument("--device", choices=["auto", "cpu", "gpu"], help="default: auto, a GPU where CuPy finds one")
+    how.add_argument("--momentum", type=float, metavar="X", help="Nesterov momentum (default: 0.9)")
+    how.add_argument("--weight-decay", type=float, metavar="X", help="applied to all parameters (default: 5e-4)")
+    how.add_argument("--label-smoothing", type=float, metavar="X", help="smoothing factor (default: 0)")
+    how.add_argument("--augment", action=argparse.BooleanOptionalAction,
+                     help="random crops and flips (default: no, yes)")  # fmt: skip
+    how.add_argument("--seed", type=int, metavar="N", help="random seed (default: 0)")
+    how.add_argument("--seeds", type=int_list, metavar="0,1,2", help="one run for each seed, each in its own folder")
+    where = p.add_argument_group("device and output")
+    where.add_argument("--device", choices=["auto", "cpu", "gpu"], help="default: auto, a GPU if CuPy finds one")
     where.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/TIME-MODEL-sSEED)")
 
 
 def _add_gates(p: Any) -> None:
-    """The paper's ablations, as options."""
-    p.add_argument("--reduction", type=int, metavar="R", help="r (default: 4; in networks of large images 16)")
-    p.add_argument("--bias", action="store_true", default=None, help="biases in the gates; Eq. (3) has none")
-    p.add_argument("--gate", metavar="NAME", help="sigmoid, tanh or relu (default: sigmoid)")
-    p.add_argument("--squeeze", metavar="NAME", help="avg, max or none (default: avg)")
-    p.add_argument("--placement", metavar="NAME", help="standard, pre, post, identity or 3x3 (default: standard)")
-    p.add_argument("--stages", type=int_list, metavar="1,2", help="blocks in these stages only (default: all)")
+    """Add the options for the paper's ablations."""
+    p.add_argument("--reduction", type=int, metavar="R",
+                   help="reduction ratio r (default: 4; in networks for large images 16)")  # fmt: skip
+    p.add_argument("--bias", action="store_true", default=None, help="add biases to the SE blocks; Eq. (3) has none")
+    p.add_argument("--gate", metavar="NAME", help="gate function: sigmoid, tanh or relu (default: sigmoid)")
+    p.add_argument("--squeeze", metavar="NAME", help="squeeze operator: avg, max or none (default: avg)")
+    p.add_argument("--placement", metavar="NAME", help="position of the SE block: standard, pre, post, identity or 3x3 "
+                   "(default: standard)")  # fmt: skip
+    p.add_argument("--stages", type=int_list, metavar="1,2", help="stages with SE blocks (default: all)")
 
 
 def _train(args: argparse.Namespace) -> None:
@@ -163,22 +200,24 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _add_networks(commands: Any) -> None:
-    p = commands.add_parser("summary", help="a network's layers, shapes, parameters, multiply-adds", description=(
-        "Shows a network layer by layer and what it costs: parameters; multiply-adds of convolutions and fully "
-        "connected layers for one image. Nothing is computed, so the largest network takes no longer."))  # fmt: skip
+    p = commands.add_parser("summary", help="list the layers of a network and their cost", description=(
+        "Show the layers of a network, their output shapes and parameters, and the multiply-adds of convolutions and "
+        "fully connected layers for one image. The network is not run."))  # fmt: skip
     p.set_defaults(run=_summary, parser=p)
-    p.add_argument("model", metavar="MODEL", nargs="?", help="for instance se_resnet20 or se_resnet50 (default: lists "
-                   "all names)")  # fmt: skip
+    p.add_argument("model", metavar="MODEL", nargs="?", help="such as se_resnet20 or se_resnet50 (default: list all "
+                   "networks)")  # fmt: skip
     _add_gates(p)
-    p.add_argument("--classes", type=int, metavar="N", help="default: 10, for networks of large images 1000")
-    p.add_argument("--size", type=int, metavar="N", help="height and width of the images (default: 32, or 224)")
-    p.add_argument("--json", action="store_true", help="as JSON")
-    p = commands.add_parser("complexity", help="parameters and multiply-adds beside the paper's", description=(
-        "Counts each network whose parameters or FLOPs the paper prints, and names the rule by which the two agree; "
-        "with MODEL, what that one costs."))  # fmt: skip
+    p.add_argument("--classes", type=int, metavar="N",
+                   help="number of classes (default: 10; in networks for large images 1000)")  # fmt: skip
+    p.add_argument("--size", type=int, metavar="N",
+                   help="height and width of the images (default: 32; in networks for large images 224)")  # fmt: skip
+    p.add_argument("--json", action="store_true", help="print JSON")
+    p = commands.add_parser("complexity", help="compare parameters and FLOPs with the paper", description=(
+        "Compare the parameters and multiply-adds of each network with the numbers printed in the paper, and state the "
+        "counting rule under which they agree. With MODEL, print the cost of these networks."))  # fmt: skip
     p.set_defaults(run=_complexity, parser=p)
-    p.add_argument("model", metavar="MODEL", nargs="*", help="default: the paper's tables")
-    p.add_argument("--json", action="store_true", help="as JSON")
+    p.add_argument("model", metavar="MODEL", nargs="*", help="a network (default: those in the paper's tables)")
+    p.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _summary(args: argparse.Namespace) -> None:

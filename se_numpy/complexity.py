@@ -1,15 +1,17 @@
-"""What a network costs, read off the value alone: no array is made.
+"""Count the parameters, operations and activations of a network from its value, without creating arrays.
 
-Counted for one image. "FLOPs" of the paper are multiply-adds, and this is the rule:
+All counts are for one image. The paper's "FLOPs" are multiply-adds; the counting rule is:
 
-    products     multiply-adds of convolutions and fully connected layers, those of the SE blocks among them; no biases
-    pooling      additions or comparisons of pooling: one for each number of a window
-    squeezing    the same of Eq. (2)
-    scaling      multiplications of Eq. (4)
-    additions    where branches of a residual unit are summed
-    activations  numbers that the layers return, all of which a step of training keeps at most
+===========  ==========================================================================================
+products     multiply-adds of convolutions and fully connected layers, including SE blocks, without biases
+pooling      additions or comparisons in pooling, one for each element of a window
+squeezing    additions of Eq. (2)
+scaling      multiplications of Eq. (4)
+additions    sums of the branches of residual units
+activations  elements returned by the layers; a training step keeps at most all of them
+===========  ==========================================================================================
 
-Batch norm, ReLU and the gates' sigmoids are not counted, as nowhere in the literature.
+Batch norm, ReLU and the sigmoids of the gates are not counted, as is usual in the literature.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,16 +23,16 @@ from se_numpy.layers import SE, Conv, Flatten, GlobalAveragePool, Layer, Linear,
 from se_numpy.layers.combinators import Combinator, Sum
 from se_numpy.tree import size
 
-BYTES = 4  # of a number in float32
+BYTES = 4  # per element in float32
 OPTIONAL = ("pooling", "squeezing", "scaling", "additions")
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a layer, a stage or a network costs; costs add up."""
+    """The cost of a layer, a stage or a network; costs can be added."""
 
     parameters: int = 0
-    statistics: int = 0  # tracked, not learned: batch norm's running means and variances
+    statistics: int = 0  # running means and variances of batch norm, which are not learned
     products: int = 0
     pooling: int = 0
     squeezing: int = 0
@@ -42,16 +44,22 @@ class Cost:
         return Cost(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
     def multiply_adds(self, *more: str) -> int:
-        """The products, and of the rest what is named, such as "scaling"; an operation counts as a multiply-add."""
+        """Return the products plus the named optional counts, such as "scaling"; each operation counts as one.
+
+        Raises
+        ------
+        ValueError
+            If a name is not one of the optional counts.
+        """
         for name in more:
             if name not in OPTIONAL:
-                raise ValueError(f"{name!r} is not counted; expected some of {', '.join(OPTIONAL)}")
+                raise ValueError(f"{name!r} is not an optional count; expected one of {', '.join(OPTIONAL)}")
         return self.products + sum(getattr(self, name) for name in more)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One layer of a network: its name, the layer as one would write it, what it returns, what it costs."""
+    """A layer of a network: its name, its constructor call, its output shape and its cost."""
 
     name: str
     kind: str
@@ -60,10 +68,10 @@ class Row:
 
 
 def rows(layer: Layer, shape: Shape, name: str = "") -> Iterator[Row]:
-    """A row for each layer, in the order of the forward pass, and one for the addition of each residual unit."""
+    """Yield a row for each layer in the order of the forward pass, and one for the sum of each residual unit."""
     if not isinstance(layer, Combinator):
         output = layer.output_shape(shape)
-        new = 0 if isinstance(layer, Flatten) else prod(output)  # the same numbers, seen otherwise
+        new = 0 if isinstance(layer, Flatten) else prod(output)  # Flatten returns a view
         kept = Cost(size(layer.parameters(shape)), size(layer.statistics(shape)), activations=new)
         yield Row(name, _kind(layer), output, kept + _work(layer, shape, output))
         return
@@ -76,12 +84,12 @@ def rows(layer: Layer, shape: Shape, name: str = "") -> Iterator[Row]:
 
 
 def cost(layer: Layer, shape: Shape) -> Cost:
-    """What the whole network costs for an image of ``shape`` (H, W, C)."""
+    """Return the cost of the whole network for an image of ``shape`` (H, W, C)."""
     return sum((row.cost for row in rows(layer, shape)), Cost())
 
 
 def stages(layer: Layer, shape: Shape) -> dict[str, Cost]:
-    """The cost of each outermost part of the network: stem, stage1, stage2, ..., classifier."""
+    """Return the cost of each top-level part of the network: stem, stage1, stage2, ..., classifier."""
     costs: dict[str, Cost] = {}
     for row in rows(layer, shape):
         stage = row.name.partition(".")[0]
@@ -90,12 +98,12 @@ def stages(layer: Layer, shape: Shape) -> dict[str, Cost]:
 
 
 def count_parameters(layer: Layer, shape: Shape) -> int:
-    """How many numbers the network learns, for inputs of ``shape`` (H, W, C); running statistics are not learned."""
+    """Return the number of learned parameters for inputs of ``shape`` (H, W, C), without running statistics."""
     return size(layer.parameters(shape))
 
 
 def _work(layer: Layer, shape: Shape, output: Shape) -> Cost:
-    """What a layer that is not made of others computes."""
+    """Return the operations of a layer that is not a combinator."""
     if isinstance(layer, Conv):
         return Cost(products=prod(output) * layer.k**2 * shape[-1] // layer.groups)
     if isinstance(layer, Linear):
@@ -115,8 +123,11 @@ def _weights(layer: SE | NoSqueeze, shape: Shape) -> int:
     return size(replace(layer, bias=False).parameters(shape))
 
 
-def summary(layer: Layer, shape: Shape) -> str:
-    """A table for people: each layer, what it returns, learns and multiplies; the sums by stage; the whole."""
+def summary(layer: Layer, shape: Shape, width: int | None = None) -> str:
+    """Return a table of all layers with output shape, parameters and multiply-adds, sums for each stage, and a total.
+
+    With ``width``, rows wider than that are split over several lines.
+    """
     table = list(rows(layer, shape))
     whole = cost(layer, shape)
     by_layer = [(r.name, r.kind, " × ".join(map(str, r.output)), *_figures(r.cost)) for r in table]
@@ -124,16 +135,16 @@ def summary(layer: Layer, shape: Shape) -> str:
     total = ("total", "", "", *_figures(whole))
     notes = [
         f"multiply-adds of convolutions and fully connected layers for one image of {' × '.join(map(str, shape))}; "
-        f"{', '.join(f'{name} {getattr(whole, name):,}' for name in OPTIONAL)} come on top",
-        f"activations: at most {whole.activations * BYTES / 1e6:,.1f} MB an image in float32; "
+        f"not included: {', '.join(f'{name} {getattr(whole, name):,}' for name in OPTIONAL)}",
+        f"activations: at most {whole.activations * BYTES / 1e6:,.1f} MB per image in float32; "
         f"running statistics {whole.statistics:,}",
     ]
     head = ("layer", "kind", "output", "parameters", "multiply-adds")
-    return "\n".join([*notes, "", ruled(head, [by_layer, by_stage], total, left=3)])
+    return "\n".join([*notes, "", ruled(head, [by_layer, by_stage], total, left=3, width=width)])
 
 
 def as_json(layer: Layer, shape: Shape) -> dict[str, Any]:
-    """The same for programs."""
+    """Return the counts of ``summary`` as a dict for JSON."""
     return {
         "input": list(shape),
         "rule": "one image; products: multiply-adds of convolutions and fully connected layers, without biases",
@@ -146,21 +157,43 @@ def as_json(layer: Layer, shape: Shape) -> dict[str, Any]:
 
 
 def ruled(
-    head: tuple[str, ...], groups: Sequence[Sequence[tuple[str, ...]]], last: tuple[str, ...] | None, left: int
-) -> str:
-    """Groups of rows with a rule above each; the first ``left`` columns flush left, the others flush right."""
+    head: tuple[str, ...], groups: Sequence[Sequence[tuple[str, ...]]], last: tuple[str, ...] | None, left: int,
+    width: int | None = None,
+) -> str:  # fmt: skip
+    """Format groups of rows as a table with a rule above each group.
+
+    The first ``left`` columns are left-aligned, the others right-aligned. With ``width``, the columns that do not fit
+    continue on indented lines.
+    """
     every = [head, *(row for group in groups for row in group), *([last] if last else [])]
     widths = [max(len(row[i]) for row in every) for i in range(len(head))]
 
-    def line(row: tuple[str, ...]) -> str:
-        pairs = enumerate(zip(row, widths, strict=True))
-        return "  ".join(cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in pairs).rstrip()
+    split = _columns_by_line(widths, width)
 
-    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-    lines = [line(head)]
+    def lines(row: tuple[str, ...]) -> list[str]:
+        pairs = enumerate(zip(row, widths, strict=True))
+        cells = [cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in pairs]
+        texts = ("  " * (n > 0) + "  ".join(cells[i] for i in columns) for n, columns in enumerate(split))
+        return [text.rstrip() for text in texts if text.strip()]
+
+    rule = "-" * max(2 * (n > 0) + sum(widths[i] + 2 for i in columns) - 2 for n, columns in enumerate(split))
+    table = lines(head)
     for group in [*groups, *([[last]] if last else [])]:
-        lines += [rule, *map(line, group)]
-    return "\n".join(lines)
+        table += [rule, *(line for row in group for line in lines(row))]
+    return "\n".join(table)
+
+
+def _columns_by_line(widths: Sequence[int], width: int | None) -> list[list[int]]:
+    """Distribute the columns over lines of ``width`` characters; every line after the first is indented by 2."""
+    split: list[list[int]] = [[]]
+    used = 0
+    for i, w in enumerate(widths):
+        if split[-1] and width is not None and used + w > width:
+            split.append([])
+            used = 2
+        split[-1].append(i)
+        used += w + 2
+    return split
 
 
 def _figures(c: Cost) -> tuple[str, str]:
@@ -168,6 +201,6 @@ def _figures(c: Cost) -> tuple[str, str]:
 
 
 def _kind(layer: Layer) -> str:
-    """The layer as one would write it, settings that are defaults left out."""
-    set_by_hand = [f for f in fields(layer) if getattr(layer, f.name) != f.default]
-    return f"{type(layer).__name__}({', '.join(f'{f.name}={getattr(layer, f.name)!r}' for f in set_by_hand)})"
+    """Return the constructor call of the layer, without arguments that have their default value."""
+    changed = [f for f in fields(layer) if getattr(layer, f.name) != f.default]
+    return f"{type(layer).__name__}({', '.join(f'{f.name}={getattr(layer, f.name)!r}' for f in changed)})"

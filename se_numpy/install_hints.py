@@ -1,4 +1,4 @@
-"""Tell how to install what is missing."""
+"""Installation commands for missing packages."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ PACKAGE = Path(__file__).parent
 
 
 def install_command(extra: str) -> str:
-    """The command that brings an extra: as README has it in a copy of the repository, else for the installed one."""
-    copy = (PACKAGE.parent / "pyproject.toml").is_file()
-    line = f'pip install -e ".[{extra}]"' if copy else f'pip install "se-numpy[{extra}]"'
-    return f"{line} or cuda13, whichever the driver is for" if extra == "cuda12" else line
+    """Return the command that installs an extra: from the repository if this is a checkout, otherwise from PyPI."""
+    checkout = (PACKAGE.parent / "pyproject.toml").is_file()
+    line = f'pip install -e ".[{extra}]"' if checkout else f'pip install "se-numpy[{extra}]"'
+    return f"{line} (or cuda13 if the driver supports CUDA 13)" if extra == "cuda12" else line

@@ -1,7 +1,7 @@
-"""Stochastic gradient descent and its schedules.  The only code that writes to parameters.
+"""Stochastic gradient descent and learning rate schedules.
 
-A step works on the flat vectors that all parameters and all gradients live in, so its cost is a few passes over memory
-however many tensors there are.
+A step works on flat vectors of all parameters and gradients, so its cost, a few passes over memory, does not depend on
+the number of tensors.
 """
 
 from collections.abc import Callable
@@ -13,15 +13,15 @@ from se_numpy.arrays import Array
 from se_numpy.engine.cuda import cuda_kernel
 from se_numpy.shapes import check, whole
 
-Schedule = Callable[[int], float]  # step, counted from 0 -> learning rate; after the last step it stays what it was
+Schedule = Callable[[int], float]  # step, from 0 -> learning rate; constant after the last step
 
 
 @dataclass(frozen=True)
 class SGD:
-    """v ← μ v + (g + λ w);  w ← w - η v, or with Nesterov  w ← w - η (g + λ w + μ v).
+    """v ← μ v + (g + λ w);  w ← w - η v, or with Nesterov momentum  w ← w - η (g + λ w + μ v).
 
-    μ ``momentum``, λ ``weight_decay`` (on all parameters alike), η the learning rate of the step. PyTorch's form: the
-    learning rate stands outside the velocity (Sutskever et al., ICML 2013, have it inside).
+    μ is ``momentum``, λ ``weight_decay`` (the same for all parameters) and η the learning rate. As in PyTorch, the
+    learning rate is not part of the velocity; in Sutskever et al., ICML 2013, it is.
     """
 
     momentum: float = 0.9
@@ -29,9 +29,14 @@ class SGD:
     nesterov: bool = True
 
     def step(self, w: Array, g: Array, v: Array, lr: float) -> None:
-        """One step, in place: w, g, v (P,) are parameters, gradients and velocity; g is overwritten.
+        """Update the parameters w (P,) and the velocity v (P,) in place with the gradient g (P,); g is overwritten.
 
-        Raises ValueError if their shapes differ, TypeError for something that is not an array of float32 or float64.
+        Raises
+        ------
+        ValueError
+            If the shapes differ.
+        TypeError
+            If one of them is not an array of float32 or float64.
         """
         for name, vector in (("w", w), ("g", g), ("v", v)):
             check(f"{name}: ...", vector)
@@ -54,37 +59,62 @@ def _descend(g: Array, lr: float, momentum: float, decay: float, nesterov: int, 
 
 
 def constant(lr: float, steps: int) -> Schedule:
-    """The same learning rate at every step.
+    """Return a schedule with the same learning rate at every step.
 
-    Raises, as every schedule, ValueError or TypeError unless lr is a number of at least 0 and steps a whole number of
-    at least 1; the schedule itself refuses a step that is not a whole number of at least 0.
+    Raises
+    ------
+    ValueError, TypeError
+        Unless lr is a number of at least 0 and steps an integer of at least 1. Every schedule raises the same errors
+        when it is called with a step that is not an integer of at least 0.
     """
-    return _held(lr, steps, lambda step: lr)
+    return _constant_at_end(lr, steps, lambda step: lr)
 
 
 def step(lr: float, steps: int, *, milestones: tuple[float, ...] = (0.5, 0.75), factor: float = 0.1) -> Schedule:
-    """lr, times ``factor`` at each milestone, a share of all steps: half and three quarters, as in He et al., 2016.
+    """Return a schedule that multiplies the learning rate by ``factor`` at each milestone, a fraction of all steps.
 
-    Raises as ``constant``, also unless ``factor`` and the milestones are numbers of at least 0.
+    Raises
+    ------
+    ValueError, TypeError
+        As ``constant`` does, and unless ``factor`` and the milestones are numbers of at least 0.
+
+    References
+    ----------
+    He et al., Deep Residual Learning for Image Recognition, CVPR 2016.
     """
     for name, value in (("factor", factor), *((f"milestones[{i}]", m) for i, m in enumerate(milestones))):
         _check_number(name, value)
-    return _held(lr, steps, lambda step: lr * factor ** sum(step >= m * steps for m in milestones))
+    return _constant_at_end(lr, steps, lambda step: lr * factor ** sum(step >= m * steps for m in milestones))
 
 
 def cosine(lr: float, steps: int) -> Schedule:
-    """lr · (1 + cos(π t)) / 2, t from 0 to 1 over all steps (Loshchilov and Hutter, ICLR 2017).
+    """Return the schedule lr · (1 + cos(π t)) / 2, with t from 0 to 1 over all steps.
 
-    Raises as ``constant``.
+    Raises
+    ------
+    ValueError, TypeError
+        As ``constant`` does.
+
+    References
+    ----------
+    Loshchilov and Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, ICLR 2017.
     """
-    return _held(lr, steps, lambda step: lr * (1 + cos(pi * step / steps)) / 2)
+    return _constant_at_end(lr, steps, lambda step: lr * (1 + cos(pi * step / steps)) / 2)
 
 
 def one_cycle(lr: float, steps: int, *, warmup: float = 0.25) -> Schedule:
-    """Linearly up from lr/25 to lr over the share ``warmup`` of the steps, then linearly down towards 0.
+    """Return a schedule that rises linearly from lr/25 to lr, then falls linearly towards 0.
 
-    The one-cycle policy of Smith and Topin, 2018, in the triangular form.
-    Raises as ``constant``, also unless 0 <= warmup <= 1.
+    ``warmup`` is the fraction of the steps in which it rises. This is the triangular form of the one-cycle policy.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As ``constant`` does, and unless 0 <= warmup <= 1.
+
+    References
+    ----------
+    Smith and Topin, Super-Convergence, 2018.
     """
     _check_number("warmup", warmup, most=1)
     steps = whole("steps", steps)
@@ -95,11 +125,11 @@ def one_cycle(lr: float, steps: int, *, warmup: float = 0.25) -> Schedule:
         down = (steps - step) / max(1.0, steps - peak)
         return lr * min(up, down)
 
-    return _held(lr, steps, at)
+    return _constant_at_end(lr, steps, at)
 
 
-def _held(lr: float, steps: int, at: Schedule) -> Schedule:
-    """The schedule ``at``, which after its last step stays at the value it had there."""
+def _constant_at_end(lr: float, steps: int, at: Schedule) -> Schedule:
+    """Check the arguments and return the schedule ``at``, held constant after its last step."""
     last = whole("steps", steps) - 1
     _check_number("lr", lr)
     return lambda step: at(min(whole("step", step, least=0), last))

@@ -1,4 +1,4 @@
-"""Shapes that explain themselves: one line in an operation names every axis, and a wrong array gets told what it is."""
+"""Shape checks: one line in an operation names every axis, and the error names the array that does not fit."""
 
 import operator
 from functools import cache
@@ -10,15 +10,19 @@ from se_numpy.arrays import NUMBERS, Array, array_module, check_array
 
 
 def check(spec: str, *arrays: Array) -> tuple[int, ...]:
-    """Bind the letters of ``spec`` to the arrays' sizes and return them in order of appearance.
+    """Bind the letters of ``spec`` to the sizes of the arrays and return the sizes in order of appearance.
 
-    ``check("U: N H W C, s: N C", U, s)`` returns (N, H, W, C). A letter seen twice must have one size. ``...`` stands
-    for any number of axes, the same ones everywhere in the spec. A shape, as a tuple of integers, may stand in for an
-    array, and None for an optional one that was not given.
+    ``check("U: N H W C, s: N C", U, s)`` returns (N, H, W, C). A letter that occurs twice must have the same size both
+    times. ``...`` stands for any number of axes, which must be the same throughout the spec. A shape, as a tuple of
+    integers, may take the place of an array; None takes the place of an optional array that was not given.
 
-    Raises TypeError for something that is not an array of float32 or float64 (or complex, for derivatives), for masked
-    arrays and np.matrix, or for arrays of NumPy and CuPy at once; ValueError for a wrong shape, naming the array, its
-    shape and the expected one.
+    Raises
+    ------
+    TypeError
+        If an array is not of dtype float32 or float64 (or complex, for derivatives), is a masked array or an np.matrix,
+        or if NumPy and CuPy arrays are mixed.
+    ValueError
+        If a shape does not fit; the message names the array, its shape and the expected shape.
     """
     sizes: dict[str, Any] = {}
     for (name, before, open_ended, after), x in zip(_parse(spec), arrays, strict=True):
@@ -27,7 +31,7 @@ def check(spec: str, *arrays: Array) -> tuple[int, ...]:
         if isinstance(x, tuple):
             shape = x
         else:
-            if type(x) is not np.ndarray or x.dtype not in NUMBERS:  # short for the usual array: this is in every call
+            if type(x) is not np.ndarray or x.dtype not in NUMBERS:  # the common case first: every call passes here
                 check_array(name, x, _show(spec, name))
             shape = tuple(x.shape)
         fixed, given = before + after, len(shape)
@@ -40,7 +44,7 @@ def check(spec: str, *arrays: Array) -> tuple[int, ...]:
             means = f" = {known}" if known != _show(spec, name) else ""
             raise ValueError(f"{name} has shape {shape}; expected {_show(spec, name)}{means}")
         if 0 in shape:
-            raise ValueError(f"{name} has shape {shape}; expected at least one number along every axis")
+            raise ValueError(f"{name} has shape {shape}; expected at least one element along every axis")
         sizes.update(zip(fixed, ends, strict=True))
         if open_ended:
             sizes["..."] = between
@@ -50,9 +54,14 @@ def check(spec: str, *arrays: Array) -> tuple[int, ...]:
 
 
 def whole(name: str, value: Any, *, least: int = 1) -> int:
-    """Return a hyperparameter as an int: Python's, NumPy's or any other type with an ``__index__``.
+    """Return a hyperparameter as an int, from an int, a NumPy integer or any other type with an ``__index__`` method.
 
-    Raises TypeError for anything else, ValueError for less than ``least``; both name the hyperparameter.
+    Raises
+    ------
+    TypeError
+        If ``value`` is not an integer.
+    ValueError
+        If ``value`` is less than ``least``.
     """
     try:
         number = operator.index(value)
@@ -65,7 +74,7 @@ def whole(name: str, value: Any, *, least: int = 1) -> int:
 
 @cache
 def _parse(spec: str) -> list[tuple[str, tuple[str, ...], bool, tuple[str, ...]]]:
-    """(name, axes before "...", whether there is one, axes after it) of each array."""
+    """Return (name, axes before "...", True if there is a "...", axes after it) for each array."""
     rows = []
     for part in spec.split(", "):
         name, letters = part.split(": ")
@@ -76,7 +85,7 @@ def _parse(spec: str) -> list[tuple[str, tuple[str, ...], bool, tuple[str, ...]]
 
 
 def _show(spec: str, name: str, sizes: dict[str, Any] | None = None) -> str:
-    """The expected shape of one array, in letters or, as far as they are known, in numbers."""
+    """Return the expected shape of one array as text, with the known sizes in place of their letters."""
     ((_, before, open_ended, after),) = [row for row in _parse(spec) if row[0] == name][:1]
     sizes = sizes or {}
     middle = [str(n) for n in sizes.get("...", ("...",))] if open_ended else []

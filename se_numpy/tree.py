@@ -1,7 +1,7 @@
-"""Trees: nested dicts of arrays, the one shape of parameters, gradients and running statistics.
+"""Trees: nested dicts of arrays that hold parameters, gradients and running statistics.
 
-A tree may live in one flat vector, its leaves being views into it; then an optimiser's step is a few operations on that
-vector, however many tensors there are. Such a tree stays whole: what is assigned to a part of it is copied in.
+The leaves of a tree may be views into one flat vector. An optimiser's step is then a few operations on that vector,
+however many arrays the tree has. Values assigned to a part of such a tree are copied into the vector.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ Tree = dict[str, Any]  # str -> array, or another Tree
 
 
 def leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """("stage1.block1.conv1.V", array) of each leaf, in the order of the dicts."""
+    """Yield (dotted name, array) for each leaf, such as ("stage1.block1.conv1.V", V), in the order of the dicts."""
     for name, value in tree.items():
         path = f"{prefix}.{name}" if prefix else name
         if isinstance(value, dict):
@@ -24,12 +24,12 @@ def leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def map_leaves(f: Callable[[Any], Any], tree: Tree) -> Tree:
-    """The same tree with f(leaf) for each leaf."""
+    """Return a tree of the same structure with f(leaf) in place of each leaf."""
     return {k: map_leaves(f, v) if isinstance(v, dict) else f(v) for k, v in tree.items()}
 
 
 def from_leaves(items: dict[str, Any]) -> Tree:
-    """The tree whose ``leaves`` are these: dotted names to values."""
+    """Return the tree with these leaves, given as dotted names and values: the inverse of ``leaves``."""
     tree: Tree = {}
     for path, value in items.items():
         *parents, name = path.split(".")
@@ -41,15 +41,15 @@ def from_leaves(items: dict[str, Any]) -> Tree:
 
 
 def differences(found: Tree, expected: Tree) -> list[str]:
-    """What keeps ``found`` from standing in for ``expected``, in words: leaves missing, left over, of another shape."""
+    """Describe how ``found`` differs from ``expected``: missing leaves, unexpected leaves, leaves of another shape."""
     have, want = dict(leaves(found)), dict(leaves(expected))
     missing = [f"{name} is missing" for name in want if name not in have]
-    surplus = [f"{name} is left over" for name in have if name not in want]
+    extra = [f"{name} is unexpected" for name in have if name not in want]
     others = [
         f"{name} has shape {_shape(have[name])}, expected {_shape(want[name])}"
         for name in want if name in have and _shape(have[name]) != _shape(want[name])
     ]  # fmt: skip
-    return missing + surplus + others
+    return missing + extra + others
 
 
 def _shape(leaf: Any) -> tuple[int, ...]:
@@ -57,14 +57,20 @@ def _shape(leaf: Any) -> tuple[int, ...]:
 
 
 def assign(into: Tree, found: Tree) -> None:
-    """Copy the numbers of ``found`` into the arrays of ``into``, by name, from whichever side they lie on.
+    """Copy the values of ``found`` into the arrays of ``into``, matched by name, from the host or a device.
 
-    Raises ValueError where names or shapes differ, TypeError for leaves that are not arrays of real numbers; nothing is
-    written then.
+    Nothing is written if an error is raised.
+
+    Raises
+    ------
+    ValueError
+        If names or shapes differ.
+    TypeError
+        If a leaf of ``found`` is not an array of real numbers.
     """
     if wrong := differences(found, into):
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise ValueError(f"the numbers do not fit into their place: {'; '.join(wrong[:3])}{more}")
+        raise ValueError(f"the tree does not fit: {'; '.join(wrong[:3])}{more}")
     have, copies = dict(leaves(found)), []
     for name, leaf in leaves(into):
         value = have[name]
@@ -72,13 +78,13 @@ def assign(into: Tree, found: Tree) -> None:
         if getattr(getattr(value, "dtype", None), "kind", "?") not in "fiu":
             kind = getattr(value, "dtype", type(value).__name__)
             raise TypeError(f"{name} is {kind}; expected an array of real numbers of shape {_shape(leaf)}")
-        copies.append(moved_to(leaf, value).astype(leaf.dtype))  # copied first: it may be a view into ``into`` itself
+        copies.append(moved_to(leaf, value).astype(leaf.dtype))  # copied first: it may be a view into ``into``
     for (_, leaf), value in zip(leaves(into), copies, strict=True):
         leaf[...] = value
 
 
-class Views(dict):
-    """A tree whose leaves are views into one vector.  What is assigned to a part of it is copied in, as by ``assign``.
+class Views(dict[str, Any]):
+    """A tree whose leaves are views into one vector.  Values assigned to a part are copied in, as by ``assign``.
 
     A copy or a pickle of it is a plain dict with independent arrays.
     """
@@ -93,6 +99,7 @@ class Views(dict):
         for name in found:
             self[name] = found[name]
 
+    # dict's | may widen the types of keys and values, which |= on views cannot.
     def __ior__(self, other: Any) -> Self:  # type: ignore[override, misc]
         self.update(other)
         return self
@@ -101,33 +108,41 @@ class Views(dict):
         return dict, (dict(self),)
 
     def _refuse(self, *args: Any, **named: Any) -> NoReturn:
-        raise TypeError("the parts of this tree are views into one vector; expected the same parts, with other numbers")
+        raise TypeError(
+            "the parts of this tree are views into one vector; they can be assigned to, but not added or removed"
+        )
 
-    __delitem__ = pop = popitem = clear = setdefault = _refuse  # type: ignore[assignment]
+    __delitem__ = pop = popitem = clear = setdefault = _refuse
 
 
 def in_order_of(found: Tree, like: Tree) -> Tree:
-    """Return ``found`` with its leaves in the order of ``like``, so that both flatten alike.
+    """Return ``found`` with its leaves in the order of ``like``, so that both flatten in the same order.
 
-    Raises ValueError where they differ in more than the order.
+    Raises
+    ------
+    ValueError
+        If the two differ in more than the order of their leaves.
     """
     names, have = [name for name, _ in leaves(like)], dict(leaves(found))
     if list(have) == names:
         return found
     if wrong := differences(found, like):
-        raise ValueError(f"a layer returned other arrays than its parameters or statistics: {'; '.join(wrong)}")
+        raise ValueError(f"a layer returned arrays that do not match its parameters or statistics: {'; '.join(wrong)}")
     return from_leaves({name: have[name] for name in names})
 
 
 def size(tree: Tree) -> int:
-    """How many numbers the leaves hold together."""
+    """Return the total number of elements in the leaves."""
     return sum(prod(leaf.shape) for _, leaf in leaves(tree))
 
 
 def flatten(tree: Tree, out: Array | None = None) -> Array:
-    """All leaves one after the other in one vector (size,), written to ``out`` if given.
+    """Concatenate all leaves into one vector (size,), written to ``out`` if given.
 
-    Raises ValueError for a tree without leaves.
+    Raises
+    ------
+    ValueError
+        If the tree has no leaves.
     """
     parts = [leaf.reshape(-1) for _, leaf in leaves(tree)]
     if not parts:
@@ -136,12 +151,15 @@ def flatten(tree: Tree, out: Array | None = None) -> Array:
 
 
 def unflatten(vector: Array, like: Tree) -> Tree:
-    """A tree shaped as ``like`` whose leaves are views into the vector, and stay so: ``Views``.
+    """Return a tree with the structure and shapes of ``like`` whose leaves are views into the vector (``Views``).
 
-    Raises ValueError if the sizes differ.
+    Raises
+    ------
+    ValueError
+        If the sizes differ.
     """
     if vector.shape != (size(like),):
-        raise ValueError(f"vector has shape {vector.shape}; expected ({size(like)},), the numbers of the tree")
+        raise ValueError(f"vector has shape {vector.shape}; expected ({size(like)},), the size of the tree")
     position = 0
 
     def view(leaf: Any) -> Array:

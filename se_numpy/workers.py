@@ -1,4 +1,4 @@
-"""Work spread over processes of this machine or over a Dask cluster: either is an executor to the one who submits."""
+"""Executors that run work in local processes or on a Dask cluster."""
 
 import signal
 import threading
@@ -12,34 +12,39 @@ from se_numpy.install_hints import install_command
 
 @contextmanager
 def workers(jobs: int, dask: str | None = None, start: Callable[[], Any] | None = None) -> Iterator[Executor]:
-    """``jobs`` processes on this machine; or the executor of a Dask cluster at an address (extra ``cluster``).
+    """Yield an executor with ``jobs`` local processes or, given an address, that of a Dask cluster (extra ``cluster``).
 
-    ``start`` is called first in each process of this machine; a cluster's workers are set up by who started them.
+    ``start`` is called first in each local process. It is not called on a cluster, whose workers are set up separately.
+
+    Raises
+    ------
+    ValueError
+        If Dask is not installed or no scheduler answers at the address.
     """
     if dask is None:
         import multiprocessing
 
         with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=start) as pool:
-            with _deaf():
-                for _ in range(jobs):  # a process is started when something is submitted, and not before
+            with _ignoring_sigint():
+                for _ in range(jobs):  # the pool starts a process only when a task is submitted
                     pool.submit(int)
             yield pool
         return
     try:
         from distributed import Client
     except ImportError:
-        raise ValueError(f"--dask needs Dask: {install_command('cluster')}") from None
+        raise ValueError(f"--dask needs Dask, which is not installed; run {install_command('cluster')}") from None
     try:
         client = Client(dask, timeout=10)
     except (OSError, ValueError, TimeoutError) as error:
-        raise ValueError(f"there is no Dask scheduler at {dask} ({error}); expected tcp://HOST:PORT") from None
+        raise ValueError(f"no Dask scheduler answers at {dask} ({error}); expected tcp://HOST:PORT") from None
     with client, client.get_executor(pure=False) as pool:
         yield pool
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
-    """Who is started in here never hears Ctrl-C, which is for the one process that people see to answer."""
+def _ignoring_sigint() -> Iterator[None]:
+    """Make processes started in this context ignore Ctrl-C, which the main process handles for all of them."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -51,15 +56,15 @@ def _deaf() -> Iterator[None]:
 
 
 @contextmanager
-def ended_with(pool_of: Callable[[], Any]) -> Iterator[Any]:
-    """The executor that ``pool_of`` gives; at Ctrl-C its processes are ended at once, not waited for.
+def terminate_on_error(make_pool: Callable[[], Any]) -> Iterator[Any]:
+    """Yield the executor of ``make_pool`` and, on an exception such as Ctrl-C, terminate its processes at once.
 
-    A cluster's workers forget what waits, and cannot be kept from ending what they are at.
+    A cluster drops the tasks that have not started; those already running cannot be stopped.
     """
     import multiprocessing
 
     others = set(multiprocessing.active_children())
-    with pool_of() as pool:
+    with make_pool() as pool:
         try:
             yield pool
         except BaseException:

@@ -5,15 +5,26 @@ import sys
 import textwrap
 
 
-def wrap_text(text: str, indent: int = 0) -> str:
-    """Prose as wide as the terminal, its later lines ``indent`` to the right.  No word, such as a path, is cut.
+def terminal_width() -> int | None:
+    """Return how many columns a line may take at a terminal; None if the output goes to a file or a pipe."""
+    return shutil.get_terminal_size().columns - 1 if sys.stdout.isatty() else None
 
-    What goes to a file or to another program stays as it is.
+
+def wrap_text(text: str, indent: int = 0) -> str:
+    """Wrap text to the terminal, indenting continuation lines by ``indent``.  Words, such as paths, are never split.
+
+    The text is returned unchanged if standard output is not a terminal.
     """
     if not sys.stdout.isatty():
         return text
-    wide = max(shutil.get_terminal_size().columns - 1, indent + 20)
-    cut = textwrap.TextWrapper(wide, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
-    joined = text.replace(" %", "\u00a0%")  # a number keeps its % on its line
-    lines = [cut.fill(line) if len(line) > wide else line for line in joined.split("\n")]
+    width = max(shutil.get_terminal_size().columns - 1, indent + 20)
+    margin = " " * indent
+    wrapper = textwrap.TextWrapper(width, subsequent_indent=margin, break_long_words=False, break_on_hyphens=False)
+    joined = text.replace(" %", "\u00a0%")  # keeps a number and its % on one line
+    lines = [wrapper.fill(line) if len(line) > width else line for line in joined.split("\n")]
     return "\n".join(lines).replace("\u00a0%", " %")
+
+
+def terminal_columns() -> int:
+    """Return the number of columns to fill in the terminal, one fewer than it has."""
+    return shutil.get_terminal_size().columns - 1

@@ -1,10 +1,10 @@
-"""A network as a pair f, f_backward, for the checks that hold for pairs."""
+"""A network as a pair f, f_backward, so that the checks of pairs apply to it."""
 
 from se_numpy import tree
 
 
 def functions(net, params, state, train):
-    """The network as a pair f(X, w), f_backward(dY, X, w), w all its parameters in one vector."""
+    """Return f(X, w) and f_backward(dY, X, w) of a network, where the vector w holds all its parameters."""
 
     def f(X, *w):
         p = tree.unflatten(*w, params) if w else params

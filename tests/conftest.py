@@ -1,4 +1,4 @@
-"""What all tests share: the array modules they run on, and hypothesis' profile."""
+"""Shared fixtures: the array modules that tests run on, and the profile of hypothesis."""
 
 import sys
 
@@ -18,7 +18,7 @@ CUPY = pytest.param("cupy", marks=pytest.mark.gpu)
 
 
 def _module(name):
-    """Yields the array module called so; the double stands in sys.modules only as long as a module's tests need it."""
+    """Yield the array module of this name.  The double is in sys.modules only while the tests of a module run."""
     if name == "numpy":
         yield np
     elif name == DOUBLE:
@@ -28,23 +28,23 @@ def _module(name):
     else:
         cupy = pytest.importorskip("cupy")
         if not cupy.cuda.is_available():
-            pytest.skip("CuPy is here, a GPU is not")
+            pytest.skip("CuPy is installed, but there is no GPU")
         yield cupy
 
 
 @pytest.fixture(scope="module", params=["numpy", DOUBLE, CUPY])
 def xp(request):
-    """NumPy; a double of CuPy that refuses what CuPy refuses; CuPy itself where there is a GPU."""
+    """NumPy, the double of CuPy, and CuPy itself if there is a GPU."""
     yield from _module(request.param)
 
 
 @pytest.fixture(scope="module", params=[DOUBLE, CUPY])
 def device_xp(request):
-    """The two that are not NumPy, for comparisons with NumPy."""
+    """The double of CuPy, and CuPy itself if there is a GPU, for comparisons with NumPy."""
     yield from _module(request.param)
 
 
 @pytest.fixture(scope="module")
 def double():
-    """The double alone, for what only it can count."""
+    """The double of CuPy, for tests that count launches and synchronisations."""
     yield from _module(DOUBLE)

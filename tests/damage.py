@@ -1,6 +1,6 @@
-"""Files spoiled at random, for the tests of everything that reads one.
+"""Randomly damaged files, for the tests of every function that reads a file.
 
-SE_NUMPY_FUZZ=10000 asks for so many cases of each kind, for a day with time to spare.
+Set SE_NUMPY_FUZZ=10000 to run that many cases of each kind.
 """
 
 import os
@@ -17,7 +17,7 @@ FUZZ = settings(
 
 @st.composite
 def damaged(draw, good):
-    """A good file with a few bytes changed, cut out, put in, or its end gone."""
+    """Return the content of a valid file with a few bytes changed, removed or inserted, or with its end cut off."""
     content = bytearray(good)
     for _ in range(draw(st.integers(1, 4))):
         at, kind = draw(st.integers(0, len(content) - 1)), draw(st.sampled_from(["flip", "set", "cut", "put", "end"]))

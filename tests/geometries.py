@@ -1,4 +1,4 @@
-"""Convolutions of every shape: kernels of one pixel with stride and padding, images of one pixel, large kernels."""
+"""Random geometries of convolutions, including kernels and images of one pixel, and kernels larger than images."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Geometry:
-    """One convolution: sizes, stride, padding, groups, and the seed of its numbers."""
+    """One convolution: sizes, stride, padding, groups, and the seed of its arrays."""
 
     N: int
     H: int
@@ -28,7 +28,7 @@ class Geometry:
         return {"stride": self.stride, "padding": self.padding, "groups": self.groups}
 
     def arrays(self, dtype: Any = np.float64) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """X, V, dU."""
+        """Return X, V and dU."""
         rng = np.random.default_rng(self.seed)
         X = rng.standard_normal((self.N, self.H, self.W, self.c * self.groups))
         V = rng.standard_normal((self.kh, self.kw, self.c, self.filters * self.groups))
@@ -38,7 +38,7 @@ class Geometry:
 
 
 def drawn(seed: int, number: int) -> Iterator[Geometry]:
-    """So many geometries that fit, half of them with a side or a kernel of one pixel."""
+    """Yield ``number`` valid geometries; images and kernels often have a side of one pixel."""
     rng = np.random.default_rng(seed)
     made = 0
     while made < number:

@@ -1,8 +1,8 @@
-"""CuPy's ElementwiseKernel and ReductionKernel on a host: the same C, put into a loop and compiled by the C++ compiler.
+"""CuPy's ElementwiseKernel and ReductionKernel on the host: their C code in a loop, compiled by a C++ compiler.
 
-So the text that a GPU would run is what the tests run. Only what this project's kernels use is there: parameters of a
-type T common to all arrays, of arguments' own types I, L, M, or of a plain type, ``raw`` parameters with flat
-indices, ``i`` and ``_ind.size()``.
+The tests thus run the code that a GPU would run. Only the features that this project uses are supported: parameters of
+a type T common to all arrays, of the types I, L, M of single arguments, or of a plain type; ``raw`` parameters with
+flat indices; ``i`` and ``_ind.size()``.
 """
 
 import ctypes
@@ -29,11 +29,11 @@ struct Indexer { long n; long size() const { return n; } };
 """
 
 
-made: list[tuple[str, str, str, str]] = []  # every kernel that was asked for
+made: list[tuple[str, str, str, str]] = []  # every kernel that was created
 
 
 def cuda(in_params: str, out_params: str, operation: str, T: str) -> str:
-    """A whole CUDA kernel for elements of the C type T, near enough to what CuPy makes of these."""
+    """Return a complete CUDA kernel for elements of the C type T, similar to the one that CuPy would generate."""
     ins, outs = _parsed(in_params), _parsed(out_params)
     params = ", ".join(f"{TYPES.get(kind, kind)}* _{k}" for k, (_, kind, _) in enumerate(ins + outs))
     lines = [_declared(k, *p, out=k >= len(ins)).replace(f"arguments[{k}]", f"_{k}") for k, p in enumerate(ins + outs)]
@@ -46,12 +46,12 @@ def cuda(in_params: str, out_params: str, operation: str, T: str) -> str:
 
 
 def compiler():
-    """The path of a C++ compiler, or None."""
+    """Return the path of a C++ compiler, or None if there is none."""
     return shutil.which("g++") or shutil.which("clang++")
 
 
 def _parsed(params):
-    """[(is raw, type, name), ...]"""
+    """Return (is raw, type, name) for each parameter."""
     words = [param.split() for param in params.split(",") if param.strip()]
     return [("raw" in w, w[-2], w[-1]) for w in words]
 
@@ -81,7 +81,7 @@ def _declared(k, raw, kind, name, out):
 def _common_type(params, arrays):
     kinds = {np.asarray(a).dtype for (_, kind, _), a in zip(params, arrays, strict=True) if kind == "T" and np.ndim(a)}
     if len(kinds) != 1:
-        raise TypeError(f"arrays of the types {kinds} stand for the one type T")
+        raise TypeError(f"expected arrays of one type T, got {kinds}")
     return kinds.pop()
 
 
@@ -90,7 +90,7 @@ def _run(run, n, arrays):
 
 
 class Elementwise:
-    """What ``cupy.ElementwiseKernel(in_params, out_params, operation, name)`` is, for NumPy arrays."""
+    """``cupy.ElementwiseKernel(in_params, out_params, operation, name)`` for NumPy arrays."""
 
     def __init__(self, in_params, out_params, operation, name="kernel"):
         self.ins, self.outs, self.operation, self.__name__ = _parsed(in_params), _parsed(out_params), operation, name
@@ -108,15 +108,15 @@ class Elementwise:
         outs = list(args[len(self.ins) :]) or made_here
         for out in outs:
             if out.shape != shape:
-                raise ValueError(f"{self.__name__}: an output has shape {out.shape}, the loop {shape}")
+                raise ValueError(f"{self.__name__}: an output has shape {out.shape}; expected {shape}")
         buffers = []
         for (raw, kind, _), value in zip(params, [*args[: len(self.ins)], *outs], strict=True):
             dtype = np.dtype(types.get(kind, kind))
             array = np.asarray(value)
             if np.ndim(value) and array.dtype != dtype:
-                raise TypeError(f"{self.__name__}: an array of {array.dtype} was given where {dtype} is expected")
+                raise TypeError(f"{self.__name__}: got an array of {array.dtype}; expected {dtype}")
             array = array.astype(dtype) if raw else np.broadcast_to(array.astype(dtype), shape)
-            buffers.append(np.array(array, order="C"))  # a copy: what overlaps on the host need not on the device
+            buffers.append(np.array(array, order="C"))  # copied, as arrays that overlap here may not on a device
         lines = [_declared(k, *p, out=k >= len(self.ins)) for k, p in enumerate(params)]
         body = "\n".join([*lines, self.operation, ";"])
         typedefs = "".join(f"typedef {TYPES[np.dtype(dtype).name]} {kind};" for kind, dtype in types.items())
@@ -131,15 +131,15 @@ class Elementwise:
 
 
 class Reduction:
-    """What ``cupy.ReductionKernel(in, out, map_expr, reduce_expr, post_map_expr, identity, name)`` is, for sums."""
+    """``cupy.ReductionKernel(in, out, map_expr, reduce_expr, post_map_expr, identity, name)``, for sums."""
 
     def __init__(self, in_params, out_params, map_expr, reduce_expr, post_map_expr, identity, name="kernel"):
         if (reduce_expr, identity) != ("a + b", "0"):
-            raise NotImplementedError("only sums")
+            raise NotImplementedError("only sums are supported")
         ((_, kind, out),) = _parsed(out_params)
         self.map = Elementwise(in_params, f"{kind} mapped", f"mapped = {map_expr}", name)
         if post_map_expr.replace(" ", "") != f"{out}=a":
-            raise NotImplementedError("only sums as they are")
+            raise NotImplementedError("only sums without a post-processing expression are supported")
 
     def __call__(self, *args, axis=None, keepdims=False):
         return self.map(*args).sum(axis, keepdims=keepdims)

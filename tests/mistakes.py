@@ -1,7 +1,7 @@
-"""Wrong versions of the equations, as people write them, to prove that the tests would notice.
+"""Common mistakes in the equations, planted to show that the tests would catch them.
 
-Each entry: a name, the function it stands in for, the wrong version, and the pair (tests/pairs.py) whose checks must
-catch it. Sources: public implementations and threads, and the classical slips in deriving a gradient.
+An entry has a name, the function that it replaces, the wrong version, and the pair (tests/pairs.py) whose checks must
+catch it. The mistakes come from public implementations and discussions, and from typical slips in deriving a gradient.
 """
 
 from collections.abc import Callable
@@ -27,12 +27,12 @@ class Mistake:
 
 
 def _gate(gate, hidden=relu):
-    """Eq. (3) with another gate or another hidden non-linearity."""
+    """Return Eq. (3) with another gate or another hidden nonlinearity."""
     return lambda z, W1, W2, b1=0, b2=0: gate(hidden(z @ W1.T + b1) @ W2.T + b2)
 
 
 def _excite_backward(d_gate=None, mask=True, z_of=lambda z: z, share=lambda dW, z: dW):
-    """excite_backward with one piece exchanged."""
+    """Return excite_backward with one part replaced."""
 
     def backward(ds, z, W1, W2, b1=None, b2=None):
         a1 = z @ W1.T + (0 if b1 is None else b1)
@@ -49,7 +49,7 @@ def _excite_backward(d_gate=None, mask=True, z_of=lambda z: z, share=lambda dW, 
 
 
 def _se_backward(direct=True, gate=1.0, spread=lambda dz, U: dz[:, None, None] / U[0, :, :, 0].size):
-    """se_block_backward with one of the two paths of U's gradient spoiled."""
+    """Return se_block_backward with a mistake in one of the two paths to U."""
 
     def backward(dX, U, W1, W2, b1=None, b2=None):
         z = sn.squeeze(U)
@@ -90,13 +90,13 @@ def _flipped(V):
 
 
 def _padded_below(X, V, *, stride=1, padding=0, groups=1):
-    """All padding after the image, as TensorFlow's SAME has it for even sizes."""
+    """Convolve with all padding after the image, as TensorFlow's SAME does for even sizes."""
     X = np.pad(X, ((0, 0), (0, 2 * padding), (0, 2 * padding), (0, 0)))
     return sn.conv2d(X, V, stride=stride, groups=groups)
 
 
 def _overwritten(dX, dU, X, V, *, stride=1, padding=0, groups=1):
-    """Windows written back instead of added: the last one wins."""
+    """Return dX in which the last of several overlapping windows overwrites the others."""
     if groups > 1:
         return dX
     kh, kw, c, C = V.shape
@@ -109,104 +109,105 @@ def _overwritten(dX, dU, X, V, *, stride=1, padding=0, groups=1):
     return padded[:, padding : padding + X.shape[1], padding : padding + X.shape[2]]
 
 
-
-
 MISTAKES = [
     # Eq. (2)
     Mistake("squeeze by the maximum", "squeeze", lambda U: U.max((1, 2))),
     Mistake("squeeze without 1/(HW)", "squeeze", lambda U: U.sum((1, 2))),
     Mistake("squeeze over the batch too", "squeeze", lambda U: 0 * U.mean((1, 2)) + U.mean((0, 1, 2))),
-    Mistake("squeeze over the height alone", "squeeze", lambda U: U[:, :, 0].mean(1)),
-    Mistake("squeeze's gradient without 1/(HW)", "squeeze_backward", lambda dz, U: dz[:, None, None] + 0 * U),
-    Mistake("squeeze's gradient to the largest pixel", "squeeze_backward", _at_the_largest),
+    Mistake("squeeze over the height only", "squeeze", lambda U: U[:, :, 0].mean(1)),
+    Mistake("gradient of squeeze without 1/(HW)", "squeeze_backward", lambda dz, U: dz[:, None, None] + 0 * U),
+    Mistake("gradient of squeeze to the largest pixel", "squeeze_backward", _at_the_largest),
     # Eq. (3)
     Mistake("no ReLU between the layers", "excite", _gate(sigmoid, lambda a: a)),
     Mistake("a sigmoid between the layers", "excite", _gate(sigmoid, sigmoid)),
     Mistake("a ReLU before the sigmoid", "excite", _gate(lambda a: sigmoid(relu(a)))),
     Mistake("no sigmoid", "excite", _gate(lambda a: a)),
-    Mistake("tanh for the sigmoid", "excite", _gate(np.tanh)),
-    Mistake("softmax for the sigmoid", "excite", _gate(sn.softmax)),
+    Mistake("tanh instead of the sigmoid", "excite", _gate(np.tanh)),
+    Mistake("softmax instead of the sigmoid", "excite", _gate(sn.softmax)),
     Mistake("hard sigmoid", "excite", _gate(lambda a: np.clip(a / 6 + 0.5, 0, 1))),
-    Mistake("biases forgotten", "excite", lambda z, W1, W2, b1=0, b2=0: sn.excite(z, W1, W2)),
-    Mistake("derivative of the sigmoid left out", "excite_backward", _excite_backward(lambda a, s: 1)),
+    Mistake("biases omitted", "excite", lambda z, W1, W2, b1=0, b2=0: sn.excite(z, W1, W2)),
+    Mistake("derivative of the sigmoid omitted", "excite_backward", _excite_backward(lambda a, s: 1)),
     Mistake("s (1 - s) of the pre-activation", "excite_backward", _excite_backward(lambda a, s: a * (1 - a))),
-    Mistake("derivative of tanh for the sigmoid's", "excite_backward", _excite_backward(lambda a, s: 1 - s * s)),
-    Mistake("ReLU's mask left out", "excite_backward", _excite_backward(mask=False)),
-    Mistake("mean over the batch once more", "excite_backward", _excite_backward(share=lambda dW, z: dW / len(z))),
-    Mistake("dW1 with a summed squeeze", "excite_backward", _excite_backward(z_of=lambda z: 20 * z)),
+    Mistake("derivative of tanh instead of the sigmoid", "excite_backward", _excite_backward(lambda a, s: 1 - s * s)),
+    Mistake("mask of ReLU omitted", "excite_backward", _excite_backward(mask=False)),
+    Mistake("weight gradients averaged over the batch", "excite_backward",
+            _excite_backward(share=lambda dW, z: dW / len(z))),
+    Mistake("dW1 from a summed squeeze", "excite_backward", _excite_backward(z_of=lambda z: 20 * z)),
     # Eq. (4)
     Mistake("gate added instead of multiplied", "scale", lambda U, s: U + s[:, None, None]),
-    Mistake("1 + s for s", "scale", lambda U, s: U * (1 + s[:, None, None])),
-    Mistake("1 - s for s", "scale", lambda U, s: U * (1 - s[:, None, None])),
-    Mistake("the gate alone", "scale", lambda U, s: 0 * U + s[:, None, None]),
-    Mistake("ds as a mean", "scale_backward", lambda dX, U, s: (dX * s[:, None, None], (dX * U).mean((1, 2)))),
+    Mistake("1 + s instead of s", "scale", lambda U, s: U * (1 + s[:, None, None])),
+    Mistake("1 - s instead of s", "scale", lambda U, s: U * (1 - s[:, None, None])),
+    Mistake("the gate without the feature maps", "scale", lambda U, s: 0 * U + s[:, None, None]),
+    Mistake("ds as a mean over the pixels", "scale_backward",
+            lambda dX, U, s: (dX * s[:, None, None], (dX * U).mean((1, 2)))),
     Mistake(
         "ds from the scaled maps", "scale_backward",
         lambda dX, U, s: (dX * s[:, None, None], (dX * U * s[:, None, None]).sum((1, 2))),
     ),
     Mistake("dU without s", "scale_backward", lambda dX, U, s: (dX, (dX * U).sum((1, 2)))),
     # Eqs. (2) to (4) together
-    Mistake("path through the gate left out", "se_block_backward", _se_backward(gate=0)),
+    Mistake("path through the gate omitted", "se_block_backward", _se_backward(gate=0)),
     Mistake("path through the gate with the wrong sign", "se_block_backward", _se_backward(gate=-1)),
-    Mistake("direct path left out", "se_block_backward", _se_backward(direct=0)),
-    Mistake("gate's path without 1/(HW)", "se_block_backward", _se_backward(spread=lambda dz, U: dz[:, None, None])),
-    Mistake("gate's path to the largest pixel", "se_block_backward", _se_backward(spread=_at_the_largest)),
+    Mistake("direct path omitted", "se_block_backward", _se_backward(direct=0)),
+    Mistake("path through the gate without 1/(HW)", "se_block_backward",
+            _se_backward(spread=lambda dz, U: dz[:, None, None])),
+    Mistake("path through the gate to the largest pixel", "se_block_backward", _se_backward(spread=_at_the_largest)),
     # Eq. (1)
-    Mistake("kernel flipped, a true convolution", "conv2d", lambda X, V, **h: sn.conv2d(X, _flipped(V), **h)),
-    Mistake("padding all below and right", "conv2d", _padded_below),
+    Mistake("kernel flipped, as in a true convolution", "conv2d", lambda X, V, **h: sn.conv2d(X, _flipped(V), **h)),
+    Mistake("padding only below and to the right", "conv2d", _padded_below),
     Mistake(
-        "windows in the order of channels first", "conv2d",
+        "windows flattened with channels first", "conv2d",
         lambda X, V, **h: sn.conv2d(X, V.transpose(2, 0, 1, 3).reshape(V.shape), **h),
     ),
-    Mistake("dX with the kernel not flipped back", "conv2d_backward",
+    Mistake("dX with the kernel flipped", "conv2d_backward",
             _conv_backward(dX=lambda dX, dU, X, V, **h: sn.conv2d_backward(dU, X, _flipped(V), **h)[0])),
-    Mistake("windows written over each other", "conv2d_backward", _conv_backward(dX=_overwritten)),
+    Mistake("overlapping windows overwritten", "conv2d_backward", _conv_backward(dX=_overwritten)),
     Mistake("dV flipped", "conv2d_backward", _conv_backward(dV=lambda dV, *a, **h: _flipped(dV))),
-    Mistake("dV of the first image alone", "conv2d_backward",
+    Mistake("dV of the first image only", "conv2d_backward",
             _conv_backward(dV=lambda dV, dU, X, V, **h: sn.conv2d_backward(dU[:1], X[:1], V, **h)[1])),
     Mistake("dV as a mean over the batch", "conv2d_backward",
             _conv_backward(dV=lambda dV, dU, *a, **h: dV / len(dU))),
     # batch norm
     Mistake("variance divided by m - 1", "batch_statistics",
             lambda x: (x.mean((0, 1, 2)), x.var((0, 1, 2), ddof=1))),
-    Mistake("statistics of each image", "batch_statistics",
+    Mistake("statistics of the first image", "batch_statistics",
             lambda x: (x[:1].mean((0, 1, 2)), x[:1].var((0, 1, 2)))),
     Mistake("eps outside the root", "normalize",
             lambda x, m, v, g, b: g * (x - m) / (np.sqrt(v) + 1e-5) + b),
-    Mistake("divided by the variance", "normalize", lambda x, m, v, g, b: g * (x - m) / (v + 1e-5) + b),
+    Mistake("division by the variance", "normalize", lambda x, m, v, g, b: g * (x - m) / (v + 1e-5) + b),
     Mistake("mean and variance held constant", "batch_norm_backward", _batch_norm_backward(False, False)),
     Mistake("variance held constant", "batch_norm_backward", _batch_norm_backward(keep_var=False)),
     Mistake("mean held constant", "batch_norm_backward", _batch_norm_backward(keep_mean=False)),
-    Mistake("m = N for N·H·W", "batch_norm_backward", _batch_norm_backward(m_of=len)),
-    Mistake("gamma forgotten in dx", "batch_norm_backward", _batch_norm_backward(scale=False)),
-    # the rest
-    Mistake("ReLU's mask from the gradient", "relu_backward", lambda dy, x: dy * (dy > 0)),
-    Mistake("ReLU's gradient of a leaky one", "relu_backward", lambda dy, x: np.where(x > 0, dy, 0.01 * dy)),
-    Mistake("ReLU's mask >= on its own output", "relu_backward", lambda dy, x: dy * (relu(x) >= 0)),
+    Mistake("m = N instead of N·H·W", "batch_norm_backward", _batch_norm_backward(m_of=len)),
+    Mistake("gamma omitted in dx", "batch_norm_backward", _batch_norm_backward(scale=False)),
+    # other operations
+    Mistake("mask of ReLU from the gradient", "relu_backward", lambda dy, x: dy * (dy > 0)),
+    Mistake("gradient of a leaky ReLU", "relu_backward", lambda dy, x: np.where(x > 0, dy, 0.01 * dy)),
+    Mistake("mask of ReLU from output >= 0", "relu_backward", lambda dy, x: dy * (relu(x) >= 0)),
     Mistake("tanh' = 1 - tanh", "tanh_backward", lambda dy, x: dy * (1 - np.tanh(x))),
     Mistake("sigmoid' = σ", "sigmoid_backward", lambda dy, x: dy * sigmoid(x)),
-    Mistake("survivors not scaled up", "dropout", lambda x, mask, p: x * mask),
-    Mistake("dropout's scale lost on the way back", "dropout_backward", lambda dy, x, mask, p: dy * mask),
+    Mistake("remaining values not scaled up", "dropout", lambda x, mask, p: x * mask),
+    Mistake("scale of dropout omitted in its gradient", "dropout_backward", lambda dy, x, mask, p: dy * mask),
     Mistake("db as a mean", "linear_backward",
             lambda dy, x, W, b=None: (dy @ W, dy.T @ x, *([] if b is None else [dy.mean(0)]))),
-    Mistake("dW with the bias's one", "linear_backward",
+    Mistake("dW from x + 1", "linear_backward",
             lambda dy, x, W, b=None: (dy @ W, dy.T @ (x + 1), *([] if b is None else [dy.sum(0)]))),
-    Mistake("zeros win in max pooling", "max_pool2d", lambda x, **h: np.maximum(sn.max_pool2d(x, **h), 0)),
-    Mistake("padding left out of the mean", "avg_pool2d",
+    Mistake("max pooling with a padding of 0", "max_pool2d", lambda x, **h: np.maximum(sn.max_pool2d(x, **h), 0)),
+    Mistake("padding excluded from the mean", "avg_pool2d",
             lambda x, **h: sn.avg_pool2d(x, **h) / sn.avg_pool2d(np.ones_like(x), **h)),
-    Mistake("mean pooling's gradient not shared", "avg_pool2d_backward",
+    Mistake("gradient of average pooling not divided", "avg_pool2d_backward",
             lambda dy, x, **h: sn.avg_pool2d_backward(dy, x, **h) * h["kernel"] ** 2),
-    Mistake("maximum's gradient shared by all", "global_max_pool2d_backward",
+    Mistake("gradient of the maximum shared by all pixels", "global_max_pool2d_backward",
             lambda dy, x: sn.squeeze_backward(dy, x)),
-    Mistake("softmax's derivative as a sigmoid's", "softmax_backward",
+    Mistake("derivative of softmax as for the sigmoid", "softmax_backward",
             lambda dp, x: dp * sn.softmax(x) * (1 - sn.softmax(x))),
     Mistake("loss summed, not averaged", "softmax_cross_entropy",
             lambda x, labels, **h: sn.softmax_cross_entropy(x, labels, **h) * len(x)),
-    Mistake("label smoothing forgotten", "softmax_cross_entropy",
+    Mistake("label smoothing omitted", "softmax_cross_entropy",
             lambda x, labels, smoothing=0: sn.softmax_cross_entropy(x, labels)),
-    Mistake("loss's gradient without 1/N", "softmax_cross_entropy_backward",
+    Mistake("gradient of the loss without 1/N", "softmax_cross_entropy_backward",
             lambda dL, x, labels, **h: sn.softmax_cross_entropy_backward(dL, x, labels, **h) * len(x)),
-    Mistake("smoothing forgotten in the gradient", "softmax_cross_entropy_backward",
+    Mistake("label smoothing omitted in the gradient", "softmax_cross_entropy_backward",
             lambda dL, x, labels, smoothing=0: sn.softmax_cross_entropy_backward(dL, x, labels)),
 ]  # fmt: skip
 
@@ -215,7 +216,7 @@ SEEDS = range(20)
 
 
 def caught(pair, lib) -> str:
-    """The name of the first check that fails on one of a few cases, or nothing."""
+    """Return the name of the first check that fails on any of a few cases, or "" if none does."""
     for seed in SEEDS:
         args, hyper = pair.case(Chance(seed))
         for check in (pair.check_value, pair.check_gradient):

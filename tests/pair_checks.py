@@ -1,6 +1,6 @@
-"""What holds for every pair f, f_backward of the book: values, gradients, dtypes, memory layouts, no argument touched.
+"""Tests of every pair f, f_backward: values, gradients, dtypes, memory layouts, and unmodified arguments.
 
-``checks("conv2d", ...)`` makes the class of tests for these pairs of ``pairs.py``; each module's test file has one.
+``checks("conv2d", ...)`` returns a class of tests for these pairs of ``pairs.py``. Each module's test file has one.
 """
 
 import numpy as np
@@ -12,11 +12,11 @@ from pairs import PAIRS, Chance
 import se_numpy
 from se_numpy import to_host
 
-UPSTREAM = 3, 1  # not a seed that a case is drawn by: batch norm's gradient of x itself is all rounding
+UPSTREAM = 3, 1  # differs from the seeds of the cases: if dy equals x, the gradient of batch norm is only rounding
 
 
 class Steered(Chance):
-    """Chance that hypothesis steers and shrinks."""
+    """A source of cases that hypothesis controls and shrinks."""
 
     def __init__(self, data: st.DataObject) -> None:
         super().__init__(data.draw(st.integers(0, 2**32 - 1), label="seed"))
@@ -28,21 +28,21 @@ class Steered(Chance):
 
 LAYOUTS = {
     "contiguous": lambda x: x,
-    "every other": lambda x: np.repeat(x, 2, axis=-1)[..., ::2],
-    "backwards": lambda x: np.ascontiguousarray(x[::-1])[::-1],
+    "every second": lambda x: np.repeat(x, 2, axis=-1)[..., ::2],
+    "reversed": lambda x: np.ascontiguousarray(x[::-1])[::-1],
     "transposed": lambda x: np.ascontiguousarray(x.T).T,
     "broadcast": lambda x: np.broadcast_to(x[:1], x.shape),
 }
 
 
 def checks(*names: str) -> type:
-    """The class of tests for these pairs."""
+    """Return a class of tests for these pairs."""
     every = pytest.mark.parametrize("pair", [PAIRS[name] for name in names], ids=names)
 
     class Checks:
         @every
         @given(data=st.data())
-        def test_value_is_what_plain_loops_say(self, pair, data):
+        def test_value_equals_the_witness(self, pair, data):
             pair.check_value(se_numpy, *pair.case(Steered(data)))
 
         @every
@@ -53,18 +53,18 @@ def checks(*names: str) -> type:
         @every
         @pytest.mark.parametrize("layout", LAYOUTS)
         @given(data=st.data())
-        def test_any_layout_of_memory_gives_the_same_and_stays_untouched(self, pair, layout, data):
+        def test_memory_layouts_give_equal_results_and_arguments_stay_unmodified(self, pair, layout, data):
             args, hyper = pair.case(Steered(data))
-            strange = tuple(LAYOUTS[layout](a) if a.ndim else a for a in args)
-            plain = tuple(np.ascontiguousarray(a) for a in strange)
-            for a in strange:
+            arranged = tuple(LAYOUTS[layout](a) if a.ndim else a for a in args)
+            plain = tuple(np.ascontiguousarray(a) for a in arranged)
+            for a in arranged:
                 a.flags.writeable = False
-            y, y_plain = pair.forward(se_numpy)(*strange, **hyper), pair.forward(se_numpy)(*plain, **hyper)
+            y, y_plain = pair.forward(se_numpy)(*arranged, **hyper), pair.forward(se_numpy)(*plain, **hyper)
             upstream = np.random.default_rng(UPSTREAM)
             dys = [upstream.standard_normal(part.shape) for part in as_tuple(y_plain)]
             for dy in dys:
                 dy.flags.writeable = False
-            grads = pair.backward(se_numpy)(*dys, *strange, **hyper)
+            grads = pair.backward(se_numpy)(*dys, *arranged, **hyper)
             grads_plain = pair.backward(se_numpy)(*dys, *plain, **hyper)
             found, wanted = (*as_tuple(y), *as_tuple(grads)), (*as_tuple(y_plain), *as_tuple(grads_plain))
             for got, expected in zip(found, wanted, strict=True):
@@ -90,7 +90,7 @@ def checks(*names: str) -> type:
 
         @every
         @pytest.mark.parametrize("seed", range(4))
-        def test_device_arrays_give_the_same(self, pair, seed, device_xp):
+        def test_device_arrays_give_equal_results(self, pair, seed, device_xp):
             xp = device_xp
             args, hyper = pair.case(Chance(seed))
             y = pair.forward(se_numpy)(*args, **hyper)
@@ -108,7 +108,7 @@ def checks(*names: str) -> type:
         @every
         @pytest.mark.parametrize("seed", range(4))
         def test_no_floating_point_error_is_raised(self, pair, seed):
-            """Also far out, where exponentials underflow: to 0, which is right."""
+            """This includes extreme values, whose exponentials correctly underflow to 0."""
             args, hyper = pair.case(Chance(seed))
             grow = pair.name in ("sigmoid", "softmax", "softmax_cross_entropy", "excite")
             args = tuple(500 * a if grow and k == 0 else a for k, a in enumerate(args))

@@ -1,7 +1,7 @@
-"""Every pair f, f_backward of the library: how to draw a case, what it must equal, how its gradient is proven.
+"""Every pair f, f_backward of the library: how to draw a case, its reference, and how its gradient is checked.
 
-``lib`` is whatever holds the functions: the library, or the library with one function replaced by a wrong one
-(test_mistakes.py). Sizes are pairwise different where they may be, so that a mixed-up axis cannot hide.
+``lib`` is the namespace of the functions: the library, or the library with one function replaced by a wrong version
+(test_mistakes.py). Sizes differ from each other where possible, so that a test detects axes in the wrong order.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from se_numpy.gradcheck import check_backward
 
 
 class Chance:
-    """Sizes and settings by a seeded generator; ``pair_checks`` replaces it by one that hypothesis steers."""
+    """A seeded source of sizes, settings and arrays.  ``pair_checks`` has a subclass that hypothesis controls."""
 
     def __init__(self, seed: int) -> None:
         self.rng = np.random.default_rng(seed)
@@ -33,7 +33,7 @@ Case = tuple[tuple[Any, ...], dict[str, Any]]  # arguments, hyperparameters
 
 @dataclass(frozen=True)
 class Pair:
-    """``forward(lib)`` and ``backward(lib)`` find the two functions; ``witness`` takes the same arguments."""
+    """A pair of functions.  ``forward(lib)`` and ``backward(lib)`` return them; ``witness`` is a plain form of f."""
 
     name: str
     case: Callable[[Chance], Case]
@@ -43,14 +43,14 @@ class Pair:
     linear_in_first: bool = False
 
     def check_value(self, lib: Any, args: tuple, hyper: dict) -> None:
-        """The function is what its witness says."""
+        """Assert that the function equals its witness."""
         got, expected = self.forward(lib)(*args, **hyper), self.witness(*args, **hyper)
         for y, y_expected in zip(_tuple(got), _tuple(expected), strict=True):
             assert y.shape == np.shape(y_expected)
             np.testing.assert_allclose(y, y_expected, rtol=1e-9, atol=1e-10)
 
     def check_gradient(self, lib: Any, args: tuple, hyper: dict) -> list[float]:
-        """The gradient is the derivative, by central differences and by a complex step; the worst errors of both."""
+        """Check the gradient by central differences and by a complex step, and return the worst error of each."""
         worst = []
         for method in ("central", "complex"):
             errors = check_backward(self.forward(lib), self.backward(lib), *args, method=method, seed=1, **hyper)
@@ -59,11 +59,11 @@ class Pair:
         return worst
 
     def check_adjoint(self, lib: Any, args: tuple, hyper: dict) -> None:
-        """⟨f(v), w⟩ = ⟨v, f_backward(w)⟩ where f is linear in its first argument."""
+        """Assert ⟨f(v), w⟩ = ⟨v, f_backward(w)⟩, for an f that is linear in its first argument."""
         x, *others = args
         rng = np.random.default_rng(2)
         v = rng.standard_normal(x.shape)
-        f_v = self.forward(lib)(v, *others, **hyper) - self.forward(lib)(0 * v, *others, **hyper)  # less a bias
+        f_v = self.forward(lib)(v, *others, **hyper) - self.forward(lib)(0 * v, *others, **hyper)  # without a bias
         w = rng.standard_normal(f_v.shape)
         back = _tuple(self.backward(lib)(w, x, *others, **hyper))[0]
         np.testing.assert_allclose((f_v * w).sum(), (v * back).sum(), rtol=1e-10, atol=1e-10)

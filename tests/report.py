@@ -1,8 +1,8 @@
-"""What the proofs amount to, as tables:  python tests/report.py [book] [pairs] [mistakes] [faults]
+"""Print the results of the checks as tables:  python tests/report.py [book] [pairs] [mistakes] [faults]
 
-The book: how many functions in how many files one call goes through, and how many lines a pair takes. For each pair of
-forward and backward the worst relative gradient error over a hundred random cases, by central differences and by a
-complex step. For each planted mistake, and each fault planted in the engine, what catches it.
+``book`` prints the number of functions and files that one call enters, and the number of lines of each pair. ``pairs``
+prints the worst relative gradient error of each pair over a hundred random cases, by central differences and by a
+complex step. ``mistakes`` and ``faults`` print the check that catches each planted mistake and each engine fault.
 """
 
 import inspect
@@ -52,7 +52,7 @@ def mistakes() -> None:
     for mistake in MISTAKES:
         lib = SimpleNamespace(**(vars(se_numpy) | {mistake.function: mistake.wrong}))
         check = caught(PAIRS[mistake.caught_by], lib) or "NOT CAUGHT"
-        print(f"{mistake.name:42s} {mistake.function:30s} {check} of {mistake.caught_by}")
+        print(f"{mistake.name:46s} {mistake.function:30s} {check} of {mistake.caught_by}")
 
 
 def faults() -> None:
@@ -60,7 +60,7 @@ def faults() -> None:
     sys.modules["cupy"] = cupy_double.module
     for fault in FAULTS:
         with fault.planted():
-            by = caught_by_contract(cupy_double.module if fault.on_a_device else None) or "NOT CAUGHT"
+            by = caught_by_contract(cupy_double.module if fault.on_device else None) or "NOT CAUGHT"
         print(f"{fault.name:58s} {by}")
 
 

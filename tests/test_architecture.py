@@ -1,4 +1,4 @@
-"""The shape of the package: imports point down, every equation has one home, everything public explains itself."""
+"""The structure of the package: imports point down, backward follows forward, and everything public is documented."""
 
 import ast
 import inspect
@@ -11,15 +11,15 @@ from se_numpy import layers
 
 PACKAGE = Path(se_numpy.__file__).parent
 
-# Which floor each module stands on; a module imports from its own floor's folder and from floors below.
+# The floor of each module. A module imports from its own package, its own floor and the floors below.
 FLOORS = [
-    ("arrays", "shapes", "tree", "arg_types", "wrapping", "install_hints", "workers"),
+    ("arrays", "shapes", "tree", "lazy", "cupy_double", "arg_types", "wrapping", "install_hints", "workers"),
     ("ops", "gradcheck"),
     ("se",),
     ("layers",),
     ("engine",),
-    ("models", "complexity", "optim"),
-    ("data", "train", "checkpoint", "interop", "pages", "analysis", "ablation"),
+    ("layer_check", "models", "complexity", "optim"),
+    ("data", "train", "checkpoint", "interop", "analysis", "ablation"),
     ("grading", "cli", "__main__"),
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
@@ -34,7 +34,7 @@ def top(path: Path) -> str:
 
 
 def imported(path: Path) -> set[str]:
-    """Top-level modules of this package that a file imports, wherever in the file."""
+    """Return the top-level modules of this package that a file imports anywhere."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -55,21 +55,21 @@ def test_imports_point_down(path):
 
 
 def test_floors_have_no_cycles():
-    """On one floor, too, nobody imports somebody who imports them."""
+    """Modules on one floor do not import each other in a cycle."""
     needs: dict[str, set[str]] = {}
     for path in module_files():
         needs.setdefault(top(path), set()).update(imported(path) - {top(path)})
     done: set[str] = set()
     while needs:
         free = [name for name, others in needs.items() if others <= done]
-        assert free, f"these import each other: {sorted(needs)}"
+        assert free, f"cyclic imports among {sorted(needs)}"
         done.update(free)
         for name in free:
             del needs[name]
 
 
 def public_functions():
-    """(dotted name, function) of every function without an underscore."""
+    """Return (dotted name, function) for every function without a leading underscore."""
     found = []
     for path in module_files():
         name = ".".join(("se_numpy", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
@@ -81,7 +81,7 @@ def public_functions():
 
 
 @pytest.mark.parametrize("name", [n for n in se_numpy.__all__ if n.endswith("_backward") and n != "check_backward"])
-def test_backward_stands_directly_below_forward_and_takes_its_arguments(name):
+def test_backward_follows_forward_and_takes_its_arguments(name):
     backward = getattr(se_numpy, name)
     module = inspect.getmodule(backward)
     functions = [n.name for n in ast.parse(inspect.getsource(module)).body if isinstance(n, ast.FunctionDef)]
@@ -89,26 +89,26 @@ def test_backward_stands_directly_below_forward_and_takes_its_arguments(name):
     assert functions[functions.index(name) - 1] == forward
     keep = [p for p in inspect.signature(getattr(se_numpy, forward)).parameters if p != "out"]
     takes = [p for p in inspect.signature(backward).parameters if p != "out"]
-    upstream = 2 if forward == "batch_statistics" else 1  # one for each result
+    upstream = 2 if forward == "batch_statistics" else 1  # one upstream gradient for each result
     assert takes[upstream:] == keep
     assert all(p.startswith("d") for p in takes[:upstream])
 
 
 @pytest.mark.parametrize(("name", "function"), public_functions(), ids=lambda v: v if isinstance(v, str) else "")
-def test_public_functions_are_typed_and_explained(name, function):
+def test_public_functions_are_typed_and_documented(name, function):
     assert function.__doc__, f"{name} has no docstring"
     signature = inspect.signature(function)
-    assert signature.return_annotation is not inspect.Signature.empty, f"{name} does not say what it returns"
+    assert signature.return_annotation is not inspect.Signature.empty, f"{name} has no return annotation"
     for parameter in signature.parameters.values():
-        assert parameter.annotation is not inspect.Parameter.empty, f"{name} does not type {parameter.name}"
+        assert parameter.annotation is not inspect.Parameter.empty, f"{parameter.name} of {name} has no annotation"
 
 
-def test_every_layer_explains_itself():
+def test_every_layer_has_a_docstring():
     kinds = [v for v in vars(layers).values() if inspect.isclass(v) and issubclass(v, layers.Layer)]
     assert len(kinds) >= 10
     assert all(kind.__doc__ and not kind.__doc__.startswith(f"{kind.__name__}(") for kind in kinds)
 
 
-def test_every_module_opens_with_its_idea():
+def test_every_module_has_a_docstring():
     for path in module_files():
         assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), f"{path} has no docstring"

@@ -1,4 +1,4 @@
-"""Whose array it is, which device, and what an import costs."""
+"""Array modules, devices, and the modules that importing the package loads."""
 
 import subprocess
 import sys
@@ -13,13 +13,13 @@ def test_array_module_follows_the_array(xp):
     assert array_module(xp.asarray(np.ones(2)), None, 3.0) is xp
 
 
-def test_arrays_of_both_kinds_are_refused(device_xp):
+def test_mixed_numpy_and_cupy_arrays_are_refused(device_xp):
     here, there = np.ones(2), device_xp.asarray(np.ones(2))
-    with pytest.raises(TypeError, match=r"1 of the arrays are NumPy's.*to_device"):
+    with pytest.raises(TypeError, match=r"got NumPy arrays \(host, 1\) and CuPy arrays .*to_device"):
         array_module(here, there)
 
 
-def test_something_else_than_an_array_is_refused():
+def test_a_list_is_refused():
     with pytest.raises(TypeError, match="got list"):
         array_module([1.0, 2.0])
 
@@ -33,7 +33,7 @@ def test_to_device_and_back(device_xp):
     assert to_host(x) is x
 
 
-def test_unknown_device_and_missing_gpu(monkeypatch):
+def test_an_unknown_device_and_a_missing_cupy_are_reported(monkeypatch):
     with pytest.raises(ValueError, match="unknown device 'tpu'"):
         to_device(np.ones(2), "tpu")
     monkeypatch.setitem(sys.modules, "cupy", None)  # as if it were not installed
@@ -50,6 +50,6 @@ print(sorted(new & {"cupy", "matplotlib", "tqdm", "threadpoolctl", "concurrent",
 """
 
 
-def test_import_brings_in_nothing_heavy():
+def test_importing_the_package_loads_no_heavy_module():
     out = subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"

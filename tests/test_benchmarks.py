@@ -1,4 +1,4 @@
-"""The benchmarks run and write what they promise; what they measure is nobody's business here."""
+"""The benchmarks run and write the promised records.  The measured times are not tested."""
 
 import json
 import math
@@ -21,13 +21,15 @@ import where_time_goes
 from se_numpy import engine, layers, models, tree
 
 ROOT = Path(__file__).parent.parent
-SURROUNDINGS = {"engine", "threads", "versions", "blas", "machine", "cpu", "repeats", "cores_busy_elsewhere"}
+ENVIRONMENT = {"engine", "threads", "versions", "blas", "machine", "cpu", "repeats", "cores_busy_elsewhere"}
 PARTS = {"name", "se_numpy_ms", "torch_ms", "ratio"}
 
 
 def record(script, options, folder):
-    """What a script writes when it is run as people run it, but on one thread: beside other tests PyTorch's threads
-    wait for each other longer than they work."""
+    """Run a script from the command line and return its record.
+
+    One thread is used, because PyTorch's threads mostly wait for each other while other tests run.
+    """
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": path, "SE_NUMPY_THREADS": "1"}
     file = folder / f"{script}.json"
@@ -36,7 +38,7 @@ def record(script, options, folder):
     assert out.returncode == 0, out.stderr
     assert out.stdout
     written = json.loads(file.read_text())
-    assert written.keys() > SURROUNDINGS
+    assert written.keys() > ENVIRONMENT
     assert written["versions"]["numpy"] == np.__version__
     return written
 
@@ -56,7 +58,7 @@ def test_operations(tmp_path):
         assert all(ms > 0 for ms in row["se_numpy_ms"].values())
 
 
-def test_operations_beside_the_book(tmp_path):
+def test_operations_with_the_book(tmp_path):
     pytest.importorskip("torch")
     written = record("operations", f"{everything.SMALL['operations']} --book", tmp_path)
     with_book = [r for n in written["convolutions"].values() for r in [*n["rows"], n["all"]]] + written["others"][:4]
@@ -67,8 +69,8 @@ def test_operations_beside_the_book(tmp_path):
 
 
 @pytest.mark.parametrize("input_gradient", [True, False])
-def test_engine_and_book_are_given_the_same_layer(input_gradient):
-    """What a row times runs as often as it is called, and both columns compute the same gradients."""
+def test_engine_and_book_compute_the_same_gradients(input_gradient):
+    """The timed calls can be repeated, and both columns compute the same gradients."""
     pytest.importorskip("torch")
     import operations
 
@@ -109,23 +111,23 @@ def test_table(tmp_path):
         assert row["ms"][table.ENGINE] > 0
 
 
-def test_contenders_of_the_table_compute_the_same():
+def test_contenders_of_the_table_compute_the_same_gradients():
     pytest.importorskip("torch")
     import table
 
     for op in table.OPERATIONS:
-        the_same(table, op.title)
+        assert_same_gradients(table, op.title)
 
 
-def the_same(table, name):
+def assert_same_gradients(table, name):
     dX, grads = table.operation(table.BOOK, name, "backward", small=True)()
     found, of_layers = table.operation(table.ENGINE, name, "backward", small=True)()
     theirs, *_ = table.operation(step.DEFAULT, name, small=True)()
     assert tuple(theirs.permute(0, 2, 3, 1).shape if theirs.ndim == 4 else theirs.shape) == dX.shape
     np.testing.assert_allclose(found, dX, rtol=1e-3, atol=1e-4 * np.abs(dX).max())
-    wanted = dict(tree.leaves(grads))
+    expected = dict(tree.leaves(grads))
     for leaf, array in tree.leaves(of_layers):
-        np.testing.assert_allclose(array, wanted[leaf], rtol=1e-3, atol=1e-4 * np.abs(wanted[leaf]).max())
+        np.testing.assert_allclose(array, expected[leaf], rtol=1e-3, atol=1e-4 * np.abs(expected[leaf]).max())
 
 
 def test_growth(tmp_path):
@@ -148,15 +150,15 @@ def test_where_time_goes(tmp_path, threads):
     written = record("where_time_goes", f"--model se_resnet8 --batch 8 --repeats 1 --threads {threads}", tmp_path)
     assert written["threads"] == threads
     operations, inside = written["operations"], written["inside_blocks"]
-    wanted = {"convolve 3x3 /1", "convolve_backward 3x3 /2", "AffineMaps.write", "excite", "squeeze", "SGD.step"}
-    assert operations.keys() >= wanted
+    expected = {"convolve 3x3 /1", "convolve_backward 3x3 /2", "AffineMaps.write", "excite", "squeeze", "SGD.step"}
+    assert operations.keys() >= expected
     assert inside.keys() == {name.partition(":")[2] for name in where_time_goes.INSIDE_BLOCKS}
     assert operations["convolve 3x3 /1"]["calls"] == 5
     assert sum(row["ms"] for row in operations.values()) == pytest.approx(written["timed_ms"])
     assert operations["the rest"]["ms"] >= 0
 
 
-def test_all_runs_each_of_them(tmp_path, monkeypatch):
+def test_all_runs_every_benchmark(tmp_path, monkeypatch):
     commands = []
     monkeypatch.setattr(everything.subprocess, "run", lambda command, check: commands.append(command))
     monkeypatch.setattr(sys, "argv", ["all.py", "--results", str(tmp_path / "new")])
@@ -168,21 +170,21 @@ def test_all_runs_each_of_them(tmp_path, monkeypatch):
     assert all(Path(script).exists() for _, script, *_ in commands)
 
 
-def test_all_keeps_small_figures_out_of_the_results(monkeypatch, capsys):
+def test_all_refuses_to_overwrite_results_with_small(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["all.py", "--small"])
     with pytest.raises(SystemExit):
         everything.main()
     assert "overwrite" in capsys.readouterr().err
 
 
-def test_no_benchmark_stands_in_front_of_the_standard_library():
+def test_no_benchmark_shadows_the_standard_library():
     assert not {path.stem for path in (ROOT / "benchmarks").glob("*.py")} & sys.stdlib_module_names
 
 
-# ----------------------------------------------------------------------------------------------------- their pieces
+# -------------------------------------------------------------------------------------------------------- helpers
 
 
-def test_contenders_take_turns_and_every_turn_begins_with_calls_that_do_not_count(monkeypatch):
+def test_contenders_take_turns_with_unmeasured_calls_first(monkeypatch):
     monkeypatch.setattr(side_by_side, "SETTLE_MS", 0.0)
     called = []
     times = side_by_side.alternate({name: lambda name=name: called.append(name) for name in "ab"}, repeats=3)
@@ -190,22 +192,22 @@ def test_contenders_take_turns_and_every_turn_begins_with_calls_that_do_not_coun
     assert {name: len(ms) for name, ms in times.items()} == {"a": 6, "b": 6}
 
 
-def test_a_turn_waits_for_the_threads_of_others():
+def test_turn_starts_with_a_settling_time():
     calls = []
     side_by_side.alternate({"a": lambda: calls.append(time.perf_counter())}, repeats=1)
     assert 1e3 * (calls[-side_by_side.MEASURED] - calls[0]) > 0.9 * side_by_side.SETTLE_MS
 
 
-@pytest.mark.parametrize(("busy", "said"), [(0.0, False), (0.5, True), (None, False)])
-def test_a_machine_that_was_not_quiet_is_told_of(monkeypatch, capsys, busy, said):
+@pytest.mark.parametrize(("busy", "warned"), [(0.0, False), (0.5, True), (None, False)])
+def test_busy_machine_gives_a_warning(monkeypatch, capsys, busy, warned):
     monkeypatch.setattr(side_by_side, "busy_elsewhere", lambda: busy)
     side_by_side.finish(None, {})
-    assert ("Not to be trusted" in capsys.readouterr().out) is said
+    assert ("not reliable" in capsys.readouterr().out) is warned
 
 
 @pytest.mark.parametrize("part", ["agreement", "probe", "step"])
 def test_gpu(part, double):
-    """What is to run on a GPU runs on the double, beside PyTorch on a host."""
+    """The parts for a GPU run on the double of CuPy, and PyTorch on the CPU."""
     if part == "step":
         pytest.importorskip("torch")
     small = ["--model", "se_resnet8", "--batches", "2", "3", "--probe-batch", "2", "--repeats", "1"]
@@ -229,7 +231,7 @@ def test_gpu_trains(tmp_path):
     assert run["seconds_with_start"] > run["seconds"] > 0
 
 
-def test_gpu_without_one_says_so(tmp_path, monkeypatch):
+def test_gpu_without_cupy_says_how_to_install_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
     monkeypatch.setattr(sys, "argv", ["gpu.py", "--json", str(tmp_path / "gpu.json")])
     with pytest.raises(SystemExit, match="pip install 'cupy"):
@@ -237,8 +239,8 @@ def test_gpu_without_one_says_so(tmp_path, monkeypatch):
     assert not (tmp_path / "gpu.json").exists()
 
 
-def test_gpu_keeps_what_went_well(tmp_path, monkeypatch, double):
-    """A part that fails is recorded so, and those after it run."""
+def test_gpu_continues_after_a_failed_part(tmp_path, monkeypatch, double):
+    """A failed part is recorded as an error, and the parts after it still run."""
     monkeypatch.setattr(gpu, "card", lambda cp: {"gpu": "none"})
     done = {"tests": {"counts": {"passed": 1}}, "step": subprocess.CalledProcessError(1, "step")}
 
@@ -288,7 +290,7 @@ def test_widened_is_the_same_network_with_more_channels():
         assert other == (replace(layer, C=3 * layer.C) if isinstance(layer, layers.Conv) else layer)
 
 
-def test_resnet50_is_resnet50():
+def test_resnet50_has_the_known_size():
     pytest.importorskip("torch")
     import operations
 
@@ -300,7 +302,7 @@ def test_resnet50_is_resnet50():
     assert sum(f * p for f, p in zip(filters, pixels, strict=True)) == 4_087_136_256  # 4.089 G with the classifier
 
 
-def test_time_in_another_timer_counts_once():
+def test_nested_timers_count_time_once():
     clock = where_time_goes.Clock()
     with clock.during("outer"), clock.during("inner"):
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""The book keeps its promise: a pair on one screen, a call in a few steps, and no line that knows of speed."""
+"""The equations stay readable: short pairs, calls through few functions, and no code that exists for speed."""
 
 import ast
 import inspect
@@ -20,7 +20,7 @@ PAIRS.remove("check")
 
 
 @pytest.mark.parametrize("name", PAIRS)
-def test_a_pair_stands_within_forty_lines(name):
+def test_a_pair_has_at_most_forty_lines(name):
     forward, backward = (inspect.unwrap(getattr(se_numpy, f)) for f in (name, f"{name}_backward"))
     assert forward.__module__ == backward.__module__
     lines, first = inspect.getsourcelines(backward)
@@ -30,7 +30,7 @@ def test_a_pair_stands_within_forty_lines(name):
     assert first > begins
 
 
-# ------------------------------------------------------------------------- how many functions one call goes through
+# ------------------------------------------------------------------------- the number of functions that a call enters
 
 rng = np.random.default_rng(0)
 X, V, dU = (rng.standard_normal(shape) for shape in ((2, 5, 4, 6), (3, 3, 6, 4), (2, 5, 4, 4)))
@@ -41,7 +41,7 @@ one = {"padding": 1}
 groups = {"padding": 1, "groups": 3}
 pool = {"kernel": 2, "stride": 1, "padding": 1}
 dpool = rng.standard_normal((2, 6, 5, 6))
-CALLS = {  # name: the call, and the most functions and files it may enter
+CALLS = {  # name: the call, and the most functions and files that it may enter
     "conv2d": (lambda: ops.conv2d(X, V, **one), 6, 4),
     "conv2d_backward": (lambda: ops.conv2d_backward(dU, X, V, **one), 6, 4),
     "conv2d with groups": (lambda: ops.conv2d(X, grouped, **groups), 8, 4),
@@ -84,7 +84,7 @@ CALLS = {  # name: the call, and the most functions and files it may enter
 
 
 def entered(call) -> set[tuple[str, str]]:
-    """(file, function) of the package's own functions, by name, that a warm call enters; no <genexpr>s and the like."""
+    """Return (file, function) for each named function of the package that a warm call enters."""
     call()
     found = set()
 
@@ -104,7 +104,7 @@ def entered(call) -> set[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_a_call_goes_through_few_functions_in_few_files(name):
+def test_a_call_enters_few_functions_in_few_files(name):
     call, functions, files = CALLS[name]
     found = entered(call)
     assert 1 <= len(found) <= functions, sorted(found)
@@ -115,12 +115,12 @@ def test_every_pair_has_its_budget():
     assert {name.removesuffix("_backward").removesuffix(" with groups") for name in CALLS} >= set(PAIRS)
 
 
-# -------------------------------------------------------------------------------------------- nothing knows of speed
+# ----------------------------------------------------------------------------------- no code that exists for speed
 
 
 @pytest.mark.parametrize("path", BOOK, ids=lambda path: path.name)
-def test_the_book_knows_nothing_of_speed(path):
-    """No engine, no threads, no scratch memory, no blocks, no C, no strides by hand."""
+def test_no_code_exists_for_speed(path):
+    """The equations use no engine, threads, workspaces, blocks, C code or explicit strides."""
     with path.open("rb") as file:
         names = {token.string for token in tokenize.tokenize(file.readline) if token.type == tokenize.NAME}
     forbidden = {
@@ -134,7 +134,7 @@ def test_the_book_knows_nothing_of_speed(path):
     assert not [text for text in strings if "float64 " in text and "raw T" in text]
 
 
-def test_running_the_book_loads_no_engine_and_starts_no_thread():
+def test_a_step_of_plain_layers_enters_no_engine_and_starts_no_thread():
     net = layers.serial(layers.Conv(4), layers.BatchNorm(), layers.SE(2), layers.GlobalAveragePool(), layers.Linear(3))
     params, state = layers.init(net, (5, 4, 6), rng, np.float64)
     before = threading.active_count()
@@ -149,8 +149,8 @@ def test_running_the_book_loads_no_engine_and_starts_no_thread():
 
 
 @pytest.mark.parametrize("number", range(1, 6))
-def test_an_equation_stands_once(number):
-    """Its function opens with it; the layers compose these functions and write none of them again."""
+def test_each_equation_has_one_function(number):
+    """The docstring of its function begins with the equation; layers call these functions and repeat none of them."""
     homes = [
         (path.relative_to(PACKAGE).as_posix(), node.name)
         for path in BOOK for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))

@@ -1,4 +1,4 @@
-"""Checkpoints come back as they went, survive a save that fails, and are named when they are none."""
+"""Checkpoints are read back unchanged, survive a failed save, and are refused if they are damaged."""
 
 import io
 import tracemalloc
@@ -20,7 +20,7 @@ def saved(tmp_path):
     return tmp_path / "x.npz", trees
 
 
-def test_checkpoints_come_back_as_they_went(saved):
+def test_checkpoints_are_read_back_unchanged(saved):
     path, trees = saved
     back, meta = checkpoint.load(path)
     assert meta == {"epoch": 3}
@@ -31,7 +31,7 @@ def test_checkpoints_come_back_as_they_went(saved):
     assert [p.name for p in path.parent.iterdir()] == ["x.npz"]
 
 
-def test_a_save_that_fails_leaves_the_old_file(saved, monkeypatch):
+def test_a_failed_save_keeps_the_old_file(saved, monkeypatch):
     path, _ = saved
     before = path.read_bytes()
 
@@ -46,7 +46,7 @@ def test_a_save_that_fails_leaves_the_old_file(saved, monkeypatch):
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "text", "pickle", "flipped"])
-def test_what_is_no_checkpoint_is_named(saved, damage):
+def test_a_file_that_is_not_a_checkpoint_is_refused(saved, damage):
     path, _ = saved
     good = path.read_bytes()
     if damage == "pickle":
@@ -55,19 +55,19 @@ def test_what_is_no_checkpoint_is_named(saved, damage):
         flipped = bytearray(good)
         flipped[len(good) // 3] ^= 0xFF
         path.write_bytes({"truncated": good[:-50], "empty": b"", "text": b"hello", "flipped": bytes(flipped)}[damage])
-    with pytest.raises(ValueError, match=r"x\.npz is not a se_numpy checkpoint, or a damaged one"):
+    with pytest.raises(ValueError, match=r"x\.npz is not a se_numpy checkpoint, or is damaged"):
         checkpoint.load(path)
 
 
-def test_a_missing_checkpoint_is_missing(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no such checkpoint"):
+def test_a_missing_checkpoint_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"checkpoint .*none\.npz does not exist"):
         checkpoint.load(tmp_path / "none.npz")
 
 
 @FUZZ
 @given(st.data())
-def test_a_damaged_file_is_refused_or_as_good_as_new_and_costs_no_memory(saved, data):
-    """Changes that matter are found by the archive's checksums; the rest (a date, an attribute) change nothing."""
+def test_a_damaged_file_is_refused_or_read_correctly_with_little_memory(saved, data):
+    """The checksums of the archive detect changed data; other changes, such as of a date, have no effect."""
     path, trees = saved
     path = path.with_name("damaged.npz")
     content = data.draw(damaged(saved[0].read_bytes()))
@@ -76,13 +76,13 @@ def test_a_damaged_file_is_refused_or_as_good_as_new_and_costs_no_memory(saved, 
     try:
         back, _ = checkpoint.load(path)
     except ValueError as error:
-        back, said = None, str(error)
+        back, message = None, str(error)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 20 * len(content) + 1_000_000
     if back is None:
-        assert "damaged.npz is not a se_numpy checkpoint, or a damaged one" in said
-        assert len(said.splitlines()) <= 2
+        assert "damaged.npz is not a se_numpy checkpoint, or is damaged" in message
+        assert len(message.splitlines()) <= 2
         return
     for name, leaf in tree.leaves(back):
         expected = dict(tree.leaves(trees)).get(name)
@@ -90,8 +90,8 @@ def test_a_damaged_file_is_refused_or_as_good_as_new_and_costs_no_memory(saved, 
             np.testing.assert_array_equal(leaf, expected)
 
 
-def hostile(path, header=None, data=b"", compression=zipfile.ZIP_STORED, name="params/a.npy"):
-    """An archive with one array whose header says what it likes."""
+def write_archive(path, header=None, data=b"", compression=zipfile.ZIP_STORED, name="params/a.npy"):
+    """Write an archive of one array with any header and data."""
     if header is None:
         header = {"descr": "<f8", "fortran_order": False, "shape": (2,)}
     content = io.BytesIO()
@@ -101,17 +101,17 @@ def hostile(path, header=None, data=b"", compression=zipfile.ZIP_STORED, name="p
 
 
 @pytest.mark.parametrize(
-    ("lie", "message"),
+    ("archive", "message"),
     [
-        ({"header": {"descr": "<f8", "fortran_order": False, "shape": (10**12,)}}, "says .* and holds 0 bytes"),
-        ({"header": {"descr": "|O", "fortran_order": False, "shape": (1,)}, "data": b"x" * 8}, "says .* and holds"),
-        ({"data": bytes(10**6), "compression": zipfile.ZIP_DEFLATED}, "promises more than it holds"),
+        ({"header": {"descr": "<f8", "fortran_order": False, "shape": (10**12,)}}, "has 0 bytes of data; its header"),
+        ({"header": {"descr": "|O", "fortran_order": False, "shape": (1,)}, "data": b"x" * 8}, "has 8 bytes of data"),
+        ({"data": bytes(10**6), "compression": zipfile.ZIP_DEFLATED}, "its arrays would be larger than the file"),
         ({"data": bytes(16)}, "'meta'"),
         ({"name": "../../outside.npy", "data": bytes(16)}, "'meta'"),
     ],
 )
-def test_a_file_that_lies_about_its_size_costs_nothing(tmp_path, lie, message):
-    hostile(tmp_path / "x.npz", **lie)
+def test_a_file_with_a_false_size_does_not_allocate_memory(tmp_path, archive, message):
+    write_archive(tmp_path / "x.npz", **archive)
     tracemalloc.start()
     with pytest.raises(ValueError, match=message):
         checkpoint.load(tmp_path / "x.npz")

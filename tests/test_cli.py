@@ -1,4 +1,4 @@
-"""The command line as people meet it: what it prints, and how it says no."""
+"""Tests of the command line: its output and its error messages."""
 
 import json
 import subprocess
@@ -16,8 +16,8 @@ from se_numpy.train import commands
 from se_numpy.train.console import duration
 
 
-def said(capsys, *args):
-    """Exit code, what went to the screen, what went to the error stream."""
+def run(capsys, *args):
+    """Run the command line and return the exit code, stdout and stderr."""
     try:
         code = main(list(args))
     except SystemExit as stop:
@@ -27,15 +27,43 @@ def said(capsys, *args):
 
 
 def test_version_and_help(capsys):
-    assert said(capsys, "--version")[:2] == (0, "se-numpy 0.1.0\n")
-    code, out, _ = said(capsys, "train", "--help")
+    assert run(capsys, "--version")[:2] == (0, "se-numpy 0.1.0\n")
+    code, out, _ = run(capsys, "train", "--help")
     assert code == 0
     for option in ("data", "model", "reduction", "epochs", "batch-size", "lr", "seed", "device", "out"):
         assert f"--{option}" in out
 
 
+def test_without_arguments_the_help_is_printed(capsys, monkeypatch):
+    assert run(capsys) == run(capsys, "--help")
+    assert run(capsys)[0] == 0
+    monkeypatch.setattr(sys, "argv", ["se-numpy"])
+    assert main_from_shell(capsys) == run(capsys, "--help")
+
+
+def main_from_shell(capsys):
+    """Run ``main()`` on sys.argv."""
+    with pytest.raises(SystemExit) as stop:
+        main()
+    captured = capsys.readouterr()
+    return stop.value.code, captured.out, captured.err
+
+
+HELP = [(), ("train",), ("summary",), ("complexity",), ("data",), ("data", "where"), ("data", "download"),
+        ("data", "verify"), ("weights",), ("help",)]  # fmt: skip
+
+
+@pytest.mark.parametrize("columns", [80, 40])
+@pytest.mark.parametrize("command", HELP, ids=" ".join)
+def test_help_fits_the_terminal(capsys, monkeypatch, command, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    out = run(capsys, *command, "--help")[1]
+    assert max(map(len, out.splitlines())) <= columns
+    assert "se-\n" not in out  # words are not broken at hyphens
+
+
 def test_summary(capsys):
-    code, out, _ = said(capsys, "summary", "se_resnet20", "--reduction", "16")
+    code, out, _ = run(capsys, "summary", "se_resnet20", "--reduction", "16")
     assert code == 0
     assert out.splitlines()[-1].split()[:2] == ["total", "274,490"]
 
@@ -54,12 +82,12 @@ def test_summary(capsys):
         (["train", "--epochs", "3", "--time-budget", "9m"], "--epochs cannot be given with it"),
         (["train", "--config", "x.toml", "--preset", "smoke"], "--preset cannot be given with it"),
         (["train", "--epochs", "9" * 400], "expected 1 or more, 1,000,000,000 at most"),
-        (["train", "--seeds", "a,b"], "expected whole numbers between commas"),
+        (["train", "--seeds", "a,b"], "expected whole numbers separated by commas"),
         (["train", "--seeds", "0,1", "--time-budget", "1m"], "--time-budget cannot be given with it"),
-        (["train", "--time-budget", "soon"], "'soon' is no time; expected for instance 90s, 10m or 1h30m"),
+        (["train", "--time-budget", "soon"], "'soon' is not a duration; expected, for example, 90s, 10m or 1h30m"),
         (["train", "--preset", "huge"], "preset is 'huge'; expected one of smoke, quick, full"),
         (["train", "--subset", "0"], "subset is 0; expected 1 or more"),
-        (["ablate", "--table", "gate", "--seeds", "0,x"], "'0,x'; expected whole numbers between commas"),
+        (["ablate", "--table", "gate", "--seeds", "0,x"], "'0,x'; expected whole numbers separated by commas"),
         (["train", "--config", "none.toml"], "none.toml: No such file"),
         (["train", "--epochs", "many"], "invalid int value: 'many'"),
         (["train", "--epochs", "0"], "epochs is 0; expected 1 or more"),
@@ -71,128 +99,128 @@ def test_summary(capsys):
         (["train", "--schedule", "linear"], "schedule is 'linear'"),
         (["summary", "resnet9"], "unknown model 'resnet9'; did you mean 'resnet"),
         (["summary", "xyz"], "unknown model 'xyz'; `se-numpy summary` lists all"),
-        (["fly"], "there is no command 'fly'"),
-        (["trian"], "there is no command 'trian'; did you mean train?"),
-        (["help", "trian"], "there is no command 'trian'; did you mean train?"),
-        (["data", "were"], "there is no action 'were'; did you mean where?"),
+        (["fly"], "unknown command 'fly'"),
+        (["trian"], "unknown command 'trian'; did you mean train?"),
+        (["help", "trian"], "unknown command 'trian'; did you mean train?"),
+        (["data", "were"], "unknown action 'were'; did you mean where?"),
         (["data", "where", "CIFAR9"], "invalid choice: 'cifar9'"),
         (["train", "--resume", "last", "--epochs", "3"], "to train longer, start another run with more --epochs"),
         (["train", "--resume", "last", "--seeds", "0"], "--seeds cannot be given with it\n"),
-        (["evaluate", "nope"], "nope: there is no such run; expected a checkpoint or the folder of a run, such"),
-        (["predict", "nope", "test:0"], "nope: there is no such run"),
-        (["excitations", "nope"], "nope: there is no such run"),
-        (["report", "nope"], "nope: there is no such run"),
-        (["plot", "nope"], "nope: there is no such run"),
-        (["weights", "."], ". holds no best.npz; expected the folder of a run, or a checkpoint"),
-        (["plot", "nope", "--out", "no/c.png"], "--out no/c.png: folder no does not exist; make it first"),
-        (["student-template", "--out", "no/s.py"], "no/s.py: No such file or directory; there is no folder no"),
-        ([], "required"),
+        (["evaluate", "nope"], "nope does not exist; expected a checkpoint or the folder of a run, such"),
+        (["predict", "nope", "test:0"], "nope does not exist"),
+        (["excitations", "nope"], "nope does not exist"),
+        (["report", "nope"], "nope does not exist"),
+        (["plot", "nope"], "nope does not exist"),
+        (["weights", "."], ". contains no best.npz; expected the folder of a run or a checkpoint"),
+        (["plot", "nope", "--out", "no/c.png"], "--out no/c.png: there is no folder no; make it first"),
+        (["student-template", "--out", "no/s.py"], "no/s.py: No such file or directory; folder no does not exist"),
+        (["data"], "required"),
     ],
 )
-def test_mistakes_get_one_sentence_and_exit_code_2(capsys, tmp_path, monkeypatch, args, message):
+def test_errors_are_one_line_with_exit_code_2(capsys, tmp_path, monkeypatch, args, message):
     monkeypatch.chdir(tmp_path)
-    code, _, err = said(capsys, *args)
+    code, _, err = run(capsys, *args)
     assert code == 2
     assert message in err
     assert "Traceback" not in err
     assert len(err.strip().splitlines()) <= 2
-    assert not list(tmp_path.rglob("*"))  # nothing is left behind by a run that never began
+    assert not list(tmp_path.rglob("*"))  # no run was started
 
 
-def test_help_is_a_command_too(capsys):
-    code, out, _ = said(capsys, "help", "data", "where")
+def test_the_help_command(capsys):
+    code, out, _ = run(capsys, "help", "data", "where")
     assert (code, out.split()[:4]) == (0, ["usage:", "se-numpy", "data", "where"])
-    assert said(capsys, "help")[1] == said(capsys, "--help")[1]
+    assert run(capsys, "help")[1] == run(capsys, "--help")[1]
 
 
 @pytest.mark.parametrize(("error", "message"), [
     (PermissionError(13, "Permission denied", "runs"),
-     "runs: Permission denied; name another place with --out, or start in another folder"),
-    (OSError(30, "Read-only file system", "runs"), "Read-only file system; name another place with --out, or start"),
-    (OSError(28, "No space left on device", "runs"), "device; make room, or name another place with --out"),
+     "runs: Permission denied; choose another location with --out, or change to another folder"),
+    (OSError(30, "Read-only file system", "runs"), "Read-only file system; choose another location with --out, or"),
+    (OSError(28, "No space left on device", "runs"), "device; free some disk space, or choose another location with"),
     (IsADirectoryError(21, "Is a directory", "sub"), "sub: Is a directory; expected the name of a file"),
 ])  # fmt: skip
-def test_what_the_system_refuses_comes_with_a_way_out(capsys, monkeypatch, error, message):
-    def refused(*args, **more):
+def test_errors_of_the_operating_system_come_with_advice(capsys, monkeypatch, error, message):
+    def fail(*args, **options):
         raise error
 
-    monkeypatch.setattr(commands, "train", refused)
-    code, _, err = said(capsys, "train")
+    monkeypatch.setattr(commands, "train", fail)
+    code, _, err = run(capsys, "train")
     assert code == 2
     assert message in err
 
 
-def test_every_networks_name_is_listed(capsys):
-    out = said(capsys, "summary")[1]
+def test_summary_lists_all_networks(capsys):
+    out = run(capsys, "summary")[1]
     assert {word.strip(",") for line in out.splitlines() if line[0] == " " for word in line.split()} == set(NAMES)
-    assert json.loads(said(capsys, "summary", "--json")[1]) == list(NAMES)
+    assert json.loads(run(capsys, "summary", "--json")[1]) == list(NAMES)
 
 
-def test_prose_is_as_wide_as_the_terminal_and_tables_are_as_they_are(capsys, monkeypatch):
-    wide, table = said(capsys, "summary", "se_resnet8")[1].split("\n\n")
+def test_prose_is_wrapped_and_tables_are_not(capsys, monkeypatch):
+    wide, table = run(capsys, "summary", "se_resnet8")[1].split("\n\n")
     assert len(wide.splitlines()[0]) > 120  # to a file
     monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    narrow, same = said(capsys, "summary", "se_resnet8")[1].split("\n\n")
+    narrow, same = run(capsys, "summary", "se_resnet8")[1].split("\n\n")
     assert narrow.split() == wide.split()
     assert max(map(len, narrow.splitlines())) <= 60
     assert same == table
 
 
-def test_several_seeds_are_foretold_and_nothing_is_written(capsys, monkeypatch, tmp_path):
+def test_a_dry_run_of_several_seeds_writes_nothing(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(commands.Session, "seconds_per_step", lambda self: 10.0)
     (tmp_path / "x" / "s1").mkdir(parents=True)
     args = ("train", "--seeds", "0,1,2", "--subset", "64", "--batch-size", "1000", "--epochs", "1", "--out", "x")
-    out = said(capsys, *args, "--dry-run")[1]
+    out = run(capsys, *args, "--dry-run")[1]
     one = duration(10 * (1 + 0.35 * 640 / 1000))
-    assert "recipe   1 epoch of one batch of all 64 images, one-cycle with lr 0.3" in out
-    assert f"seeds    3 runs, about {one} each: 37s in all\ndry run" in out
+    assert "recipe   1 epoch, all 64 images in one batch, one-cycle schedule with lr 0.3" in out
+    assert f"seeds    3 runs, about {one} each: 37s in total\ndry run" in out
     (tmp_path / "x" / "s1" / "result.json").write_text("{}")
-    assert f"3 runs, 1 finished; the others about {one} each: 24s in all" in said(capsys, *args, "--dry-run")[1]
+    assert f"3 runs, 1 finished; the others about {one} each: 24s in total" in run(capsys, *args, "--dry-run")[1]
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["result.json", "s1", "x"]
 
 
-def test_a_data_set_is_named_as_people_write_it(capsys, monkeypatch, tmp_path):
+def test_other_spellings_of_data_set_names(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert said(capsys, "data", "where", "CIFAR-10") == said(capsys, "data", "where", "cifar10")
+    assert run(capsys, "data", "where", "CIFAR-10") == run(capsys, "data", "where", "cifar10")
 
 
-def test_a_folder_of_runs_is_answered_with_its_runs(capsys, tmp_path):
+def test_the_error_for_a_folder_of_runs_lists_them(capsys, tmp_path):
     for seed in (0, 1):
         (tmp_path / f"s{seed}").mkdir()
         (tmp_path / f"s{seed}" / "config.json").write_text("{}")
     for command in ("evaluate", "report", "excitations", "weights"):
-        code, _, err = said(capsys, command, str(tmp_path))
+        code, _, err = run(capsys, command, str(tmp_path))
         assert code == 2
-        assert f"{tmp_path} is a folder of runs; expected one of them: {tmp_path / 's0'}, {tmp_path / 's1'}\n" in err
+        assert f"{tmp_path} contains several runs; expected one of {tmp_path / 's0'}, {tmp_path / 's1'}\n" in err
 
 
-def test_schemes_are_named_in_the_help_and_are_all_there_are(capsys):
+def test_the_help_lists_all_schemes(capsys):
     assert set(SCHEMES) == set(interop.SCHEMES.replace(" or ", ", ").split(", "))
-    assert "torchvision or timm" in " ".join(said(capsys, "weights", "--help")[1].split())
+    assert "torchvision or timm" in " ".join(run(capsys, "weights", "--help")[1].split())
 
 
-def test_no_gpu_is_said_and_nothing_is_tried_instead(capsys, monkeypatch, tmp_path):
+def test_a_missing_gpu_is_an_error(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "cupy", None)
-    code, _, err = said(capsys, "train", "--device", "gpu")
+    code, _, err = run(capsys, "train", "--device", "gpu")
     assert code == 2
     assert "--device gpu: CuPy is not installed" in err
 
 
-def test_ctrl_c_is_not_an_error_message(capsys, monkeypatch):
-    def interrupted(*args, **more):
+def test_ctrl_c_exits_with_code_130(capsys, monkeypatch):
+    def interrupted(*args, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(commands, "train", interrupted)
-    code, _, err = said(capsys, "train")
+    code, _, err = run(capsys, "train")
     assert code == 130
     assert "stopped" in err
 
 
-def test_the_command_trains_on_files_of_cifar(capsys, tmp_path, monkeypatch):
-    """From the command line over files in the official layout to the folder with everything in it."""
+def test_the_command_trains_on_cifar(capsys, tmp_path, monkeypatch):
+    """The command reads files in the official layout and writes a complete run folder."""
     pytest.importorskip("matplotlib")
     folder = tmp_path / "data" / "cifar-10-batches-bin"
     folder.mkdir(parents=True)
@@ -202,22 +230,22 @@ def test_the_command_trains_on_files_of_cifar(capsys, tmp_path, monkeypatch):
         rows[:, 0] %= 10
         (folder / name).write_bytes(rows.tobytes())
     monkeypatch.setattr(data, "load", lambda source: data.load_cifar(source, rows=30))
-    run = tmp_path / "run"
-    args = ["--data", str(tmp_path / "data"), "--model", "resnet8", "--epochs", "2", "--out", str(run)]
-    code, out, err = said(capsys, "train", *args)
+    folder = tmp_path / "run"
+    args = ["--data", str(tmp_path / "data"), "--model", "resnet8", "--epochs", "2", "--out", str(folder)]
+    code, out, err = run(capsys, "train", *args)
     assert (code, err) == (0, "")
-    assert "135 images to learn from, 15 held out" in out
+    assert "135 training images, 15 held out" in out
     files = {"config.json", "env.json", "metrics.csv", "last.npz", "best.npz", "result.json", "curves.png"}
-    assert {path.name for path in run.iterdir()} == files
-    assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert {path.name for path in folder.iterdir()} == files
+    assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_module_and_command_are_one():
+def test_the_package_runs_as_a_module():
     out = subprocess.run([sys.executable, "-m", "se_numpy", "--version"], capture_output=True, text=True, check=True)
     assert out.stdout == "se-numpy 0.1.0\n"
 
 
-def test_a_reader_who_has_seen_enough_is_no_error():
+def test_a_closed_pipe_is_not_an_error():
     words = f"{sys.executable} -m se_numpy summary se_resnet110"
     done = subprocess.run(f"{words} | head -1", shell=True, capture_output=True, text=True, check=True)
     assert done.stderr == ""

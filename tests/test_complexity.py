@@ -1,4 +1,4 @@
-"""Counting: by layer, by stage, beside arrays that are really there, and beside the paper."""
+"""Counts by layer and by stage, compared with real arrays and with the paper."""
 
 import json
 
@@ -45,7 +45,7 @@ LARGE = (224, 224, 3)
     ],
     ids=str,
 )
-def test_what_a_layer_costs(layer, expected):
+def test_cost_of_a_layer(layer, expected):
     assert cost(layer, (5, 7, 4)) == expected
 
 
@@ -54,12 +54,12 @@ def test_optional_operations_are_added_when_named():
     assert c.multiply_adds() == 16
     assert c.multiply_adds("scaling") == 16 + 140
     assert c.multiply_adds(*OPTIONAL) == 16 + 280
-    with pytest.raises(ValueError, match="'relu' is not counted; expected some of pooling"):
+    with pytest.raises(ValueError, match="'relu' is not an optional count; expected one of pooling"):
         c.multiply_adds("relu")
 
 
 @pytest.mark.parametrize("name", ["se_resnet20", "se_small_inception", "se_small_vgg", "se_preact_resnet20"])
-def test_counts_are_those_of_arrays(name):
+def test_counts_equal_the_sizes_of_real_arrays(name):
     net, shape = models.build(name, bias=True), models.image_shape(name)
     params, state = init(net, shape, np.random.default_rng(0))
     c = cost(net, shape)
@@ -78,7 +78,7 @@ def test_rows_and_stages_add_up(name):
 
 
 def test_stages_of_se_resnet_50():
-    """Eq. (5) by stage, and its share: the last stage has 62.5 % of what the blocks add."""
+    """Eq. (5) by stage; the last stage has 62.5 % of the parameters that the SE blocks add."""
     gated, plain = (stages(models.build(name), LARGE) for name in ("se_resnet50", "resnet50"))
     added = {stage: gated[stage].parameters - plain[stage].parameters for stage in gated}
     assert {k: v for k, v in added.items() if v} == {
@@ -100,12 +100,12 @@ GIGA = {
 
 
 @pytest.mark.parametrize("name", GIGA)
-def test_multiply_adds(name):
+def test_multiply_adds_of_released_networks(name):
     for prefix, expected in zip(("", "se_"), GIGA[name], strict=True):
         assert cost(models.build(prefix + name), LARGE).products / 1e9 == pytest.approx(expected, abs=6e-4)
 
 
-def test_multiply_adds_of_other_forms():
+def test_multiply_adds_of_other_networks():
     def giga(name, **settings):
         return cost(models.build(name, **settings), LARGE).products / 1e9
 
@@ -128,7 +128,7 @@ def test_parameters_of_table_10():
 
 
 def test_table_1():
-    """Hidden units, channels and blocks by stage, read off the layers."""
+    """Compare hidden units, channels and blocks by stage with the layers."""
     for name in ("se_resnet50", "se_resnext50_32x4d"):
         found = {}
         for row in rows(models.build(name), LARGE):
@@ -140,8 +140,8 @@ def test_table_1():
         assert list(found.values()) == [tuple(int(n.value) for n in row.values()) for row in printed.values()]
 
 
-def test_beside_the_paper():
-    """Which printed numbers agree by the plain rule, which by another, and which by none."""
+def test_comparison_with_the_paper():
+    """Check which printed numbers agree by the plain rule, by another rule, or by none."""
     found = {(c.printed.table, c.printed.row, c.printed.column): c for c in comparison()}
     assert {key for key, c in found.items() if c.rule == NONE} == {
         ("2", "ResNeXt-101", "GFLOPs"),
@@ -166,19 +166,19 @@ def test_beside_the_paper():
     }
 
 
-def said(capsys, *args):
+def output(capsys, *args):
     assert main(list(args)) == 0
     return capsys.readouterr().out
 
 
 def test_summary_on_the_command_line(capsys):
-    out = said(capsys, "summary", "se_resnet50", "--bias", "--gate", "tanh", "--stages", "1,4")
-    # the last line is ResNet-50 with Eq. (5) of two stages and 7,344 biases
+    out = output(capsys, "summary", "se_resnet50", "--bias", "--gate", "tanh", "--stages", "1,4")
+    # The total is ResNet-50 plus Eq. (5) for two stages and 7,344 biases.
     assert out.splitlines()[-1].split() == ["total", "27,161,816", "3,859,570,688"]
     assert "SEVariant(bias=True, gate='tanh')" in out
-    out = said(capsys, "summary", "resnet20", "--size", "16", "--classes", "3")
+    out = output(capsys, "summary", "resnet20", "--size", "16", "--classes", "3")
     assert "16 × 16 × 16" in out
-    found = json.loads(said(capsys, "summary", "se_resnet20", "--json"))
+    found = json.loads(output(capsys, "summary", "se_resnet20", "--json"))
     assert found["total"]["parameters"] == 280_538
     assert found["total"] == {key: sum(row[key] for row in found["layers"]) for key in found["total"]}
     assert found["input"] == [32, 32, 3]
@@ -188,16 +188,31 @@ def test_summary_on_the_command_line(capsys):
 
 
 def test_complexity_on_the_command_line(capsys):
-    out = said(capsys, "complexity")
+    out = output(capsys, "complexity")
     assert "58 of 62 printed numbers agree" in out
     [row] = [line.split() for line in out.splitlines() if line.startswith("2 ") and "VGG-16" in line and "SE" in line]
-    assert row == ["2", "VGG-16", "SE", "GFLOPs", "TPAMI", "15.48", "15.4705", "with", "scaling:", "15.4840"]
-    assert len(json.loads(said(capsys, "complexity", "--json"))) == 62
-    assert "25,557,032" in said(capsys, "complexity", "resnet50", "se_resnet50")
-    assert json.loads(said(capsys, "complexity", "resnet20", "--json"))["resnet20"]["parameters"] == 272_474
+    assert row == ["2", "VGG-16", "SE", "GFLOPs", "TPAMI", "15.48", "15.4705", "scaling", "15.4840"]
+    assert len(json.loads(output(capsys, "complexity", "--json"))) == 62
+    assert "25,557,032" in output(capsys, "complexity", "resnet50", "se_resnet50")
+    assert json.loads(output(capsys, "complexity", "resnet20", "--json"))["resnet20"]["parameters"] == 272_474
 
 
-def test_json_and_table_say_the_same():
+@pytest.mark.parametrize("columns", [80, 40])
+@pytest.mark.parametrize(
+    "command", ["summary", "summary se_resnet20", "summary se_resnet8 --gate tanh", "complexity", "complexity se_vgg16"]
+)
+def test_tables_fit_the_terminal(capsys, monkeypatch, command, columns):
+    """No text is lost, and in a file or a pipe the tables keep their full width."""
+    wide = output(capsys, *command.split())
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert output(capsys, *command.split()) == wide
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    narrow = output(capsys, *command.split())
+    assert max(map(len, narrow.splitlines())) < columns
+    assert narrow.replace("-", "").split() == wide.replace("-", "").split()
+
+
+def test_json_and_table_agree():
     net, shape = models.build("se_resnet8"), (32, 32, 3)
     found, text = as_json(net, shape), summary(net, shape)
     assert f"{found['total']['products']:,}" in text.splitlines()[-1]

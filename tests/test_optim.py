@@ -1,4 +1,4 @@
-"""The optimiser against its definition, the schedules at their landmarks."""
+"""The optimiser against its definition, and the schedules at selected steps."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from se_numpy.optim import SCHEDULES, SGD, constant, cosine, one_cycle, step
 
 @pytest.mark.parametrize("nesterov", [True, False])
 @pytest.mark.parametrize("weight_decay", [0.0, 0.01])
-def test_sgd_is_its_formula(nesterov, weight_decay):
+def test_sgd_follows_its_definition(nesterov, weight_decay):
     rng = np.random.default_rng(0)
     w, v = rng.standard_normal(11), np.zeros(11)
     expected_w, expected_v = w.copy(), v.copy()
@@ -23,7 +23,7 @@ def test_sgd_is_its_formula(nesterov, weight_decay):
         np.testing.assert_allclose(v, expected_v, rtol=1e-12)
 
 
-def test_sgd_finds_the_bottom_of_a_bowl():
+def test_sgd_minimises_a_quadratic():
     w, v = np.full(3, 5.0), np.zeros(3)
     for _ in range(200):
         SGD().step(w, w.copy(), v, 0.05)
@@ -41,7 +41,7 @@ def test_sgd_refuses_vectors_of_different_sizes():
         SGD().step(np.ones(3), np.ones(4), np.ones(3), 0.1)
 
 
-def test_schedules_at_their_landmarks():
+def test_schedules_at_selected_steps():
     assert cosine(0.4, 100)(0) == 0.4
     np.testing.assert_allclose(cosine(0.4, 100)(50), 0.2)
     assert cosine(0.4, 100)(99) < 0.4 / 1000
@@ -50,19 +50,19 @@ def test_schedules_at_their_landmarks():
     assert max(rates) == rates[25] == 0.4
     np.testing.assert_allclose(rates[0], 0.4 / 25)
     assert 0 < rates[99] < 0.01
-    np.testing.assert_allclose(np.diff(rates, 2)[[3, 60]], 0, atol=1e-12)  # straight up, straight down
+    np.testing.assert_allclose(np.diff(rates, 2)[[3, 60]], 0, atol=1e-12)  # linear up and down
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize("steps", [1, 2, 7])
-def test_schedules_of_few_steps_stay_positive_and_below_the_peak(name, steps):
+def test_schedules_of_few_steps_are_positive_and_at_most_lr(name, steps):
     rates = [SCHEDULES[name](0.4, steps)(at) for at in range(steps)]
     assert all(0 < rate <= 0.4 + 1e-12 for rate in rates)
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize("steps", [1, 10, np.int64(7)])
-def test_after_its_last_step_a_schedule_keeps_its_last_value(name, steps):
+def test_a_schedule_is_constant_after_its_last_step(name, steps):
     schedule = SCHEDULES[name](0.1, steps)
     last = schedule(steps - 1)
     assert last > 0
@@ -83,14 +83,14 @@ def test_after_its_last_step_a_schedule_keeps_its_last_value(name, steps):
         ("0.1", 10, "lr is '0.1'; expected a number"),
     ],
 )
-def test_a_schedule_names_what_does_not_fit(name, lr, steps, message):
+def test_a_schedule_refuses_invalid_arguments(name, lr, steps, message):
     with pytest.raises((TypeError, ValueError), match=message):
         SCHEDULES[name](lr, steps)
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize("at", [-1, 1.5, "3", None])
-def test_a_schedule_refuses_what_is_no_step(name, at):
+def test_a_schedule_refuses_invalid_steps(name, at):
     with pytest.raises((TypeError, ValueError), match=f"step is {at!r}; expected a whole number, at least 0"):
         SCHEDULES[name](0.1, 10)(at)
 
@@ -105,6 +105,6 @@ def test_a_schedule_refuses_what_is_no_step(name, at):
         (lambda: constant(0.1, True)(10) and constant(np.array([1.0, 2.0]), 10), "lr is array.*; expected a number"),
     ],
 )
-def test_settings_of_a_schedule_are_named(make, message):
+def test_invalid_settings_of_a_schedule_are_refused(make, message):
     with pytest.raises((TypeError, ValueError), match=message):
         make()

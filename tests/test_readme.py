@@ -1,7 +1,10 @@
-"""README tells the truth: its code prints what it says, its paths exist, its figures are those that were measured."""
+"""README and docs/ are true: code prints what is shown, commands parse, paths exist, figures were measured."""
 
+import contextlib
+import io
 import json
 import re
+import shlex
 import statistics
 import subprocess
 import sys
@@ -10,36 +13,86 @@ from pathlib import Path
 
 import pytest
 
+from se_numpy import cli
 from se_numpy.data.glyphs import PLAIN_BOUND
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-CODE = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", README, re.S)
+DOCS = [f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))]
+PAGES = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", *DOCS]
+TEXT = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
+README, RESULTS, DESIGN = TEXT["README.md"], TEXT["docs/results.md"], TEXT["docs/design.md"]
+LAYOUT = DESIGN.partition("## Layout")[2].partition("## What is proven")[0]
+CODE = [
+    pytest.param(code, printed, id=f"{page}-{k}")
+    for page, text in TEXT.items()
+    for k, (code, printed) in enumerate(re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", text, re.S))
+]
+
+
+def commands():
+    """Every se-numpy command of a shell block or a table, without its comment and with its line's continuation."""
+    for page, text in TEXT.items():
+        lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.S) for line in block.splitlines()]
+        lines += re.findall(r"^\|.*\| `(se-numpy [^`]*)` \|$", text, re.M)
+        for line in lines:
+            if line.startswith("se-numpy "):
+                yield pytest.param(line.partition("#")[0], id=f"{page}: {line[:40]}")
 
 
 @pytest.mark.parametrize(("code", "printed"), CODE)
-def test_code_prints_what_stands_below_it(code, printed):
-    out = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+def test_code_prints_what_is_shown_below_it(code, printed, tmp_path):
+    script = tmp_path / "shown.py"  # a file, for a class in it has to be found by pickle
+    script.write_text(code, encoding="utf-8")
+    out = subprocess.run([sys.executable, "-W", "error", script], capture_output=True, text=True, check=True)
     assert out.stdout == printed
 
 
 def test_there_is_code_to_test():
-    assert len(CODE) == 4
-    assert all(printed.strip() for _, printed in CODE)
+    assert [case.id for case in CODE] == ["README.md-0", "CONTRIBUTING.md-0", "docs/grading.md-0", "docs/networks.md-0",
+                                          "docs/networks.md-1"]  # fmt: skip
+    assert all(case.values[1].strip() for case in CODE)
 
 
-def test_every_path_named_exists():
-    layout = README.partition("## Layout")[2].partition("## What is proven")[0]
-    for where in re.findall(r"^\|[^|]*\|([^|]*)\|", layout, re.M):
+@pytest.mark.parametrize("line", list(commands()))
+def test_every_command_is_accepted_by_the_parser(line):
+    words = ["1" if word == "S" else word for word in shlex.split(line)[1:]]
+    words = words[: words.index(">")] if ">" in words else words
+    with contextlib.redirect_stderr(io.StringIO()) as complaint:
+        try:
+            args = cli._parser().parse_args(words)
+        except SystemExit:
+            pytest.fail(f"{line}: {complaint.getvalue()}")
+    assert callable(args.run)
+
+
+def test_commands_are_found():
+    assert len(list(commands())) > 30
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)|(?:src|srcset)=\"([^\"]+)\"", TEXT[page]):
+        address = "".join(target)
+        if not address.startswith("https://"):
+            assert ((ROOT / page).parent / address).exists(), address
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_placeholders_are_no_addresses(page):
+    """As long as the repository has no address in pyproject.toml, no page invents one."""
+    assert not re.search(r"OWNER|YOU/|github\.com/(YOU|OWNER|example)", TEXT[page])
+
+
+def test_every_path_of_the_layout_exists():
+    for where in re.findall(r"^\|[^|]*\|([^|]*)\|", LAYOUT, re.M):
         for path in re.findall(r"`([\w/.]+)`", where):
             assert (ROOT / path).exists() or (ROOT / "se_numpy" / path).exists(), path
 
 
-def test_every_module_stands_in_the_layout():
-    layout = README.partition("## Layout")[2].partition("## What is proven")[0]
+def test_every_module_is_in_the_layout():
     for path in (ROOT / "se_numpy").iterdir():
         if path.name not in ("__init__.py", "__main__.py", "__pycache__", "py.typed"):
-            assert f"{path.name}/`" in layout if path.is_dir() else path.name in layout, path.name
+            assert f"{path.name}/`" in LAYOUT if path.is_dir() else path.name in LAYOUT, path.name
 
 
 def test_the_two_commands_are_there_once():
@@ -55,8 +108,8 @@ def measured(name):
 
 
 def row(*words):
-    """The one line of README's tables that holds all these words."""
-    lines = [line for line in README.splitlines() if line.startswith("|") and all(word in line for word in words)]
+    """The one line of the tables of results that holds all these words."""
+    lines = [line for line in RESULTS.splitlines() if line.startswith("|") and all(word in line for word in words)]
     assert len(lines) == 1, (words, lines)
     return lines[0]
 
@@ -72,7 +125,7 @@ def test_accuracies_on_the_built_in_set_are_those_measured(model):
 
 def test_the_bound_is_the_one_proven():
     assert Fraction(PLAIN_BOUND).limit_denominator(100) == Fraction(29, 48)
-    assert "29 of 48" in README.replace("\n", " ")
+    assert all("29 of 48" in page.replace("\n", " ") for page in (README, RESULTS))
     assert f"bound {100 * PLAIN_BOUND:.1f} %" in row("built-in", "`resnet8`")
 
 
@@ -108,10 +161,27 @@ def test_errors_of_ablations_are_those_measured():
         text = (ROOT / "benchmarks" / "results" / "ablations" / "builtin" / f"{table}.md").read_text(encoding="utf-8")
         (line,) = (line for line in text.splitlines() if line.startswith(f"| {label} |"))
         found.append(line.split("|")[2].strip())
-    assert f"| {' | '.join(found)} |" in README
+    assert f"| {' | '.join(found)} |" in RESULTS
     path = ROOT / "benchmarks" / "results" / "ablations" / "builtin" / "networks.json"
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
     for gated in (False, True):
         errors = [row["mean"] for row in rows if row["setting"].startswith("se") == gated]
         assert len(errors) == 5
-        assert f"{min(errors):.2f} to {max(errors):.2f} % with" in README.replace("\n", " ")
+        assert f"{min(errors):.2f} to {max(errors):.2f} % with" in RESULTS.replace("\n", " ")
+
+
+def test_the_speed_in_readme_is_the_one_of_the_table():
+    rows = measured("table")["rows"]
+    (ms,) = (r["ms"] for r in rows if (r["what"], r["name"]) == ("step", "se_resnet20, 128 of 32 x 32"))
+    fastest = min(time for who, time in ms.items() if who.startswith("PyTorch"))
+    found = f"{ms['book']:.0f} ms with the equations, {ms['engine']:.0f} ms with the engine and {fastest:.0f} ms with"
+    assert found in README.replace("\n", " ")
+
+
+def test_the_oracles_figures_are_those_measured():
+    found = measured("grading")["all"]
+    assert (found["false"], found["passed"], found["misnamed"], found["raised"]) == (0, 0, 0, 0)
+    for page in (README, TEXT["docs/grading.md"]):
+        words = page.replace("\n", " ")
+        assert f"{found['right']:,} right versions passed" in words
+        assert f"{found['named']:,} of {found['tried']:,} " in words

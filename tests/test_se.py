@@ -1,4 +1,4 @@
-"""Equations (2) to (5): the pairs, and properties that plain comparisons do not show."""
+"""Equations (2) to (5): the pairs, and properties that comparisons with plain loops do not cover."""
 
 import numpy as np
 import pytest
@@ -17,32 +17,32 @@ def normal(*shape, seed=0):
 U, W1, W2 = normal(4, 5, 3, 8), normal(2, 8, seed=1), 3 * normal(8, 2, seed=2)
 
 
-def test_zero_weights_halve_everything():
+def test_zero_weights_halve_the_feature_maps():
     zero1, zero2 = np.zeros_like(W1), np.zeros_like(W2)
     np.testing.assert_array_equal(sn.se_block(U, zero1, zero2), U / 2)
     dX = normal(*U.shape, seed=3)
     np.testing.assert_array_equal(sn.se_block_backward(dX, U, zero1, zero2)[0], dX / 2)
 
 
-def test_gates_of_one_image_do_not_see_the_others():
+def test_gates_of_an_image_do_not_depend_on_the_others():
     alone = np.concatenate([sn.se_block(U[n : n + 1], W1, W2) for n in range(len(U))])
     np.testing.assert_allclose(sn.se_block(U, W1, W2), alone, rtol=1e-12)
 
 
-def test_gates_do_not_see_where_a_pixel_lies():
+def test_gates_do_not_depend_on_the_positions_of_pixels():
     shuffled = U.reshape(4, 15, 8)[:, np.random.default_rng(0).permutation(15)].reshape(U.shape)
     np.testing.assert_allclose(
         sn.excite(sn.squeeze(U), W1, W2), sn.excite(sn.squeeze(shuffled), W1, W2), rtol=1e-12
     )
 
 
-def test_channels_may_be_renamed():
+def test_channels_may_be_permuted():
     order = np.random.default_rng(0).permutation(8)
-    renamed = sn.se_block(U[..., order], W1[:, order], W2[order])
-    np.testing.assert_allclose(renamed, sn.se_block(U, W1, W2)[..., order], rtol=1e-12)
+    permuted = sn.se_block(U[..., order], W1[:, order], W2[order])
+    np.testing.assert_allclose(permuted, sn.se_block(U, W1, W2)[..., order], rtol=1e-12)
 
 
-def test_path_through_the_gate_is_the_same_at_every_pixel():
+def test_the_gradient_through_the_gate_is_the_same_at_every_pixel():
     dX = normal(*U.shape, seed=3)
     s = sn.excite(sn.squeeze(U), W1, W2)
     through_the_gate = sn.se_block_backward(dX, U, W1, W2)[0] - s[:, None, None] * dX
@@ -50,7 +50,7 @@ def test_path_through_the_gate_is_the_same_at_every_pixel():
     np.testing.assert_allclose(through_the_gate - through_the_gate[:, :1, :1], 0, atol=1e-14)
 
 
-def test_block_gradients_on_a_device_need_no_synchronisation(double):
+def test_block_gradients_need_no_synchronisation_on_a_device(double):
     import cupy_double
 
     there = [double.asarray(a) for a in (normal(*U.shape, seed=3), U, W1, W2)]
@@ -60,7 +60,7 @@ def test_block_gradients_on_a_device_need_no_synchronisation(double):
     np.testing.assert_allclose(to_host(grads[1]), sn.se_block_backward(normal(*U.shape, seed=3), U, W1, W2)[1])
 
 
-def test_added_parameters_of_the_paper():
+def test_added_parameters_match_the_paper():
     resnet50 = [(3, 256), (4, 512), (6, 1024), (3, 2048)]
     assert sn.added_parameters(resnet50, 16) == 2_514_944
     assert [sn.added_parameters([stage], 16) for stage in resnet50] == [24_576, 131_072, 786_432, 1_572_864]

@@ -1,4 +1,4 @@
-"""Trees that live in one vector stay whole: numbers are copied in, or it is said why not."""
+"""Trees of views into one vector: assigned values are copied in, and values that do not fit are refused."""
 
 import copy
 import pickle
@@ -9,13 +9,13 @@ import pytest
 from se_numpy import to_host, tree
 
 
-def drawn(seed=0):
+def random_tree(seed=0):
     rng = np.random.default_rng(seed)
     return {"conv": {"V": rng.standard_normal((2, 3))}, "fc": {"W": rng.standard_normal((4, 2)), "b": rng.random(4)}}
 
 
-def tied(xp=np):
-    like = drawn()
+def tree_of_views(xp=np):
+    like = random_tree()
     w = xp.asarray(tree.flatten(like))
     return w, tree.unflatten(w, like)
 
@@ -31,20 +31,20 @@ def tied(xp=np):
         lambda views, new: tree.assign(views, new),
     ],
 )
-def test_what_is_assigned_to_a_part_arrives_in_the_vector(change, xp):
-    w, views = tied(xp)
-    new = drawn(seed=1)
+def test_assigned_values_are_copied_into_the_vector(change, xp):
+    w, views = tree_of_views(xp)
+    new = random_tree(seed=1)
     change(views, new)
     np.testing.assert_array_equal(to_host(w)[:6], new["conv"]["V"].ravel())
-    views["conv"]["V"] *= 2  # in place, and assigned to itself
+    views["conv"]["V"] *= 2  # in place, then assigned to itself
     np.testing.assert_array_equal(to_host(w)[:6], 2 * new["conv"]["V"].ravel())
 
 
-def test_the_order_of_names_does_not_matter_and_views_may_change_places():
-    w, views = tied()
-    other = {"fc": drawn(1)["fc"], "conv": drawn(1)["conv"]}
+def test_assignment_is_by_name_and_may_swap_views():
+    w, views = tree_of_views()
+    other = {"fc": random_tree(1)["fc"], "conv": random_tree(1)["conv"]}
     tree.assign(views, other)
-    np.testing.assert_array_equal(w, tree.flatten(drawn(1)))
+    np.testing.assert_array_equal(w, tree.flatten(random_tree(1)))
     halves = tree.unflatten(w[:6], {"a": np.ones(3), "b": np.ones(3)})
     before = w.copy()
     tree.assign(halves, {"a": halves["b"], "b": halves["a"]})
@@ -61,15 +61,15 @@ def test_the_order_of_names_does_not_matter_and_views_may_change_places():
         ("W", np.ones(3), ValueError, "the tree has no part 'W'; expected one of V"),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_is_named_and_changes_nothing(part, value, error, message):
-    w, views = tied()
+def test_values_that_do_not_fit_are_named_and_change_nothing(part, value, error, message):
+    w, views = tree_of_views()
     before = w.copy()
     with pytest.raises(error, match=message):
         views["conv"][part] = value
     with pytest.raises(ValueError, match=r"fc.b has shape \(5,\), expected \(4,\)"):
-        tree.assign(views, {"conv": drawn(1)["conv"], "fc": {"W": np.ones((4, 2)), "b": np.ones(5)}})
-    with pytest.raises(ValueError, match=r"conv.V is missing; x is left over"):
-        tree.assign(views, {"fc": drawn(1)["fc"], "x": np.ones(2)})
+        tree.assign(views, {"conv": random_tree(1)["conv"], "fc": {"W": np.ones((4, 2)), "b": np.ones(5)}})
+    with pytest.raises(ValueError, match=r"conv.V is missing; x is unexpected"):
+        tree.assign(views, {"fc": random_tree(1)["fc"], "x": np.ones(2)})
     np.testing.assert_array_equal(w, before)
 
 
@@ -83,16 +83,16 @@ def test_what_does_not_fit_is_named_and_changes_nothing(part, value, error, mess
         lambda views: views.__delitem__("conv"),
     ],
 )
-def test_parts_stay(change):
-    _, views = tied()
+def test_parts_cannot_be_added_or_removed(change):
+    _, views = tree_of_views()
     with pytest.raises(TypeError, match="the parts of this tree are views into one vector"):
         change(views)
     assert list(views) == ["conv", "fc"]
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda t: pickle.loads(pickle.dumps(t))])
-def test_a_copy_is_a_tree_of_its_own(copied):
-    w, views = tied()
+def test_a_copy_is_independent(copied):
+    w, views = tree_of_views()
     other = copied(views)
     assert type(other) is type(other["conv"]) is dict
     other["conv"]["V"] = np.zeros((2, 3))

@@ -1,4 +1,4 @@
-"""The trained networks beside the tutorials: they are what they say, and can be made again."""
+"""The trained networks of the tutorials: their accuracy, their contents, and the script that makes them."""
 
 import importlib.util
 import io
@@ -20,23 +20,23 @@ make = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(make)
 
 
-def test_the_glyph_network_is_right_on_images_it_has_not_seen():
+def test_accuracy_of_the_glyph_network_on_new_images():
     data = builtin(train=1, test=120)
-    answers = Trained.load(FOLDER / "se_resnet8_builtin.npz").probabilities(data.test_images).argmax(1)
-    assert (answers == data.test_labels).mean() > 0.99
+    predictions = Trained.load(FOLDER / "se_resnet8_builtin.npz").probabilities(data.test_images).argmax(1)
+    assert (predictions == data.test_labels).mean() > 0.99
 
 
-def test_the_gates_that_are_told_of_belong_to_the_network_beside_them():
+def test_the_saved_gates_belong_to_the_saved_network():
     network = load_gated(FOLDER / "se_resnet20_cifar10.npz")
-    kept, told = checkpoint.load(FOLDER / "se_resnet20_cifar10_gates.npz")
-    assert [row["block"] for row in told["blocks"]] == list(network.blocks.values())
-    assert tuple(told["groups"]["class"]) == network.classes
-    means, counts = kept["mean"]["stage3"]["block2"], list(told["groups"]["class"].values())
+    saved, meta = checkpoint.load(FOLDER / "se_resnet20_cifar10_gates.npz")
+    assert [row["block"] for row in meta["blocks"]] == list(network.blocks.values())
+    assert tuple(meta["groups"]["class"]) == network.classes
+    means, counts = saved["mean"]["stage3"]["block2"], list(meta["groups"]["class"].values())
     assert np.allclose(np.average(means[1:], axis=0, weights=counts), means[0], atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_is_small_in_the_readme_and_silent_about_where_it_was_made(name):
+def test_each_file_is_small_documented_and_without_local_paths(name):
     content = (FOLDER / name).read_bytes()
     assert len(content) < 1_200_000
     assert b"/tmp" not in content
@@ -47,7 +47,7 @@ def test_it_is_small_in_the_readme_and_silent_about_where_it_was_made(name):
     assert meta["config"]["data"] in ("builtin", "FOLDER")
 
 
-def test_they_can_be_made_from_the_folder_of_a_run(tmp_path):
+def test_the_files_can_be_made_from_a_run(tmp_path):
     data = builtin(train=40, test=12)
     run = train(data, configure(data, epochs=1, out=str(tmp_path / "run")), out=io.StringIO())
     made = tmp_path / "network.npz"
@@ -65,8 +65,8 @@ def test_they_can_be_made_from_the_folder_of_a_run(tmp_path):
     folder.mkdir()
     write_numbers(found, folder)
     make.gates(folder, tmp_path / "gates.npz", "a few")
-    kept, told = checkpoint.load(tmp_path / "gates.npz")
+    saved, meta = checkpoint.load(tmp_path / "gates.npz")
     s = found.gates["stage2"]
-    assert np.allclose(kept["mean"]["stage2"][0], s.mean(0), atol=1e-6)
-    assert np.allclose(kept["std"]["stage2"][0], s.std(0), atol=1e-5)
-    assert told["accuracy"] == found.accuracy
+    assert np.allclose(saved["mean"]["stage2"][0], s.mean(0), atol=1e-6)
+    assert np.allclose(saved["std"]["stage2"][0], s.std(0), atol=1e-5)
+    assert meta["accuracy"] == found.accuracy

@@ -1,12 +1,12 @@
-"""Text as wide as the terminal."""
+"""Text wrapping."""
 
 from se_numpy.wrapping import wrap_text
 
 
-def test_prose_is_wrapped_in_a_terminal_and_no_word_is_cut(monkeypatch):
+def test_text_is_wrapped_in_a_terminal_without_splitting_words(monkeypatch):
     text = f"data     one two\n         three {'/path' * 30} four"
     monkeypatch.setenv("COLUMNS", "40")
-    assert wrap_text(text, 9) == text  # to a file
+    assert wrap_text(text, 9) == text  # not a terminal
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     expected = f"data     one two\n         three\n         {'/path' * 30}\n         four"
     assert wrap_text(text, 9) == expected

@@ -1,10 +1,10 @@
-"""Plain loops that say what an operation is, slowly: witnesses for the clever versions."""
+"""Witnesses: slow forms of the operations in plain loops, with which the library is compared."""
 
 import numpy as np
 
 
 def conv2d(X, V, stride=1, padding=0, groups=1):
-    """Eq. (1) as seven loops."""
+    """Compute Eq. (1) in seven loops."""
     N, H_, W_, _ = X.shape
     kh, kw, c, C = V.shape
     H, W = (H_ + 2 * padding - kh) // stride + 1, (W_ + 2 * padding - kw) // stride + 1
@@ -24,7 +24,7 @@ def conv2d(X, V, stride=1, padding=0, groups=1):
 
 
 def pool2d(x, kernel, stride, padding, reduce, outside):
-    """One window after the other; ``outside`` is what stands around the image."""
+    """Pool one window at a time; ``outside`` is the value around the image."""
     N, H_, W_, C = x.shape
     H, W = (H_ + 2 * padding - kernel) // stride + 1, (W_ + 2 * padding - kernel) // stride + 1
     y = np.zeros((N, H, W, C))
@@ -44,7 +44,7 @@ def pool2d(x, kernel, stride, padding, reduce, outside):
 
 
 def squeeze(U):
-    """Eq. (2), summed pixel by pixel."""
+    """Compute Eq. (2), summing pixel by pixel."""
     N, H, W, C = U.shape
     z = np.zeros((N, C), U.dtype)
     for i in range(H):
@@ -54,7 +54,7 @@ def squeeze(U):
 
 
 def excite(z, W1, W2, b1=0, b2=0, gate="sigmoid"):
-    """Eq. (3), one image and one unit at a time."""
+    """Compute Eq. (3), one image and one unit at a time."""
     sigma = {"sigmoid": lambda a: 1 / (1 + np.exp(-a)), "tanh": np.tanh, "relu": lambda a: max(a, 0.0)}[gate]
     s = np.zeros((len(z), len(W2)), z.dtype)
     for n, z_n in enumerate(z):
@@ -66,7 +66,7 @@ def excite(z, W1, W2, b1=0, b2=0, gate="sigmoid"):
 
 
 def scale(U, s):
-    """Eq. (4), one channel of one image at a time."""
+    """Compute Eq. (4), one channel of one image at a time."""
     X_tilde = np.empty_like(U)
     for n in range(len(U)):
         for c in range(U.shape[-1]):
@@ -75,7 +75,7 @@ def scale(U, s):
 
 
 def batch_norm(x, gamma, beta, eps=1e-5):
-    """One channel at a time, from the definition."""
+    """Normalise one channel at a time, from the definition."""
     y = np.empty_like(x)
     for c in range(x.shape[-1]):
         values = x[..., c]
@@ -86,7 +86,7 @@ def batch_norm(x, gamma, beta, eps=1e-5):
 
 
 def cross_entropy(x, labels, smoothing=0.0):
-    """One image at a time, from the definition; for small logits, where nothing overflows."""
+    """Compute the loss from the definition, one image at a time, for logits that are too small to overflow."""
     total = 0.0
     for row, label in zip(x, labels, strict=True):
         p = np.exp(row) / np.exp(row).sum()

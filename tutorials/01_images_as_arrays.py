@@ -7,23 +7,23 @@
 # [badge]: https://colab.research.google.com/assets/colab-badge.svg
 # [colab]: https://colab.research.google.com/github/OWNER/se_numpy/blob/main/tutorials/01_images_as_arrays.ipynb
 #
-# **You will** take pictures apart into numbers, and write two functions of one line each. They turn
-# out to be two of the three steps of a Squeeze-and-Excitation block.
+# **You will** take pictures apart into numbers, and write two functions of one line each. They
+# are two of the three steps of a Squeeze-and-Excitation block.
 #
-# **You learn** what the axes $(N, H, W, C)$ mean, how to average over some of them, how one number
-# for each channel meets a whole picture, and why `reshape` is not `transpose`.
+# **You learn** what the axes $(N, H, W, C)$ mean, how to average over some of them, how one
+# number for each channel is applied to a whole picture, and why `reshape` is not `transpose`.
 #
-# **You need** Python and a first meeting with NumPy; a CPU; 20 minutes.
+# **You need** Python and a little NumPy; a CPU; 20 minutes.
 
 # %%
-# Fetches the library where it is missing: in Colab.
+# Installs the library if it is missing, as in Colab.
 import importlib.util
 import subprocess
 import sys
 
 if importlib.util.find_spec("se_numpy") is None:
     if "google.colab" not in sys.modules:
-        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" one folder up')
+        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" in the repository')
     library = "se-numpy[plot,grade] @ git+https://github.com/OWNER/se_numpy"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)
 
@@ -89,16 +89,16 @@ claim("The white sail has red 250, green 248, blue 240.", *picture[25, 50])
 # %% [markdown]
 # In green and in blue it is the white one. In the red plane both are bright, and so is the sky.
 #
-# Keep this in mind: **a channel is a picture of its own**, and it answers one question about every
-# pixel, here "how much red?". Further up in a network there are hundreds of them, and the questions
-# are learned. A Squeeze-and-Excitation block is about channels: which of them to listen to, for the
-# image at hand.
+# Keep this in mind: **a channel is itself a picture**, and it answers one question about every
+# pixel, here "how much red?". Deeper in a network there are hundreds of channels, and the
+# questions are learned. A Squeeze-and-Excitation block decides which channels are important for
+# the given image.
 
 # %% [markdown]
 # ## A batch of images
 #
-# Networks look at many images at once, so a fourth axis stands in front. In this library maps
-# always have the axes
+# Networks process many images at once, so a fourth axis comes first. In this library maps always
+# have the axes
 #
 # | letter | axis | counts |
 # |---|---|---|
@@ -107,9 +107,9 @@ claim("The white sail has red 250, green 248, blue 240.", *picture[25, 50])
 # | $W$ | 2 | columns |
 # | $C$ | 3 | channels |
 #
-# This is the paper's $H \times W \times C$ with a batch in front. `builtin()` draws a data set on
-# the spot: a strip of colour on the left asks a question, and of the six glyphs on the right the
-# one in that colour is the answer. (`cue` looks up the strip's colour.)
+# This is the paper's $H \times W \times C$ with a batch in front. `builtin()` draws a data set:
+# the colour of the strip on the left asks for a glyph, and the answer is the glyph in that colour
+# among the six on the right. (`group_by_cue` finds the colour of each strip.)
 
 # %%
 data = builtin(train=600, test=10)
@@ -141,7 +141,7 @@ if photos is not None:
 # %% [markdown]
 # ## Bytes wrap round
 #
-# **Predict.** A pixel has 200. Make it brighter by 100: what is in the array?
+# **Predict.** A pixel has the value 200. Make it brighter by 100: what does the array contain?
 
 # %%
 byte = np.array([200], np.uint8)
@@ -149,13 +149,14 @@ brighter = byte + np.uint8(100)
 claim("In bytes, 200 and 100 make 44.", byte[0], 100, brighter[0])
 
 # %% [markdown]
-# A byte counts to 255 and begins again. So the first thing to do with images is to leave bytes
-# behind, and the second is to bring all channels to one scale: mean 0, standard deviation 1, over
-# all images and all pixels.
+# A byte counts to 255 and starts again at 0. So the first thing to do with images is to convert
+# bytes to floating point, and the second is to bring all channels to the same scale: mean 0,
+# standard deviation 1, over all images and all pixels.
 #
-# Two things of NumPy's that you will need again. `None` in an index makes an axis of length 1:
+# You will need two features of NumPy again. `None` in an index makes an axis of length 1:
 # `picture[None]` is a batch of one image, and `s[:, None]` has the shape `(N, 1, C)` if `s` has
-# `(N, C)`. And `mean` takes a tuple of axes: those it names are averaged away, the others stay.
+# the shape `(N, C)`. And `mean` takes a tuple of axes: it averages over these axes and keeps the
+# others.
 
 # %%
 x = picture[None].astype(np.float64) / 255  #                         (N, H, W, C), a batch of one
@@ -180,22 +181,21 @@ axes[1].legend(loc="upper right")
 figures.show()
 
 # %% [markdown]
-# `x - mean` subtracts an array of shape `(3,)` from one of shape `(1, 48, 72, 3)`. NumPy lays
-# shapes under each other **from the right**; an axis that is missing, or has length 1, is repeated:
+# `x - mean` subtracts an array of shape `(3,)` from one of shape `(1, 48, 72, 3)`. NumPy aligns
+# shapes **from the right**; an axis that is missing, or has length 1, is repeated:
 #
 # ```text
 # x       (1, 48, 72, 3)
 # mean               (3)
 # ```
 #
-# That is all there is to broadcasting, and it is how one number for each channel meets a whole
-# picture.
+# This is broadcasting, and it applies one number for each channel to a whole picture.
 
 # %% [markdown]
 # ## A common mistake: `reshape` for `transpose`
 #
-# Other libraries put channels first, $(N, C, H, W)$. Moving an axis is the work of `transpose`;
-# `reshape` leaves all numbers where they are in memory and counts them off in another way.
+# Other libraries put channels first, $(N, C, H, W)$. To move an axis, use `transpose`; `reshape`
+# leaves all numbers where they are in memory and only divides them into other axes.
 #
 # **Predict.** What will the first "channel" look like after `reshape(3, 48, 72)`?
 
@@ -209,8 +209,9 @@ figures.picture(axes[1], counted[0], "reshape(3, 48, 72)[0]: colours as columns"
 figures.show()
 
 # %% [markdown]
-# The shape is right and nothing complains. In a program the mistake looks like this: somebody wants
-# the mean of every channel, has channels last, and counts as if they came first. Ask the oracle:
+# The shape is right and nothing complains. In a program the mistake looks like this: a function
+# for the mean of each channel treats channels-last maps as if channels came first. Ask the
+# oracle:
 
 # %%
 
@@ -224,32 +225,33 @@ card = check("squeeze", mean_of_every_channel)
 card
 
 # %% [markdown]
-# The oracle calls the function with images of many sizes and compares with its own answer. It shows
-# the smallest input on which the two differ. Here that is one image of two pixels and two channels:
-# you can do it in your head.
+# The oracle calls the function with images of many sizes and compares the results with its own.
+# It shows the smallest input on which the two differ. Here that is one image of two pixels and
+# two channels, small enough to check in your head.
 #
-# To read such a card: each table says what it holds; in `U[0, :, 0, :]` rows are pixels and columns
-# are channels. What differs is marked. An error is counted in units of what rounding may do: a
-# right function stays below one. Points are for courses and do not matter here.
+# How to read such a card: the heading of each table says what it shows; in `U[0, :, 0, :]` rows
+# are pixels and columns are channels. Differences are marked. Errors are given relative to the
+# tolerance, so those of a right function are below one. Points are for courses and do not matter
+# here.
 
 # %%
 example = card.task.counterexample.arguments["U"]
-claim("It is wrong already on 4 numbers.", example.size)
+claim("It is wrong on an input of only 4 numbers.", example.size)
 
 one_channel = np.random.default_rng(0).random((20, 4, 5, 1))
 right = np.isclose(mean_of_every_channel(one_channel), one_channel.mean((1, 2))).sum()
-claim("It is right on 20 of 20 grey pictures: they would not have shown the mistake.", right, 20)
+claim("It is right on 20 of 20 grey pictures, which do not reveal the mistake.", right, 20)
 
 # %% [markdown]
 # ## Exercise: `squeeze` · easy, 5 minutes
 #
-# Say about every image how much there is of each channel **on average**: one number a channel, $C$
-# numbers an image.
+# Compute the **average** of each channel of every image: one number per channel, $C$ numbers per
+# image.
 #
 # $$z_c = \frac{1}{H W} \sum_{i=1}^{H} \sum_{j=1}^{W} u_c(i, j)$$
 #
-# This is Equation (2) of the paper, the *squeeze*. Here $U$ may hold images; in a network it holds
-# the maps that a convolution left.
+# This is Equation (2) of the paper, the *squeeze*. Here $U$ contains images; in a network it
+# contains the maps that a convolution returns.
 
 
 # %%
@@ -261,7 +263,7 @@ def squeeze(U):  #                                                    (N, H, W, 
 check("squeeze", squeeze)
 
 # %%
-# Take one # away when you want help, and run the cell.
+# For help, uncomment a line and run the cell.
 # hint("squeeze")
 # solution("squeeze")
 
@@ -273,9 +275,9 @@ check("squeeze", squeeze)
 #
 # $$\tilde{x}_c = s_c \, u_c$$
 #
-# This is Equation (4). `U * s` will not do: laid under each other from the right, `(N, H, W, C)`
-# and `(N, C)` put images under columns. It even runs where $N = W$ or $W = 1$, and gives nonsense;
-# with one image, $N = 1$, it happens to be right. Tests like to have one image.
+# This is Equation (4). `U * s` is wrong: aligned from the right, `(N, H, W, C)` and `(N, C)`
+# match the images of `s` with the columns of `U`. If $N = W$ or $W = 1$ it even runs, with wrong
+# results; with one image, $N = 1$, it happens to be right, and tests often use one image.
 
 
 # %%
@@ -293,8 +295,8 @@ check("scale", scale)
 # %% [markdown]
 # ## What you have now
 #
-# `se.squeeze` and `se.scale` are the library's own; yours, once they pass, do the same. Squeeze the
-# boat, then scale it by gates of your own choice.
+# `se.squeeze` and `se.scale` are the library's functions; yours do the same once they pass.
+# Squeeze the boat, then scale it by gates of your choice.
 #
 # **Predict.** With the gates $(1, 0, 0)$, which sail is brighter?
 
@@ -316,9 +318,9 @@ claim("With the red channel alone the sails are 222 and 250 bright: hard to tell
 
 # %% [markdown]
 # A Squeeze-and-Excitation block does what you just did, on the maps inside a network: squeeze,
-# gates, scale. What is missing is the step in between, Equation (3): **the network itself computes
-# the gates from the squeeze**, for every image anew. You will write it in
-# [tutorial 6](06_squeeze_excite_scale.ipynb).
+# gates, scale. The missing step in between is Equation (3): **the network itself computes the
+# gates from the squeeze**, for each image. You will write it in [tutorial
+# 6](06_squeeze_excite_scale.ipynb).
 #
 # ## On your own
 #
@@ -326,7 +328,7 @@ claim("With the red channel alone the sails are 222 and 250 bright: hard to tell
 #   `U.max((1, 2))` pass, and not `U.sum((1, 2))`?
 # - *Core.* Write `squeeze` for arrays with channels first and have it checked:
 #   `check("squeeze", yours, layout="NCHW")`.
-# - *Open.* Two pictures with the same squeeze can look entirely different. What does the block lose
-#   by knowing nothing but $z$? The authors chose the mean; which other number would you keep?
+# - *Open.* Two pictures with the same squeeze can look entirely different. What does the block
+#   lose by knowing only $z$? The authors chose the mean; which other number would you keep?
 #
 # Next: [2. Convolve an image](02_convolve.ipynb).

@@ -8,7 +8,7 @@
 # [colab]: https://colab.research.google.com/github/OWNER/se_numpy/blob/main/tutorials/02_convolve.ipynb
 #
 # **You will** slide small filters over a picture, find its edges, find the red sail, and write
-# `conv2d`, the operation that most of a network's work consists of.
+# `conv2d`, the operation in which a network does most of its work.
 #
 # **You learn** what Equation (1) of the paper says, how large the result is, what stride and
 # padding do, and why a convolution is one matrix product.
@@ -16,14 +16,14 @@
 # **You need** [tutorial 1](01_images_as_arrays.ipynb); a CPU; 35 minutes.
 
 # %%
-# Fetches the library where it is missing: in Colab.
+# Installs the library if it is missing, as in Colab.
 import importlib.util
 import subprocess
 import sys
 
 if importlib.util.find_spec("se_numpy") is None:
     if "google.colab" not in sys.modules:
-        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" one folder up')
+        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" in the repository')
     library = "se-numpy[plot,grade] @ git+https://github.com/OWNER/se_numpy"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)
 
@@ -41,13 +41,13 @@ grey = X[0].mean(-1)  #                                               (H', W')
 # %% [markdown]
 # ## One window, one number
 #
-# A *filter* is a small array of numbers. Lay it on a window of the picture, multiply what lies on
-# each other, add up: one number. This filter takes the column on its left away from the column on
-# its right.
+# A *filter* is a small array of numbers. Place it on a window of the picture, multiply each pixel
+# by the number of the filter on it, and add up: the result is one number. This filter subtracts
+# the column on its left from the column on its right.
 #
-# **Predict.** The mast is dark, the sky bright. The window in the frame has sky in its left column
-# and mast in its right one. Will the number be positive, negative, or near 0? (Where a figure shows
-# numbers of both signs, orange is positive and violet negative.)
+# **Predict.** The mast is dark and the sky is bright. The window in the frame has sky in its left
+# column and the mast in its right one. Will the number be positive, negative, or near 0? (Where a
+# figure shows numbers of both signs, orange is positive and violet negative.)
 
 # %%
 v = np.array([[-1, 0, 1], [-1, 0, 1], [-1, 0, 1]])  #                 (k, k)
@@ -66,8 +66,8 @@ figures.show()
 # %% [markdown]
 # ## All windows, one map
 #
-# Do that at every place, and the numbers make a picture again: a *map* of where the filter found
-# what it looks for. Two loops, and nothing is hidden.
+# Do that at every position, and the numbers form a picture again: a *map* of where the filter
+# responds. It takes two loops.
 #
 # **Predict.** The last of the four filters below has eight zeros, and a 1 in the middle. What will
 # its map show?
@@ -101,26 +101,26 @@ gap = abs(maps["dot"] - grey[1:-1, 1:-1]).max()
 claim("The last differs from the picture without its border by 0.", gap)
 
 # %% [markdown]
-# The horizon shows in the second map only, the mast in the first only, and a slanted sail in both.
-# The last filter changes nothing; it only has no place centred on the border.
+# The horizon shows in the second map only, the mast in the first only, and a slanted sail in
+# both. The last filter changes nothing, except that it cannot be centred on the border.
 #
-# In signal processing this is called *cross-correlation*; a *convolution* would turn the filter by
-# 180° first. Networks learn their filters, so it makes no difference to them, and every framework
-# says convolution and means this.
+# In signal processing this is called *cross-correlation*; a *convolution* would turn the filter
+# by 180° first. Networks learn their filters, so it makes no difference to them, and deep
+# learning frameworks call this operation a convolution.
 
 # %% [markdown]
-# ## Where the windows stand
+# ## Stride and padding
 #
-# Two numbers say where. *Stride* $t$: so many pixels from one window to the next. *Padding* $p$: so
-# many zeros around the picture, so that a window can also be centred on its border. Along an axis
-# of $H'$ pixels there are
+# Two numbers define the positions of the windows. The *stride* $t$ is the distance in pixels from
+# one window to the next. The *padding* $p$ is the number of zeros on each side of the picture, so
+# that a window can also be centred on its border. Along an axis of $H'$ pixels there are
 #
 # $$H = \left\lfloor \frac{H' + 2p - k}{t} \right\rfloor + 1$$
 #
-# places for a filter of $k$ pixels: one at the very beginning, and one more for every whole stride
-# that is left.
+# positions for a filter of $k$ pixels: one at the start, and one more for every whole stride that
+# fits.
 #
-# **Predict.** A row of 7 pixels, filters of 3. How many places are there for each of the four
+# **Predict.** A row of 7 pixels, filters of 3. How many positions are there for each of the four
 # settings below?
 
 
@@ -155,26 +155,26 @@ same, half = places(48, 3, 1, 1), places(48, 3, 2, 1)
 claim("Filters of three, padding one: 48 rows stay 48, at stride two they are 24.", 48, same, half)
 
 # %% [markdown]
-# Blue squares are pixels, white ones are padding, every orange bar is one place of the filter. At
-# stride 3 the last pixel is under no window at all: nothing of it reaches the result. Remember that
-# when gradients come back.
+# Blue squares are pixels, white ones are padding, and every orange bar is one position of the
+# filter. At stride 3 the last pixel is outside every window, so it does not affect the result.
+# This will matter for gradients.
 
 # %% [markdown]
 # ## Many channels in, many out: Equation (1)
 #
-# A picture has channels, and so has a filter: $v_c$ consists of one $k \times k$ array $v_c^s$ for
-# each input channel $x^s$. All products add up to **one** map $u_c$; as many maps come out as there
-# are filters. ($s$ is the paper's letter here; its gates, which you met in tutorial 1, are another
-# $s$.)
+# A picture has channels, and so has a filter: $v_c$ consists of one $k \times k$ array $v_c^s$
+# for each input channel $x^s$. All products add up to **one** map $u_c$; the number of maps is
+# the number of filters. ($s$ is the paper's letter here; its gates, which you met in tutorial 1,
+# are another $s$.)
 #
 # $$u_c = v_c * X = \sum_{s=1}^{C'} v_c^s * x^s$$
 #
 # In arrays, `X (N, H', W', C')` and `V (k, k, C', C)` give `U (N, H, W, C)`. Note what the sum
-# does: it mixes the channels with fixed weights, the same at every place and for every image. That
-# is what a Squeeze-and-Excitation block will add to: weights that depend on the image.
+# does: it mixes the channels with fixed weights, the same at every position and for every image.
+# A Squeeze-and-Excitation block adds weights that depend on the image.
 #
-# **Predict.** Here is a filter of a single pixel: red, less half of green, less half of blue. Where
-# in the picture will the number be largest?
+# **Predict.** Here is a filter of a single pixel: red minus half of green minus half of blue.
+# Where in the picture will the result be largest?
 
 # %%
 V = np.zeros((1, 1, 3, 2))  #                                         (k, k, C', C)
@@ -211,19 +211,19 @@ if photos is not None:
 # ## Windows as rows: one matrix product
 #
 # Loops are slow in Python. Write every window as one row of a matrix, and every filter as one
-# column of another; their product holds every window times every filter. That is the whole trick,
-# and it is how `se_numpy.engine`, the fast part of this library, computes a convolution.
-# (`se.conv2d` adds up one matrix product for each place in the filter: slower, and easier to read.)
+# column of another; their product contains every window times every filter. This is how
+# `se_numpy.engine`, the fast part of this library, computes a convolution. (`se.conv2d` adds up
+# one matrix product for each position in the filter, which is slower and easier to read.)
 #
-# **Predict.** A picture of 5 × 5 pixels, filters of 3 × 3. How many rows has the matrix, and how
-# many numbers a row? How often does the pixel in the middle occur?
+# **Predict.** A picture of 5 × 5 pixels, filters of 3 × 3. How many rows does the matrix have,
+# and how many numbers per row? How often does the pixel in the middle occur?
 
 # %%
 small = np.arange(25.0).reshape(1, 5, 5, 1)  #                        (N, H', W', C')
 windows = sliding_window_view(small, (3, 3), axis=(1, 2))  #          (N, H, W, C', k, k)
 rows = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, 3 * 3 * 1)  #  (N H W, k k C')
 times = (rows == 12).sum()
-claim("There are 9 rows of 9 numbers; the middle pixel stands in 9 of them.", *rows.shape, times)
+claim("There are 9 rows of 9 numbers; the middle pixel is in 9 of them.", *rows.shape, times)
 
 figure, (left, right) = figures.panels(1, 2, 2.9)
 left.imshow(small[0, :, :, 0], cmap="Blues", vmax=40)
@@ -231,7 +231,7 @@ left.set(title="the picture: pixels 0 to 24", xticks=[], yticks=[])
 right.imshow(rows, cmap="Blues", vmax=40)
 right.set(
     title="its windows as rows",
-    xlabel="place in the window",
+    xlabel="position in the window",
     ylabel="window",
     xticks=range(9),
     yticks=range(9),
@@ -252,8 +252,9 @@ claim("It agrees with the library to less than 1e-13.", abs(U3 - se.conv2d(X3, V
 claim("The price: 1,080 numbers in the rows for 252 in X3.", rows.size, X3.size)
 
 # %% [markdown]
-# Mind the transpose. The numbers of a row and those of a column must come in **one** order, here
-# row, column, channel, because that is how `V` lies in memory. Without it the shapes fit as well:
+# The transpose matters. The numbers of a row and those of a column must be in the **same** order,
+# here row, column, channel, which is the order of `V` in memory. Without the transpose the shapes
+# fit as well:
 
 # %%
 as_it_comes = windows.reshape(-1, 27) @ V3.reshape(27, 4)  #          (N H W, C)
@@ -263,15 +264,16 @@ X1, V1 = X3[..., :1], V3[:, :, :1]  #                                 (N, H', W'
 windows = sliding_window_view(X1, (3, 3), axis=(1, 2))  #             (N, H, W, 1, k, k)
 as_it_comes = (windows.reshape(-1, 9) @ V1.reshape(9, 4)).reshape(U3.shape)
 gap = abs(as_it_comes - se.conv2d(X1, V1)).max()
-claim("With one input channel it is right all the same, to less than 1e-13.", gap)
+claim("With one input channel it is still right, to less than 1e-13.", gap)
 
 # %% [markdown]
-# Whoever tries it on grey pictures alone sees nothing. The oracle sees it, and has a name for it.
+# A test on grey pictures alone does not reveal the mistake. The oracle finds and names it.
 
 # %% [markdown]
 # ## A common mistake: turning the filter
 #
-# Who has learned convolution in mathematics turns the filter. Suppose you test that on a blur:
+# In mathematics a convolution turns the filter by 180°. Suppose you do that here, and test it on
+# a blur:
 
 
 # %%
@@ -286,20 +288,20 @@ claim("On a blur the two differ by less than 1e-14: the test passes.", differenc
 check("conv2d", turned)
 
 # %% [markdown]
-# The oracle uses filters that look different after a turn, and it knows the mistake by name. The
-# blur could not tell: it is its own mirror image. **A test that cannot fail proves nothing**, and
-# tutorial 4 is about finding such tests out.
+# The oracle uses filters that change when turned, and it names the mistake. The blur cannot
+# reveal the mistake, because it is its own mirror image. **A test that cannot fail proves
+# nothing**, and tutorial 4 is about finding such tests.
 
 # %% [markdown]
 # ## Exercise: `conv2d` · medium, 20 minutes
 #
-# Write Equation (1) for batches, channels, stride and padding. Loops or rows, as you like; right
-# first, fast later.
+# Write Equation (1) for batches, channels, stride and padding. Use loops or rows, as you like;
+# make it right first and fast later.
 #
 # - Put `padding` zeros around rows and columns: `np.pad(X, ((0, 0), (padding, padding), (padding,
 #   padding), (0, 0)))`.
 # - Find $H$ and $W$ by the formula above.
-# - The window of place $(i, j)$ begins at row $i \cdot t$, column $j \cdot t$.
+# - The window at position $(i, j)$ begins at row $i \cdot t$, column $j \cdot t$.
 
 
 # %%
@@ -311,7 +313,7 @@ def conv2d(X, V, *, stride=1, padding=0):  #                          -> U (N, H
 check("conv2d", conv2d)
 
 # %%
-# Take one # away when you want help, and run the cell.
+# For help, uncomment a line and run the cell.
 # hint("conv2d")
 # hint("conv2d", 2)
 # solution("conv2d")
@@ -322,7 +324,7 @@ check("conv2d", conv2d)
 # - *Quick.* Which 3 × 3 filter moves a picture one pixel to the left? Which one sharpens it?
 # - *Core.* How many multiplications does a convolution take, in the letters $N, H, W, k, C', C$?
 #   Compare with `se-numpy summary resnet20`.
-# - *Open.* Equation (1) weighs channels: $v_c^s$ may well be 0 for some $s$. What can a network not
-#   do with such weights that it can do with gates computed from the image?
+# - *Open.* Equation (1) weighs channels: $v_c^s$ may well be 0 for some $s$. What can a network
+#   do with gates computed from the image that it cannot do with such weights?
 #
 # Next: [3. Send gradients back through a convolution](03_gradients_through_convolution.ipynb).

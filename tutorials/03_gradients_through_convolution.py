@@ -7,23 +7,23 @@
 # [badge]: https://colab.research.google.com/assets/colab-badge.svg
 # [colab]: https://colab.research.google.com/github/OWNER/se_numpy/blob/main/tutorials/03_gradients_through_convolution.ipynb
 #
-# **You will** measure a derivative in three ways, catch a wrong one that is in wide circulation,
+# **You will** measure a derivative in three ways, find a wrong one that has been widely copied,
 # and write `relu_backward` and `conv2d_backward`.
 #
-# **You learn** the one contract that every backward pass of this library keeps, why gradients of
-# shared things add up, and how to be sure of a gradient without trusting anybody.
+# **You learn** the contract of every backward pass in this library, why gradients of shared
+# values add up, and how to verify a gradient yourself.
 #
 # **You need** [tutorial 2](02_convolve.ipynb), derivatives and the chain rule; a CPU; 50 minutes.
 
 # %%
-# Fetches the library where it is missing: in Colab.
+# Installs the library if it is missing, as in Colab.
 import importlib.util
 import subprocess
 import sys
 
 if importlib.util.find_spec("se_numpy") is None:
     if "google.colab" not in sys.modules:
-        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" one folder up')
+        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" in the repository')
     library = "se-numpy[plot,grade] @ git+https://github.com/OWNER/se_numpy"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)
 
@@ -38,20 +38,20 @@ rng = np.random.default_rng(0)
 # %% [markdown]
 # ## What goes back
 #
-# A network ends in one number, the loss $L$. To make it smaller one asks of every number inside: if
-# it grew a little, how much would $L$ grow? That is its gradient. We write `dU` for $\partial L /
-# \partial U$: an array of the shape of `U`.
+# A network ends in one number, the loss $L$. To make it smaller, ask for every number inside how
+# much $L$ would grow if that number grew a little. This is its gradient. We write `dU` for
+# $\partial L / \partial U$: an array of the shape of `U`.
 #
-# Gradients are worked out from the end. A function $y = f(x)$ somewhere in the middle is told `dy`
-# by what comes after it, and has to say `dx`. It needs to know nothing else about the rest. So
-# every function of this library has a partner with one contract:
+# Gradients are computed from the end. A function $y = f(x)$ in the middle receives `dy` from the
+# functions after it and returns `dx`. It needs no other information about the rest. So every
+# function of this library has a partner with the following contract:
 #
 # ```text
 # y            = f(x, w)
 # dx, dw       = f_backward(dy, x, w)        one gradient for each argument, in order, of its shape
 # ```
 #
-# For a function of one number the chain rule says all: $dx = dy \cdot f'(x)$.
+# For a function of one number this is the chain rule: $dx = dy \cdot f'(x)$.
 #
 # ## Three ways to measure a slope
 #
@@ -60,11 +60,11 @@ rng = np.random.default_rng(0)
 #
 # - one step: $\;(f(x + h) - f(x)) / h$,
 # - central: $\;(f(x + h) - f(x - h)) / 2h$,
-# - complex: $\;\mathrm{Im} f(x + ih) / h$, a step to the side, into the complex numbers: as
-#   $f(x + ih) = f(x) + ih f'(x) - \dots$, what is imaginary is the slope times $h$.
+# - complex: $\;\mathrm{Im} f(x + ih) / h$, a step to the side, into the complex numbers: because
+#   $f(x + ih) = f(x) + ih f'(x) - \dots$, the imaginary part is the slope times $h$.
 #
-# **Predict.** In mathematics all get better as $h$ gets smaller. On a computer, does a smaller step
-# always help?
+# **Predict.** In mathematics all three get better as $h$ gets smaller. On a computer, does a
+# smaller step always help?
 
 
 # %%
@@ -83,7 +83,7 @@ ways = {
 errors = {name: np.abs(np.array(slopes) / truth - 1) for name, slopes in ways.items()}
 
 figure, (axes,) = figures.panels(1, 1, 3.2)
-rings = {"central": {"ms": 7, "mfc": "none"}}  # so that it shows where another lies on it
+rings = {"central": {"ms": 7, "mfc": "none"}}  # stays visible under another marker
 for name, error in errors.items():
     drawn = np.maximum(error, 1e-17)  # such an axis has no 0
     axes.loglog(steps, drawn, "o-", label=name, **rings.get(name, {}))
@@ -106,17 +106,17 @@ claim("With a step of 1e-12 central is off by more than 1e-6.", steps[12], tiny[
 claim("With a step of 1e-12 complex is off by less than 1e-15.", steps[12], tiny["complex"])
 
 # %% [markdown]
-# On the right the step is too long and the curve bends away, for central and complex equally: there
-# the dots lie in the rings. On the left two nearly equal numbers are subtracted, and their last
-# digits, which are all that is left, are rounding. Between lies a good step for the central
-# difference, about the cube root of the rounding error. The complex step subtracts nothing, so it
-# can be as small as one likes (the lowest dots are errors of 0); but it asks for functions that
-# take complex numbers and have no corners.
+# On the right the step is too long and the curve bends away, equally for central and complex:
+# there the dots are inside the rings. On the left two nearly equal numbers are subtracted, and
+# their difference is mostly rounding. In between is a good step for the central difference, about
+# the cube root of the rounding error. The complex step subtracts nothing, so it can be as small
+# as you like (the lowest dots are errors of 0); but it needs functions that accept complex
+# numbers and are differentiable.
 #
 # ## Exercise: `relu_backward` · easy, 5 minutes
 #
-# $\delta(x) = \max(x, 0)$ has slope 1 where $x > 0$ and slope 0 where $x < 0$. At 0 itself it has a
-# corner and no slope; everybody takes 0 there, and so does the oracle.
+# $\delta(x) = \max(x, 0)$ has slope 1 where $x > 0$ and slope 0 where $x < 0$. At 0 itself it has
+# a corner and no slope; by convention the slope there is 0, also for the oracle.
 
 
 # %%
@@ -128,7 +128,7 @@ def relu_backward(dy, x):  #                                          dy, x: one
 check("relu_backward", relu_backward)
 
 # %%
-# Take one # away when you want help, and run the cell.
+# For help, uncomment a line and run the cell.
 # hint("relu_backward")
 # solution("relu_backward")
 
@@ -143,7 +143,7 @@ check("relu_backward", relu_backward)
 #     return output >= 0
 # ```
 #
-# It is given the **output** of ReLU. **Predict** what it returns for these eight numbers.
+# Its argument is the **output** of ReLU. **Predict** its result for these eight numbers.
 
 # %%
 x = np.array([2.1, -0.3, 0.5, 1.7, -1.2, -0.8, 0.9, 3.0])
@@ -153,12 +153,12 @@ print("the truth:   ", (x > 0).astype(int))
 claim("It is wrong for 3 of 8 numbers.", ((output >= 0) != (x > 0)).sum(), len(x))
 
 # %% [markdown]
-# The output of ReLU is never negative, so `>= 0` is always true: the "derivative" is 1 everywhere,
-# and ReLU is treated as if it were not there. With `>` in place of `>=` it would be right.
+# The output of ReLU is never negative, so `>= 0` is always true: the "derivative" is 1
+# everywhere, as if there were no ReLU. With `>` in place of `>=` it would be right.
 #
-# Why did it stay? Because the network learns anyway. Here is a small one, trained twice from the
-# same start on the same data, once with each derivative. (How the gradient goes back through its
-# matrix products is tutorial 7's; take those lines on trust.)
+# Why was it not noticed? Because the network learns anyway. Here is a small one, trained twice
+# from the same start on the same data, once with each derivative. (Tutorial 7 explains the
+# gradients of its matrix products.)
 
 # %%
 inputs = rng.standard_normal((256, 10))  #                            (N, 10)
@@ -219,8 +219,8 @@ check("relu_backward", from_output)
 # [numpy/numpy-tutorials](https://github.com/numpy/numpy-tutorials),
 # `content/tutorial-deep-learning-on-mnist.md`, and in
 # [iamtrask/Grokking-Deep-Learning](https://github.com/iamtrask/Grokking-Deep-Learning), where
-# readers reported it in 2018 and 2019 (issue 9, pull request 13). Both are good teaching otherwise.
-# That is the point: care does not find such a mistake, a measurement does.
+# readers reported it in 2018 and 2019 (issue 9, pull request 13). Both are otherwise good
+# teaching. Careful reading does not find such a mistake; a measurement does.
 #
 # ## Back through a convolution
 #
@@ -230,8 +230,8 @@ check("relu_backward", from_output)
 #
 # $$dv_a = \sum_i du_i \, x_{i + a} \qquad\qquad dx_m = \sum_{i + a = m} du_i \, v_a$$
 #
-# The filter is used at **every** place, a pixel in **several** windows. What is used several times
-# gets the sum of what comes back from each use.
+# The filter is used at **every** position, and a pixel in **several** windows. A value that is
+# used several times gets the sum of the gradients from all its uses.
 
 
 # %%
@@ -253,8 +253,8 @@ claim("The middle pixel gets 1 from the first window, -4 from the last: -3.", fi
 
 # %% [markdown]
 # **Predict.** An image of 6 × 8 pixels, filters of 3 × 3, no padding. Let `dU` and `V` be 1
-# everywhere: then `dX` counts in how many windows each pixel was. What does the corner say, what
-# the middle? And with stride 2?
+# everywhere: then `dX` counts the windows that contain each pixel. What is the number in the
+# corner, and in the middle? And with stride 2?
 
 # %%
 ones = np.ones((1, 6, 8, 1)), np.ones((3, 3, 1, 1))  #                X and V
@@ -267,17 +267,17 @@ for axis, (stride, padding) in zip(axes, [(1, 0), (1, 1), (2, 0)], strict=True):
 figures.show()
 
 # %% [markdown]
-# With stride 2 the last row and the last column are under no window: their gradient is 0, but they
-# are still part of `dX`, which has the shape of `X`. With padding, windows also lay on zeros
-# outside; what comes back to those is dropped.
+# With stride 2 the last row and the last column are outside every window: their gradient is 0,
+# but they are still part of `dX`, which has the shape of `X`. With padding, windows also cover
+# zeros outside the image; the gradient of those is dropped.
 #
 # ## Three tests for one gradient
 #
-# Nobody needs an oracle to test a gradient. Here are three ways, with the library's
+# You do not need an oracle to test a gradient. Here are three ways, with the library's
 # `conv2d_backward`.
 #
-# **1. Measure.** `se.check_backward(f, f_backward, *arguments)` moves each argument along a random
-# direction and compares the measured slope with what the backward pass says.
+# **1. Measure.** `se.check_backward(f, f_backward, *arguments)` moves each argument along a
+# random direction and compares the measured slope with the result of the backward pass.
 
 # %%
 X = rng.standard_normal((2, 6, 7, 3))  #                              (N, H', W', C')
@@ -287,11 +287,12 @@ worst = max(result.relative for result in results)
 claim("Measured: off by less than 1e-8 of the gradient's size.", worst)
 
 # %% [markdown]
-# **2. Turn it over.** Write $\langle A, B \rangle$ for the sum of all products, each number of $A$
-# times the one of $B$ in its place. Take any `dU`: $L = \langle \mathrm{conv}(X), dU \rangle$ is a
-# loss that sends back just this `dU`, so `dX` is its gradient. But $L$ is linear in `X`: every
-# number of `X` times a factor of its own, added up. Those factors are the gradient, and therefore
-# $L = \langle X, dX \rangle$, up to rounding and without a step. It is linear in `V` as well.
+# **2. Use linearity.** Write $\langle A, B \rangle$ for the sum of all products, each number of
+# $A$ times the one of $B$ in its place. Take any `dU`: $L = \langle \mathrm{conv}(X), dU \rangle$
+# is a loss that sends back just this `dU`, so `dX` is its gradient. But $L$ is linear in `X`:
+# every number of `X` times a factor of its own, added up. Those factors are the gradient, and
+# therefore $L = \langle X, dX \rangle$, up to rounding and without a step. It is linear in `V` as
+# well.
 
 # %%
 U = se.conv2d(X, V, stride=2, padding=1)  #                           (N, H, W, C)
@@ -302,8 +303,8 @@ gap = max(abs((U * dU).sum() - (X * dX).sum()), abs((U * dU).sum() - (V * dV).su
 claim("All agree to less than 1e-12.", gap)
 
 # %% [markdown]
-# **3. Step aside.** A convolution has no corners and takes complex numbers, so the complex step is
-# exact.
+# **3. Take a complex step.** A convolution is differentiable and accepts complex numbers, so the
+# complex step is exact.
 
 # %%
 results = se.check_backward(
@@ -312,10 +313,10 @@ results = se.check_backward(
 claim("By the complex step: off by less than 1e-14.", max(result.relative for result in results))
 
 # %% [markdown]
-# ## A common mistake: writing over instead of adding
+# ## A common mistake: overwriting instead of adding
 #
-# With `=` in place of `+=` what one window sends back to a pixel is written over by the next, and
-# the last one wins. Where windows do not overlap, nobody sees it.
+# With `=` in place of `+=`, the gradient from one window is overwritten by that from the next,
+# and only the last one remains. If windows do not overlap, the mistake does not show.
 
 
 # %%
@@ -345,7 +346,8 @@ check("conv2d_backward", written_over)
 #
 # $$dV_{a b s c} = \sum_{n, i, j} dU_{n i j c} \; X_{n,\; i t + a - p,\; j t + b - p,\; s}$$
 #
-# and `dX` gathers, for every pixel, what came back from all windows it was in. Two ways:
+# and `dX` is, for every pixel, the sum of the gradients from all windows that contain it. There
+# are two ways:
 #
 # - window by window, as `row_backward` above, with `np.tensordot` or `np.einsum` for the channels;
 # - tap by tap: for fixed $a, b$ all pixels under that tap are the slice
@@ -365,7 +367,7 @@ check("conv2d_backward", conv2d_backward)
 # %%
 # hint("conv2d_backward")
 # hint("conv2d_backward", 2)
-# hint("conv2d_backward", 3)  # what people get wrong: worth a look
+# hint("conv2d_backward", 3)  # common mistakes
 # solution("conv2d_backward")
 
 # %% [markdown]
@@ -373,9 +375,9 @@ check("conv2d_backward", conv2d_backward)
 #
 # - *Quick.* Why is `dX` of a convolution at stride 1 a convolution of `dU` with the filters turned
 #   by 180°?
-# - *Core.* Hold your own `conv2d_backward` against your own `conv2d` of tutorial 2 with
-#   `se.check_backward`. If both are wrong in the same way, what does it say? Which of the two would
-#   the oracle blame?
+# - *Core.* Check your own `conv2d_backward` against your own `conv2d` of tutorial 2 with
+#   `se.check_backward`. If both are wrong in the same way, what is the result? Which of the two
+#   would the oracle report?
 # - *Open.* The backward pass needs `X` again. A network keeps it from the forward pass: how many
 #   numbers is that for one layer, and what could be done without keeping them?
 #

@@ -7,8 +7,8 @@
 # [badge]: https://colab.research.google.com/assets/colab-badge.svg
 # [colab]: https://colab.research.google.com/github/OWNER/se_numpy/blob/main/tutorials/04_test_a_gradient.ipynb
 #
-# **You will** write a gradient checker of a dozen lines, let it loose on more than sixty wrong
-# gradients, and see which habits of testing make it blind.
+# **You will** write a gradient checker of a dozen lines, run it on more than sixty wrong
+# gradients, and see which testing habits hide mistakes.
 #
 # **You learn** why ones, a batch of one, maps of one pixel and zero weights prove nothing, how
 # small an error has to be, and how to test a test.
@@ -17,14 +17,14 @@
 # equations of the block appear here as something to be tested; tutorials 6 and 7 explain them.
 
 # %%
-# Fetches the library where it is missing: in Colab.
+# Installs the library if it is missing, as in Colab.
 import importlib.util
 import subprocess
 import sys
 
 if importlib.util.find_spec("se_numpy") is None:
     if "google.colab" not in sys.modules:
-        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" one folder up')
+        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" in the repository')
     library = "se-numpy[plot,grade] @ git+https://github.com/OWNER/se_numpy"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)
 
@@ -41,13 +41,13 @@ figures.style()
 #
 # `f_backward(dy, *args)` claims to return the gradients of $L = \langle f(\mathrm{args}), dy
 # \rangle$, the sum of all products as in tutorial 3. Pick one argument, move it a little along a
-# random direction $v$, and see how fast $L$ changes. It must be $\langle d\mathrm{arg}, v \rangle$:
-# one number that every entry of the gradient has a part in.
+# random direction $v$, and see how fast $L$ changes. It must be $\langle d\mathrm{arg}, v
+# \rangle$: a single number to which every entry of the gradient contributes.
 
 
 # %%
 def error(f, f_backward, args, dy, seed=0, h=1e-6):
-    """How far the worst gradient is off along a random direction, relative to its size."""
+    """Return the worst error along a random direction, relative to the gradient's size."""
     rng, worst = np.random.default_rng(seed), 0.0
     gradients = f_backward(dy, *args)
     gradients = gradients if isinstance(gradients, tuple) else (gradients,)
@@ -57,10 +57,10 @@ def error(f, f_backward, args, dy, seed=0, h=1e-6):
         def L(t, k=k, v=v):  # with argument k moved by t along v
             return (f(*(a + t * v if n == k else a for n, a in enumerate(args))) * dy).sum()
 
-        measured, said = (L(h) - L(-h)) / (2 * h), (gradient * v).sum()
-        # Of a gradient that is 0 the size is dy's: 0 is no size to measure by.
+        measured, computed = (L(h) - L(-h)) / (2 * h), (gradient * v).sum()
+        # For a gradient of 0 the size of dy is used, to avoid dividing by 0.
         size = max(np.linalg.norm(gradient), abs(measured), 1e-3 * np.linalg.norm(dy))
-        worst = max(worst, abs(measured - said) / size)
+        worst = max(worst, abs(measured - computed) / size)
     return worst
 
 
@@ -71,14 +71,14 @@ own = error(se.scale, se.scale_backward, (U, s), dX_tilde)
 claim("The library's scale_backward is off by less than 1e-8.", own)
 
 # %% [markdown]
-# `se.check_backward` of the last tutorial is this idea with care for corners, rounding and error
-# messages.
+# `se.check_backward` of the last tutorial does the same, and also handles corners, rounding and
+# error messages.
 #
 # ## Wrong on purpose
 #
-# Is the checker any good? There is one way to know: give it something wrong. For each of its tasks
-# the oracle keeps the wrong versions that people write. Here are those of the whole block's
-# gradient, Equations (2) to (4) backward.
+# Does the checker find mistakes? To find out, give it wrong gradients. For each of its tasks the
+# oracle has a list of common wrong versions. Here are those of the gradient of the whole block,
+# Equations (2) to (4).
 
 # %%
 task = all_tasks()["se_block_backward"]
@@ -98,7 +98,7 @@ claim("The block's four gradients have 63 known mistakes.", known)
 
 # %%
 def draw(task, seed, **sizes):
-    """Random arguments and a random dy; the sizes are all different unless one asks otherwise."""
+    """Draw random arguments and a random dy, with all sizes different unless given."""
     rng = np.random.default_rng(seed)
     case = task.draw(rng, "", "random", {"N": 3, "H": 4, "W": 5, "C": 7, "R": 4} | sizes)
     dy, *args = case.arguments.values()
@@ -106,7 +106,7 @@ def draw(task, seed, **sizes):
 
 
 def off(task, f_backward, args, dy):
-    """The error; infinite where the shapes do not even fit, or nothing comes back."""
+    """Return the error, or infinity if the shapes differ or the function fails."""
     try:
         with np.errstate(all="ignore"):
             return error(task.forward, f_backward, args, dy)
@@ -124,45 +124,45 @@ for name, task in tasks.items():
             wrong[key] = max(wrong.get(key, 0), off(task, mistake.wrong, args, dy))
 
 far = np.sort(list(wrong.values()))
-misfits = np.isinf(far).sum()  # the shape is wrong already: drawn at the top
+misfits = np.isinf(far).sum()  # drawn at the top
 
 figure, (axes,) = figures.panels(1, 1, 2.9)
 axes.semilogy(far, "o", color=figures.ORANGE, label="mistakes, sorted")
 ranks = range(len(far) - misfits, len(far))
-axes.semilogy(ranks, [20] * misfits, "^", color=figures.ORANGE, label="not even of the right shape")
+axes.semilogy(ranks, [20] * misfits, "^", color=figures.ORANGE, label="wrong shape")
 axes.semilogy(np.sort(list(right.values())), "o", color=figures.BLUE, label="the library, sorted")
 axes.axhline(1e-5, color=figures.GREY, lw=1, ls="--")
 axes.set(
     xlabel="rank",
     ylabel="relative error",
-    title="right and wrong lie far apart: there is room for a line",
+    title="right and wrong are far apart, with room for a tolerance",
 )
 axes.legend(loc="lower right")
 figures.show()
 
 claim("The library is off by less than 1e-8.", max(right.values()))
 claim("Every mistake is off by more than 0.01.", far.min())
-claim("Of the 63 mistakes 4 have not even the right shape.", len(far), misfits)
+claim("Of the 63 mistakes 4 do not have the right shape.", len(far), misfits)
 
 # %% [markdown]
-# Between right and wrong lie many orders of magnitude. So there is no need for a generous
-# tolerance: take a line far below the mistakes and well above rounding, here $10^{-5}$. With random
-# inputs of different sizes the checker catches all of them. **Then why do tests let mistakes
-# through?** Because of what they are fed with.
+# Right and wrong are many orders of magnitude apart, so the tolerance need not be generous:
+# choose one far below the mistakes and well above rounding, here $10^{-5}$. With random inputs of
+# different sizes the checker catches all of them. **Then why do tests let mistakes through?**
+# Because of their inputs.
 #
 # ## The blind-test matrix
 #
-# In the first column below stands the good test, in the others six habits: things that people do
-# because they are easy to type or to follow by hand. Five change one thing about the good test, the
-# last changes everything.
+# The first column below is the good test, and the others are six common habits, used because they
+# are easy to type or to follow by hand. Five change one thing about the good test; the last
+# changes everything.
 #
 # **Predict.** Which habit is the blindest? Which one lets the most mistakes in the *squeeze*
-# through? (In the figure look at the white, not at the names: tutorial 7 explains those.)
+# through? (White in the figure is a mistake that passes. Tutorial 7 explains the names.)
 
 # %%
 habits = {
     "random, all sizes different": lambda task, seed: draw(task, seed),
-    "ones sent back": lambda task, seed: (draw(task, seed)[0], np.ones_like(draw(task, seed)[1])),
+    "ones as dy": lambda task, seed: (draw(task, seed)[0], np.ones_like(draw(task, seed)[1])),
     "one image": lambda task, seed: draw(task, seed, N=1),
     "maps of one pixel": lambda task, seed: draw(task, seed, H=1, W=1),
     "square maps": lambda task, seed: draw(task, seed, H=4, W=4),
@@ -183,7 +183,7 @@ def all_ones(arrays):
 
 
 def caught(task, habit):
-    """For each known mistake: does a test with this habit, run three times, find it?"""
+    """Return, for each known mistake, whether three tests with this habit find it."""
     tests = [habits[habit](task, seed) for seed in range(3)]
     assert all(off(task, task.oracle, args, dy) < 1e-5 for args, dy in tests)
     return [
@@ -236,8 +236,8 @@ claim("With ones everywhere 28 are caught.", total["ones everywhere"])
 # %% [markdown]
 # ## Why they are blind
 #
-# **Ones sent back.** With `dy` 1 everywhere a backward pass may ignore `dy` altogether. It gets
-# worse: batch norm (tutorial 5) takes the mean off, so the sum of its outputs does not depend on
+# **Ones as `dy`.** With `dy` 1 everywhere, a backward pass may ignore `dy` altogether. It gets
+# worse: batch norm (tutorial 5) subtracts the mean, so the sum of its outputs does not depend on
 # its input at all. The gradient for ones is 0, and so is twice that gradient, or its negative.
 
 # %%
@@ -248,26 +248,28 @@ claim("Batch norm's gradient for ones is below 1e-14: any multiple of it passes.
 # %% [markdown]
 # **One image.** A sum over the batch, its mean, and its first entry are the same.
 #
-# **Maps of one pixel.** $1/(HW) = 1$: who forgets the mean of Equation (2), or takes the largest
-# pixel, is right.
+# **Maps of one pixel.** $1/(HW) = 1$, so a squeeze that sums, or takes the largest pixel, is
+# right too.
 #
 # **Square maps.** $1/H^2$ and $1/(HW)$ are the same, and rows may be taken for columns.
 #
-# **Weights of 0.** With $W_2 = 0$ every gate is $\sigma(0) = 1/2$ whatever the image, and what goes
-# back through the gates is multiplied by 0. The whole second path of the gradient can be missing.
+# **Weights of 0.** With $W_2 = 0$ every gate is $\sigma(0) = 1/2$ for every image, and the
+# gradient through the gates is multiplied by 0. The whole second path of the gradient can be
+# missing.
 #
-# **Ones everywhere.** No number differs from another: the maximum is the mean, a product is each of
-# its factors, a channel may stand for any other. It is the test one types first.
+# **Ones everywhere.** All numbers are equal: the maximum is the mean, a product equals each of
+# its factors, and channels can be exchanged. It is the easiest test to type.
 #
-# All of them have one thing in common: **right and wrong coincide**. A test needs an input on which
-# they do not. Now you know why the oracle draws sizes that are all different, and refuses inputs on
-# which the known mistakes cannot be told.
+# They have one thing in common: **right and wrong coincide**. A test needs an input on which they
+# differ. This is why the oracle draws sizes that are all different, and rejects inputs that do
+# not reveal the known mistakes.
 
 # %% [markdown]
 # ## A common mistake: `np.allclose`
 #
-# Gradients are small: a pixel's share in the mean of a map of 224 × 224 pixels is tiny, times what
-# little a loss averaged over a batch sends back. Somebody forgets to fill in the result:
+# Gradients are often small: a pixel's share in the mean of a map of 224 × 224 pixels is tiny, and
+# so is the gradient of a loss averaged over a batch. Suppose a function forgets to fill in its
+# result:
 
 
 # %%
@@ -287,24 +289,23 @@ check("squeeze_backward", nothing)
 
 # %% [markdown]
 # `np.allclose(a, b)` lets $|a - b| \le 10^{-8} + 10^{-5} |b|$ pass. Where everything is smaller
-# than $10^{-8}$, everything passes, zeros included. An error means something only **relative to the
-# size of what it is an error of**, and of the whole array, as single entries may happen to be 0.
+# than $10^{-8}$, everything passes, zeros included. An error is meaningful only **relative to the
+# size of the array**, and of the whole array, because single entries may happen to be 0.
 #
-# The opposite happens too: a right gradient that a test calls wrong. ReLU has a corner at 0. Within
-# one step of it the central difference measures half of each side.
+# The opposite happens too: a right gradient that a test calls wrong. ReLU has a corner at 0.
+# Within one step of it the central difference mixes both sides.
 
 # %%
 corner = np.array([1e-9, 1.0, -1.0])
 wrongly = error(se.relu, se.relu_backward, (corner,), np.ones(3))
-claim("So near to the corner a right gradient looks wrong by more than 1 %.", wrongly)
+claim("This close to the corner a right gradient looks wrong by more than 1 %.", wrongly)
 try:
     se.check_backward(se.relu, se.relu_backward, np.array([0.0, 1.0, -1.0]))
 except se.KinkError as known:
     print("check_backward:", known)
 
 # %% [markdown]
-# So draw inputs that keep away from corners, or let the checker find out, as `se.check_backward`
-# does.
+# So draw inputs away from corners, or let the checker detect them, as `se.check_backward` does.
 #
 # ## Exercise: `squeeze_backward` · easy, 5 minutes
 #
@@ -312,7 +313,7 @@ except se.KinkError as known:
 #
 # $$du_c(i, j) = \; ? \; \cdot dz_c$$
 #
-# `U` is there for its shape alone. Test it yourself before you ask the oracle, with
+# `U` is needed only for its shape. Test it yourself before you ask the oracle, with
 # `error(se.squeeze, squeeze_backward, (U,), dz)` on inputs of your choice.
 
 
@@ -325,15 +326,15 @@ def squeeze_backward(dz, U):  #                                       (N, C), (N
 check("squeeze_backward", squeeze_backward)
 
 # %%
-# Take one # away when you want help, and run the cell.
+# For help, uncomment a line and run the cell.
 # hint("squeeze_backward")
 # solution("squeeze_backward")
 
 # %% [markdown]
 # ## Exercise: `scale_backward` · medium, 10 minutes
 #
-# $\tilde{x}_c = s_c u_c$ is a product, so the gradient of each factor holds the other. One gate was
-# used at every pixel of its map: what comes back from all of them adds up.
+# $\tilde{x}_c = s_c u_c$ is a product, so the gradient of each factor contains the other. One
+# gate is used at every pixel of its map, so the gradients from all pixels add up.
 #
 # $$du_c(i, j) = \; ? \; \cdot d\tilde{x}_c(i, j) \qquad ds_c = \sum_{i, j} \; ?$$
 
@@ -355,9 +356,9 @@ check("scale_backward", scale_backward)
 #
 # - *Quick.* `error` looks along one random direction. Could a gradient with a single wrong entry
 #   among a thousand slip through? Try it.
-# - *Core.* Make the matrix for `conv2d_backward`, whose sizes are `N, P, Q, D, C, k` and which also
-#   takes `stride` and `padding`. Which filters of 1 × 1 pixels, which strides are blind to what?
-#   Which mistakes need a picture in which a row is left over?
+# - *Core.* Make the matrix for `conv2d_backward`, whose sizes are `N, P, Q, D, C, k` and which
+#   also takes `stride` and `padding`. Which mistakes do filters of 1 × 1 pixels hide, and which
+#   do strides? Which mistakes need a picture with a leftover row?
 # - *Open.* Is there a smallest good test: the fewest numbers with which all mistakes are caught?
 #   The oracle looks for the smallest input on which **one** function is wrong; what would it take
 #   for all at once?

@@ -7,26 +7,26 @@
 # [badge]: https://colab.research.google.com/assets/colab-badge.svg
 # [colab]: https://colab.research.google.com/github/OWNER/se_numpy/blob/main/tutorials/05_normalise_rectify_pool_classify.ipynb
 #
-# **You will** build all that stands between two convolutions and behind the last: batch norm, ReLU,
-# pooling, softmax and the loss. You go back through batch norm twice, once step by step and once in
+# **You will** build everything between two convolutions and after the last: batch norm, ReLU,
+# pooling, softmax and the loss. You differentiate batch norm twice, once step by step and once in
 # one line.
 #
-# **You learn** why deep networks are normalised, what differs between training and evaluation, who
-# gets the gradient of a pooled pixel, and how not to fall over logits of a thousand.
+# **You learn** why deep networks are normalised, what differs between training and evaluation,
+# which pixels get the gradient of a pooled pixel, and how to handle logits of a thousand.
 #
-# **You need** [tutorial 2](02_convolve.ipynb), the contract of
-# [tutorial 3](03_gradients_through_convolution.ipynb); a CPU; 70 minutes. It falls into four
-# parts; take a break where you like.
+# **You need** [tutorial 2](02_convolve.ipynb), the contract of [tutorial
+# 3](03_gradients_through_convolution.ipynb); a CPU; 70 minutes. It has four parts; take breaks
+# between them.
 
 # %%
-# Fetches the library where it is missing: in Colab.
+# Installs the library if it is missing, as in Colab.
 import importlib.util
 import subprocess
 import sys
 
 if importlib.util.find_spec("se_numpy") is None:
     if "google.colab" not in sys.modules:
-        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" one folder up')
+        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" in the repository')
     library = "se-numpy[plot,grade] @ git+https://github.com/OWNER/se_numpy"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)
 
@@ -46,11 +46,11 @@ rng = np.random.default_rng(0)
 #
 # Send pictures through thirty convolutions with random filters, a ReLU after each. Filters whose
 # numbers are a little small make the maps a little smaller, every time; those a little large make
-# them larger. In between, at × 1, stand filters with a standard deviation of
-# $\sqrt{2 / (9 C')}$: a window has $9 C'$ numbers, of whose squares ReLU has left about one half.
+# them larger. In between, at × 1, are filters with a standard deviation of $\sqrt{2 / (9 C')}$: a
+# window has $9 C'$ numbers, and ReLU keeps about one half of the sum of their squares.
 #
-# **Predict.** With filters a fifth too small: how large are the maps after thirty layers, beside
-# those of the first?
+# **Predict.** With filters a fifth too small: how large are the maps after thirty layers,
+# compared with those of the first?
 
 # %%
 start = (builtin(train=8, test=1).train_images[:, ::4, ::4] - 128.0) / 50  #  (N, 8, 8, 3)
@@ -58,7 +58,7 @@ COLOURS = {0.8: figures.BLUE, 1.0: figures.GREEN, 1.2: figures.ORANGE}
 
 
 def spread_by_depth(size, normalised, depth=30, C=16):
-    """The standard deviation of the maps after each convolution."""
+    """Return the standard deviation of the maps after each convolution."""
     rng, X, spreads = np.random.default_rng(0), start, []
     for _ in range(depth):
         V = rng.standard_normal((3, 3, X.shape[-1], C)) * size * (2 / (9 * X.shape[-1])) ** 0.5
@@ -84,10 +84,10 @@ figures.show()
 
 small, fair, large = (spreads[-1] / spreads[0] for spreads in plain.values())
 less, more, k = small / fair, large / fair, len(plain[1.0]) - 1
-claim("Beside × 1, a fifth too small leaves 0.15 %: 0.8 ** 29.", 1, less, less ** (1 / k), k)
-claim("Beside × 1, a fifth too large is 198 times: 1.2 ** 29.", 1, more, more ** (1 / k), k)
-claim("× 1 itself falls to 15 %: by the padding's zeros, and by chance.", 1, fair)
-claim("So in all 0.024 % is left, or 30 times as much.", small, large)
+claim("Relative to × 1, a fifth too small leaves 0.15 %: 0.8 ** 29.", 1, less, less ** (1 / k), k)
+claim("Relative to × 1, a fifth too large is 198 times: 1.2 ** 29.", 1, more, more ** (1 / k), k)
+claim("× 1 itself falls to 15 %, because of the padding and by chance.", 1, fair)
+claim("So overall 0.024 % is left, or 30 times as much.", small, large)
 apart = max(abs(spreads - 1).max() for spreads in normal.values())
 claim("Normalised, all maps have a standard deviation of one, to less than 0.01.", apart)
 
@@ -95,8 +95,8 @@ claim("Normalised, all maps have a standard deviation of one, to less than 0.01.
 # ## Batch norm
 #
 # Tutorial 1 brought the channels of **images** to one scale. Batch normalisation does the same to
-# the channels of every map inside, with the mean and the variance of the batch at hand. Then it
-# lets the network choose a scale $\gamma_c$ and a shift $\beta_c$ of its own.
+# the channels of every map inside, with the mean and the variance of the current batch. Then it
+# scales and shifts each channel by learned numbers $\gamma_c$ and $\beta_c$.
 #
 # $$\hat{x} = \frac{x - \mathrm{mean}}{\sqrt{\mathrm{var} + \epsilon}} \qquad
 # y = \gamma \, \hat{x} + \beta$$
@@ -128,15 +128,15 @@ claim("Before, their means lie between -0.08 and 0.35.", mean.min(), mean.max())
 claim("After, all means are below 1e-12.", abs(x_hat.mean((0, 1, 2))).max())
 
 # %% [markdown]
-# Nothing: a histogram is moved and stretched, no more. $\epsilon$ keeps a channel without any
-# variance from dividing by 0.
+# Nothing: a histogram is only moved and stretched. $\epsilon$ avoids a division by 0 in a channel
+# without variance.
 #
 # ## Exercise: `batch_norm` · easy, 10 minutes
 #
 # $$y = \gamma \, \frac{x - \mathrm{mean}}{\sqrt{\mathrm{var} + \epsilon}} + \beta$$
 #
-# Batch norm as in training, with the batch's own statistics. The variance is the mean of the
-# squares, divided by $m = N H W$ (not by $m - 1$), as `var` of NumPy has it. Return $y$ alone.
+# Batch norm as in training, with the statistics of the batch. The variance is divided by $m = N H
+# W$ (not by $m - 1$), as in NumPy's `var`. Return only $y$.
 
 
 # %%
@@ -148,23 +148,25 @@ def batch_norm(x, gamma, beta, eps):  #                               -> y (N, H
 check("batch_norm", batch_norm)
 
 # %%
-# Take one # away when you want help, and run the cell.
+# For help, uncomment a line and run the cell.
 # hint("batch_norm")
 # solution("batch_norm")
 
 # %% [markdown]
-# ## Training, and afterwards
+# ## Training and evaluation
 #
-# In training an image's numbers depend on who else is in its batch. That is a nuisance once the
-# network is in use: an answer should not depend on whose pictures come along. So on the way the
-# network collects *running* means and variances, and afterwards they stand in for the batch's.
+# In training an image's numbers depend on the other images in its batch. That is a problem when
+# the network is used: a prediction should not depend on other images. So during training the
+# network collects *running* means and variances, and in evaluation it uses them in place of those
+# of the batch.
 #
-# **Predict.** One picture, forty times, each time among other pictures. How much does one number of
-# it vary after batch norm: with three others, with thirty-one, and in evaluation?
+# **Predict.** Take one picture forty times, each time in a batch with different pictures. How
+# much does one number of it vary after batch norm: with three others, with thirty-one, and in
+# evaluation?
 
 # %%
 ones, zeros = np.ones(4), np.zeros(4)
-running_mean, running_var = np.zeros(4), np.ones(4)  # where networks begin, soon forgotten
+running_mean, running_var = np.zeros(4), np.ones(4)  # initial values, soon replaced
 for _ in range(200):
     batch = x[rng.choice(64, 32, replace=False)]
     mean, var = se.batch_statistics(batch)
@@ -189,18 +191,18 @@ axes.grid(axis="x")
 figures.show()
 
 gap = abs(running_mean - x.mean((0, 1, 2))) / x.std((0, 1, 2))
-claim("The means collected are off by less than 5 % of a standard deviation.", gap.max())
+claim("The running means are off by less than 5 % of a standard deviation.", gap.max())
 spread = [np.ptp(values) for values in seen.values()]
 claim("With three others it varies by more than 0.2, in evaluation by 0.", spread[0], spread[2])
 
 # %% [markdown]
-# In training every number is a little different each time, and with few others not just a little.
-# In evaluation there is one answer.
+# In training every number is a little different each time, and in a small batch very different.
+# In evaluation the result is always the same.
 #
-# ## A common mistake: the batch's statistics in evaluation
+# ## A common mistake: statistics of the batch in evaluation
 #
-# The network was switched to evaluation, batch norm was not. On a large test set, in large batches,
-# hardly anything is to be seen; on single pictures the network falls apart.
+# The network was switched to evaluation, but batch norm was not. On a large test set, in large
+# batches, the effect is hardly visible; on single pictures the network fails.
 
 
 # %%
@@ -213,9 +215,9 @@ check("normalize", forgot_to_switch)
 # %% [markdown]
 # ## Back through batch norm, step by step
 #
-# The mean and the variance are made of $x$ too, so more than one gradient comes back to it. Write
-# the forward pass so that every line does one thing, then undo the lines from the last to the
-# first. What was used in two lines gets a gradient from both, and they add.
+# The mean and the variance are computed from $x$ too, so several gradients come back to it. Write
+# the forward pass so that every line does one thing, then differentiate the lines from the last
+# to the first. A value that is used in two lines gets a gradient from both, and they add up.
 #
 # **Predict.** Of `x` and the seven arrays on the way from it to `y`, two are used in two lines.
 # Which?
@@ -250,14 +252,14 @@ dx = doff + dmean / m  #                                              (N, H, W, 
 # `x` is used in `mean` and in `off`, and `off` in `square` and in `x_hat`: `dx` and `doff` have two
 # terms each.
 #
-# Is each of these lines right? The gradient of `var`, say, is what $L = \langle y, dy \rangle$ does
-# when `var` is nudged and **everything after** it is computed again. Batch norm takes complex
-# numbers, so the nudge can go aside (tutorial 3), and nothing is rounded off.
+# Is each of these lines right? The gradient of `var`, for example, is the change of $L = \langle
+# y, dy \rangle$ when `var` is nudged and **everything after** it is computed again. Batch norm
+# accepts complex numbers, so the nudge can be imaginary (tutorial 3), without rounding errors.
 
 
 # %%
 def L(**nudge):
-    """The number whose gradients these are, with a nudge to any line of the forward pass."""
+    """Return the loss, with a nudge to any line of the forward pass."""
 
     def line(name, value):
         return value + nudge.get(name, 0)
@@ -292,20 +294,20 @@ claim("All 9 are off by less than 1e-12.", len(errors), max(errors.values()))
 # %% [markdown]
 # ## The same in one line
 #
-# Put the lines into each other, and most of it cancels:
+# Substitute the lines into each other, and most terms cancel:
 #
-# - `off` adds up to 0, so of `doff` only the first term counts in `dmean`, which is
+# - `off` adds up to 0, so only the first term of `doff` contributes to `dmean`, which is
 #   `-(dx_hat * root).sum(nhw)`;
 # - `droot`, `dvar` and `dsquare` put together, `dsquare * 2 * off` is
 #   `-root * x_hat * (dx_hat * x_hat).mean(nhw)`.
 #
-# What is left, with means over $N$, $H$ and $W$, is
+# The result, with means over $N$, $H$ and $W$, is
 #
 # $$dx = \frac{\gamma}{\sqrt{\mathrm{var} + \epsilon}} \Bigl( dy - \mathrm{mean}(dy) - \hat{x}
 # \; \mathrm{mean}(dy \, \hat{x}) \Bigr)$$
 #
-# It can be read: adding the same number to all $x$, or stretching all $x$, does not change $y$. So
-# $dx$ must have no part along either: `dy` loses its mean and its part along $\hat{x}$.
+# It has a meaning: adding the same number to all $x$, or stretching all $x$, does not change $y$.
+# So $dx$ has no component along either: `dy` loses its mean and its component along $\hat{x}$.
 
 # %%
 first = abs(dmean + (dx_hat * root).sum(nhw)).max()
@@ -334,8 +336,8 @@ claim("Its part along x is less than 1e-4 of its size: what ϵ has left.", along
 # %% [markdown]
 # ## A common mistake: mean and variance as constants
 #
-# In evaluation they are constants, and $dx = \gamma \, dy / \sqrt{\mathrm{var} + \epsilon}$ is all.
-# In training they are not.
+# In evaluation they are constants, and $dx = \gamma \, dy / \sqrt{\mathrm{var} + \epsilon}$. In
+# training they are not.
 
 
 # %%
@@ -350,9 +352,9 @@ check("batch_norm_backward", as_constants)
 # %% [markdown]
 # ## Exercise: `batch_norm_backward` · hard, 20 minutes
 #
-# Step by step or in one line, as you like. `mean` and `var` come in, so they need not be computed
-# again; they are those of `x`. (The library's own, `se.batch_norm_backward(dy, x, gamma, beta)`,
-# computes them from `x`: its arguments are `dy` and those of `se.batch_norm`.)
+# Step by step or in one line, as you like. `mean` and `var` of `x` are given, so you need not
+# compute them again. (The library's `se.batch_norm_backward(dy, x, gamma, beta)` computes them
+# from `x`: its arguments are `dy` and those of `se.batch_norm`.)
 
 
 # %%
@@ -369,12 +371,13 @@ check("batch_norm_backward", batch_norm_backward)
 # solution("batch_norm_backward")
 
 # %% [markdown]
-# ## Rectify: what ReLU keeps
+# ## Rectify: ReLU
 #
-# $\delta(x) = \max(x, 0)$. Between two convolutions there has to be something that is not linear:
-# two linear maps in a row are one linear map, and a hundred of them are one too.
+# $\delta(x) = \max(x, 0)$. Between two convolutions there must be a nonlinear function: two
+# linear maps in a row are one linear map, and so are a hundred.
 #
-# **Predict.** Behind batch norm with $\beta = 0$, about how many numbers does ReLU set to 0?
+# **Predict.** After batch norm with $\beta = 0$, about what share of the numbers does ReLU set to
+# 0?
 
 # %%
 edges = np.array([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])[:, :, None, None] / 3 + np.zeros((3, 1))
@@ -394,7 +397,7 @@ claim("Of normally distributed numbers 50 % are gone.", halves)
 #
 # $$\delta(x) = \max(x, 0)$$
 #
-# Of each number by itself, whatever the shape. (Its gradient was yours in tutorial 3.)
+# Apply it to each number separately, for any shape. (You wrote its gradient in tutorial 3.)
 
 
 # %%
@@ -412,10 +415,11 @@ check("relu", relu)
 # %% [markdown]
 # ## Pool: the largest, or the mean
 #
-# Pooling makes maps smaller: of each window one number is kept, its largest or its mean. Below,
-# windows of 4 × 4 side by side.
+# Pooling makes maps smaller: each window becomes one number, its maximum or its mean. Below, the
+# windows are 4 × 4 pixels, side by side.
 #
-# **Predict.** The map of edges has thin lines on a dark ground. Which pooling keeps a line bright?
+# **Predict.** The map of edges has thin lines on a dark background. Which pooling keeps a line
+# bright?
 
 # %%
 strength = abs(maps)  #                                               (1, H, W, 1)
@@ -432,13 +436,14 @@ figures.show()
 claim("On average the largest are 3.5 times the means.", largest.mean() / average.mean())
 
 # %% [markdown]
-# ## Who gets the gradient
+# ## Which pixels get the gradient
 #
-# The largest pixel alone decided, so it gets all of the gradient; a pixel that won in several
-# windows gets the sum. Of a mean, every pixel has an equal share.
+# In max pooling only the largest pixel affects the result, so it gets all of the gradient; a
+# pixel that is the maximum of several windows gets the sum. In mean pooling every pixel gets an
+# equal share.
 #
-# **Predict.** Windows of 3 × 3, two pixels apart, so that they overlap; `dy` is 1 everywhere. What
-# can the numbers below be, for the largest and for the mean?
+# **Predict.** Windows of 3 × 3, two pixels apart, so that they overlap; `dy` is 1 everywhere.
+# Which numbers are possible below, for the maximum and for the mean?
 
 # %%
 x = rng.permutation(49).reshape(1, 7, 7, 1) * 1.0  #                  (N, H', W', C)
@@ -453,25 +458,25 @@ figures.heatmap(axes[2], shares[0, :, :, 0], "mean: dx, in ninths", form=".0f", 
 figures.show()
 
 claim(
-    "The winners get 9 in all, the shares 9 too: one a window.", to_winners.sum(), shares.sum() / 9
+    "The maxima get 9 in all, the shares 9 too: one per window.", to_winners.sum(), shares.sum() / 9
 )
-claim("Of 49 pixels at least 40 get nothing where the largest wins.", 49, (to_winners == 0).sum())
+claim("With max pooling at least 40 of 49 pixels get nothing.", (to_winners == 0).sum(), 49)
 
 # %% [markdown]
-# A pixel where windows overlap is in two or four of them: with the mean it gets a share from each,
-# with the largest it may win in all four, or in none.
+# A pixel where windows overlap is in two or four of them: with the mean it gets a share from
+# each; with the maximum it may be the largest in all four, or in none.
 #
-# At the very end of a residual network there is a mean over the **whole** map, one number for each
-# channel. You have written it in tutorial 1: it is Equation (2), the squeeze.
+# At the very end of a residual network there is a mean over the **whole** map, one number for
+# each channel. You wrote it in tutorial 1: it is Equation (2), the squeeze.
 #
 # ## Exercise: `max_pool2d` · medium, 10 minutes
 #
 # $$y(i, j) = \max_{a, b} \; x(i \cdot \mathrm{stride} + a, \; j \cdot \mathrm{stride} + b) \qquad
 # 0 \le a, b < \mathrm{kernel}$$
 #
-# The window of place $(i, j)$ begins at row $i \cdot$ stride, column $j \cdot$ stride; there are
-# $(H' - \mathrm{kernel}) / \mathrm{stride} + 1$ places down a column, the quotient rounded down.
-# Two loops over places will do.
+# The window at position $(i, j)$ begins at row $i \cdot$ stride, column $j \cdot$ stride; there
+# are $(H' - \mathrm{kernel}) / \mathrm{stride} + 1$ positions along the height, with the quotient
+# rounded down. Two loops over positions are enough.
 
 
 # %%
@@ -489,15 +494,15 @@ check("max_pool2d", max_pool2d)
 # %% [markdown]
 # ## Classify: from numbers to a decision
 #
-# A network ends in $K$ numbers, one for each class: the *logits*. Softmax makes probabilities of
-# them, and the loss is the surprise at the true class:
+# A network ends in $K$ numbers, one for each class: the *logits*. Softmax converts them to
+# probabilities, and the loss is the negative log-probability of the true class:
 #
 # $$p_k = \frac{e^{x_k}}{\sum_j e^{x_j}} \qquad L = -\frac{1}{N} \sum_n \log p_n^{\text{label}}$$
 #
-# Its gradient is as simple as it can be. One image's loss is
-# $\log \sum_j e^{x_j} - x_{\mathrm{label}}$. The derivative of the first term along $x_k$ is
-# $e^{x_k} / \sum_j e^{x_j} = p_k$, that of $x_{\mathrm{label}}$ is $q_k$: 1 at the label and 0
-# elsewhere. So $dx = (p - q) / N$: what was predicted, less what was asked for.
+# Its gradient is simple. The loss of one image is $\log \sum_j e^{x_j} - x_{\mathrm{label}}$. The
+# derivative of the first term with respect to $x_k$ is $e^{x_k} / \sum_j e^{x_j} = p_k$, and that
+# of $x_{\mathrm{label}}$ is $q_k$: 1 at the label and 0 elsewhere. So $dx = (p - q) / N$: the
+# prediction minus the target.
 #
 # **Predict.** Three classes, logits 2, 1, $-1$, the label is the second. In which direction does a
 # step against the gradient move each logit?
@@ -523,19 +528,20 @@ claim(
 claim("The gradient adds up to less than 1e-15: only differences of logits count.", abs(dx.sum()))
 
 # %% [markdown]
-# A step against the gradient raises the label and lowers both others, the likelier one more.
+# A step against the gradient raises the label's logit and lowers both others, the more likely one
+# more.
 #
 # ## A common mistake: logits of a thousand
 #
-# Written as it stands in the formula, it works, for a while.
+# Computed directly from the formula, it works for small logits.
 #
-# **Predict.** Add the same number to all logits. $p$ stays the same, says the formula. For which
-# numbers does the computer agree?
+# **Predict.** Add the same number to all logits. According to the formula $p$ stays the same. For
+# which numbers is that true on a computer?
 
 
 # %%
 def as_it_stands(x, labels):
-    with np.errstate(all="ignore"):  # it would complain, and rightly so
+    with np.errstate(all="ignore"):  # the warnings are expected
         p = np.exp(x) / np.exp(x).sum(1, keepdims=True)
         return -np.log(p[np.arange(len(x)), labels]).mean()
 
@@ -550,30 +556,29 @@ naive = np.array([as_it_stands(x + a, label) for a in added])
 careful = np.array([stable(x + a, label) for a in added])
 
 figure, (axes,) = figures.panels(1, 1, 1.9)
-axes.plot(added, careful, color=figures.BLUE, lw=5, alpha=0.5, label="largest taken off first")
-axes.plot(added, naive, ".", color=figures.ORANGE, label="as it stands")
+axes.plot(added, careful, color=figures.BLUE, lw=5, alpha=0.5, label="maximum subtracted")
+axes.plot(added, naive, ".", color=figures.ORANGE, label="direct formula")
 axes.set(xlabel="added to all logits", ylabel="loss", ylim=(0, 2))
 for place in (-870, 850):
-    axes.text(
-        place, 0.85, "as it stands:\nno number", ha="center", color=figures.ORANGE, fontsize=9
-    )
+    axes.text(place, 0.85, "direct formula:\nNaN", ha="center", color=figures.ORANGE, fontsize=9)
 axes.legend(loc="lower center", ncols=2)
 figures.show()
 
 alive = added[np.isfinite(naive)]
-claim("As it stands it gives a number from -740 to 700.", alive.min(), alive.max())
-claim("Taken off first, it is right everywhere to less than 1e-12.", np.ptp(careful))
+claim("The direct formula is finite from -740 to 700.", alive.min(), alive.max())
+claim("With the maximum subtracted, it is right everywhere to less than 1e-12.", np.ptp(careful))
 
 # %% [markdown]
-# `exp` overflows a little above 700, and ∞/∞ is no number; far below, all of them are 0, and 0/0 is
-# none either. The oracle tries logits of ten thousand:
+# `exp` overflows a little above 700, and ∞/∞ is NaN; for very negative logits every `exp` is 0,
+# and 0/0 is NaN too. The oracle tries logits of ten thousand:
 
 # %%
 check("softmax_cross_entropy", as_it_stands)
 
 # %% [markdown]
-# Many take the largest off in the softmax alone, and write a small number into the logarithm, which
-# also stops the complaints. **Predict.** What is the largest loss that this can report?
+# A common fix is to subtract the maximum only in the softmax, and to add a small number inside
+# the logarithm, which also avoids NaN. **Predict.** What is the largest loss that this can
+# return?
 
 
 # %%
@@ -589,8 +594,8 @@ claim("A loss of 50 has become 27.6, and will not be larger.", stable(*far), kep
 #
 # $$L = -\frac{1}{N} \sum_n \log p_n^{\text{label}}$$
 #
-# $\log p = x - \log \sum_j e^{x_j}$ needs no $p$ at all. Take the largest of each row off first; on
-# both sides.
+# $\log p = x - \log \sum_j e^{x_j}$ does not need $p$. Subtract the maximum of each row first,
+# from both terms.
 
 
 # %%
@@ -610,9 +615,9 @@ check("softmax_cross_entropy", softmax_cross_entropy)
 #
 # - *Quick.* A convolution with a bias before batch norm: what does the bias change? (Networks here
 #   have none there.)
-# - *Core.* Write `max_pool2d_backward(dy, x, kernel, stride)` and have it checked; no two pixels of
-#   a map are equal there, so every window has one winner. What does the oracle say if you write `=`
-#   for `+=`, and at which stride does nobody notice?
+# - *Core.* Write `max_pool2d_backward(dy, x, kernel, stride)` and have it checked; no two pixels
+#   of a map are equal there, so every window has one maximum. What does the oracle say if you
+#   write `=` for `+=`, and at which strides does the mistake not show?
 # - *Open.* Batch norm is one thing in training and another in evaluation, and suffers from small
 #   batches. Which axes could one average over instead, and what would be lost?
 #

@@ -8,24 +8,24 @@
 # [colab]: https://colab.research.google.com/github/OWNER/se_numpy/blob/main/tutorials/06_squeeze_excite_scale.ipynb
 #
 # **You will** build a Squeeze-and-Excitation block one equation at a time, choose its weights by
-# hand, and watch it answer a question that no pixel can answer. Then you write `excite` and
+# hand, and see it answer a question that no single pixel can answer. Then you write `excite` and
 # `se_block`.
 #
-# **You learn** what Equations (2), (3) and (4) of the paper say, why a gate is a sigmoid, what the
-# reduction ratio $r$ costs, and what is lost without the squeeze.
+# **You learn** what Equations (2), (3) and (4) of the paper say, why a gate is a sigmoid, what
+# the reduction ratio $r$ costs, and why the squeeze is needed.
 #
 # **You need** [tutorial 2](02_convolve.ipynb), and `squeeze` and `scale` from
 # [tutorial 1](01_images_as_arrays.ipynb); a CPU; 45 minutes.
 
 # %%
-# Fetches the library where it is missing: in Colab.
+# Installs the library if it is missing, as in Colab.
 import importlib.util
 import subprocess
 import sys
 
 if importlib.util.find_spec("se_numpy") is None:
     if "google.colab" not in sys.modules:
-        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" one folder up')
+        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" in the repository')
     library = "se-numpy[plot,grade] @ git+https://github.com/OWNER/se_numpy"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)
 
@@ -41,10 +41,10 @@ from se_numpy.grading.lessons.pictures import draw_block
 figures.style()
 
 # %% [markdown]
-# ## A question that no pixel can answer
+# ## A question that no single pixel can answer
 #
 # In the built-in pictures a faint strip on the left asks a question by its colour. On the right
-# stand six glyphs, one in each colour. The answer is the glyph **in the strip's colour**.
+# are six glyphs, one in each colour. The answer is the glyph **in the strip's colour**.
 
 # %%
 data = builtin(train=1, test=600)
@@ -58,38 +58,38 @@ for n, axis in enumerate(axes):
 figures.show()
 
 # %% [markdown]
-# **Predict.** How wide must a filter be to have a pixel of the strip and one of a glyph under it?
+# **Predict.** How wide must a filter be to cover a pixel of the strip and one of a glyph?
 
 # %%
 needed = PLACE.start - (STRIP.stop - 1) + 1  # from the strip's last column to a glyph's first
 claim("A filter has to be 24 pixels wide; the usual one has 3.", needed, 3)
 
 # %% [markdown]
-# And seeing both would not be enough. What the strip says has to **select** one of six: with one
-# strip the red glyph counts and the others do not, with another it is the other way round. Adding
-# up what is seen on the left and what is seen on the right does not select anything.
+# And covering both would not be enough. The strip has to **select** one of six glyphs: with one
+# strip the red glyph counts and the others do not, with another strip another one does. Adding up
+# the left and the right of the picture does not select anything.
 #
 # A Squeeze-and-Excitation block does both. It looks at the whole picture, and it multiplies.
 
 # %% [markdown]
 # ## The block on one page
 #
-# Here is all of it. $U$ are the $C$ maps that some layer left, whichever. $W_1$ brings $C$ numbers
-# down to $C/r$, called $h$, and $W_2$ back up to $C$; $r$ is the *reduction ratio*, two in the
-# figure. In the small squares, and in the maps on the right, pale is little.
+# Here is all of it. $U$ contains the $C$ maps of any layer. $W_1$ reduces $C$ numbers to $C/r$,
+# called $h$, and $W_2$ expands them to $C$ again; $r$ is the *reduction ratio*, two in the
+# figure. In the small squares, and in the maps on the right, paler colours are smaller values.
 
 # %%
 draw_block()
 figures.show()
 
 # %% [markdown]
-# $U$ is used **twice**: its mean decides the gates, and the gates act on it. Tutorial 7 will have
-# to send two gradients back for that reason.
+# $U$ is used **twice**: its mean determines the gates, and the gates scale it. This is why
+# tutorial 7 sends two gradients back.
 #
 # ## Six maps
 #
-# Let us make $U$ so that we know what is in it. Six filters of a single pixel, one a colour, then
-# ReLU: map $c$ shows where the picture has colour $c$.
+# Let us construct $U$ with known contents: six filters of a single pixel, one per colour, then
+# ReLU. Map $c$ shows where the picture has colour $c$.
 
 # %%
 X = (images - 128.0) / 100  #                                         (N, H, W, 3) grey is 0
@@ -97,7 +97,7 @@ V = SHIFTS.T[None, None].astype(float)  #                             (1, 1, 3, 
 U = se.relu(se.conv2d(X, V))  #                                       (N, H, W, C)
 N, H, W, C = U.shape
 print("U", U.shape)
-INKS = (128 + 100 * SHIFTS) / 255  # the six colours as they stand in the pictures
+INKS = (128 + 100 * SHIFTS) / 255  # the six colours in the pictures
 
 figure, axes = figures.panels(1, 7, 1.35)
 figures.picture(axes[0], images[0], "picture 0")
@@ -106,8 +106,8 @@ for c, name in enumerate(COLOURS):
 figures.show()
 
 # %% [markdown]
-# Every map holds one glyph, and the strip's map holds the strip as well. Nothing says yet which map
-# is wanted.
+# Every map contains one glyph, and the map of the strip's colour also contains the strip. Nothing
+# selects a map yet.
 #
 # ## Equation (2): squeeze
 #
@@ -138,8 +138,8 @@ claim(
 
 # %% [markdown]
 # The strip is faint but long, a glyph bright but small, and all glyphs light seven pixels. So $z$
-# tells the strip's colour, from every corner of the picture at once, and **it forgets where**: out
-# of $z$ nobody can tell which glyph was in which row. For that $U$ is kept.
+# contains the strip's colour, collected from the whole picture, and **it forgets where**: $z$
+# does not say which glyph was in which row. That information is still in $U$.
 
 # %% [markdown]
 # ## Equation (3): excite
@@ -148,14 +148,15 @@ claim(
 # W_2 \in \mathbb{R}^{C \times C/r}$$
 #
 # A very small network, applied to every image's $z$: it turns *how much there is of each channel*
-# into *how far each channel's gate is open*. $\delta$ is ReLU, $\sigma$ brings each number between
-# 0 (shut) and 1 (open). The paper has no biases here.
+# into *how far each channel's gate is open*. $\delta$ is ReLU, and $\sigma$ maps each number to
+# the range between 0 (closed) and 1 (open). The paper has no biases here.
 #
-# A trained network finds $W_1$ and $W_2$. We choose them, with $r = 1$, so that one can follow:
+# A trained network learns $W_1$ and $W_2$. We choose them, with $r = 1$, so that each step has a
+# meaning:
 #
 # - $W_1$: how much louder is channel $c$ than six fifths of the average channel?
 # - $\delta$: if it is not louder, forget it.
-# - $W_2$: open the gate of a loud channel, and shut all others.
+# - $W_2$: open the gate of a loud channel, and close all others.
 
 # %%
 W1 = 100 * (np.eye(C) - 1.2 / C)  #                                   (C/r, C)
@@ -165,10 +166,10 @@ a1 = z @ W1.T  #                                                      (N, C/r)
 h = se.relu(a1)  #                                                    (N, C/r)
 a2 = h @ W2.T  #                                                      (N, C)
 s = se.sigmoid(a2)  #                                                 (N, C)
-claim("All in one, by the library: a difference below 1e-15.", abs(s - se.excite(z, W1, W2)).max())
+claim("The library's excite differs by less than 1e-15.", abs(s - se.excite(z, W1, W2)).max())
 
 # %% [markdown]
-# **Predict.** Before you look at the last of the five: how many gates will be open?
+# **Predict.** How many gates will be open in the last of the five plots?
 
 # %%
 figure, axes = figures.panels(1, 5, 1.9)
@@ -187,18 +188,18 @@ claim(
 )
 
 # %% [markdown]
-# ### Why a sigmoid, and no softmax
+# ### Why a sigmoid and not a softmax
 #
-# The paper asks two things of the excitation: it has to be able to learn a non-linear interaction
-# between channels, and a relation that is **not mutually exclusive**: several channels may be
-# wanted at once. Give one picture two strips, half and half.
+# The paper has two requirements for the excitation: it must be able to learn a nonlinear
+# interaction between channels, and a relation that is **not mutually exclusive**, so that several
+# channels can be emphasised at once. Give one picture two strips, half and half.
 #
 # **Predict.** How far open will the two gates be with a sigmoid, how far with a softmax?
 
 # %%
 two = X[:1].copy()  #                                                 (1, H, W, 3)
 other = int(np.argmax(strips != strips[0]))
-two[:, 16:, STRIP] = X[other, 16:, STRIP]  # the lower half asks for another colour
+two[:, 16:, STRIP] = X[other, 16:, STRIP]  # the lower half has another colour
 a2 = se.relu(se.squeeze(se.relu(se.conv2d(two, V))) @ W1.T) @ W2.T  # (1, C)
 
 figure, axes = figures.panels(1, 3, 2.0, width_ratios=(1, 1.3, 1.3))
@@ -214,21 +215,20 @@ claim("The sigmoid opens both gates by more than 0.9.", se.sigmoid(a2)[0, pair].
 claim("With the softmax all gates stay below 0.7.", se.softmax(a2).max())
 
 # %% [markdown]
-# The numbers of a softmax add up to 1: whoever opens a second gate has to shut the first a little.
+# The numbers of a softmax add up to 1: opening a second gate closes the first a little.
 #
 # ## Equation (4): scale
 #
 # $$\tilde{x}_c = s_c \, u_c$$
 #
-# **Predict.** Of the seven things to be seen in the six maps, six glyphs and a strip, how many will
-# be left?
+# **Predict.** The six maps show seven objects, six glyphs and a strip. How many will be left?
 
 # %%
 X_tilde = se.scale(U, s)  #                                           (N, H, W, C)
 
 
 def show_maps(rows, n=0):
-    """Six maps a row, of picture n."""
+    """Draw the six maps of picture n, one row per entry."""
     _, axes = figures.panels(len(rows), 6, 1.3 * len(rows))
     for line, (title, maps) in zip(axes, rows.items(), strict=True):
         for c, axis in enumerate(line):
@@ -242,13 +242,13 @@ def show_maps(rows, n=0):
 show_maps({"U": U, "X̃": X_tilde})
 
 # %% [markdown]
-# The wanted glyph and the strip. And now even a reader without eyes for colour can answer: lay the
-# six maps on top of each other, compare with the ten glyphs, and name the one that fits best.
+# Two: the requested glyph and the strip. Now even a reader that ignores colour can answer: add up
+# the six maps, compare with the ten glyphs, and choose the one that fits best.
 
 
 # %%
 def read(maps):  #                                                    (N, H, W, C) -> (N,) glyphs
-    """The glyph that fits best anywhere on the right, in the sum of all maps."""
+    """Return the glyph that fits best on the right, in the sum of all maps."""
     right = maps.sum(-1)[:, :, PLACE]  #                              (N, H, 5)
     places = np.stack([right[:, rows] for rows in ROWS], 1)  #        (N, 6, 3, 5)
     glyphs = GLYPHS - GLYPHS.mean((1, 2), keepdims=True)  #           (10, 3, 5)
@@ -257,18 +257,18 @@ def read(maps):  #                                                    (N, H, W, 
 
 without, with_gates = read(U) == labels, read(X_tilde) == labels
 claim(
-    "Of 600 pictures this reader answers 15.8 % without gates, and 100 % with them.",
+    "Of 600 pictures this reader gets 15.8 % right without gates, and 100 % with them.",
     N,
     without.mean(),
     with_gates.mean(),
 )
 
 # %% [markdown]
-# Nothing was trained. Without gates the reader sees six glyphs and has to guess; the gates have
-# thrown away the other five. A plain ResNet-8 cannot do that, however long it is trained:
+# Nothing was trained. Without gates the reader sees six glyphs and has to guess; the gates remove
+# the other five. A plain ResNet-8 cannot do that, however long it is trained:
 # [`glyphs.py`](../se_numpy/data/glyphs.py) has the proof.
 #
-# ## Why excite, before you scale
+# ## Why the excitation is needed
 #
 # Is Equation (3) needed? $z$ is largest where the strip is. Scale by $z$ itself, then.
 #
@@ -278,11 +278,11 @@ claim(
 claim("Scaled by z: 100 %.", (read(se.scale(U, z)) == labels).mean())
 
 # %% [markdown]
-# All of them: louder is enough, where the loudest channel is the one that is wanted. Now change the
-# rules. A red strip shall ask for the **cyan** glyph, a green one for the magenta one, and so on,
+# All of them: scaling by $z$ is enough if the loudest channel is the right one. Now change the
+# rules. A red strip asks for the **cyan** glyph, a green one for the magenta one, and so on,
 # always for the opposite colour.
 #
-# **Predict.** How many now, scaled by $z$? And what has to be changed in $W_1$ or $W_2$?
+# **Predict.** How many now, scaled by $z$? And how should $W_1$ or $W_2$ change?
 
 # %%
 opposite = np.array([3, 4, 5, 0, 1, 2])  # red-cyan, green-magenta, blue-yellow
@@ -294,14 +294,15 @@ by_s = read(se.scale(U, se.excite(z, W1, W2_opposite))) == new_labels
 claim("Opposite colours: 0 % scaled by z, 100 % after an excitation.", by_z.mean(), by_s.mean())
 
 # %% [markdown]
-# Without an excitation a channel can only speak for itself. With one, **any channel can open any
-# other's gate**: $W_1$ asks what is there, $W_2$ says what follows. That is what the paper means by
-# modelling the dependencies between channels.
+# Without an excitation a channel can only affect itself. With one, **any channel can open any
+# other's gate**: $W_1$ detects what is present, and $W_2$ decides which gates to open. The paper
+# calls this modelling the dependencies between channels.
 #
-# ## What is lost without a squeeze
+# ## Why the squeeze is needed
 #
-# Leave Equation (2) out, and apply the same excitation to every pixel: the gates of pixel $(i, j)$
-# come from the $C$ numbers of that pixel. Parameters are the same, and there are more gates.
+# Leave Equation (2) out, and apply the same excitation to every pixel: the gates of pixel $(i,
+# j)$ come from the $C$ numbers of that pixel. The parameters are the same, and there are more
+# gates.
 #
 # **Predict.** Which glyphs will be left?
 
@@ -311,12 +312,12 @@ s_pixel = se.excite(rows, W1, W2).reshape(U.shape)  #                 (N, H, W, 
 show_maps({"X̃": X_tilde, "no squeeze": U * s_pixel})
 
 alone = read(U * s_pixel) == labels
-claim("Without a squeeze the reader gets 16.7 %, one of 6.", alone.mean(), len(ROWS))
+claim("Without a squeeze the reader gets 16.7 % right, one of 6.", alone.mean(), len(ROWS))
 
 # %% [markdown]
-# All six. A pixel of the red glyph sees that it is red, opens the red gate, and has not heard of
-# any strip. **The squeeze is how a pixel on the right learns what stands on the left.** (Without
-# gates or without a squeeze, the reader is right about once in six: the same guess.)
+# All six. A pixel of the red glyph is red, so it opens the red gate, without any information
+# about the strip. **The squeeze brings information from the left of the picture to the right.**
+# (Without gates or without a squeeze, the reader is right about once in six: the same guess.)
 #
 # The paper made the same experiment on photographs (its Table 16): ResNet-50 has an error of
 # 23.30 %, with gates but no squeeze 22.93 %, with both 22.28 % (the paper's numbers).
@@ -342,19 +343,19 @@ claim(
 )
 
 # %% [markdown]
-# What does one pay for few hidden units? Train the excitation on our six questions, for each of
-# four ratios: question $c$ comes as a $z$ that is loud in channel $c$, and gate $c$ is to open.
-# Twenty random starts each, the best one counts. The gradient is that of tutorial 7.
+# What is the price of few hidden units? Train the excitation on our six questions, for each of
+# four ratios: question $c$ is a $z$ that is loud in channel $c$, and gate $c$ should open. The
+# figure shows the best of twenty random starts each. The gradient is that of tutorial 7.
 #
 # **Predict.** Six channels go through $6/r$ hidden units: 6, 3, 2, 1. How few are enough to open
-# each of the six gates by itself?
+# each of the six gates separately?
 
 # %%
 questions = np.stack([z[strips == c].mean(0) for c in range(C)]) * 10  #  (6, C)
 
 
 def train(r, starts=20, steps=3000, lr=0.2):
-    """The gates of the best of many excitations, trained at once, and its loss."""
+    """Train many excitations at once; return the gates and the loss of the best."""
     rng = np.random.default_rng(0)
     W1 = rng.standard_normal((starts, C // r, C))
     W2 = rng.standard_normal((starts, C, C // r))
@@ -387,15 +388,15 @@ claim("Six and three hidden units: a loss below 0.01.", max(lost[1], lost[2]))
 claim("Two and one: a loss above 0.1.", min(lost[3], lost[6]))
 
 # %% [markdown]
-# Three hidden units are enough for six gates. With two, even the best of twenty starts lets
-# questions share their answers. So **a smaller $r$ can tell more apart and costs more**. How much a
-# network needs is a matter of trying: in the paper's Table 10 the error is nearly the same for $r$
-# of 2, 4, 8 and 16, and rises at 32.
+# Three hidden units are enough for six gates. With two, even the best of twenty starts confuses
+# questions. So **a smaller $r$ can distinguish more and costs more**. The best value is found by
+# experiment: in the paper's Table 10 the error is nearly the same for $r$ of 2, 4, 8 and 16, and
+# rises at 32.
 
 # %% [markdown]
 # ## A common mistake: gates that compete
 #
-# Softmax also gives numbers between 0 and 1, and everybody has one at hand. What does the oracle
+# Softmax also returns numbers between 0 and 1, and is available everywhere. What does the oracle
 # say?
 
 
@@ -409,7 +410,7 @@ check("excite", competing)
 # %% [markdown]
 # ## A common mistake: one squeeze for all
 #
-# Batch norm takes its means over $N$, $H$ and $W$. Who has just written it takes these means too.
+# Batch norm takes its means over $N$, $H$ and $W$, and it is easy to do the same in the squeeze.
 #
 # **Predict.** With a batch of one image, is it right? And which gates will be open if all the
 # pictures come in one batch?
@@ -424,13 +425,13 @@ def of_the_batch(U, W1, W2):  #                                       -> X_tilde
 one = of_the_batch(U[:1], W1, W2) - se.se_block(U[:1], W1, W2)  #     (1, H, W, C)
 claim("For one image it is right to less than 1e-12.", abs(one).max())
 gates = se.excite(z.mean(0)[None], W1, W2)  #                          (1, C)
-claim("For 600 at once all 6 gates stand at 0.5.", N, (gates == 0.5).sum(), gates.min())
+claim("For 600 at once all 6 gates are 0.5.", N, (gates == 0.5).sum(), gates.min())
 mixed = read(of_the_batch(U, W1, W2)) == labels
-claim("The reader gets 15.8 %, as without any gates.", mixed.mean())
+claim("The reader gets 15.8 % right, as without gates.", mixed.mean())
 
 # %% [markdown]
-# The mean of all strips is no strip: no channel is louder than six fifths of the average one,
-# nothing comes through the ReLU, and every gate is $\sigma(0)$, one half.
+# The mean of all strips has no dominant colour: no channel is louder than six fifths of the
+# average one, the output of the ReLU is 0, and every gate is $\sigma(0)$, one half.
 
 # %%
 check("se_block", of_the_batch)
@@ -440,8 +441,8 @@ check("se_block", of_the_batch)
 #
 # $$s = \sigma(W_2 \, \delta(W_1 z))$$
 #
-# In the paper $z$ is a column, here each image's $z$ is a **row**; so it is `z @ W1.T`. `se.relu`
-# and `se.sigmoid` are there for you.
+# In the paper $z$ is a column; here each image's $z$ is a **row**, so write `z @ W1.T`. You may
+# use `se.relu` and `se.sigmoid`.
 
 
 # %%
@@ -453,7 +454,7 @@ def excite(z, W1, W2):  #                                             (N, C), ..
 check("excite", excite)
 
 # %%
-# Take one # away when you want help, and run the cell.
+# For help, uncomment a line and run the cell.
 # hint("excite")
 # solution("excite")
 
@@ -480,9 +481,9 @@ check("se_block", se_block)
 # ## On your own
 #
 # - *Quick.* With $W_2 = 0$, what does the block do to $U$? And if all of $W_1 z$ is negative?
-# - *Core.* Two hidden units failed. Is it training that failed, or can no $W_1$, $W_2$ do it? Draw
-#   the six $h$ in the plane. Which of the six directions can a gate pick out, if its number has to
-#   be positive for one and negative for all others?
+# - *Core.* Two hidden units failed. Did training fail, or is there no solution $W_1$, $W_2$? Draw
+#   the six $h$ in the plane. Which of the six directions can a gate pick out, if its number has
+#   to be positive for one and negative for all others?
 # - *Open.* The squeeze keeps the mean and forgets where. Invent a question of strips and glyphs
 #   that a block cannot answer, and say what it would have to squeeze to be able to.
 #

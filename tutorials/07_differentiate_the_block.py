@@ -8,24 +8,24 @@
 # [colab]: https://colab.research.google.com/github/OWNER/se_numpy/blob/main/tutorials/07_differentiate_the_block.ipynb
 #
 # **You will** send a gradient back through a Squeeze-and-Excitation block, by hand and line by
-# line, on both of its paths, and prove each of them. Then you write `excite_backward` and
+# line, on both of its paths, and verify each of them. Then you write `excite_backward` and
 # `se_block_backward`.
 #
-# **You learn** why what is used twice gets two gradients, what one loses by forgetting either, how
-# much comes on which path, and how to prove every line of a derivation and not only its end.
+# **You learn** why a value that is used twice gets two gradients, what happens if either is left
+# out, how large each path is, and how to verify every line of a derivation and not only its end.
 #
 # **You need** [tutorial 6](06_squeeze_excite_scale.ipynb), and the contract of
 # [tutorial 3](03_gradients_through_convolution.ipynb); a CPU; 55 minutes.
 
 # %%
-# Fetches the library where it is missing: in Colab.
+# Installs the library if it is missing, as in Colab.
 import importlib.util
 import subprocess
 import sys
 
 if importlib.util.find_spec("se_numpy") is None:
     if "google.colab" not in sys.modules:
-        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" one folder up')
+        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" in the repository')
     library = "se-numpy[plot,grade] @ git+https://github.com/OWNER/se_numpy"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)
 
@@ -44,7 +44,7 @@ rng = np.random.default_rng(0)
 # %% [markdown]
 # ## Used twice
 #
-# $U$ goes into the block in two places. It is what is scaled, and its mean decides by how much:
+# $U$ is used in the block twice. It is scaled, and its mean determines by how much:
 #
 # $$\tilde{x}_c = s_c \, u_c \qquad s = \sigma(W_2 \, \delta(W_1 z)) \qquad
 # z_c = \frac{1}{H W} \sum_{i,j} u_c(i, j)$$
@@ -94,9 +94,9 @@ axes.axis("off")
 figures.show()
 
 # %% [markdown]
-# ## It is the product rule
+# ## The product rule
 #
-# Take the smallest block there is: one image, one pixel, one channel, one hidden unit with $W_1 =
+# Take the smallest possible block: one image, one pixel, one channel, one hidden unit with $W_1 =
 # 1$ and $W_2 = 2$. For a positive $u$ it computes $\tilde{x} = u \cdot \sigma(2u)$, and you know
 # how to differentiate a product:
 #
@@ -125,7 +125,7 @@ right.fill_between(u, direct, direct + gate, color=figures.ORANGE, alpha=0.75, l
 some, h = u[5::12], 1e-30
 measured = ((some + 1j * h) / (1 + np.exp(-2 * (some + 1j * h)))).imag / h
 right.plot(some, measured, "o", color="black", label="measured")
-right.set(xlabel="u", ylabel="slope", title="the two add up to what is measured", ylim=(0, 1.5))
+right.set(xlabel="u", ylabel="slope", title="the two add up to the measured slope", ylim=(0, 1.5))
 right.legend(loc="upper center", ncols=3, columnspacing=1, handlelength=1)
 figures.show()
 
@@ -142,7 +142,7 @@ claim(
 # Now with two pixels, 1 and 3, one channel, $W_1 = 1$, $W_2 = 1/2$. Suppose the rest of the network
 # looks at the **first** pixel only: $d\tilde{X} = (1, 0)$.
 #
-# **Predict.** The second pixel has no part in what the network looks at. Is its gradient 0?
+# **Predict.** The network does not look at the second pixel. Is its gradient 0?
 
 # %%
 U = np.array([1.0, 3.0]).reshape(1, 1, 2, 1)  #                       (N, H, W, C)
@@ -161,12 +161,12 @@ claim("The library differs by less than 1e-15.", abs(by_library - dU).max())
 
 # %% [markdown]
 # It is not 0. The second pixel raises the mean, the mean opens the gate, and the gate makes the
-# first pixel larger. **Through the gate every pixel is everybody's business.**
+# first pixel larger. **Through the gate, every pixel affects all the others.**
 #
 # ## Back through the scale
 #
-# $\tilde{x}_c = s_c u_c$ is a product, so the gradient of each factor holds the other. One gate was
-# used at all pixels of its map; what comes back from them adds up.
+# $\tilde{x}_c = s_c u_c$ is a product, so the gradient of each factor contains the other. One
+# gate is used at all pixels of its map, so their gradients add up.
 #
 # $$dU^{\text{direct}}_c = s_c \, d\tilde{X}_c \qquad ds_c = \sum_{i,j} d\tilde{x}_c(i, j) \,
 # u_c(i, j)$$
@@ -191,22 +191,22 @@ axes[0].set_xlabel("orange above 0, violet below")
 axes[2].set_xlabel(f"adds up to ds = {ds[0, 0]:.2f}".replace("-", "−"))
 figures.show()
 
-claim("The balance over this map, ds, is -6.00.", ds[0, 0])
+claim("The sum over this map, ds, is -6.00.", ds[0, 0])
 
 # %% [markdown]
-# Where $U$ and $d\tilde{X}$ have the same sign (orange on the right), a wider gate raises the loss
-# $L$; elsewhere it lowers it. $ds = \partial L / \partial s$ is the balance over the map. Here
+# Where $U$ and $d\tilde{X}$ have the same sign (orange on the right), a wider gate raises the
+# loss $L$; elsewhere it lowers it. $ds = \partial L / \partial s$ is the sum over the map. Here
 # it is below 0: $L$ falls if this gate opens.
 #
 # ## Back through the excitation, line by line
 #
 # Forward there are four lines: two products, a ReLU, a sigmoid. Backward there are the same four,
-# **from the last to the first**. What is needed of each:
+# **from the last to the first**:
 #
 # - $s = \sigma(a_2)$: the slope of $\sigma$ is $s\,(1 - s)$.
-# - $a_2 = h W_2^{\mathsf T}$: a product again, so $dh = da_2 W_2$ and $dW_2 = da_2^{\mathsf T} h$.
-#   Only one order of the factors has the right shape, and the batch is what is summed over.
-# - $h = \delta(a_1)$: passes where $a_1 > 0$.
+# - $a_2 = h W_2^{\mathsf T}$: a product again, so $dh = da_2 W_2$ and $dW_2 = da_2^{\mathsf T}
+#   h$. Only one order of the factors has the right shape, and it sums over the batch.
+# - $h = \delta(a_1)$: the gradient passes where $a_1 > 0$.
 # - $a_1 = z W_1^{\mathsf T}$: as $a_2$.
 
 # %%
@@ -223,8 +223,8 @@ dW1 = da1.T @ z  #                                                    (C/r, C)
 dz = da1 @ W1  #                                                      (N, C)
 
 # %% [markdown]
-# Then through the squeeze: $z_c$ is a mean, and each of its $H W$ pixels has an equal share. And
-# last the two paths come together: they add.
+# Then through the squeeze: $z_c$ is a mean, and each of its $H W$ pixels has an equal share.
+# Finally the two paths are added.
 
 # %%
 dU_gate = dz[:, None, None, :] / (H * W) + np.zeros((N, H, W, C))  #  (N, H, W, C)
@@ -243,20 +243,20 @@ axes[0].set_xlabel("orange above 0, violet below")
 figures.show()
 
 # %% [markdown]
-# The direct part has a pattern, that of $d\tilde{X}$. The gate's part is **one number for the whole
-# map**: it lifts or lowers all pixels alike.
+# The direct part has the pattern of $d\tilde{X}$. The gate's part is **one number for the whole
+# map**: it raises or lowers all pixels alike.
 #
-# ## A proof for every line
+# ## Verify every line
 #
-# A wrong result does not say which line is wrong. So prove each line by itself. The gradient of
-# $h$, say, is what $L = \langle \tilde{X}, d\tilde{X} \rangle$ does when $h$ is nudged and
-# **everything after** $h$ is computed again. Nudge by $i \cdot 10^{-30}$, into the complex numbers,
-# and nothing is rounded off (tutorial 3).
+# A wrong result does not say which line is wrong. So verify each line separately. The gradient of
+# $h$, for example, is the change of $L = \langle \tilde{X}, d\tilde{X} \rangle$ when $h$ is
+# nudged and **everything after** $h$ is computed again. Nudge by the imaginary number $i \cdot
+# 10^{-30}$, which avoids rounding errors (tutorial 3).
 
 
 # %%
 def L(**nudge):
-    """The number whose gradients these are, with a nudge to any line of the forward pass."""
+    """Return the loss, with a nudge to any line of the forward pass."""
 
     def line(name, value):
         return value + nudge.get(name, 0)
@@ -271,7 +271,7 @@ def L(**nudge):
 
 
 def off_by(name, gradient):
-    """How far a gradient is from what a nudge along a random direction measures."""
+    """Return the difference between a gradient and its measured value along a random direction."""
     v = np.random.default_rng(1).standard_normal(gradient.shape)
     measured = L(**{name: 1e-30j * v}).imag / 1e-30
     return abs((gradient * v).sum() - measured) / np.linalg.norm(gradient)
@@ -295,32 +295,32 @@ for name, gradient in by_hand.items():
 claim("All 9 lines are off by less than 1e-14.", len(errors), max(errors.values()))
 
 # %% [markdown]
-# The two paths have been proven apart from each other: with the squeeze's $U$ nudged and the
-# scale's held, and the other way round. Try it in a notebook: change a line above, say `da1 = dh`,
-# and run the cells from there to the table one by one. The claims stop, as they should; the table
-# still names the lines that are wrong, that one and those that were made from it.
+# The two paths are verified separately: once the $U$ of the squeeze is nudged and that of the
+# scale is not, and once the other way round. Try it in a notebook: change a line above, for
+# example to `da1 = dh`, and run the cells from there to the table one by one. The claims stop, as
+# they should; the table lists the wrong lines, that one and those computed from it.
 #
-# ## How much comes on which path?
+# ## How large is each path?
 #
-# **Predict.** A map has $H W$ pixels, and the gate's part is divided by $H W$. Does the gate's path
-# die out on large maps?
+# **Predict.** A map has $H W$ pixels, and the gate's part is divided by $H W$. Does the gate's
+# path vanish on large maps?
 #
 # `path_share` compares the norms of the two parts:
 #
 # $$\mathrm{share} = \frac{\lVert \mathrm{gate} \rVert}{\lVert \mathrm{direct} \rVert +
 # \lVert \mathrm{gate} \rVert}$$
 #
-# Below are random blocks, each with maps of growing size, and two kinds of $d\tilde{X}$: one random
-# at every pixel, and one that is the same at all pixels of a channel, which is what a global
-# average pooling behind the block sends back.
+# Below are random blocks, each with maps of growing size, and two kinds of $d\tilde{X}$: one
+# random at every pixel, and one that is the same at all pixels of a channel, as from a global
+# average pooling after the block.
 
 
 # %%
 def mean_share(size, same, blocks=20, C=16, R=4):
-    """The gate's share of the gradient, over random blocks with square maps."""
+    """Return the gate's share of the gradient, over random blocks with square maps."""
     shares = []
     for block in range(blocks):
-        rng = np.random.default_rng(block)  # so that it has the same weights at every size
+        rng = np.random.default_rng(block)  # the same weights at every size
         W1, W2 = rng.standard_normal((R, C)) / C**0.5, rng.standard_normal((C, R)) / R**0.5
         side = 1 if same else size
         dX_tilde = rng.standard_normal((4, side, side, C))
@@ -355,13 +355,14 @@ claim(
 )
 
 # %% [markdown]
-# It depends on whether the pixels agree. $ds$ is a sum over $H W$ pixels: of random signs it grows
-# as $\sqrt{H W}$ and the division wins, of equal signs it grows as $H W$ and makes good for it.
-# (That the orange line falls a little at first is $z$: the mean of a few pixels still wavers.)
+# It depends on whether the pixels agree. $ds$ is a sum over $H W$ pixels: with random signs it
+# grows as $\sqrt{H W}$, more slowly than the divisor, and with equal signs it grows as $H W$,
+# which cancels the division. (The orange line falls a little at first because $z$, the mean of
+# only a few pixels, varies more.)
 #
-# So in a network the gate's path should weigh most in the last blocks, whose maps are small and
-# are averaged right after. Here is a ResNet-8 with a block in each of three stages, fresh from
-# its random start, on 32 pictures.
+# So in a network the gate's path should be largest in the last blocks, whose maps are small and
+# are averaged right after. Here is a ResNet-8 with a block in each of three stages, with its
+# random initial weights, on 32 pictures.
 
 # %%
 from se_numpy.data import builtin
@@ -382,10 +383,10 @@ for name, parts in paths.items():
 claim("From first to last the share grows by more than 3 times.", shares[-1] / shares[0])
 
 # %% [markdown]
-# ## A common mistake: the gate's path forgotten
+# ## A common mistake: leaving out the gate's path
 #
-# Somebody treats the gates as numbers that are given. The weights get their gradients, only $dU$
-# holds the direct part alone. Does training show it? Here is the block of tutorial 6 with its six
+# Suppose the gates are treated as constants. The weights get their gradients, but $dU$ contains
+# only the direct part. Does training reveal it? Here is the block of tutorial 6 with its six
 # filters, trained from a random start: filters, $W_1$ and $W_2$, once with each gradient.
 
 
@@ -394,7 +395,7 @@ def forgotten(dX_tilde, U, W1, W2):
     z = se.squeeze(U)  #                                              (N, C)
     dU, ds = se.scale_backward(dX_tilde, U, se.excite(z, W1, W2))  #  (N, H, W, C), (N, C)
     _, dW1, dW2 = se.excite_backward(ds, z, W1, W2)
-    return dU, dW1, dW2  # and dz is thrown away
+    return dU, dW1, dW2  # dz is dropped
 
 
 # %%
@@ -402,8 +403,8 @@ from se_numpy.data.glyphs import GLYPHS, PLACE, ROWS, STRIP
 
 data = builtin(train=512, test=1)
 X = (data.train_images - 128.0) / 100  #                              (N, 32, 32, 3)
-X = np.concatenate([X[:, :, STRIP], X[:, :, PLACE]], 2)  #            (N, 32, 9, 3) all that tells
-reader = np.zeros((32, 9, 10))  # lays every glyph on every place
+X = np.concatenate([X[:, :, STRIP], X[:, :, PLACE]], 2)  #            (N, 32, 9, 3) strip and glyphs
+reader = np.zeros((32, 9, 10))  # compares every glyph at every position
 for place in ROWS:
     reader[place, 4:] += (GLYPHS - GLYPHS.mean((1, 2), keepdims=True)).transpose(1, 2, 0)
 
@@ -437,7 +438,7 @@ right, wrong = train(se.se_block_backward), train(forgotten)
 
 figure, (axes,) = figures.panels(1, 1, 2.4)
 axes.plot(right, color=figures.BLUE, label="both paths")
-axes.plot(wrong, "--", color=figures.ORANGE, label="gate's path forgotten")
+axes.plot(wrong, "--", color=figures.ORANGE, label="without the gate's path")
 axes.set(xlabel="step", ylabel="loss", ylim=(0, None), title="which of the two is wrong?")
 axes.legend()
 figures.show()
@@ -445,18 +446,18 @@ figures.show()
 claim("Both fall below 0.4, from above 3.", max(right[-1], wrong[-1]), min(right[0], wrong[0]))
 
 # %% [markdown]
-# Nothing to be seen, and in some runs the wrong one does better. As in tutorial 3: **a falling loss
-# proves nothing about a gradient.** The oracle sees it at once.
+# Training does not reveal it, and in some runs the wrong one does better. As in tutorial 3: **a
+# falling loss proves nothing about a gradient.** The oracle sees it at once.
 
 # %%
 check("se_block_backward", forgotten)
 
 # %% [markdown]
-# ## More mistakes, and where they hide
+# ## More mistakes, and the tests that hide them
 #
-# Three more that are made again and again. For these and the forgotten path the oracle's word, and
-# how far the gradient is off: with our $U$ and $W_1, W_2$, on maps of one pixel, and with $W_2 = 0$
-# as it might be at a start.
+# Here are three more common mistakes. For these and the missing path, the table shows the
+# oracle's diagnosis and the error of the gradient: with our $U$ and $W_1, W_2$, on maps of one
+# pixel, and with $W_2 = 0$, a possible initial value.
 #
 # **Predict.** Which of the four are right on maps of one pixel? Which are right with $W_2 = 0$?
 
@@ -486,11 +487,11 @@ def mean_for_sum(dX_tilde, U, W1, W2):  # ds as a mean
 
 
 def off(block_backward, U, W1, W2):
-    """The worst of the three gradients, relative to its size."""
+    """Return the worst error of the three gradients, relative to their size."""
     d = np.random.default_rng(2).standard_normal(U.shape)
-    truth, said = se.se_block_backward(d, U, W1, W2), block_backward(d, U, W1, W2)
-    size = [np.linalg.norm(t) or 1.0 for t in truth]
-    return max(np.linalg.norm(b - t) / n for t, b, n in zip(truth, said, size, strict=True))
+    expected, found = se.se_block_backward(d, U, W1, W2), block_backward(d, U, W1, W2)
+    size = [np.linalg.norm(t) or 1.0 for t in expected]
+    return max(np.linalg.norm(b - t) / n for t, b, n in zip(expected, found, size, strict=True))
 
 
 table = {}
@@ -519,18 +520,19 @@ claim(
 )
 
 # %% [markdown]
-# All but `no_slope` have a place to hide. On maps of one pixel a mean and a sum are the same. With
-# $W_2 = 0$ nothing comes back through the gate, so it does not matter what is done to it; $dW_2$
-# itself is not 0, and shows a wrong $ds$ or $\sigma'$. That is why the oracle takes maps larger
-# than a pixel, weights that are not 0, and gradients that are not 1.
+# All but `no_slope` pass one of these tests. On maps of one pixel a mean and a sum are the same.
+# With $W_2 = 0$ the gradient through the gate is 0, so mistakes in it do not show; $dW_2$ itself
+# is not 0, and reveals a wrong $ds$ or $\sigma'$. That is why the oracle uses maps larger than a
+# pixel, weights that are not 0, and gradients that are not 1.
 
 # %% [markdown]
 # ## Exercise: `excite_backward` · medium, 15 minutes
 #
 # $$s = \sigma(W_2 \, \delta(W_1 z))$$
 #
-# `ds` comes in, three gradients go out. Compute $a_1$, $h$ and $s$ again from the arguments, then
-# go back line by line. If you have followed above you know the lines; write them without looking.
+# The function receives `ds` and returns three gradients. Compute $a_1$, $h$ and $s$ again from
+# the arguments, then go back line by line. If you followed the derivation above, write them
+# without looking.
 
 
 # %%
@@ -542,7 +544,7 @@ def excite_backward(ds, z, W1, W2):  #                                -> dz, dW1
 check("excite_backward", excite_backward)
 
 # %%
-# Take one # away when you want help, and run the cell.
+# For help, uncomment a line and run the cell.
 # hint("excite_backward")
 # hint("excite_backward", 2)
 # solution("excite_backward")
@@ -551,7 +553,7 @@ check("excite_backward", excite_backward)
 # ## Exercise: `se_block_backward` · medium, 10 minutes
 #
 # Put it together from `scale_backward`, `excite_backward` and `squeeze_backward`, the library's
-# (`se.scale_backward` ...) or your own. They are called in the opposite order of the block's.
+# (`se.scale_backward` ...) or your own. Call them in the reverse order of the forward pass.
 
 
 # %%
@@ -568,13 +570,13 @@ check("se_block_backward", se_block_backward)
 # solution("se_block_backward")
 
 # %% [markdown]
-# Do you believe the oracle? You need not. The complex step knows neither the library's gradient nor
-# yours; it only runs the block **forward**. Here is your function before this judge.
+# You do not have to trust the oracle. The complex step uses neither the library's gradient nor
+# yours; it only runs the block **forward**. Here is the test of your function.
 
 
 # %%
 def complex_block(U, W1, W2):
-    """Equations (2) to (4) for complex arrays too: ReLU looks at the real part."""
+    """Compute Equations (2) to (4) for complex arrays; ReLU uses the real part."""
     a1 = U.mean((1, 2)) @ W1.T  #                                     (N, C/r)
     a2 = np.where(a1.real > 0, a1, 0) @ W2.T  #                       (N, C)
     return U / (1 + np.exp(-a2))[:, None, None, :]  #                 (N, H, W, C)
@@ -585,7 +587,7 @@ def before_the_judge(block_backward):
         results = se.check_backward(complex_block, block_backward, U, W1, W2, method="complex")
     except (se.GradientError, se.KinkError) as refused:
         return str(refused)
-    except Exception as stopped:  # the function itself did not get to its end
+    except Exception as stopped:  # the function itself raised
         return f"{type(stopped).__name__}: {stopped}"
     worst = max(result.relative for result in results)
     return f"right: off by {'less than 1e-14' if worst < 1e-14 else worst}"
@@ -596,14 +598,14 @@ print("forgotten:    ", shorten(before_the_judge(forgotten), 92, placeholder=" .
 print("yours:        ", before_the_judge(se_block_backward))
 
 # %% [markdown]
-# It is another measure than the table's, so another number: another $d\tilde{X}$, and one random
-# direction.
+# The numbers differ from those of the table, because this test uses another $d\tilde{X}$ and one
+# random direction.
 
 # %% [markdown]
 # ## On your own
 #
-# - *Quick.* For which $U$ is the gate's part 0 although no weight is? Name the reason in $\delta$,
-#   and one in $\sigma$ for which it is only nearly 0.
+# - *Quick.* For which $U$ is the gate's part 0 although no weight is 0? Name the reason in
+#   $\delta$, and one in $\sigma$ for which it is only nearly 0.
 # - *Core.* Replace the mean of Equation (2) by the largest pixel. Which one of the nine lines
 #   changes, and how? Prove it with `L` and `off_by`; then look at the layer `SEVariant` in
 #   `se_numpy.layers`.

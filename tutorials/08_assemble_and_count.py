@@ -7,8 +7,9 @@
 # [badge]: https://colab.research.google.com/assets/colab-badge.svg
 # [colab]: https://colab.research.google.com/github/OWNER/se_numpy/blob/main/tutorials/08_assemble_and_count.ipynb
 #
-# **You will** put a SE-ResNet together from layers, run it, and say what it costs before it has
-# seen a picture: by hand, by program, and beside the paper's tables. You write `residual_block`.
+# **You will** build a SE-ResNet from layers, run it, and compute its cost before it has seen a
+# picture: by hand, with the library, and compared with the paper's tables. You write
+# `residual_block`.
 #
 # **You learn** what a residual unit is, the five places where the paper tried the SE block, what
 # parameters and multiply-adds are, and what Equation (5) says.
@@ -17,14 +18,14 @@
 # does; a CPU; 45 minutes.
 
 # %%
-# Fetches the library where it is missing: in Colab.
+# Installs the library if it is missing, as in Colab.
 import importlib.util
 import subprocess
 import sys
 
 if importlib.util.find_spec("se_numpy") is None:
     if "google.colab" not in sys.modules:
-        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" one folder up')
+        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" in the repository')
     library = "se-numpy[plot,grade] @ git+https://github.com/OWNER/se_numpy"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)
 
@@ -54,15 +55,15 @@ rng = np.random.default_rng(0)
 # %% [markdown]
 # ## A layer is a description
 #
-# `Conv(16)` holds no numbers. It says: sixteen filters of 3x3 pixels, stride 1, and as much padding
-# as keeps the size. Numbers are drawn when somebody says what pictures it will get.
+# `Conv(16)` contains no numbers. It describes sixteen filters of 3x3 pixels, stride 1, with
+# padding that keeps the size. Its parameters are initialised for a given input shape.
 #
-# **Predict.** How many numbers does it learn for pictures with three channels? It has no biases:
-# the batch norm behind it adds one to each channel anyway.
+# **Predict.** How many numbers does it learn for pictures with three channels? It has no biases,
+# because the batch norm after it adds one to each channel anyway.
 
 # %%
 layer = Conv(16)
-print(layer, "- the same again is equal to it:", layer == Conv(16))
+print(layer, "- equal to another Conv(16):", layer == Conv(16))
 params, state = init(layer, (32, 32, 3), rng)  # state: running statistics, if it has any
 print("it learns", {name: array.shape for name, array in params.items()})
 claim(
@@ -79,8 +80,8 @@ claim(
 #
 # ## A residual unit with a SE block
 #
-# A residual unit does not compute a new map; it computes what to **add** to the old one. The block
-# of tutorial 6 stands at the end of that branch, before the sum:
+# A residual unit does not compute a new map; it computes a **difference** to add to the old one.
+# The block of tutorial 6 is at the end of that branch, before the sum:
 #
 # $$Y = \delta\bigl(X + \mathrm{SE}(F(X))\bigr) \qquad F = \mathrm{BN} \circ V_2 * {} \circ \delta
 # \circ \mathrm{BN} \circ V_1 *$$
@@ -95,30 +96,31 @@ for name, layer, given in walk(block, shape):
     print(f"{name:26}{given!s:>14} ->{layer.output_shape(given)!s:>14}   {layer}")
 
 # %% [markdown]
-# In none: `residual` could not add otherwise. `SE(4)` is the block with reduction ratio $r = 4$,
-# so four hidden units for sixteen channels. The paper has $r = 16$ and hundreds of channels.
+# In none, because `residual` can only add maps of the same shape. `SE(4)` is the block with
+# reduction ratio $r = 4$, so four hidden units for sixteen channels. The paper has $r = 16$ and
+# hundreds of channels.
 #
-# Does the value do what the equation says? Here is the same in the functions you have written.
+# Does this layer compute the equation? Here is the same with the functions that you have written.
 
 # %%
 params, state = init(block, shape, rng)
 X = rng.standard_normal((4, *shape)).astype(np.float32)  #            (N, H, W, C)
 Y, cache = block.forward(params, state, X, train=True)  #             (N, H, W, C)
-# (cache: whatever of the way forward the way back will need)
+# (cache: the values that the backward pass needs)
 
 p = params["sum1"]["branch"]
 H = se.relu(se.batch_norm(se.conv2d(X, p["conv1"]["V"], padding=1), **p["batchnorm1"]))
 A = se.batch_norm(se.conv2d(H, p["conv2"]["V"], padding=1), **p["batchnorm2"])
 by_hand = se.relu(X + se.se_block(A, **p["se1"]))  #                  (N, H, W, C)
-claim("Value and equation agree to less than 1e-5.", abs(Y - by_hand).max())
+claim("Layer and equation agree to less than 1e-5.", abs(Y - by_hand).max())
 
 # %% [markdown]
 # ## Five places for the block: Figure 5
 #
-# The paper tried others (Figure 5, Tables 14 and 15). With networks as values each is one line. The
-# numbers in the figure are the paper's: top-1 error of SE-ResNet-50 in percent, which is 23.30
-# without any block. (`bias=True` gives $W_1$ and $W_2$ the biases `b1` and `b2`. Equation (3) has
-# none; below, `b2` will shut the gates.)
+# The paper tried other positions (Figure 5, Tables 14 and 15). With layers as values each is one
+# line. The numbers in the figure are the paper's: top-1 error of SE-ResNet-50 in percent, which
+# is 23.30 without any block. (`bias=True` gives $W_1$ and $W_2$ the biases `b1` and `b2`.
+# Equation (3) has none; below, `b2` will close the gates.)
 
 # %%
 F, gate = serial(Conv(16), BatchNorm(), ReLU(), Conv(16), BatchNorm()), SE(4, bias=True)
@@ -134,7 +136,7 @@ places = {
 
 
 def diagram(axis, title, left, right=(), above=()):
-    """X at the bottom, the branch on the left, the shortcut on the right, the sum, what follows."""
+    """Draw X at the bottom, branch on the left, shortcut on the right, and the rest above."""
     axis.plot([0, 0, 1, 1, 0], [0.55, 6, 6, 0.9, 0.9], color=figures.GREY, lw=1.2, zorder=0)
     axis.plot([0, 0], [6, 9.2], color=figures.GREY, lw=1.2, zorder=0)
     spots = [
@@ -164,44 +166,44 @@ diagram(axes[4], f"3x3: {error['3x3']:.2f}", ["conv", "SE", "conv"], above=["δ"
 figures.show()
 
 # %% [markdown]
-# *Pre* and *identity* do as well as the standard place, *3x3* a little worse. (That one saves
-# parameters too: in the paper's units, which are called *bottlenecks*, the middle convolution has
-# a quarter of the channels of what goes in and out. Ours have as many everywhere.) *Post* stands
-# out. Here is one thing that sets it apart: give the gates a bias so low that all of them shut,
-# $s = 0$.
+# *Pre* and *identity* do as well as the standard position, *3x3* a little worse. (*3x3* also
+# saves parameters: in the paper's units, which are called *bottlenecks*, the middle convolution
+# has a quarter of the channels of the input and output. Ours have the same number everywhere.)
+# *Post* differs most. Here is one difference: give the gates a bias so low that all of them
+# close, $s = 0$.
 #
-# **Predict.** What does each block return then: $\delta(X)$, as if there were no branch? The branch
-# alone? Nothing?
+# **Predict.** What does each block return then: $\delta(X)$, as if there were no branch? Only the
+# branch? Zeros?
 
 
 # %%
 def shut(name):
-    """What the block at this place returns when all its gates are 0."""
+    """Return the result of the block at this position when all its gates are 0."""
     net = places[name]
     params, state = init(net, shape, np.random.default_rng(1))
     for name_of, array in tree.leaves(params):  # each array with its name, as "sum1.branch.se1.b2"
-        if name_of.endswith("b2"):  # what is added last, inside the sigmoid
-            array[...] = -30  # σ(-30) is 0 for all purposes
+        if name_of.endswith("b2"):  # the bias inside the sigmoid
+            array[...] = -30  # σ(-30) is practically 0
     return net.forward(params, state, X, train=True)[0]
 
 
 kept = {name: shut(name) for name in places}
 for name, Y in kept.items():
     passed, gone = abs(Y - se.relu(X)).max() < 1e-6, abs(Y).max() < 1e-6
-    print(f"{name:9} {'δ(X)' if passed else 'nothing' if gone else 'the branch alone'}")
-claim("After the sum, shut gates leave less than 1e-9 of everything.", abs(kept["post"]).max())
+    print(f"{name:9} {'δ(X)' if passed else 'zeros' if gone else 'only the branch'}")
+claim("After the sum, closed gates leave values below 1e-9.", abs(kept["post"]).max())
 
 # %% [markdown]
-# *Standard*, *pre* and *3x3* can shut a branch down and the unit still hands $X$ on, and gradients
-# take the same road back. *Identity* loses $X$ and keeps the branch. *Post* stands on the only road
-# there is. That is what *can* happen; it proves nothing about why the errors differ. (*Identity*
-# loses $X$, too, and has the lowest error of all.)
+# *Standard*, *pre* and *3x3* can close a branch, and the unit still passes $X$ on, and gradients
+# pass back the same way. *Identity* loses $X$ and keeps the branch. *Post* scales everything.
+# This is what *can* happen; it does not explain why the errors differ. (*Identity* loses $X$,
+# too, and has the lowest error of all.)
 #
 # ## A whole network
 #
-# Residual networks for small pictures (He et al., 2016) have three stages. From one to the next the
-# map is halved and the channels double; there the shortcut has to change its shape too, by a 1x1
-# convolution. With one unit a stage that makes eight layers with weights on the way through.
+# Residual networks for small pictures (He et al., 2016) have three stages. From one to the next
+# the map is halved and the channels double; there the shortcut has to change the shape too, with
+# a 1x1 convolution. With one unit per stage this makes a path of eight layers with weights.
 
 
 # %%
@@ -223,10 +225,10 @@ for row in rows(net, picture):
     print(f"{row.kind:26}{size:>13}{row.cost.parameters:>9,}{row.cost.products:>12,}")
 
 # %% [markdown]
-# A line is a layer: what it is, what it returns, how many numbers it learns, how many
-# multiplications it needs. `sum` is where a branch meets its shortcut.
+# Each line is a layer: its kind, its output shape, its number of parameters and its number of
+# multiply-adds. `sum` adds a branch and its shortcut.
 #
-# A map is drawn as high as it is, and wider with more channels:
+# The height of each box is that of the map, and its width grows with the channels:
 
 # %%
 outline = [("picture", 32, 3, ""), ("conv", 32, 16, "")]
@@ -250,8 +252,8 @@ axes.set_axis_off()
 figures.show()
 
 # %% [markdown]
-# The library has this network under the name `se_resnet8`. Drawn from the same random numbers, the
-# two must say the same.
+# The library has this network under the name `se_resnet8`. With the same random initial weights,
+# the two must give the same results.
 
 # %%
 images = rng.standard_normal((5, *picture)).astype(np.float32)  #     (N, H, W, C)
@@ -280,7 +282,7 @@ claim("Ours and the library's differ by at most 0.", abs(logits[0] - logits[1]).
 
 # %%
 def unit_by_hand(C_in, C, size, r):
-    """(parameters, multiply-adds) of a unit whose result is size × size × C."""
+    """Return (parameters, multiply-adds) of a unit whose result is size × size × C."""
     weights = 9 * C_in * C + 9 * C * C  #                             two convolutions
     batch_norms = 2 * C + 2 * C
     if C_in != C:
@@ -298,34 +300,34 @@ by_hand = [
     (64 * 10 + 10, 64 * 10),
 ]
 parameters, products = map(sum, zip(*by_hand, strict=True))
-told = cost(net, picture)
-assert (parameters, products) == (told.parameters, told.products)
-claim("By hand and by program: 80,730 parameters.", parameters)
-claim("By hand and by program: 12,504,320 multiply-adds.", products)
+counted = cost(net, picture)
+assert (parameters, products) == (counted.parameters, counted.products)
+claim("By hand and with the library: 80,730 parameters.", parameters)
+claim("By hand and with the library: 12,504,320 multiply-adds.", products)
 two, three = by_hand[2], by_hand[3]
 claim("Stage 3 has 4.0 times the parameters of stage 2,", 3, three[0] / two[0], 2)
 claim("and 1.0 times its work: a quarter of the places.", three[1] / two[1])
 
 # %% [markdown]
-# Parameters sit at the end of the network, where channels are many; work is spread evenly. Keep
-# these two apart: a sentence like "SE costs ten percent" says nothing until it says of what.
+# Most parameters are at the end of the network, where there are many channels; the work is spread
+# evenly. Distinguish the two: "SE costs ten percent" means nothing without saying of what.
 #
 # ## Equation (5)
 #
-# How many parameters does SE add? $N_s$ blocks in stage $s$, of $C_s$ channels each, two matrices a
-# block:
+# How many parameters does SE add? With $N_s$ blocks of $C_s$ channels in stage $s$ and two
+# matrices per block, it adds
 #
 # $$\frac{2}{r} \sum_{s=1}^{S} N_s \, C_s^2$$
 #
-# **Predict.** In percent of the plain network: how much does SE add to the parameters, how much to
-# the work?
+# **Predict.** In percent of the plain network, how much does SE add to the parameters, and how
+# much to the work?
 
 # %%
 plain = cost(resnet8(), picture)
 added = se.added_parameters([(1, 16), (1, 32), (1, 64)], r=4)
 claim("Eq. (5) says 2,688,", added)
-claim("and so do the two counts: 2,688.", told.parameters - plain.parameters)
-more = added / plain.parameters, told.products / plain.products - 1
+claim("and so do the two counts: 2,688.", counted.parameters - plain.parameters)
+more = added / plain.parameters, counted.products / plain.products - 1
 claim("That is 3.4 % more parameters and 0.02 % more work.", *more)
 
 # %%
@@ -349,7 +351,7 @@ axes[0].legend(loc="upper left")
 figures.show()
 
 # %% [markdown]
-# ## The paper's numbers beside ours
+# ## Comparison with the paper's numbers
 #
 # Table 10 is the paper's study of $r$ on SE-ResNet-50: 3, 4, 6 and 3 blocks of 256, 512, 1024 and
 # 2048 channels (Table 1).
@@ -369,9 +371,8 @@ print(f"  -           0{base:17,}{number('10', 'original', 'parameters').value:1
 # %% [markdown]
 # Compare the two columns: they round to the same for $r = 2$, $16$ and without SE, and differ in
 # the last digit for 4, 8 and 32. Counting batch norm's running statistics too, which are kept but
-# not learned, would explain two of those; `se-numpy complexity` tries such rules on every count of
-# the paper and says which it cannot explain. Numbers in tables have rules behind them, and papers
-# seldom say which.
+# not learned, would explain two of those; `se-numpy complexity` tries such rules on every count
+# of the paper and reports those that it cannot explain. Papers seldom state their counting rules.
 
 # %%
 r = np.array([2, 4, 8, 16, 32])
@@ -389,17 +390,17 @@ left.minorticks_off()
 left.axhline(number("10", "original", "top-1").value, color=figures.GREY, ls="--", lw=1)
 left.text(23, 23.27, "without SE", ha="right", va="top", color=figures.GREY, fontsize=9)
 left.set(xlabel="added parameters, millions", ylabel="top-1 error, %", xlim=(0.8, 28),
-         ylim=(22, 23.5), title="paper, Table 10: what r buys")  # fmt: skip
+         ylim=(22, 23.5), title="paper, Table 10: cost and error")  # fmt: skip
 right.bar(range(4), by_stage / 1e6, color=figures.ORANGE)
 right.set_xticks(
     range(4), [f"stage {k}\n{N} × {C}" for k, (N, C) in enumerate(large, 2)], fontsize=9
 )
-right.set(title="where they are, r = 16, in millions")
+right.set(title="by stage, r = 16, in millions")
 figures.show()
 
 share = by_stage / by_stage.sum()
-claim("The last stage holds 62.5 % of what is added.", share[-1])
-claim("All of it is 9.8 % of the plain network; without the last stage 3.7 %.",
+claim("The last stage has 62.5 % of the added parameters.", share[-1])
+claim("All of them are 9.8 % of the plain network; without the last stage 3.7 %.",
       by_stage.sum() / base, by_stage[:-1].sum() / base)  # fmt: skip
 work = [
     cost(models.build(name), (224, 224, 3)).products / 1e9 for name in ("resnet50", "se_resnet50")
@@ -407,14 +408,15 @@ work = [
 claim("Multiply-adds, in billions: 3.858 without, 3.860 with SE.", *work)
 
 # %% [markdown]
-# The paper says so too: about 10 percent more parameters, and blocks in the last stage can be left
-# out at little loss in accuracy, for 4 percent. Between $r = 2$ and $r = 16$ the error hardly moves
-# while the price falls by eight; so the paper takes 16. (It prints 3.86 and 3.87 billion
-# multiply-adds; the second takes the additions of the squeeze and the products of the scaling in.)
+# The paper says so too: about 10 percent more parameters, and blocks in the last stage can be
+# left out at little loss in accuracy, for 4 percent. Between $r = 2$ and $r = 16$ the error
+# hardly changes while the cost falls by a factor of eight; so the paper uses 16. (The paper
+# states 3.86 and 3.87 billion multiply-adds; the second includes the additions of the squeeze and
+# the products of the scaling.)
 #
 # ## A common mistake: gates after the sum
 #
-# "The block goes at the end of the unit." It does, but of which: the branch or the unit?
+# "The block goes at the end." But at the end of the branch or of the unit?
 
 
 # %%
@@ -427,16 +429,16 @@ def gated_sum(X, V1, gamma1, beta1, V2, gamma2, beta2, W1, W2):
 check("residual_block", gated_sum)
 
 # %% [markdown]
-# The shape is right, the parameters are as many, it would train. Counting finds no such mistake,
-# and neither does a loss that falls. The oracle knows the mistake by name.
+# The shape and the number of parameters are right, and it would train. Neither counting nor a
+# falling loss reveals such a mistake. The oracle names it.
 #
 # ## Exercise: `residual_block` · medium, 15 minutes
 #
 # $$Y = \delta\bigl(X + \mathrm{SE}(\mathrm{BN}(V_2 * \delta(\mathrm{BN}(V_1 * X))))\bigr)$$
 #
-# Both convolutions have stride 1 and padding 1; batch norm is that of training, with statistics of
-# the batch. You may use `se.conv2d`, `se.batch_norm`, `se.relu`, `se.se_block`, or what you wrote
-# yourself. Where exactly may a ReLU stand, and where not?
+# Both convolutions have stride 1 and padding 1; batch norm uses the statistics of the batch, as
+# in training. You may use `se.conv2d`, `se.batch_norm`, `se.relu` and `se.se_block`, or your own
+# functions. Where exactly is a ReLU needed, and where not?
 
 
 # %%
@@ -450,7 +452,7 @@ def residual_block(
 check("residual_block", residual_block)
 
 # %%
-# Take one # away when you want help, and run the cell.
+# For help, uncomment a line and run the cell.
 # hint("residual_block")
 # hint("residual_block", 3)
 # solution("residual_block")
@@ -461,7 +463,7 @@ check("residual_block", residual_block)
 # - *Quick.* With $r = 16$ this little network would have one hidden unit in stage 1. What do the
 #   gates do for an image on which that unit's ReLU is off?
 # - *Core.* `SE` inside a bottleneck, directly after its 3x3 convolution, sees a quarter of the
-#   channels. What does Equation (5) become? How many times fewer parameters? Hold it against
+#   channels. What does Equation (5) become? How many times fewer parameters? Compare it with
 #   `models.build("se_resnet50", placement="3x3")`.
 # - *Open.* You may spend 3 percent more parameters on a network of fifty layers. Where do you put
 #   them: more channels, more units, SE blocks in some stages? What would you have to measure, and

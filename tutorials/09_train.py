@@ -7,25 +7,26 @@
 # [badge]: https://colab.research.google.com/assets/colab-badge.svg
 # [colab]: https://colab.research.google.com/github/OWNER/se_numpy/blob/main/tutorials/09_train.ipynb
 #
-# **You will** write a training loop, prove that it learns, find three bugs by their curves, and
-# train a network on a question that it can only answer with a SE block. You write `sgd_momentum`
-# and `se_resnet_step`.
+# **You will** write a training loop, verify that it learns, find three bugs by their curves, and
+# train a network on a task that it can only solve with a SE block. You write `sgd_momentum` and
+# `se_resnet_step`.
 #
 # **You learn** what momentum and a schedule do, the first test of any loop, why a plain network
-# fails here, how to choose an epoch, how to go on with a run that was cut, and how sure one run is.
+# fails here, how to choose an epoch, how to resume an interrupted run, and how reliable one run
+# is.
 #
-# **You need** [tutorial 8](08_assemble_and_count.ipynb); a CPU; 75 minutes, of which it computes
-# less than one.
+# **You need** [tutorial 8](08_assemble_and_count.ipynb); a CPU; 75 minutes, with less than one of
+# computation.
 
 # %%
-# Fetches the library where it is missing: in Colab.
+# Installs the library if it is missing, as in Colab.
 import importlib.util
 import subprocess
 import sys
 
 if importlib.util.find_spec("se_numpy") is None:
     if "google.colab" not in sys.modules:
-        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" one folder up')
+        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" in the repository')
     library = "se-numpy[plot,grade] @ git+https://github.com/OWNER/se_numpy"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)
 
@@ -61,9 +62,9 @@ figures.style()
 # %% [markdown]
 # ## The question
 #
-# `builtin()` draws pictures with a strip of colour on the left and six glyphs on the right, each in
-# another colour. The class is the glyph that has the strip's colour. Two look alike to a network
-# that sees only one side.
+# `builtin()` draws pictures with a strip of colour on the left and six glyphs on the right, each
+# in another colour. The class is the glyph in the strip's colour. A network that sees only one
+# side cannot tell which glyph that is.
 
 # %%
 data = builtin(train=3840, test=1000)
@@ -73,9 +74,9 @@ for image, label, axis in zip(data.train_images[:6], data.train_labels[:6], axes
 figures.show()
 
 # %% [markdown]
-# The network is that of tutorial 8, made small: it begins with a stride, so it works on maps of a
-# quarter of the size, and has two units instead of three. With `r` it has **one** SE block, in its
-# first unit.
+# The network is a small version of that of tutorial 8: it begins with a stride, so its maps have
+# a quarter of the size, and it has two units instead of three. With `r` it has **one** SE block,
+# in its first unit.
 
 
 # %%
@@ -92,14 +93,14 @@ def tiny(r=None):
 
 
 # %% [markdown]
-# ## One step, taken apart
+# ## The parts of a step
 #
-# A step of training is four things: *forward*, from pictures to one score a class; *loss*, one
-# number that says how bad the scores are; *backward*, the gradient of that number by every
-# parameter; *update*, each parameter a little against its gradient.
+# A training step has four parts: *forward*, from pictures to one score per class; *loss*, one
+# number that measures how wrong the scores are; *backward*, the gradient of that number with
+# respect to every parameter; *update*, which moves each parameter a little against its gradient.
 #
-# **Predict.** A network that knows nothing gives each of ten classes about the same probability.
-# How large is its loss, $-\log p$ of the right class?
+# **Predict.** An untrained network gives each of ten classes about the same probability. How
+# large is its loss, $-\log p$ of the right class?
 
 # %%
 normalise = Normalisation.of(data.train_images)  #                    mean and std of each channel
@@ -115,28 +116,29 @@ dX, grads = net.backward(params, cache, dlogits)  #                   backward  
 for (_, p), (_, dp) in zip(tree.leaves(params), tree.leaves(grads), strict=True):
     p -= 0.1 * dp  #                                                  update, in place
 
-claim("To know nothing costs log 10, which is 2.303.", 10, np.log(10))
+claim("Equal probabilities cost log 10, which is 2.303.", 10, np.log(10))
 claim("The network begins with at least 2 and at most 4.", L, L)
 after = se.softmax_cross_entropy(net.forward(params, state, X, train=True)[0], labels)
 claim("After one step its loss on these images is lower: a change below 0.", after - L)
 
 # %% [markdown]
-# A first loss far from that is worth a look before anything else: wrong labels, pictures that were
-# never normalised, a softmax taken twice.
+# If the first loss is far from that, look for the cause first: wrong labels, pictures that were
+# not normalised, a softmax applied twice.
 #
 # ## Momentum
 #
-# A step goes straight downhill. In a long valley, steep across and flat along, that is a poor
-# direction: the step has to be small for the steep walls, and then the flat floor takes forever.
-# *Momentum* keeps a velocity, in which steps to and fro cancel and steps along add up:
+# A step follows the steepest descent. In a long valley, steep across and flat along, that is a
+# poor direction: the step has to be small because of the steep walls, and progress along the flat
+# floor is slow. *Momentum* keeps a velocity, in which steps across the valley cancel and steps
+# along it add up:
 #
 # $$v \leftarrow \mu v + g + \lambda w \qquad\qquad w \leftarrow w - \eta v$$
 #
-# $g$ is the gradient, $\eta$ the learning rate, $\mu$ the momentum, 0.9 as a rule. $\lambda$ is the
+# $g$ is the gradient, $\eta$ the learning rate, $\mu$ the momentum, usually 0.9. $\lambda$ is the
 # *weight decay*, which pulls every parameter towards 0.
 #
-# **Predict.** The valley below is a hundred times steeper across than along. Which of the two ends
-# nearer to the middle after 60 steps, and which looks worse on the way?
+# **Predict.** The valley below is a hundred times steeper across than along. Which of the two
+# paths ends closer to the minimum after 60 steps, and which looks worse on the way?
 
 # %%
 curvature = np.array([1.0, 100.0])  # along, across
@@ -161,7 +163,7 @@ for (name, path), colour in zip(paths.items(), (figures.BLUE, figures.ORANGE), s
     left.plot(*path.T, "o-", color=colour, ms=2.5, lw=1)
     right.semilogy(np.linalg.norm(path, axis=1), color=colour, label=name)
 left.set(xlabel="along", ylabel="across", title="sixty steps")
-right.set(xlabel="step", title="distance from the middle")
+right.set(xlabel="step", title="distance from the minimum")
 right.set_ylim(0.05, 60)
 right.legend(loc="upper right")
 figures.show()
@@ -172,7 +174,7 @@ claim("After 60 steps: 3.42 away without momentum, 0.295 with it.", 60, *far)
 # %% [markdown]
 # ## Exercise: `sgd_momentum` · easy, 10 minutes
 #
-# Write the two equations. Return new arrays; the oracle looks whether yours stay as they were.
+# Write the two equations. Return new arrays; the oracle checks that the arguments are unchanged.
 
 
 # %%
@@ -184,15 +186,15 @@ def sgd_momentum(w, g, v, lr=0.1, momentum=0.5, weight_decay=0.02):  # -> w (P,)
 check("sgd_momentum", sgd_momentum)
 
 # %%
-# Take one # away when you want help, and run the cell.
+# For help, uncomment a line and run the cell.
 # hint("sgd_momentum")
 # solution("sgd_momentum")
 
 # %% [markdown]
-# ## Where the learning rate stands
+# ## The position of the learning rate
 #
-# Books differ on where $\eta$ stands: inside the velocity, $v \leftarrow \mu v + \eta g$, or
-# outside as here. **Predict**: when is that the same?
+# Textbooks differ on the position of $\eta$: inside the velocity, $v \leftarrow \mu v + \eta g$,
+# or outside as here. **Predict**: when is that the same?
 
 
 # %%
@@ -207,7 +209,7 @@ def outside(w, g, v, lr):
 
 
 def apart(rates):
-    """How far the two are from each other in the end, on the valley's slope."""
+    """Return the final distance between the two forms, on the valley."""
     one = two = np.array([-10.0, 1.0])
     v1 = v2 = np.zeros(2)
     for lr in rates:
@@ -225,19 +227,18 @@ check("sgd_momentum", rate_inside)
 # %% [markdown]
 # ## The first test of any loop: overfit one batch
 #
-# Before anything is trained for hours: take a few pictures, here 16, and step on these again and
-# again. Nothing has to be understood for that, they can be learned by heart, and a loss that does
-# **not** go to 0 is a bug. Here is the loop, and the same with one bug each. It runs the network by
-# `engine.compile(net)`, which has the same `forward` and `backward` and gives the same numbers up
-# to rounding, but faster: `net` runs the equations as they are written.
+# Before training for hours, take a few pictures, here 16, and train on these again and again. The
+# network can memorise them, so a loss that does **not** go to 0 is a sign of a bug. Here is the
+# loop, without a bug and with one of three bugs. It runs the network with `engine.compile(net)`,
+# which has the same `forward` and `backward` and gives the same numbers up to rounding, but
+# faster: `net` runs the equations as they are written.
 #
 # **Predict.** Which curve belongs to which bug?
 #
-# - *Climbing*: `+=` in the update, where `-=` should be.
+# - *Climbing*: `+=` in the update instead of `-=`.
 # - *Rebinding*: `p = p - lr * dp`. It looks like `p -= lr * dp`, but makes a new array under the
 #   name `p` and leaves the parameter as it was.
-# - *Shuffled apart*: before every step the labels are brought into a new order, and the pictures
-#   are not.
+# - *Shuffled labels*: before every step the labels are shuffled, and the pictures are not.
 
 
 # %%
@@ -246,7 +247,7 @@ def overfit(bug="", steps=40, lr=0.5):
     params, state = init(net, data.image_shape, rng)
     fast = engine.compile(net)
     for _ in range(steps):
-        y = rng.permutation(labels) if bug == "shuffled apart" else labels
+        y = rng.permutation(labels) if bug == "shuffled labels" else labels
         logits, cache = fast.forward(params, state, X, train=True)
         losses.append(float(se.softmax_cross_entropy(logits, y)))
         dlogits = se.softmax_cross_entropy_backward(1.0, logits, y)
@@ -261,7 +262,7 @@ def overfit(bug="", steps=40, lr=0.5):
     return losses
 
 
-bugs = ("", "climbing", "rebinding", "shuffled apart")
+bugs = ("", "climbing", "rebinding", "shuffled labels")
 with np.errstate(over="ignore"):
     curves = {bug: overfit(bug) for bug in bugs}
 
@@ -276,23 +277,23 @@ figures.show()
 
 claim("Without a bug the loss falls below 0.1.", curves[""][-1])
 claim("Rebinding: forty steps change it by at most 0.", np.ptp(curves["rebinding"]))
-claim("Shuffled apart: it stays above 1.", min(curves["shuffled apart"]))
+claim("Shuffled labels: it stays above 1.", min(curves["shuffled labels"]))
 claim("Climbing: it ends above 4.", curves["climbing"][-1])
 
 # %% [markdown]
-# Half a minute, and it finds most of what can be wrong in a loop. What it cannot find: a gradient
-# that is only nearly right (tutorials 3 and 4), and whether anything is learned about *other*
-# pictures.
+# This test takes half a minute and finds most bugs in a training loop. It does not find a
+# gradient that is only nearly right (tutorials 3 and 4), and does not show whether the network
+# learns anything about *other* pictures.
 #
 # ## Exercise: `se_resnet_step` · hard, 40 minutes
 #
-# All of it in one function: the block of tutorial 8, the mean $p$ of each channel, a classifier,
-# the loss, all gradients, and for each parameter $w$ one step without momentum, $w \leftarrow w -
+# Write one function with the block of tutorial 8, the mean $p$ of each channel, a classifier, the
+# loss, all gradients, and for each parameter $w$ one step without momentum, $w \leftarrow w -
 # \eta \, \partial L / \partial w$.
 #
-# As in `residual_block` both convolutions have padding 1, and batch norm is that of training,
+# As in `residual_block`, both convolutions have padding 1, and batch norm is in training mode,
 # `se.batch_norm(x, gamma, beta)`. The classifier's `W` is $(K, C)$ and `b` is $(K)$, so the
-# scores are `p @ W.T + b`. Write the forward pass with a name for everything, then walk back line
+# scores are `p @ W.T + b`. Write the forward pass with a name for every value, then go back line
 # by line. You may use all of `se`:
 #
 # - `se.linear_backward(dy, x, W, b)` returns `dx, dW, db`;
@@ -320,9 +321,9 @@ check("se_resnet_step", se_resnet_step)
 # %% [markdown]
 # ## A learning rate that changes
 #
-# Long steps get somewhere, short steps settle. So most schedules begin with long ones and end with
-# short ones; one-cycle also begins with short ones, since nothing is in its place yet. The library
-# has four schedules, functions of the step.
+# Long steps make progress, short steps converge. So most schedules begin with long steps and end
+# with short ones; one-cycle also begins with short ones, because the initial gradients are
+# unreliable. The library has four schedules, functions of the step.
 
 # %%
 figure, axes = figures.panels(1, 4, 1.9, sharey=True)
@@ -335,19 +336,20 @@ figures.show()
 
 # %% [markdown]
 # *Step* divides the rate by 10, here at half and at three quarters of the run; the paper does so
-# every 30 epochs. For runs of minutes *one-cycle* does well, and it is what `se-numpy train` takes.
+# every 30 epochs. For runs of minutes *one-cycle* works well, and it is the default of `se-numpy
+# train`.
 #
 # ## What a plain network cannot see
 #
-# Look at one position of the last map. Which pixels does it see? Do not trust arithmetic with
-# strides; send a gradient back from that position and look where it arrives.
+# Consider one position of the last map. Which pixels does it see? Instead of computing with
+# strides, send a gradient back from that position and look where it arrives.
 #
-# **Predict.** Twice: for the network without a SE block, and with one.
+# **Predict** this for the network without a SE block, and with one.
 
 
 # %%
 def seen_from(net, row, column, seed=0):
-    """(32, 32): how strongly each pixel acts on one position of the last map."""
+    """Return how strongly each pixel affects one position of the last map: (32, 32)."""
     body = dict(net.parts)["serial1"]
     params, state = init(body, data.image_shape, np.random.default_rng(seed))
     maps, cache = body.forward(params, state, X[:1])  #               (1, 8, 8, 32), evaluation
@@ -377,23 +379,23 @@ whole = (seen_from(tiny(1), 3, 4) > 0).mean()
 claim("With one SE block a single position sees more than 99 % of the picture.", whole)
 
 # %% [markdown]
-# Blue is what is seen. Without a SE block every position sees the strip or glyphs, never both. Then
-# come a mean over positions and a linear classifier, and the score of class $k$ is a **sum**,
+# Blue pixels are seen. Without a SE block every position sees the strip or glyphs, never both. A
+# mean over positions and a linear classifier follow, so the score of class $k$ is a **sum**,
 #
 # $$\mathrm{score}_k = f_k(\mathrm{strip}) + g_k(\mathrm{glyphs}),$$
 #
-# whatever the network learns. A sum cannot say "if the strip is red, then the red glyph". Deal four
-# glyphs to four colours in two ways, and ask about each colour. Say that the network is right for
-# every colour of the first deal: there the glyph that the first deal gives a colour scores above
-# the one that the second deal gives it. Add up both sides over the colours. The $g$ are of the same
-# four glyphs on both sides and cancel, so the sum of the $f$ is larger for the first deal than for
-# the second. Were the network right for all of the second deal, too, that would say the opposite.
-# So it is not. The full proof, ten lines in `se_numpy/data/glyphs.py`, counts on from here to a
-# bound: a plain network is right in at most 29 of 48 cases, **whatever its size and however long it
-# learns**.
+# whatever the network learns. A sum cannot say "if the strip is red, then the red glyph". Assign
+# four glyphs to four colours in two ways, and ask about each colour. Suppose that the network is
+# right for every colour of the first assignment: there the glyph that the first assignment gives
+# to a colour scores above the one that the second assignment gives to it. Add up both sides over
+# the colours. The $g$ are the same on both sides and cancel, so the sum of the $f$ is larger for
+# the first assignment than for the second. If the network were right for all of the second
+# assignment too, the opposite would hold. So it cannot be right for both. The full proof, ten
+# lines in `se_numpy/data/glyphs.py`, continues from here to a bound: a plain network is right in
+# at most 29 of 48 cases, **whatever its size and however long it learns**.
 #
-# A SE block squeezes the **whole** map to $z$, so every position hears of the strip, and a gate
-# **multiplies**: it can turn five colours down.
+# A SE block squeezes the **whole** map to $z$, so every position receives information about the
+# strip, and a gate **multiplies**: it can suppress five colours.
 
 # %%
 claim("The bound for plain networks is 60.4 %.", PLAIN_BOUND)
@@ -401,21 +403,21 @@ claim("The bound for plain networks is 60.4 %.", PLAIN_BOUND)
 # %% [markdown]
 # ## Train both
 #
-# Three sets of pictures: those to *learn from*; some of the training pictures *held out*, to look
-# at while training; and the *test* set, to look at once. `Learner.step` is the four parts of above,
-# with all parameters behind each other in one long vector, and with momentum in Nesterov's form (a
-# variant of what you wrote). It runs on the engine, too.
+# There are three sets of pictures: the *training* set; the *held-out* set, a part of the training
+# pictures for measurements during training; and the *test* set, used once at the end.
+# `Learner.step` has the four parts described above, with all parameters in one long vector, and
+# with Nesterov momentum (a variant of the momentum that you wrote). It also runs on the engine.
 
 # %%
 learn_from, held_out = split(data, seed=0)
 training = Images(data.train_images[learn_from], data.train_labels[learn_from], normalise)
 validation = Images(data.train_images[held_out], data.train_labels[held_out], normalise)
 test = Images(data.test_images, data.test_labels, normalise)
-print(len(training), "to learn from,", len(validation), "held out,", len(test), "to test on")
+print(len(training), "for training,", len(validation), "held out,", len(test), "for testing")
 
 
 def train(net, seed=0, epochs=6, lr=0.2, batch=32):
-    """The trained network, and for each epoch: loss, accuracy, accuracy on held-out pictures."""
+    """Train; return the network and, per epoch, loss, accuracy and held-out accuracy."""
     learner, history = Learner(net, data.image_shape, seed), []
     sgd = optim.SGD(momentum=0.9)
     per_epoch = -(-len(training) // batch)
@@ -454,22 +456,22 @@ figures.show()
 accuracy = gated.evaluate(test)[1], plain.evaluate(test)[1]
 claim("On the test set SE is right for more than 65 %.", accuracy[0])
 claim("The plain network is right for less than 30 %.", accuracy[1])
-claim("To name one of six at random is right for 16.7 %.", 1 / 6)
+claim("Choosing one of six at random is right for 16.7 %.", 1 / 6)
 
 # %% [markdown]
-# For two epochs nothing seems to happen, in both. First the glyphs have to be told apart, which
-# gets a network to "one of these six"; only then is there anything for gates to choose from. Many
-# runs are stopped on such a plateau. The plain network stays there. The dashed bound is what no
-# plain network can pass; what training finds is far below it, about one in six.
+# For two epochs hardly anything changes in either network. First a network has to recognise the
+# glyphs, which narrows the answer to one of six; only then can gates select one of them. Many
+# runs are stopped on such a plateau. The plain network stays there. No plain network can exceed
+# the dashed bound; training ends far below it, at about one in six.
 #
 # ## A common mistake: choosing on the test set
 #
-# A run has many epochs, and one goes on record. Take the epoch, the run, the setting that does best
-# on the **test** set, and its accuracy there is no measurement any more: you asked once for every
-# epoch and report the best answer.
+# A run has many epochs, and one of them is reported. If you choose the epoch, the run or the
+# setting that does best on the **test** set, its accuracy there is no longer an unbiased
+# measurement: you measured every epoch and report the best.
 #
-# How much is that worth? Here are forty "networks" that guess. **Predict**: the best of them on
-# 200 test pictures is right for how many percent of these, and of the 800 others?
+# How large is the effect? Here are forty "networks" that guess. **Predict**: the best of them on
+# 200 test pictures is right on how many percent of these, and of the 800 others?
 
 # %%
 guesses = np.random.default_rng(0).integers(0, 10, (40, 1000))  #     (networks, pictures)
@@ -483,25 +485,25 @@ axes.plot(100 * chosen_on[best], 100 * others[best], "o", ms=11, mfc="none", col
 axes.axhline(10, color=figures.GREY, lw=0.8)
 axes.axvline(10, color=figures.GREY, lw=0.8)
 axes.set(
-    xlabel="right on the pictures that the choice is made on, %", ylabel="on others, %",
-    title="forty networks that guess; ringed: the one that is chosen",
+    xlabel="right on the pictures used for the choice, %", ylabel="on others, %",
+    title="forty networks that guess; the ring marks the chosen one",
 )  # fmt: skip
 figures.show()
 
-claim("The best of 40 guessers has 15.5 % where it was chosen, 7.9 % elsewhere.",
+claim("The best of 40 guessers gets 15.5 % right where it was chosen, 7.9 % elsewhere.",
       len(guesses), chosen_on[best], others[best])  # fmt: skip
 
 # %% [markdown]
-# The held-out pictures are there to be asked often. They are spent by that, as these were; the test
-# set is not, if it is asked once. In public code for SE networks on CIFAR the best *test* epoch is
-# what is reported as a rule; `se-numpy train` chooses on held-out training pictures.
+# The held-out pictures may be used often. Their accuracy is biased by that, as it was here; that
+# of the test set is not if it is used once. Public code for SE networks on CIFAR usually reports
+# the best *test* epoch; `se-numpy train` chooses the epoch on held-out training pictures.
 #
-# ## Cut and go on
+# ## Interrupt and resume
 #
-# A run that is cut should go on to the **same** numbers, or nobody can say afterwards what was
-# trained. That takes more than the parameters: running statistics, the velocity, the place in the
-# schedule, and the random numbers that order the pictures. Here all random numbers come from the
-# seed and what they are for, so the position in the run is all that has to be kept.
+# A run that is interrupted and resumed should give the **same** numbers, or the result cannot be
+# reproduced. That takes more than the parameters: running statistics, the velocity, the position
+# in the schedule, and the random numbers that order the pictures. Here all random numbers are
+# computed from the seed and their purpose, so a checkpoint needs only the position in the run.
 
 # %%
 few = builtin(train=300, test=100)
@@ -517,7 +519,7 @@ def session():
 
 
 def go_on(path, *, forget_velocity=False):
-    """The run from its checkpoint to the end of its epoch."""
+    """Run from the checkpoint to the end of the epoch."""
     run = session()
     run.restore(path)
     if forget_velocity:
@@ -540,32 +542,33 @@ with tempfile.TemporaryDirectory() as folder:
     try:
         cut.epoch(power_failure, None, watch=True)
     except KeyboardInterrupt:
-        print("cut after", cut.position.step, "of", cut.per_epoch, "steps")
+        print("interrupted after", cut.position.step, "of", cut.per_epoch, "steps")
     resumed, forgetful = go_on(path), go_on(path, forget_velocity=True)
 
 w = uncut.learner.w
 differ = int((w != resumed.learner.w).sum())
-claim("Gone on with, 0 of 80,730 numbers differ, to the last bit.", differ, len(w))
+claim("After resuming, 0 of 80,730 numbers differ, to the last bit.", differ, len(w))
 without = (w != forgetful.learner.w).mean()
-claim("Without the velocity more than 90 % of them do.", without)
+claim("Without the velocity more than 90 % of them differ.", without)
 
 # %% [markdown]
-# On the command line this is `se-numpy train`, Ctrl-C or a power cut, and
+# On the command line, after Ctrl-C or a power cut, resume `se-numpy train` with
 #
 # ```sh
 # se-numpy train --resume last
 # ```
 #
-# ## How sure is one run?
+# ## How reliable is one run?
 #
-# Two questions, and they are often mixed up.
+# There are two questions, which are often confused.
 #
-# *How well does this network do on all such pictures?* The test set is a sample; 1,000 pictures
-# leave an interval, which `wilson` gives: of a hundred such samples it misses the truth in five.
+# *How accurate is this network on all such pictures?* The test set is a sample; `wilson` computes
+# the 95 % interval for 1,000 pictures, which misses the true accuracy in about five of a hundred
+# such samples.
 #
-# *How well does this recipe do?* A recipe makes another network from every seed. Here are six runs
-# of each of two recipes, the block with $r = 1$ and with $r = 4$, everything else as above. They
-# took some minutes and were made once, by
+# *How accurate is this recipe?* A recipe gives a different network for every seed. Here are six
+# runs of each of two recipes, the block with $r = 1$ and with $r = 4$, everything else as above.
+# They took some minutes and were run once, with
 #
 # ```python
 # [train(tiny(r), seed)[0].evaluate(test)[1] for seed in range(6)]
@@ -613,18 +616,18 @@ claim("Their difference, seed by seed: 17.5 points, with an interval from -16 to
 
 # %% [markdown]
 # The interval of a test set is narrow, and says nothing about the next seed. That of the seeds is
-# wide: is $r = 1$ better than $r = 4$ here? By 17.5 points on average, and six runs cannot tell,
-# for the interval of the difference holds 0. Who had run seed 0 alone would have called them equal;
-# who had run seed 2 alone would have written a paper.
+# wide: is $r = 1$ better than $r = 4$ here? By 17.5 points on average, but six runs are not
+# enough to decide, because the interval of the difference contains 0. From seed 0 alone the two
+# look equal; from seed 2 alone the difference looks conclusive.
 #
-# SE against plain is another matter: every one of the plain runs has to stay below the bound. Where
-# there is no bound, there are seeds, intervals, and the same number of tries for both sides.
+# SE against plain is different: every plain run must stay below the bound. Without a bound, use
+# several seeds, intervals, and the same number of runs for both sides.
 #
 # ## On photographs
 #
-# With CIFAR on your disk (`SE_NUMPY_DATA`, see tutorial 1) the next cell trains for one epoch on a
-# few of its pictures, by the same function that `se-numpy train` calls: with crops, flips, an epoch
-# chosen on held-out pictures, and a folder that holds everything.
+# With CIFAR on your disk (`SE_NUMPY_DATA`, see tutorial 1) the next cell trains for one epoch on
+# a few of its pictures, by the same function that `se-numpy train` calls: with crops, flips, an
+# epoch chosen on held-out pictures, and a folder for all results.
 
 # %%
 photos = photographs()
@@ -637,7 +640,7 @@ if photos is not None:
     print(f"after one short epoch {low:.1%} to {high:.1%} of the test pictures are right")
 
 # %% [markdown]
-# In earnest, twenty minutes on two cores:
+# For a full run of twenty minutes on two cores:
 #
 # ```sh
 # se-numpy train --data FOLDER --model se_resnet20 --epochs 8
@@ -645,11 +648,11 @@ if photos is not None:
 #
 # ## On your own
 #
-# - *Quick.* Give `overfit` labels in random order, the same order at every step. Does it find that
-#   bug? What would?
-# - *Core.* Take $r = 4$ and a batch of 64. Which learning rate does best, on held-out pictures? How
-#   many seeds do you need before you believe it?
+# - *Quick.* Give `overfit` labels in random order, the same order at every step. Does the test
+#   find that bug? Which test would?
+# - *Core.* Take $r = 4$ and a batch of 64. Which learning rate does best, on held-out pictures?
+#   How many seeds do you need to be sure?
 # - *Open.* A plain network cannot pass the bound because it averages over positions and reads out
-#   linearly. Which smallest change, other than SE, would let it pass? Try it.
+#   linearly. Which is the smallest change, other than SE, that would let it pass? Try it.
 #
 # Next: [10. Read the gates](10_read_the_gates.ipynb).

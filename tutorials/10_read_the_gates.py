@@ -7,22 +7,23 @@
 # [badge]: https://colab.research.google.com/assets/colab-badge.svg
 # [colab]: https://colab.research.google.com/github/OWNER/se_numpy/blob/main/tutorials/10_read_the_gates.ipynb
 #
-# **You will** open two trained networks, draw the paper's Figure 6 for them, put other gates in the
-# place of their own, and give one picture the gates of another.
+# **You will** load two trained networks, draw the paper's Figure 6 for them, replace their gates,
+# and give one picture the gates of another.
 #
-# **You learn** what gates know, what they do, why these are two questions, and how to answer each.
+# **You learn** which information gates contain, what they do, why these are two questions, and
+# how to answer each.
 #
 # **You need** [tutorial 9](09_train.ipynb); a CPU; 40 minutes. The networks are trained already.
 
 # %%
-# Fetches the library where it is missing: in Colab.
+# Installs the library if it is missing, as in Colab.
 import importlib.util
 import subprocess
 import sys
 
 if importlib.util.find_spec("se_numpy") is None:
     if "google.colab" not in sys.modules:
-        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" one folder up')
+        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" in the repository')
     library = "se-numpy[plot,grade] @ git+https://github.com/OWNER/se_numpy"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)
 
@@ -46,15 +47,16 @@ figures.style()
 # %% [markdown]
 # ## Two trained networks
 #
-# They lie in the folder `networks` beside this tutorial. One learned photographs, CIFAR-10, the
-# other the glyphs of tutorial 9. (Colab has no such folder and fetches them first.)
+# They are in the folder `networks` next to this tutorial. One was trained on photographs,
+# CIFAR-10, the other on the glyphs of tutorial 9. (Colab has no such folder and downloads them
+# first.)
 
 # %%
 folder = Path(globals().get("__file__", "here")).parent / "networks"
 for name in ("se_resnet20_cifar10", "se_resnet20_cifar10_gates", "se_resnet8_builtin"):
     if not (folder / f"{name}.npz").exists():
         if "google.colab" not in sys.modules:
-            sys.exit(f"networks/{name}.npz is not beside this tutorial; copy that folder there")
+            sys.exit(f"networks/{name}.npz is missing; copy that folder next to this tutorial")
         folder.mkdir(exist_ok=True)
         address = f"https://github.com/OWNER/se_numpy/raw/main/tutorials/networks/{name}.npz"
         urlretrieve(address, folder / f"{name}.npz")
@@ -65,47 +67,53 @@ for network in (photo_network, glyph_network):
     print(network.config["model"], "with SE blocks", ", ".join(network.blocks.values()))
 
 # %% [markdown]
-# No picture of CIFAR is part of this project. But there is one of a boat.
+# This project includes no picture of CIFAR, but it has one of a boat.
 #
-# **Predict.** The network has seen photographs only, of 32 × 32 pixels, and never a drawing. What
-# does it say? (The boat has 24 × 36. Convolutions and a mean take any size.)
+# **Predict.** The network has seen only photographs, of 32 × 32 pixels, and never a drawing.
+# Which class does it predict? (The boat has 24 × 36 pixels. Convolutions and a mean accept any
+# size.)
 
 # %%
 small = boat().reshape(24, 2, 36, 2, 3).mean((1, 3)).astype(np.uint8)  # (H, W, C), half as large
 seen = record(photo_network, small[None])
-said = photo_network.probabilities(small[None])[0]  #                 (10,)
+predicted = photo_network.probabilities(small[None])[0]  #            (10,)
 
 figure, (left, right) = figures.panels(1, 2, 2.4, width_ratios=(1, 1.4))
 figures.picture(left, small, "24 × 36 pixels")
-right.barh(range(10), 100 * said, color=figures.BLUE)
+right.barh(range(10), 100 * predicted, color=figures.BLUE)
 right.set_yticks(range(10), photo_network.classes, fontsize=9)
-right.set(title="what the network says, %", ylim=(9.5, -0.5))
+right.set(title="predicted probability, %", ylim=(9.5, -0.5))
 figures.show()
 
-claim("A ship, it says, and is more than 90 % sure.", said[photo_network.classes.index("ship")])
+claim(
+    "It predicts a ship with a probability of more than 90 %.",
+    predicted[photo_network.classes.index("ship")],
+)
 
 # %% [markdown]
-# `record` kept the gates of every block on the way. Figure 6 of the paper shows such gates,
-# averaged over the pictures of one class, and Figure 7 how they vary within a class.
+# `record` keeps the gates of every block. Figure 6 of the paper shows such gates, averaged over
+# the pictures of one class, and Figure 7 how they vary within a class.
 #
 # ## Gates by class: Figure 6
 #
-# The averages for 2,000 test pictures are kept in a file beside the network, so that you can read
-# them without having CIFAR. They were made by `se-numpy excitations`.
+# The averages for 2,000 test pictures are in a file next to the network, so that you can read
+# them without CIFAR. They were computed with `se-numpy excitations`.
 
 # %%
-kept, told = checkpoint.load(folder / "se_resnet20_cifar10_gates.npz")
-classes = list(told["groups"]["class"])
-blocks = [row["block"] for row in told["blocks"]]
+kept, study = checkpoint.load(folder / "se_resnet20_cifar10_gates.npz")
+classes = list(study["groups"]["class"])
+blocks = [row["block"] for row in study["blocks"]]
 
 
 def means(block):  #                                                  -> (1 + 10, C)
-    """Mean gates: of all pictures first, then of those of each class."""
+    """Return mean gates: first of all pictures, then of each class."""
     stage, _, part = block.partition(".")
     return kept["mean"][stage][part]
 
 
-claim("The network is right for 83.05 % of these 2,000 pictures.", told["accuracy"], told["images"])
+claim(
+    "The network is right for 83.05 % of these 2,000 pictures.", study["accuracy"], study["images"]
+)
 
 # %% [markdown]
 # **Predict.** The paper found: early blocks have the same gates for all classes, later ones differ.
@@ -125,12 +133,11 @@ axes[0].legend(fontsize=8)
 figures.show()
 
 # %% [markdown]
-# Two things strike the eye. In the first two panels the lines lie on each other **and** on one
-# half: these gates hardly do anything. In the last they are open, and differ a little by class. A
-# gate that begins at $\sigma(0) = 1/2$ has to be moved by training, and eight epochs moved few of
-# them.
+# Two things are visible. In the first two panels the lines coincide **and** are close to one
+# half: these gates hardly do anything. In the last panel they are open, and differ a little by
+# class. Gates start near $\sigma(0) = 1/2$, and eight epochs of training moved few of them.
 #
-# Draw it another way before you believe it: not the gates, but how far each class is from the mean.
+# To verify this, draw the difference of each class from the mean instead of the gates.
 
 # %%
 figure, axes = figures.panels(1, 2, 2.6)
@@ -142,30 +149,30 @@ for axis, block in zip(axes, ("stage3.block2", "stage3.block3"), strict=True):
     axis.set_yticks(range(10), classes, fontsize=8)
     axis.set(xlabel="channel, sorted by its mean gate")
     figure.colorbar(drawn, ax=axis, shrink=0.9)
-axes[0].set_title("stage3.block2, less the mean of all")
+axes[0].set_title("stage3.block2, minus the mean of all")
 figures.show()
 
 # %% [markdown]
-# Mind the two scales: both show classes that can be told apart by their gates, but on the left by
-# hundredths and on the right by tenths. On the right a class moves all channels the same way: one
-# profile, stronger or weaker, which is what the paper saw in its last block, SE_5_3.
+# Note the two scales: in both, the gates distinguish classes, but on the left by hundredths and
+# on the right by tenths. On the right a class moves all channels the same way: one profile,
+# stronger or weaker, which is what the paper saw in its last block, SE_5_3.
 #
-# The eye is led by colour; so count.
+# Colours can mislead, so compute a number.
 #
-# ## How much of it is the class?
+# ## How much of the variance is due to the class?
 #
 # Take a block's gates $s$ of all pictures. They vary; part of that is between classes, the rest
 # between pictures of one class:
 #
 # $$\mathrm{share} = \frac{\sum_k N_k \lVert m_k - m \rVert^2}{\sum_n \lVert s_n - m \rVert^2}$$
 #
-# with $m_k$ the mean of class $k$. It is 1 if the class decides the gates, and 0.5 percent on
-# average, for ten classes and 2,000 pictures, if it says nothing about them.
+# with $m_k$ the mean of class $k$. It is 1 if the class determines the gates, and 0.5 percent on
+# average, for ten classes and 2,000 pictures, if the class has no effect on them.
 
 # %%
-share = np.array([row["between"]["class"] for row in told["blocks"]])
-spread = np.array([row["spread"] for row in told["blocks"]])
-chance = told["blocks"][0]["chance"]["class"]
+share = np.array([row["between"]["class"] for row in study["blocks"]])
+spread = np.array([row["spread"] for row in study["blocks"]])
+chance = study["blocks"][0]["chance"]["class"]
 claim("By chance it would be 0.5 %.", chance)
 
 figure, (left, right) = figures.panels(1, 2, 2.8)
@@ -180,17 +187,18 @@ for axis in (left, right):
 figures.show()
 
 most = blocks[share.argmax()]
-print("The class decides most in", most)
-claim("It is 28.5 % in the first block, 48.9 % in the last, 52.6 % where it is most.",
+print("The most class-specific block is", most)
+claim("It is 28.5 % in the first block, 48.9 % in the last, and at most 52.6 %.",
       share[0], share[-1], share.max())  # fmt: skip
-beyond = max(row["low"] + row["high"] for row in told["blocks"])
+beyond = max(row["low"] + row["high"] for row in study["blocks"])
 claim("Saturated, below 0.05 or above 0.95, are at most 0.4 % of a block's gates.",
       0.05, 0.95, beyond)  # fmt: skip
 
 # %% [markdown]
-# More class-specific with depth, as in the paper. Not as in the paper: there a block near the end,
-# SE_5_2, saturates near 1, and here none does. That was a network of fifty layers after a hundred
-# epochs on a million pictures. Say what *your* network does, and how you know.
+# The gates become more class-specific with depth, as in the paper. In contrast to the paper,
+# where a block near the end, SE_5_2, saturates near 1, none does here. The paper's network had
+# fifty layers and was trained for a hundred epochs on a million pictures. Report what *your*
+# network does, and how you measured it.
 
 # %%
 photos = photographs()  # None unless SE_NUMPY_DATA names a folder with CIFAR
@@ -202,14 +210,14 @@ if photos is not None and photos.classes == photo_network.classes:
         print(f"  {photo_network.blocks[name]:14} {share_between(s, own):.1%} between classes")
 
 # %% [markdown]
-# ## From knowing to doing
+# ## What gates contain and what they do
 #
-# **Predict.** `stage3.block2` is the most class-specific block of all. Put a constant in the place
-# of each of its gates, its mean over all pictures, so that it knows nothing of the class any more.
-# How much accuracy does that cost?
+# **Predict.** `stage3.block2` is the most class-specific block of all. Replace each of its gates
+# by a constant, its mean over all pictures, so that it no longer depends on the class. How much
+# accuracy does that cost?
 
 # %%
-costs = {(row["block"], row["gates"]): row for row in told["interventions"]}
+costs = {(row["block"], row["gates"]): row for row in study["interventions"]}
 kinds = {"one": "all gates at 1", "mean": "each at its mean", "shuffled": "another picture's"}
 
 figure, axes = figures.panels(1, 3, 3.0, sharey=True)
@@ -230,7 +238,10 @@ figures.show()
 row = costs[most, "mean"]
 claim("The most class-specific block at its mean costs 0.15 points,", 100 * row["cost"])
 claim(
-    "with a 95 % interval from -0.09 to 0.39: nothing.", 0.95, 100 * row["low"], 100 * row["high"]
+    "with a 95 % interval from -0.09 to 0.39, which includes none.",
+    0.95,
+    100 * row["low"],
+    100 * row["high"],
 )
 row, other = costs["all blocks", "mean"], costs["stage2.block1", "mean"]
 claim("All blocks at their means: 2.1 points; one block alone, stage two's first: 1.4.",
@@ -244,35 +255,37 @@ claim("One of the last block varies by 0.070; its means cost between -0.16 and 0
 claim("All blocks at one: 55 points.", 100 * costs["all blocks", "one"]["cost"])
 
 # %% [markdown]
-# Read the three panels with care; each is another question.
+# Each of the three panels answers a different question.
 #
-# - *At 1*, mind the scale, looks like a disaster. It is not what it seems: most gates here are near
-#   a half, so this makes a branch twice as strong as it was trained to be. That the network needs
-#   its gates' **level** says nothing about gates that **react**.
-# - *At the mean* keeps the level and takes the reaction away. Two points, in all blocks together:
-#   that is what reacting gates are worth here, and constants could be multiplied into $\gamma$ and
-#   $\beta$ of the batch norm before the block.
-# - *Another picture's* gates keep everything but the match between picture and gates.
+# - *At 1* (note the scale) the accuracy collapses. The reason is that most gates here are near a
+#   half, so this makes a branch twice as strong as in training. That the network needs the
+#   **level** of its gates says nothing about gates that **react** to the image.
+# - *At the mean* keeps the level and removes the reaction. Reacting gates are worth two points
+#   here, in all blocks together; constant gates could be multiplied into $\gamma$ and $\beta$ of
+#   the batch norm before the block.
+# - *Another picture's* gates keep everything except the match between picture and gates.
 #
-# ## A common mistake: what gates know for what they do
+# ## A common mistake: inferring use from information
 #
-# The most class-specific block could be replaced by constants, and one of the less specific ones
-# could not quite. The first has the larger share, but of next to nothing: its gates hardly move, as
-# the figure of standard deviations shows. Nor is moving enough: the last block's gates move as much
-# as those of stage two's first, and as far as we can tell their means cost nothing. A picture of
-# gates by class shows what can be **read** from them. Whether the network **uses** it is another
-# question, and only an experiment answers it. Papers and blog posts show the picture and tell about
+# The gates of the most class-specific block could be replaced by constants without loss, and
+# those of a less specific block could not. The first has the larger share, but of very little
+# variance: its gates hardly vary, as the figure of standard deviations shows. Variation alone is
+# not enough either: the gates of the last block vary as much as those of the first block of stage
+# two, and their means have no measurable cost. A picture of gates by class shows which
+# information they **contain**. Whether the network **uses** it is another question, and only an
+# experiment answers it. Papers and blog posts often show the picture and draw conclusions about
 # use.
 #
-# On photographs nobody knows what the gates *should* say, so it is hard to go on from here. So take
-# a question where we do know.
+# On photographs the right gates are unknown, so this is hard to pursue. So take a task where they
+# are known.
 #
 # ## Gates that we can understand
 #
-# The glyph network: the strip's colour asks, the glyph in that colour is the answer.
+# In the task of the glyph network, the strip's colour is the question and the glyph in that
+# colour is the answer.
 #
 # **Predict.** Group its gates by class, that is by the answer, and by cue, the strip's colour. In
-# the first block, which of the two decides them?
+# the first block, which of the two determines them?
 
 # %%
 data = builtin(train=10, test=360)
@@ -287,14 +300,14 @@ for name, s in seen.gates.items():  #                                 s (N, C)
     block = glyph_network.blocks[name]
     known[block] = share_between(s, by_class), share_between(s, by_cue)
     print(f"{block:22}{known[block][0]:9.0%}{known[block][1]:9.0%}")
-claim("In the first block the cue decides more than 99 %, the class less than 1 %.",
+claim("In the first block the cue explains more than 99 %, the class less than 1 %.",
       known["stage1"][1], known["stage1"][0])  # fmt: skip
 
 # %%
 figure, axes = figures.panels(2, 3, 4.4, height_ratios=(6, 10))
 for column, (name, s) in enumerate(seen.gates.items()):
     m = group_means(s, by_cue)  #                                     (6, C)
-    order = np.lexsort((-m.max(0), m.argmax(0)))  # by the colour that opens it widest
+    order = np.lexsort((-m.max(0), m.argmax(0)))  # by the colour that opens it most
     for axis, groups in zip(axes[:, column], (by_cue, by_class), strict=True):
         shade = axis.imshow(group_means(s, groups)[:, order], cmap="Blues", vmin=0, vmax=1)
         axis.set_aspect("auto")
@@ -307,21 +320,23 @@ figure.colorbar(shade, ax=axes[:, 2], label="mean gate")
 figures.show()
 
 # %% [markdown]
-# Above by cue, below by class. Here is what a gate looks like that works: in stage 1 each colour
-# opens some channels and shuts others, all the way, whatever the class. Stage 2 knows the colour as
-# well; stage 3 knows the **answer** and has forgotten the question.
+# The upper row is grouped by cue, the lower row by class. Gates that do their work look like
+# this: in stage 1 each colour fully opens some channels and closes others, for every class. The
+# gates of stage 2 depend on the colour too; those of stage 3 depend on the **answer** and no
+# longer on the question.
 #
-# ## Put others in their place
+# ## Replace the gates
 #
 # `run_with(network, images, gates)` runs the network with gates from outside in the blocks you
 # name: `gates` is a dict from a block's full name, as `network.blocks` and `record` have it, to its
 # gates $(N, C)$, a row for each picture.
 #
-# **Predict.** Stage 2's gates know the cue nearly as well as stage 1's, stage 3's know the class.
-# For each stage: what does it cost to set its gates to their means?
+# **Predict.** The gates of stage 2 depend on the cue nearly as much as those of stage 1, and
+# those of stage 3 depend on the class. For each stage, what does it cost to set its gates to
+# their means?
 
 # %%
-one_group = np.zeros(len(images), int)  # anybody may give to anybody
+one_group = np.zeros(len(images), int)  # any picture may be the donor of any other
 donor = donors(one_group, np.random.default_rng(0))  #                (N,) another picture each
 substitutes = {
     "one": np.ones_like,
@@ -357,23 +372,23 @@ claim("Stage 1 at its mean leaves less than 25 %: a guess among six is 17 %.",
 claim("Stages 2 and 3 at their means leave more than 98 % and more than 98 %.",
       2, 3, table["stage2", "mean"], table["stage3", "mean"])  # fmt: skip
 claim(
-    "Told only the mean of its cue, stage 1 is right for more than 98 %,",
+    "With the mean gates of its cue in stage 1, it is right for more than 98 %,",
     1,
     table["stage1", "cue mean"],
 )
-claim("told the mean of the true class less than 25 %.", table["stage1", "class mean"])
+claim("with those of the true class for less than 25 %.", table["stage1", "class mean"])
 
 # %% [markdown]
-# So stage 1 does the work. Stage 2's gates know the cue and nobody needs that any more; stage 3's
-# know the answer, **because it is in the maps already**, and do nothing for it. Three blocks of
-# which every one is highly specific, and one that matters.
+# So stage 1 does the work. The gates of stage 2 contain the cue, but it is no longer needed;
+# those of stage 3 contain the answer **because it is already in the maps**, and do not contribute
+# to it. All three blocks are highly specific, and only one matters.
 #
 # ## Transplant
 #
-# Now the strongest test. Give picture A the gates of picture B. If gates carry the question, the
-# network should answer B's question about A's glyphs, though A's strip is in plain sight.
+# Now the strongest test: give picture A the gates of picture B. If gates carry the question, the
+# network should answer B's question about A's glyphs, although it sees A's strip.
 #
-# **Predict.** What does it say: A's glyph, the glyph of A in B's colour, or something else?
+# **Predict.** What is its answer: A's glyph, the glyph of A in B's colour, or something else?
 
 # %%
 sight = glyphs_in_sight(
@@ -408,21 +423,22 @@ print(
 assert answer == sight[n, colour[donor[n]]]
 
 # %% [markdown]
-# The gates **are** the question. A's strip is in sight, and nothing that the network learns from it
-# by any other way acts on the answer.
+# The gates **are** the question. The network sees A's strip, but information from it affects the
+# answer only through the gates.
 #
-# That is what "a block that models dependencies between channels" can mean, measured. On
-# photographs all nine blocks together were worth two points in our network: there may be less to
-# ask, or eight epochs were too few to learn asking.
+# This is a measured example of "a block that models dependencies between channels". On
+# photographs all nine blocks together were worth two points in our network: the task may need
+# them less, or eight epochs were too few to learn to use them.
 #
-# ## What to take along
+# ## Summary
 #
 # 1. *Look*, at gates by group, and at their scale.
-# 2. *Count*: the share of variance between groups, beside what chance would give.
+# 2. *Count*: the share of variance between groups, compared with chance.
 # 3. *Intervene*: mean, not 1; with an interval; in one block and in all.
-# 4. *Transplant*, where you can say what the answer should become.
+# 4. *Transplant* gates if you can predict how the answer should change.
 #
-# `se-numpy excitations runs/RUN` does all four for a network of yours and writes a page about it.
+# `se-numpy excitations runs/RUN` does all four for your own network and writes a page with the
+# results.
 #
 # ## On your own
 #
@@ -431,7 +447,8 @@ assert answer == sight[n, colour[donor[n]]]
 #   $(1, C)$, under `name`. Is it still a ship?
 # - *Core.* Is there one channel in stage 1 that matters most? Set the gates one channel at a time
 #   to their mean, and compare with how far each varies.
-# - *Open.* Train `resnet20` and `se_resnet20` on CIFAR for as long as you can afford. What would
-#   convince you that SE's gates *react usefully* there, and are not merely a better scaling?
+# - *Open.* Train `resnet20` and `se_resnet20` on CIFAR for as long as you can afford. Which
+#   result would convince you that SE's gates *react usefully* there, and are not merely a better
+#   scaling?
 #
 # Next: [11. Move it to a GPU](11_gpu.ipynb).

@@ -6,26 +6,26 @@
 # [badge]: https://colab.research.google.com/assets/colab-badge.svg
 # [colab]: https://colab.research.google.com/github/OWNER/se_numpy/blob/main/tutorials/11_gpu.ipynb
 #
-# **You will** run the lines that you know on whichever processor there is, build an array that
-# plays a GPU's, and count with it what a GPU would have to do.
+# **You will** run familiar code on the available processor, build an array that simulates a GPU
+# array, and use it to count the operations of a GPU.
 #
-# **You learn** why the library's equations have one code path for NumPy and CuPy, what a launch is
-# and why fewer are better, why a step of training never says `float(loss)`, and what differs after
-# all.
+# **You learn** why the library's equations have one code path for NumPy and CuPy, what a launch
+# is and why fewer are better, why a training step never calls `float(loss)`, and which
+# differences remain.
 #
-# **You need** [tutorial 3](03_gradients_through_convolution.ipynb), and `Learner` and momentum from
-# [tutorial 9](09_train.ipynb); 30 minutes. **No GPU**: where there is none, the cells run on the
-# CPU and say what would be different. Nothing here says how fast a GPU is.
+# **You need** [tutorial 3](03_gradients_through_convolution.ipynb), and `Learner` and momentum
+# from [tutorial 9](09_train.ipynb); 30 minutes. **No GPU** is needed: without one, the cells run
+# on the CPU and print what would be different. This tutorial does not measure the speed of a GPU.
 
 # %%
-# Fetches the library where it is missing: in Colab.
+# Installs the library if it is missing, as in Colab.
 import importlib.util
 import subprocess
 import sys
 
 if importlib.util.find_spec("se_numpy") is None:
     if "google.colab" not in sys.modules:
-        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" one folder up')
+        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" in the repository')
     library = "se-numpy[plot,grade] @ git+https://github.com/OWNER/se_numpy"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)
 
@@ -55,28 +55,29 @@ from se_numpy.train.config import choose_device
 figures.style()
 
 # %% [markdown]
-# ## Which processor is there?
+# ## Choose a processor
 #
-# CuPy is NumPy for a GPU: the same names, the same shapes, other memory. The library looks whether
-# CuPy is installed and whether a small product runs on a GPU; if not, it says why.
+# CuPy is NumPy for a GPU: the same names and shapes, in the GPU's memory. The library checks
+# whether CuPy is installed and whether a small product runs on a GPU; if not, it prints the
+# reason.
 
 # %%
 device, why = choose_device("auto")
 print(f"This tutorial runs on the {device} ({why}).")
 
 # %% [markdown]
-# In Colab: *Runtime*, *Change runtime type*, choose a GPU, *Save*; then run all cells again. If the
-# line above still says that CuPy is not installed, put `!pip install "cupy-cuda12x[ctk]"` into a
-# cell of its own. On your own machine: `pip install -e ".[plot,cuda12]"` or `cuda13`, whichever the
-# driver is for.
+# In Colab: *Runtime*, *Change runtime type*, choose a GPU, *Save*; then run all cells again. If
+# the line above still says that CuPy is not installed, run `!pip install "cupy-cuda12x[ctk]"` in
+# a separate cell. On your own machine: `pip install -e ".[plot,cuda12]"`, or `cuda13`, depending
+# on the driver.
 
 # %% [markdown]
-# ## The array decides
+# ## The array determines the module
 #
-# A function of this library never asks for a device. It asks its arguments: whose array is it?
-# `se.array_module` answers `numpy` or `cupy`, and the function calls that module.
+# Functions of this library have no device argument. The arrays determine the module:
+# `se.array_module` returns `numpy` or `cupy`, and the function calls that module.
 #
-# **Predict.** Which module do a number and `None` belong to, and what happens with a list?
+# **Predict.** Which module does it return for a number and `None`, and what happens with a list?
 
 
 # %%
@@ -88,20 +89,19 @@ def standardise(x):  #                                                (N, H, W, 
 rng = np.random.default_rng(0)
 x_host = rng.standard_normal((4, 8, 8, 3)).astype(np.float32)  #      (N, H, W, C)
 print("an array:", se.array_module(x_host).__name__)
-print("a number and None, which go with either:", se.array_module(3.0, None).__name__)
+print("a number and None, which fit either module:", se.array_module(3.0, None).__name__)
 try:
     se.array_module([1, 2, 3])
 except TypeError as error:
     print("a list:", error)
 
-x = se.to_device(x_host, device)  #                                   where the GPU is, or as it was
-y = se.to_host(standardise(x))  #                                     NumPy's in any case
+x = se.to_device(x_host, device)  #                                   on the GPU, or unchanged
+y = se.to_host(standardise(x))  #                                     always a NumPy array
 claim("The spread is 1.000 afterwards, wherever it was computed.", y.std())
 
 # %% [markdown]
-# Nothing has to be imported for that: an array of CuPy's can only exist once somebody has imported
-# CuPy, so it is enough to look whether that happened. How much of the library knows that there are
-# two kinds of arrays?
+# This needs no import: a CuPy array can exist only if CuPy has been imported, so it is enough to
+# check that. How much of the library's code depends on the two kinds of arrays?
 
 # %%
 package = Path(se.__file__).parent
@@ -114,13 +114,13 @@ print(inspect.getsource(se.squeeze))
 
 # %% [markdown]
 # The line with `mean` runs on either processor, and so does every other equation of the library.
-# Yours run on a GPU without a change, too, if they ask for `xp`.
+# Yours also run on a GPU without a change if they use `xp`.
 
 # %% [markdown]
 # ## Two memories
 #
-# A GPU computes on its own memory. The CPU's side is called the *host*, the GPU's the *device*, and
-# an array lies on one of them.
+# A GPU computes on its own memory. The CPU's side is called the *host*, the GPU's the *device*,
+# and an array is on one of them.
 
 # %%
 from matplotlib.patches import FancyBboxPatch
@@ -149,14 +149,14 @@ axes.axis("off")
 figures.show()
 
 # %% [markdown]
-# What has been moved stays there. Images go over once, as bytes, with the border that crops need;
-# how they are cropped and flipped is decided on the host, so that CPU and GPU see the same batches,
-# and a batch is cut out on the device.
+# Moved arrays stay on the device. Images are copied once, as bytes, with the border that crops
+# need; the host decides how they are cropped and flipped, so that CPU and GPU see the same
+# batches, and the device cuts out each batch.
 #
-# **Predict.** 600 images of 32 × 32 pixels and three colours, in bytes, get a border of four pixels
-# on each side, and their labels are `int64`. For every epoch and image three `int64` are drawn, its
-# place in the order and where its crop begins, and one `bool`, whether it is flipped. How many
-# bytes go over once, and how many for each epoch?
+# **Predict.** 600 images of 32 × 32 pixels and three colours, in bytes, get a border of four
+# pixels on each side, and their labels are `int64`. For every epoch and image three `int64` are
+# drawn, its position in the order and the two offsets of its crop, and one `bool` for the flip.
+# How many bytes are copied once, and how many for each epoch?
 
 # %%
 data = builtin(train=600, test=1)
@@ -167,20 +167,20 @@ draws = draw(np.random.default_rng(0), len(images), augment=True)
 once = images.padded.nbytes + images.labels.nbytes
 every_epoch = sum(a.nbytes for a in (draws.order, draws.top, draws.left, draws.flip))
 as_floats = 4 * data.train_images.nbytes
-claim("Once 2,884,800 bytes, then 15,000 bytes an epoch; as floats, 7,372,800 an epoch.",
+claim("Once 2,884,800 bytes, then 15,000 bytes per epoch; as floats, 7,372,800 per epoch.",
       once, every_epoch, as_floats)  # fmt: skip
 
 # %% [markdown]
-# ## An array that plays a GPU's
+# ## An array that simulates a GPU
 #
-# You may have no GPU, and even on a GPU one does not see what it is asked to do. So here is an
-# array that plays a GPU's, and a module that plays CuPy. You may skip how it is done; what it does
-# is this.
+# You may have no GPU, and even with one you cannot see its launches. So here is an array that
+# simulates a GPU array, and a module that simulates CuPy. You may skip the code; this is what it
+# does.
 #
-# 1. It counts **launches**: every operation that a GPU would be told to carry out.
-# 2. It counts **waits**: every time that Python wants to know a number, which the GPU may not have
+# 1. It counts **launches**: every operation that a GPU would execute.
+# 2. It counts **waits**: every time that Python needs a number, which the GPU may not have
 #    computed yet.
-# 3. It refuses to meet an array of the host.
+# 3. It refuses operations with arrays on the host.
 
 
 # %%
@@ -189,7 +189,7 @@ class Pretend(np.ndarray):
 
     def __array_ufunc__(self, ufunc, method, *inputs, out=(), **more):
         if any(a.ndim and not isinstance(a, Pretend) for a in arrays_of(inputs, out)):
-            raise TypeError(f"{ufunc.__name__}: an array of the host among arrays of the device")
+            raise TypeError(f"{ufunc.__name__}: an array on the host and one on the device")
         Pretend.launches += 1
         more |= {"out": on_host(out)} if out else {}
         result = getattr(ufunc, method)(*on_host(inputs), **more)
@@ -255,7 +255,7 @@ def on_device(a):
 
 
 def pretend(f, *args):
-    """What f returns for arguments that play a GPU's, and how many launches and waits that took."""
+    """Return f's result for simulated GPU arguments, and its launches and waits."""
     Pretend.launches = Pretend.waits = 0
     with patch.dict(sys.modules, cupy=PretendModule("pretend")):
         result = f(*on_device(args))
@@ -265,13 +265,13 @@ def pretend(f, *args):
 # %% [markdown]
 # ## Launches
 #
-# To have anything computed, the host *launches* a kernel: a small program that the GPU runs for
-# every entry of an array at once. A launch has a price of its own, however little is computed; on
-# small arrays it is the larger part, as
-# [CuPy's guide](https://docs.cupy.dev/en/stable/user_guide/performance.html) shows. So what counts
-# there is not how many multiplications there are, but how many launches.
+# For every computation the host *launches* a kernel: a small program that the GPU runs for every
+# entry of an array at once. A launch has a fixed cost, however small the computation; on small
+# arrays it dominates, as [CuPy's
+# guide](https://docs.cupy.dev/en/stable/user_guide/performance.html) shows. So on small arrays
+# the number of launches matters more than the number of multiplications.
 #
-# Here is Equation (3) as one writes it down: $s = \sigma(W_2 \, \delta(W_1 z))$.
+# Here is Equation (3), written directly: $s = \sigma(W_2 \, \delta(W_1 z))$.
 #
 # **Predict.** How many launches? Count operation signs.
 
@@ -289,14 +289,13 @@ claim("7 launches and 0 waits.", launches, waits)
 claim("It agrees with the library to less than 1e-12.", abs(s - se.excite(z, W1, W2)).max())
 
 # %% [markdown]
-# Two products, the ReLU, and four for the sigmoid: minus, exp, plus, divide. But once an entry is
-# at hand, a whole formula can be computed of it, in **one** launch. CuPy compiles such a kernel
-# from a line of C.
+# Two products, the ReLU, and four for the sigmoid: minus, exp, plus, divide. But **one** launch
+# can compute a whole formula for each entry. CuPy compiles such a kernel from a line of C.
 #
-# The equations of this library, `se_numpy/ops` and `se_numpy/se.py`, contain no C: they are written
-# once, to be read, and run on NumPy and CuPy. `se_numpy.engine` computes the same, but faster. It
-# keeps its kernels in a table. Each row has the arguments, the result, the C for one entry, and the
-# name of the Python function that it must equal:
+# The equations of this library, `se_numpy/ops` and `se_numpy/se.py`, contain no C: they are
+# written once, for readability, and run on NumPy and CuPy. `se_numpy.engine` computes the same,
+# but faster. Its kernels are in a table. Each row has the arguments, the result, the C code for
+# one entry, and the name of the equivalent Python function:
 
 # %%
 row = cuda.TABLE["sigmoid"]
@@ -307,8 +306,8 @@ _, launches, _ = pretend(se.sigmoid, z)
 claim("The equation takes 8 launches; the kernel is one.", launches)
 
 # %% [markdown]
-# `T` stands for the arrays' type. (The equation takes more launches than our four, because it never
-# overflows: it computes $e^{-|x|}$.) This is how you write a kernel of your own:
+# `T` stands for the arrays' type. (The equation takes more launches than our four, because it
+# avoids overflow: it computes $e^{-|x|}$.) This is how to write your own kernel:
 
 
 # %%
@@ -318,7 +317,7 @@ def scaled_relu(x, a, b):  #                      (N, H, W, C), (C,), (C,) -> (N
 
 
 def scaled_relu_in_one(x, a, b):
-    """The same in one launch, on a GPU."""
+    """Return the same as scaled_relu, in one launch on a GPU."""
     xp = se.array_module(x)
     if not cuda.has_kernels(xp, x, a, b):  # on a CPU, or for several types of numbers
         return scaled_relu(x, a, b)
@@ -334,21 +333,22 @@ a, b = se.to_device(a, device), se.to_device(b, device)
 gap = se.to_host(abs(scaled_relu_in_one(x, a, b) - scaled_relu(x, a, b)).max())
 claim("The two forms differ by less than 1e-6.", gap)
 if device == "cpu":
-    print("(Of course: on a CPU both are the equation.)")
+    print("(As expected: on a CPU both are the equation.)")
 
 # %% [markdown]
-# Two forms can drift apart. So the library's tests hold every kernel of the table to its function:
-# on a GPU where there is one, and else with the C compiled for the CPU, if there is a C++ compiler.
+# The two forms could diverge. So the library's tests compare every kernel of the table with its
+# function: on a GPU if there is one, and otherwise with the C code compiled for the CPU, if a C++
+# compiler is available.
 
 # %% [markdown]
 # ## One vector for all parameters
 #
-# SGD with momentum does the same to every number of a network: take the gradient and a little of
-# the weight, add it to the velocity, take a part of that off the weight. But a network's numbers
-# come in many arrays.
+# SGD with momentum does the same to every number of a network: add the gradient and a little of
+# the weight to the velocity, and subtract a part of the velocity from the weight. But a network's
+# numbers are in many arrays.
 #
-# **Predict.** SE-ResNet-20 with its 280,538 numbers: in how many arrays do they lie? How many
-# launches does one update take, array by array?
+# **Predict.** SE-ResNet-20 has 280,538 numbers. In how many arrays are they? How many launches
+# does one update take, array by array?
 
 # %%
 net = models.build("se_resnet20")
@@ -373,12 +373,12 @@ bars = axes.barh(names, [one_by_one, at_once, 1], color=figures.BLUE)
 axes.bar_label(bars, padding=4, fontsize=9)
 axes.invert_yaxis()
 axes.set(xlabel="launches for one update of SE-ResNet-20", xlim=(0, 750))
-axes.set_title("one launch does for all numbers what the others do step by step")
+axes.set_title("one launch updates all numbers")
 figures.show()
 
 # %% [markdown]
-# So all parameters live in **one** vector, and each layer's arrays are views into it. Nobody copies
-# anything: what the optimiser writes into the vector, the layer reads in its array.
+# So all parameters are in **one** vector, and each layer's arrays are views into it. No copies
+# are needed: the layer sees every change that the optimiser makes to the vector.
 
 # %%
 views = tree.unflatten(flat, params)
@@ -388,15 +388,15 @@ claim("After the vector was set to zero the largest filter entry is 0.", abs(fil
 assert np.shares_memory(filters, flat)
 
 # %% [markdown]
-# The same vector is what a CPU works on, in the same few passes.
+# A CPU uses the same vector, in the same few passes.
 
 # %% [markdown]
-# ## Why a step never says `float`
+# ## Why a step never calls `float`
 #
-# A launch does not wait. The host says what is to be done and goes on; the GPU works off the queue.
-# As long as the host is ahead, the GPU never idles. Then somebody writes `print(float(loss))`. Now
-# the host needs a number that lies at the end of the queue, and **waits** until all of it is done;
-# and when it has the number, the queue is empty, and the GPU waits for the host.
+# A launch does not wait. The host puts the kernel into a queue and continues; the GPU works
+# through the queue. As long as the host is ahead, the GPU is never idle. But `print(float(loss))`
+# needs a number at the end of the queue, so the host **waits** until all of it is done; and when
+# it has the number, the queue is empty, and the GPU waits for the host.
 #
 # The picture is drawn, not measured: a launch takes the host one unit of time, a kernel takes the
 # GPU one and a half.
@@ -404,7 +404,7 @@ assert np.shares_memory(filters, flat)
 
 # %%
 def timeline(kernels, wait_after):
-    """(start, length) of what the host does, waits for, and what the GPU does."""
+    """Return (start, length) of the host's work, its waits, and the GPU's work."""
     host, waits, gpu, now, free = [], [], [], 0.0, 0.0
     for k in range(kernels):
         host.append((now, 1))
@@ -420,7 +420,7 @@ def timeline(kernels, wait_after):
 
 figure, axes = figures.panels(1, 2, 2.1, sharex=True)
 ends = []
-cases = (0, "nobody asks"), (4, "float(loss) after every four")
+cases = (0, "without float(loss)"), (4, "float(loss) after every four")
 for axis, (wait_after, title) in zip(axes, cases, strict=True):
     host, waiting, gpu = timeline(12, wait_after)
     axis.broken_barh(host, (1.1, 0.7), fc=figures.BLUE, ec="white")
@@ -432,10 +432,10 @@ for axis, (wait_after, title) in zip(axes, cases, strict=True):
     ends.append(gpu[-1][0] + 1.5)
 figures.show()
 
-claim("In the drawing twelve kernels end after 19 units, and after 21 where the host waits.", *ends)
+claim("In the drawing twelve kernels end after 19 units, and after 21 if the host waits.", *ends)
 
 # %% [markdown]
-# White gaps in the GPU's row are time that nobody gets back. Which lines make the host wait?
+# White gaps in the GPU's row are lost time. Which lines make the host wait?
 #
 # **Predict.** `float(loss)`, `if loss > 10:`, `loss.shape`, `print(loss)`, `dx[dx > 0] = 0`,
 # `len(x)`: which four?
@@ -461,15 +461,14 @@ for line, (f, value) in questions.items():
 
 # %% [markdown]
 # (`print` turns numbers into text, so it waits as well.) Shapes are known on the host. A boolean
-# mask has to be counted before anything can be selected; `xp.where` or a product does without.
+# mask has to be counted before anything can be selected; `xp.where` or a product avoids that.
 #
-# So what does one do with the loss, which one wants to see? Keep it on the device, add it up there,
-# and ask **once**:
+# To report the loss without waits, keep it on the device, add it up there, and read it **once**:
 
 
 # %%
 def train(w, X, y, ask_each_time):
-    """Least squares by gradient descent: the mean loss of 50 steps."""
+    """Run 50 steps of gradient descent on least squares; return the mean loss."""
     total = 0.0
     for _ in range(50):
         off = X @ w - y  #                                            (N,)
@@ -484,14 +483,16 @@ y_lines = X_lines @ np.arange(5.0)
 asked, _, waits_asked = pretend(train, np.zeros(5), X_lines, y_lines, True)
 kept, _, waits_kept = pretend(train, np.zeros(5), X_lines, y_lines, False)
 claim(
-    "Asked at every step there are 50 waits, asked at the end there is 1.", waits_asked, waits_kept
+    "Read at every step the loss takes 50 waits, read at the end it takes 1.",
+    waits_asked,
+    waits_kept,
 )
 claim("The two losses differ by less than 1e-12.", abs(asked - kept))
 
 # %% [markdown]
-# `Learner.step` does the same: it returns the loss as an array without dimensions, wherever that
-# lies. On a GPU the trainer asks at the end of an epoch, and when it draws its progress bar anew.
-# Does the rest of a step keep to it? Forward, loss, backward, SGD, all of SE-ResNet-20:
+# `Learner.step` does the same: it returns the loss as an array without dimensions, on its device.
+# On a GPU the trainer reads it at the end of an epoch, and when it redraws its progress bar. Does
+# the rest of a step avoid waits too? Here are forward, loss, backward and SGD for SE-ResNet-20:
 #
 # **Predict.** How many launches, how many waits?
 
@@ -502,9 +503,9 @@ batch = se.to_host(X_batch), se.to_host(labels)
 
 
 def one_step(w, running, X, labels):
-    """The learner's step on other vectors: parameters and running statistics."""
+    """Run the learner's step on other parameters and running statistics."""
     other = copy.copy(learner)
-    other.w, other.running = w, running  # it goes to the device where w lies
+    other.w, other.running = w, running  # the step runs on the device of w
     return other.step(X, labels, SGD(), lr=0.1)[0]
 
 
@@ -512,23 +513,23 @@ vectors = learner.w.copy(), learner.running.copy()
 loss, launches, waits = pretend(one_step, *vectors, *batch)
 claim("More than 1,000 launches, 0 waits.", launches, waits)
 claim(
-    "The CPU's own way to the same loss ends less than 1e-4 away.",
+    "The loss computed on the CPU differs by less than 1e-4.",
     abs(loss - one_step(*vectors, *batch)),
 )
 
 # %% [markdown]
-# That is a whole step of training on a GPU that does not exist, with NumPy's form of everything.
-# With the kernels it is less than four hundred launches:
-# [a test](https://github.com/OWNER/se_numpy/blob/main/tests/train/test_train.py) counts them,
-# and fails when there are more, or when anything waits.
+# This is a whole training step on a simulated GPU, with the NumPy form of every operation. With
+# the kernels it takes fewer than four hundred launches: [a
+# test](https://github.com/OWNER/se_numpy/blob/main/tests/train/test_train.py) counts them, and
+# fails if there are more, or if anything waits.
 
 # %% [markdown]
-# ## What differs after all
+# ## Remaining differences
 #
-# **Blocks.** A CPU is fast as long as what it works on fits its cache, so the engine cuts work into
-# blocks of a few megabytes, which the threads share. A GPU wants few launches of much work: there
-# is one block. A function of the engine says what happens to one block; `parallel_for` makes the
-# cut. The equations do without blocks.
+# **Blocks.** A CPU is fast as long as its data fit the cache, so the engine divides work into
+# blocks of a few megabytes, which the threads share. A GPU needs few launches with much work
+# each, so there is one block. A function of the engine processes one block; `parallel_for`
+# divides the work. The equations use no blocks.
 #
 # **Predict.** 128 maps of one megabyte each: how many blocks are there on a CPU?
 
@@ -542,9 +543,9 @@ claim("128 maps are 16 blocks on a CPU and 1 on a GPU.", 128, len(cuts["CPU"]), 
 
 # %% [markdown]
 # **Windows.** In the engine a convolution is a product of windows with filters (tutorial 2). On a
-# CPU they are written down for a few images at a time and used at once. On a GPU **all** windows
-# are written, in one launch, which also computes the maps they come from. That takes memory, for a
-# moment:
+# CPU the windows are written for a few images at a time and used at once. On a GPU **all**
+# windows are written in one launch, which also computes the maps that they come from. That takes
+# memory temporarily:
 
 # %%
 U = np.zeros((64, 32, 32, 16), np.float32)  #                         (N, H, W, C)
@@ -555,13 +556,13 @@ claim("Maps of 4 MiB: at most 4 MiB of windows at a time on a CPU, 36 MiB at onc
       U.nbytes / 2**20, largest / 2**20, all_at_once / 2**20)  # fmt: skip
 
 # %% [markdown]
-# **Memory.** CuPy does not give back what it frees, but keeps it in
-# [a pool](https://docs.cupy.dev/en/stable/user_guide/memory.html) for the next array of that size.
-# So a step allocates freely, and tools that show a GPU's memory show more than is used.
+# **Memory.** CuPy does not return freed memory, but keeps it in [a
+# pool](https://docs.cupy.dev/en/stable/user_guide/memory.html) for the next array of that size.
+# So a step allocates freely, and tools that show a GPU's memory report more than is in use.
 #
-# **Sums.** A GPU adds up in another order, many partial sums at once, and rounding depends on the
-# order. Expect agreement to about six digits in float32, and not to the last bit. You can see that
-# without a GPU:
+# **Sums.** A GPU adds numbers in a different order, many partial sums at once, and rounding
+# depends on the order. Expect agreement to about six digits in float32, not to the last bit. You
+# can see that without a GPU:
 
 # %%
 values = rng.standard_normal(100_000).astype(np.float32) + 1  #       (100000,)
@@ -573,17 +574,17 @@ claim("The same numbers, summed in two orders, differ by more than 1e-8 and less
       "sum.", off, off)  # fmt: skip
 
 # %% [markdown]
-# **Scalars.** `x.sum()` is a number in NumPy. In CuPy it is an array without dimensions, for it
-# lies on the device.
+# **Scalars.** `x.sum()` is a number in NumPy. In CuPy it is an array without dimensions, because
+# it is on the device.
 #
-# **Indices.** A label of 10 among ten classes stops NumPy with an error; CuPy
-# [wraps it round](https://docs.cupy.dev/en/stable/user_guide/difference.html) and goes on. So
-# labels are checked once, on the host, when the data are read.
+# **Indices.** A label of 10 among ten classes stops NumPy with an error; CuPy [wraps it
+# around](https://docs.cupy.dev/en/stable/user_guide/difference.html) without an error. So labels
+# are checked once, on the host, when the data are read.
 
 # %% [markdown]
 # ## A common mistake: `np.` in the middle
 #
-# Somebody writes the gradient of the squeeze, Equation (2) backward, and it passes:
+# This gradient of the squeeze, Equation (2), passes the oracle:
 
 
 # %%
@@ -607,21 +608,22 @@ except TypeError as error:
     print("TypeError:", error)
 
 # %% [markdown]
-# `np.ones` makes an array on the host, whatever `U` is. (A function of NumPy's that is given an
-# array of CuPy's, as in `np.where(x > 0, dy, 0)`, hands over to CuPy's own; `np.ones` is given
-# none.) The oracle cannot know: it calls functions with NumPy's arrays, and there the mistake is
-# none. **What a test never does, it never finds.** That is why this library's own tests run the
-# same code on NumPy, on a stand-in for CuPy that refuses what CuPy refuses (as `Pretend`, only
-# stricter), and on CuPy where there is a GPU.
+# `np.ones` makes an array on the host, whatever `U` is. (A NumPy function with a CuPy argument,
+# as in `np.where(x > 0, dy, 0)`, calls CuPy's version; `np.ones` has no such argument.) The
+# oracle cannot find this: it calls functions with NumPy arrays, for which the code is right. **A
+# test finds only mistakes in the cases that it runs.** That is why this library's tests run the
+# same code on NumPy, on a stand-in for CuPy that refuses the same operations as CuPy (like
+# `Pretend`, but stricter), and on CuPy if there is a GPU.
 #
-# The remedy is `xp = se.array_module(U)` and `xp.ones(U.shape, U.dtype)`; or better no ones at all.
-# The type matters, too: `np.ones` gives float64, and the result is twice as large as it should be.
+# To fix it, use `xp = se.array_module(U)` and `xp.ones(U.shape, U.dtype)`, or better, avoid the
+# ones. The type matters too: `np.ones` returns float64, so the result takes twice the memory that
+# it should.
 
 # %% [markdown]
 # ## Exercise: `relu_backward` · easy, 10 minutes
 #
-# You wrote it in tutorial 3. Write it again, so that it would run on a GPU as it stands: nothing
-# made by `np`, no wait, at most two launches.
+# You wrote it in tutorial 3. Write it again, so that it would also run on a GPU: no arrays from
+# `np`, no waits, at most two launches.
 #
 # $$dx = dy \cdot [x > 0]$$
 
@@ -635,7 +637,7 @@ def relu_backward(dy, x):  #                                          (N, H, W, 
 check("relu_backward", relu_backward)
 
 # %% [markdown]
-# The oracle says whether it is right. Whether it is fit for a GPU, `pretend` says:
+# The oracle checks whether it is right; `pretend` checks whether it is suitable for a GPU:
 
 # %%
 try:
@@ -644,50 +646,51 @@ try:
         print("relu_backward returns nothing yet.")
     else:
         print(f"relu_backward: launches {launches}, waits {waits}")
-except Exception as stopped:  # an array of the host, say
+except Exception as stopped:  # for example an array on the host
     print(f"{type(stopped).__name__}: {stopped}")
 
 # %%
-# Take one # away when you want help, and run the cell.
+# For help, uncomment a line and run the cell.
 # hint("relu_backward")
 # solution("relu_backward")
 
 # %% [markdown]
-# ## Train there
+# ## Train on either device
 #
-# Here is the same training loop for either processor. The only word that says where is `device`.
+# Here is the same training loop for either processor. Only the argument `device` differs.
 
 # %%
 learner = Learner(models.build("se_resnet8"), data.image_shape, seed=0, device=device)
 draws = draw(np.random.default_rng(0), len(images), augment=False).to(device)
 X_batch, labels = images.batch(draws, slice(0, 32))  #                (B, H, W, C), (B,)
-losses = [learner.step(X_batch, labels, SGD(), lr=0.2)[0] for _ in range(30)]  # nobody waits
-losses = [float(loss) for loss in losses]  # now
+losses = [learner.step(X_batch, labels, SGD(), lr=0.2)[0] for _ in range(30)]  # no waits
+losses = [float(loss) for loss in losses]  # waits once
 print(f"The loss on 32 images, in thirty steps on the {device}:")
 claim("from above 2 to below 0.5.", losses[0], losses[-1])
 
 # %% [markdown]
-# In earnest, on the command line:
+# On the command line:
 #
 # ```sh
-# se-numpy train --device gpu        # says what is missing where there is no GPU
-# se-numpy train                     # takes a GPU where CuPy finds one, and says which it took
+# se-numpy train --device gpu        # prints what is missing if there is no GPU
+# se-numpy train                     # uses a GPU if CuPy finds one, and prints its choice
 # python benchmarks/gpu.py           # tests, differences and speed on your GPU, in one command
 # ```
 #
-# In Colab, write `!` before a command. A run's `env.json` says which GPU it was. A run that was
-# begun on one processor goes on on the other: `--resume RUN --device cpu`.
+# In Colab, write `!` before a command. A run's `env.json` records the GPU. A run that was started
+# on one processor can be resumed on the other: `--resume RUN --device cpu`.
 #
-# **If you measure**, remember the queue: a clock around a call measures how long the *launching*
-# took. `cupyx.profiler.benchmark` waits where one has to.
+# **If you measure times**, remember the queue: timing a call measures only the *launch*.
+# `cupyx.profiler.benchmark` waits for the result.
 #
 # ## On your own
 #
 # - *Quick.* How many launches have `se.se_block` and `se.se_block_backward`? Which of the block's
 #   three equations has the most, and why more than `excite` above?
-# - *Core.* Write Equations (3) and (4) with kernels of your own. What is not done entry by entry,
-#   because an entry of the result needs many entries of an argument? Look up how the rows
-#   `excite_hidden` and `excite_gates` of `cuda.TABLE` do it with `raw`. How many launches are left?
+# - *Core.* Write Equations (3) and (4) with your own kernels. Which operations cannot be done
+#   entry by entry, because an entry of the result needs many entries of an argument? Look up how
+#   the rows `excite_hidden` and `excite_gates` of `cuda.TABLE` do it with `raw`. How many
+#   launches are left?
 # - *Open.* A GPU is idle while the host decides. What would it take to have it run a whole step, or
 #   a whole epoch, from one launch? What could then no longer change from step to step?
 #

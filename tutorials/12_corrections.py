@@ -7,23 +7,23 @@
 # [badge]: https://colab.research.google.com/assets/colab-badge.svg
 # [colab]: https://colab.research.google.com/github/OWNER/se_numpy/blob/main/tutorials/12_corrections.ipynb
 #
-# **You will** judge fourteen statements about SE-Nets that stand in study notes people pass around,
-# then run the proof and read what the paper says.
+# **You will** judge fourteen statements about SE-Nets from shared study notes, then run the proof
+# and compare with the paper.
 #
-# **You learn** which details get lost on the way from a paper to its summaries, which numbers of
-# the paper do not belong side by side, and where the paper disagrees with itself.
+# **You learn** which details are lost between a paper and its summaries, which numbers of the
+# paper must not be compared, and where the paper is inconsistent.
 #
 # **You need** [tutorial 6](06_squeeze_excite_scale.ipynb); a CPU; 35 minutes.
 
 # %%
-# Fetches the library where it is missing: in Colab.
+# Installs the library if it is missing, as in Colab.
 import importlib.util
 import subprocess
 import sys
 
 if importlib.util.find_spec("se_numpy") is None:
     if "google.colab" not in sys.modules:
-        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" one folder up')
+        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" in the repository')
     library = "se-numpy[plot,grade] @ git+https://github.com/OWNER/se_numpy"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)
 
@@ -42,22 +42,22 @@ figures.style()
 LARGE = (224, 224, 3)  # an image of ImageNet
 
 # %% [markdown]
-# ## How it goes
+# ## How this works
 #
-# The statements are told in our words. They come from five notes, written by people who read the
-# paper with care and got most of it right; so **some statements are true**. Before each proof is a
+# The statements are in our own words. They come from five sets of notes on the paper, which were
+# written with care and are mostly right; so **some statements are true**. Before each proof is a
 # cell such as
 #
 # ```python
 # mine[1] = None
 # ```
 #
-# Put `True` or `False` there, run it, then run the proof. The score comes at the end. Who only
-# wants to read leaves it at `None`.
+# Put `True` or `False` there, run it, then run the proof. The score is at the end. If you only
+# want to read, leave it at `None`.
 #
-# The paper has versions, and they differ: arXiv v1 (2017), CVPR (2018), arXiv v3, and TPAMI (2019),
-# which is arXiv v4. All printed numbers below come out of `se_numpy.models.paper`, each with its
-# version.
+# The paper has several versions, which differ: arXiv v1 (2017), CVPR (2018), arXiv v3, and TPAMI
+# (2019), which is arXiv v4. All printed numbers below come from `se_numpy.models.paper`, each
+# with its version.
 
 # %%
 mine, truth = {}, {}
@@ -65,27 +65,31 @@ WORDS = {"true": True, "t": True, "yes": True, "1": True}
 WORDS |= {"false": False, "f": False, "no": False, "0": False, "none": None}
 
 
-def heard(number):
-    """What you said of a statement: True, False, or None for nothing that can be understood."""
+def answer_to(number):
+    """Return your answer to a statement: True, False, or None if it is missing or unclear."""
     word = str(mine.get(number)).strip().lower()
     if word not in WORDS:
-        print(f"Statement {number}: I do not understand {mine[number]!r}: put True or False.")
+        print(f"Statement {number}: cannot interpret {mine[number]!r}; put True or False.")
     return WORDS.get(word)
 
 
 def verdict(number, right, why):
-    """Says what is right, beside what you said."""
+    """Print the right answer next to yours."""
     truth[number] = right
-    said = heard(number)
-    you = "" if said is None else f" You said {said}{': right.' if said is right else ': wrong.'}"
+    answer = answer_to(number)
+    you = (
+        ""
+        if answer is None
+        else f" You answer {answer}{': right.' if answer is right else ': wrong.'}"
+    )
     print(f"Statement {number} is {right}.{you}\n{why}")
 
 
 def printed(table, column, *names):
-    """Numbers as the paper prints them."""
+    """Print and return numbers as printed in the paper."""
     found = [paper.number(table, name, column) for name in names]
-    told = ", ".join(f"{n.row}: {n.value:.{n.digits}f}" for n in found)
-    print(f"Table {table}, {column} - {told}  [{found[0].version}; {found[0].source}]")
+    numbers = ", ".join(f"{n.row}: {n.value:.{n.digits}f}" for n in found)
+    print(f"Table {table}, {column} - {numbers}  [{found[0].version}; {found[0].source}]")
     return [n.value for n in found]
 
 
@@ -135,12 +139,13 @@ except ValueError as error:
     print("ValueError:", error)
 s = se.excite(z, W1, W2.T)  #                                         (N, C)
 print("with W2 of shape (C, C/r): s", s.shape)
-verdict(2, False, "W1 goes down to C/r, W2 back up: C x C/r. Their products must leave C gates.")
+verdict(2, False, "W1 reduces to C/r, W2 (C x C/r) expands again, so that there are C gates.")
 
 # %% [markdown]
 # ### Statement 3
 #
-# *There is a reason against a softmax: several channels should be able to be wanted at once.*
+# *There is a reason against a softmax: it should be possible to emphasise several channels at
+# once.*
 #
 # **Predict.** True or false?
 
@@ -149,7 +154,7 @@ mine[3] = None
 
 # %%
 a2 = np.full((1, 16), -4.0)  #                                        (N, C)
-a2[0, :8] = 4.0  # eight channels are wanted
+a2[0, :8] = 4.0  # eight channels are emphasised
 by_sigmoid, by_softmax = se.sigmoid(a2), se.softmax(a2)  #            (N, C)
 
 figure, axes = figures.panels(1, 2, 1.9, sharey=True)
@@ -160,16 +165,16 @@ for axis, gates, title in zip(axes, (by_sigmoid, by_softmax), ("sigmoid", "softm
 axes[0].set_ylabel("gate")
 figures.show()
 
-claim("Eight are wanted: with a sigmoid each of them is open by 0.98, with a softmax by 0.12.",
+claim("Eight are emphasised: with a sigmoid each gate is 0.98, with a softmax 0.12.",
       by_sigmoid.max(), by_softmax.max())  # fmt: skip
-verdict(3, True, "Section 3.2 asks for it: not mutually exclusive, rather than one-hot.")
+verdict(3, True, "Section 3.2 requires it: not mutually exclusive, rather than one-hot.")
 
 # %% [markdown]
 # ### Statement 4
 #
 # *The gates are multiplied with the block's input $X$, each by a scalar product.*
 #
-# **Predict.** True or false? Mind which array and which product.
+# **Predict.** True or false? Note which array and which product.
 
 # %%
 mine[4] = None
@@ -212,12 +217,12 @@ verdict(
 )
 
 # %% [markdown]
-# What convolution lacks is not weights but weights **that depend on the image**, and on all of it:
-# section 3 of the paper calls its channel relations implicit and local. That is the true half of
-# the statement.
+# A convolution does have weights; it lacks weights **that depend on the image**, and on all of
+# it: section 3 of the paper calls its channel relations implicit and local. That is the true half
+# of the statement.
 
 # %% [markdown]
-# ## Part two: where it stands
+# ## Part two: where it is placed
 #
 # ### Statement 6
 #
@@ -234,14 +239,14 @@ for row in rows(models.build("se_resnet8"), (32, 32, 3)):
         print(f"{row.name.removeprefix('stage1.block1.'):24} {row.kind}")
 
 # %% [markdown]
-# The block closes the *branch*, before the sum. What difference does it make? Shut all gates to one
-# tenth, and look what becomes of the boat.
+# The block is at the end of the *branch*, before the sum. What difference does that make? Set all
+# gates to one tenth, and see what happens to the boat.
 
 # %%
 picture = X[0]  #                                                     (H, W, 3) through the shortcut
 edges = np.zeros((3, 3, 3, 3))  #                                     (k, k, C', C)
-edges[1, 0], edges[1, 2] = -np.eye(3), np.eye(3)  # in each colour: right less left
-F = se.conv2d(X, edges, padding=1)[0]  #                              (H, W, 3) what the branch adds
+edges[1, 0], edges[1, 2] = -np.eye(3), np.eye(3)  # in each colour: right minus left
+F = se.conv2d(X, edges, padding=1)[0]  #                              (H, W, 3) the branch
 
 figure, axes = figures.panels(1, 4, 1.6)
 for axis, image, title in (
@@ -256,13 +261,13 @@ printed("14", "top-1", "standard", "post")
 verdict(6, False, "Squeeze and excitation act before the sum; after it is a variant, SE-POST.")
 
 # %% [markdown]
-# Gated after the sum, the shortcut is gated as well, and the identity that residual networks are
-# built on is gone. The paper found that place worse. In an Inception network, on the other hand,
+# After the sum, the gates also scale the shortcut, so the identity on which residual networks are
+# built is lost. The paper found that position worse. In an Inception network, on the other hand,
 # $F_{tr}$ **is** the whole module, and the block follows its concatenation.
 #
 # ### Statement 7
 #
-# *Exactly three other places were tried: before the unit, after the sum, and on the shortcut.*
+# *Exactly three other positions were tried: before the unit, after the sum, and on the shortcut.*
 #
 # **Predict.** True or false?
 
@@ -274,7 +279,7 @@ others = [place for place in models.PLACEMENTS if place != "standard"]
 print("tried:", ", ".join(others))
 printed("14", "top-1", *paper.table("14").rows)
 printed("15", "top-1", *paper.table("15").rows)
-verdict(7, False, "Those three are in Table 14; a fourth is in Table 15, inside the unit.")
+verdict(7, False, "These three are in Table 14; a fourth, inside the unit, is in Table 15.")
 
 # %% [markdown]
 # ### Statement 8
@@ -317,12 +322,12 @@ printed("2", "top-1", "ResNet-101")
 small = cost(models.build("se_resnet50"), LARGE).multiply_adds()
 large = cost(models.build("resnet101"), LARGE).multiply_adds()
 claim("Counted here: 3.86e9 multiply-adds against 7.57e9, or 51 %.", small, large, small / large)
-verdict(9, True, "So says the paper, and counting agrees.")
+verdict(9, True, "The paper says so, and counting agrees.")
 
 # %% [markdown]
 # ### Statement 10
 #
-# *Most of the added parameters lie in the last stage, where one can do without them.*
+# *Most of the added parameters are in the last stage, where they can be left out.*
 #
 # **Predict.** True or false?
 
@@ -347,7 +352,7 @@ verdict(
 # %% [markdown]
 # ### Statement 11
 #
-# *$r = 16$ is a good value; a larger $r$ gives more capacity, which does not help any more.*
+# *$r = 16$ is a good value; a larger $r$ gives more capacity, which does not help further.*
 #
 # **Predict.** True or false?
 
@@ -371,16 +376,16 @@ axes[1].set(title="top-1 error in percent, from the paper", xlabel="r")
 for axis in axes:
     axis.set_xticks(range(5), ratios)
 figures.show()
-verdict(11, False, "A larger r leaves fewer hidden units. What does not help is a smaller r.")
+verdict(11, False, "A larger r means fewer hidden units. It is a smaller r that does not help.")
 
 # %% [markdown]
-# Read the other way round the statement is right: below 16, capacity grows and the error stays. Why
-# is told differently: v3 supposes that the block may overfit the channels' dependencies; TPAMI left
+# The opposite statement is right: below 16, capacity grows and the error stays the same. The
+# explanations differ: v3 supposes that the block may overfit the channel dependencies; TPAMI left
 # that out and calls the block robust to a range of ratios.
 #
 # ### Statement 12
 #
-# *tanh and ReLU in place of the sigmoid both give a larger error than it.*
+# *tanh and ReLU in place of the sigmoid both increase the error.*
 #
 # **Predict.** True or false? And is one of them worse than no block at all?
 
@@ -419,14 +424,14 @@ bars = axes.barh(
 )
 axes.bar_label(bars, fmt="%.2f", padding=4, fontsize=9)
 axes.invert_yaxis()
-axes.set(xlabel="top-1 error less than without, in points", xlim=(0, 1.15))
+axes.set(xlabel="reduction of the top-1 error, in points", xlim=(0, 1.15))
 axes.set_title("SE blocks in one stage alone: stage 4 gains more than 2 and 3")
 figures.show()
 verdict(13, False, "Of the stages that were tried alone, the last one gains most.")
 
 # %% [markdown]
-# The paper reports no row for stage 5 alone. What the note may have meant: in the **last blocks**
-# of stage 5 the gates hardly depend on the image any more. That is another statement, the next.
+# The paper reports no row for stage 5 alone. The note may have meant that in the **last blocks**
+# of stage 5 the gates hardly depend on the image. That is a different statement, the next one.
 #
 # ### Statement 14
 #
@@ -452,41 +457,41 @@ def logits(gates, gamma, beta, A):  #       (C,), (C,), (C,), (classes, C) -> (N
 
 ones, truly = np.ones(12), logits(s, gamma, beta, A)  #               (C,), (N, classes)
 before = abs(logits(ones, s * gamma, s * beta, A) - truly).max()
-claim("Gates that are the same for all images go into the batch norm before: to less than 1e-12.",
+claim("Constant gates can be folded into the batch norm before the block, to less than 1e-12.",
       before)  # fmt: skip
 behind = abs(logits(ones, gamma, beta, A * s) - truly).max()
-claim("Not into the classifier, behind the shortcut's sum: there it is off by more than 0.1.",
+claim("They cannot be folded into the classifier: there the error is more than 0.1.",
       behind)  # fmt: skip
 flat = abs(logits(ones * s.mean(), gamma, beta, A) - truly).max()
-claim("One number for all channels is something else: it is off by more than 0.1.", flat)
+claim("One number for all channels is not the same: the error is more than 0.1.", flat)
 verdict(14, False, "The profile over channels is the same for all classes. It is not flat.")
 
 # %% [markdown]
-# The paper says of this block (SE_5_3: stage 5, third block) that its gates look alike for all
-# classes, up to a modest change in scale, which the classifier could make. Across the shortcut it
-# cannot quite: between the gates and the classifier stand the sum with $X$ and a ReLU. The batch
-# norm before the block can: its $\gamma$ and $\beta$ take constant gates in, as the cell shows. So
-# the block is dispensable. Of the block before, SE_5_2, the paper says that most gates are close to
-# one. All that is so where a gate does **not depend on the image**. Elsewhere gates cannot be
-# folded into weights, as batch norm can. [Tutorial 10](10_read_the_gates.ipynb) looks at the gates
-# of trained networks.
+# The paper says of this block (SE_5_3: stage 5, third block) that its gates are similar for all
+# classes, up to a modest change in scale, which the classifier could make. That is not quite
+# possible: between the gates and the classifier are the sum with $X$ and a ReLU. But the batch
+# norm before the block can absorb constant gates into its $\gamma$ and $\beta$, as the cell
+# shows. So the block is dispensable. Of the previous block, SE_5_2, the paper says that most
+# gates are close to one. All this holds only for gates that do **not depend on the image**. Other
+# gates cannot be folded into weights, unlike batch norm. [Tutorial 10](10_read_the_gates.ipynb)
+# looks at the gates of trained networks.
 
 # %% [markdown]
 # ## Your score
 
 # %%
-answers = {n: heard(n) for n in truth}
+answers = {n: answer_to(n) for n in truth}
 given = {n: answer for n, answer in answers.items() if answer is not None}
 right = [n for n, answer in given.items() if answer is truth[n]]
 wrong = [n for n in given if n not in right]
 if given:
     print(f"{len(right)} of {len(given)} right.", f"Look again at: {wrong}" if wrong else "")
 else:
-    print("Not attempted yet: put True or False into the cells that begin with mine.")
+    print("Not attempted yet: put True or False into the cells that start with mine.")
 claim("Of the 14 statements 5 are true.", len(truth), sum(truth.values()))
 
 # %% [markdown]
-# ## The ablations at one glance
+# ## All ablations in one figure
 #
 # All of these networks are ResNet-50 and were trained in the same way.
 
@@ -515,10 +520,10 @@ figures.show()
 # %% [markdown]
 # ## A common mistake: numbers from two tables
 #
-# How much does SE improve ResNet-50? Somebody takes the error with SE from one table and the one
-# without from another.
+# How much does SE improve ResNet-50? Suppose you take the error with SE from one table and the
+# one without from another.
 #
-# **Predict.** What comes out?
+# **Predict.** What is the result?
 
 # %%
 table_2 = paper.table("2").rows["ResNet-50"]
@@ -533,22 +538,23 @@ claim("Within Table 10: 23.30 becomes 22.28, a gain of 1.02.",
       10, base, last_with_se, base - last_with_se)  # fmt: skip
 
 # %% [markdown]
-# Both tables are right. Those from 10 on were trained longer, and in TPAMI with label smoothing;
-# the first version of the paper had other numbers in the same places. **Compare within a table, and
-# name the version.**
+# Both tables are right. The networks of Table 10 and later were trained longer, and in TPAMI with
+# label smoothing; the first version of the paper had other numbers there. **Compare within a
+# table, and name the version.**
 
 # %% [markdown]
-# ## Where the paper disagrees with itself
+# ## Inconsistencies in the paper
 #
-# Not every fault lies with those who take notes.
+# Not every mistake is in the notes.
 #
-# **Counts.** This library counts every network of the paper and compares with what is printed.
+# **Counts.** This library counts every network of the paper and compares the results with the
+# printed numbers.
 
 # %%
 compared = comparison()
 plainly = [one for one in compared if one.rule == "plain"]
 never = [one for one in compared if not one.reproduced]
-claim("Of 62 printed counts 38 come out by the plain rule; for 4 no rule was found.",
+claim("Of 62 printed counts 38 follow the plain rule; for 4 no rule was found.",
       len(compared), len(plainly), len(never))  # fmt: skip
 for one in compared:
     if one.printed.table == "10":
@@ -557,13 +563,13 @@ for one in compared:
               f"{'' if one.rule == 'plain' else f': {one.ours:.2f} with {one.rule}'}")  # fmt: skip
 
 # %% [markdown]
-# The plain rule: learned numbers, and multiply-adds of convolutions and fully connected layers. For
-# the rest some other rule may have been used: it is a possible explanation and no more. (What the
-# paper calls FLOPs are multiply-adds, not additions and multiplications counted apart.)
+# The plain rule: learned numbers, and multiply-adds of convolutions and fully connected layers.
+# For the rest another rule may have been used; this is only a possible explanation. (The paper's
+# FLOPs are multiply-adds, not separate additions and multiplications.)
 #
-# **Biases.** Equation (3) has none. The networks that the authors released have some. TPAMI says in
-# section 6 that leaving them out helps, on ResNets. So both are the authors', and none of the five
-# notes says a word about it.
+# **Biases.** Equation (3) has none. The networks that the authors released have some. TPAMI says
+# in section 6 that leaving them out helps, on ResNets. So the authors used both, and none of the
+# five notes mentions it.
 
 # %%
 for bias in (False, True):
@@ -574,18 +580,18 @@ claim("The released network has 28,088,024.", released)
 assert released == count
 
 # %% [markdown]
-# **Versions.** Apart from the last stage (statement 10): v3 says of SE_5_2 that the gates which are
-# not near one are near zero; TPAMI dropped the zeros. The detection results on COCO were computed
-# anew for TPAMI with a longer schedule, and the gains have grown.
+# **Versions.** Apart from the last stage (statement 10): v3 says of SE_5_2 that the gates that
+# are not near one are near zero; TPAMI dropped the zeros. The detection results on COCO were
+# recomputed for TPAMI with a longer schedule, and the gains are larger.
 #
 # ## Small slips
 #
-# Nothing to compute, but worth knowing when you read notes, or write some.
+# There is nothing to compute here, but these are worth knowing when you read or write notes.
 #
-# | a note says | the paper |
+# | notes | paper |
 # |---|---|
 # | the activations of five classes were compared | four classes, and the mean over all thousand |
-# | the learned filters are called $U$ | filters are $V$, the maps they leave are $U$ |
+# | the learned filters are called $U$ | filters are $V$, their output maps are $U$ |
 # | a link to arXiv `1911.09070` | that is EfficientDet; SE-Nets are `1709.01507` |
 # | the excitation is a couple of networks | one small network of two layers |
 # | pooling is part of what is learned | Equation (2) has no parameters |
@@ -594,11 +600,11 @@ assert released == count
 #
 # ## On your own
 #
-# - *Quick.* Take a blog post about SE-Nets, or what a language model tells you. Which of the
-#   fourteen does it get wrong?
+# - *Quick.* Take a blog post about SE-Nets, or the answer of a language model. Which of the
+#   fourteen statements does it get wrong?
 # - *Core.* Pick a network of the four counts that no rule gives (`never`), and look for the rule.
 #   `se-numpy summary shufflenet` shows what is counted.
 # - *Open.* Which of the paper's ablations would you repeat first, on what data, with how many
-#   seeds? `se-numpy ablate` repeats them on small images; what can it not tell about ImageNet?
+#   seeds? `se-numpy ablate` repeats them on small images; what can it not show about ImageNet?
 #
 # This was the last one: [all tutorials](README.md).

@@ -1,14 +1,14 @@
-"""Makes the notebooks of this folder out of its scripts, one way, and says which are stale.
+"""Build the notebooks of this folder from its scripts, and check that they are up to date.
 
-    python tutorials/build.py                        builds every notebook that is stale
-    python tutorials/build.py 02 03                  builds these
-    python tutorials/build.py --check                says what is stale or broken, runs nothing
-    python tutorials/build.py --repository YOU/NAME  where badges and first cells point to
+    python tutorials/build.py                        build every stale notebook
+    python tutorials/build.py 02 03                  build these notebooks
+    python tutorials/build.py --check                report problems without running anything
+    python tutorials/build.py --repository YOU/NAME  set the repository of badges and first cells
 
-A script in percent format (NN_name.py, "# %%" and "# %% [markdown]") is the source; nobody edits
+The source is a script in percent format (NN_name.py, "# %%" and "# %% [markdown]"); do not edit
 NN_name.ipynb by hand. Building needs the extra ``tutorials``: jupytext reads the script, nbclient
-runs it. Checking needs nothing.
-README.md says how a tutorial is written.
+runs it. Checking needs only the standard library.
+README.md describes how to write a tutorial.
 """
 
 import argparse
@@ -29,11 +29,17 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 SECONDS = 120  # for one cell
-COLOURS = 128  # of a figure, which makes it a third of the size
+COLOURS = 128  # colours of a figure; reduces its size to a third
 
 
 def sources(names: list[str] | None = None) -> list[Path]:
-    """The scripts, or those whose names begin so.  ValueError for a name that no script has."""
+    """Return all scripts, or those that start with one of the names.
+
+    Raises
+    ------
+    ValueError
+        If no script starts with a name.
+    """
     every = sorted(HERE.glob("[0-9][0-9]_*.py"))
     for name in names or []:
         if not any(path.stem.startswith(name.removesuffix(".py")) for path in every):
@@ -56,16 +62,16 @@ def digest(text: str) -> str:
 
 
 def cells_digest(notebook: dict[str, Any]) -> str:
-    """Of what stands in the cells, outputs included, so that an edit by hand shows."""
-    told = [
+    """Return the digest of sources and outputs, which reveals edits by hand."""
+    contents = [
         [cell["cell_type"], "".join(cell["source"]), cell.get("outputs", [])]
         for cell in notebook["cells"]
     ]
-    return digest(json.dumps(told, sort_keys=True, ensure_ascii=False))
+    return digest(json.dumps(contents, sort_keys=True, ensure_ascii=False))
 
 
 def stale(source: Path) -> str:
-    """Why a script's notebook has to be built again, or ""."""
+    """Return the reason why a script's notebook is stale, or ""."""
     path = source.with_suffix(".ipynb")
     if not path.exists():
         return f"{path.name} is missing"
@@ -75,14 +81,14 @@ def stale(source: Path) -> str:
         if made["source_sha256"] != digest(source.read_text(encoding="utf-8")):
             return f"{source.name} was changed after {path.name} was made"
         if made["cells_sha256"] != cells_digest(notebook):
-            return f"{path.name} was changed by hand; {source.name} is the source"
+            return f"{path.name} was changed by hand; edit {source.name} instead"
     except (ValueError, KeyError, TypeError):
-        return f"{path.name} is no notebook of this folder"
+        return f"{path.name} was not made by build.py"
     return ""
 
 
 def problems(source: Path) -> list[str]:
-    """All that is wrong with a tutorial, one line each, without running it."""
+    """Return the problems of a tutorial, one line each, without running it."""
     found = [
         f"{source.name}: {text}" for text in prose.of_script(source.read_text(encoding="utf-8"))
     ]
@@ -94,7 +100,7 @@ def problems(source: Path) -> list[str]:
 
 
 def check(paths: list[Path]) -> int:
-    """Print what is wrong; how many lines that was."""
+    """Print the problems of the tutorials and return their number."""
     found = [line for source in paths for line in problems(source)]
     found += [
         f"README.md: {text}"
@@ -106,13 +112,13 @@ def check(paths: list[Path]) -> int:
     total = sum(map(claims, paths))
     print(
         "\n".join(found)
-        or f"{len(paths)} tutorials, {total} numbers tied to results, nothing stale"
+        or f"{len(paths)} tutorials up to date, {total} numbers checked against results"
     )
     return len(found)
 
 
 def claims(source: Path) -> int:
-    """How many numbers in a script's sentences are held to its results."""
+    """Return the number of values checked by the claims of a script."""
     return prose.claims(source.read_text(encoding="utf-8"))
 
 
@@ -120,7 +126,13 @@ def claims(source: Path) -> int:
 
 
 def build(source: Path) -> Path:
-    """Write a script's notebook, with its outputs.  RuntimeError where a cell raises, or warns."""
+    """Write a script's notebook with its outputs.
+
+    Raises
+    ------
+    RuntimeError
+        If a cell raises an exception or a warning.
+    """
     import jupytext
 
     text = source.read_text(encoding="utf-8")
@@ -132,7 +144,7 @@ def build(source: Path) -> Path:
     for cell in made["cells"]:
         cell["source"] = cell["source"].splitlines(
             keepends=True
-        )  # so that a change is a line of the file
+        )  # one line per source line, for readable diffs
         if "outputs" in cell:
             cell["outputs"] = tidy(cell["outputs"], source)
     made["metadata"] = {"kernelspec": KERNEL, "language_info": {"name": "python"}, "se_numpy": {
@@ -147,7 +159,7 @@ def build(source: Path) -> Path:
 
 
 def run(notebook: Any, source: Path) -> None:
-    """Run all cells, with the stubs as they are and without pictures of the reader's own."""
+    """Run all cells without the environment variables that change the output."""
     from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
@@ -169,7 +181,13 @@ def run(notebook: Any, source: Path) -> None:
 
 
 def tidy(outputs: list[dict[str, Any]], source: Path) -> list[dict[str, Any]]:
-    """Outputs without what differs between runs.  RuntimeError for what may not be there at all."""
+    """Return outputs without the parts that differ between runs.
+
+    Raises
+    ------
+    RuntimeError
+        If an output shows a warning, an address or a path of this machine.
+    """
     kept: list[dict[str, Any]] = []
     for output in outputs:
         text = json.dumps(output, ensure_ascii=False)
@@ -193,7 +211,7 @@ def tidy(outputs: list[dict[str, Any]], source: Path) -> list[dict[str, Any]]:
 
 
 def smaller(png: str) -> str:
-    """The same picture in fewer colours, without a word about the program that made it."""
+    """Return the picture with fewer colours and without metadata."""
     from PIL import Image
 
     image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
@@ -204,7 +222,13 @@ def smaller(png: str) -> str:
 
 
 def move(repository: str) -> None:
-    """Write another repository's address everywhere.  ValueError unless it is OWNER/NAME."""
+    """Set the repository in all scripts, README.md and prose.py.
+
+    Raises
+    ------
+    ValueError
+        If ``repository`` is not of the form OWNER/NAME.
+    """
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
         raise ValueError(f"repository is {repository!r}; expected OWNER/NAME, as on GitHub")
     now = prose.repository()
@@ -215,16 +239,16 @@ def move(repository: str) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        description="Makes the tutorials' notebooks out of their scripts."
+        description="Build the tutorials' notebooks from their scripts."
     )
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="01, or 01_images (default: all that are stale)"
+        "names", nargs="*", metavar="NAME", help="01, or 01_images (default: all stale notebooks)"
     )
     parser.add_argument(
-        "--check", action="store_true", help="say what is stale or broken; run nothing"
+        "--check", action="store_true", help="report problems without running anything"
     )
     parser.add_argument(
-        "--repository", metavar="OWNER/NAME", help="point badges and first cells there"
+        "--repository", metavar="OWNER/NAME", help="set the repository of badges and first cells"
     )
     args = parser.parse_args()
     try:
@@ -234,11 +258,11 @@ def main() -> int:
         if args.check:
             return 1 if check(paths) else 0
         for source in paths if args.names else filter(stale, paths):
-            print(f"{build(source).name}: {claims(source)} numbers tied to results", flush=True)
+            print(f"{build(source).name}: {claims(source)} numbers checked", flush=True)
         return 1 if check(paths) else 0
     except ModuleNotFoundError as error:
         print(
-            f'build.py: {error.name} is not installed; pip install -e ".[tutorials]"',
+            f'build.py: {error.name} is not installed; run: pip install -e ".[tutorials]"',
             file=sys.stderr,
         )
     except (ValueError, RuntimeError) as error:

@@ -1,6 +1,6 @@
-"""What a tutorial has to be, as far as a program can tell: frame, links, formulas, numbers, size.
+"""Checks of a tutorial's text: structure, links, formulas, numbers and sizes.
 
-Every function returns sentences, one for each thing that is wrong.
+Every check returns a list of problems, one sentence each.
 """
 
 import ast
@@ -11,17 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-OWNER = "OWNER/se_numpy"  # where badges and first cells point to: build.py --repository
+OWNER = "OWNER/se_numpy"  # the repository of badges and first cells; set by build.py --repository
 
 FIRST_CELL = """\
-# Fetches the library where it is missing: in Colab.
+# Installs the library if it is missing, as in Colab.
 import importlib.util
 import subprocess
 import sys
 
 if importlib.util.find_spec("se_numpy") is None:
     if "google.colab" not in sys.modules:
-        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" one folder up')
+        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" in the repository')
     library = "se-numpy[plot,grade] @ git+https://github.com/{owner}"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)"""
 
@@ -35,15 +35,15 @@ FRAME = (
 )
 REFUSED = re.compile(
     r"\\(operatorname|mbox|phantom|hphantom|vphantom)\b"
-)  # in their place GitHub shows an error
+)  # GitHub shows an error in place of these macros
 LINK = re.compile(r"\]\(([^)\s]+)\)|^\[\w+\]: (\S+)", re.MULTILINE)
-FORMULA = re.compile(  # and code, and where links lead
+FORMULA = re.compile(  # formulas, code and link targets
     r"\$\$.*?\$\$|\$[^$\n]+\$|```.*?```|`[^`\n]*`|\]\([^)]*\)|^\[\w+\]: .*?$",
     re.DOTALL | re.MULTILINE,
 )
 MEASURED = re.compile(
     r"(?<![\w.])[0-9]+\.[0-9]+(?![\w.])"
-)  # a number with a point looks like a result
+)  # a number with a decimal point is taken for a result
 NOTEBOOK, PICTURE = 1_000_000, 100_000  # bytes
 
 
@@ -52,7 +52,7 @@ def repository() -> str:
 
 
 def cells(script: str) -> list[tuple[str, str]]:
-    """("code" or "markdown", text) of every cell of a script in percent format."""
+    """Return ("code" or "markdown", text) for every cell of a script in percent format."""
     found = []
     for part in re.split(r"^# %%", script.replace("\r\n", "\n"), flags=re.MULTILINE)[1:]:
         head, _, body = part.partition("\n")
@@ -64,15 +64,15 @@ def cells(script: str) -> list[tuple[str, str]]:
 
 
 def of_script(script: str) -> list[str]:
-    """What is wrong with a source."""
+    """Return the problems of a script."""
     parts = cells(script)
     text = "\n\n".join(body for kind, body in parts if kind == "markdown")
     code = [body for kind, body in parts if kind == "code"]
-    found = [f"{piece!r} is missing from the frame" for piece in FRAME if piece not in text]
+    found = [f"{piece!r} is missing" for piece in FRAME if piece not in text]
     if not re.match(r"# [0-9]+\. [A-Z]", text):
-        found.append("begins without a title of the form '# 1. Look at images as arrays'")
+        found.append("has no title of the form '# 1. Look at images as arrays'")
     if not re.search(r"\*\*You need\*\*(?:(?!\n\n).)*?[0-9]+ minutes", text, re.DOTALL):
-        found.append("does not say how many minutes it takes")
+        found.append("does not give its duration in minutes")
     if not code or code[0] != FIRST_CELL.format(owner=OWNER):
         found.append("the first code cell is not prose.FIRST_CELL")
     found += [
@@ -81,13 +81,13 @@ def of_script(script: str) -> list[str]:
     ]
     if (
         not exercises(script) and int(re.search(r"[0-9]+|$", text)[0] or 0) < 10
-    ):  # later ones use what was built
+    ):  # tutorials from 10 on need no exercise
         found.append("has no exercise")
     return [*found, *_exercises("\n".join(code))]
 
 
 def _exercises(code: str) -> Iterator[str]:
-    """Every exercise has its check, and its hint and its solution as comments."""
+    """Check that every exercise has its check, and its hint and solution as comments."""
     names = [
         n.name
         for n in ast.walk(ast.parse(code))
@@ -100,7 +100,7 @@ def _exercises(code: str) -> Iterator[str]:
             f'\n# solution("{name}")',
         ):
             if line not in code:
-                yield f"the exercise {name} comes without {line.strip()}"
+                yield f"the exercise {name} lacks {line.strip()}"
 
 
 def _decorated(function: ast.FunctionDef) -> bool:
@@ -108,7 +108,7 @@ def _decorated(function: ast.FunctionDef) -> bool:
 
 
 def exercises(script: str) -> list[str]:
-    """The names of a script's exercises, in order."""
+    """Return the names of a script's exercises in order."""
     code = "\n".join(body for kind, body in cells(script) if kind == "code")
     return [
         n.name for n in ast.parse(code).body if isinstance(n, ast.FunctionDef) and _decorated(n)
@@ -116,7 +116,7 @@ def exercises(script: str) -> list[str]:
 
 
 def claims(script: str) -> int:
-    """How many values claims hold to the numbers in their sentences; a starred one counts once."""
+    """Return the number of values in all claims; a starred argument counts once."""
     calls = [node for node in ast.walk(ast.parse(script)) if isinstance(node, ast.Call)]
     return sum(
         len(call.args) - 1
@@ -126,7 +126,7 @@ def claims(script: str) -> int:
 
 
 def of_notebook(path: Path) -> list[str]:
-    """What is wrong with a notebook that was made."""
+    """Return the problems of a built notebook."""
     size = path.stat().st_size
     found = [f"has {size:,} bytes; expected less than {NOTEBOOK:,}"] if size > NOTEBOOK else []
     notebook = json.loads(path.read_text(encoding="utf-8"))
@@ -147,7 +147,7 @@ def of_notebook(path: Path) -> list[str]:
         for number in MEASURED.findall(line):
             if number not in printed and "paper" not in line.lower():
                 found.append(
-                    f"the text says {number}, which no cell prints: claim it, or name the paper"
+                    f"the text says {number}, which no cell prints; claim it or cite the paper"
                 )
     return found
 
@@ -156,23 +156,23 @@ def _outputs(cell: dict[str, Any], outputs: list[dict[str, Any]]) -> Iterator[st
     pictures = [o["data"]["image/png"] for o in outputs if "image/png" in o.get("data", {})]
     for output in outputs:
         if output["output_type"] == "error":
-            yield f"cell {cell['id']} ends in {output['ename']}"
+            yield f"cell {cell['id']} raises {output['ename']}"
     for picture in pictures:
         size = len(base64.b64decode(picture))
         if not 1000 < size < PICTURE:
             yield f"a figure of cell {cell['id']} has {size:,} bytes; expected 1,000 to {PICTURE:,}"
     if re.search(r"^figures\.show\(\)", "".join(cell["source"]), re.MULTILINE) and not pictures:
-        yield f"cell {cell['id']} shows a figure, but none is there"
+        yield f"cell {cell['id']} shows a figure but has no picture"
 
 
 def of_text(text: str, folder: Path) -> list[str]:
-    """Formulas that GitHub refuses, and relative links that lead nowhere."""
-    found = [f"{match[0]} is a macro that GitHub refuses" for match in REFUSED.finditer(text)]
+    """Return formulas that GitHub does not render, and broken relative links."""
+    found = [f"{match[0]} is not rendered by GitHub" for match in REFUSED.finditer(text)]
     for target in (match[1] or match[2] for match in LINK.finditer(text)):
         if re.match(r"https?://|#|mailto:", target):
             _, here, path = target.partition(f"{OWNER}/blob/main/")
             if here and not (folder.parent / path).exists():
-                found.append(f"the link {target} leads to no file of this repository")
+                found.append(f"the link {target} is broken: the file does not exist")
         elif not (folder / target.partition("#")[0]).exists():
-            found.append(f"the link {target} leads nowhere")
+            found.append(f"the link {target} is broken")
     return found

@@ -1,1 +1,1 @@
-"""The paper's ablations, run: tables as data, their runs through an executor, what came of them beside the paper."""
+"""The paper's ablations: tables as data, their runs through an executor, and reports next to the paper's numbers."""

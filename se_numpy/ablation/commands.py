@@ -9,41 +9,41 @@ from typing import Any
 
 from se_numpy.arg_types import int_list
 from se_numpy.install_hints import install_command
-from se_numpy.wrapping import wrap_text
+from se_numpy.wrapping import terminal_width, wrap_text
 
 TABLES = "reduction, squeeze, gate, stages, placement, networks"
 
 
 def add(commands: Any) -> None:
-    """The parser of the command."""
+    """Add the parser of the command."""
     p = commands.add_parser("ablate", help="run the paper's ablations", description=(
-        "Makes every run of a table, several at a time, and writes the table in the paper's layout beside the paper's "
-        "numbers: Markdown, CSV, JSON and a figure. A run that is finished is never repeated, so the same command "
-        "goes on where it was stopped, and tables in one folder share their runs."))  # fmt: skip
+        "Train every run of a table, several at a time, and write the table in the paper's layout, next to the paper's "
+        "numbers: as Markdown, CSV, JSON and a figure. Finished runs are never repeated, so an interrupted command can "
+        "be repeated to continue, and tables in one folder share their runs."))  # fmt: skip
     p.set_defaults(run=_ablate, parser=p)
     p.add_argument("--table", required=True, metavar="NAME", help=f"{TABLES}, or all")
     p.add_argument("--data", metavar="PATH", help="cifar10, cifar100, or a folder (default: the built-in set)")
-    p.add_argument("--note", default="", metavar="TEXT", help="what else should be told about the data")
-    p.add_argument("--model", default="se_resnet8", metavar="NAME", help="which has SE (default: se_resnet8)")
+    p.add_argument("--note", default="", metavar="TEXT", help="a remark on the data set, for the heading of the table")
+    p.add_argument("--model", default="se_resnet8", metavar="NAME", help="a network with SE (default: se_resnet8)")
     p.add_argument("--seeds", type=int_list, default=(0, 1, 2), metavar="0,1,2",
-                   help="one run each of every row (default: 0,1,2)")  # fmt: skip
-    p.add_argument("--out", default="ablations", metavar="FOLDER", help="default: ablations")
-    p.add_argument("--dry-run", action="store_true", help="say what would be made and how long it takes, and end")
-    p.add_argument("--report", action="store_true", help="only write what the runs that are done say")
-    how = p.add_argument_group("how (defaults as of se-numpy train)")
+                   help="seeds of the runs of every row (default: 0,1,2)")  # fmt: skip
+    p.add_argument("--out", default="ablations", metavar="FOLDER", help="output folder (default: ablations)")
+    p.add_argument("--dry-run", action="store_true", help="list the runs, estimate the time and exit")
+    p.add_argument("--report", action="store_true", help="train nothing; write the table of the finished runs")
+    how = p.add_argument_group("training (defaults as in se-numpy train)")
     how.add_argument("--epochs", type=int, metavar="N", help="passes over the training images")
-    how.add_argument("--subset", type=int, metavar="N", help="learn from N of the training images (default: all)")
-    how.add_argument("--batch-size", type=int, metavar="N", help="images a step")
-    how.add_argument("--lr", type=float, metavar="X", help="highest learning rate of the schedule")
+    how.add_argument("--subset", type=int, metavar="N", help="train on N of the training images (default: all)")
+    how.add_argument("--batch-size", type=int, metavar="N", help="images per step")
+    how.add_argument("--lr", type=float, metavar="X", help="peak learning rate of the schedule")
     how.add_argument("--schedule", metavar="NAME", help="constant, step, cosine or one-cycle")
-    where = p.add_argument_group("where")
-    where.add_argument("--jobs", type=int, metavar="N", help="runs at a time (default: one for each core, on a GPU 1)")
+    where = p.add_argument_group("execution")
+    where.add_argument("--jobs", type=int, metavar="N", help="runs at a time (default: one per core; 1 on a GPU)")
     where.add_argument("--dask", metavar="ADDRESS", help="a Dask scheduler, tcp://HOST:PORT, whose workers see FOLDER "
-                       "and the data under the same paths (extra cluster)")  # fmt: skip
+                       "and the data under the same paths (needs the extra cluster)")  # fmt: skip
     where.add_argument("--device", choices=["auto", "cpu", "gpu"], default="auto", help="default: auto")
 
 
-SHARED = ("epochs", "subset", "batch_size", "lr", "schedule")  # options that go into every run
+SHARED = ("epochs", "subset", "batch_size", "lr", "schedule")  # options that every run shares
 
 
 def _ablate(args: argparse.Namespace) -> None:
@@ -64,36 +64,37 @@ def _ablate(args: argparse.Namespace) -> None:
     study = Study.of(out, base, args.seeds, dataset)
     configs = study.runs(tables)
     missing = [config for config in configs if state(config) != DONE]
-    print(wrap_text(f"{len(configs)} runs for {', '.join(names)}: {len(configs) - len(missing)} are done"), flush=True)
+    done = len(configs) - len(missing)
+    print(wrap_text(f"{len(configs)} runs for {', '.join(names)}, {done} of them finished"), flush=True)
     if args.dry_run:
-        _foretell(study, dataset, configs)
+        _preview(study, dataset, configs)
         return
     for name in names:
-        _own(out / f"{name}.json", name)
+        _check_owner(out / f"{name}.json", name)
     failed: dict[str, str] = {}
     if missing and not args.report:
         out.mkdir(parents=True, exist_ok=True)
         with lock_file(out, "filled"):
-            failed = _make(args, study, missing)
+            failed = _run(args, study, missing)
     out.mkdir(parents=True, exist_ok=True)
     for one in tables:
         _show(Report(one, study, command(args, one.name), args.note), out, args.out)
     if failed:
         which = ", ".join(sorted(failed)[:5]) + (", ..." if len(failed) > 5 else "")
-        raise RuntimeError(f"{len(failed)} of {len(missing)} runs failed, and the tables say why: {which}; the same "
-                           "command tries them again")  # fmt: skip
+        raise RuntimeError(f"{len(failed)} of {len(missing)} runs failed: {which}; the tables give the reasons. Repeat "
+                           "the command to try these runs again")  # fmt: skip
 
 
-def _make(args: argparse.Namespace, study: Any, missing: list[Any]) -> dict[str, str]:
-    """The missing runs, by as many workers as are asked for; Ctrl-C ends them and tells how to go on."""
+def _run(args: argparse.Namespace, study: Any, missing: list[Any]) -> dict[str, str]:
+    """Train the missing runs on the requested number of workers; on Ctrl-C, stop them and say how to continue."""
     from functools import partial
 
-    from se_numpy.ablation.runner import make_all, prepare
+    from se_numpy.ablation.runner import prepare, run_all
     from se_numpy.ablation.study import state
     from se_numpy.complexity import cost
     from se_numpy.engine import threads
     from se_numpy.train import choose_device
-    from se_numpy.workers import ended_with, workers
+    from se_numpy.workers import terminate_on_error, workers
 
     jobs = args.jobs
     if jobs is None:
@@ -104,34 +105,36 @@ def _make(args: argparse.Namespace, study: Any, missing: list[Any]) -> dict[str,
     weights = [float(cost(c.network(study.classes), study.shape).products) for c in missing]
     share = max(1, threads() // jobs)
     where = f"on {args.dask}" if args.dask else f"{jobs} at a time, with {share} thread{'s' * (share > 1)} each"
-    print(f"{len(missing)} to make, {where}", flush=True)
+    print(wrap_text(f"training {len(missing)} run{'s' * (len(missing) != 1)}, {where}", 9), flush=True)
     start = partial(prepare, share)
     try:
-        with ended_with(lambda: workers(jobs, args.dask, start)) as pool:
-            return make_all(missing, pool, partial(print, flush=True), weights)
+        with terminate_on_error(lambda: workers(jobs, args.dask, start)) as pool:
+            return run_all(missing, pool, partial(print, flush=True), weights)
     except KeyboardInterrupt:
         done = sum(state(config) == "done" for config in missing)
-        cluster = "; the cluster's workers first end the runs they are at" if args.dask else ""
-        print(f"stopped  {done} of {len(missing)} runs are done and kept; the same command goes on, and with --report "
-              f"it only writes what there is{cluster}", flush=True)  # fmt: skip
+        cluster = "; the workers of the cluster first finish the runs they have started" if args.dask else ""
+        print(wrap_text(f"stopped  {done} of {len(missing)} runs are finished and kept; repeat the command to "
+                        f"continue, or add --report to write the table of the finished runs{cluster}", 9),
+              flush=True)  # fmt: skip
         raise
 
 
-def _show(report: Any, out: Path, said: str) -> None:
-    """Write the files of a table to ``out``, which was ``said`` so, and print the table and their names."""
+def _show(report: Any, out: Path, folder: str) -> None:
+    """Write the files of a table to ``out`` and print the table and the files' names; ``folder`` is --out as given."""
     from se_numpy.ablation.render import write
 
     files = write(report, out)
-    print(f"\n{in_text(report)}\n")
-    print(wrap_text(f"{report.table.name:10s} {', '.join(path.name for path in files)} in {said}", 11))
+    print(f"\n{as_text(report)}\n")
+    print(wrap_text(f"{report.table.name:10s} {', '.join(path.name for path in files)} in {folder}", 11))
     if not files[-1].name.endswith("png"):
-        print(f"           no figure: matplotlib is missing; {install_command('plot')}")
+        print(wrap_text(f"{'':10s} no figure: matplotlib is not installed: {install_command('plot')}", 11))
 
 
-def in_text(report: Any) -> str:
-    """A table for a terminal: its title, what all runs share, and in a row for each setting the error and what it says.
+def as_text(report: Any) -> str:
+    """Format a table for a terminal: title, shared settings, and a row with the test error of each setting.
 
-    The words of a verdict that explain it are left to the file.
+    Verdicts are shortened; the files hold the whole sentences. If the terminal is too narrow for the table, each
+    setting takes several lines.
     """
     from se_numpy.complexity import ruled
 
@@ -142,16 +145,25 @@ def in_text(report: Any) -> str:
     for line in report.lines:
         spread = "" if line.spread is None else f" ± {line.spread:.2f}"
         error = "–" if line.mean is None else f"{line.mean:.2f}{spread}"
-        moved = f"{line.difference.mean:+.2f}" if line.difference else ""
-        says = re.split(r"[;:(,]", line.said)[0].strip() + ", or these images" * ("may be these" in line.said)
-        rows.append((line.row.label, error, moved, says))
-    wide = max(len(says) for *_, says in rows)
-    table = ruled(("", "error", "difference", ""), [[(*row[:3], row[3].ljust(wide)) for row in rows]], None, left=1)
+        difference = f"{line.difference.mean:+.2f}" if line.difference else ""
+        verdict = re.split(r"[;:(,]", line.conclusion)[0].strip() + " (may be sampling)" * ("may be" in line.conclusion)
+        rows.append((line.row.label, error, difference, verdict))
+    widest = max(len(verdict) for *_, verdict in rows)
+    table = ruled(("", "error", "difference", ""), [[(*row[:3], row[3].ljust(widest)) for row in rows]], None, left=1)
+    width = terminal_width()
+    if width is not None and max(map(len, table.splitlines())) > width:
+        table = "\n".join(_stacked_row(*row) for row in rows)
     return f"{wrap_text(report.table.title)}\n{wrap_text(shared)}\n\n{table}"
 
 
-def _own(path: Path, table: str) -> None:
-    """ValueError where the file of a table's numbers is there and no table of this name."""
+def _stacked_row(label: str, error: str, difference: str, verdict: str) -> str:
+    """Return a row of the table as indented lines below its label."""
+    numbers = f"{error}, difference {difference}" if difference else error
+    return "\n".join([label, f"  {numbers}", wrap_text(f"  {verdict}", 4)])
+
+
+def _check_owner(path: Path, table: str) -> None:
+    """Raise ValueError if the JSON file of the table exists and holds anything other than a table of this name."""
     from se_numpy.train.run_dir import read_json
 
     if not path.exists():
@@ -160,30 +172,30 @@ def _own(path: Path, table: str) -> None:
         found = read_json(path)
         if isinstance(found, dict) and found.get("table") == table:
             return
-    raise ValueError(f"{path} exists already, and se-numpy ablate did not make it; nothing is overwritten: name "
-                     "another --out")  # fmt: skip
+    raise ValueError(f"{path} exists and was not written by se-numpy ablate; give --out another folder")
 
 
-def _foretell(study: Any, dataset: Any, configs: list[Any]) -> None:
-    """Each run and whether it is done, and about how long the others take, from a few steps of one of them."""
+def _preview(study: Any, dataset: Any, configs: list[Any]) -> None:
+    """Print the state of each run, and the time for the missing ones, estimated from a few steps of one run."""
     from se_numpy.ablation.study import DONE, run_name, state
     from se_numpy.complexity import cost
     from se_numpy.train import Session, choose_device
     from se_numpy.train.console import duration, seconds_per_epoch
 
     for config in configs:
-        print(f"  {state(config):<6} {run_name(config)}")
+        print(f"  {state(config):<8} {run_name(config)}")
     missing = [config for config in configs if state(config) != DONE]
     if missing:
         session = Session(dataset, missing[0], choose_device(missing[0].device)[0])
         one = missing[0].epochs * seconds_per_epoch(session, session.seconds_per_step())
         work = [float(cost(c.network(study.classes), study.shape).products) for c in missing]
-        print(f"time     about {duration(one * sum(work) / work[0])} of training on this machine")
-    print("dry run  nothing was trained, nothing was written")
+        total = duration(one * sum(work) / work[0])
+        print(wrap_text(f"time     about {total} of training on this machine, one run at a time", 9))
+    print("dry run  nothing was trained or written")
 
 
 def command(args: argparse.Namespace, table: str) -> str:
-    """The command for one table, without paths of this machine."""
+    """Return the command that makes one table, with FOLDER in place of local paths."""
     from se_numpy.data import full_name
 
     words = ["se-numpy", "ablate", "--table", table]

@@ -1,4 +1,4 @@
-"""The figure of a table: a dot for each seed, a bar at the mean, a line at the baseline; the paper's numbers beside."""
+"""The figure of a table: our test errors with a dot per seed and a bar at the mean, next to the paper's numbers."""
 
 from pathlib import Path
 from typing import Any
@@ -7,11 +7,17 @@ from se_numpy.ablation.report import Report
 from se_numpy.train.figures import BLUE, GREY, ORANGE
 
 INK, PALE = "#444444", "#666666"
-PAPER = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"}  # a line behind stays behind
+TEXT_BOX = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"}  # hides the line behind the text
 
 
 def draw(report: Report, path: str | Path) -> None:
-    """Write the figure to ``path``.  Raises ImportError without matplotlib."""
+    """Draw the figure and write it to ``path``.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    """
     from matplotlib.figure import Figure
 
     lines = report.lines
@@ -35,9 +41,9 @@ def _ours(axes: Any, report: Report) -> None:
         baseline = line.row.against is None
         colour = ORANGE if baseline else BLUE
         if line.mean is None:
-            why = "not run: no such network" if isinstance(line.cost, str) else "failed" if line.failures else "to do"
-            axes.annotate(why, (0.02, y), xycoords=("axes fraction", "data"), va="center", color=PALE, fontsize=9,
-                          bbox=PAPER)  # fmt: skip
+            reason = "not possible" if isinstance(line.cost, str) else "failed" if line.failures else "not run yet"
+            axes.annotate(reason, (0.02, y), xycoords=("axes fraction", "data"), va="center", color=PALE, fontsize=9,
+                          bbox=TEXT_BOX)  # fmt: skip
             continue
         axes.plot([line.mean] * 2, [y - 0.3, y + 0.3], color=colour, linewidth=2.2, solid_capstyle="butt")
         n = len(line.errors)
@@ -46,7 +52,7 @@ def _ours(axes: Any, report: Report) -> None:
         if baseline and single:
             axes.axvline(line.mean, color=GREY, linestyle="--", linewidth=1, zorder=0)
     seeds = len(report.study.seeds)
-    dots = f"a dot a seed ({seeds}), a bar at the mean" if seeds > 1 else "one seed"
+    dots = f"{seeds} seeds (dots) and their mean (bar)" if seeds > 1 else "one seed"
     axes.set(xlabel="test error (%)", title=f"{report.data}: {dots}")
     axes.title.set_fontsize(9.5)
     axes.margins(x=0.08)
@@ -61,11 +67,11 @@ def _papers(axes: Any, report: Report) -> None:
             axes.plot(n.value, y, "D", color=ORANGE if line.row.against is None else BLUE, markersize=5.5,
                       zorder=3)  # fmt: skip
             axes.annotate(f"{n.value:.{n.digits}f}", (n.value, y), (7, 0), textcoords="offset points", va="center",
-                          fontsize=9, color=INK, bbox=PAPER, zorder=2)  # fmt: skip
+                          fontsize=9, color=INK, bbox=TEXT_BOX, zorder=2)  # fmt: skip
         if not line.row.printed:
             axes.annotate("not in the paper", (0.02, y), xycoords=("axes fraction", "data"), va="center",
                           color=PALE, fontsize=9)  # fmt: skip
     data = "ImageNet and CIFAR-10" if report.table.name == "networks" else "ResNet-50 on ImageNet"
-    axes.set(xlabel="top-1 error (%)", title=f"the paper: {data}")
+    axes.set(xlabel="top-1 error (%)", title=f"Paper: {data}")
     axes.title.set_fontsize(9.5)
     axes.margins(x=0.2)

@@ -1,4 +1,4 @@
-"""What came of a table's runs: errors by row and seed, and the difference of each row to its baseline."""
+"""The results of a table's runs: test errors by row and seed, and the difference of each row from its baseline."""
 
 import statistics
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from se_numpy.train import wilson
 
 @dataclass
 class Line:
-    """A row with its test errors in % by seed, or why there are none; ``cost`` is a sentence where it cannot be."""
+    """A row with its test errors in % by seed.  ``cost`` is the reason, as a sentence, if the network is impossible."""
 
     row: Row
     cost: Cost | str
@@ -24,27 +24,27 @@ class Line:
 
     @property
     def mean(self) -> float | None:
-        """The mean error over the seeds that are done."""
+        """The mean error over the finished seeds; None if there are none."""
         return statistics.fmean(self.errors.values()) if self.errors else None
 
     @property
     def spread(self) -> float | None:
-        """The standard deviation between seeds; None where there is only one."""
+        """The standard deviation between seeds; None for fewer than two."""
         return statistics.stdev(self.errors.values()) if len(self.errors) > 1 else None
 
     @property
-    def said(self) -> str:
-        """The row in words: what may be said of its difference, or why there is none."""
+    def conclusion(self) -> str:
+        """The verdict on the row's difference, or the reason why there is none."""
         if isinstance(self.cost, str):
             return f"not run: {self.cost}"
         if self.failures and not self.errors:
             return "failed: see below" if len(self.failures) > 1 else f"failed: {next(iter(self.failures.values()))}"
-        return self.verdict if self.row.against is not None else "the baseline"
+        return self.verdict if self.row.against is not None else "baseline"
 
 
 @dataclass
 class Report:
-    """A table, filled; ``command`` is what made it, ``note`` a line about the data."""
+    """A table with its results; ``command`` reproduces it, and ``note`` is a remark on the data set."""
 
     table: Table
     study: Study
@@ -64,18 +64,18 @@ class Report:
 
     @property
     def data(self) -> str:
-        """The data set, for a heading."""
+        """The data set's name and the note, for a heading."""
         name = self.study.data[0].upper() + self.study.data[1:]
         return f"{name}, {self.note}" if self.note else name
 
     def sampling(self, line: Line) -> float:
-        """How far this error, in points, would move on other test images: half its 95 % interval (Wilson)."""
+        """Return the sampling error over test images, in percentage points: half of Wilson's 95 % interval."""
         low, high = wilson((line.mean or 0) / 100, self.study.test_images)
         return 50 * (high - low)
 
     @property
     def missing(self) -> int:
-        """How many runs are still to be made; failed ones are not counted."""
+        """The number of runs still to train; failed runs are not counted."""
         possible = [line for line in self.lines if not isinstance(line.cost, str)]
         return sum(len(self.study.seeds) - len(line.errors) - len(line.failures) for line in possible)
 

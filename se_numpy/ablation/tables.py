@@ -1,11 +1,11 @@
-"""The tables, as data: a row is some settings of a run, and the numbers that the paper prints of the same ablation.
+"""The tables as data: a row holds the settings of a run and the paper's numbers for the same ablation.
 
-    reduction   r, Table 10                 stages      which stages have blocks, Table 13
+    reduction   r, Table 10                 stages      stages with blocks, Table 13
     squeeze     Tables 11 and 16            placement   Figure 5, Tables 14 and 15
     gate        Table 12                    networks    each without and with SE, Tables 2 to 6
 
-The paper's networks are ResNet-50 on ImageNet, but for the networks' own table; so its numbers stand beside ours and
-are not what ours should be.
+Except in the table "networks", the paper's numbers are for ResNet-50 on ImageNet; they are given for comparison, not as
+values to reproduce.
 """
 
 from collections.abc import Callable
@@ -17,23 +17,23 @@ from se_numpy.models import paper
 from se_numpy.models.paper import Number
 
 SMALL_NETWORKS = ("preact_resnet20", "small_vgg", "small_inception", "small_resnext")
-STAGES = 3  # of every small network
+STAGES = 3  # every small network has three
 TOP1 = "top-1"
 
 
 @dataclass(frozen=True)
 class Row:
-    """What a row is called, the settings that make it, which row it is compared with, what the paper prints."""
+    """A row's label, its settings, the label of its baseline, and the paper's numbers."""
 
     label: str
     settings: dict[str, Any]
-    against: str | None = None  # a label; None for a row that others are compared with
+    against: str | None = None  # the baseline's label; None for a baseline
     printed: tuple[Number, ...] = ()
 
 
 @dataclass(frozen=True)
 class Table:
-    """An ablation: ``notes`` say what must be known to read it."""
+    """An ablation: its rows, and notes on how to read it."""
 
     name: str
     title: str
@@ -41,19 +41,25 @@ class Table:
     notes: tuple[str, ...] = ()
 
     def row(self, label: str) -> Row:
-        """The row of that label."""
+        """Return the row with this label."""
         return next(row for row in self.rows if row.label == label)
 
 
 def table(name: str, model: str) -> Table:
-    """The table of that name for a network with SE, such as "se_resnet8".  ValueError where there is none."""
+    """Return the table of this name for a network with SE, such as "se_resnet8".
+
+    Raises
+    ------
+    ValueError
+        If there is no such table, or if the model has no SE or no counterpart without SE.
+    """
     if name not in TABLES:
-        raise ValueError(f"there is no table {name!r}; expected one of {', '.join(TABLES)} or all")
+        raise ValueError(f"there is no table {name!r}; expected {', '.join(TABLES)} or all")
     known = models.KNOWN.get(model)
     plain = model.removeprefix("se_")
     if known is None or plain not in models.KNOWN or plain == model:
         choices = ", ".join(n for n in models.NAMES if n.startswith("se_") and models.KNOWN[n].shape == models.SMALL)
-        raise ValueError(f"--model {model!r} is no network with SE that is here without it too; expected {choices}")
+        raise ValueError(f"--model {model!r} is not a network with SE that also exists without SE; expected {choices}")
     return TABLES[name]({"model": model, "reduction": known.reduction}, {"model": plain})
 
 
@@ -65,7 +71,7 @@ def _reduction(se: dict[str, Any], plain: dict[str, Any]) -> Table:
     ]
     without = Row("without SE", plain, standard, _printed(("10", "original")))
     notes = (
-        f"The standard is r = {se['reduction']} here and r = 16 in the paper, whose layers have 256 channels or more.",
+        f"The default is r = {se['reduction']} here and r = 16 in the paper, whose layers have 256 channels or more.",
     )
     return Table("reduction", "Reduction ratio r (the paper's Table 10)", (*rows, without), notes)
 
@@ -77,7 +83,7 @@ def _squeeze(se: dict[str, Any], plain: dict[str, Any]) -> Table:
         Row("none (NoSqueeze)", se | {"squeeze": "none"}, "average", _printed(("16", "NoSqueeze"))),
         Row("without SE", plain, "average", _printed(("16", "ResNet-50"))),
     )
-    notes = ("NoSqueeze gates every pixel by what is at that pixel: as many weights, but nothing is seen from afar.",)
+    notes = ("NoSqueeze gates each pixel by the values at that pixel alone: the same weights, without global context.",)
     return Table("squeeze", "Squeeze (the paper's Tables 11 and 16)", rows, notes)
 
 
@@ -88,7 +94,7 @@ def _gate(se: dict[str, Any], plain: dict[str, Any]) -> Table:
         Row("ReLU", se | {"gate": "relu"}, "sigmoid", _printed(("12", "relu"))),
         Row("without SE", plain, "sigmoid", _printed(("13", "ResNet-50"))),
     )
-    return Table("gate", "Function of the gates (the paper's Table 12)", rows)
+    return Table("gate", "Gate function (the paper's Table 12)", rows)
 
 
 def _stages(se: dict[str, Any], plain: dict[str, Any]) -> Table:
@@ -101,8 +107,10 @@ def _stages(se: dict[str, Any], plain: dict[str, Any]) -> Table:
         *one,
         Row("all stages", se, None, _printed(("13", "all"))),
     )
-    notes = ("Stage 1 here is the paper's stage 2, for its stage 1 is the stem; its stage 5 alone is not printed.",)
-    return Table("stages", "SE blocks in one stage alone (the paper's Table 13)", rows, notes)
+    notes = (
+        "Stage 1 here is the paper's stage 2, because its stage 1 is the stem; the paper has no result for stage 5.",
+    )
+    return Table("stages", "SE blocks in a single stage (the paper's Table 13)", rows, notes)
 
 
 def _placement(se: dict[str, Any], plain: dict[str, Any]) -> Table:
@@ -115,12 +123,12 @@ def _placement(se: dict[str, Any], plain: dict[str, Any]) -> Table:
         Row("without SE", plain, "standard", _printed(("13", "ResNet-50"))),
     )  # fmt: skip
     notes = (
-        "3x3 lies inside the branch: after the 3x3 convolution of a bottleneck, after the first of a basic block.",
+        "3x3 is inside the branch: after the 3x3 convolution of a bottleneck block, or the first one of a basic block.",
     )
-    return Table("placement", "Where the SE block stands (the paper's Tables 14 and 15)", rows, notes)
+    return Table("placement", "Placement of the SE block (the paper's Tables 14 and 15)", rows, notes)
 
 
-# What the paper has that is nearest to a small network: (table, row) in its Tables 2 and 4.
+# The paper's network closest to each small network, as (table, row) of its Tables 2 and 4.
 NEAREST = {
     "resnet": ("2", "ResNet-50"),
     "preact_resnet": ("4", "ResNet-110"),
@@ -142,7 +150,7 @@ def _networks(se: dict[str, Any], plain: dict[str, Any]) -> Table:
             Row(f"se_{name}", {"model": f"se_{name}", "reduction": r}, name, _printed((number, row), after)),
         ]
     notes = (
-        "Beside each: the paper's network of the same kind, on ImageNet; beside preact_resnet20 its ResNet-110 on "
+        "The paper's numbers are for its network of the same kind on ImageNet, and for preact_resnet20, ResNet-110 on "
         "CIFAR-10.",
     )
     return Table("networks", "Networks without and with SE (the paper's Tables 2 to 6)", tuple(rows), notes)
@@ -160,7 +168,7 @@ TABLES: dict[str, Callable[[dict[str, Any], dict[str, Any]], Table]] = {
 
 
 def paper_pairs() -> list[tuple[str, Number, Number]]:
-    """(data set, error without SE, error with SE) of every pair of networks in the paper's Tables 2 to 6."""
+    """Return (data set, error without SE, error with SE) for every pair of networks in the paper's Tables 2 to 6."""
     pairs = []
     columns = {"2": (TOP1, f"SE {TOP1}"), "3": (TOP1, f"SE {TOP1}"), "4": ("original", "SE"), "5": ("original", "SE")}
     data = {"2": "ImageNet", "3": "ImageNet", "4": "CIFAR-10", "5": "CIFAR-100"}
@@ -176,7 +184,7 @@ def _unless(label: str, standard: str) -> str | None:
 
 
 def _printed(where: tuple[str, str], column: str = TOP1) -> tuple[Number, ...]:
-    """What the paper prints there, or nothing."""
+    """Return the paper's number for a (table, row), or an empty tuple if it gives none."""
     name, row = where
     if name not in paper.tables() or row not in paper.table(name).rows:
         return ()

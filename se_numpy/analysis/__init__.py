@@ -1,1 +1,1 @@
-"""What a trained network does, to look at: curves, gates by class and depth, other gates put in their place."""
+"""Analysis of trained networks: evaluation, training curves, gates by class and depth, and interventions on gates."""

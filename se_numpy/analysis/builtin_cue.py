@@ -1,9 +1,8 @@
-"""The cue of the built-in set: is the strip's colour read through the gates, and does it act through them?
+"""The cue of the built-in set, and whether a network passes it on through its gates.
+An image shows a glyph in each of six colours and a strip whose colour says which glyph is the answer. Two questions:
 
-An image holds a glyph in each of six colours, and a strip that says which is asked for. Two questions:
-
-- Do the gates know the strip's colour? Group them by it, as by class.
-- Do they act on it? Give an image the gates of one with another strip. If the gates carry the question, the network now
+- Do the gates depend on the strip's colour? Group them by it, as by class.
+- Do they act on it? Give an image the gates of an image with another strip. If the gates carry the cue, the network now
   answers with the glyph in the *other* strip's colour, although the strip it sees has not changed.
 """
 
@@ -16,13 +15,13 @@ from se_numpy.data.glyphs import COLOURS, GLYPHS, GREY, PLACE, ROWS, SHIFTS, STR
 
 
 def group_by_cue(images: np.ndarray) -> Groups:
-    """Images (N, 32, 32, 3) uint8 of the built-in set, grouped by the colour of their strip."""
+    """Group images (N, 32, 32, 3) uint8 of the built-in set by the colour of their strip."""
     strip = images[:, :, STRIP].mean((1, 2)) - GREY
     return grouped("cue", COLOURS, (strip @ SHIFTS.T).argmax(1))
 
 
 def glyphs_in_sight(images: np.ndarray) -> np.ndarray:
-    """(N, 6): which glyph each image shows in each colour."""
+    """Return (N, 6): the glyph that each image shows in each colour."""
     centred = GLYPHS - GLYPHS.mean((1, 2), keepdims=True)
     found = []
     for colour, rows in enumerate(ROWS):
@@ -31,18 +30,21 @@ def glyphs_in_sight(images: np.ndarray) -> np.ndarray:
     return np.stack(found, axis=1)
 
 
-class Answered(NamedTuple):
-    """Shares of the answers after a transplant of gates between images with different strips; they add up to 1."""
+class AnswerShares(NamedTuple):
+    """Shares of the answers after gates were transplanted between images with different strips; they add up to 1."""
 
-    own: float  # the glyph in the colour of the strip that the image shows
-    donor: float  # the glyph in the colour of the strip of the image that the gates come from
-    other: float  # another one of the six in sight
+    own: float  # the glyph in the colour of the image's own strip
+    donor: float  # the glyph in the colour of the donor's strip
+    other: float  # another of the six glyphs in the image
     unseen: float  # a glyph that the image does not show
     images: int
 
 
-def transplanted(answers: np.ndarray, strips: Groups, sight: np.ndarray, donor: np.ndarray) -> Answered:
-    """What images (N,) were answered that were given the gates of ``donor`` (N,), where that has another strip."""
+def transplanted(answers: np.ndarray, strips: Groups, sight: np.ndarray, donor: np.ndarray) -> AnswerShares:
+    """Classify the answers (N,) of images that were given the gates of the images ``donor`` (N,).
+
+    Only images whose donor has another strip count. ``sight`` (N, 6) is the result of ``glyphs_in_sight``.
+    """
     colour = np.array([COLOURS.index(name) for name in strips.names])[strips.of]
     n = np.flatnonzero(colour != colour[donor])
     own = answers[n] == sight[n, colour[n]]
@@ -50,4 +52,4 @@ def transplanted(answers: np.ndarray, strips: Groups, sight: np.ndarray, donor: 
     seen = (answers[n, None] == sight[n]).any(1)
     other = seen & ~own & ~theirs
     own_, donor_, other_, unseen_ = (float(a.mean()) if len(n) else 0.0 for a in (own, theirs, other, ~seen))
-    return Answered(own_, donor_, other_, unseen_, len(n))
+    return AnswerShares(own_, donor_, other_, unseen_, len(n))

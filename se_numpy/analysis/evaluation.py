@@ -1,10 +1,10 @@
-"""How good a trained network is: loss, accuracy with its interval, class by class, and what it takes for what.
+"""Evaluation of a trained network: loss, accuracy with its interval, accuracy by class and the confusion matrix.
 
-    precision of class k    of the images that the network calls k, the share that are k
-    recall of class k       of the images that are k, the share that the network calls k
+    precision of class k    share of the images classified as k that belong to k
+    recall of class k       share of the images of k that are classified as k
 
-Accuracy is the share of all images that are named right. Intervals are 95 % intervals of a share (Wilson), each for
-itself: of a hundred classes about five lie outside theirs.
+Accuracy is the share of all images that are classified correctly. Intervals are Wilson's 95 % intervals, without a
+correction for multiple comparisons: of a hundred classes about five lie outside theirs.
 """
 
 from collections.abc import Callable
@@ -21,11 +21,11 @@ from se_numpy.data.batches import Images
 from se_numpy.train import Trained, wilson
 
 BATCH = 128
-LISTED = 10  # confusions that are told
+LISTED = 10  # most frequent confusions to list
 
 
 class ClassResult(NamedTuple):
-    """One class: its images, how many of them were called so, how many images in all were."""
+    """The counts of one class: its images, its correctly classified images, and all images classified as it."""
 
     name: str
     images: int
@@ -34,22 +34,22 @@ class ClassResult(NamedTuple):
 
     @property
     def recall(self) -> float:
-        """Of its images, the share that was called so; 0 where there is none."""
+        """The share of the class's images that were classified correctly; 0 if there are none."""
         return self.right / self.images if self.images else 0.0
 
     @property
     def precision(self) -> float:
-        """Of the images called so, the share that are; 0 where there is none."""
+        """The share of the images classified as this class that belong to it; 0 if there are none."""
         return self.right / self.called if self.called else 0.0
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Of the recall; all that is possible where there is no image."""
+        """The 95 % interval of the recall; (0, 1) if the class has no images."""
         return wilson(self.recall, self.images) if self.images else (0.0, 1.0)
 
 
 class Confusion(NamedTuple):
-    """A class taken for another: how often, and which share of its images that is."""
+    """How often one class was mistaken for another, as a count and as a share of the true class's images."""
 
     true: str
     answered: str
@@ -59,22 +59,22 @@ class Confusion(NamedTuple):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a network said of N images: probabilities (N, K) beside the labels (N,), and the mean loss."""
+    """A network's results on N images: labels (N,), probabilities (N, K) and the mean loss."""
 
     classes: tuple[str, ...]
     labels: np.ndarray = field(repr=False)
     probabilities: np.ndarray = field(repr=False)
     loss: float
-    source: str  # where the images came from, for people
+    source: str  # description of the data set
 
     @property
     def answers(self) -> np.ndarray:
-        """(N,): the likeliest class of each image."""
+        """The most likely class of each image, (N,)."""
         return self.probabilities.argmax(1)
 
     @property
     def accuracy(self) -> float:
-        """The share of images that were named right."""
+        """The share of images that were classified correctly."""
         return float((self.answers == self.labels).mean())
 
     @property
@@ -84,18 +84,18 @@ class Evaluation:
 
     @property
     def confusion(self) -> np.ndarray:
-        """(K, K): how many images of the class down were answered with the class across."""
+        """The confusion matrix (K, K): number of images by true class (row) and predicted class (column)."""
         K = len(self.classes)
         return np.bincount(self.labels * K + self.answers, minlength=K * K).reshape(K, K)
 
     def by_class(self) -> list[ClassResult]:
-        """Each class, in the order of the data set."""
+        """Return the counts of each class, in the order of the data set."""
         counts = self.confusion
         columns = (counts.sum(1), counts.diagonal(), counts.sum(0))
         return [ClassResult(name, *(int(c[k]) for c in columns)) for k, name in enumerate(self.classes)]
 
     def confusions(self, most: int = LISTED) -> list[Confusion]:
-        """The commonest mistakes first; of two as common, the one that comes first in the data set."""
+        """Return the most frequent confusions, most frequent first, ties in the order of the data set."""
         counts = self.confusion
         wrong = np.where(np.eye(len(counts), dtype=bool), 0, counts)
         order = np.argsort(-wrong, axis=None, kind="stable")[:most]
@@ -105,12 +105,12 @@ class Evaluation:
         ]  # fmt: skip
 
     def worst(self, most: int) -> np.ndarray:
-        """The images it was surest of and wrong: indices, the highest probability of a wrong answer first."""
+        """Return the indices of the most confident mistakes, the highest probability of a wrong class first."""
         wrong = np.flatnonzero(self.answers != self.labels)
         return wrong[np.argsort(-self.probabilities[wrong].max(1), kind="stable")[:most]]
 
     def as_json(self) -> dict[str, Any]:
-        """All of it but the single images, as plain dicts and lists."""
+        """Return everything except the single images as plain dicts and lists."""
         low, high = self.interval
         return {
             "data": self.source, "images": len(self.labels), "loss": self.loss, "accuracy": self.accuracy,
@@ -124,10 +124,14 @@ class Evaluation:
 def evaluate(
     network: Trained, dataset: Dataset, *, device: str = "cpu", progress: Callable[[int], object] = lambda n: None
 ) -> Evaluation:
-    """Look at the test images of ``dataset``, in batches, with batch norm folded away, on "cpu" or "gpu".
+    """Evaluate the network on the test images of ``dataset``, in batches, on "cpu" or "gpu".
 
-    ``progress`` is told of each batch's size. Raises ValueError where network and images do not belong together, and
-    for a network whose answers are not numbers.
+    ``progress`` is called with the size of each batch.
+
+    Raises
+    ------
+    ValueError
+        If the network and the data set have different classes or image shapes, or if the outputs are not finite.
     """
     check_fit(network, dataset)
     images = Images(dataset.test_images, dataset.test_labels, network.normalise, device)
@@ -141,6 +145,6 @@ def evaluate(
         progress(len(X))
     logits = np.concatenate(parts)
     if not np.isfinite(logits).all():
-        raise ValueError("the network's answers are not numbers: its training went wrong; expected an earlier epoch's")
+        raise ValueError("the network's outputs are NaN or infinite: its training diverged; use an earlier checkpoint")
     loss = float(ops.softmax_cross_entropy(logits, dataset.test_labels))
     return Evaluation(network.classes, dataset.test_labels, ops.softmax(logits), loss, dataset.source)

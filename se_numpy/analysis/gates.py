@@ -1,10 +1,10 @@
-"""What the gates of a trained network say: recorded image by image, then summed up by group (class, or cue).
+"""Gates of a trained network, recorded image by image and summarised by group (class or cue).
 
-For gates s (N, C) of one block and groups k of the N images, m_k the mean gate of group k and m that of all images:
+Let s (N, C) be the gates of one block on N images in K groups, m_k the mean gates of group k and m those of all images:
 
     share between groups = Σ_c Σ_k N_k (m_kc - m_c)² / Σ_c Σ_n (s_nc - m_c)²
 
-It is 1 if the group decides the gates, and (K - 1) / (N - 1) on average if it says nothing about them.
+It is 1 if the group determines the gates, and (K - 1) / (N - 1) on average if the gates do not depend on the group.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,13 +18,13 @@ from se_numpy.analysis.network import Network
 from se_numpy.layers import SE, walk
 
 BATCH = 64
-LOW, HIGH = 0.05, 0.95  # a gate beyond these is called saturated
+LOW, HIGH = 0.05, 0.95  # a gate outside this range counts as saturated
 
 Progress = Callable[[int], object]
 
 
 class Groups(NamedTuple):
-    """N images in K groups: what they are called together ("class"), each group's name, each image's group."""
+    """N images in K groups: the kind of group ("class" or "cue"), the groups' names, and the group of each image."""
 
     what: str
     names: tuple[str, ...]
@@ -32,50 +32,53 @@ class Groups(NamedTuple):
 
     @property
     def counts(self) -> np.ndarray:
-        """(K,): how many images each group has."""
+        """The number of images in each group, (K,)."""
         return np.bincount(self.of, minlength=len(self.names))
 
     @property
     def chance(self) -> float:
-        """The share between groups of gates that know nothing of them, on average."""
+        """The expected share between groups of gates that do not depend on the group."""
         return (len(self.names) - 1) / max(1, len(self.of) - 1)
 
 
 def grouped(what: str, names: tuple[str, ...], labels: np.ndarray) -> Groups:
-    """Images by label; a group that has no image is left out."""
+    """Group images by label, leaving out empty groups."""
     present, of = np.unique(labels, return_inverse=True)
     return Groups(what, tuple(names[k] for k in present), of)
 
 
 class Recorded(NamedTuple):
-    """The gates of each block (N, C), by its dotted name, and the class that the network answered (N,)."""
+    """The gates (N, C) of each block, by its dotted name, and the predicted classes (N,)."""
 
     gates: dict[str, np.ndarray]
     answers: np.ndarray
 
 
-def parts(n: int, size: int = BATCH) -> Iterator[slice]:
-    """The batches of n images."""
+def batches(n: int, size: int = BATCH) -> Iterator[slice]:
+    """Return slices that split n images into batches."""
     return (slice(start, min(n, start + size)) for start in range(0, n, size))
 
 
 def gates_of(network: Network, images: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """The logits (N, K) and the gates of each block (N, C) of one batch of images (N, H, W, C) uint8, in evaluation."""
+    """Return the logits (N, K) and each block's gates (N, C) for a batch (N, H, W, C) uint8, in evaluation mode."""
     return _recorder(network).with_kept(network.normalise(images))
 
 
 def _recorder(network: Network) -> engine.Predictor:
-    """The network for evaluation, that hands out the gates of every block."""
+    """Compile the network for evaluation, keeping the gates of every block."""
     blocks = [name for name, layer, _ in walk(network.net, network.shape) if isinstance(layer, SE)]
     return engine.compile(network.net, keep=blocks).predictor(network.params, network.state)
 
 
 def record(network: Network, images: np.ndarray, progress: Progress = lambda n: None) -> Recorded:
-    """The gates of all blocks on images (N, H, W, C) uint8, in evaluation; ``progress`` hears each batch's size."""
+    """Record the gates of all blocks on images (N, H, W, C) uint8, in evaluation mode.
+
+    ``progress`` is called with the size of each batch.
+    """
     gates: dict[str, list[np.ndarray]] = {}
     answers = []
     recorder = _recorder(network)
-    for part in parts(len(images)):
+    for part in batches(len(images)):
         logits, seen = recorder.with_kept(network.normalise(images[part]))
         for name, s in seen.items():
             gates.setdefault(name, []).append(s)
@@ -85,18 +88,18 @@ def record(network: Network, images: np.ndarray, progress: Progress = lambda n: 
 
 
 def group_means(s: np.ndarray, groups: Groups) -> np.ndarray:
-    """m (K, C): the mean gates of each group."""
+    """Return m (K, C): the mean gates of each group."""
     return _sums(s, groups) / groups.counts[:, None]
 
 
 def group_stds(s: np.ndarray, groups: Groups) -> np.ndarray:
-    """(K, C): the standard deviation of each gate between the images of one group."""
+    """Return (K, C): the standard deviation of each gate between the images of a group."""
     deviation = s - group_means(s, groups)[groups.of]
     return np.sqrt(_sums(deviation**2, groups) / groups.counts[:, None])
 
 
 def share_between(s: np.ndarray, groups: Groups) -> float:
-    """The share of the gates' variance, all channels together, that lies between groups; 0 if they never vary."""
+    """Return the share of the gates' variance, summed over channels, between groups; 0 if the gates do not vary."""
     s = s.astype(np.float64)
     m = s.mean(0)
     total = float(((s - m) ** 2).sum())
@@ -105,9 +108,9 @@ def share_between(s: np.ndarray, groups: Groups) -> float:
 
 
 def named_by(s: np.ndarray, groups: Groups) -> float:
-    """How often the gates alone name the group: nearest mean, the means taken from the other half of the images.
+    """Return the accuracy of predicting the group from the gates, by the nearest group mean.
 
-    Distances are measured in standard deviations within groups.
+    The means come from the other half of the images; distances are in standard deviations within groups.
     """
     right = 0
     for half in (0, 1):
@@ -124,23 +127,27 @@ def named_by(s: np.ndarray, groups: Groups) -> float:
 
 @dataclass(frozen=True)
 class BlockSummary:
-    """One block in numbers: its gates' mean and spread, saturation, and what each grouping says of them."""
+    """Statistics of one block's gates: mean, spread, saturation, and for each grouping the share between groups.
+
+    ``between``, ``chance`` and ``named`` map a kind of group to its share, the expected share, and the accuracy of
+    predicting the group from the gates.
+    """
 
     block: str
     channels: int
     mean: float
     spread: float  # standard deviation between images, root mean square over channels
-    within: float  # the same between images of one class
+    within: float  # the same, between images of one class
     low: float  # share of gates below LOW
-    high: float  # and above HIGH
-    slope: float  # mean of s (1 - s), which the gradient through the gate is multiplied by; 1/4 at most
+    high: float  # share of gates above HIGH
+    slope: float  # mean of s (1 - s), the sigmoid's derivative; at most 1/4
     between: dict[str, float]
     chance: dict[str, float]
     named: dict[str, float]
 
 
-def summarise(block: str, s: np.ndarray, groupings: tuple[Groups, ...]) -> BlockSummary:
-    """The summary of a block's gates s (N, C); the first grouping is that by class."""
+def summarize_block(block: str, s: np.ndarray, groupings: tuple[Groups, ...]) -> BlockSummary:
+    """Summarise a block's gates s (N, C); the first grouping is by class."""
     s = s.astype(np.float64)
     within = s - group_means(s, groupings[0])[groupings[0].of]
     return BlockSummary(

@@ -1,4 +1,4 @@
-"""``se-numpy info``: what this machine and this installation have, what is missing, and how to get it."""
+"""``se-numpy info``: describe the machine and the installation, and say how to install what is missing."""
 
 import time
 from contextlib import nullcontext
@@ -13,13 +13,13 @@ from se_numpy.engine import single_threaded_blas
 from se_numpy.install_hints import install_command
 from se_numpy.train import choose_device
 from se_numpy.train.environment import cupy_version, environment, version
-from se_numpy.wrapping import wrap_text
+from se_numpy.wrapping import terminal_width, wrap_text
 
-SIDE = 1024  # of the matrices whose product is timed: 2 GFLOP, some ten milliseconds
+SIDE = 1024  # side of the matrices whose product is timed: 2 GFLOP, about ten milliseconds
 
 
 class Optional(NamedTuple):
-    """A library that not everybody needs: what for, and the extra of this package that brings it."""
+    """An optional library: its use, and the extra of this package that installs it."""
 
     name: str
     use: str
@@ -31,17 +31,17 @@ OPTIONAL = (
     Optional("matplotlib", "figures and reports", "plot"),
     Optional("jinja2", "HTML pages", "pages"),
     Optional("pillow", "image files", "plot", "PIL"),
-    Optional("cupy", "a GPU", "cuda12"),  # or cuda13; said below
-    Optional("safetensors", "weights from elsewhere", "weights"),
-    Optional("hypothesis", "smallest counterexamples in grading", "grade"),
-    Optional("distributed", "grading on a cluster", "cluster"),
-    Optional("torch", "the peer in benchmarks and tests", "peer"),
+    Optional("cupy", "GPU support", "cuda12"),  # install_command also names cuda13
+    Optional("safetensors", "weights from other libraries", "weights"),
+    Optional("hypothesis", "minimal counterexamples in grading", "grade"),
+    Optional("distributed", "runs and grading on a cluster", "cluster"),
+    Optional("torch", "comparison in benchmarks and tests", "peer"),
 )
 
 
 def info() -> dict[str, Any]:
-    """All of it as plain dicts and lists: the environment, libraries, speed, data sets."""
-    device, why = choose_device("auto")  # first, for a GPU is described once CuPy has found one
+    """Return the environment, libraries, speed and data sets as plain dicts and lists."""
+    device, why = choose_device("auto")  # first: environment() describes a GPU only after CuPy has found it
     return {
         **{name: value for name, value in environment().items() if name not in ("data_sha256", "command")},
         "device": device,
@@ -53,11 +53,11 @@ def info() -> dict[str, Any]:
 
 
 def gflops(*, one_thread: bool = False, repeats: int = 5) -> float:
-    """How many 10⁹ operations a second this BLAS does in one product of float32 matrices: the best of a few."""
+    """Time a product of float32 matrices and return 10⁹ operations per second, the best of ``repeats`` runs."""
     A = np.random.default_rng(0).standard_normal((SIDE, SIDE), np.float32)
     times = []
     with single_threaded_blas() if one_thread else nullcontext():
-        for _ in range(repeats + 1):  # the first one wakes the threads
+        for _ in range(repeats + 1):  # the first run starts the threads and is not counted
             start = time.perf_counter()
             _ = A @ A
             times.append(time.perf_counter() - start)
@@ -65,18 +65,18 @@ def gflops(*, one_thread: bool = False, repeats: int = 5) -> float:
 
 
 def copies_of_data() -> dict[str, str]:
-    """Where each CIFAR is found, or how to get it."""
+    """Return where each CIFAR data set was found, or how to download it."""
     found = {}
     for name in TITLES:
         try:
             found[name] = str(find(name))
         except (ValueError, OSError):
-            found[name] = f"not found: se-numpy data download {name} gets it"
+            found[name] = f"not found; download it with: se-numpy data download {name}"
     return found
 
 
 def in_words(env: dict[str, Any]) -> list[tuple[str, str]]:
-    """An environment as rows for people; what it does not know is left out."""
+    """Return an environment as rows of name and text, without the values that are unknown."""
     versions, cpu, gpu, commit = (_dict(env, name) for name in ("versions", "cpu", "gpu", "commit"))
     libraries = [f"{name} {value}" for name, value in versions.items() if value]
     cores = [f"{cpu['usable']} of {cpu['cores']} cores" if cpu.get("usable") else "",
@@ -85,15 +85,15 @@ def in_words(env: dict[str, Any]) -> list[tuple[str, str]]:
     card = [gpu.get("name"), f"{gpu['memory_gib']} GiB" if gpu.get("memory_gib") else "",
             f"driver {gpu['driver']}" if gpu.get("driver") else "",
             f"CUDA {gpu['runtime_cuda']}" if gpu.get("runtime_cuda") else ""]  # fmt: skip
-    changed = ", with changes that are in no commit" if commit.get("changed") else ""
+    changed = ", with uncommitted changes" if commit.get("changed") else ""
     rows = [
         ("versions", ", ".join(libraries)),
         ("system", str(env.get("platform") or "")),
         ("processor", str(cpu.get("model") or "")),
         ("cores", ", ".join(word for word in cores if word)),
         ("memory", f"{env['memory_gib']} GiB" if env.get("memory_gib") else ""),
-        ("BLAS", "; ".join(_library_of_products(one) for one in env.get("blas") or [] if isinstance(one, dict))),
-        ("set", ", ".join(f"{name}={value}" for name, value in _dict(env, "variables").items())),
+        ("BLAS", "; ".join(_blas_text(one) for one in env.get("blas") or [] if isinstance(one, dict))),
+        ("variables", ", ".join(f"{name}={value}" for name, value in _dict(env, "variables").items())),
         ("GPU", ", ".join(str(word) for word in card if word)),
         ("commit", f"{commit['id']}{changed}" if commit.get("id") else ""),
         ("command", str(env.get("command") or "")),
@@ -102,22 +102,28 @@ def in_words(env: dict[str, Any]) -> list[tuple[str, str]]:
     return [(name, text) for name, text in rows if text]
 
 
-def told(found: dict[str, Any]) -> str:
-    """What ``info`` found, for a terminal."""
+def as_text(found: dict[str, Any]) -> str:
+    """Format the result of ``info`` for a terminal."""
     speed = found["gflops"]
     rows = [
         *in_words(found),
         ("device", f"{found['device']} ({found['why']})"),
-        ("speed", f"{speed['one thread']:g} GFLOP/s on one thread, {speed['all threads']:g} on all: one float32 "
-                  f"product of {SIDE}x{SIDE} matrices"),
+        ("speed", f"{speed['one thread']:g} GFLOP/s on one thread, {speed['all threads']:g} on all threads "
+                  f"(float32 product of two {SIDE}x{SIDE} matrices)"),
         *found["data"].items(),
     ]  # fmt: skip
     lines = [wrap_text(f"{name:<10} {text}", 11) for name, text in rows]
-    lines += ["", "not everybody needs these:"]
-    for one in found["libraries"]:
-        state = one["version"] or f"missing   {one['pip']}"
-        lines.append(f"  {one['name']:<12} {one['use']:<36} {state}")
+    lines += ["", "Optional libraries:"]
+    lines += [_library_row(one, terminal_width()) for one in found["libraries"]]
     return "\n".join(lines)
+
+
+def _library_row(one: dict[str, Any], width: int | None) -> str:
+    state = one["version"] or f"not installed: {one['pip']}"
+    row = f"  {one['name']:<12} {one['use']:<36} {state}"
+    if width is None or len(row) <= width:
+        return row
+    return wrap_text(f"  {one['name']:<12} {one['use']}\n{'':15}{state}", 15)
 
 
 def _library(one: Optional) -> dict[str, Any]:
@@ -126,7 +132,7 @@ def _library(one: Optional) -> dict[str, Any]:
     return {"name": one.name, "use": one.use, "version": number, "pip": install_command(one.extra)}
 
 
-def _library_of_products(one: dict[str, Any]) -> str:
+def _blas_text(one: dict[str, Any]) -> str:
     words = [one.get("internal_api"), one.get("version"),
              f"for {one['architecture']}," if one.get("architecture") else "",
              f"{one['num_threads']} threads" if one.get("num_threads") else ""]  # fmt: skip

@@ -1,13 +1,13 @@
-"""What the gates are needed for: other gates are put in their place, and what that costs is counted.
+"""Interventions on gates: replace the gates by others and measure how much accuracy that costs.
 
-    one               every gate open: the network without its excitation
-    mean              what the gate is on average over all images: a constant, which γ and β before the block could hold
-    class mean        the same over the images of the true class; that tells the network something of the answer
-    shuffled          the gates of another image; in all blocks those of the same other image
+    one               every gate is 1: the network without its excitation
+    mean              the mean gate over all images: a constant, which γ and β before the block could absorb
+    class mean        the mean gate over the images of the true class, which reveals something about the label
+    shuffled          the gates of another image, the same image in every block
     within class      the gates of another image of the same class
 
-Where the images have a cue (see ``group_by_cue``) there are "cue mean" and "within cue" too. Each intervention runs a
-copy of the network that has ``GivenGates`` in place of the SE block.
+If the images have a cue (see ``group_by_cue``), there are also "cue mean" and "within cue". Each intervention runs a
+copy of the network in which ``GivenGates`` replaces the SE block.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ from math import sqrt
 import numpy as np
 
 from se_numpy import engine, se
-from se_numpy.analysis.gates import Groups, Progress, Recorded, group_means, parts
+from se_numpy.analysis.gates import Groups, Progress, Recorded, batches, group_means
 from se_numpy.analysis.network import Network, with_layers, with_numbers
 from se_numpy.arrays import Array, array_module
 from se_numpy.layers import Layer, Parameter, Result, Rng, Shape, walk
@@ -30,7 +30,7 @@ BATCH = 125
 
 @dataclass(frozen=True)
 class GivenGates(Layer):
-    """x̃_c = s_c u_c with gates from outside: s in its parameters is (N, C), or (C,), the same for all images."""
+    """x̃_c = s_c u_c with given gates: the parameter s is (N, C), or (C,) for the same gates on all images."""
 
     def parameters(self, shape: Shape) -> Tree:
         return {"s": Parameter(shape[-1:], mean=1.0)}
@@ -49,7 +49,7 @@ class GivenGates(Layer):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one intervention did: the answers, the accuracy, what it cost and the 95 % interval of that cost."""
+    """The result of one intervention: the answers, the accuracy, its cost and the 95 % interval of the cost."""
 
     block: str
     kind: str
@@ -61,21 +61,21 @@ class Outcome:
 
 
 def kinds(groupings: Sequence[Groups]) -> list[str]:
-    """The interventions' names, in order."""
+    """Return the names of the interventions, in order."""
     return ["one", "mean", *(f"{g.what} mean" for g in groupings), "shuffled", *(f"within {g.what}" for g in groupings)]
 
 
 def donors(of: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """For each image another one of its group, drawn at random; itself only where it is alone."""
+    """Draw for each image another image of its group; an image that is alone in its group gets itself."""
     donor = np.empty(len(of), int)
     for k in np.unique(of):
         members = rng.permutation(np.flatnonzero(of == k))
-        donor[members] = np.roll(members, 1)  # each takes from the one before it, so nobody takes from themselves
+        donor[members] = np.roll(members, 1)  # a cyclic shift has no fixed points
     return donor
 
 
 def all_donors(groupings: Sequence[Groups], n: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """For each way to shuffle n images, whose gates each gets."""
+    """Return for each shuffling intervention the donor of each of n images."""
     rng = np.random.default_rng(seed)
     return {
         "shuffled": donors(np.zeros(n, int), rng),
@@ -83,25 +83,25 @@ def all_donors(groupings: Sequence[Groups], n: int, seed: int = 0) -> dict[str, 
     }
 
 
-def given(s: np.ndarray, groupings: Sequence[Groups], takes: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The gates (N, C) that each kind of intervention puts in the place of s (N, C)."""
+def replacements(s: np.ndarray, groupings: Sequence[Groups], donor_of: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the gates (N, C) by which each intervention replaces s (N, C)."""
     s_mean = np.broadcast_to(s.mean(0), s.shape)
     means = {f"{g.what} mean": group_means(s, g)[g.of].astype(s.dtype) for g in groupings}
-    return {"one": np.ones_like(s), "mean": s_mean, **means, **{kind: s[donor] for kind, donor in takes.items()}}
+    return {"one": np.ones_like(s), "mean": s_mean, **means, **{kind: s[donor] for kind, donor in donor_of.items()}}
 
 
 def intervene(
     network: Network, images: np.ndarray, labels: np.ndarray, recorded: Recorded, groupings: Sequence[Groups],
-    takes: dict[str, np.ndarray], progress: Progress = lambda n: None,
+    donor_of: dict[str, np.ndarray], progress: Progress = lambda n: None,
 ) -> Iterator[Outcome]:  # fmt: skip
-    """Each kind in each block, then in all blocks at once, on images (N, H, W, C) uint8 whose gates were recorded.
+    """Run each intervention in each block, then in all blocks at once, on the recorded images (N, H, W, C) uint8.
 
-    ``takes`` is what ``all_donors`` says. ``progress`` is told of the images that were run.
+    ``donor_of`` is the result of ``all_donors``. ``progress`` is called with the size of each batch.
     """
     before = recorded.answers == labels
     for block in [*recorded.gates, ALL]:
         names = list(recorded.gates) if block == ALL else [block]
-        gates = {name: given(recorded.gates[name], groupings, takes) for name in names}
+        gates = {name: replacements(recorded.gates[name], groupings, donor_of) for name in names}
         for kind in kinds(groupings):
             answers = run_with(network, images, {name: gates[name][kind] for name in names}, progress)
             after = answers == labels
@@ -111,17 +111,21 @@ def intervene(
 def run_with(
     network: Network, images: np.ndarray, gates: dict[str, np.ndarray], progress: Progress = lambda n: None
 ) -> np.ndarray:
-    """The classes (N,) that the network answers on images (N, H, W, C) uint8 with these gates.
+    """Return the predicted classes (N,) for images (N, H, W, C) uint8 with the given gates.
 
-    ``gates`` names blocks as ``network.blocks`` does, in full, and holds for each (N, C), of any dtype.  Raises
-    ValueError for a name that is no block of the network, and for gates that do not fit it.
+    ``gates`` maps full names of blocks, as in ``network.blocks``, to gates (N, C) of any real dtype.
+
+    Raises
+    ------
+    ValueError
+        If a name is not an SE block of the network, or if the gates do not have the block's shape.
     """
-    gates = {name: _fitting(network, len(images), name, np.asarray(s)) for name, s in gates.items()}
+    gates = {name: _checked_gates(network, len(images), name, np.asarray(s)) for name, s in gates.items()}
     net = with_layers(network.net, dict.fromkeys(gates, GivenGates()))
     bare = with_numbers(network.params, {name: {} for name in gates})
     folded = engine.compile(net).predictor(bare, network.state)
     answers = []
-    for part in parts(len(images), BATCH):
+    for part in batches(len(images), BATCH):
         X = network.normalise(images[part])
         numbers = {name: {"s": np.ascontiguousarray(s[part], X.dtype)} for name, s in gates.items()}
         logits = replace(folded, params=with_numbers(folded.params, numbers))(X)
@@ -130,27 +134,31 @@ def run_with(
     return np.concatenate(answers)
 
 
-def _fitting(network: Network, images: int, name: str, s: np.ndarray) -> np.ndarray:
-    """The gates s, if they are (N, C) for the block of this name."""
+def _checked_gates(network: Network, images: int, name: str, s: np.ndarray) -> np.ndarray:
+    """Return the gates s if they are (N, C) for the block of this name."""
     blocks = network.blocks
     if name not in blocks:
-        # A short name is one place above the block: the whole unit could be replaced there, and nobody would notice.
+        # A short name is refused: it is also the name of the unit around the block, which would be replaced silently.
         full = {short: block for block, short in blocks.items()} | {block: block for block in blocks}
         near = get_close_matches(name, full, n=1, cutoff=0)
-        meant = f", as {full[near[0]]!r}" if near else ""
-        raise ValueError(f"the network has no SE block {name!r}; expected a name out of network.blocks{meant}")
+        hint = f", such as {full[near[0]]!r}" if near else ""
+        raise ValueError(f"the network has no SE block {name!r}; expected a name from network.blocks{hint}")
     C = next(given[-1] for place, _, given in walk(network.net, network.shape) if place == name)
     if s.shape != (images, C) or s.dtype.kind not in "fiub":
         raise ValueError(f"the gates of {name} have shape {s.shape}, dtype {s.dtype}; "
-                         f"expected numbers (N, C) = ({images}, {C})")  # fmt: skip
+                         f"expected real numbers of shape (N, C) = ({images}, {C})")  # fmt: skip
     return s
 
 
 def cost(before: np.ndarray, after: np.ndarray) -> tuple[float, float, float]:
-    """How much accuracy is lost, and the 95 % interval; before and after (N,) say which images were right.
+    """Return the loss of accuracy and its 95 % interval; before and after (N,) mark the correct images.
 
-    The images are the same, so only those that changed count. Agresti and Min (2005): half an image more in each of the
-    four cells, so that no change at all still leaves an interval.
+    The images are paired, so only those that changed count. Half an image is added to each of the four cells, so that
+    the interval has a width even if no image changed.
+
+    References
+    ----------
+    Agresti and Min (2005), Simple improved confidence intervals for comparing matched proportions.
     """
     n, lost, won = len(before), int((before & ~after).sum()), int((~before & after).sum())
     centre = (lost - won) / (n + 2)

@@ -1,7 +1,7 @@
-"""A trained network to look into: from a run's folder, its SE blocks by name, copies with other layers in their places.
+"""A trained network for analysis: load it from a run, list its SE blocks by name, and replace layers in a copy.
 
-A network is a value, so looking into one needs no hook: a copy with another layer in one place is another network, and
-the layers' own functions run it. The copies here share all numbers with the network they come from.
+A network is a value, so inspecting one needs no hooks: a copy with another layer in one place is another network, and
+the layers' own functions run it. The copies share all parameters with the original network.
 """
 
 from collections.abc import Mapping
@@ -16,56 +16,77 @@ from se_numpy.tree import Tree
 
 
 class Network(Trained):
-    """A trained network whose SE blocks are asked for by name."""
+    """A trained network that lists its SE blocks by name."""
 
     @property
     def blocks(self) -> dict[str, str]:
-        """Each SE block's dotted name and a short one for people, in the order of the forward pass."""
+        """The dotted name and the short name of each SE block, in the order of the forward pass."""
         return short_names([name for name, layer, _ in walk(self.net, self.shape) if isinstance(layer, SE)])
 
     @property
     def why_no_gates(self) -> str:
-        """For a network without ``blocks``: what it is, why it has none, and which would have them."""
+        """For a network without ``blocks``: its name, the reason, and the kind of network that is expected."""
         model = self.config["model"]
         if self.config.get("squeeze") == "none":
-            return f"{model} without squeeze, whose gates differ from pixel to pixel; expected one with a squeeze"
-        return (f"{model}, which has no SE blocks and so no gates; "
+            return f"{model} without squeeze, whose gates differ from pixel to pixel; expected a network with a squeeze"
+        return (f"{model}, which has no SE blocks and therefore no gates; "
                 f"expected the run of a network such as se_{model}")  # fmt: skip
 
 
 def load(run: str | Path) -> Network:
-    """The network of a run: its folder, whose best.npz is taken, or a checkpoint.  Raises as ``Trained.load``."""
+    """Load the network of a run, given its folder, which holds best.npz, or a checkpoint.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds no best.npz, and as ``Trained.load`` does.
+    """
     path = Path(run)
     if path.is_dir():
         path = path / "best.npz"
         if not path.is_file():
-            raise ValueError(f"{run} holds no best.npz; expected the folder of a run, or a checkpoint (a .npz file)")
+            raise ValueError(f"{run} contains no best.npz; expected the folder of a run or a checkpoint (.npz)")
     return Network.load(path)
 
 
 def load_gated(run: str | Path) -> Network:
-    """The same for whoever looks at gates.  Raises ValueError for a network without SE blocks, and as ``load``."""
+    """Load the network of a run, as ``load`` does, and require that it has gates.
+
+    Raises
+    ------
+    ValueError
+        If the network has no SE blocks, and as ``load`` does.
+    """
     network = load(run)
     if not network.blocks:
-        raise ValueError(f"{run} holds a {network.why_no_gates}")
+        raise ValueError(f"{run} holds {network.why_no_gates}")
     return network
 
 
 def check_fit(network: Trained, dataset: Dataset) -> None:
-    """Raises ValueError where the network knows other classes, or images of another size, than the data set has."""
+    """Check that the network and the data set have the same classes and image shape.
+
+    Raises
+    ------
+    ValueError
+        If they do not.
+    """
     if network.shape != tuple(dataset.image_shape) or network.classes != tuple(dataset.classes):
         raise ValueError(
-            f"the network knows {_set(network.classes, network.shape)}, the data set shows "
-            f"{_set(dataset.classes, dataset.image_shape)}; expected the same: give --data the set it was trained on"
+            f"the network expects {_set(network.classes, network.shape)}; the data set has "
+            f"{_set(dataset.classes, dataset.image_shape)}; give --data the data set the network was trained on"
         )
 
 
 def _set(classes: tuple[str, ...], shape: tuple[int, ...]) -> str:
-    return f"{len(classes)} classes ({', '.join(classes[:3])}, …) of images {'x'.join(map(str, shape))}"
+    return f"{'x'.join(map(str, shape))} images of {len(classes)} classes ({', '.join(classes[:3])}, …)"
 
 
 def short_names(names: list[str]) -> dict[str, str]:
-    """Names without the end that all share: "stage1.block1" for "stage1.block1.unit.branch.se1", if all end in that."""
+    """Map dotted names to names without their common ending.
+
+    For example "stage1.block1.unit.branch.se1" becomes "stage1.block1" if all names end in ".unit.branch.se1".
+    """
     parts = [name.split(".") for name in names]
     shared = 0
     while len(names) > 1 and len({tuple(p[-shared - 1 :]) for p in parts}) == 1:
@@ -74,7 +95,13 @@ def short_names(names: list[str]) -> dict[str, str]:
 
 
 def with_layers(layer: Layer, places: Mapping[str, Layer]) -> Any:
-    """A copy of a network with other layers in these places: dotted names to layers.  KeyError for no such place."""
+    """Return a copy of a network in which the layers at these dotted names are replaced.
+
+    Raises
+    ------
+    KeyError
+        If the network has no layer of a given name.
+    """
     missing = dict(places)
 
     def copy(layer: Layer, name: str) -> Layer:
@@ -92,7 +119,7 @@ def with_layers(layer: Layer, places: Mapping[str, Layer]) -> Any:
 
 
 def with_numbers(params: Tree, places: Mapping[str, Tree]) -> Tree:
-    """A copy of a tree with other subtrees in these places; whatever is not replaced is shared, not copied."""
+    """Return a copy of a tree in which the subtrees at these dotted names are replaced; the other leaves are shared."""
     params = dict(params)
     inner: dict[str, dict[str, Tree]] = {}
     for place, subtree in places.items():

@@ -1,9 +1,9 @@
-"""U is used twice, so its gradient arrives on two paths: directly, and through the gate.
+"""The two paths of the gradient: U is used twice, so dU has a direct part and a part through the gate.
 
     dU = s · dX_tilde  +  dz / (HW)
          direct           through the gate: the same at every pixel of a channel
 
-``two_paths`` is the equation, for arrays; ``network_paths`` says it of every block of a network.
+``two_paths`` computes both parts from arrays; ``network_paths`` computes them for every SE block of a network.
 """
 
 from dataclasses import dataclass
@@ -20,21 +20,21 @@ from se_numpy.tree import Tree, leaves
 
 
 class Paths(NamedTuple):
-    """The two parts of dU, both (N, H, W, C); ``gate`` may be read-only."""
+    """The two parts of dU, both (N, H, W, C); the array ``gate`` may be read-only."""
 
     direct: Array
     gate: Array
 
     @property
     def whole(self) -> Array:
-        """dU."""
+        """The whole gradient, dU."""
         return self.direct + self.gate
 
 
 class PathShare(NamedTuple):
-    """A block's two paths in numbers: their norms, the share of the gate's, and the cosine of the angle between them.
+    """The norms of a block's two paths, the share of the gate's path, and the cosine of the angle between the two.
 
-    share = ‖gate‖ / (‖direct‖ + ‖gate‖); 0 where no gradient arrives at all.
+    share = ‖gate‖ / (‖direct‖ + ‖gate‖); 0 if the gradient is zero.
     """
 
     direct: float
@@ -46,7 +46,7 @@ class PathShare(NamedTuple):
 def two_paths(
     dX_tilde: Array, U: Array, W1: Array, W2: Array, b1: Array | None = None, b2: Array | None = None
 ) -> Paths:
-    """dU of ``se_block_backward`` in its two parts: s · dX_tilde, and dz / (HW), the gate's share for every pixel."""
+    """Return dU of ``se_block_backward`` in two parts: s · dX_tilde, and dz / (HW) at every pixel."""
     z = squeeze(U)
     direct, ds = scale_backward(dX_tilde, U, excite(z, W1, W2, b1, b2))
     dz = excite_backward(ds, z, W1, W2, b1, b2)[0]
@@ -54,7 +54,7 @@ def two_paths(
 
 
 def path_share(paths: Paths) -> PathShare:
-    """The norms of the two parts and how they compare."""
+    """Return the norms of the two parts, the gate's share and the cosine between them."""
     direct, gate = (np.asarray(part, np.float64).ravel() for part in paths)
     a, b = float(np.linalg.norm(direct)), float(np.linalg.norm(gate))
     cosine = float(direct @ gate) / (a * b) if a * b > 0 else 0.0
@@ -63,9 +63,9 @@ def path_share(paths: Paths) -> PathShare:
 
 @dataclass(frozen=True)
 class SplitSE(Layer):
-    """An SE block that hands out the two parts of dU among its gradients, as "direct" and "gate".
+    """An SE block whose gradients include the two parts of dU, as "direct" and "gate".
 
-    The gate's part is what is left of the block's own dU without the direct one, so it holds for any squeeze and gate.
+    The gate's part is the block's own dU minus the direct part, so it is right for any squeeze and gate function.
     """
 
     block: SE
@@ -85,13 +85,18 @@ class SplitSE(Layer):
 def network_paths(
     net: Layer, params: Tree, state: Tree, X: Array, labels: Array, *, train: bool = False
 ) -> dict[str, Paths]:
-    """The two parts of dU in every SE block, by its dotted name, of the cross-entropy on X (N, H, W, C), labels (N,).
+    """Return the two parts of dU of every SE block, by its dotted name, for the cross-entropy on X (N, H, W, C).
 
-    ``train`` normalises by the batch, as a step of training does.
+    The labels are (N,). With ``train``, batch norm uses the batch's statistics, as a training step does.
+
+    Raises
+    ------
+    ValueError
+        If the network has no SE block.
     """
     places = {name: SplitSE(layer) for name, layer in _se_blocks(net)}
     if not places:
-        raise ValueError("the network has no SE block; expected at least one, whose two paths are to be told apart")
+        raise ValueError("the network has no SE block; expected a network with at least one")
     split = with_layers(net, places)
     compiled = engine.compile(split)
     logits, cache = compiled.forward(params, state, X, train=train)

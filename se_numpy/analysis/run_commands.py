@@ -1,4 +1,4 @@
-"""The command line of finished runs: ``evaluate``, ``predict``, ``plot``, ``report``; and ``info``."""
+"""Commands for finished runs: ``evaluate``, ``predict``, ``plot`` and ``report``; and ``info``."""
 
 import argparse
 import json
@@ -9,44 +9,46 @@ from typing import Any
 from se_numpy.install_hints import install_command
 from se_numpy.wrapping import wrap_text
 
-DATA = "builtin, cifar10, cifar100 or a folder (default: what it was trained on)"
+DATA = "builtin, cifar10, cifar100 or a folder (default: the run's data set)"
 DEVICES = ["auto", "cpu", "gpu"]
+DEVICE = "default: auto, which is a GPU if CuPy finds one"
 
 
 def add(commands: Any) -> None:
-    """The parsers of these commands."""
-    p = commands.add_parser("evaluate", help="how good a trained network is, class by class", description=(
-        "Looks at the test set with a trained network: loss, accuracy with its 95 % interval, each class, what is "
-        "taken for what."))  # fmt: skip
-    p.add_argument("run_", metavar="RUN", help="the folder of a run, or a checkpoint")
+    """Add the parsers of these commands."""
+    p = commands.add_parser("evaluate", help="evaluate a trained network on the test set", description=(
+        "Evaluate a trained network on the test set. Prints the loss, the accuracy with its 95 % interval, the "
+        "accuracy by class, the most frequent confusions and the confusion matrix."))  # fmt: skip
+    p.add_argument("run_", metavar="RUN", help="folder of a run, or a checkpoint")
     p.add_argument("--data", metavar="PATH", help=DATA)
-    p.add_argument("--device", choices=DEVICES, default="auto", help="default: auto, a GPU where CuPy finds one")
-    p.add_argument("--json", action="store_true", help="as JSON")
+    p.add_argument("--device", choices=DEVICES, default="auto", help=DEVICE)
+    p.add_argument("--json", action="store_true", help="print JSON")
     p.set_defaults(run=_evaluate, parser=p)
     _add_predict(commands)
-    p = commands.add_parser("plot", help="the curves of several runs in one figure", description=(
-        "Draws held-out and training loss and accuracy of runs, named by what differs between their settings. Runs "
-        "that differ by their seeds alone are drawn as their mean, in a band of one standard deviation."))  # fmt: skip
-    p.add_argument("runs", nargs="+", metavar="RUN", help="folders of runs, or a folder that holds some")
-    p.add_argument("--out", default="compare.png", metavar="FILE.png", help="default: compare.png")
+    p = commands.add_parser("plot", help="draw the training curves of several runs", description=(
+        "Draw the training and held-out loss and accuracy of several runs in one figure. Curves are labelled by the "
+        "settings that differ. Runs that differ only in their seeds are drawn as their mean with a band of one "
+        "standard deviation."))  # fmt: skip
+    p.add_argument("runs", nargs="+", metavar="RUN", help="folders of runs, or a folder that contains runs")
+    p.add_argument("--out", default="compare.png", metavar="FILE.png", help="output file (default: compare.png)")
     p.set_defaults(run=_plot, parser=p)
-    p = commands.add_parser("report", help="a run as one page to look at", description=(
-        "Writes one HTML page that needs no network: what the run shows, its curves, each class, what is taken for "
-        "what, the worst mistakes, the gates, the settings and the machine."))  # fmt: skip
-    p.add_argument("run_", metavar="RUN", help="the folder of a run")
+    p = commands.add_parser("report", help="write an HTML report of a run", description=(
+        "Write a self-contained HTML page about a run: its findings, training curves, accuracy by class, confusion "
+        "matrix, most confident mistakes, gates, settings and environment."))  # fmt: skip
+    p.add_argument("run_", metavar="RUN", help="folder of a run")
     p.add_argument("--data", metavar="PATH", help=DATA)
-    p.add_argument("--device", choices=DEVICES, default="auto", help="default: auto, a GPU where CuPy finds one")
-    p.add_argument("--out", metavar="FILE.html", help="default: report.html in the run's folder")
+    p.add_argument("--device", choices=DEVICES, default="auto", help=DEVICE)
+    p.add_argument("--out", metavar="FILE.html", help="output file (default: report.html in the run's folder)")
     p.set_defaults(run=_report, parser=p)
-    p = commands.add_parser("info", help="what this machine and installation have, what is missing", description=(
-        "Versions, BLAS and how fast it is, processor, memory, GPU, where CIFAR is found; which optional libraries are "
-        "missing and how to get them."))  # fmt: skip
-    p.add_argument("--json", action="store_true", help="as JSON")
+    p = commands.add_parser("info", help="describe this machine and installation", description=(
+        "Print versions, BLAS and its speed, processor, memory, GPU and where CIFAR is found, and which optional "
+        "libraries are not installed and how to install them."))  # fmt: skip
+    p.add_argument("--json", action="store_true", help="print JSON")
     p.set_defaults(run=_info, parser=p)
 
 
 class _Weights(argparse.Action):
-    """With --weights there is no run to name, so the one word that is left is the image."""
+    """The action of --weights: RUN becomes optional, because the only positional argument is then the image."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         namespace.weights = values
@@ -56,17 +58,16 @@ class _Weights(argparse.Action):
 
 
 def _add_predict(commands: Any) -> None:
-    p = commands.add_parser("predict", help="what a network says of an image", description=(
-        "The five likeliest classes of one image, and by --figure a picture of it as the network sees it with its "
-        "gates. Either RUN IMAGE, or --weights FILE --model NAME IMAGE for a network with weights from "
-        "elsewhere."))  # fmt: skip
-    p.add_argument("run_", metavar="RUN", help="the folder of a run, or a checkpoint")
-    p.add_argument("image", metavar="IMAGE", help="an image file, or test:123 for a test image")
-    p.add_argument("--figure", metavar="FILE.png", help="draw it there; takes matplotlib")
-    p.add_argument("--data", metavar="PATH", help=f"for test:123 and mean gates: {DATA}")
-    p.add_argument("--weights", metavar="FILE", action=_Weights, help="weights from elsewhere instead of a run")
-    p.add_argument("--model", metavar="NAME", help="the network these are for, such as seresnet50")
-    p.add_argument("--json", action="store_true", help="as JSON")
+    p = commands.add_parser("predict", help="classify an image", description=(
+        "Print the five most likely classes of an image. --figure also draws the image as the network sees it, and its "
+        "gates. Give RUN IMAGE, or --weights FILE --model NAME IMAGE for weights from another library."))  # fmt: skip
+    p.add_argument("run_", metavar="RUN", help="folder of a run, or a checkpoint")
+    p.add_argument("image", metavar="IMAGE", help="an image file, or test:N for test image N, such as test:123")
+    p.add_argument("--figure", metavar="FILE.png", help="also draw a figure (needs matplotlib)")
+    p.add_argument("--data", metavar="PATH", help=f"data set for test:N and mean gates: {DATA}")
+    p.add_argument("--weights", metavar="FILE", action=_Weights, help="weights from another library, instead of RUN")
+    p.add_argument("--model", metavar="NAME", help="the network of these weights, such as seresnet50")
+    p.add_argument("--json", action="store_true", help="print JSON")
     p.set_defaults(run=_predict, parser=p)
 
 
@@ -76,9 +77,15 @@ def _dataset(network: Any, given: str | None) -> Any:
     return data.load(given if given is not None else network.config["data"])
 
 
-def _evaluate(args: argparse.Namespace) -> None:
+def _progress_bar(total: int) -> Any:
+    """Return a progress bar on stderr that counts images; it is drawn only at a terminal."""
     from tqdm import tqdm
 
+    return tqdm(total=total, unit="image", desc="test", leave=False, dynamic_ncols=True,
+                disable=not sys.stderr.isatty())  # fmt: skip
+
+
+def _evaluate(args: argparse.Namespace) -> None:
     from se_numpy.analysis.evaluation import evaluate
     from se_numpy.analysis.network import load
     from se_numpy.analysis.run_summaries import as_text
@@ -87,7 +94,7 @@ def _evaluate(args: argparse.Namespace) -> None:
 
     network = load(existing(args.run_))
     dataset = _dataset(network, args.data)
-    with tqdm(total=len(dataset.test_labels), unit="image", leave=False, disable=not sys.stderr.isatty()) as bar:
+    with _progress_bar(len(dataset.test_labels)) as bar:
         found = evaluate(network, dataset, device=choose_device(args.device)[0], progress=bar.update)
     if args.json:
         print(json.dumps({"model": network.config["model"], **found.as_json()}, indent=2))
@@ -97,46 +104,47 @@ def _evaluate(args: argparse.Namespace) -> None:
 
 def _predict(args: argparse.Namespace) -> None:
     from se_numpy.analysis.prediction import TEST, image_file, numbered_image, predict
-    from se_numpy.analysis.run_summaries import said
+    from se_numpy.analysis.run_summaries import prediction_text
 
     figure = None if args.figure is None else _png(args.figure, "--figure", "se-numpy predict")
     if args.weights is not None:
-        network, shown = _from_elsewhere(args)
+        network, shown = _with_weights(args)
     elif args.model is not None:
-        raise ValueError("--model is for --weights; a run knows its own network")
+        raise ValueError("--model goes with --weights; a run already records its network")
     else:
         from se_numpy.analysis.network import load
         from se_numpy.train.run_dir import existing
 
         network = load(existing(args.run_))
-        asked = args.image.startswith(TEST)
-        shown = numbered_image(network, args.image, args.data) if asked else image_file(args.image, network.shape)
+        numbered = args.image.startswith(TEST)
+        shown = numbered_image(network, args.image, args.data) if numbered else image_file(args.image, network.shape)
     found = predict(network, shown)
-    print(json.dumps(found.as_json(), indent=2) if args.json else said(found, sys.stdout.encoding))
+    print(json.dumps(found.as_json(), indent=2) if args.json else prediction_text(found, sys.stdout.encoding))
     if figure is not None:
         _draw(args, network, found, figure)
 
 
-def _from_elsewhere(args: argparse.Namespace) -> tuple[Any, Any]:
-    """The network of --weights, and the image as networks of its kind are shown it."""
+def _with_weights(args: argparse.Namespace) -> tuple[Any, Any]:
+    """Return the network of --weights, and the image prepared as these weights expect it."""
     from se_numpy.analysis.network import Network
-    from se_numpy.analysis.prediction import TEST, Shown, model_name
+    from se_numpy.analysis.prediction import TEST, InputImage, model_name
     from se_numpy.interop import prepare, pretrained
 
     words = [word for word in (args.run_, args.image) if word is not None]
     if len(words) != 1:
-        raise ValueError(f"--weights takes one IMAGE and no RUN; got {' and '.join(words) if words else 'none'}")
+        raise ValueError(f"--weights takes one IMAGE and no RUN; got {' and '.join(words) if words else 'no image'}")
     if args.model is None:
-        raise ValueError("--weights does not say which network they are for; expected --model NAME, such as seresnet50")
+        raise ValueError("--weights does not say which network the weights belong to; give --model NAME, "
+                         "such as --model seresnet50")  # fmt: skip
     if words[0].startswith(TEST):
-        raise ValueError(f"{words[0]} is a test image of a run's data; with --weights expected an image file")
+        raise ValueError(f"{words[0]} is a test image of a run's data set; with --weights, give an image file")
     network = Network(**vars(pretrained(args.weights, model_name(args.model))))
-    how = network.config.get("prepare", {})  # whichever resizing these weights are used to
-    return network, Shown(prepare(words[0], network.shape, **how), words[0])
+    how = network.config.get("prepare", {})  # the resizing these weights were trained with
+    return network, InputImage(prepare(words[0], network.shape, **how), words[0])
 
 
 def _draw(args: argparse.Namespace, network: Any, found: Any, path: Path) -> None:
-    """The figure of a prediction, beside the mean gates where the network's data set is at hand."""
+    """Draw the figure of a prediction, with the mean gates if the network's data set is available."""
     from se_numpy.analysis.prediction import mean_gates
 
     means = {}
@@ -153,15 +161,16 @@ def _draw(args: argparse.Namespace, network: Any, found: Any, path: Path) -> Non
 
 
 def _plot(args: argparse.Namespace) -> None:
-    from se_numpy.analysis.runs import alike, read_run, runs_below, together
+    from se_numpy.analysis.runs import common_setting, find_runs, group_runs, read_run
 
     path = _png(args.out, "--out", "se-numpy plot")
-    runs = [read_run(folder) for given in args.runs for folder in runs_below(given)]
-    groups = together(runs)
+    runs = [read_run(folder) for given in args.runs for folder in find_runs(given)]
+    groups = group_runs(runs)
     for label, members in groups.items():
         best = ", ".join(f"{100 * run.chosen['val_accuracy']:.1f}" for run in members)
-        print(wrap_text(f"{label}: {len(members)} run{'s' if len(members) > 1 else ''}, held out {best} %", 2))
-    title = " on ".join(str(Path(shared).name) for name in ("model", "data") if (shared := alike(runs, name)))
+        count = f"{len(members)} run{'s' * (len(members) != 1)}"
+        print(wrap_text(f"{label}: {count}, held-out accuracy {best} %", 2))
+    title = " on ".join(Path(shared).name for name in ("model", "data") if (shared := common_setting(runs, name)))
     named = {f"{label} ({len(m)} runs)" if len(m) > 1 else label: [r.history for r in m] for label, m in groups.items()}
     with _matplotlib():
         from se_numpy.train.figures import draw_together
@@ -176,7 +185,7 @@ def _report(args: argparse.Namespace) -> None:
     from se_numpy.analysis.runs import read_run
     from se_numpy.train import choose_device
 
-    read_run(args.run_)  # a checkpoint alone has no curves to show, and that is said first
+    read_run(args.run_)  # first, because a checkpoint alone has no training curves
     out = None if args.out is None else output_path(args.out, "--out", ".html", "se-numpy report")
     dataset = _dataset(load(args.run_), args.data)
     with _matplotlib():
@@ -187,10 +196,10 @@ def _report(args: argparse.Namespace) -> None:
 
 
 def _info(args: argparse.Namespace) -> None:
-    from se_numpy.analysis.info import info, told
+    from se_numpy.analysis.info import as_text, info
 
     found = info()
-    print(json.dumps(found, indent=2) if args.json else told(found))
+    print(json.dumps(found, indent=2) if args.json else as_text(found))
 
 
 def _png(name: str, option: str, maker: str) -> Path:
@@ -199,11 +208,11 @@ def _png(name: str, option: str, maker: str) -> Path:
     return output_path(name, option, ".png", maker)
 
 
-class _matplotlib:  # noqa: N801 - reads as what it is: with _matplotlib():
-    """Around whatever draws: a sentence for people where matplotlib is missing."""
+class _matplotlib:  # noqa: N801 - used as a function: with _matplotlib():
+    """A context manager that turns a missing matplotlib into an error that says how to install it."""
 
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "matplotlib":
-            raise RuntimeError(f"figures need matplotlib, which is missing: {install_command('plot')}") from None
+            raise RuntimeError(f"figures need matplotlib, which is not installed: {install_command('plot')}") from None

@@ -1,4 +1,4 @@
-"""The whole study of a run's gates: record, sum up, intervene, split the gradient; then the numbers as files."""
+"""The study of a network's gates: record and summarise them, intervene, split the gradient, and write the tables."""
 
 import csv
 import json
@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from se_numpy.analysis import interventions
-from se_numpy.analysis.builtin_cue import Answered, glyphs_in_sight, group_by_cue, transplanted
+from se_numpy.analysis.builtin_cue import AnswerShares, glyphs_in_sight, group_by_cue, transplanted
 from se_numpy.analysis.gates import (
     BlockSummary,
     Groups,
@@ -20,19 +20,19 @@ from se_numpy.analysis.gates import (
     group_stds,
     grouped,
     record,
-    summarise,
+    summarize_block,
 )  # fmt: skip
 from se_numpy.analysis.interventions import ALL, Outcome, all_donors, intervene
 from se_numpy.analysis.network import Network, check_fit
 from se_numpy.analysis.paths import PathShare, network_paths, path_share
 from se_numpy.data import Dataset
 
-GRADIENT_BATCH = 64  # images whose gradient is split
+GRADIENT_BATCH = 64  # images whose gradient is split into its two paths
 
 
 @dataclass(frozen=True)
 class GateSummary:
-    """A network's gates on some images, summed up.  Blocks go by their short names."""
+    """Summary of a network's gates on some images.  Blocks have their short names."""
 
     network: Network
     source: str
@@ -45,37 +45,45 @@ class GateSummary:
 
 @dataclass(frozen=True)
 class Study(GateSummary):
-    """What was found, with other gates put in their place too: all that figures, files and page are made of."""
+    """A summary of a network's gates, with the results of interventions and the paths of the gradient."""
 
     outcomes: tuple[Outcome, ...]
-    transplants: dict[str, Answered]
+    transplants: dict[str, AnswerShares]
     paths: dict[str, PathShare]
 
     def outcome(self, block: str, kind: str) -> Outcome:
-        """What one intervention in one block did."""
+        """Return the outcome of one intervention in one block."""
         return next(o for o in self.outcomes if (o.block, o.kind) == (block, kind))
 
 
 def summarize(network: Network, dataset: Dataset, images: int = 1000) -> GateSummary:
-    """The gates on the first ``images`` test images, and nothing put in their place: a study that takes no time.
+    """Summarise the gates on the first ``images`` test images, without interventions.
 
-    Raises ValueError where network and images do not belong together.
+    Raises
+    ------
+    ValueError
+        If ``images`` is less than 2, or if the network and the data set do not match.
     """
     _check(network, dataset, images)
     seen, labels = dataset.test_images[:images], dataset.test_labels[:images]
     recorded = record(network, seen)
-    return _summed_up(network, dataset, recorded, labels, _groupings(dataset, seen, labels))
+    return _summary(network, dataset, recorded, labels, _groupings(dataset, seen, labels))
 
 
 def _groupings(dataset: Dataset, seen: np.ndarray, labels: np.ndarray) -> tuple[Groups, ...]:
-    """By class, and where the images have a cue by that too."""
+    """Group the images by class and, if they have a cue, by cue."""
     return (grouped("class", dataset.classes, labels), *([group_by_cue(seen)] if dataset.name == "builtin" else []))
 
 
 def study(network: Network, dataset: Dataset, images: int = 2000, *, seed: int = 0, quiet: bool = True) -> Study:
-    """Look at the first ``images`` test images of ``dataset``; a bar tells how it goes unless ``quiet``.
+    """Study the gates on the first ``images`` test images of ``dataset``, with a progress bar unless ``quiet``.
 
-    ``seed`` decides whose gates are exchanged.  Raises ValueError where network and images do not belong together.
+    ``seed`` determines which images exchange their gates.
+
+    Raises
+    ------
+    ValueError
+        If ``images`` is less than 2, or if the network and the data set do not match.
     """
     _check(network, dataset, images)
     seen, labels = dataset.test_images[:images], dataset.test_labels[:images]
@@ -83,42 +91,43 @@ def study(network: Network, dataset: Dataset, images: int = 2000, *, seed: int =
     has_cue = len(groupings) > 1
     runs = (len(network.blocks) + 1) * len(interventions.kinds(groupings))
     short = {**network.blocks, ALL: ALL}
-    with tqdm(total=(runs + 1) * len(seen), unit="image", desc="gates", disable=quiet, leave=False) as bar:
+    total = (runs + 1) * len(seen)
+    with tqdm(total=total, unit="image", desc="gates", disable=quiet, leave=False, dynamic_ncols=True) as bar:
         recorded = record(network, seen, bar.update)
-        takes = all_donors(groupings, len(seen), seed)
+        donor_of = all_donors(groupings, len(seen), seed)
         outcomes = tuple(
             Outcome(short[o.block], *list(vars(o).values())[1:])
-            for o in intervene(network, seen, labels, recorded, groupings, takes, bar.update)
+            for o in intervene(network, seen, labels, recorded, groupings, donor_of, bar.update)
         )
     return Study(
-        **vars(_summed_up(network, dataset, recorded, labels, groupings)),
+        **vars(_summary(network, dataset, recorded, labels, groupings)),
         outcomes=outcomes,
         transplants=(
-            _transplants(outcomes, groupings[1], glyphs_in_sight(seen), takes["shuffled"]) if has_cue else {}
+            _transplants(outcomes, groupings[1], glyphs_in_sight(seen), donor_of["shuffled"]) if has_cue else {}
         ),
         paths=_paths(network, seen[:GRADIENT_BATCH], labels[:GRADIENT_BATCH], short),
     )  # fmt: skip
 
 
-def _summed_up(
+def _summary(
     network: Network, dataset: Dataset, recorded: Recorded, labels: np.ndarray, groupings: tuple[Groups, ...]
 ) -> GateSummary:
     gates = {network.blocks[name]: s for name, s in recorded.gates.items()}
     return GateSummary(
         network, dataset.source, len(labels), float((recorded.answers == labels).mean()), groupings, gates,
-        tuple(summarise(name, s, groupings) for name, s in gates.items()),
+        tuple(summarize_block(name, s, groupings) for name, s in gates.items()),
     )  # fmt: skip
 
 
 def _check(network: Network, dataset: Dataset, images: int) -> None:
     if images < 2:
-        raise ValueError(f"--images is {images}; expected 2 or more, as gates are compared between images")
+        raise ValueError(f"--images is {images}; expected 2 or more, because gates are compared between images")
     check_fit(network, dataset)
 
 
 def _transplants(
     outcomes: Iterable[Outcome], strips: Groups, sight: np.ndarray, donor: np.ndarray
-) -> dict[str, Answered]:
+) -> dict[str, AnswerShares]:
     return {o.block: transplanted(o.answers, strips, sight, donor) for o in outcomes if o.kind == "shuffled"}
 
 
@@ -129,7 +138,7 @@ def _paths(network: Network, images: np.ndarray, labels: np.ndarray, short: dict
 
 
 def write_numbers(found: Study, folder: Path) -> list[Path]:
-    """gates.csv, blocks.csv, interventions.csv, study.json and, where there is a cue, transplants.csv."""
+    """Write gates.csv, blocks.csv, interventions.csv, study.json and, if there is a cue, transplants.csv."""
     files = {
         "gates.csv": list(_gate_rows(found)),
         "blocks.csv": [_block_row(found, summary) for summary in found.summaries],
@@ -147,7 +156,7 @@ def write_numbers(found: Study, folder: Path) -> list[Path]:
 
 
 def as_json(found: Study) -> dict[str, Any]:
-    """The study as plain dicts and lists: all that the CSV files hold but the gates of single channels."""
+    """Return the study as plain dicts and lists: the contents of the CSV files without the gates of single channels."""
     return {
         "format": 1, "config": found.network.config, "data": found.source, "images": found.images,
         "accuracy": found.accuracy,
@@ -159,9 +168,9 @@ def as_json(found: Study) -> dict[str, Any]:
 
 
 def _gate_rows(found: Study) -> Iterable[dict[str, Any]]:
-    everyone = Groups("all", ("all",), np.zeros(found.images, int))
+    all_images = Groups("all", ("all",), np.zeros(found.images, int))
     for block, s in found.gates.items():
-        for g in (everyone, *found.groupings):
+        for g in (all_images, *found.groupings):
             means, stds = group_means(s, g), group_stds(s, g)
             for k, name in enumerate(g.names):
                 for c in range(s.shape[1]):

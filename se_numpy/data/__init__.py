@@ -1,4 +1,4 @@
-"""Data: CIFAR from this machine or the network, and a set that is made here and shows what SE blocks are for."""
+"""Data sets: CIFAR-10 and CIFAR-100, found locally or downloaded, and a built-in synthetic set."""
 
 from pathlib import Path
 
@@ -8,24 +8,28 @@ from se_numpy.data.glyphs import builtin
 
 
 def load(source: str) -> Dataset:
-    """The set called "builtin", "cifar10" or "cifar100", or the CIFAR in the folder ``source``.
+    """Load "builtin", "cifar10" or "cifar100" by name, or CIFAR from the folder ``source``.
 
-    CIFAR by name is taken from the first place that has it; ``se-numpy data where`` lists them.
-    Raises DataError as ``load_cifar``.
+    CIFAR by name is taken from the first location that has it; ``se-numpy data where`` lists them.
+
+    Raises
+    ------
+    DataError
+        As in ``load_cifar``, or if no location has the data set.
     """
-    from se_numpy.data.search_paths import find, name_of
+    from se_numpy.data.search_paths import dataset_name, find
 
     if source == "builtin":
         return builtin()
-    name = name_of(source)
+    name = dataset_name(source)
     return load_cifar(find(name), only=name) if name else load_cifar(source)
 
 
 def full_name(source: str) -> str:
-    """A set's name as it is, a folder in full: so it is found from any other folder too."""
-    from se_numpy.data.search_paths import name_of
+    """Return the name of a data set unchanged, or the absolute path of a folder."""
+    from se_numpy.data.search_paths import dataset_name
 
-    return source if source == "builtin" or name_of(source) else str(Path(source).resolve())
+    return source if source == "builtin" or dataset_name(source) else str(Path(source).resolve())
 
 
 __all__ = ["DataError", "Dataset", "builtin", "digest", "full_name", "load", "load_cifar"]

@@ -1,6 +1,6 @@
-"""From stored bytes to the batch a network sees: crop, flip, normalise, by indices drawn on the host."""
+"""Batches from stored bytes: random crops and flips, drawn on the host, then normalisation."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import ModuleType
 
 import numpy as np
@@ -8,25 +8,28 @@ import numpy as np
 from se_numpy.arrays import Array, array_module, device_module, to_device
 from se_numpy.engine.cuda import cuda_kernel
 
-PAD = 4  # zeros around an image before it is cropped again (He et al., CVPR 2016, section 4.2)
+PAD = 4  # zeros added on each side of an image before the random crop (He et al., CVPR 2016, section 4.2)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Draws:
-    """What chance decided for one epoch: the order of the images, where each is cropped, whether it is flipped."""
+    """The random choices of one epoch: the order of the images, and the crop and flip of each."""
 
-    order: Array = field(repr=False)
-    top: Array = field(repr=False)
-    left: Array = field(repr=False)
-    flip: Array = field(repr=False)
+    order: Array
+    top: Array
+    left: Array
+    flip: Array
+
+    def __repr__(self) -> str:
+        return f"<Draws for {len(self.order):,} images>"
 
     def to(self, device: str) -> "Draws":
-        """The same on a device, where every batch of the epoch finds its own."""
+        """Return a copy on ``device``, so that a batch needs no further transfer."""
         return Draws(*(to_device(a, device) for a in (self.order, self.top, self.left, self.flip)))
 
 
 def draw(rng: np.random.Generator, n: int, *, augment: bool) -> Draws:
-    """One epoch's chances for n images, on the host, so that CPU and GPU see the same batches."""
+    """Draw the random choices of one epoch of n images, on the host so that CPU and GPU see the same batches."""
     order = rng.permutation(n)
     if not augment:
         return Draws(order, np.full(n, PAD), np.full(n, PAD), np.zeros(n, bool))
@@ -35,14 +38,14 @@ def draw(rng: np.random.Generator, n: int, *, augment: bool) -> Draws:
 
 @dataclass(frozen=True)
 class Normalisation:
-    """x = (byte / 255 - mean) / std by channel, mean and std those of the training images."""
+    """Normalisation by channel, x = (byte / 255 - mean) / std, with the mean and std of the training images."""
 
     mean: np.ndarray
     std: np.ndarray
 
     @classmethod
     def of(cls, images: np.ndarray) -> "Normalisation":
-        """mean and std (C,) over all pixels of images (N, H, W, C) uint8, from counts, so exactly."""
+        """Compute mean and std (C,) over all pixels of images (N, H, W, C) uint8, from integer counts."""
         counts = np.stack([np.bincount(images[..., c].ravel(), minlength=256) for c in range(images.shape[-1])])
         levels = np.arange(256) / 255
         mean = counts @ levels / counts.sum(1)
@@ -50,7 +53,7 @@ class Normalisation:
         return cls(mean, np.sqrt(np.maximum(var, 1e-12)))
 
     def __call__(self, images: Array, dtype: type = np.float32) -> Array:
-        """images (..., C) uint8 -> (..., C) of ``dtype``, on the device where they lie."""
+        """Return normalised images: (..., C) uint8 -> (..., C) of ``dtype``, on the same device."""
         scale, shift = self.scale_and_shift(array_module(images), dtype)
         x = images.astype(dtype)
         x *= scale
@@ -58,14 +61,14 @@ class Normalisation:
         return x
 
     def scale_and_shift(self, xp: ModuleType, dtype: type) -> tuple[Array, Array]:
-        """x = scale · byte + shift, both (C,)."""
+        """Return the coefficients of x = scale · byte + shift, both (C,)."""
         return xp.asarray(1 / (255 * self.std), dtype), xp.asarray(-self.mean / self.std, dtype)
 
 
 class Images:
-    """A labelled set on a device, as bytes, and the batches cut from it.
+    """Labelled images stored as bytes on a device, from which batches are cut.
 
-    images (N, H, W, C) uint8, labels (N,) integers; the labels' range is the caller's to check, once, on the host.
+    images (N, H, W, C) uint8, labels (N,) integers; the caller checks the range of the labels once, on the host.
     """
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, normalise: Normalisation, device: str = "cpu") -> None:
@@ -80,8 +83,12 @@ class Images:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __repr__(self) -> str:
+        device = "cpu" if array_module(self.labels) is np else "gpu"
+        return f"<Images: {len(self):,} images {self.H}x{self.W}x{self.padded.shape[-1]} on {device}>"
+
     def batch(self, draws: Draws, part: slice) -> tuple[Array, Array]:
-        """X (B, H, W, C) float32 and labels (B,) of this part of the epoch: one gather, then the normalisation."""
+        """Return X (B, H, W, C) float32 and labels (B,) for this part of the epoch."""
         xp = array_module(self.labels)
         index, top, left, flip = (
             xp.asarray(a[part]) for a in (draws.order, draws.top, draws.left, draws.flip)
@@ -92,7 +99,7 @@ class Images:
         return X, self.labels[index]
 
     def in_order(self, part: slice) -> tuple[Array, Array]:
-        """X and labels of these images as they are, for evaluation."""
+        """Return X and labels of a slice of the images, neither cropped nor flipped, for evaluation."""
         return self.normalise(self.padded[part, PAD : PAD + self.H, PAD : PAD + self.W]), self.labels[part]
 
 
@@ -101,7 +108,7 @@ def _crop(
     images: Array, index: Array, top: Array, left: Array, flip: Array, scale: Array, shift: Array,
     Hp: int, Wp: int, H: int, W: int, C: int, X: Array,
 ) -> None:  # fmt: skip
-    """The drawn crops of padded images, flipped or not, normalised: one gather, one multiply-add."""
+    """Write the crops of padded images, flipped where drawn and normalised, to X."""
     xp = array_module(images)
     across = xp.arange(W)
     rows = top[:, None] + xp.arange(H)

@@ -1,4 +1,4 @@
-"""What every data set looks like to the trainer: images as bytes, labels as integers, channels last."""
+"""The data set type that the trainer expects: images as bytes, channels last, and integer labels."""
 
 import hashlib
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ import numpy as np
 
 @dataclass(frozen=True, repr=False)
 class Dataset:
-    """Images (N, H, W, C) uint8 and labels (N,) int64, for training and for the one test at the end.
+    """A data set: images (N, H, W, C) uint8 and labels (N,) int64, for training and for the final test.
 
-    ``augment`` says whether random crops and flips keep a label true: they do for photographs, they do not where
-    the label depends on a place. ``source`` is one line for people: where the images came from.
+    ``augment`` is True if random crops and flips preserve the labels. They do for photographs; they do not if the
+    label depends on a position in the image. ``source`` describes in one line where the images come from.
     """
 
     name: str
@@ -25,7 +25,7 @@ class Dataset:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(H, W, C) of one image."""
+        """The shape (H, W, C) of one image."""
         return self.train_images.shape[1:]
 
     def __repr__(self) -> str:
@@ -35,10 +35,10 @@ class Dataset:
 
 
 def digest(dataset: Dataset) -> str:
-    """SHA-256 of the images and labels as loaded, in hexadecimal; the same for every layout that holds the same.
+    """Return the SHA-256 of the loaded images and labels, in hexadecimal; it does not depend on the file layout.
 
-    For each of train_images, train_labels, test_images, test_labels: its name and shape as a line of text, then its
-    bytes, row by row, whole numbers of eight bytes with the lowest first.
+    For each of train_images, train_labels, test_images and test_labels, the digest covers its name and shape as a
+    line of text, then its data in row-major order, integers as eight bytes in little-endian order.
     """
     found = hashlib.sha256()
     for name, dtype in (("train_images", "u1"), ("train_labels", "<i8"), ("test_images", "u1"), ("test_labels", "<i8")):

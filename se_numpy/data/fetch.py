@@ -1,8 +1,8 @@
-"""One file from the first of several servers that has it: goes on where it stopped, believes only the checksum.
+"""Download one file from the first of several servers that has it, and verify its checksum.
 
-What has arrived lies beside the target in a file that ends in .part. It stays there when a server fails, the network
-goes or somebody presses Ctrl-C, and the next run, or the next server, goes on from it. A server may say and send what
-it likes: only a file of the right size and SHA-256 gets its name, and what has that name is never touched before.
+The received bytes are kept next to the target, in a file whose name ends in .part. It survives a failing server, a lost
+connection and Ctrl-C; the next server, or the next run, resumes it. Servers are not trusted: only a file of the right
+size and SHA-256 is renamed to the target, and an existing target stays unchanged until then.
 """
 
 import os
@@ -15,98 +15,106 @@ from urllib.parse import urlsplit
 from se_numpy.data.cifar import DataError
 from se_numpy.data.file_lock import lock_file
 from se_numpy.data.progress import Progress
-from se_numpy.data.server import Fault, NoRange, Patience, ask
+from se_numpy.data.server import RangeError, RetryPolicy, ServerError, request
 from se_numpy.data.sources import checksum
 
 
 class Offline(DataError):
-    """No server could be reached at all."""
+    """A download that failed because no server could be reached."""
 
 
 def fetch(
     urls: Sequence[str], target: Path, size: int, sha256: str, *,
-    patience: Patience | None = None, progress: Progress | None = None,
+    policy: RetryPolicy | None = None, progress: Progress | None = None,
 ) -> None:  # fmt: skip
-    """Bring the file of this size and SHA-256 to ``target``, from the first of ``urls`` that gives it.
+    """Download the file of this size and SHA-256 to ``target`` from the first of ``urls`` that delivers it.
 
-    Raises DataError, one sentence that names every server and what it did, if none does (Offline if none was reached);
-    what has arrived by then stays in a file beside the target, and the next call goes on from there.
+    The received part of an incomplete download is kept, and the next call resumes it.
+
+    Raises
+    ------
+    DataError
+        If no server delivers the file; the message says what each of them did.
+    Offline
+        If no server could be reached.
     """
-    patience = patience or Patience()
+    policy = policy or RetryPolicy()
     progress = progress or Progress(target.name, size)
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = part_of(target)
-    faults: dict[str, Fault] = {}
+    part = partial_path(target)
+    errors: dict[str, ServerError] = {}
     part.touch()
-    with lock_file(part, "filled"), progress:
-        _need_room(part, size)
+    with lock_file(part, "written to"), progress:
+        _check_free_space(part, size)
         for url in urls:
             try:
-                _from_one(url, part, size, sha256, patience, progress)
+                _from_one(url, part, size, sha256, policy, progress)
                 break
-            except Fault as fault:
-                faults[url] = fault
-                progress.say(f"{_host(url)} {fault}" + ("; trying the next server" if url != urls[-1] else ""))
+            except ServerError as error:
+                errors[url] = error
+                following = "; trying the next server" if url != urls[-1] else ""
+                progress.write_line(f"{_host(url)} {error}{following}")
         else:
-            _give_up(target, part, faults)
+            _raise_failure(target, part, errors)
     os.replace(part, target)
 
 
-def part_of(target: Path) -> Path:
-    """Where what has arrived of a file lies until all of it is there."""
+def partial_path(target: Path) -> Path:
+    """Return the path that holds the received bytes until the download is complete."""
     return target.with_name(target.name + ".part")
 
 
-def _from_one(url: str, part: Path, size: int, sha256: str, patience: Patience, progress: Progress) -> None:
-    """Fill ``part`` from one server, trying again as long as that brings anything.  Raises Fault."""
-    have = _size(part)
-    if have > size:
-        have = _empty(part)
-    left, ranges, own = patience.tries, True, have == 0  # own: all of it comes from this server
+def _from_one(url: str, part: Path, size: int, sha256: str, policy: RetryPolicy, progress: Progress) -> None:
+    """Complete ``part`` from one server, retrying as long as that makes progress; raise ServerError otherwise."""
+    received = _size(part)
+    if received > size:
+        received = _empty(part)
+    left, ranges, from_this_server = policy.attempts, True, received == 0
     while True:
-        before = have
-        fault: Fault | None = None
+        before = received
+        problem: ServerError | None = None
         try:
-            if have < size:
-                ask(url, part, have, size, ranges, patience, progress)
-        except NoRange as odd:
-            ranges, fault = False, odd
-        except Fault as passing:
-            if not passing.passing:
+            if received < size:
+                request(url, part, received, size, ranges, policy, progress)
+        except RangeError as error:
+            ranges, problem = False, error
+        except ServerError as error:
+            if not error.transient:
                 raise
-            fault = passing
-        have = _size(part)
-        if have == size:
+            problem = error
+        received = _size(part)
+        if received == size:
             found = checksum(part)
             if found == sha256:
                 return
-            have = _empty(part)
-            if own:
-                raise Fault(f"sends another file: its SHA-256 is {found[:12]}…, not {sha256[:12]}…")
-            own = True  # the fault may lie in what was there before: once more, all of it from here
+            received = _empty(part)
+            if from_this_server:
+                raise ServerError(f"sends a different file: its SHA-256 is {found[:12]}…, not {sha256[:12]}…")
+            from_this_server = True  # the bytes from before may be wrong: download the whole file once more
             continue
-        left = patience.tries if have - before >= max(size // 100, 1) else left - 1
-        fault = fault or Fault(f"breaks off after {have:,} of {size:,} bytes")
+        left = policy.attempts if received - before >= max(size // 100, 1) else left - 1
+        problem = problem or ServerError(f"breaks off after {received:,} of {size:,} bytes")
         if left <= 0:
-            raise fault
-        time.sleep(max(patience.pause * 2 ** (patience.tries - left - 1), fault.wait) if left < patience.tries else 0)
+            raise problem
+        if left < policy.attempts:
+            time.sleep(max(policy.backoff * 2 ** (policy.attempts - left - 1), problem.wait))
 
 
-def _give_up(target: Path, part: Path, faults: dict[str, Fault]) -> None:
+def _raise_failure(target: Path, part: Path, errors: dict[str, ServerError]) -> None:
     kept = _size(part)
     if not kept:
         part.unlink(missing_ok=True)
-    what = "; ".join(f"{_host(url)} {fault}" for url, fault in faults.items())
-    kind = Offline if all(fault.offline for fault in faults.values()) else DataError
-    rest = f"; {kept:,} bytes of it are kept and the next run goes on from there" if kept else ""
-    raise kind(f"{target.name} came from no server: {what}{rest}.")
+    reasons = "; ".join(f"{_host(url)} {error}" for url, error in errors.items())
+    kind = Offline if all(error.offline for error in errors.values()) else DataError
+    rest = f"; the {kept:,} bytes received are kept, and the next run resumes the download" if kept else ""
+    raise kind(f"no server delivered {target.name}: {reasons}{rest}.")
 
 
-def _need_room(part: Path, size: int) -> None:
+def _check_free_space(part: Path, size: int) -> None:
     free = shutil.disk_usage(part.parent).free
     if free < size - _size(part):
-        raise DataError(f"{part.parent} has room for {free / 1e6:,.0f} MB and {size / 1e6:,.0f} are needed: "
-                        "make room or name another folder with --to.")
+        raise DataError(f"{part.parent} has {free / 1e6:,.0f} MB of free space, but {size / 1e6:,.0f} MB are needed; "
+                        "free some disk space or choose another folder with --to.")
 
 
 def _host(url: str) -> str:

@@ -1,4 +1,4 @@
-"""One process at a time at a file or a folder, as far as the system can see to that."""
+"""File locks: at most one process writes to a file or folder."""
 
 import os
 from collections.abc import Iterator
@@ -10,21 +10,26 @@ from se_numpy.data.cifar import DataError
 
 @contextmanager
 def lock_file(path: Path, doing: str) -> Iterator[None]:
-    """Hold ``path``, which is there; DataError if another process does.  It is free again when this one ends or dies.
+    """Hold a lock on an existing file or folder; the system releases it when the process ends.
 
-    Windows and some file systems know no such locks: there, the checksums afterwards have to do.
+    On Windows, and on file systems without locks, this does nothing.
+
+    Raises
+    ------
+    DataError
+        If another process holds the lock. ``doing`` completes its message: "PATH is being ... by another run".
     """
     try:
         import fcntl
     except ImportError:
         yield
         return
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)  # a link may have been laid by somebody else
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)  # another user may have put a symbolic link here
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise DataError(f"{path} is being {doing} by another run: wait for that one.") from None
+            raise DataError(f"{path} is being {doing} by another run; wait for it to finish.") from None
         except OSError:
             pass
         yield

@@ -1,4 +1,4 @@
-"""The archives of CIFAR: their names, sizes, checksums and servers, read from sources.json."""
+"""The archives of CIFAR: their names, sizes, checksums and download servers, from sources.json."""
 
 import hashlib
 import json
@@ -9,39 +9,39 @@ from pathlib import Path
 
 SOURCES = Path(__file__).parent / "sources.json"
 TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
-MOST = 400_000_000  # bytes: more than any file of CIFAR has, for those whose size nobody has written down
+MAX_FILE_SIZE = 400_000_000  # bytes, larger than any file of CIFAR; for files of unknown size
 
 
 @dataclass(frozen=True)
 class File:
-    """What is known of one file in an archive: its size, and one checksum, as far as anybody has published them."""
+    """The published size and checksum of one file in an archive; None where unknown."""
 
     size: int | None = None
     sha256: str | None = None
     md5: str | None = None
 
-    def wrong(self, path: Path) -> str | None:
-        """What is wrong with the file at ``path``, or None; it is there."""
+    def mismatch(self, path: Path) -> str | None:
+        """Return how the existing file at ``path`` differs from this description, or None."""
         size = path.stat().st_size
         if self.size is not None and size != self.size:
             return f"it has {size:,} bytes, not {self.size:,}"
-        for name, known in (("sha256", self.sha256), ("md5", self.md5)):
-            if known is not None:
+        for name, title, expected in (("sha256", "SHA-256", self.sha256), ("md5", "MD5", self.md5)):
+            if expected is not None:
                 found = checksum(path, name)
-                return None if found == known else f"its {name} is {found[:16]}…, not {known[:16]}…"
+                return None if found == expected else f"its {title} is {found[:16]}…, not {expected[:16]}…"
         return None
 
     @property
-    def known(self) -> bool:
-        """Whether there is a checksum to hold a file against."""
+    def has_checksum(self) -> bool:
+        """True if a checksum of the file has been published."""
         return bool(self.sha256 or self.md5)
 
 
 @dataclass(frozen=True)
 class Archive:
-    """One of the archives in which a data set is handed out.
+    """One of the archives in which a data set is distributed.
 
-    rows: images in each file, where it is not the official number (small archives, to try things with).
+    rows: images in each file, if not the official number (for small test archives).
     """
 
     dataset: str
@@ -56,21 +56,21 @@ class Archive:
 
     @property
     def title(self) -> str:
-        """The name for people."""
+        """The display name of the data set."""
         return TITLES.get(self.dataset, self.dataset)
 
-    def wrong(self, path: Path) -> str | None:
-        """What is wrong with the archive at ``path``, or None."""
-        return File(self.size, self.sha256).wrong(path)
+    def mismatch(self, path: Path) -> str | None:
+        """Return how the archive at ``path`` differs from this one, or None."""
+        return File(self.size, self.sha256).mismatch(path)
 
 
 @cache
 def archives(dataset: str) -> tuple[Archive, ...]:
-    """The archives of a data set, that which most servers have first."""
+    """Return the archives of a data set, the one with the most servers first."""
     found = []
     for entry in json.loads(SOURCES.read_text(encoding="utf-8"))["archives"]:
         if entry["dataset"] == dataset:
-            files = {name: File(**known) for name, known in entry["files"].items()}
+            files = {name: File(**published) for name, published in entry["files"].items()}
             mirrors = tuple(mirror["url"] for mirror in entry["mirrors"])
             found.append(Archive(dataset, entry["form"], entry["file"], entry["folder"], entry["size"],
                                  entry["sha256"], files, mirrors, entry.get("rows")))  # fmt: skip
@@ -78,7 +78,7 @@ def archives(dataset: str) -> tuple[Archive, ...]:
 
 
 def checksum(path: Path, name: str = "sha256") -> str:
-    """The checksum of a whole file, in hexadecimal."""
+    """Return the checksum of a file in hexadecimal."""
     with path.open("rb") as file:
-        # MD5 proves nothing against an attacker; for files that others unpacked it is all that was published.
+        # MD5 is not secure, but for some unpacked files it is the only published checksum.
         return hashlib.file_digest(file, lambda: hashlib.new(name, usedforsecurity=False)).hexdigest()

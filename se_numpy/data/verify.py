@@ -1,5 +1,6 @@
-"""Is it CIFAR, all of it, and the makers' own?  Files, checksums, images by class, one digest."""
+"""Check a copy of CIFAR: its files, checksums, images per class, and one digest of all data."""
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,114 +10,125 @@ import numpy as np
 from se_numpy.data.cifar import LAYOUTS, DataError, candidates, load_cifar
 from se_numpy.data.dataset import Dataset, digest
 from se_numpy.data.glyphs import builtin
-from se_numpy.data.search_paths import copies, find, name_of
+from se_numpy.data.search_paths import dataset_name, find, find_copies
 from se_numpy.data.sources import TITLES, Archive, archives
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What was found of one file: what is wrong with it, or None; ``edition``: only its checksum is another."""
+class FileCheck:
+    """The result of checking one file: what is wrong with it, or None.
+
+    repackaged: the file has the wrong checksum because the whole copy was repackaged; it may be undamaged.
+    """
 
     path: Path
-    known: bool
-    wrong: str | None = None
-    edition: bool = False
+    has_checksum: bool
+    problem: str | None = None
+    repackaged: bool = False
 
 
-def verify(where: str, say: Callable[[str], None] = print) -> Dataset | None:
-    """Check a data set, telling ``say`` line by line; the set as loaded, None for an archive that is sound.
+def verify(source: str, say: Callable[[str], None] = print) -> Dataset | None:
+    """Check a data set and report to ``say`` line by line; return the loaded set, or None for an intact archive.
 
-    where: "cifar10" or "cifar100" (the copy that training would take), a folder, an archive, or "builtin".
-    Raises DataError, one sentence that says what is wrong and what to do.
+    ``source`` is "cifar10" or "cifar100" (the copy that training would use), a folder, an archive, or "builtin".
+
+    Raises
+    ------
+    DataError
+        If anything is wrong; the message says what to do.
     """
-    if where == "builtin":
-        return _tell(builtin(), say)
-    name = name_of(where)
-    path = _found(name) if name else Path(where).expanduser()
+    if source == "builtin":
+        return _report(builtin(), say)
+    name = dataset_name(source)
+    path = _path_of(name) if name else Path(source).expanduser()
     if path.is_file():
         _check_archive(path, say)
         return None
     if not path.is_dir():
-        raise DataError(f"{where!r} is no folder, no archive and no name: expected one of them, such as cifar10; "
-                        "`se-numpy data where` lists what is here.")
+        raise DataError(f"{source!r} is not a folder, an archive or the name of a data set, such as cifar10; "
+                        "`se-numpy data where` lists the local copies.")
     place, layout, missing = next(candidates(path, name), (path, None, []))
     if layout is None or missing:
-        load_cifar(path, only=name)  # which says what is missing
+        load_cifar(path, only=name)  # raises the DataError
     assert layout is not None
     archive = next(archive for archive in archives(layout.name) if archive.form == layout.form)
     say(f"{layout.title}, {layout.form} layout, {place}")
-    verdicts = check_files(place, archive)
-    for verdict in verdicts:
-        words = verdict.wrong or ("as the makers made it" if verdict.known else "there; no checksum is published")
-        say(f"  {verdict.path.name:<22} {words}")
-    wrong = [verdict for verdict in verdicts if verdict.wrong]
-    if any(not verdict.edition for verdict in wrong):
-        _damaged(place, wrong)
-    dataset = _tell(load_cifar(place, rows=archive.rows, only=layout.name), say)
+    checks = check_files(place, archive)
+    width = max(len(check.path.name) for check in checks)
+    for check in checks:
+        status = check.problem or ("original" if check.has_checksum else "no published checksum")
+        say(f"  {check.path.name:<{width}}  {status}")
+    wrong = [check for check in checks if check.problem]
+    if any(not check.repackaged for check in wrong):
+        _raise_damaged(place, archive, wrong)
+    dataset = _report(load_cifar(place, rows=archive.rows, only=layout.name), say)
     if wrong:
-        _damaged(place, wrong)
+        _raise_damaged(place, archive, wrong)
     return dataset
 
 
-def check_files(folder: Path, archive: Archive) -> list[Verdict]:
-    """Each file of an unpacked archive against its size and checksum.
+def check_files(folder: Path, archive: Archive) -> list[FileCheck]:
+    """Check the size and checksum of each file of an unpacked archive.
 
-    If every single file of images is another than the makers', it is another edition (packed in another order, or made
-    again from JPEGs), which may well be sound: the reader decides. If only some are, those are damaged.
+    If every image file differs from the original, the copy was repackaged (for example in another order, or from
+    JPEGs) and may well be intact, so its files are marked as such. If only some differ, those are damaged.
     """
-    verdicts = []
-    for name, known in archive.files.items():
+    checks = []
+    for name, expected in archive.files.items():
         path = folder / name
-        wrong = known.wrong(path) if path.is_file() else "missing"
-        if wrong == "missing" and not known.known:
-            continue  # names of classes; the reader knows them too
-        verdicts.append(Verdict(path, known.known, wrong))
+        problem = expected.mismatch(path) if path.is_file() else "missing"
+        if problem == "missing" and not expected.has_checksum:
+            continue  # class names, for which the reader has defaults
+        checks.append(FileCheck(path, expected.has_checksum, problem))
     layout = next(layout for layout in LAYOUTS if (layout.name, layout.form) == (archive.dataset, archive.form))
-    images = [verdict for verdict in verdicts if verdict.path.name in (*layout.train, layout.test)]
-    if all(verdict.wrong and verdict.path.is_file() for verdict in images):
-        return [Verdict(v.path, v.known, v.wrong, edition=bool(v.wrong)) for v in verdicts]
-    return verdicts
+    images = [check for check in checks if check.path.name in (*layout.train, layout.test)]
+    if all(check.problem and check.path.is_file() for check in images):
+        return [FileCheck(c.path, c.has_checksum, c.problem, repackaged=bool(c.problem)) for c in checks]
+    return checks
 
 
-def _found(name: str) -> Path:
+def _path_of(name: str) -> Path:
     try:
         return find(name)
     except DataError:
-        for _, copy in copies(name):
+        for _, copy in find_copies(name):
             if copy and copy.state == "packed":
                 return copy.path
         raise
 
 
 def _check_archive(path: Path, say: Callable[[str], None]) -> None:
-    known = [archive for name in TITLES for archive in archives(name)]
-    for archive in known:
+    for archive in (archive for name in TITLES for archive in archives(name)):
         if path.stat().st_size == archive.size:
-            if wrong := archive.wrong(path):
-                raise DataError(f"{path} is not {archive.file}: {wrong}; delete it and download it again.")
-            say(f"{path}: {archive.title}, {archive.form} layout, packed; size and SHA-256 right")
+            if mismatch := archive.mismatch(path):
+                raise DataError(f"{path} is not {archive.file}: {mismatch}; delete it and download it again.")
+            say(f"{path}: {archive.title}, {archive.form} layout, packed; size and SHA-256 correct")
             return
-    raise DataError(f"{path} has {path.stat().st_size:,} bytes, and no archive of CIFAR has: download it again.")
+    raise DataError(f"{path} has {path.stat().st_size:,} bytes, which is not the size of any CIFAR archive; "
+                    "download it again.")
 
 
-def _damaged(place: Path, wrong: list[Verdict]) -> None:
-    if all(verdict.edition for verdict in wrong):
-        raise DataError(f"{place} is readable but not what the makers handed out (no file of images has its published "
-                        "checksum): do not compare with published numbers; `se-numpy data download --to FOLDER` "
-                        "gets theirs.")
-    files = ", ".join(verdict.path.name for verdict in wrong)
-    raise DataError(f"{place} is damaged ({files}): move it away and run `se-numpy data download`.")
+def _raise_damaged(place: Path, archive: Archive, wrong: list[FileCheck]) -> None:
+    command = ["se-numpy", "data", "download", archive.dataset]
+    if all(check.repackaged for check in wrong):
+        command += ["--to", str(place.parent / "original")]
+        raise DataError(f"{place} is readable but was repackaged: no image file has its published checksum. Do not "
+                        f"compare results with published ones; download the original files with "
+                        f"`{shlex.join(command)}`.")
+    files = ", ".join(check.path.name for check in wrong)
+    raise DataError(f"{place} is damaged ({files}); move it away, then run `{shlex.join(command)}`.")
 
 
-def _tell(dataset: Dataset, say: Callable[[str], None]) -> Dataset:
-    """Images by class, and the digest."""
+def _report(dataset: Dataset, say: Callable[[str], None]) -> Dataset:
+    """Report the number of images in each class, and the digest."""
     n = len(dataset.classes)
     train, test = (np.bincount(labels, minlength=n) for labels in (dataset.train_labels, dataset.test_labels))
     if len(set(train)) == len(set(test)) == 1:
-        say(f"  {n} classes, each with {train[0]:,} images to train on and {test[0]:,} to test on")
+        say(f"  {n} classes, each with {train[0]:,} training and {test[0]:,} test images")
     else:
         say(f"  {'class':<16} {'train':>7} {'test':>7}")
         for row in zip(dataset.classes, train, test, strict=True):
             say("  {:<16} {:>7,} {:>7,}".format(*row))
-    say(f"  images {len(dataset.train_labels):,} + {len(dataset.test_labels):,}, digest {digest(dataset)}")
+    say(f"  {len(dataset.train_labels):,} training and {len(dataset.test_labels):,} test images")
+    say(f"  digest {digest(dataset)}")
     return dataset

@@ -1,8 +1,8 @@
-"""The engine: ``compile(net)`` gives the numbers of a network value, faster; so do its forms of single operations.
+"""The engine: ``compile(net)`` computes the same numbers as a network value, faster, and so do single operations.
 
-The book (``ops``, ``se``, ``layers``) says what is computed, and never imports this package. Threads, blocks, windows,
-maps that are computed where they are read, fusion and CUDA kernels live here and nowhere else, and one contract test
-holds all of it to the book. ``SE_NUMPY_ENGINE=off``, or ``with engine.off():``, runs the plain networks.
+The book (``ops``, ``se``, ``layers``) defines what is computed and never imports this package. Threads, blocks,
+windows, deferred affine maps, fusion and CUDA kernels are confined to this package, and one contract test checks all of
+it against the book. ``SE_NUMPY_ENGINE=off``, or ``with engine.off():``, runs the plain networks instead.
 """
 
 from se_numpy.engine.blas import single_threaded_blas

@@ -1,8 +1,8 @@
 """Feature maps that are computed where they are read.
 
-A pass over big maps costs what it moves, not what it computes. So what batch norm, a gate, a residual sum and a ReLU do
-to maps is kept as it is, a few numbers per channel, until the maps are read: by the convolution that unfolds their
-windows, or by a last pass that writes them.
+The cost of a pass over large maps is the memory it moves, not the arithmetic. Batch norm, gates, residual sums and ReLU
+are therefore stored as a few numbers per channel until the maps are read: by a convolution, as it unfolds their
+windows, or by a final pass that writes them.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ import numpy as np
 
 from se_numpy.arrays import Array, array_module
 from se_numpy.engine.cuda import has_kernels, launch
-from se_numpy.engine.lanes import LANE, as_lanes, pixels_of_a_lane, tile_channels
+from se_numpy.engine.lanes import LANE, as_lanes, pixels_per_lane, tile_channels
 from se_numpy.engine.parallel import parallel_for
 from se_numpy.engine.workspace import workspace
 
@@ -24,11 +24,11 @@ ALL = slice(None)
 
 @dataclass(frozen=True, eq=False)
 class AffineMaps:
-    """a x + b y + c, rectified or not: maps (N, H, W, C) that have not been written yet.
+    """Deferred maps a x + b y + c, optionally rectified: (N, H, W, C), not yet written to memory.
 
-    x and y are maps; a, b and c have one number per channel (C,) or per channel and image (N, C). A factor or summand
-    that is None is left out. ``mean`` (C,), where known, is what sums with x are centred by. ``clipped`` says that x is
-    the result of a ReLU: whatever reads it may take its gradient through that ReLU at once.
+    x and y are maps; a, b and c hold one number per channel (C,), or per image and channel (N, C). A factor or summand
+    that is None is left out. ``mean`` (C,), if known, centres the sums with x that batch norm's gradient needs. With
+    ``clipped``, x is the output of a ReLU, and the node that computes its gradient may also apply that ReLU's mask.
     """
 
     x: Array
@@ -42,7 +42,8 @@ class AffineMaps:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.x.shape
+        shape: tuple[int, ...] = self.x.shape
+        return shape
 
     @cached_property
     def xp(self) -> ModuleType:
@@ -54,26 +55,26 @@ class AffineMaps:
 
     @property
     def by_image(self) -> bool:
-        """Whether each image has numbers of its own, as behind a gate."""
+        """True if a, b or c differ from image to image, as after a gate."""
         return any(v is not None and v.ndim == 2 for v in (self.a, self.b, self.c))
 
     @cached_property
     def lane(self) -> int:
-        """How long a lane may be: one row if the factors differ by image, since longer lanes would fill the cache."""
+        """The longest lane: one row if the factors differ by image, because longer lanes would fill the cache."""
         return 0 if self.by_image else LANE
 
     @cached_property
     def has_kernels(self) -> bool:
-        """Whether all of it lies on a device that runs the engine's kernels."""
+        """True if all arrays are on a device that runs the engine's kernels."""
         return self.xp is not np and has_kernels(self.xp, *self.parts.values())
 
     @cached_property
     def written(self) -> bool:
-        """Whether these are plain maps, with nothing left to compute."""
+        """True if these are plain maps, with nothing left to compute."""
         return self.a is self.y is self.c is None and not self.rectify
 
     def read(self, n: slice, h: slice = ALL, name: str = "read") -> Array:
-        """Return rows h of images n: a view of written maps, else computed into the workspace of this name."""
+        """Return rows h of images n: a view if the maps are written, else computed into the workspace of this name."""
         x = self.x[n, h]
         if self.written:
             return x
@@ -82,7 +83,7 @@ class AffineMaps:
         return out
 
     def write(self) -> Array:
-        """Return all of it in a new array, or the maps themselves if nothing is left to compute."""
+        """Return the maps in a new array, or x itself if nothing is left to compute."""
         if self.written:
             return self.x
         out = self.xp.empty(self.shape, self.dtype)
@@ -91,7 +92,7 @@ class AffineMaps:
         return out
 
     def into(self, out: Array, n: slice, h: slice = ALL) -> None:
-        """Compute rows h of images n into ``out``, which has their shape."""
+        """Write rows h of images n to ``out``, an array of their shape."""
         xp, x = self.xp, self.x[n, h]
         if self.written:
             out[...] = x
@@ -108,7 +109,7 @@ class AffineMaps:
             second = as_lanes(workspace(xp, "second", out.shape, out.dtype), self.lane)
             now = self._lane_by_lane(x, "a", None, n, lane)
             second = self._lane_by_lane(self.y[n, h], "b", "c", n, second)
-            if not (direct or self.rectify):  # nothing repeats along this step: it can write where it belongs
+            if not (direct or self.rectify):  # this sum has no tiled operand, so it can write to out directly
                 xp.add(now.reshape(out.shape), second.reshape(out.shape), out=out)
                 return
             now = xp.add(now, second, out=lane)
@@ -119,18 +120,18 @@ class AffineMaps:
 
     @property
     def parts(self) -> dict[str, Array]:
-        """The arrays that are not None, by their letters."""
+        """The arrays that are not None, by name."""
         return {k: v for k in "xaybc" if (v := getattr(self, k)) is not None}
 
     def formula(self, index: Callable[[str], str] = lambda name: name) -> str:
-        """One number of these maps in C, ``index`` telling how to get at one number of each part."""
-        there = self.parts
-        x, a, y, b, c = (index(name) if name in there else "" for name in "xaybc")
-        value = " + ".join(part for part in (f"{a} * {x}" if a else x, f"{b} * {y}" if b else y, c) if part)
+        """Return the C expression for one element; ``index`` turns the name of a part into that of its element."""
+        parts = self.parts
+        x, a, y, b, c = (index(name) if name in parts else "" for name in "xaybc")
+        value = " + ".join(term for term in (f"{a} * {x}" if a else x, f"{b} * {y}" if b else y, c) if term)
         return f"rectified({value})" if self.rectify else value
 
     def _launch(self, out: Array, n: slice, h: slice) -> None:
-        """``into`` as one launch."""
+        """Do what ``into`` does, in one launch."""
         pixels = [1] * (self.x.ndim - 2)
         arrays = [
             v[n, h] if name in "xy" else v[n].reshape(-1, *pixels, v.shape[-1]) if v.ndim == 2 else v
@@ -140,7 +141,7 @@ class AffineMaps:
         launch("affine_maps", self.xp, *arrays, out, inputs=inputs, formula=self.formula())
 
     def _lane_by_lane(self, x: Array, factor: str, summand: str | None, n: slice, out: Array) -> Array:
-        """factor · x + summand on the lanes of x, in ``out``; the lanes themselves where both are left out."""
+        """Compute factor · x + summand on the lanes of x into ``out``; return the lanes themselves if both are None."""
         xp, now = self.xp, as_lanes(x, self.lane)
         if getattr(self, factor) is not None:
             now = xp.multiply(now, self._tiled(factor, x, n), out=out)
@@ -149,22 +150,22 @@ class AffineMaps:
         return now
 
     def _tiled(self, name: str, maps: Array, n: slice) -> Array:
-        """a, b or c repeated along a lane of the maps; where all images share it, made once."""
+        """Return a, b or c repeated along a lane of the maps; if all images share it, it is computed only once."""
         v = getattr(self, name)
         if v.ndim == 2:
             return tile_channels(maps, v, n, self.lane)
-        key = name, pixels_of_a_lane(maps.shape, self.lane)
-        if key not in self._made:
-            self._made[key] = tile_channels(maps, v, limit=self.lane)
-        return self._made[key]
+        key = name, pixels_per_lane(maps.shape, self.lane)
+        if key not in self._tiles:
+            self._tiles[key] = tile_channels(maps, v, limit=self.lane)
+        return self._tiles[key]
 
     @cached_property
-    def _made(self) -> dict[Any, Array]:
+    def _tiles(self) -> dict[Any, Array]:
         return {}
 
 
 def _zeros(xp: ModuleType, x: Array) -> Any:
-    """Zeros to compare lanes with.  A lane of them on a CPU: NumPy's loop against one number is three times slower."""
+    """Return zeros to compare lanes with: on a CPU a whole lane, because a scalar is three times slower."""
     return _lane_of_zeros(x.shape[-1], x.dtype) if xp is np else 0
 
 
@@ -174,5 +175,5 @@ def _lane_of_zeros(size: int, dtype: Any) -> np.ndarray:
 
 
 def affine(x: Array, a: Array, b: Array | None = None) -> Array:
-    """Return a x + b by channel, in one pass: x (N, ..., C); a and b (C,), or (N, C) with numbers for each image."""
+    """Return a x + b in one pass: x (N, ..., C); a and b (C,), or (N, C) for a different map of each image."""
     return AffineMaps(x, a, c=b).write()

@@ -1,4 +1,4 @@
-"""BLAS held to one thread while the engine's own threads share the work."""
+"""Limiting BLAS to one thread while the engine's own threads share the work."""
 
 import os
 import threading
@@ -7,11 +7,10 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-# The names that OpenBLAS gives to processors with AVX-512. For these it has kernels for small matrices, which need no
-# packing; not for others.
+# OpenBLAS's names for processors with AVX-512: only for these does it have small-matrix kernels, which need no packing.
 WITH_SMALL_KERNELS = {"SkylakeX", "Cooperlake", "SapphireRapids"}
 
-_controller: Any = None  # threadpoolctl's, made once: it looks through all loaded libraries
+_controller: Any = None  # created once, because threadpoolctl inspects all loaded libraries
 _limit: Any = None
 _depth = 0
 _lock = threading.Lock()
@@ -20,9 +19,10 @@ _process = os.getpid()
 
 @contextmanager
 def single_threaded_blas() -> Iterator[None]:
-    """Have BLAS run each product on the thread that asks for it.  Nested uses cost nothing.
+    """Limit BLAS to the calling thread inside the block.  Nested uses cost nothing.
 
-    A child that is forked inside gets BLAS's own number of threads back: it may never come to the end of the block.
+    In a child process forked inside the block, BLAS gets its own number of threads back, because the child may never
+    reach the end of the block.
     """
     global _limit, _depth
     with _lock:
@@ -42,13 +42,13 @@ def single_threaded_blas() -> Iterator[None]:
 
 @cache
 def has_small_kernels() -> bool:
-    """Whether BLAS multiplies small matrices faster than the same numbers in a large one."""
+    """Return whether BLAS multiplies many small matrices faster than one large matrix of the same size."""
     with _lock:
         return any(library.get("architecture") in WITH_SMALL_KERNELS for library in _libraries().info())
 
 
 def _libraries() -> Any:
-    """The BLAS libraries of this process, as threadpoolctl sees them."""
+    """Return threadpoolctl's controller of the BLAS libraries of this process."""
     global _controller
     if _controller is None:
         from threadpoolctl import ThreadpoolController
@@ -58,7 +58,7 @@ def _libraries() -> Any:
 
 
 def _after_fork() -> None:
-    """In a child: no thread that held the lock or the limit exists any more, so both start anew."""
+    """Reset the lock and the limit in a child process: the threads that held them do not exist there."""
     global _depth, _lock, _process
     _lock, _process = threading.Lock(), os.getpid()
     if _depth:

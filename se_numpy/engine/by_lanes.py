@@ -1,7 +1,8 @@
-"""A block of a depthwise convolution on a CPU: one filter per channel, so nothing that a matrix product could share.
+"""Depthwise convolution of a block on a CPU.
 
-Each tap of the filters, repeated along a lane of pixels, is multiplied by a lane of the maps and added up, with one
-pass of ``einsum`` for all taps: the maps are read where they are, C numbers further on for the next column.
+With one filter per channel, a matrix product has nothing to share between channels. Instead each tap of the filters is
+repeated along a lane of pixels, multiplied by a lane of the maps and accumulated, with one ``einsum`` for all taps. The
+maps are read in place: the next column of the kernel starts C numbers further on.
 """
 
 from functools import cache
@@ -18,7 +19,7 @@ from se_numpy.engine.workspace import workspace
 
 
 def forward_filters(V: Array, p: ConvPlan, dtype: object) -> Array:
-    """Return V (kh, kw, 1, C) repeated along a lane: (kh, kw, numbers of a lane)."""
+    """Return V (kh, kw, 1, C) repeated along a lane: (kh, kw, lane length)."""
     return _along_lanes(V[:, :, 0].astype(dtype, copy=False), p.W)
 
 
@@ -29,7 +30,7 @@ def forward(X: AffineMaps, n: slice, h: slice, filters: Array, p: ConvPlan, u: A
 
 
 def backward_filters(V: Array, scale: Array | None, p: ConvPlan, dtype: object) -> Array:
-    """Return the filters, flipped and times ``scale``: (kh, kw, C), or at stride 1 repeated along a lane."""
+    """Return the filters, flipped and multiplied by ``scale``: (kh, kw, C), at stride 1 repeated along a lane."""
     flipped = V[::-1, ::-1, 0].astype(dtype, copy=False)
     flipped = flipped if scale is None else flipped * scale
     return _along_lanes(flipped, p.input_width) if p.stride == 1 else flipped
@@ -38,32 +39,32 @@ def backward_filters(V: Array, scale: Array | None, p: ConvPlan, dtype: object) 
 def backward_at_stride_1(
     dU: AffineMaps, n: slice, h: slice, filters: Array, p: ConvPlan, x: Array, dx: Array
 ) -> Array:
-    """Write rows h of images n to dx; return what x, the same rows of X, adds to dV, flipped: (kh, kw, C)."""
+    """Write rows h of images n to dx; return the contribution of x, the same rows of X, to dV, flipped: (kh, kw, C)."""
     lanes = _lanes(dU, n, h, dx.shape[2], p.kernel, dx.dtype, before=p.before)
     _add_up(lanes, filters, dx)
     return _sums_with(lanes, x)
 
 
 def filters_at_stride_1(total: Array, V: Array, p: ConvPlan, scale: Array | None) -> Array:
-    """Return scale · dV from the sum over all blocks."""
+    """Return scale · dV, given the sum over all blocks."""
     return as_filters(total[::-1, ::-1], V, p, scale)
 
 
 def filter_gradient(X: AffineMaps, n: slice, h: slice, du: Array, p: ConvPlan) -> Array:
-    """Return what rows h of images n add to dV: (kh, kw, C)."""
+    """Return the contribution of rows h of images n to dV: (kh, kw, C)."""
     before = p.padding, p.padding
     return _sums_with(_lanes(X, n, h, p.W, p.kernel, du.dtype, stride=p.stride, before=before), du)
 
 
 def as_filters(total: Array, V: Array, p: ConvPlan, scale: Array | None) -> Array:
-    """Return scale · dV from the sum over all blocks."""
+    """Return scale · dV, given the sum over all blocks."""
     return np.ascontiguousarray(total if scale is None else total * scale).reshape(V.shape)
 
 
 def input_gradient(dU: AffineMaps, filters: Array, p: ConvPlan, dx: Array) -> None:
-    """Write dx of whole images.  Every stride-th pixel of a row meets the same taps: every stride-th one.
+    """Write dx of whole images: every s-th pixel of a row meets the same taps, s being the stride.
 
-    Pixel i = a + s r meets tap u of row r + (a + padding - u) / s, where that is whole.
+    Pixel i = a + s r meets tap u of row r + (a + padding - u) / s of dU if that is an integer.
     """
     s, N = p.stride, slice(0, len(dx))
     for a, b in product_of(range(min(s, dx.shape[1])), range(min(s, dx.shape[2]))):
@@ -75,7 +76,7 @@ def input_gradient(dU: AffineMaps, filters: Array, p: ConvPlan, dx: Array) -> No
             continue
         kernel = taps.shape[:2]
         before = tuple(k - 1 - (i + p.padding) // s for k, i in zip(kernel, (a, b), strict=True))
-        out = workspace(np, "every stride-th pixel", pixels.shape, dx.dtype)
+        out = workspace(np, "strided pixels", pixels.shape, dx.dtype)
         lanes = _lanes(dU, N, slice(0, pixels.shape[1]), pixels.shape[2], kernel, dx.dtype, before=before)
         _add_up(lanes, _along_lanes(taps, pixels.shape[2]), out)
         pixels[...] = out
@@ -85,7 +86,7 @@ def _lanes(
     X: AffineMaps, n: slice, h: slice, W: int, kernel: tuple[int, int], dtype: object, *,
     stride: int = 1, before: tuple[int, int] = (0, 0),
 ) -> Array:  # fmt: skip
-    """What each tap meets, as a view (n, rows, lanes in a row, kh, kw, numbers in a lane), overlapping itself."""
+    """Return the lanes that each tap meets as an overlapping view (n, rows, lanes per row, kh, kw, lane length)."""
     (kh, kw), (ph, pw), C = kernel, before, X.shape[3]
     rows = slice(h.start * stride - ph, (h.stop - 1) * stride + kh - ph)
     if stride == 1:
@@ -94,7 +95,7 @@ def _lanes(
     else:
         maps = _columns(X, n, rows, W, kw, stride, pw, dtype)
         to_next_column = maps.strides[2]
-    pixels = _pixels_of_a_lane(W, C)
+    pixels = _pixels_per_lane(W, C)
     lane = pixels * C
     image, row = maps.strides[:2]
     return np.ndarray(
@@ -106,7 +107,7 @@ def _lanes(
 def _columns(
     X: AffineMaps, n: slice, h: slice, W: int, kw: int, stride: int, before: int, dtype: object
 ) -> Array:
-    """The pixels that each column of the kernel meets, side by side: (n, rows, kw, W, C); zeros outside the maps."""
+    """Copy the pixels that each column of the kernel meets: (n, rows, kw, W, C); zeros outside the maps."""
     H_, W_, C = X.shape[1:]
     top, bottom = (min(max(i, 0), H_) for i in (h.start, h.stop))
     maps = X.read(n, slice(top, bottom), "maps")
@@ -125,25 +126,25 @@ def _columns(
 
 
 def _add_up(lanes: Array, taps: Array, out: Array) -> None:
-    """Write Σ over the taps of lane · tap to out (n, H, W, C)."""
+    """Write the sum over the taps of lane · tap to out (n, H, W, C)."""
     n, H, Q, _, _, lane = lanes.shape
     np.einsum("nhquvl,uvl->nhql", lanes, taps, out=out.reshape(n, H, Q, lane))
 
 
 def _sums_with(lanes: Array, x: Array) -> Array:
-    """Return Σ over all pixels of what each tap meets times x (n, H, W, C): (kh, kw, C)."""
+    """Return for each tap the sum over all pixels of lane · x, x being (n, H, W, C): (kh, kw, C)."""
     n, H, Q, kh, kw, lane = lanes.shape
     sums = np.einsum("nhquvl,nhql->uvl", lanes, x.reshape(n, H, Q, lane))
     return sums.reshape(kh, kw, -1, x.shape[-1]).sum(2)
 
 
 def _along_lanes(taps: Array, W: int) -> Array:
-    """Taps (kh, kw, C) repeated along a lane of rows of W pixels."""
-    return np.tile(taps, _pixels_of_a_lane(W, taps.shape[-1]))
+    """Repeat taps (kh, kw, C) along a lane of a row of W pixels."""
+    return np.tile(taps, _pixels_per_lane(W, taps.shape[-1]))
 
 
 @cache
-def _pixels_of_a_lane(W: int, C: int) -> int:
-    """As many pixels as divide a row of W and hold no more than LANE numbers; all of them, if those are few."""
+def _pixels_per_lane(W: int, C: int) -> int:
+    """Return the most pixels that divide a row of W and hold at most LANE numbers; all W if that would be too few."""
     pixels = max((q for q in range(1, W + 1) if W % q == 0 and q * C <= LANE), default=1)
     return pixels if pixels * C * 8 >= LANE else W

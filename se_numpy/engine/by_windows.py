@@ -1,9 +1,9 @@
-"""A block of a convolution as products of windows with filters.
+"""Convolution of a block as matrix products of windows with filters.
 
-A window is a row of k·k·C' numbers. Windows are nine times the input (3x3), so only those of a few images, or of some
-rows of one, exist at a time, and none are kept for the backward pass. Groups are products of their own. Where those are
-narrow, one row of a product makes several neighbours of a pixel's row (a ``tile``): its window is wider by their
-number, and its filters stand in a Toeplitz matrix, shifted by one pixel from each neighbour to the next.
+A window is a row of k·k·C' numbers. The windows of a 3x3 convolution take nine times the memory of its input, so only
+those of a few images, or of some rows of one image, exist at a time, and none are kept for the backward pass. Each
+group is a product of its own. If groups are narrow, one row of a product computes several neighbouring output pixels (a
+``tile``): its window is wider accordingly, and the filters form a Toeplitz matrix, shifted from pixel to pixel.
 """
 
 from functools import reduce
@@ -20,7 +20,7 @@ from se_numpy.engine.workspace import workspace
 
 
 def forward_filters(V: Array, p: ConvPlan, dtype: object) -> Array:
-    """Return V (kh, kw, c, C) as one matrix a group: (groups, kh·wide·c, tile·C/groups)."""
+    """Return V (kh, kw, c, C) as one matrix per group: (groups, kh·wide·c, tile·C/groups)."""
     return _toeplitz(V, p.groups, p.tile, p.stride, dtype)
 
 
@@ -35,7 +35,7 @@ def forward(X: AffineMaps, n: slice, h: slice, filters: Array, p: ConvPlan, u: A
 
 
 def backward_filters(V: Array, scale: Array | None, p: ConvPlan, dtype: object) -> Array:
-    """Return the filters that make dX out of windows of scale · dU, as one matrix a group."""
+    """Return the filters that compute dX from windows of scale · dU, as one matrix per group."""
     if p.stride > 1:
         return _stacked_filters(V, scale, p, dtype)
     factor = None if scale is None else scale.reshape(p.groups, 1, 1, -1, 1)
@@ -45,9 +45,10 @@ def backward_filters(V: Array, scale: Array | None, p: ConvPlan, dtype: object) 
 def backward_at_stride_1(
     dU: AffineMaps, n: slice, h: slice, filters: Array, p: ConvPlan, x: Array, dx: Array
 ) -> Array:
-    """Write rows h of images n to dx; return what x, the same rows of X, adds to dV, as ``filters_at_stride_1`` has it.
+    """Write rows h of images n to dx; return the contribution of x, the same rows of X, to dV.
 
-    The windows of dU serve twice: times the flipped filters they are dX, times X they are dV, flipped.
+    The windows of dU serve twice: multiplied by the flipped filters they give dX, multiplied by X they give dV,
+    flipped. ``filters_at_stride_1`` takes the sum of the contributions.
     """
     dVs = []
     windows = unfold(
@@ -60,7 +61,7 @@ def backward_at_stride_1(
 
 
 def filters_at_stride_1(total: Array, V: Array, p: ConvPlan, scale: Array | None) -> Array:
-    """Return scale · dV from the sum over all blocks, (groups, tile·c, kh·wide·C/groups)."""
+    """Return scale · dV, given the sum over all blocks (groups, tile·c, kh·wide·C/groups)."""
     kh, kw, c, C = V.shape
     shape = kh, kw, C // p.groups, c * p.groups
     dV = _transposed(_diagonals(total.transpose(0, 2, 1), shape, p.groups, p.input_tile, 1), p.groups)
@@ -68,7 +69,7 @@ def filters_at_stride_1(total: Array, V: Array, p: ConvPlan, scale: Array | None
 
 
 def filter_gradient(X: AffineMaps, n: slice, h: slice, du: Array, p: ConvPlan) -> Array:
-    """Return Σ over the windows of X in rows h of images n: windowᵀ times its du."""
+    """Return the sum of windowᵀ · du over the windows of X that belong to rows h of images n."""
     windows = unfold(
         X, n, h, p.W, p.kernel, du.dtype,
         stride=p.stride, before=(p.padding, p.padding), groups=p.groups, tile=p.tile,
@@ -79,12 +80,12 @@ def filter_gradient(X: AffineMaps, n: slice, h: slice, du: Array, p: ConvPlan) -
 
 
 def as_filters(total: Array, V: Array, p: ConvPlan, scale: Array | None) -> Array:
-    """Return scale · dV from the sum over all blocks, (groups, kh·wide·c, tile·C/groups)."""
+    """Return scale · dV, given the sum over all blocks (groups, kh·wide·c, tile·C/groups)."""
     return _scaled(_diagonals(total, V.shape, p.groups, p.tile, p.stride), scale)
 
 
 def input_gradient(dU: AffineMaps, filters: Array, p: ConvPlan, dx: Array) -> None:
-    """Write dx of whole images: as at stride 1, but a window of dU gives a stack of stride x stride pixels at once."""
+    """Write dx of whole images as at stride 1, except that a window of dU gives a stack of stride x stride pixels."""
     xp, s, groups, (N, H_, W_, C_) = dU.xp, p.stride, p.groups, dx.shape
     rows, columns = -(-H_ // s), -(-W_ // s)  # of stacks of pixels
     every_pixel = len(p.down) == len(p.across) == s
@@ -111,9 +112,9 @@ def input_gradient(dU: AffineMaps, filters: Array, p: ConvPlan, dx: Array) -> No
 
 
 def _stacked_filters(V: Array, scale: Array | None, p: ConvPlan, dtype: object) -> Array:
-    """The filters that make stacks of pixels of dX out of windows of dU, as one matrix a group."""
+    """Return the filters that compute stacks of pixels of dX from windows of dU, as one matrix per group."""
     xp, (kh, kw, c, C), s, q, (Kh, Kw) = array_module(V), V.shape, p.stride, p.offset, p.stack_kernel
-    if kh == kw == Kh == Kw == 1:  # no zeros between
+    if kh == kw == Kh == Kw == 1:  # no zeros to insert
         places = _scaled(V, scale, dtype).reshape(1, 1, 1, 1, c, p.groups, C // p.groups)
     else:
         padded = xp.zeros((Kh * s, Kw * s, c, C), dtype)
@@ -127,7 +128,7 @@ def _stacked_filters(V: Array, scale: Array | None, p: ConvPlan, dtype: object) 
 def _toeplitz(
     V: Array, groups: int, tile: int, stride: int, dtype: object, factor: Array | None = None
 ) -> Array:
-    """V (kh, kw, c, C) times a factor, once for every pixel of a tile: (groups, kh·wide·c, tile·C/groups)."""
+    """Repeat V (kh, kw, c, C), times a factor, for every pixel of a tile: (groups, kh·wide·c, tile·C/groups)."""
     xp, (kh, kw, c, C) = array_module(V), V.shape
     matrices = _scaled(V.reshape(kh, kw, c, groups, C // groups).transpose(3, 0, 1, 2, 4), factor, dtype)
     if tile == 1:
@@ -139,7 +140,7 @@ def _toeplitz(
 
 
 def _scaled(view: Array, factor: Array | None, dtype: object = None) -> Array:
-    """The view, times the factor if there is one, in contiguous memory."""
+    """Return the view in contiguous memory, multiplied by the factor if it is not None."""
     xp = array_module(view)
     if factor is None:
         return xp.ascontiguousarray(view, dtype)
@@ -147,7 +148,7 @@ def _scaled(view: Array, factor: Array | None, dtype: object = None) -> Array:
 
 
 def _diagonals(total: Array, V: tuple[int, ...], groups: int, tile: int, stride: int) -> Array:
-    """The adjoint of ``_toeplitz``: the sums of what stands where V stood, in the shape V."""
+    """Apply the adjoint of ``_toeplitz``: sum over the copies of V; the result has the shape V."""
     kh, kw, c, C = V
     total = total.reshape(groups, kh, (tile - 1) * stride + kw, c, tile, C // groups)
     parts = [total[:, :, t * stride : t * stride + kw, :, t] for t in range(tile)]
@@ -155,7 +156,7 @@ def _diagonals(total: Array, V: tuple[int, ...], groups: int, tile: int, stride:
 
 
 def _transposed(V: Array, groups: int) -> Array:
-    """V with input and output channels exchanged, group by group: (kh, kw, c, C) -> (kh, kw, C/groups, c·groups)."""
+    """Exchange input and output channels within each group: (kh, kw, c, C) -> (kh, kw, C/groups, c·groups)."""
     kh, kw, c, C = V.shape
     return V.reshape(kh, kw, c, groups, C // groups).transpose(0, 1, 4, 3, 2).reshape(kh, kw, -1, c * groups)
 
@@ -173,7 +174,7 @@ def _multiply(rows: Array, filters: Array, u: Array, groups: int, tile: int) -> 
 
 
 def _tiles(u: Array, groups: int, tile: int, dtype: Any) -> Array:
-    """Maps u (n, H, W, C) as (groups, R, tile·C/groups), zeros beyond their last column; a view of a single group."""
+    """Return maps u (n, H, W, C) as (groups, R, tile·C/groups), zero-padded on the right; a view if groups is 1."""
     n, H, W, C = u.shape
     if groups == 1:
         return u.reshape(1, -1, C)

@@ -1,4 +1,4 @@
-"""Whether the engine is on: for the whole process by the environment, or for some lines by a context."""
+"""The switch of the engine: an environment variable for the process, a context manager for a few lines."""
 
 import os
 from collections.abc import Iterator
@@ -9,9 +9,15 @@ _off: ContextVar[bool | None] = ContextVar("se_numpy_engine_off", default=None)
 
 
 def enabled() -> bool:
-    """Return whether the engine runs what it is given; if not, the book does: ``off()``, or SE_NUMPY_ENGINE=off.
+    """Return whether the engine is on.
 
-    Raises ValueError where the variable is neither on nor off.
+    ``off()`` and the environment variable SE_NUMPY_ENGINE=off turn it off; compiled networks and the engine's
+    operations then run the book.
+
+    Raises
+    ------
+    ValueError
+        If SE_NUMPY_ENGINE is set to something other than on or off.
     """
     if (inside := _off.get()) is not None:
         return not inside
@@ -23,9 +29,9 @@ def enabled() -> bool:
 
 @contextmanager
 def off() -> Iterator[None]:
-    """Run plain networks and the book's functions inside: slower, and every line can be stepped through.
+    """Run plain networks and the book's functions inside the block: slower, but easy to step through.
 
-    As any context variable, it does not reach threads that are started inside.
+    Like any context variable, it does not affect threads started inside the block.
     """
     token = _off.set(True)
     try:

@@ -1,8 +1,8 @@
-"""Convolution block by block, over maps that may still have to be computed.
+"""Convolution block by block, over deferred maps.
 
-What a block does is one of two forms: products of windows with filters (``by_windows``), or, for one filter per
-channel, multiply-adds along lanes (``by_lanes``). ``epilogue`` is called with what a block has just written, while it
-is in the cache.
+A block is computed in one of two ways: as products of windows with filters (``by_windows``) or, for depthwise filters,
+as multiply-adds along lanes (``by_lanes``). ``epilogue`` is called on each block right after it is written, while it is
+still in the cache.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ Epilogue = Callable[..., Any]
 def convolve(
     X: AffineMaps, V: Array, *, stride: int, padding: int, groups: int, epilogue: Epilogue | None = None
 ) -> tuple[Array, list[Any]]:
-    """Return U, and [epilogue(U, images, rows), ...] of every block written."""
+    """Return U, and the result of epilogue(U, images, rows) for every block written."""
     p, form = _planned(X, V, stride, padding, groups)
     (_, _, c, C), N, xp = V.shape, X.shape[0], X.xp
     U = xp.empty((N, p.H, p.W, C), xp.result_type(X.dtype, V))
@@ -43,10 +43,10 @@ def convolve_backward(
     dU: AffineMaps, X: AffineMaps, V: Array, *, stride: int, padding: int, groups: int,
     scale: Array | None = None, epilogue: Epilogue | None = None, input_gradient: bool = True,
 ) -> tuple[Array | None, Array, list[Any]]:  # fmt: skip
-    """Return dX, dV and [epilogue(dX, x, images, rows), ...] of every block of dX written, x being what X has there.
+    """Return dX, dV, and the result of epilogue(dX, x, images, rows) for every block written, x being that block of X.
 
-    With ``scale`` (C,) the gradient is scale · dU: fewer filters than maps are multiplied by it. Without
-    ``input_gradient`` dV alone.
+    With ``scale`` (C,) the upstream gradient is scale · dU; the factor is applied to the filters, which are smaller
+    than the maps. Without ``input_gradient`` only dV is computed, and dX is None.
     """
     dtype = X.xp.result_type(dU.dtype, X.dtype, V)
     p, form = _planned(X, V, stride, padding, groups)
@@ -65,7 +65,7 @@ def _backward_at_stride_1(
     dU: AffineMaps, X: AffineMaps, V: Array, dX: Array, p: ConvPlan, form: Any, scale: Array | None,
     epilogue: Epilogue | None,
 ) -> tuple[Array, Array, list[Any]]:  # fmt: skip
-    """Every block of rows of dX, with what those rows of X add to dV."""
+    """Compute dX in blocks of rows, each with the contribution of the same rows of X to dV."""
     N, H, W, C_ = X.shape
     filters = form.backward_filters(V, scale, p, dX.dtype)
 
@@ -77,14 +77,14 @@ def _backward_at_stride_1(
     moved = p.row_bytes(W, V.shape[3], 2 * C_, p.input_tile, dX.itemsize)
     parts = parallel_for_rows(X.xp, block, N, H, moved, 2 * p.row_flop(W, *V.shape[2:]))
     dV = form.filters_at_stride_1(_total([dV for dV, _ in parts]), V, p, scale)
-    return dX, dV, [more for _, more in parts]
+    return dX, dV, [result for _, result in parts]
 
 
 def _backward_at_any_stride(
     dU: AffineMaps, X: AffineMaps, V: Array, dX: Array, p: ConvPlan, form: Any, scale: Array | None,
     epilogue: Epilogue | None,
 ) -> tuple[Array, Array, list[Any]]:  # fmt: skip
-    """Every block of images of dX, with what those images of X add to dV."""
+    """Compute dX in blocks of images, each with the contribution of the same images of X to dV."""
     xp = X.xp
     (_, H, W, C), H_ = dU.shape, dX.shape[1]
     filters = form.backward_filters(V, scale, p, dX.dtype)
@@ -97,13 +97,13 @@ def _backward_at_any_stride(
 
     moved = H * p.row_bytes(W, V.shape[2] * p.groups, 3 * C, p.tile, dX.itemsize) + 2 * dX[0].nbytes
     parts = parallel_for(xp, block, len(dX), moved, 2 * H * p.row_flop(W, *V.shape[2:]))
-    return dX, form.as_filters(_total([dV for dV, _ in parts]), V, p, scale), [more for _, more in parts]
+    return dX, form.as_filters(_total([dV for dV, _ in parts]), V, p, scale), [result for _, result in parts]
 
 
 def _filters_gradient(
     dU: AffineMaps, X: AffineMaps, V: Array, dtype: object, p: ConvPlan, form: Any, scale: Array | None
 ) -> Array:
-    """dV alone."""
+    """Return dV alone."""
     xp = X.xp
     N, H, W, C = dU.shape
 
@@ -117,5 +117,5 @@ def _filters_gradient(
 
 
 def _total(arrays: list[Array]) -> Array:
-    """Their sum; a lone array as it is, where Python's sum would add 0 to it."""
+    """Return the sum of the arrays; a single array unchanged, where Python's ``sum`` would add 0 to it."""
     return reduce(add_up, arrays)

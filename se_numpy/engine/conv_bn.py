@@ -1,11 +1,11 @@
-"""Convolution, batch norm, then ReLU or SE, in the passes that the convolutions make.
+"""Convolution, batch norm and ReLU or SE, fused into the passes of the convolution.
 
-U is written as the convolution leaves it and read as a U + c, rectified, by whatever comes next. What each layer by
-itself does to maps comes down to numbers by channel, forward and back.
+The convolution writes U; the next node reads it as the deferred maps a U + c, rectified if a ReLU follows. Batch norm
+and the gate then work only on numbers per channel, in the forward pass and in the backward pass.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from se_numpy.arrays import Array
 from se_numpy.engine import conv, gate, norm
@@ -21,7 +21,7 @@ from se_numpy.tree import Tree
 
 
 class GateCache(NamedTuple):
-    """What an SE block at the end remembers: Eqs. (2) and (3), and the mean of each image of U."""
+    """The cache of an SE block at the end: the results of Eqs. (2) and (3), and the mean of each image of U."""
 
     z: Array
     h: Array
@@ -31,41 +31,44 @@ class GateCache(NamedTuple):
 
 @dataclass(eq=False)
 class ConvBNCache:
-    """What the node remembers: its input, the convolution's maps and their moments, the gate, and what it returned."""
+    """The cache of the node: its input, the convolution's maps and their moments, the gate's cache, and its output."""
 
     X: AffineMaps
     U: Array
     Y: AffineMaps
     mean: Any = None
     var: Any = None
-    a: Array | None = None  # the maps were normalised to a U + c
+    a: Array | None = None  # the normalised maps are a U + c
     gate: GateCache | None = None
-    batch: Tree | None = None  # the batch's statistics, where mean and var are those of U and not the running ones
+    batch: Tree | None = None  # the batch's own statistics, in training mode
 
 
 @dataclass(frozen=True)
 class FusedConvBN(Node):
-    """Convolution, batch norm (or a bias, in a network folded for evaluation), and a ReLU or an SE block or neither."""
+    """Convolution and batch norm (in a folded network: a bias), then ReLU, an SE block, or neither."""
 
     parts: tuple[tuple[str, Layer], ...]
     keep_gates: str | None = None  # the name under which the gates are kept
-    spans = True
+
+    @property
+    def spans(self) -> bool:
+        return True
 
     @property
     def conv(self) -> Conv:
-        return self.parts[0][1]  # type: ignore[return-value]
+        return cast(Conv, self.parts[0][1])
 
     @property
     def norm(self) -> BatchNorm:
-        return self.parts[1][1]  # type: ignore[return-value]
+        return cast(BatchNorm, self.parts[1][1])
 
-    def is_followed_by(self, kind: type[Layer]) -> bool:
-        """Whether the third part is there, and of this kind."""
+    def ends_with(self, kind: type[Layer]) -> bool:
+        """Return whether there is a third part, of this type."""
         return len(self.parts) == 3 and isinstance(self.parts[2][1], kind)
 
     def forward_lazy(self, params: Tree, state: Tree, X: AffineMaps, run: Pass) -> tuple[AffineMaps, ConvBNCache]:
         V, normal, *of_gate = (params.get(name, {}) for name, _ in self.parts)
-        gated, folded = self.is_followed_by(SE), isinstance(self.parts[1][1], Bias)
+        gated, folded = self.ends_with(SE), isinstance(self.parts[1][1], Bias)
         C = V["V"].shape[-1:]
         check("U: C, gamma: C, beta: C, b: C", C, *(normal.get(name) for name in ("gamma", "beta", "b")))
 
@@ -93,33 +96,33 @@ class FusedConvBN(Node):
             if self.keep_gates is not None:
                 run.kept[self.keep_gates] = s
         else:
-            cache.Y = AffineMaps(U, cache.a, c=c, rectify=self.is_followed_by(ReLU), mean=cache.mean)
+            cache.Y = AffineMaps(U, cache.a, c=c, rectify=self.ends_with(ReLU), mean=cache.mean)
         return cache.Y, cache
 
     def backward_lazy(
         self, params: Tree, cache: ConvBNCache, up: Upstream, *, extra: Array | None = None,
         input_gradient: bool = True,
     ) -> tuple[Upstream, Tree]:  # fmt: skip
-        X, U, mean, var = cache.X, cache.U, cache.mean, cache.var  # of a batch norm: what is folded has no way back
+        X, U, mean, var = cache.X, cache.U, cache.mean, cache.var  # folded networks have no backward pass
         V, normal, *of_gate = (params.get(name, {}) for name, _ in self.parts)
         N, H, W, _ = U.shape
         dY, sums = up.dY, up.sums
         if sums is None:
             dY, sums = _through_relu(up, cache.Y, by_image=cache.gate is not None)
-        of_dy, of_dyx = sums
+        sum_dy, sum_dyx = sums
         grads: list[Tree] = []
         factor = shift = None  # the gradient of the normalised maps is factor · dY + shift
         if cache.gate is not None:
             z, h, factor, images = cache.gate
-            dW, shift, of_dy, of_dyx = gate.excite_backward(
-                of_dy, of_dyx, z, h, factor, images, mean, cache.a, normal["beta"], H * W, of_gate[0]
+            dW, shift, sum_dy, sum_dyx = gate.excite_backward(
+                sum_dy, sum_dyx, z, h, factor, images, mean, cache.a, normal["beta"], H * W, of_gate[0]
             )
             grads.append(dW)
         a, b, c, dgamma, dbeta = norm.bn_grad_coefficients(
-            of_dy, of_dyx, mean, var, normal["gamma"], len(of_dy), N * H * W, self.norm.eps
+            sum_dy, sum_dyx, mean, var, normal["gamma"], len(sum_dy), N * H * W, self.norm.eps
         )
-        # dU = a (factor dY + shift + b U + c): a goes into the filters, which are fewer than the maps. In evaluation
-        # mean and var are constants, and b U + c is not there.
+        # dU = a (factor dY + shift + b U + c): a is applied to the filters, which are smaller than the maps. In
+        # evaluation mode mean and var are constants, so b U + c is left out.
         if cache.batch is None:
             dU = AffineMaps(dY, factor, c=shift)
         else:
@@ -128,7 +131,7 @@ class FusedConvBN(Node):
         centre = None if X.mean is None else tile_row(X.mean, X.x)
 
         def epilogue(dX: Array, x: Array, n: slice, h: slice) -> norm.BNGradPart | None:
-            """What the node before needs of dX: taken through its ReLU, the other gradients added, and summed."""
+            """Add the other gradients to dX, apply the previous ReLU's mask, and return the sums for its batch norm."""
             dx = dX[n, h]
             if extra is not None and rectify:
                 mask_gradient_sum(as_lanes(dx), as_lanes(extra[n, h]), as_lanes(x), as_lanes(dx))
@@ -152,7 +155,7 @@ class FusedConvBN(Node):
 
 
 def _through_relu(up: Upstream, Y: AffineMaps, by_image: bool) -> tuple[Array, norm.BNGradSums]:
-    """dY, set to 0 where Y was rectified, and its sums with the maps that Y is made of; one pass."""
+    """Return dY, set to 0 where the ReLU cut Y off, and its sums with the maps behind Y, in one pass."""
     dY, xp = up.dY, Y.xp
     if up.masked or not Y.rectify:
         return dY, norm.bn_grad_sums(dY, Y.x, Y.mean, by_image=by_image)

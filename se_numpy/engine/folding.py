@@ -1,6 +1,8 @@
-"""Inference without batch norm: its scale goes into the filters before it, its shift stays behind as a bias.
+"""Folding batch norm for inference: its scale moves into the filters before it, its shift becomes a bias.
 
-    gamma (v ∗ X - mean) / √(var + eps) + beta  =  (a v) ∗ X + c,      a = gamma / √(var + eps),  c = beta - a mean
+    gamma (v ∗ X - mean) / √(var + eps) + beta  =  (a v) ∗ X + c
+
+where a = gamma / √(var + eps) and c = beta - a mean.
 """
 
 from collections.abc import Collection
@@ -14,11 +16,11 @@ from se_numpy.tree import Tree
 def fold(
     net: Layer, params: Tree, state: Tree, *, keep: Collection[str] = (), path: str = ""
 ) -> tuple[Layer, Tree, Tree]:
-    """Return a network of the same evaluation with every batch norm folded into the convolution before it.
+    """Return an equivalent network for evaluation, with batch norms folded into the convolutions before them.
 
-    params and state are a trained network's, on either device, and stay as they are. -> network, its params and state.
-    A batch norm stays one without a convolution before it, or behind one whose maps are to be kept (its dotted name,
-    below ``path``, is in ``keep``); subclasses of layers and combinators stay as they are.
+    Returns the network, its params and its state; the arguments are not modified and may be on either device. A batch
+    norm stays if no convolution precedes it, or if ``keep`` contains the dotted name of that convolution (``path`` is
+    the name of ``net`` itself). Subclasses of layers and combinators are left as they are.
     """
     if type(net) not in (Serial, Sum, Concat):
         return net, params, state
@@ -28,16 +30,16 @@ def fold(
     new_params: Tree = {}
     new_state: Tree = {}
     for name, part in net.parts:
-        here = params.get(name, {}), state.get(name, {})
-        part, of_part, statistics = fold(part, *here, keep=keep, path=below + name)
+        own = params.get(name, {}), state.get(name, {})
+        part, part_params, part_state = fold(part, *own, keep=keep, path=below + name)
         before, layer = parts[-1] if parts and type(net) is Serial else ("", None)
         if type(part) is BatchNorm and type(layer) is Conv and below + before not in keep:
             a, c = scale_and_shift(
-                statistics["mean"], statistics["var"], of_part["gamma"], of_part["beta"], part.eps
+                part_state["mean"], part_state["var"], part_params["gamma"], part_params["beta"], part.eps
             )  # fmt: skip
             new_params[before] = {"V": new_params[before]["V"] * a}
-            part, of_part, statistics = Bias(), {"b": c}, {}
+            part, part_params, part_state = Bias(), {"b": c}, {}
         parts.append((name, part))
-        new_params |= {name: of_part} if of_part else {}
-        new_state |= {name: statistics} if statistics else {}
+        new_params |= {name: part_params} if part_params else {}
+        new_state |= {name: part_state} if part_state else {}
     return replace(net, parts=tuple(parts)), new_params, new_state

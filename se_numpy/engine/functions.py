@@ -1,12 +1,12 @@
-"""Single operations in their fast form, under the book's names, with its arguments and its results.
+"""Fast versions of single operations, with the names, arguments and results of the book.
 
-What works on each image by itself is the book's own function, called by blocks of images over threads. The others are
-the pieces that compiled networks are made of.
+Operations that treat every image separately call the book's function on blocks of images, on several threads. The
+others are built from the same parts as compiled networks.
 """
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -26,12 +26,12 @@ from se_numpy.ops.pool import check_pool
 from se_numpy.shapes import check
 
 F = TypeVar("F", bound=Callable[..., Any])
-ENGINE = "The engine's form: by blocks over threads, sums in the dtype of the arrays."
-FUNCTIONS: dict[str, Callable[..., Any]] = {}  # every fast form, by the name of the book's function
+ENGINE = "The engine's version works on blocks in several threads and sums in the dtype of the arrays."
+FUNCTIONS: dict[str, Callable[..., Any]] = {}  # the fast versions, by the name of the book's function
 
 
-def _fast_form_of(book: Callable[..., Any]) -> Callable[[F], F]:
-    """Register a fast form; while the engine is off, calls go to the book."""
+def _fast_version_of(book: Callable[..., Any]) -> Callable[[F], F]:
+    """Register the fast version of a function; while the engine is off, it calls the book's function."""
 
     def decorate(fast: F) -> F:
         @wraps(book)
@@ -42,15 +42,16 @@ def _fast_form_of(book: Callable[..., Any]) -> Callable[[F], F]:
                 return fast(*args, **hyper)
 
         call.__module__ = __name__
-        call.__doc__ = f"{book.__doc__}\n\n    {ENGINE}\n    "
+        summary, _, details = (book.__doc__ or "").partition("\n")
+        call.__doc__ = f"{summary}\n\n    {ENGINE}\n{details or '    '}"
         FUNCTIONS[book.__name__] = call
-        return call  # type: ignore[return-value]
+        return cast(F, call)
 
     return decorate
 
 
 def by_images(f: Callable[..., Any], *arrays: Array, **hyper: Any) -> Any:
-    """Return f(*arrays, **hyper) for an f that treats every image by itself, by blocks of images over the threads."""
+    """Return f(*arrays, **hyper), computed on blocks of images in several threads; f must treat images separately."""
     xp = array_module(*arrays)
     if arrays[0].ndim == 0:
         return f(*arrays, **hyper)
@@ -69,13 +70,13 @@ def by_images(f: Callable[..., Any], *arrays: Array, **hyper: Any) -> Any:
 # ------------------------------------------------------------------------------------------------------- convolution
 
 
-@_fast_form_of(ops.conv2d)
+@_fast_version_of(ops.conv2d)
 def conv2d(X: Array, V: Array, *, stride: int = 1, padding: int = 0, groups: int = 1) -> Array:
     _, _, stride, padding, groups = check_conv2d(X, V, stride, padding, groups)
     return conv.convolve(AffineMaps(X), V, stride=stride, padding=padding, groups=groups)[0]
 
 
-@_fast_form_of(ops.conv2d_backward)
+@_fast_version_of(ops.conv2d_backward)
 def conv2d_backward(
     dU: Array, X: Array, V: Array, *, stride: int = 1, padding: int = 0, groups: int = 1
 ) -> tuple[Array, Array]:
@@ -84,32 +85,32 @@ def conv2d_backward(
     dX, dV, _ = conv.convolve_backward(
         AffineMaps(dU), AffineMaps(X), V, stride=stride, padding=padding, groups=groups
     )
-    return dX, dV  # type: ignore[return-value]
+    return dX, dV
 
 
-# ------------------------------------------------------------------------------------------ functions of one number
+# ---------------------------------------------------------------------------------------------- elementwise functions
 
 
-@_fast_form_of(ops.relu)
+@_fast_version_of(ops.relu)
 def relu(x: Array) -> Array:
     check("x: ...", x)
     return elementwise(lambda y, x: array_module(x).maximum(x, 0, out=y), x)
 
 
-@_fast_form_of(ops.relu_backward)
+@_fast_version_of(ops.relu_backward)
 def relu_backward(dy: Array, x: Array) -> Array:
     check("x: ..., dy: ...", x, dy)
     return elementwise(lambda dx, dy, x: mask_gradient(dy, x, dx), dy, x, dtype=dy.dtype)
 
 
-@_fast_form_of(ops.sigmoid)
+@_fast_version_of(ops.sigmoid)
 def sigmoid(x: Array) -> Array:
     check("x: ...", x)
     xp = array_module(x)
     return launch("sigmoid", xp, x) if has_kernels(xp, x) else by_images(ops.sigmoid, x)
 
 
-@_fast_form_of(ops.sigmoid_backward)
+@_fast_version_of(ops.sigmoid_backward)
 def sigmoid_backward(dy: Array, x: Array) -> Array:
     check("x: ..., dy: ...", x, dy)
     xp = array_module(dy, x)
@@ -119,7 +120,7 @@ def sigmoid_backward(dy: Array, x: Array) -> Array:
 # ------------------------------------------------------------------------------------------------ batch normalisation
 
 
-@_fast_form_of(ops.batch_statistics)
+@_fast_version_of(ops.batch_statistics)
 def batch_statistics(x: Array) -> tuple[Array, Array]:
     check("x: N ... C", x)
     ones = array_module(x).ones(x.shape[-1], x.dtype)
@@ -127,20 +128,20 @@ def batch_statistics(x: Array) -> tuple[Array, Array]:
     return mean, var
 
 
-@_fast_form_of(ops.normalize)
+@_fast_version_of(ops.normalize)
 def normalize(x: Array, mean: Array, var: Array, gamma: Array, beta: Array, *, eps: float = EPS) -> Array:
     check("x: N ... C, mean: C, var: C, gamma: C, beta: C", x, mean, var, gamma, beta)
     return affine(x, *norm.scale_and_shift(mean, var, gamma, beta, eps))
 
 
-@_fast_form_of(ops.batch_norm)
+@_fast_version_of(ops.batch_norm)
 def batch_norm(x: Array, gamma: Array, beta: Array, *, eps: float = EPS) -> Array:
     check("x: N ... C, gamma: C, beta: C", x, gamma, beta)
     *_, a, c = norm.finalize_moments(norm.parts_of(x), x.shape, gamma, beta, eps, single=True)
     return affine(x, a, c)
 
 
-@_fast_form_of(ops.batch_norm_backward)
+@_fast_version_of(ops.batch_norm_backward)
 def batch_norm_backward(
     dy: Array, x: Array, gamma: Array, beta: Array, *, eps: float = EPS
 ) -> tuple[Array, Array, Array]:
@@ -152,7 +153,7 @@ def batch_norm_backward(
 # --------------------------------------------------------------------------------------------------- fully connected
 
 
-@_fast_form_of(ops.linear)
+@_fast_version_of(ops.linear)
 def linear(x: Array, W: Array, b: Array | None = None) -> Array:
     N, D, K, *_ = check("x: N D, W: K D, b: K", x, W, b)
     if array_module(x, W, b) is not np:
@@ -168,7 +169,7 @@ def linear(x: Array, W: Array, b: Array | None = None) -> Array:
     return y
 
 
-@_fast_form_of(ops.linear_backward)
+@_fast_version_of(ops.linear_backward)
 def linear_backward(dy: Array, x: Array, W: Array, b: Array | None = None) -> tuple[Array, ...]:
     N, D, K, *_ = check("x: N D, W: K D, b: K, dy: N K", x, W, b, dy)
     if array_module(dy, x, W, b) is not np:
@@ -186,26 +187,26 @@ def linear_backward(dy: Array, x: Array, W: Array, b: Array | None = None) -> tu
 # ----------------------------------------------------------------------------------------------------------- pooling
 
 
-@_fast_form_of(ops.max_pool2d)
+@_fast_version_of(ops.max_pool2d)
 def max_pool2d(x: Array, *, kernel: int, stride: int | None = None, padding: int = 0) -> Array:
     check_pool(x, kernel, stride, padding)
     return by_images(ops.max_pool2d, x, kernel=kernel, stride=stride, padding=padding)
 
 
-@_fast_form_of(ops.max_pool2d_backward)
+@_fast_version_of(ops.max_pool2d_backward)
 def max_pool2d_backward(dy: Array, x: Array, *, kernel: int, stride: int | None = None, padding: int = 0) -> Array:
     H, W, *_ = check_pool(x, kernel, stride, padding)
     check("y: N H W C, dy: N H W C", (len(x), H, W, x.shape[-1]), dy)
     return by_images(ops.max_pool2d_backward, dy, x, kernel=kernel, stride=stride, padding=padding)
 
 
-@_fast_form_of(ops.avg_pool2d)
+@_fast_version_of(ops.avg_pool2d)
 def avg_pool2d(x: Array, *, kernel: int, stride: int | None = None, padding: int = 0) -> Array:
     check_pool(x, kernel, stride, padding)
     return by_images(ops.avg_pool2d, x, kernel=kernel, stride=stride, padding=padding)
 
 
-@_fast_form_of(ops.avg_pool2d_backward)
+@_fast_version_of(ops.avg_pool2d_backward)
 def avg_pool2d_backward(dy: Array, x: Array, *, kernel: int, stride: int | None = None, padding: int = 0) -> Array:
     H, W, *_ = check_pool(x, kernel, stride, padding)
     check("y: N H W C, dy: N H W C", (len(x), H, W, x.shape[-1]), dy)
@@ -215,30 +216,30 @@ def avg_pool2d_backward(dy: Array, x: Array, *, kernel: int, stride: int | None 
 # ------------------------------------------------------------------------------------------------------ the SE block
 
 
-@_fast_form_of(se.squeeze)
+@_fast_version_of(se.squeeze)
 def squeeze(U: Array) -> Array:
     _, H, W, _ = check("U: N H W C", U)
     return pixel_sum(U) / (H * W)
 
 
-@_fast_form_of(se.scale)
+@_fast_version_of(se.scale)
 def scale(U: Array, s: Array) -> Array:
     check("U: N H W C, s: N C", U, s)
     return affine(U, s)
 
 
-@_fast_form_of(se.scale_backward)
+@_fast_version_of(se.scale_backward)
 def scale_backward(dX_tilde: Array, U: Array, s: Array) -> tuple[Array, Array]:
     check("U: N H W C, s: N C, dX_tilde: N H W C", U, s, dX_tilde)
     return affine(dX_tilde, s), pixel_sum(dX_tilde, U)
 
 
-@_fast_form_of(se.se_block)
+@_fast_version_of(se.se_block)
 def se_block(U: Array, W1: Array, W2: Array, b1: Array | None = None, b2: Array | None = None) -> Array:
     return scale(U, se.excite(squeeze(U), W1, W2, b1, b2))
 
 
-@_fast_form_of(se.se_block_backward)
+@_fast_version_of(se.se_block_backward)
 def se_block_backward(
     dX_tilde: Array, U: Array, W1: Array, W2: Array, b1: Array | None = None, b2: Array | None = None
 ) -> tuple[Array, ...]:
@@ -249,7 +250,7 @@ def se_block_backward(
 def se_block_backward_from(
     dX_tilde: Array, U: Array, z: Array, s: Array, weights: tuple[Array | None, ...], gate: str = "sigmoid"
 ) -> tuple[Array, ...]:
-    """``se_block_backward`` for z and s that were kept; the two parts of dU in one pass."""
+    """Compute ``se_block_backward`` from cached z and s, with both parts of dU in one pass."""
     _, H, W, _ = check("U: N H W C, z: N C, s: N C, dX_tilde: N H W C", U, z, s, dX_tilde)
     dz, *dW = se.excite_backward(pixel_sum(dX_tilde, U), z, *weights, gate=gate)
     return affine(dX_tilde, s, dz / (H * W)), *dW
@@ -258,7 +259,7 @@ def se_block_backward_from(
 # ----------------------------------------------------------------------------------------------------------- the loss
 
 
-@_fast_form_of(ops.softmax_cross_entropy)
+@_fast_version_of(ops.softmax_cross_entropy)
 def softmax_cross_entropy(x: Array, labels: Array, *, smoothing: float = 0.0) -> Array:
     N, K = check_loss(x, labels, smoothing)
     xp = array_module(x, labels)
@@ -267,21 +268,21 @@ def softmax_cross_entropy(x: Array, labels: Array, *, smoothing: float = 0.0) ->
     return launch("cross_entropy_rows", xp, _log_sum_exp(x), labels, x, N, K, float(smoothing)).sum()
 
 
-@_fast_form_of(ops.softmax_cross_entropy_backward)
+@_fast_version_of(ops.softmax_cross_entropy_backward)
 def softmax_cross_entropy_backward(dL: Array, x: Array, labels: Array, *, smoothing: float = 0.0) -> Array:
     N, K = check_loss(x, labels, smoothing, dL)
     xp = array_module(x, labels)
     if not has_kernels(xp, x):
         return ops.softmax_cross_entropy_backward(dL, x, labels, smoothing=smoothing)
     number = isinstance(dL, (int, float))
-    share = float(dL if number else 1) / N
+    factor = float(dL if number else 1) / N
     totals = _log_sum_exp(x)[:, None]
-    dx = launch("cross_entropy_backward", xp, x, totals, labels[:, None], K, float(smoothing), share)
+    dx = launch("cross_entropy_backward", xp, x, totals, labels[:, None], K, float(smoothing), factor)
     return dx if number else dx * dL
 
 
 def _log_sum_exp(x: Array) -> Array:
-    """log Σ_k e^{x_k} of each row, on a GPU: log p = x - that."""
+    """Return log Σ_k e^{x_k} of each row, on a GPU; log p is x minus it."""
     totals = array_module(x).empty(len(x), x.dtype)
     launch("log_sum_exp", array_module(x), x, x.shape[1], totals)
     return totals

@@ -1,8 +1,8 @@
-"""The gate at the end of a fused convolution: Eq. (3) and its backward pass, in steps of one launch each on a GPU.
+"""The gate of a fused convolution: Eq. (3) and its backward pass, in steps of one launch each on a GPU.
 
-The maps before the gate are a U + c, which are never written. What ``se`` computes from them is computed here from U,
-a, c and sums that are known anyway; nothing is larger than (N, C). The formulas are those of ``se``, with h = δ(W1 z)
-kept.
+The maps before the gate, a U + c, are never written. Everything ``se`` computes from them is computed here from a, c
+and sums that are already known, in arrays no larger than (N, C). The formulas are those of ``se``, with h = δ(W1 z)
+cached.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from se_numpy.tree import Tree
 
 
 def excite(z: Array, a: Array, c: Array, W1: Array, W2: Array, b1: Any = 0, b2: Any = 0) -> tuple[Array, ...]:
-    """Return Eq. (3), and the factor and shift of s (a U + c):                 -> h (N, C/r), s, s a, s c (N, C)"""
+    """Compute Eq. (3), and the factor and shift of s (a U + c).  Return h (N, C/r), s, s a and s c (N, C)."""
     xp, (R, C) = array_module(z), W1.shape
     h = xp.empty((len(z), R), z.dtype)
     _hidden(z, W1, b1, R, C, h)
@@ -24,27 +24,27 @@ def excite(z: Array, a: Array, c: Array, W1: Array, W2: Array, b1: Any = 0, b2: 
 
 
 def excite_backward(
-    of_dy: Array, of_dyx: Array, z: Array, h: Array, s: Array, images: Array,
+    sum_dy: Array, sum_dyx: Array, z: Array, h: Array, s: Array, images: Array,
     mean: Array, a: Array, beta: Array, pixels: int, params: Tree,
 ) -> tuple[Tree, Array, Array, Array]:  # fmt: skip
-    """Return the gate's gradients from Σ dy and Σ dy (U - mean) of each image, dy being the gradient after the gate.
+    """Return the gate's gradients, given Σ dy and Σ dy (U - mean) of each image, dy being the gradient after the gate.
 
-    Besides dW1, dW2 (and db1, db2): ``shift``, where s dy + shift is the gradient of a U + c, and the two sums of that
-    gradient; all (N, C).
+    Returns the gradients of the weights, ``shift``, where s dy + shift is the gradient of a U + c, and the two sums of
+    that gradient; all but the first (N, C).
     """
     W1, W2 = params["W1"], params["W2"]
     R, C = W1.shape
-    da2 = _through_gates(of_dy, of_dyx, a, beta, s)
+    da2 = _through_gates(sum_dy, sum_dyx, a, beta, s)
     da1 = _through_hidden(da2, W2, h, R, C)
-    shift, of_dv, of_dvx = _through_squeeze(da1, W1, s, of_dy, of_dyx, images, mean, R, C, pixels)
+    shift, sum_dv, sum_dvx = _through_squeeze(da1, W1, s, sum_dy, sum_dyx, images, mean, R, C, pixels)
     grads = {"W1": da1.T @ z, "W2": da2.T @ h}
     grads.update({b: d.sum(0) for b, d in (("b1", da1), ("b2", da2)) if b in params})
-    return grads, shift, of_dv, of_dvx
+    return grads, shift, sum_dv, sum_dvx
 
 
 @cuda_kernel("excite_hidden")
 def _hidden(z: Array, W1: Array, b1: Any, R: int, C: int, h: Array) -> None:
-    """h = δ(W1 z + b1)."""
+    """Compute h = δ(W1 z + b1)."""
     array_module(z).maximum(z @ W1.T + b1, 0, out=h)
 
 
@@ -52,7 +52,7 @@ def _hidden(z: Array, W1: Array, b1: Any, R: int, C: int, h: Array) -> None:
 def _gates(
     h: Array, W2: Array, b2: Any, a: Array, c: Array, R: int, C: int, s: Array, sa: Array, sc: Array
 ) -> None:  # fmt: skip
-    """s = σ(W2 h + b2), times a and times c."""
+    """Compute s = σ(W2 h + b2), s a and s c."""
     s[...] = sigmoid(h @ W2.T + b2)
     xp = array_module(s)
     xp.multiply(s, a, out=sa)
@@ -60,9 +60,9 @@ def _gates(
 
 
 @cuda_kernel("through_gates")
-def _through_gates(of_dy: Array, of_dyx: Array, a: Array, beta: Array, s: Array) -> Array:
-    """ds = Σ dy (a U + c), where a mean + c = beta; then σ' = s (1 - s)."""
-    return (a * of_dyx + beta * of_dy) * s * (1 - s)
+def _through_gates(sum_dy: Array, sum_dyx: Array, a: Array, beta: Array, s: Array) -> Array:
+    """Compute ds = Σ dy (a U + c), using a mean + c = beta, and multiply it by σ' = s (1 - s)."""
+    return (a * sum_dyx + beta * sum_dy) * s * (1 - s)
 
 
 @cuda_kernel("through_hidden")
@@ -72,9 +72,9 @@ def _through_hidden(da2: Array, W2: Array, h: Array, R: int, C: int) -> Array:
 
 @cuda_kernel("through_squeeze")
 def _through_squeeze(
-    da1: Array, W1: Array, s: Array, of_dy: Array, of_dyx: Array, images: Array, mean: Array,
+    da1: Array, W1: Array, s: Array, sum_dy: Array, sum_dyx: Array, images: Array, mean: Array,
     R: int, C: int, pixels: int,
 ) -> tuple[Array, Array, Array]:
-    """dv = s dy + shift is the gradient of the maps before the gate; its sums and those of dv (U - mean), by image."""
+    """Return ``shift`` and, by image, Σ dv and Σ dv (U - mean), dv = s dy + shift being the gradient of a U + c."""
     dz = da1 @ W1
-    return dz / pixels, s * of_dy + dz, s * of_dyx + dz * (images - mean)
+    return dz / pixels, s * sum_dy + dz, s * sum_dyx + dz * (images - mean)

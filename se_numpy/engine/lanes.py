@@ -1,7 +1,7 @@
-"""Passes over big arrays, number by number, in inner loops of thousands.
+"""Elementwise passes over large arrays with long inner loops.
 
-On feature maps (N, H, W, C) NumPy's inner loop would run over C = 16 numbers. Here it runs over lanes: several rows of
-pixels as one axis, with what belongs to a channel repeated along it.
+On feature maps (N, H, W, C), NumPy's inner loop would run over only C = 16 numbers. Here it runs over lanes: several
+rows of pixels as one axis, with the numbers of the channels repeated along it.
 """
 
 from collections.abc import Callable
@@ -14,11 +14,11 @@ from se_numpy.arrays import Array, array_module
 from se_numpy.engine.cuda import cuda_kernel
 from se_numpy.engine.parallel import parallel_for
 
-LANE = 4096  # numbers that one inner loop of a pass over feature maps runs over
+LANE = 4096  # numbers in one inner loop of a pass over feature maps
 
 
 def elementwise(f: Callable[..., object], *arrays: Array, dtype: Any = None) -> Array:
-    """Return the array that f(out, *arrays) fills, block by block along the first axis, from arrays of one shape."""
+    """Return the array filled by f(out, *arrays), called on blocks of the first axis; all arrays have one shape."""
     x = arrays[0]
     xp = array_module(*arrays)
     out = xp.empty(x.shape, dtype or xp.result_type(*arrays))
@@ -30,14 +30,14 @@ def elementwise(f: Callable[..., object], *arrays: Array, dtype: Any = None) -> 
 
 
 def add(x: Array, y: Array) -> Array:
-    """Return x + y for arrays of one shape, spread over the threads."""
+    """Return x + y for arrays of one shape, computed by several threads."""
     xp = array_module(x, y)
     return elementwise(lambda total, x, y: xp.add(x, y, out=total), x, y)
 
 
 @cuda_kernel("relu_backward")
 def mask_gradient(dy: Array, x: Array, dx: Array) -> None:
-    """Write dx = dy · [x > 0], where dx may be dy.  To be called inside a block."""
+    """Write dx = dy · [x > 0], on one thread; dx may be dy."""
     xp = array_module(dy, x)
     if xp is not np:
         dx[...] = xp.where(x > 0, dy, dy.dtype.type(0))
@@ -51,19 +51,19 @@ def mask_gradient(dy: Array, x: Array, dx: Array) -> None:
 
 @cuda_kernel("relu_backward_of_sum")
 def mask_gradient_sum(dy: Array, extra: Array, x: Array, dx: Array) -> None:
-    """Write dx = (dy + extra) · [x > 0], likewise."""
+    """Write dx = (dy + extra) · [x > 0], on one thread; dx may be dy."""
     array_module(dy, extra).add(dy, extra, out=dx)
     mask_gradient(dx, x, dx)
 
 
 def as_lanes(x: Array, limit: int = LANE) -> Array:
-    """Return x (n, ..., C) as (n, lanes, pixels · C), a view of contiguous maps."""
-    return x.reshape(len(x), -1, pixels_of_a_lane(x.shape, limit) * x.shape[-1])
+    """Return x (n, ..., C) as (n, lanes, pixels · C): a view if the maps are contiguous."""
+    return x.reshape(len(x), -1, pixels_per_lane(x.shape, limit) * x.shape[-1])
 
 
 def tile_channels(x: Array, v: Array, n: slice = slice(None), limit: int = LANE) -> Array:
-    """Return v (C,), or rows n of v (N, C), repeated along a lane of x, so that it meets ``as_lanes(x, limit)``."""
-    pixels = pixels_of_a_lane(x.shape, limit)
+    """Return v (C,), or rows n of v (N, C), repeated along a lane, to broadcast with ``as_lanes(x, limit)``."""
+    pixels = pixels_per_lane(x.shape, limit)
     v = v[n, None, None] if v.ndim == 2 else v[None]
     lane = array_module(v).empty((*v.shape[:-2], pixels, v.shape[-1]), v.dtype)
     lane[...] = v
@@ -71,8 +71,8 @@ def tile_channels(x: Array, v: Array, n: slice = slice(None), limit: int = LANE)
 
 
 @cache
-def pixels_of_a_lane(shape: tuple[int, ...], limit: int = LANE) -> int:
-    """Return as many pixels as whole rows of the images hold within ``limit`` numbers; at least one row."""
+def pixels_per_lane(shape: tuple[int, ...], limit: int = LANE) -> int:
+    """Return the number of pixels in a lane: as many whole rows as fit into ``limit`` numbers, at least one row."""
     if len(shape) != 4:
         return 1
     _, H, W, C = shape

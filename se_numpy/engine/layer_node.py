@@ -1,4 +1,4 @@
-"""A single layer as a node: in the engine's form where its exact type has one, else by its own forward and backward."""
+"""A single layer as a node: the engine's implementation of its exact type, or the layer's own forward and backward."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,9 +31,10 @@ from se_numpy.tree import Tree
 
 
 class Form(NamedTuple):
-    """How the engine runs a layer: forward(layer, params, state, X, train) and backward(layer, params, cache, dY).
+    """The engine's implementation of a layer.
 
-    The caches are those of the layer itself, so that everything else it can say of them it says here too.
+    The calls are forward(layer, params, state, X, train) and backward(layer, params, cache, dY). The caches are the
+    layer's own, so its other methods accept them.
     """
 
     forward: Callable[[Any, Tree, Tree, Array, bool], Result]
@@ -50,7 +51,7 @@ def _conv_backward(layer: Conv, params: Tree, X: Array, dY: Array) -> tuple[Arra
 
 
 def _filters_gradient(layer: Conv, params: Tree, X: Array, dY: Array) -> Tree:
-    """The gradient of the filters alone, for a network's first layer."""
+    """Return only the gradient of the filters, for the first layer of a network."""
     hyper: dict[str, Any] = layer.hyper
     _, dV, _ = conv.convolve_backward(AffineMaps(dY), AffineMaps(X), params["V"], **hyper, input_gradient=False)
     return {"V": dV}
@@ -119,20 +120,20 @@ def _pool_backward(layer: Pool, params: Tree, X: Array, dY: Array) -> tuple[Arra
 
 
 def _se(layer: SE, params: Tree, state: Tree, X: Array, train: bool) -> Result:
-    z = SQUEEZES["max"][0](X) if _takes_maximum(layer) else functions.squeeze(X)
+    z = SQUEEZES["max"][0](X) if _squeezes_by_maximum(layer) else functions.squeeze(X)
     s = se.excite(z, **params, gate=getattr(layer, "gate", "sigmoid"))
     return affine(X, s), SECache(X, z, s)
 
 
 def _se_backward(layer: SE, params: Tree, cache: SECache, dY: Array) -> tuple[Array, Tree]:
-    if _takes_maximum(layer):
+    if _squeezes_by_maximum(layer):
         return layer.backward(params, cache, dY)
     weights = tuple(params.get(name) for name in ("W1", "W2", "b1", "b2"))
     dU, *dW = functions.se_block_backward_from(dY, *cache, weights, getattr(layer, "gate", "sigmoid"))
     return dU, dict(zip(params, dW, strict=True))
 
 
-def _takes_maximum(layer: SE) -> bool:
+def _squeezes_by_maximum(layer: SE) -> bool:
     return isinstance(layer, SEVariant) and layer.squeeze == "max"
 
 
@@ -151,7 +152,7 @@ FORMS: dict[type[Layer], Form] = {  # exact types: a subclass may compute someth
 
 @dataclass(frozen=True)
 class LayerNode(Node):
-    """One layer.  With ``plain`` it always runs by its own forward and backward."""
+    """A single layer.  With ``plain``, its own forward and backward are always used."""
 
     layer: Layer
     keep_gates: str | None = None  # the name under which an SE block's gates are kept
@@ -159,7 +160,7 @@ class LayerNode(Node):
 
     @property
     def form(self) -> Form | None:
-        """How the engine runs it, if its exact type has a form of the engine's."""
+        """The engine's implementation of the layer, or None if there is none for its exact type."""
         return None if self.plain else FORMS.get(type(self.layer))
 
     def forward_lazy(self, params: Tree, state: Tree, X: AffineMaps, run: Pass) -> tuple[AffineMaps, Any]:
@@ -169,7 +170,7 @@ class LayerNode(Node):
             Y, cache = self.layer.forward(params, state, X.write(), train=run.train, rng=run.rng)
         if self.keep_gates is not None:
             if not hasattr(cache, "s"):
-                raise ValueError(f"{self.layer} keeps no gates: expected a cache with the gates as ``s``, as SE has it")
+                raise ValueError(f"{self.layer} keeps no gates; expected a cache with the attribute s, like SE's")
             run.kept[self.keep_gates] = cache.s
         return AffineMaps(Y), cache
 

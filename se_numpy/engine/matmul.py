@@ -1,7 +1,7 @@
-"""Products of many rows with a small matrix, in tiles where OpenBLAS has kernels for small matrices.
+"""Products of many rows with a small matrix, in tiles if OpenBLAS has kernels for small matrices.
 
-On a processor with AVX-512 those ran at 110 GFLOP/s a core, one long product at 60 to 95. With AVX2 alone there are no
-such kernels: a long product ran at 67 to 90, tiles at 37 to 80.
+On a processor with AVX-512 those kernels ran at 110 GFLOP/s per core, one long product at 60 to 95. With AVX2 alone,
+where such kernels do not exist, a long product ran at 67 to 90, tiles at 37 to 80.
 """
 
 from functools import cache
@@ -12,14 +12,11 @@ from se_numpy.arrays import Array, array_module
 from se_numpy.engine.blas import has_small_kernels
 from se_numpy.engine.workspace import workspace
 
-SMALL_PRODUCT = 10**6  # multiply-adds up to which OpenBLAS takes its small-matrix kernels, which need no packing
+SMALL_PRODUCT = 10**6  # multiply-adds up to which OpenBLAS uses its small-matrix kernels, which need no packing
 
 
 def product(rows: Array, matrices: Array, out: Array) -> Array:
-    """Write out = rows @ matrices for many rows (G, R, K) and small matrices (G, K, M).
-
-    In tiles or at once, whichever is faster.
-    """
+    """Write out = rows @ matrices for many rows (G, R, K) and small matrices (G, K, M), in tiles if that is faster."""
     R, tile, xp = rows.shape[1], _tile_rows(*matrices.shape[1:]), array_module(rows)
     if xp is not np or 2 * tile > R or not has_small_kernels():
         return xp.matmul(rows, matrices, out=out)
@@ -31,11 +28,11 @@ def product(rows: Array, matrices: Array, out: Array) -> Array:
 
 
 def product_over_rows(x: Array, y: Array) -> Array:
-    """Return xᵀ y, summed over many rows: x (G, R, K), y (G, R, M) -> (G, K, M).  In tiles as ``product``."""
+    """Return xᵀ y, summed over many rows, in tiles if that is faster: x (G, R, K), y (G, R, M) -> (G, K, M)."""
     (G, R, K), M, xp = x.shape, y.shape[2], array_module(x, y)
     tile = _tile_rows(K, M)
     if xp is not np or tile < 64 or 2 * tile > R or not has_small_kernels():
-        # below 64 rows adding up the tiles costs what they save
+        # with tiles of fewer than 64 rows, adding them up costs as much as they save
         return xp.matmul(x.transpose(0, 2, 1), y)
     tiled = R - R % tile
     parts = workspace(np, "tiles", (G, tiled // tile, K, M), np.result_type(x, y))
@@ -48,15 +45,15 @@ def product_over_rows(x: Array, y: Array) -> Array:
 
 @cache
 def _tile_rows(K: int, M: int) -> int:
-    """How many rows of K numbers, times (K, M), are still a small product to OpenBLAS; 256 where hardly any are.
+    """Return how many rows of K numbers, times (K, M), OpenBLAS still treats as small; 256 if there are hardly any.
 
-    A power of two, which usually divides the rows of a block.
+    The result is a power of two, which usually divides the number of rows of a block.
     """
     rows = SMALL_PRODUCT // (K * M)
     return min(1 << rows.bit_length() - 1, 128) if rows >= 8 else 256
 
 
 def _tiles(x: np.ndarray, rows: int) -> np.ndarray:
-    """(G, R, K) as (G, R/rows, rows, K), a view whatever the strides."""
+    """Return (G, R, K) as (G, R/rows, rows, K), a view for any strides."""
     G, R, K = x.shape
     return x.reshape(G, R // rows, rows, K)

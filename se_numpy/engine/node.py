@@ -1,4 +1,4 @@
-"""What a compiled network is made of: nodes that pass on maps before they are written, gradients with their sums."""
+"""The nodes of a compiled network: they exchange deferred maps, and gradients together with their sums."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,35 +12,37 @@ from se_numpy.tree import Tree
 
 @dataclass
 class Pass:
-    """One forward pass: its mode, whether a way back is wanted, and what was asked to be kept."""
+    """One forward pass: its mode, whether a backward pass may follow, and the gates and maps that are kept."""
 
     train: bool
     rng: Rng
-    way_back: bool = True
+    needs_backward: bool = True
     kept: dict[str, Array] = field(default_factory=dict)
     kept_gradients: dict[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
 class Upstream:
-    """The gradient of a node's result, and what its writer has done to it already, while it was in the cache."""
+    """The gradient of a node's output, and what the next node already computed of it while it was in the cache."""
 
-    dY: Array  # or None, where the gradient of the input is not wanted
-    masked: bool = False  # it has been taken through the ReLU that the maps came out of
-    sums: BNGradSums | None = None  # Σ dY and Σ dY (x - mean), of maps whose mean the writer knew
+    dY: Array  # None if the gradient of the input is not needed
+    masked: bool = False  # the mask of the node's final ReLU has been applied
+    sums: BNGradSums | None = None  # Σ dY and Σ dY (x - mean), if the mean of the maps x was known
 
 
 class Node:
     """A part of a compiled network.
 
-    ``spans`` says that it stands for several parts of a Serial: it is given the Serial's own parameters and state, and
-    returns gradients and statistics under the parts' names.
+    If ``spans`` is true, the node replaces several parts of a Serial: it receives the parameters and state of the whole
+    Serial, and returns gradients and statistics under the names of the parts.
     """
 
-    spans = False
+    @property
+    def spans(self) -> bool:
+        return False
 
     def forward_lazy(self, params: Tree, state: Tree, X: AffineMaps, run: Pass) -> tuple[AffineMaps, Any]:
-        """Return maps that may still have to be computed, from such maps, and the cache of the way back."""
+        """Return the output as deferred maps, given the input as deferred maps, and the cache for the backward pass."""
         raise NotImplementedError
 
     def backward_lazy(
@@ -48,7 +50,7 @@ class Node:
     ) -> tuple[Upstream, Tree]:
         """Return the gradient for the node before this one, and the gradients of the parameters.
 
-        ``extra`` is what else the gradient of the input consists of: it is added, and never written to.
+        ``extra`` is a second contribution to the gradient of the input: it is added, and never written to.
         """
         raise NotImplementedError
 

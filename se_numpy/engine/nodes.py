@@ -1,11 +1,11 @@
-"""Networks as nodes: layers one after the other and side by side, neighbours joined where they can share passes.
+"""Networks as nodes: layers in series and in parallel, neighbours fused if they can share passes over memory.
 
     convolution, batch norm, then ReLU or SE      FusedConvBN
     residual sum, ReLU                            FusedAddReLU: one pass, max(0, a U + shortcut + c)
     everything else                               LayerNode
 
-Only exact types are joined: a subclass may override forward. Parameters, state and gradients keep the names
-that they have in the network.
+Only exact types are fused, because a subclass may override forward. Parameters, state and gradients keep the names they
+have in the network.
 """
 
 from collections.abc import Iterator
@@ -30,8 +30,10 @@ Named = tuple[tuple[str, Node], ...]
 
 @dataclass(frozen=True)
 class Plan:
-    """How a network becomes nodes: what to keep, by dotted name; whether layers are to run by themselves (``plain``);
-    whether it is for evaluation alone (``folded``), so that a bias behind a convolution needs no backward pass.
+    """Options for turning a network into nodes.
+
+    ``keep`` holds the dotted names of parts whose gates or maps are kept. With ``plain``, nothing is fused. With
+    ``folded``, the network is for evaluation only, so a convolution and a bias are fused without a backward pass.
     """
 
     keep: frozenset[str] = frozenset()
@@ -40,13 +42,13 @@ class Plan:
 
 
 def node_of(layer: Layer, plan: Plan, path: str = "") -> Node:
-    """Return the node of any layer; the gates of an SE block, or the maps of another layer, are kept if asked for."""
+    """Return the node of a layer; it records its gates (SE blocks) or its maps (other layers) if the plan says so."""
     kept = path in plan.keep
     if isinstance(layer, (SE, NoSqueeze)):
         return LayerNode(layer, path if kept else None, plan.plain)
     node: Node
     if type(layer) is Serial:
-        node = FusedSerial(tuple(_joined(layer.parts, plan, path)))
+        node = FusedSerial(tuple(_fused(layer.parts, plan, path)))
     elif type(layer) is Sum:
         node = FusedAddReLU(_parts(layer.parts, plan, path), relu=False)
     elif type(layer) is Concat:
@@ -57,22 +59,22 @@ def node_of(layer: Layer, plan: Plan, path: str = "") -> Node:
 
 
 def _parts(parts: tuple[tuple[str, Layer], ...], plan: Plan, path: str) -> Named:
-    return tuple((name, node_of(part, plan, _under(path, name))) for name, part in parts)
+    return tuple((name, node_of(part, plan, _dotted(path, name))) for name, part in parts)
 
 
-def _under(path: str, name: str) -> str:
+def _dotted(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def _joined(parts: tuple[tuple[str, Layer], ...], plan: Plan, path: str) -> Iterator[tuple[str, Node]]:
-    """(name, node) of a Serial's parts, neighbours that fit joined into one under the first one's name.
+def _fused(parts: tuple[tuple[str, Layer], ...], plan: Plan, path: str) -> Iterator[tuple[str, Node]]:
+    """Yield (name, node) for the parts of a Serial; fused neighbours get the name of the first.
 
-    Maps that are kept have to be written, so nothing is joined beyond them.
+    Maps that are kept have to be written, so nothing is fused across them.
     """
     i = 0
     while i < len(parts):
         name, layer = parts[i]
-        here = [_under(path, part) for part, _ in parts[i : i + 3]]
+        here = [_dotted(path, part) for part, _ in parts[i : i + 3]]
         kinds = [type(part) for _, part in parts[i : i + 3]]
         length = 1
         pair = [Conv, Bias if plan.folded and kinds[1:2] == [Bias] else BatchNorm]
@@ -83,8 +85,8 @@ def _joined(parts: tuple[tuple[str, Layer], ...], plan: Plan, path: str) -> Iter
         last = here[length - 1]
         if length == 1:
             node = node_of(layer, plan, here[0])
-        elif kinds[0] is Sum:
-            node = FusedAddReLU(_parts(layer.parts, plan, here[0]))  # type: ignore[attr-defined]
+        elif isinstance(layer, Sum):
+            node = FusedAddReLU(_parts(layer.parts, plan, here[0]))
         elif kinds[length - 1] is SE:
             node = FusedConvBN(parts[i : i + length], last if last in plan.keep else None)
         else:
@@ -97,7 +99,7 @@ def _joined(parts: tuple[tuple[str, Layer], ...], plan: Plan, path: str) -> Iter
 
 @dataclass(frozen=True)
 class FusedSerial(Node):
-    """One after the other."""
+    """Nodes in series."""
 
     nodes: Named
 
@@ -106,7 +108,7 @@ class FusedSerial(Node):
         for name, node in self.nodes:
             own = (params, state) if node.spans else (params.get(name, {}), state.get(name, {}))
             X, cache = node.forward_lazy(own[0], own[1], X, run)
-            if run.way_back:
+            if run.needs_backward:
                 caches.append(cache)
         return X, caches
 
@@ -132,27 +134,27 @@ class FusedSerial(Node):
 
 
 @dataclass(frozen=True)
-class SideBySide(Node):
-    """Several nodes that read the same maps."""
+class ParallelNodes(Node):
+    """Nodes in parallel, which all read the same maps."""
 
     nodes: Named
 
     def _forward(self, params: Tree, state: Tree, X: AffineMaps, run: Pass) -> tuple[list[AffineMaps], list[Any]]:
         X = AffineMaps(X.write(), clipped=X.clipped)
         Ys, caches = [], []
-        for i, (name, node) in enumerate(self.nodes):  # the first is the last on the way back, and has all of dX
+        for i, (name, node) in enumerate(self.nodes):  # the backward pass ends with the first, which then has all of dX
             Y, cache = node.forward_lazy(
                 params.get(name, {}), state.get(name, {}), X if i == 0 else AffineMaps(X.x), run
             )
             Ys.append(Y)
-            if run.way_back:
+            if run.needs_backward:
                 caches.append(cache)
         return Ys, caches
 
     def _backward(
         self, params: Tree, caches: list[Any], dYs: list[Array], extra: Array | None, input_gradient: bool
     ) -> tuple[Upstream, Tree]:
-        """All nodes read the same maps, so their gradients add; the last one to write adds them up."""
+        """Add up the gradients of all nodes: each node adds the sum of those before it to its own."""
         up, grads = Upstream(extra), {}
         for (name, node), dY in zip(reversed(unused(self.nodes, caches)), reversed(dYs), strict=True):
             up, grads[name] = node.backward_lazy(
@@ -167,8 +169,8 @@ class SideBySide(Node):
 
 
 @dataclass(frozen=True)
-class FusedAddReLU(SideBySide):
-    """Side by side, the results added, and rectified if a ReLU follows."""
+class FusedAddReLU(ParallelNodes):
+    """Nodes in parallel, their outputs added, and rectified if a ReLU follows."""
 
     relu: bool = True
 
@@ -191,8 +193,8 @@ class FusedAddReLU(SideBySide):
 
 
 @dataclass(frozen=True)
-class FusedConcat(SideBySide):
-    """Side by side, the results stacked along the channels."""
+class FusedConcat(ParallelNodes):
+    """Nodes in parallel, their outputs concatenated along the channels."""
 
     def forward_lazy(self, params: Tree, state: Tree, X: AffineMaps, run: Pass) -> tuple[AffineMaps, Any]:
         Ys, caches = self._forward(params, state, X, run)
@@ -204,7 +206,7 @@ class FusedConcat(SideBySide):
     ) -> tuple[Upstream, Tree]:
         caches, widths = cache
         ends = list(accumulate(widths))
-        dYs = [up.dY[..., end - C : end] for end, C in zip(ends, widths, strict=True)]  # type: ignore[index]
+        dYs = [up.dY[..., end - C : end] for end, C in zip(ends, widths, strict=True)]
         return self._backward(params, caches, dYs, extra, input_gradient)
 
     def batch_stats(self, cache: Any) -> Tree:
@@ -213,13 +215,13 @@ class FusedConcat(SideBySide):
 
 @dataclass(frozen=True)
 class KeptMaps(Node):
-    """A node whose result is written, and kept, as is its gradient on the way back."""
+    """A node whose output is written and kept, and whose upstream gradient is kept in the backward pass."""
 
     node: Node
     name: str
 
     @property
-    def spans(self) -> bool:  # type: ignore[override]
+    def spans(self) -> bool:
         return self.node.spans
 
     def forward_lazy(self, params: Tree, state: Tree, X: AffineMaps, run: Pass) -> tuple[AffineMaps, Any]:
@@ -239,7 +241,7 @@ class KeptMaps(Node):
 
 
 def _sum(p: AffineMaps, q: AffineMaps) -> AffineMaps:
-    """p + q, as one."""
+    """Return p + q as one sum of deferred maps."""
     p, q = (AffineMaps(v.write()) if v.rectify or v.y is not None else v for v in (p, q))
     c = p.c if q.c is None else q.c if p.c is None else p.c + q.c
     return AffineMaps(p.x, p.a, q.x, q.a, c)

@@ -1,7 +1,7 @@
-"""Batch normalisation in pieces, used to compute statistics and their gradients inside the passes of a convolution.
+"""Batch normalisation in pieces, which compute statistics and their gradients inside the passes of a convolution.
 
-The equations are those of ``ops.norm``. Here they come down to numbers by channel: y = a x + c forward,
-dx = a (dy + b x + c) backward, once the sums of a batch are put together from the parts that its blocks gave.
+The equations are those of ``ops.norm``. Once the sums over a batch have been combined from the partial sums of its
+blocks, they reduce to a few numbers per channel: y = a x + c forward, dx = a (dy + b x + c) backward.
 """
 
 import math
@@ -13,20 +13,27 @@ from se_numpy.arrays import Array, array_module
 from se_numpy.engine.affine_maps import AffineMaps
 from se_numpy.engine.cuda import cuda_kernel
 from se_numpy.engine.parallel import parallel_for
-from se_numpy.engine.sums import PartialMoments, bn_grad_sums_of_block, image_sums, joined, partial_moments, tile_row
+from se_numpy.engine.sums import (
+    PartialMoments,
+    bn_grad_sums_of_block,
+    concatenate,
+    image_sums,
+    partial_moments,
+    tile_row,
+)
 from se_numpy.layers.running import check_spread, unbiased
 
 
 class Part(NamedTuple):
-    """A block's part in the moments of maps: its images, how their numbers spread, and the images' sums."""
+    """A block's contribution to the moments of maps: its images, its partial moments, and its sums by image."""
 
     n: slice
-    moments: PartialMoments | None  # None where only the images' sums are needed
+    moments: PartialMoments | None  # None if only the sums by image are needed
     images: Array | None
 
 
 def part_of_block(x: Array, n: slice, *, by_image: bool) -> Part:
-    """Return the part of x (n, ..., C), which holds the images n, or some rows of them, while it is in the cache."""
+    """Return the contribution of x (n, ..., C), the images n or some of their rows, while x is in the cache."""
     part = partial_moments(x, by_image=by_image)
     if not by_image:
         return Part(n, part, None)
@@ -34,7 +41,7 @@ def part_of_block(x: Array, n: slice, *, by_image: bool) -> Part:
 
 
 def parts_of(x: Array) -> list[Part]:
-    """Return the parts of all blocks of x (N, ..., C)."""
+    """Return the contributions of all blocks of x (N, ..., C)."""
     moved = 3 * x[0].nbytes
     return parallel_for(array_module(x), lambda n: part_of_block(x[n], n, by_image=False), len(x), moved)
 
@@ -42,15 +49,18 @@ def parts_of(x: Array) -> list[Part]:
 def finalize_moments(
     parts: list[Part], shape: tuple[int, ...], gamma: Array, beta: Array, eps: float, *, single: bool = False
 ) -> tuple[Array, Array, Array, Array, Array]:
-    """Return mean, var, var ``unbiased``, and the a and c of y = a x + c, all (C,), from the blocks' parts.
+    """Return mean, var, the unbiased var, and the a and c of y = a x + c, all (C,), from the parts of all blocks.
 
-    Raises ValueError for 1 value per channel, as the layer does, unless ``single``: the equation is defined for it.
+    Raises
+    ------
+    ValueError
+        If there is only 1 value per channel, as the layer does, unless ``single``: the equation is defined for it.
     """
     if not single:
         check_spread(shape)
     moments = [part.moments for part in parts if part.moments is not None]
     count, pivot, off, squares = moments[0]
-    if len(moments) > 1:  # on the host, where off is None
+    if len(moments) > 1:  # only on the host, where off is None
         count = np.concatenate([np.full((len(p.pivot), 1), p.count) for p in moments])
         pivot, squares = np.concatenate([p.pivot for p in moments]), np.concatenate([p.squares for p in moments])
     m = math.prod(shape[:-1])
@@ -62,9 +72,9 @@ def finalize_moments(
 def _finalize(
     count: Any, mean_: Array, squares: Array, gamma: Array, beta: Array, m: int, eps: float
 ) -> tuple[Array, Array, Array, Array, Array]:
-    """The same from groups' means and centred squares (G, C) of ``count`` numbers each, m in all.
+    """Combine the means and the sums of squared deviations (G, C) of groups of ``count`` numbers each, m in all.
 
-    Exactly (Chan, Golub and LeVeque, 1983), and without the cancellation of E[x²] - E[x]².
+    The formula (Chan, Golub and LeVeque, 1983) is exact and avoids the cancellation in E[x²] - E[x]².
     """
     mean = (count * mean_).sum(0) / m
     d = mean_ - mean
@@ -77,13 +87,13 @@ def _finalize(
 def _finalize_about(
     pivot: Array, off: Array, squares: Array, gamma: Array, beta: Array, groups: int, count: int, m: int, eps: float
 ) -> tuple[Array, Array, Array, Array, Array]:
-    """As ``_finalize``, for sums about pivots that are not quite the groups' means."""
+    """Do the same for sums about pivots that are only close to the means of the groups."""
     e = off / count
     return _finalize(count, pivot + e, squares - count * e * e, gamma, beta, m, eps)
 
 
 def squeezed(parts: list[Part], shape: tuple[int, ...], a: Array | None, c: Array) -> tuple[Array, Array]:
-    """Return the mean over each image's pixels of U, and of a U + c: its squeeze.       -> (N, C), z (N, C)"""
+    """Return the mean of U over the pixels of each image (N, C), and that of a U + c, which is the squeeze z (N, C)."""
     moments = parts[0].moments
     total = _of_images([(part.n, part.images) for part in parts], shape)
     about = 0 if moments is None or moments.off is None else moments.pivot
@@ -97,28 +107,28 @@ def _squeezed(total: Array, about: Array | int, a: Array | int, c: Array, pixels
 
 
 class BNGradSums(NamedTuple):
-    """Σ dy and Σ dy (x - mean): (G, C), parts of the sums by channel; or (N, C), of each image."""
+    """Σ dy and Σ dy (x - mean): (G, C), partial sums by channel, or (N, C), sums by image."""
 
-    of_dy: Array
-    of_dyx: Array
+    sum_dy: Array
+    sum_dyx: Array
 
 
 class BNGradPart(NamedTuple):
-    """A block's part in those sums; ``by_image`` says which of the two they are."""
+    """A block's contribution to BNGradSums, by image or by channel."""
 
     n: slice
     by_image: bool
-    of_dy: Array
-    of_dyx: Array
+    sum_dy: Array
+    sum_dyx: Array
 
 
 def bn_grad_part(dy: Array, x: Array, centre: Array, n: slice, *, by_image: bool) -> BNGradPart:
-    """Return a block's part; dy and x (n, ..., C) hold the images n, or some rows of them."""
+    """Return the contribution of a block; dy and x (n, ..., C) hold the images n or some of their rows."""
     return BNGradPart(n, by_image, *bn_grad_sums_of_block(dy, x, centre, by_image=by_image))
 
 
 def bn_grad_sums(dy: Array, x: Array, mean: Array, *, by_image: bool = False) -> BNGradSums:
-    """Return the sums over a whole batch, in one pass."""
+    """Return the sums over a whole batch, computed in one pass."""
     centre = tile_row(mean, x)
     parts = parallel_for(
         array_module(dy, x, mean),
@@ -128,31 +138,31 @@ def bn_grad_sums(dy: Array, x: Array, mean: Array, *, by_image: bool = False) ->
 
 
 def merged(parts: list[BNGradPart], shape: tuple[int, ...]) -> BNGradSums:
-    """Return the blocks' parts put together, for maps of this shape."""
+    """Combine the contributions of all blocks of maps of this shape."""
     if parts[0].by_image:
         return BNGradSums(
-            _of_images([(p.n, p.of_dy) for p in parts], shape), _of_images([(p.n, p.of_dyx) for p in parts], shape)
+            _of_images([(p.n, p.sum_dy) for p in parts], shape), _of_images([(p.n, p.sum_dyx) for p in parts], shape)
         )
-    return BNGradSums(joined([p.of_dy for p in parts]), joined([p.of_dyx for p in parts]))
+    return BNGradSums(concatenate([p.sum_dy for p in parts]), concatenate([p.sum_dyx for p in parts]))
 
 
 @cuda_kernel("scale_and_shift")
 def scale_and_shift(mean: Array, var: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array]:
-    """Return the a and c of y = a x + c, what ``normalize`` comes down to.                      all (C,) -> a, c"""
+    """Return the a and c (C,) for which ``normalize`` is y = a x + c."""
     a = gamma / array_module(var).sqrt(var + eps)
     return a, beta - mean * a
 
 
 @cuda_kernel("bn_grad_coefficients")
 def bn_grad_coefficients(
-    of_dy: Array, of_dyx: Array, mean: Array, var: Array, gamma: Array, groups: int, m: int, eps: float
+    sum_dy: Array, sum_dyx: Array, mean: Array, var: Array, gamma: Array, groups: int, m: int, eps: float
 ) -> tuple[Array, Array, Array, Array, Array]:
-    """Return a, b, c of dx = a (dy + b x + c), what ``batch_norm_backward`` comes down to, and dgamma, dbeta.
+    """Return the a, b and c for which ``batch_norm_backward`` is dx = a (dy + b x + c), and dgamma, dbeta; all (C,).
 
-    The sums in parts (groups, C), all others (C,).
+    The sums are given in parts (groups, C), everything else as (C,).
     """
     root = 1 / array_module(var).sqrt(var + eps)
-    dbeta, dgamma = of_dy.sum(0), of_dyx.sum(0) * root
+    dbeta, dgamma = sum_dy.sum(0), sum_dyx.sum(0) * root
     b = -root * dgamma / m
     return gamma * root, b, -dbeta / m - b * mean, dgamma, dbeta
 
@@ -160,24 +170,24 @@ def bn_grad_coefficients(
 def batch_norm_backward_from(
     dy: Array, x: Array, mean: Array, var: Array, gamma: Array, eps: float, *, of_batch: bool
 ) -> tuple[Array, Array, Array]:
-    """Return dx, dgamma, dbeta for mean and var that were kept: x's own (``of_batch``), or constants."""
+    """Return dx, dgamma and dbeta from a cached mean and var: those of x (``of_batch``), or constants."""
     sums, m = bn_grad_sums(dy, x, mean), x.size // x.shape[-1]
-    a, b, c, dgamma, dbeta = bn_grad_coefficients(*sums, mean, var, gamma, len(sums.of_dy), m, eps)
+    a, b, c, dgamma, dbeta = bn_grad_coefficients(*sums, mean, var, gamma, len(sums.sum_dy), m, eps)
     dx = AffineMaps(dy, a, x, a * b, a * c) if of_batch else AffineMaps(dy, a)
     return dx.write(), dgamma, dbeta
 
 
 @cuda_kernel("update_running")
 def move_running(batch: Array, momentum: float, running: Array) -> None:
-    """Move running ← (1 - momentum) running + momentum · batch, in place."""
+    """Update running ← (1 - momentum) running + momentum · batch, in place."""
     running += momentum * (batch - running)
 
 
 def _of_images(parts: list[tuple[slice, Array]], shape: tuple[int, ...]) -> Array:
-    """The blocks' image sums in one array (N, C); of an image in several blocks, the sum."""
+    """Combine the sums by image of all blocks in one array (N, C); an image may be spread over several blocks."""
     if len(parts) == 1:
         return parts[0][1]
-    total = np.zeros((shape[0], shape[-1]), parts[0][1].dtype)  # several blocks: we are on the host
+    total = np.zeros((shape[0], shape[-1]), parts[0][1].dtype)  # several blocks occur only on the host
     for n, of_images in parts:
         total[n] += of_images
     return total

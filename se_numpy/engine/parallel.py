@@ -1,8 +1,8 @@
-"""How work is cut into blocks and spread over threads.
+"""Splitting work into blocks and running them on several threads.
 
-Two measured facts stand behind it: a block of a few megabytes stays in the cache; one thread a core, each with a
-single-threaded BLAS, is up to five times faster than BLAS's own threads beside NumPy's copies. On a GPU launches cost
-more than bytes, so there is one block.
+Two measurements motivate this: a block of a few megabytes stays in the cache, and one thread per core, each with a
+single-threaded BLAS, is up to five times faster than multi-threaded BLAS with single-threaded NumPy copies. On a GPU
+launches cost more than bytes, so all work is one block.
 """
 
 import os
@@ -21,23 +21,26 @@ from se_numpy.engine.blas import single_threaded_blas
 
 T = TypeVar("T")
 
-BLOCK_BYTES = 8 << 20  # what one block of work may touch: few calls that hold the interpreter lock, and still in the L3
-WINDOW_BYTES = 3 << 20  # of these, windows of maps at a time: they are written and read at once
-TWO_BLOCKS = 5 << 20  # anything smaller stays in one block: waking a second thread costs more than it saves
-TWO_BLOCKS_FLOP = 10**7  # the same for products, which may move little: a tenth of a millisecond
-BLOCK_FLOP = 2 * 10**8  # beyond it a block of products is cut again, for machines of more than two cores
-SMALL = 1 << 19  # anything smaller is done without changing the settings
+BLOCK_BYTES = 8 << 20  # touched by one block: large enough for few calls under the GIL, small enough for the L3 cache
+WINDOW_BYTES = 3 << 20  # of these, for windows of maps, which are read right after they are written
+TWO_BLOCKS = 5 << 20  # smaller work stays in one block: waking a second thread costs more than it saves
+TWO_BLOCKS_FLOP = 10**7  # the same for products, which may move few bytes: a tenth of a millisecond
+BLOCK_FLOP = 2 * 10**8  # larger blocks of products are split again, for machines with more than two cores
+SMALL = 1 << 19  # smaller work is done without changing the settings of BLAS and NumPy
 BUFFER = 2048  # numbers; shorter lanes would be copied into NumPy's buffer, which costs as much as the pass itself
 
 
 def threads() -> int:
-    """Return how many threads share the blocks: SE_NUMPY_THREADS if set, else the cores this process may use.
+    """Return the number of threads: SE_NUMPY_THREADS if set, else the number of cores this process may use.
 
-    Raises ValueError if the variable is not a positive whole number.
+    Raises
+    ------
+    ValueError
+        If SE_NUMPY_THREADS is not a positive integer.
     """
     wanted = os.environ.get("SE_NUMPY_THREADS", "")
     if wanted and not (wanted.isdecimal() and int(wanted) > 0):
-        raise ValueError(f"SE_NUMPY_THREADS is {wanted!r}; expected a positive whole number")
+        raise ValueError(f"SE_NUMPY_THREADS is {wanted!r}; expected a positive integer")
     if wanted:
         return int(wanted)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -46,11 +49,11 @@ def threads() -> int:
 def parallel_for(
     xp: ModuleType, work: Callable[[slice], T], n: int, bytes_per_item: float, flop_per_item: float = 0
 ) -> list[T]:
-    """Return [work(slice), ...] for consecutive slices that cover range(n), spread over the threads; results in order.
+    """Call ``work`` on consecutive slices that cover range(n), on several threads, and return the results in order.
 
-    The cut depends on n, the bytes and the operations alone, not on the number of threads, so sums over the results
-    come out the same on every machine of one kind. ``bytes_per_item`` is what ``work`` touches for one item. On a GPU:
-    one block.
+    ``bytes_per_item`` are the bytes that ``work`` touches for one item. The slices depend only on n, the bytes and the
+    operations, not on the number of threads, so sums over the results do not depend on it either. On a GPU there is one
+    slice.
     """
     moved, flop = n * bytes_per_item, n * flop_per_item
     if xp is not np or (moved < SMALL and flop < TWO_BLOCKS_FLOP):
@@ -59,29 +62,29 @@ def parallel_for(
     blocks = [slice(n * i // count, n * (i + 1) // count) for i in range(count)]
     helpers = min(threads(), len(blocks)) - 1
     if helpers <= 0 or _local.inside:
-        with one_thread_a_core():
+        with one_thread_per_core():
             return [work(block) for block in blocks]
 
     results: list[Any] = [None] * len(blocks)
-    todo = deque(enumerate(blocks))  # each block goes to whichever thread is free; a deque is safe to share
+    todo = deque(enumerate(blocks))  # the next block goes to the first free thread; a deque is thread-safe
 
-    def labour() -> None:
+    def run_blocks() -> None:
         _local.inside = True
         try:
-            while (next_one := _take(todo)) is not None:
+            while (next_one := _next(todo)) is not None:
                 i, block = next_one
                 results[i] = work(block)
         finally:
             _local.inside = False
 
-    with one_thread_a_core():
-        ended: SimpleQueue[BaseException | None] = SimpleQueue()
-        for _ in range(helpers):  # each in a copy of the caller's context, where NumPy keeps its settings
-            _hire(helpers).put((copy_context(), labour, ended))
+    with one_thread_per_core():
+        finished: SimpleQueue[BaseException | None] = SimpleQueue()
+        for _ in range(helpers):  # each in a copy of the caller's context, which holds NumPy's settings
+            _start_workers(helpers).put((copy_context(), run_blocks, finished))
         try:
-            labour()
+            run_blocks()
         finally:
-            errors = [ended.get() for _ in range(helpers)]  # waits: no thread may still write when we return
+            errors = [finished.get() for _ in range(helpers)]  # wait, so that no thread still writes after the return
         for error in errors:
             if error is not None:
                 raise error
@@ -91,10 +94,10 @@ def parallel_for(
 def parallel_for_rows(
     xp: ModuleType, work: Callable[[slice, slice], T], n: int, rows: int, bytes_per_row: float, flop_per_row: float = 0
 ) -> list[T]:
-    """Return [work(images, rows), ...] as ``parallel_for``.
+    """Call ``work`` on slices of images and rows that cover all n images, like ``parallel_for``.
 
-    Rows are cut as well where an image is larger than a block, or where there are fewer images than blocks. Either all
-    rows of some images or some rows of one image: such a slice of a contiguous array is contiguous.
+    Rows are split as well if an image is larger than a block, or if there are fewer images than blocks. A call gets
+    either all rows of some images or some rows of one image, so its slice of a contiguous array is contiguous.
     """
     moved, flop = rows * bytes_per_row, rows * flop_per_row
     bands = -(-_blocks(n * moved, n * flop) // n)
@@ -110,28 +113,28 @@ def parallel_for_rows(
 
 
 def _blocks(moved: float, flop: float) -> int:
-    """Return how many blocks to cut work into, from its bytes and operations; an even number, for two threads."""
+    """Return the number of blocks for work of this many bytes and operations: 1 or an even number, for two threads."""
     count = int(max(moved // BLOCK_BYTES, flop // BLOCK_FLOP))
     return max(2, count + count % 2) if moved > TWO_BLOCKS or flop > TWO_BLOCKS_FLOP else 1
 
 
 def chunks(xp: ModuleType, n: int, bytes_per_item: int) -> list[slice]:
-    """Return range(n) in slices of at most WINDOW_BYTES, or of one item; on a GPU in one."""
+    """Split range(n) into slices of at most WINDOW_BYTES, or of one item; on a GPU there is one slice."""
     count = 1 if xp is not np else max(1, min(n, -(-n * bytes_per_item // WINDOW_BYTES)))
     return [slice(n * i // count, n * (i + 1) // count) for i in range(count)]
 
 
 @contextmanager
-def one_thread_a_core() -> Iterator[None]:
-    """Set BLAS and NumPy as blocks need them; both are as they were afterwards.  Nested uses cost nothing.
+def one_thread_per_core() -> Iterator[None]:
+    """Apply the settings of BLAS and NumPy that blocks need, and restore the old ones.  Nested uses cost nothing.
 
-    A compiled network holds this for a whole pass: OpenBLAS's own threads keep a core busy for milliseconds after a
-    product that they shared, waiting for another one.
+    A compiled network holds this for a whole pass, because OpenBLAS's own threads keep a core busy for milliseconds
+    after a shared product while they wait for the next one.
     """
     if _local.settled:
         yield
         return
-    with single_threaded_blas(), np.errstate():  # errstate also restores the size of the buffer
+    with single_threaded_blas(), np.errstate():  # errstate also restores the buffer size
         np.setbufsize(BUFFER)
         _local.settled = True
         try:
@@ -140,7 +143,7 @@ def one_thread_a_core() -> Iterator[None]:
             _local.settled = False
 
 
-def _take(todo: deque[T]) -> T | None:
+def _next(todo: deque[T]) -> T | None:
     try:
         return todo.popleft()
     except IndexError:  # empty
@@ -148,38 +151,38 @@ def _take(todo: deque[T]) -> T | None:
 
 
 class _Local(threading.local):
-    inside = False  # whether this thread is working on a block
-    settled = False  # whether it is inside ``one_thread_a_core``
+    inside = False  # this thread is working on a block
+    settled = False  # this thread is inside ``one_thread_per_core``
 
 
 _local = _Local()
-_jobs: SimpleQueue[Any] = SimpleQueue()  # its get and put wake a thread in half the time that an executor takes
-_hired: list[threading.Thread] = []
+_jobs: SimpleQueue[Any] = SimpleQueue()  # wakes a thread in half the time that an executor takes
+_workers: list[threading.Thread] = []
 
 
-def _hire(helpers: int) -> SimpleQueue[Any]:
-    """Start threads until there are this many, and return the queue that they take their jobs from."""
-    while len(_hired) < helpers:
-        _hired.append(threading.Thread(target=_help, args=(_jobs,), name="se_numpy", daemon=True))
-        _hired[-1].start()
+def _start_workers(helpers: int) -> SimpleQueue[Any]:
+    """Start threads until there are ``helpers`` of them, and return the queue from which they take jobs."""
+    while len(_workers) < helpers:
+        _workers.append(threading.Thread(target=_worker_loop, args=(_jobs,), name="se_numpy", daemon=True))
+        _workers[-1].start()
     return _jobs
 
 
-def _help(jobs: SimpleQueue[Any]) -> None:
+def _worker_loop(jobs: SimpleQueue[Any]) -> None:
     while True:
-        context, labour, ended = jobs.get()
+        context, run_blocks, finished = jobs.get()
         try:
-            context.run(labour)
-            ended.put(None)
+            context.run(run_blocks)
+            finished.put(None)
         except BaseException as error:
-            ended.put(error)
-        del context, labour, ended  # they would keep the arrays of the last job alive
+            finished.put(error)
+        del context, run_blocks, finished  # they would keep the arrays of the last job alive
 
 
 def _after_fork() -> None:
-    """In the child of a fork the only thread is the one that forked, and it is not working on a block."""
+    """Reset the state in a child process, where only the forking thread exists and no block is running."""
     global _jobs
-    _hired.clear()
+    _workers.clear()
     _jobs = SimpleQueue()
     _local.inside = _local.settled = False
 

@@ -1,4 +1,4 @@
-"""Sums over the pixels of maps, by image and by channel, and what the moments of a batch are made of."""
+"""Sums over the pixels of maps, by image and by channel, and the partial moments of a batch."""
 
 import math
 from functools import lru_cache
@@ -11,11 +11,11 @@ from se_numpy.engine.cuda import dual_reduction, has_kernels
 from se_numpy.engine.parallel import chunks, parallel_for
 from se_numpy.engine.workspace import workspace
 
-GROUPS = 32  # that a GPU cuts a batch into before it adds up, so that many blocks of threads have work
+GROUPS = 32  # into which a batch is split on a GPU, so that many thread blocks have work
 
 
 def pixel_sum(x: Array, y: Array | None = None) -> Array:
-    """Return Σ over an image's pixels, of x or of x·y: (N, H, W, C) -> (N, C)."""
+    """Return the sum of x, or of x·y, over the pixels of each image: (N, H, W, C) -> (N, C)."""
     xp = array_module(x, y)
 
     def block(n: slice) -> Array:
@@ -23,9 +23,9 @@ def pixel_sum(x: Array, y: Array | None = None) -> Array:
             return image_sums(x[n])
         u, v = x[n], y[n]
         parts = chunks(xp, len(u), u[0].nbytes)
-        return joined([image_sums(_product(u[part], v[part])) for part in parts])
+        return concatenate([image_sums(_product(u[part], v[part])) for part in parts])
 
-    return joined(parallel_for(xp, block, len(x), (1 if y is None else 2) * x[0].nbytes))
+    return concatenate(parallel_for(xp, block, len(x), (1 if y is None else 2) * x[0].nbytes))
 
 
 def _product(u: Array, v: Array) -> Array:
@@ -33,16 +33,16 @@ def _product(u: Array, v: Array) -> Array:
     return xp.multiply(u, v, out=workspace(xp, "product", u.shape, xp.result_type(u, v)))
 
 
-def joined(parts: list[Array]) -> Array:
-    """Return the parts one after the other; of several parts we know that they are on the host."""
+def concatenate(parts: list[Array]) -> Array:
+    """Concatenate the parts; several parts occur only on the host."""
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def row_sums(x: Array) -> tuple[Array, int]:
-    """Return (G, C) sums of x (n, ..., C), from which the sums by channel are made, and how many numbers are in each.
+    """Return partial sums by channel (G, C) of x (n, ..., C), and how many numbers each of them adds up.
 
-    On a CPU of each column of pixels, by a product with ones, the fastest way to add rows up; on a GPU, where one block
-    of threads adds up what one result needs, of some images each.
+    On a CPU each sum covers one column of pixels, computed as a product with ones, the fastest way to add up rows. On a
+    GPU, where one thread block computes one sum, each covers some of the images.
     """
     if array_module(x) is not np:
         x = _in_groups(x)
@@ -52,7 +52,7 @@ def row_sums(x: Array) -> tuple[Array, int]:
 
 
 def image_sums(x: Array) -> Array:
-    """Return Σ over each image's pixels of x (n, ..., C): (n, C).  To be called inside a block."""
+    """Return the sum of x over the pixels of each image, on one thread: (n, ..., C) -> (n, C)."""
     if array_module(x) is not np:
         return _in_groups(x, len(x)).sum(1)
     pixels = x.reshape(len(x), -1, x.shape[-1])
@@ -60,16 +60,16 @@ def image_sums(x: Array) -> Array:
 
 
 class PartialMoments(NamedTuple):
-    """Sums by channel of G groups of ``count`` numbers each, about a pivot close to their mean: no digits cancel."""
+    """Sums by channel of G groups of ``count`` numbers each, about a pivot near their mean to avoid cancellation."""
 
     count: Any
     pivot: Array  # (G, C)
-    off: Array | None  # (G, C)  Σ (x - pivot); None where the pivot is the mean itself
+    off: Array | None  # (G, C)  Σ (x - pivot); None if the pivot is the mean itself
     squares: Array  # (G, C)  Σ (x - pivot)²
 
 
 def partial_moments(x: Array, *, by_image: bool) -> PartialMoments:
-    """Return the part of x (n, ..., C) in the moments.  ``by_image`` makes each image a group, on a GPU alone."""
+    """Return the partial moments of x (n, ..., C).  On a GPU, ``by_image`` makes each image a group."""
     xp = array_module(x)
     if xp is not np and has_kernels(xp, x):  # one launch, about the first number of each group
         x = _in_groups(x, len(x) if by_image else None)
@@ -86,7 +86,7 @@ def partial_moments(x: Array, *, by_image: bool) -> PartialMoments:
 
 
 def bn_grad_sums_of_block(dy: Array, x: Array, centre: Array, *, by_image: bool) -> tuple[Array, Array]:
-    """Return Σ dy and Σ dy (x - centre), as ``image_sums`` or as ``row_sums``; centre as ``tile_row`` makes it."""
+    """Return Σ dy and Σ dy (x - centre), as ``image_sums`` or as ``row_sums``; centre comes from ``tile_row``."""
     xp = array_module(dy, x, centre)
     if xp is not np:
         dy, x = (_in_groups(v, len(x) if by_image else None) for v in (dy, x))
@@ -101,17 +101,17 @@ def bn_grad_sums_of_block(dy: Array, x: Array, centre: Array, *, by_image: bool)
 
 
 def _in_groups(x: Array, groups: int | None = None) -> Array:
-    """(n, ..., C) as (G, numbers, C), for a GPU: enough groups to keep it busy, few enough to add up after that."""
+    """Return (n, ..., C) as (G, numbers, C) for a GPU: enough groups to keep it busy, few enough to add up later."""
     return x.reshape(groups or math.gcd(len(x), GROUPS), -1, x.shape[-1])
 
 
 def tile_row(v: Array, x: Array) -> Array:
-    """Return v (C,) repeated along a row of the pixels of x, for sums with x; on a GPU as it is."""
+    """Return v (C,) repeated along a row of pixels of x; unchanged on a GPU, where it broadcasts."""
     return v if array_module(v) is not np else np.tile(v, _row_length(x) // x.shape[-1])
 
 
 def _row_length(x: Array) -> int:
-    return x.shape[-1] * (x.shape[-2] if x.ndim > 2 else 1)
+    return int(x.shape[-1] * (x.shape[-2] if x.ndim > 2 else 1))
 
 
 @lru_cache(maxsize=64)

@@ -1,6 +1,6 @@
-"""Windows of feature maps as rows of a matrix, so that a convolution is one product.
+"""Windows of feature maps as rows of a matrix, so that a convolution is one matrix product.
 
-Channels last makes kw·C numbers of a window neighbours in memory, so windows unfold in long runs.
+With channels last, the kw·C numbers of a row of a window are contiguous, so windows are copied in long runs.
 """
 
 from collections.abc import Iterator
@@ -20,12 +20,11 @@ def unfold(
     X: AffineMaps, n: slice, h: slice, W: int, kernel: tuple[int, int], dtype: object, *,
     stride: int = 1, before: tuple[int, int] = (0, 0), groups: int = 1, tile: int = 1,
 ) -> Iterator[tuple[slice, Array]]:  # fmt: skip
-    """(part, rows), few images at a time, for windows are many times the maps: one row for each ``tile`` output pixels
-    in rows h and columns 0 to W, the window they see, (groups, R, kh·wide·C/groups), wide being kw for one pixel.
-    ``part`` counts images from the first of n.
+    """Yield (part, windows) for a few images of X (N, H', W', C) at a time, because windows need far more memory.
 
-    ``before`` says how many rows above and columns to the left of the maps X (N, H', W', C) the first window begins;
-    where there are no maps there are zeros.
+    ``part`` is the slice of images, counted from the first of n. ``windows`` (groups, R, kh·wide·C/groups) has one row
+    for every ``tile`` output pixels in rows h and columns 0 to W; ``wide`` is kw for a tile of one pixel. The first
+    window begins ``before`` (rows, columns) above and to the left of the maps; outside the maps there are zeros.
     """
     xp, (kh, kw), (ph, pw), c = X.xp, kernel, before, X.shape[3] // groups
     if X.has_kernels and not (kh == kw == stride == groups == 1) and X.dtype == dtype:
@@ -36,7 +35,7 @@ def unfold(
     maps = excerpt(X, n, rows_seen, slice(-pw, (across * tile - 1) * stride + kw - pw), dtype, groups)
     images = maps.shape[1]
     if kh == wide == stride == 1:
-        yield slice(0, images), maps.reshape(groups, -1, c)  # a pixel is its own window
+        yield slice(0, images), maps.reshape(groups, -1, c)  # a window is a single pixel
         return
     for part in chunks(xp, images, (h.stop - h.start) * across * kh * wide * c * groups * maps.itemsize):
         shape = groups, part.stop - part.start, h.stop - h.start, across, kh, wide, c
@@ -46,13 +45,13 @@ def unfold(
 
 
 def _copy_windows(xp: ModuleType, maps: Array, part: slice, down: int, across: int, out: Array) -> None:
-    """The windows of some images of contiguous maps (groups, n, H', W', c) to ``out``.
+    """Copy the windows of some images of contiguous maps (groups, n, H', W', c) to ``out``.
 
-    From one to the next it is ``down`` and ``across`` pixels.
+    Neighbouring windows are ``down`` rows or ``across`` columns apart.
     """
     sg, sn, sh, sw, sc = maps.strides
     strides = sg, sn, down * sh, across * sw, sh, sw, sc
-    if xp is np:  # a row of a window as one item: a quarter faster than number by number
+    if xp is np:  # copying a row of a window as one item is a quarter faster
         run = _item(out.shape[5] * out.shape[6] * maps.itemsize)
         rows = out.reshape(*out.shape[:5], -1).view(run)[..., 0]
         np.copyto(rows, np.ndarray(rows.shape, run, maps, part.start * sn, strides[:5]))
@@ -62,7 +61,7 @@ def _copy_windows(xp: ModuleType, maps: Array, part: slice, down: int, across: i
 
 @cache
 def _item(size: int) -> np.dtype:
-    """So many bytes as one item."""
+    """Return a dtype whose items have this many bytes."""
     return np.dtype((np.void, size))
 
 
@@ -72,7 +71,7 @@ def by_group(maps: Array, groups: int) -> Array:
 
 
 def copy_pixels(source: Array, out: Array) -> None:
-    """Write out = source, the last axis as one item where both have it contiguous: twice as fast for few channels."""
+    """Write out = source, copying the last, contiguous axis as one item: twice as fast for few channels."""
     if isinstance(out, np.ndarray) and source.dtype == out.dtype:
         item = _item(out.shape[-1] * out.itemsize)
         source, out = source.view(item)[..., 0], out.view(item)[..., 0]
@@ -83,7 +82,7 @@ def _launch(
     X: AffineMaps, n: slice, h: slice, W: int, kernel: tuple[int, int], stride: int, before: tuple[int, int],
     groups: int,
 ) -> Array:  # fmt: skip
-    """The rows of ``unfold`` for all images n as one launch: maps are computed as their windows are written."""
+    """Return the rows of ``unfold`` for all images n in one launch, which computes the maps as it goes."""
     (kh, kw), (_, H_, W_, C) = kernel, X.shape
     arrays = {name: v if v.ndim == 1 else v[n] for name, v in X.parts.items()}
     at = {"x": "pixel", "y": "pixel"} | {k: "channel" if arrays[k].ndim == 1 else "own" for k in arrays if k in "abc"}
@@ -99,9 +98,9 @@ def _launch(
 
 
 def excerpt(X: AffineMaps, n: slice, h: slice, w: slice, dtype: object, groups: int = 1) -> Array:
-    """Rows h and columns w of images n, contiguous, group by group: (groups, n, rows, columns, C/groups).
+    """Return rows h and columns w of images n, contiguous, group by group: (groups, n, rows, columns, C/groups).
 
-    Both may reach beyond the maps, where zeros are.
+    Rows and columns outside the maps are zero.
     """
     xp, (_, H, W, C) = X.xp, X.shape
     top, bottom = (min(max(i, 0), H) for i in (h.start, h.stop))

@@ -1,4 +1,4 @@
-"""Memory that is used again: each thread's working set, and what the C library keeps of what is freed."""
+"""Reuse of memory: a working set for each thread, and a setting of the C library for freed memory."""
 
 import math
 import threading
@@ -9,7 +9,7 @@ import numpy as np
 
 from se_numpy.arrays import Array
 
-PADDED = 64  # arrays with a border of zeros that each thread keeps
+PADDED = 64  # zero-padded arrays that each thread keeps
 
 
 class _Local(threading.local):
@@ -22,10 +22,10 @@ _local = _Local()
 
 
 def workspace(xp: ModuleType, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
-    """Return an array of this shape with arbitrary contents, the same memory at every call of this thread by this name.
+    """Return an array with arbitrary contents; each thread gets the same memory whenever it passes the same name.
 
-    Fresh memory costs a page fault every four kilobytes, so a block's working set is kept and reused. On a GPU CuPy's
-    pool does that already.
+    New memory costs a page fault for every four kilobytes, so the working set of a block is kept and reused. On a GPU
+    CuPy's memory pool does this already.
     """
     if xp is not np:
         return xp.empty(shape, dtype)
@@ -39,9 +39,9 @@ def workspace(xp: ModuleType, name: str, shape: tuple[int, ...], dtype: Any) -> 
 def zero_padded_workspace(
     xp: ModuleType, shape: tuple[int, ...], inside: tuple[slice, ...], dtype: Any
 ) -> tuple[Array, Array]:
-    """Return a workspace that is zero all around ``inside``, and its inside, whose contents are arbitrary.
+    """Return a workspace that is zero outside ``inside``, and a view of its inside, whose contents are arbitrary.
 
-    As long as only the inside is written to, the zeros stay where they are: they are written once.
+    The zeros are written once and stay, as long as the caller writes only to the inside.
     """
     key = shape, *[(part.start, part.stop) for part in inside], np.dtype(dtype), xp
     kept = _local.padded
@@ -54,10 +54,10 @@ def zero_padded_workspace(
 
 
 def keep_freed_memory() -> None:
-    """Have the C library keep freed memory for the next step instead of returning it to the system.
+    """Make the C library keep freed memory for the next step instead of returning it to the system.
 
-    Returned memory costs a page fault for every four kilobytes of it when it is needed again: 5 % of a training step.
-    For programs that train; does nothing where the C library is not glibc.
+    Memory that was returned costs a page fault for every four kilobytes when it is needed again: 5 % of a training
+    step. Call this in programs that train. It has no effect if the C library is not glibc.
     """
     import ctypes
 
@@ -66,5 +66,5 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError, TypeError):
         return
-    mallopt(M_MMAP_THRESHOLD, 32 << 20)  # the largest that glibc accepts
+    mallopt(M_MMAP_THRESHOLD, 32 << 20)  # the largest value that glibc accepts
     mallopt(M_TRIM_THRESHOLD, 2**31 - 1)

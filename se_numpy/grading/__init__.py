@@ -1,22 +1,24 @@
-"""The grading oracle: proves right answers right, and says by name what is wrong.
+"""The grading oracle: grades submitted functions and names the mistake in a wrong one.
 
-The library's own equations are the truth. ``check("squeeze", squeeze)`` in a notebook, ``assert_task`` in a test,
-``se-numpy grade FILE`` for submissions of others, which never run in the grader's own process. ``hint("squeeze")`` and
-``solution("squeeze")`` help; ``lessons`` is what the tutorials are made of.
+The library's own equations are the reference. Use ``check("squeeze", squeeze)`` in a notebook, ``assert_task`` in a
+test, and ``se-numpy grade FILE`` for submissions, which never run in the grader's own process. ``hint("squeeze")`` and
+``solution("squeeze")`` help students; ``lessons`` contains the helpers of the tutorials.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING
+
+from se_numpy import lazy as _lazy
+
+if TYPE_CHECKING:  # these are imported on first use
+    from se_numpy.grading.lessons.hints import hint, solution
+    from se_numpy.grading.notebook import assert_task, check, load_ipython_extension, points
 
 __all__ = ["assert_task", "check", "hint", "load_ipython_extension", "points", "solution"]
 
-
-def __getattr__(name: str) -> Any:
-    """What ``__all__`` names, looked up when it is asked for: the command line is not to wait for all of it."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name in ("hint", "solution"):
-        from se_numpy.grading.lessons import hints as module
-    else:
-        from se_numpy.grading import notebook as module  # type: ignore[no-redef]
-
-    return getattr(module, name)
+if not TYPE_CHECKING:  # a type checker would take every name for an attribute
+    __getattr__, __dir__ = _lazy.attach(
+        __name__,
+        __all__,
+        attributes=dict.fromkeys(("hint", "solution"), "lessons.hints")
+        | dict.fromkeys(("assert_task", "check", "load_ipython_extension", "points"), "notebook"),
+    )

@@ -1,15 +1,17 @@
-"""What a course asks for: tasks with points, and where the inputs come from.  From a TOML file, or all tasks.
+"""Assignments: tasks with points, the secret that seeds their inputs, and limits, read from a TOML file.
+
+An example:
 
     title = "Homework 3"
     tasks = ["relu", "sigmoid"]     # with their own points
-    secret_file = "secret.txt"      # any bytes; without it every submission gets the inputs that anybody can have
+    secret_file = "secret.txt"      # any bytes; without it the test inputs are public
 
     [[task]]
     id = "squeeze"
     points = 2
 
     [[task]]
-    file = "my_gate.py"             # an instructor's own task
+    file = "my_gate.py"             # a custom task
     visibility = "after_due_date"   # for Gradescope
 
     [limits]
@@ -36,7 +38,7 @@ LIMITS = {"seconds_per_call": 2.0, "memory_mb": 512.0}
 
 @dataclass(frozen=True)
 class Item:
-    """A task as it stands in an assignment."""
+    """A task of an assignment, with its points and its visibility."""
 
     task: Task
     points: float
@@ -45,7 +47,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Assignment:
-    """The tasks of a piece of homework, in order."""
+    """An ordered list of tasks, with the secret and the limits to grade them with."""
 
     title: str
     items: tuple[Item, ...]
@@ -53,7 +55,10 @@ class Assignment:
     limits: dict[str, float] = field(default_factory=lambda: dict(LIMITS))
 
     def seed(self, sha256: str, task: str) -> int:
-        """The same for the same submission, and not to be foreseen without the secret.  0 where there is none."""
+        """Return the seed of a task's inputs: fixed for each submission, unpredictable without the secret.
+
+        Without a secret the seed is 0.
+        """
         if self.secret is None:
             return 0
         digest = hmac.new(self.secret, f"{task}:{sha256}".encode(), hashlib.sha256).digest()
@@ -61,19 +66,25 @@ class Assignment:
 
     @property
     def seed_id(self) -> str:
-        """Tells whether two reports had the same secret, without telling the secret."""
+        """An identifier of the secret that does not reveal it, to compare reports."""
         return "public" if self.secret is None else hashlib.sha256(b"seed:" + self.secret).hexdigest()[:12]
 
 
 def everything(names: Sequence[str] = (), secret: bytes | None = None) -> Assignment:
-    """All tasks, or those of these names, in their own order and with their own points."""
+    """Return an assignment of all tasks, or of the named ones in the given order, with their default points."""
     tasks = all_tasks()
     chosen = [find(name, tasks) for name in names] if names else list(tasks.values())
     return Assignment("all tasks" if not names else ", ".join(names), tuple(Item(t, t.points) for t in chosen), secret)
 
 
 def find(name: str, tasks: dict[str, Task] | None = None) -> Task:
-    """The task of this name; ValueError, with the nearest name, where there is none."""
+    """Return the task with this name.
+
+    Raises
+    ------
+    ValueError
+        If no task has this name; the message suggests the nearest one.
+    """
     tasks = all_tasks() if tasks is None else tasks
     if name not in tasks:
         near = get_close_matches(name, tasks, n=1)
@@ -83,24 +94,30 @@ def find(name: str, tasks: dict[str, Task] | None = None) -> Task:
 
 
 def load(path: str | Path) -> Assignment:
-    """The assignment in a TOML file.  Raises ValueError, naming the file and the entry, for what makes no sense."""
+    """Read an assignment from a TOML file.
+
+    Raises
+    ------
+    ValueError
+        If the file or one of its entries is invalid; the message names both.
+    """
     path = Path(path)
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"{path} does not exist; expected an assignment in TOML") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no TOML: {error}") from None
+        raise ValueError(f"{path} is not valid TOML: {error}") from None
     _known(path, "the file", data, ("title", "secret_file", "task", "tasks", "limits"))
     entries, names = data.get("task", []), data.get("tasks", [])
     if not isinstance(entries, list) or not isinstance(names, list) or not entries + names:
-        raise ValueError(f'{path} asks for no task; expected tasks = ["squeeze"], or [[task]] with id = "squeeze"')
+        raise ValueError(f'{path} lists no tasks; expected tasks = ["squeeze"], or [[task]] with id = "squeeze"')
     entries = [*({"id": name} for name in names), *entries]
     items = tuple(item for entry in entries for item in _items(path, entry))
     names = [item.task.name for item in items]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice:
-        raise ValueError(f"{path} asks for the task {twice!r} twice; expected each once")
+    duplicate = next((name for name in names if names.count(name) > 1), None)
+    if duplicate:
+        raise ValueError(f"{path} lists the task {duplicate!r} twice; expected each task once")
     limits = data.get("limits", {})
     _known(path, "[limits]", limits, tuple(LIMITS))
     for name, value in limits.items():
@@ -113,9 +130,9 @@ def _items(path: Path, entry: dict[str, Any]) -> list[Item]:
     _known(path, "[[task]]", entry, ("id", "file", "points", "visibility"))
     for name in ("id", "file"):
         if not isinstance(entry.get(name, ""), str):
-            raise ValueError(f"{path}: {name} is {entry[name]!r}; expected text")
+            raise ValueError(f"{path}: {name} is {entry[name]!r}; expected a string")
     if ("id" in entry) == ("file" in entry):
-        raise ValueError(f"{path}: a [[task]] has {sorted(entry)}; expected an id or a file, one of the two")
+        raise ValueError(f"{path}: a [[task]] has the entries {sorted(entry)}; expected either an id or a file")
     tasks = [find(entry["id"])] if "id" in entry else from_file(path.parent / entry["file"])
     visibility = entry.get("visibility", "visible")
     if visibility not in VISIBILITIES:
@@ -125,7 +142,7 @@ def _items(path: Path, entry: dict[str, Any]) -> list[Item]:
 
 
 def read_secret(path: str | Path) -> bytes:
-    """A course's secret: whatever is in the file."""
+    """Return the contents of the file, without surrounding whitespace, as a course's secret."""
     return _secret(Path(path))
 
 
@@ -135,7 +152,7 @@ def _secret(path: Path) -> bytes:
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}; expected a file with the course's secret, any bytes") from None
     if len(secret) < 8:
-        raise ValueError(f"{path} holds {len(secret)} bytes; expected a secret of at least 8 that cannot be guessed")
+        raise ValueError(f"{path} contains {len(secret)} bytes; expected a secret of at least 8 bytes")
     return secret
 
 

@@ -1,8 +1,8 @@
-"""A zip that works as Gradescope's autograder: setup.sh, run_autograder, and what they need.
+"""Gradescope autograders: a zip with setup.sh, run_autograder and the files that they need.
 
-Each submission has a container of its own there; inside it the strongest isolation is taken that the container allows,
-and the report says which. A valid results.json without points is there before anything runs and is replaced after every
-task, so that a deadline costs what was not reached and no more.
+Gradescope runs each submission in its own container; the grader uses the strongest isolation that the container
+allows, and the report says which. A valid results.json without points is written before anything runs and replaced
+after every task, so that a submission that reaches the deadline keeps the points of the tasks graded by then.
 """
 
 import io
@@ -19,14 +19,14 @@ set -euo pipefail
 apt-get update -qq && apt-get install -y -qq python3 python3-venv
 python=python3
 if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
-  apt-get install -y -qq python3.11 python3.11-venv  # an image whose own Python is older
+  apt-get install -y -qq python3.11 python3.11-venv  # the image's own Python is older
   python=python3.11
 fi
 $python -m venv /autograder/venv
 /autograder/venv/bin/pip install -q {requirement}
 {library}chmod -R o-rwx /autograder/source /autograder/results || true
 """
-# The library travels in the zip, so that everybody is graded by the very code that their instructor tried.
+# The zip contains the library, so that students are graded by exactly the code that the instructor tested.
 NEEDS = "numpy tqdm threadpoolctl hypothesis"
 COPY = """\
 packages=$(/autograder/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
@@ -43,13 +43,13 @@ echo '{{"score": 0, "output": "The autograder ended before anything was graded."
 files=(submission/*.ipynb submission/*.py)
 for file in "${{files[@]}}"; do [ -e "$file" ] && found="$file"; done
 if [ -z "${{found:-}}" ]; then
-  echo '{{"score": 0, "output": "There is no .py or .ipynb file here.", "tests": []}}' > results/results.json
+  echo '{{"score": 0, "output": "The submission has no .py or .ipynb file.", "tests": []}}' > results/results.json
   exit 0
 fi
 {command} grade "$found" {options}--deadline {deadline} --format gradescope --out results
 status=$?
 if [ "$status" -ge 2 ]; then
-  echo "The autograder itself failed with status $status: tell your instructor. Your submission is not to blame." >&2
+  echo "The autograder itself failed with status $status; your submission did not cause this. Tell your instructor." >&2
 fi
 exit 0
 """
@@ -59,21 +59,29 @@ def build(
     assignment: str | Path | None = None, *, requirement: str | None = None, deadline: int = 480,
     command: str = "/autograder/venv/bin/python -m se_numpy",
 ) -> bytes:  # fmt: skip
-    """The zip's bytes: this very library, or ``requirement``, which pip installs; the assignment's files beside it."""
+    """Return the bytes of the zip.
+
+    It contains this library, or a setup script that installs ``requirement`` with pip, and the assignment's files.
+
+    Raises
+    ------
+    ValueError
+        If the assignment is invalid, or names a file outside its folder.
+    """
     files: dict[str, str | bytes] = {} if requirement else _library()
     files["setup.sh"] = SETUP.format(requirement=_quoted(requirement or NEEDS), library="" if requirement else COPY)
     options = ""
     if assignment is not None:
         assignment = Path(assignment)
-        load(assignment)  # complains here, not in the container
+        load(assignment)  # raises here rather than in the container
         files["assignment.toml"] = assignment.read_text(encoding="utf-8")
         options = "--assignment source/assignment.toml "
-        files |= _beside(assignment)
+        files |= _referenced(assignment)
     files["run_autograder"] = RUN.format(options=options, deadline=deadline, command=command)
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for name, content in files.items():
-            entry = zipfile.ZipInfo(name, date_time=(2020, 1, 1, 0, 0, 0))  # the same bytes whenever it is made
+            entry = zipfile.ZipInfo(name, date_time=(2020, 1, 1, 0, 0, 0))  # reproducible bytes
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = (0o755 if name in ("setup.sh", "run_autograder") else 0o644) << 16
             archive.writestr(entry, content)
@@ -81,14 +89,14 @@ def build(
 
 
 def _library() -> dict[str, str | bytes]:
-    """Every file of this package, under its name in the zip."""
+    """Return every file of this package by its name in the zip."""
     home = Path(se_numpy.__file__).parent
     files = (path for path in sorted(home.rglob("*")) if path.is_file() and "__pycache__" not in path.parts)
     return {f"se_numpy/{path.relative_to(home).as_posix()}": path.read_bytes() for path in files}
 
 
-def _beside(assignment: Path) -> dict[str, str]:
-    """The tasks' files and the secret that the assignment names."""
+def _referenced(assignment: Path) -> dict[str, str]:
+    """Return the task files and the secret file that the assignment names."""
     import tomllib
 
     data = tomllib.loads(assignment.read_text(encoding="utf-8"))
@@ -96,7 +104,7 @@ def _beside(assignment: Path) -> dict[str, str]:
     names += [data["secret_file"]] if "secret_file" in data else []
     for name in names:
         if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise ValueError(f"{assignment} names {name}; in a zip files have to lie beside the assignment")
+            raise ValueError(f"{assignment} names {name}; expected a file in the assignment's folder or below it")
     return {name: (assignment.parent / name).read_text(encoding="utf-8") for name in names}
 
 

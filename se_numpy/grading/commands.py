@@ -1,6 +1,7 @@
 """The command line of grading: grade, tasks, show, verify-task, new-task, student-template, gradescope-zip, doctor.
 
-Exit codes: 0 all passed, 1 something failed, 2 usage, 3 the grader's own fault, 4 the demanded isolation is missing.
+Exit codes: 0 all passed, 1 something failed, 2 usage error, 3 internal error of the grader, 4 the required isolation
+is not available.
 """
 
 import argparse
@@ -17,27 +18,40 @@ from se_numpy.arg_types import int_list
 FAILED, USAGE, OWN_FAULT, NO_ISOLATION, INTERRUPTED = 1, 2, 3, 4, 130
 LEVELS = ("L1", "L2", "L3")
 GRADE = """\
-Grades .py and .ipynb submissions, each function in a process of its own. Several, or a
-folder, give a class view: grades.csv, and which mistakes were made how often.
+Grade .py and .ipynb submissions, each in a separate process. Several submissions, or a folder, also give a
+summary of the class: all grades, and how often each mistake was made.
 
-An assignment is a file such as
+An assignment is a file like this:
 
     title = "Homework 3"
-    tasks = ["relu", "sigmoid"]     # with their own points; se-numpy tasks lists all
-    secret_file = "secret.txt"      # any bytes: inputs that nobody can foresee
+    # with their default points:
+    tasks = ["relu", "sigmoid"]
+    # makes test inputs unpredictable:
+    secret_file = "secret.txt"
     [[task]]
     id = "squeeze"
     points = 2
+    # from se-numpy new-task my_gate:
     [[task]]
-    file = "my_gate.py"             # a task of your own, as se-numpy new-task begins one
+    file = "my_gate.py"
 
-Exit codes: 0 all passed, 1 something failed, 2 a wrong call, 4 less isolation than --require
-asks for, 130 Ctrl-C; se-numpy doctor says what L1, L2 and L3 are.
+Exit codes: 0 all passed, 1 something failed, 2 usage error, 3 internal error of the grader, 4 less isolation than
+--require demands, 130 Ctrl-C. `se-numpy doctor` explains the levels L1, L2 and L3.
 """
 
 
+class _Paragraphs(argparse.HelpFormatter):
+    """Wraps each paragraph of a description separately and keeps indented ones as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        parts = text.strip().split("\n\n")
+        filled = (part if part.startswith(" ") else super(_Paragraphs, self)._fill_text(part, width, indent)
+                  for part in parts)  # fmt: skip
+        return "\n\n".join(filled)
+
+
 class Exit(Exception):
-    """A command that ended as it should, with a code other than 0."""
+    """Ends a command with a nonzero exit code and no traceback."""
 
     def __init__(self, code: int, message: str = "") -> None:
         super().__init__(message)
@@ -45,70 +59,83 @@ class Exit(Exception):
 
 
 def add(commands: Any) -> None:
-    """The parsers of all commands."""
+    """Add the parsers of all grading commands."""
     _add_grade(commands)
-    p = commands.add_parser("tasks", help="what can be graded", description="Lists the tasks of the grading oracle.")
-    p.add_argument("--json", action="store_true", help="as JSON")
+    p = commands.add_parser("tasks", help="list the tasks that can be graded",
+                            description="List the tasks that can be graded.")  # fmt: skip
+    p.add_argument("--json", action="store_true", help="print JSON")
     p.set_defaults(run=_tasks, parser=p)
-    p = commands.add_parser("show", help="one task: signature, shapes, what is looked at, known mistakes")
-    p.add_argument("task", metavar="TASK")
-    p.add_argument("--mistakes", action="store_true", help="with every known mistake, which students need not see")
+    p = commands.add_parser("show", help="show a task: signature, shapes, checks and known mistakes",
+                            description="Show a task: its signature, shapes, checks and known mistakes.")  # fmt: skip
+    p.add_argument("task", metavar="TASK", help="name of a task; `se-numpy tasks` lists all")
+    p.add_argument("--mistakes", action="store_true", help="list every known mistake (for instructors)")
     p.set_defaults(run=_show, parser=p)
-    p = commands.add_parser("verify-task", help="is a task itself any good?", description=(
-        "Alternates pass, every mistake is caught on every seed by a wide margin, no two are alike, the oracle is the "
-        "derivative it says it is."))  # fmt: skip
-    p.add_argument("task", nargs="*", metavar="TASK|FILE", help="names, or files of your own (default: all tasks)")
-    p.add_argument("--seeds", type=int, default=50, metavar="N", help="default: 50")
-    p.add_argument("--json", metavar="FILE", help="write the table there too")
+    p = commands.add_parser("verify-task", help="check the tasks themselves, including your own", description=(
+        "Check that correct versions pass, that every mistake is caught on every seed by a wide margin, that no two "
+        "mistakes give the same results, and that a backward oracle is the derivative of its forward function."
+    ))  # fmt: skip
+    p.add_argument("task", nargs="*", metavar="TASK|FILE", help="names, or files with custom tasks (default: all "
+                   "tasks)")  # fmt: skip
+    p.add_argument("--seeds", type=int, default=50, metavar="N", help="number of seeds (default: 50)")
+    p.add_argument("--json", metavar="FILE", help="also write the results to FILE as JSON")
     p.set_defaults(run=_verify, parser=p)
-    p = commands.add_parser("new-task", help="a file to begin a task of your own with")
-    p.add_argument("name", metavar="NAME", help="the function's name")
+    p = commands.add_parser("new-task", help="write a template for a custom task",
+                            description="Write a template for a custom task to NAME.py.")  # fmt: skip
+    p.add_argument("name", metavar="NAME", help="name of the function that students write")
     p.set_defaults(run=_new_task, parser=p)
-    p = commands.add_parser("student-template", help="stubs for students, and an instructor's notebook", description=(
-        "Writes a sheet of functions to fill in, each with its equation and its shapes; for chosen ones also a .toml "
-        "with their points, with which a class is graded."))  # fmt: skip
+    p = commands.add_parser("student-template", help="write function stubs for students", description=(
+        "Write a file of functions to fill in, each with its equation and its shapes. If tasks are selected, also "
+        "write a .toml file with their points, for grading a class with --assignment."))  # fmt: skip
     what = p.add_mutually_exclusive_group()
-    what.add_argument("--tasks", metavar="A,B", help="default: all")
+    what.add_argument("--tasks", metavar="A,B", help="names of the tasks (default: all)")
     what.add_argument("--tutorials", metavar="1,2", nargs="?", type=int_list, const=(), help="the exercises of these "
-                      "tutorials, or of all, in their order and under their titles")  # fmt: skip
-    what.add_argument("--assignment", metavar="FILE.toml", help="the tasks of a piece of homework")
-    p.add_argument("--marks", choices=["nbgrader", "otter"], help="an instructor's notebook with that tool's marks")
-    p.add_argument("--out", metavar="FILE", help=".py or .ipynb (default: submission.py; with --marks .ipynb)")
+                      "tutorials (of all without a value), in order and under their titles")  # fmt: skip
+    what.add_argument("--assignment", metavar="FILE.toml", help="the tasks of this assignment")
+    p.add_argument("--marks", choices=["nbgrader", "otter"], help="write an instructor's notebook for this tool, with "
+                   "solutions")  # fmt: skip
+    p.add_argument("--out", metavar="FILE", help=".py or .ipynb file (default: submission.py, or submission.ipynb "
+                   "with --marks)")  # fmt: skip
     p.set_defaults(run=_template, parser=p)
-    p = commands.add_parser("gradescope-zip", help="a zip that works as Gradescope's autograder", description=(
-        "Writes a zip with this very library, the assignment and its secret: to be uploaded as a programming "
-        "assignment's autograder. It needs Python 3.11 there, and gets it on Ubuntu 22.04 or newer."))  # fmt: skip
-    p.add_argument("--assignment", metavar="FILE.toml", help="default: all tasks")
-    p.add_argument("--requirement", metavar="SPEC", help="let pip install the library there instead, for instance "
+    p = commands.add_parser("gradescope-zip", help="write an autograder for Gradescope", description=(
+        "Write a zip with this library, the assignment and its secret. Upload it as the autograder of a programming "
+        "assignment. It needs Python 3.11, which it installs if the image is Ubuntu 22.04 or newer."))  # fmt: skip
+    p.add_argument("--assignment", metavar="FILE.toml", help="the assignment to grade (default: all tasks)")
+    p.add_argument("--requirement", metavar="SPEC", help="install the library with pip instead, for instance "
                    "'se-numpy[grade] @ git+https://github.com/YOU/se_numpy'")  # fmt: skip
-    p.add_argument("--deadline", type=int, default=480, metavar="SECONDS", help="for a whole submission (default: 480)")
-    p.add_argument("--out", metavar="FILE.zip", default="autograder.zip", help="default: autograder.zip")
+    p.add_argument("--deadline", type=int, default=480, metavar="SECONDS", help="time limit for a whole submission "
+                   "(default: 480)")  # fmt: skip
+    p.add_argument("--out", metavar="FILE.zip", default="autograder.zip", help="file to write (default: "
+                   "autograder.zip)")  # fmt: skip
     p.set_defaults(run=_gradescope_zip, parser=p)
-    p = commands.add_parser("doctor", help="which isolation this machine offers for submissions")
+    p = commands.add_parser("doctor", help="show which isolation levels this machine supports",
+                            description="Show which isolation levels this machine supports.")  # fmt: skip
     p.set_defaults(run=_doctor, parser=p)
 
 
 def _add_grade(commands: Any) -> None:
-    p = commands.add_parser("grade", help="grade submissions", description=GRADE,
-                            formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    p.add_argument("files", nargs="+", metavar="FILE", help="submissions, or folders of them")
-    p.add_argument("--tasks", metavar="A,B", help="only these")
-    p.add_argument("--assignment", metavar="FILE.toml", help="tasks, points, limits of a piece of homework")
-    p.add_argument("--format", default="terminal", metavar="A,B", help="terminal, json, gradescope, junit, html, csv")
-    p.add_argument("--out", metavar="DIR", help="where reports go (default: the terminal)")
+    p = commands.add_parser("grade", help="grade submissions", description=GRADE, formatter_class=_Paragraphs)
+    p.add_argument("files", nargs="+", metavar="FILE", help="submissions, or folders of submissions")
+    p.add_argument("--tasks", metavar="A,B", help="grade only these tasks")
+    p.add_argument("--assignment", metavar="FILE.toml", help="tasks, points and limits of an assignment")
+    p.add_argument("--format", default="terminal", metavar="A,B", help="formats of the report: terminal, json, "
+                   "gradescope, junit, html, csv (default: terminal)")  # fmt: skip
+    p.add_argument("--out", metavar="DIR", help="folder for the reports (default: print them)")
     kinds = ["auto", "bwrap", "landlock", "process"]
-    p.add_argument("--isolation", choices=kinds, default="auto", help="default: auto")
-    p.add_argument("--require", choices=LEVELS, metavar="LEVEL", help="L1, L2, L3: exit 4 rather than less")
-    p.add_argument("--seed-file", metavar="FILE", help="the course's secret: inputs that nobody can foresee")
-    p.add_argument("--jobs", type=int, default=1, metavar="N", help="submissions at a time (default: 1)")
-    p.add_argument("--dask", metavar="ADDRESS", help="a Dask cluster's scheduler, to carry a course of thousands")
-    p.add_argument("--deadline", type=float, metavar="SECONDS", help="for a whole submission")
-    p.add_argument("--run-all", action="store_true", help="run all of a notebook's cells, not its definitions alone")
+    p.add_argument("--isolation", choices=kinds, default="auto", help="how to isolate submissions (default: auto, "
+                   "the strongest that works)")  # fmt: skip
+    p.add_argument("--require", choices=LEVELS, metavar="LEVEL", help="refuse to grade below this isolation level "
+                   "(L1, L2 or L3) and exit with code 4")  # fmt: skip
+    p.add_argument("--seed-file", metavar="FILE", help="the course's secret, which makes the test inputs "
+                   "unpredictable")  # fmt: skip
+    p.add_argument("--jobs", type=int, default=1, metavar="N", help="submissions to grade in parallel (default: 1)")
+    p.add_argument("--dask", metavar="ADDRESS", help="grade on the Dask cluster with this scheduler address")
+    p.add_argument("--deadline", type=float, metavar="SECONDS", help="time limit for a whole submission")
+    p.add_argument("--run-all", action="store_true", help="run all cells of a notebook, not only its definitions")
     p.set_defaults(run=_guarded(_grade), parser=p)
 
 
 def _guarded(command: Any) -> Any:
-    """A fault of the grader's own is not the student's, and has an exit code of its own."""
+    """Return the command with a separate exit code for internal errors of the grader."""
 
     def run(args: argparse.Namespace) -> None:
         try:
@@ -116,10 +143,10 @@ def _guarded(command: Any) -> Any:
         except (Exit, ValueError, KeyboardInterrupt, BrokenPipeError):
             raise
         except Exception as error:
-            if isinstance(error, OSError) and error.filename:  # a folder that cannot be written to, say
+            if isinstance(error, OSError) and error.filename:  # for example a folder that is not writable
                 raise
             traceback.print_exc()
-            message = "this is the grader's own fault, no submission's; the lines above say where"
+            message = "internal error of the grader, not caused by a submission; see the traceback above"
             raise Exit(OWN_FAULT, f"{message} ({type(error).__name__})") from None
 
     return run
@@ -132,7 +159,7 @@ def _grade(args: argparse.Namespace) -> None:
 
 
 def chosen(text: str | None) -> tuple[str, ...]:
-    """Names between commas, as people type them."""
+    """Split a comma-separated list of names; spaces and empty names are ignored."""
     return tuple(name.strip() for name in text.split(",") if name.strip()) if text else ()
 
 
@@ -156,12 +183,12 @@ def _show(args: argparse.Namespace) -> None:
     from se_numpy.grading.template import stub
 
     task = find(args.task)
-    print(f"{task.title}, {task.points:g} points\n{task.equation}\n\n{stub(task)}\n")
-    print("looked at: shape, dtype, values of " + ", ".join(task.outputs) + ", inputs untouched, repeatable")
+    print(f"{task.title}, {task.points:g} point{'s' * (task.points != 1)}\n{task.equation}\n\n{stub(task)}\n")
+    print("checks: shape, dtype, values of " + ", ".join(task.outputs) + ", inputs untouched, repeatable")
     for what, cases in (("special cases", task.specials), ("extremes", task.extremes)):
         if cases:
             print(f"{what}: {', '.join(case.name for case in cases)}")
-    print(f"known mistakes: {len(task.mistakes)}; correct versions it was tried with: {len(task.alternates)}")
+    print(f"known mistakes: {len(task.mistakes)}; other correct versions: {len(task.alternates)}")
     if args.mistakes:
         for mistake in task.mistakes:
             print(f"  {mistake.name}: {mistake.text}")
@@ -223,7 +250,7 @@ def _template(args: argparse.Namespace) -> None:
     if args.marks and path.suffix != ".ipynb":
         raise ValueError(f"--marks {args.marks} is for notebooks; expected --out NAME.ipynb")
     title = assignment.title if args.assignment else "Squeeze-and-Excitation by hand"
-    points = path.with_suffix(".toml") if names else None  # what an instructor grades a class with
+    points = path.with_suffix(".toml") if names else None  # the assignment to grade a class with
     asked = f" --assignment {args.assignment}" if args.assignment else f" --tasks {','.join(names)}" if names else ""
     begins = {chapter.tasks[0]: chapter for chapter in chapters}
     if path.suffix == ".py":
@@ -232,7 +259,7 @@ def _template(args: argparse.Namespace) -> None:
         text = as_notebook(title, assignment.items, path.name, chosen=asked, lessons=begins, marks=args.marks)
     _write_new({path: text, **({points: as_assignment(title, assignment.items)} if points else {})})
     n = len(assignment.items)
-    print(f"{path}: {n} function{'s' * (n != 1)} to write" + (f"; {points}: the points" if points else ""))
+    print(f"{path}: {n} function{'s' * (n != 1)} to write" + (f"; {points}: their points" if points else ""))
 
 
 def _gradescope_zip(args: argparse.Namespace) -> None:
@@ -242,8 +269,8 @@ def _gradescope_zip(args: argparse.Namespace) -> None:
     if path.suffix != ".zip":
         raise ValueError(f"--out is {args.out}; expected a file that ends in .zip")
     path.write_bytes(build(args.assignment, requirement=args.requirement, deadline=args.deadline))
-    brings = args.requirement or f"se_numpy {se_numpy.__version__}, as it is installed here"
-    print(f"{path}: upload it as the autograder of a programming assignment; it brings {brings}")
+    library = args.requirement or f"se_numpy {se_numpy.__version__}, as installed here"
+    print(f"{path}: upload it as the autograder of a programming assignment; it uses {library}")
 
 
 def _doctor(args: argparse.Namespace) -> None:
@@ -256,10 +283,10 @@ def _doctor(args: argparse.Namespace) -> None:
 
 
 def _write_new(texts: Mapping[Path, str]) -> None:
-    """Files with these texts; none is written where one of them is there already."""
+    """Write new files; if one of them already exists, write none."""
     for path in texts:
         if path.exists():
-            raise ValueError(f"{path} exists already; expected a new file: give another name, or move it away")
+            raise ValueError(f"{path} already exists; give another name, or move the file away")
     for path, text in texts.items():
         with open(path, "x", encoding="utf-8") as file:
             file.write(text)

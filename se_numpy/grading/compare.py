@@ -1,10 +1,9 @@
-"""Right or wrong, to the last bit that can be asked for.
+"""Comparison of results with the oracle's, within measured tolerances.
 
-What rounding may do to a result depends on the operation and on its size, so it is measured, case by case: the oracle
-and every other correct version of the task run in single precision, the oracle also on inputs that are a rounding away,
-and 32 times the largest distance that comes of it, at least 64 roundings of the largest number, is what an answer
-may be off. Single precision
-is enough to be right; an answer that is nearer than 2⁻²⁰ of that cannot have been through it.
+Rounding errors depend on the operation and on its size, so each case's tolerance is measured: the oracle and every
+other correct version of the task run in single precision, and the oracle also runs on inputs perturbed by one rounding.
+The tolerance is 32 times the largest deviation, and at least 64 roundings of the largest number. Single-precision
+results are within the tolerance; a result within 2⁻²⁰ of it was computed in double precision throughout.
 """
 
 from collections.abc import Sequence
@@ -17,13 +16,13 @@ from se_numpy.grading.task import Case, Task
 SINGLE = 2.0**-24
 DOUBLE_OVER_SINGLE = 2.0**-29
 NUDGES = 3
-LENIENT = 1e3  # times the tolerance: what is asked for far out, finite numbers and their first digits
-EXACT = 2.0**-20  # of the tolerance: double precision throughout, which would be 2⁻²⁹ but for luck
-TINY = 1e-37  # what is smaller is 0 in single precision
+LENIENT = 1e3  # times the tolerance, for extreme cases: finite numbers whose first digits are right
+EXACT = 2.0**-20  # of the tolerance: double precision throughout; 2⁻²⁹ with a margin for unlucky rounding
+TINY = 1e-37  # smaller numbers are 0 in single precision
 
 
 class Expected(NamedTuple):
-    """A case with its answer: the arrays, and by how much each may be off in single precision."""
+    """A case with its right results and the tolerance of each."""
 
     case: Case
     right: tuple[np.ndarray, ...]
@@ -31,12 +30,12 @@ class Expected(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """One output of one call."""
+    """The comparison of one output of one call; a message is "" if nothing is wrong."""
 
-    shape: str  # what is wrong with the shape, or ""
+    shape: str  # the message about the shape
     dtype: str
     values: str
-    error: float  # over the tolerance of single precision; inf where there is none
+    error: float  # relative to the tolerance; inf if the values cannot be compared
 
     @property
     def right(self) -> bool:
@@ -44,7 +43,7 @@ class Verdict(NamedTuple):
 
 
 def expect(task: Task, case: Case) -> Expected:
-    """The answer to a case, and how far a correct one may be from it."""
+    """Return the right results of a case with their tolerances."""
     with np.errstate(all="ignore"):
         right = task.answer(case)
         runs = [task.answer(case, f, np.float32) for f in (task.oracle, *task.alternates)]
@@ -60,7 +59,7 @@ def expect(task: Task, case: Case) -> Expected:
 
 
 def _nudged(case: Case, seed: int) -> Case:
-    """The case with every number a single-precision rounding away from where it was, up or down."""
+    """Return the case with every number moved up or down by one single-precision rounding."""
     rng = np.random.default_rng(seed)
     arguments = {
         name: value * (1 + SINGLE * rng.choice([-1.0, 1.0], value.shape))
@@ -78,43 +77,46 @@ def _distance(found: np.ndarray, right: np.ndarray) -> float:
 
 
 def compare(task: Task, expected: Expected, outputs: Sequence[np.ndarray], listed: bool = False) -> list[Verdict]:
-    """A verdict on each output; where their number is wrong, all are.  ``listed``: they came in a list, not a tuple."""
+    """Return a verdict on each output; if the number of outputs is wrong, every verdict says so.
+
+    ``listed`` says that the outputs were returned in a list rather than a tuple.
+    """
     names = task.outputs
     rows = listed and len(names) == 1 and [found.shape for found in outputs] != [expected.right[0].shape]
     if len(outputs) != len(names) or rows:
-        said = f"returned {len(outputs)} {'array' if len(outputs) == 1 else 'arrays'}"
+        returned = f"returned {len(outputs)} {'array' if len(outputs) == 1 else 'arrays'}"
         wanted = f"expected {len(names)}: {', '.join(names)}" if len(names) > 1 else f"expected {names[0]} alone"
         if rows:
-            said, wanted = "returned a list", f"expected {names[0]} as one array"
-        return [Verdict(f"{said}; {wanted}", "", f"{said}; {wanted}", np.inf)] * len(names)
+            returned, wanted = "returned a list", f"expected {names[0]} as one array"
+        return [Verdict(f"{returned}; {wanted}", "", f"{returned}; {wanted}", np.inf)] * len(names)
     verdicts = [
         _judge_one(name, found, right, tolerance)
         for name, found, right, tolerance in zip(names, outputs, expected.right, expected.tolerances, strict=True)
     ]
     wrong = [v.shape != "" or not v.right for v in verdicts]
-    said = _other_order(names, expected, outputs) if sum(wrong) > 1 else ""
-    if not said:
+    message = _wrong_order(names, expected, outputs) if sum(wrong) > 1 else ""
+    if not message:
         return verdicts
-    return [v._replace(shape=said if v.shape else "", values=said) if w else v
+    return [v._replace(shape=message if v.shape else "", values=message) if w else v
             for v, w in zip(verdicts, wrong, strict=True)]  # fmt: skip
 
 
-def _other_order(names: Sequence[str], expected: Expected, outputs: Sequence[np.ndarray]) -> str:
-    """What to say of outputs that are right, or at least of the right shapes, in another order; "" of others."""
+def _wrong_order(names: Sequence[str], expected: Expected, outputs: Sequence[np.ndarray]) -> str:
+    """Return a message if the outputs, or at least their shapes, are right but in the wrong order, else ""."""
     wanted = f"expected ({', '.join(names)})"
     places: list[int] = []
     for i, (right, tolerance) in enumerate(zip(expected.right, expected.tolerances, strict=True)):
-        free = [k for k in sorted(range(len(names)), key=lambda k: (k != i, k)) if k not in places]  # its own first
+        free = [k for k in sorted(range(len(names)), key=lambda k: (k != i, k)) if k not in places]  # i first
         fit = (k for k in free if outputs[k].shape == right.shape
                and _judge_one("", outputs[k], right, tolerance).right)  # fmt: skip
         places.append(next(fit, -1))
     if -1 not in places:
-        return f"returned in another order: {wanted}"
+        return f"returned in the wrong order; {wanted}"
     shapes = [(found.shape, right.shape) for found, right in zip(outputs, expected.right, strict=True)]
-    strange = [(a, b) for a, b in shapes if a != b]
-    turned = all(a == b[::-1] for a, b in strange)  # as well as exchanged: who knows
+    mismatches = [(a, b) for a, b in shapes if a != b]
+    transposed = all(a == b[::-1] for a, b in mismatches)  # transposed or exchanged: ambiguous
     same = sorted(a for a, _ in shapes) == sorted(b for _, b in shapes)
-    return f"their shapes are those of another order: {wanted}" if strange and same and not turned else ""
+    return f"the shapes are in the wrong order; {wanted}" if mismatches and same and not transposed else ""
 
 
 def _judge_one(name: str, found: np.ndarray, right: np.ndarray, tolerance: float) -> Verdict:
@@ -126,18 +128,18 @@ def _judge_one(name: str, found: np.ndarray, right: np.ndarray, tolerance: float
         if missing > 0:
             shape += " (an axis is missing)" if missing == 1 else f" ({missing} axes are missing)"
         elif missing < 0 and alike:
-            shape += " (axes of length 1: did you keep dimensions that are gone?)"
+            shape += " (extra axes of length 1: did you use keepdims=True?)"
         elif found.ndim == 2 and found.T.shape == right.shape:
             shape += " (transposed?)"
         if not alike:
             return Verdict(shape, dtype, shape, np.inf)
-        found = found.reshape(right.shape)  # its values may be right all the same
+        found = found.reshape(right.shape)  # the values may still be right
     if found.dtype.kind not in "f":
-        dtype = f"{name} has dtype {found.dtype}; expected real numbers, float64 as the inputs"
+        dtype = f"{name} has dtype {found.dtype}; expected float64, like the inputs"
         if found.dtype.kind not in "iub":
             return Verdict(shape, dtype, dtype, np.inf)
     found = found.astype(np.float64)
-    same = (found == right) | (np.isnan(found) & np.isnan(right))  # infinities, where they are right
+    same = (found == right) | (np.isnan(found) & np.isnan(right))  # includes equal infinities
     if not np.isfinite(found[~same]).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(found) & ~same)[0])
         return Verdict(shape, dtype, _differs(name, where, found, right), np.inf)
@@ -150,10 +152,10 @@ def _judge_one(name: str, found: np.ndarray, right: np.ndarray, tolerance: float
 
 
 def agree(found: Sequence[np.ndarray], other: Sequence[np.ndarray], tolerances: Sequence[float]) -> bool:
-    """Whether two answers are the same but for rounding."""
+    """Return True if two sets of results are equal up to rounding."""
     if len(found) != len(other):
         return False
-    for a, b, tolerance in zip(found, other, tolerances, strict=False):  # two may agree in returning too little
+    for a, b, tolerance in zip(found, other, tolerances, strict=False):  # both may lack outputs
         if a.shape != b.shape:
             return False
         a, b = a.astype(np.float64), b.astype(np.float64)

@@ -1,4 +1,4 @@
-"""From files to reports: one submission, or a whole course of them at once."""
+"""Grading of files: one submission, or all submissions of a course in parallel."""
 
 import os
 import platform
@@ -28,26 +28,32 @@ SUFFIXES = (".py", ".ipynb")
 
 @dataclass(frozen=True)
 class Options:
-    """How to grade: plain values, so that another process can be told."""
+    """The options of grading, as plain values that can be sent to another process."""
 
     assignment: str | None = None  # a TOML file
     tasks: tuple[str, ...] = ()
     secret_file: str | None = None
     isolation: str = "auto"
     require: str | None = None
-    run_all: bool = False  # a notebook's every cell, not its definitions alone
-    deadline: float | None = None  # seconds for a submission; what is not reached by then is reported so
+    run_all: bool = False  # run all cells of a notebook, not only its definitions
+    deadline: float | None = None  # seconds for a submission; tasks not reached by then are reported as such
     search: float = SEARCH_SECONDS
 
     def to_assignment(self) -> Assignment:
-        """Raises ValueError where the file or a task's name makes no sense."""
+        """Return the assignment with the selected tasks.
+
+        Raises
+        ------
+        ValueError
+            If the file is invalid or a task does not exist.
+        """
         secret = read_secret(self.secret_file) if self.secret_file else None
         if not self.assignment:
             return everything(self.tasks, secret)
         whole = load(self.assignment)
         items = tuple(item for item in whole.items if not self.tasks or item.task.name in self.tasks)
         if not items:
-            raise ValueError(f"{self.assignment} has none of the tasks {', '.join(self.tasks)}")
+            raise ValueError(f"{self.assignment} contains none of the tasks {', '.join(self.tasks)}")
         return Assignment(whole.title, items, secret or whole.secret, whole.limits)
 
 
@@ -55,11 +61,16 @@ def grade_path(
     path: str | Path, options: Options = Options(), on_task: Callable[[Report], Any] | None = None,
     name: str | None = None,
 ) -> Report:  # fmt: skip
-    """The report on one submission, a .py or an .ipynb.  ``on_task`` sees it grow, task by task.
+    """Grade one submission, a .py or .ipynb file, and return its report.
 
-    A submission that cannot be read gets a report that says so. Of one that cannot be run as a whole the definitions
-    alone are, as of a notebook: a plot below them costs nobody a grade. IsolationMissing is raised where ``require``
-    asks for more than this machine offers.
+    ``on_task`` is called with the report so far after every task. A submission that cannot be read gets a report that
+    says so. If a .py file cannot be run as a whole, only its definitions are run, as in a notebook, so that a failing
+    plot at its end costs no points.
+
+    Raises
+    ------
+    IsolationMissing
+        If ``options.require`` is a higher level than this machine supports.
     """
     assignment, started, path = options.to_assignment(), time.perf_counter(), Path(path)
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -84,7 +95,7 @@ def grade_path(
             for item in assignment.items:
                 late = options.deadline is not None and time.perf_counter() - started > options.deadline
                 if late:
-                    over = f"not reached: the {options.deadline:g} seconds for the whole submission were over"
+                    over = f"not reached: the {options.deadline:g} seconds for the whole submission were used up"
                     done.append(_without_verdict(item, "timeout", over))
                 else:
                     seed = assignment.seed(submission.sha256, item.task.name)
@@ -94,31 +105,31 @@ def grade_path(
             return report(done, submission.sha256, child.level, child.backend, message)
 
     whole = graded(submission)
-    torn = next((task.message for task in whole.tasks if task.status == "unreadable"), "")
-    if torn and path.suffix == ".py" and not options.run_all:
-        said = f"the file cannot be run as a whole ({torn}); its functions were graded without the lines around them"
-        apart = graded(definitions(submission), said)
-        if any(task.status != "unreadable" for task in apart.tasks):
-            return apart
+    reason = next((task.message for task in whole.tasks if task.status == "unreadable"), "")
+    if reason and path.suffix == ".py" and not options.run_all:
+        note = f"the file cannot be run as a whole ({reason}); only its definitions were run and graded"
+        partial_report = graded(definitions(submission), note)
+        if any(task.status != "unreadable" for task in partial_report.tasks):
+            return partial_report
     return whole
 
 
 def _verdict(item: Item, submission: Submission, child: Child, seed: int, search: float) -> TaskReport:
-    """One task's."""
+    """Grade one task of a submission."""
     function = item.task.name
     if function not in submission.functions and function not in submission.source:  # nor imported or assigned
-        return _without_verdict(item, "missing", _nowhere(item.task, submission.functions))
+        return _without_verdict(item, "missing", _not_found(item.task, submission.functions))
     found = grade_task(
         item.task, partial(child.call, function), seed=seed, layout=submission.layout, points=item.points,
         seconds=search,
     )  # fmt: skip
     if found.status == "missing" and function not in submission.functions:
-        return replace(found, message=_nowhere(item.task, submission.functions))
+        return replace(found, message=_not_found(item.task, submission.functions))
     return found
 
 
-def _nowhere(task: Task, functions: Sequence[str]) -> str:
-    """That a function is not there, and which of those that are was probably meant: none that is a task of its own."""
+def _not_found(task: Task, functions: Sequence[str]) -> str:
+    """Return the message about a missing function; it suggests a similar name, unless that is another task's."""
     others = {other.lower(): other for other in functions if other not in all_tasks()}
     near = get_close_matches(task.name.lower(), others, n=1, cutoff=0.8)
     meant = f"did you mean your {others[near[0]]}? " if near else ""
@@ -133,18 +144,24 @@ def _without_verdict(item: Item, status: str, message: str) -> TaskReport:
 
 
 def submissions(paths: Sequence[str | Path]) -> list[Path]:
-    """The files among the paths, and all submissions in folders among them, in order of their names."""
+    """Return the given files, and all submissions in the given folders in the order of their names.
+
+    Raises
+    ------
+    ValueError
+        If a path does not exist, or a folder contains no submissions.
+    """
     found: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and not _hidden(p, path))
             if not inside:
-                raise ValueError(f"{path} holds no submission; expected files that end in {' or '.join(SUFFIXES)}")
+                raise ValueError(f"{path} contains no submissions; expected {' or '.join(SUFFIXES)} files")
             found += inside
         elif path.exists():
             found.append(path)
         else:
-            raise ValueError(f"{path} does not exist; expected a submission, .py or .ipynb, or a folder of them")
+            raise ValueError(f"{path} does not exist; expected a .py or .ipynb file, or a folder of submissions")
     return found
 
 
@@ -153,17 +170,22 @@ def _hidden(path: Path, top: Path) -> bool:
 
 
 def grade_all(paths: Sequence[Path], options: Options, executor: Executor) -> Iterator[tuple[Path, Report]]:
-    """(path, report) of each submission as it is done, under a name of its own.
+    """Yield (path, report) as each submission is graded; every report has a unique name.
 
-    Any executor will do: of processes, or of a cluster.
+    The executor may use processes or a cluster.
+
+    Raises
+    ------
+    ValueError
+        If the options name an invalid assignment or an unknown task.
     """
-    options.to_assignment()  # complains here, once
+    options.to_assignment()  # raises here, once
     futures = {executor.submit(grade_path, str(path), options, None, title(path, paths)): path for path in paths}
     for future in as_completed(futures):
         yield futures[future], future.result()
 
 
 def title(path: Path, paths: Sequence[Path]) -> str:
-    """What a submission is called: its file; where they come from several folders, with what tells these apart."""
+    """Return a submission's name: its file name, prefixed with its folders if submissions are in several."""
     common = os.path.commonpath([other.absolute().parent for other in paths])
     return "-".join(path.absolute().relative_to(common).parts)

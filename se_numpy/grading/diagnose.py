@@ -1,7 +1,7 @@
-"""What went wrong, by name: a known mistake, or what all wrong answers have in common.
+"""Diagnosis of wrong submissions: a known mistake, or features that all wrong results share.
 
-A name is given only where the submission agrees with a known wrong version on every input, those included on which that
-version happens to be right. A guess that is wrong once costs more than it helps.
+A mistake is named only if the submission agrees with its wrong version on every input, including inputs on which that
+version happens to be right, because a wrong diagnosis does more harm than none.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ Answer = tuple[np.ndarray, ...]
 
 
 class Tried(NamedTuple):
-    """A case, its answer, and what the submission made of it."""
+    """A case with its right results and the submission's reply."""
 
     expected: Expected
     reply: Reply
@@ -28,19 +28,19 @@ class Tried(NamedTuple):
 
 
 def known_mistake(task: Task, tried: Sequence[Tried]) -> Diagnosis | None:
-    """The mistake that gives the submission's answers on all inputs.
+    """Return the mistake that gives the submission's results on all inputs, or None.
 
-    Far out, at the extremes, two mistakes that are otherwise the same may differ: the one that agrees there too is
-    preferred, but it need not.
+    Extreme cases may distinguish two mistakes that otherwise give the same results, so a mistake that agrees there too
+    is preferred; agreement on the usual inputs is enough.
     """
     best = None
     for mistake in task.mistakes:
-        usual, far = (_agreed(task, mistake.wrong, _of_kind(tried, extreme)) for extreme in (False, True))
-        told = 0 if usual is None else usual + (far or 0)
-        if not told:
+        usual, extreme = (_agreed(task, mistake.wrong, _of_kind(tried, kind)) for kind in (False, True))
+        count = 0 if usual is None else usual + (extreme or 0)
+        if not count:
             continue
-        found = Diagnosis(mistake.name, mistake.text, mistake.equation or task.equation, told, told)
-        if far is not None:
+        found = Diagnosis(mistake.name, mistake.text, mistake.equation or task.equation, count, count)
+        if extreme is not None:
             return found
         best = best or found
     return best
@@ -51,8 +51,8 @@ def _of_kind(tried: Sequence[Tried], extreme: bool) -> list[Tried]:
 
 
 def _agreed(task: Task, wrong: Callable, tried: Sequence[Tried]) -> int | None:
-    """On how many inputs that tell the wrong version from the right one the two agree; None if not on all inputs."""
-    told = 0
+    """Count the informative inputs, on which the wrong version is wrong, or return None if the two disagree on any."""
+    count = 0
     for one in tried:
         theirs = attempt(task, one.expected.case, wrong)
         if (one.found is None) != (theirs is None):
@@ -61,11 +61,11 @@ def _agreed(task: Task, wrong: Callable, tried: Sequence[Tried]) -> int | None:
             continue
         if not agree(one.found, theirs, one.expected.tolerances):
             return None
-        told += not agree(theirs, one.expected.right, one.expected.tolerances)
-    return told
+        count += not agree(theirs, one.expected.right, one.expected.tolerances)
+    return count
 
 
-# What a constant factor may be, in the task's own letters; those whose sizes a task does not have are left out.
+# Constant factors to look for, in the task's letters; factors whose sizes a task does not have are skipped.
 FACTORS: dict[str, Callable[[Sizes], float]] = {
     "-1": lambda s: -1,
     "2": lambda s: 2,
@@ -85,38 +85,38 @@ FACTORS: dict[str, Callable[[Sizes], float]] = {
 
 
 def features(task: Task, tried: Sequence[Tried]) -> list[str]:
-    """What holds of every wrong answer there is: one sentence each, the most telling first, a few at most."""
-    said: list[str] = []
+    """Return up to four features that all wrong results share, one clause each, the most informative first."""
+    sentences: list[str] = []
     answered = [one for one in tried if one.found is not None and len(one.found) == len(task.outputs)]
     if not answered:
-        return said
+        return sentences
     right = [[v.right and not v.shape for v in compare(task, one.expected, one.reply.outputs)] for one in answered]
     for k, name in enumerate(task.outputs):
         wrong = [one for one, ok in zip(answered, right, strict=True) if not ok[k]]
         if not wrong:
             continue
         pairs = [(one.found[k], one.expected.right[k], one.expected) for one in wrong]  # type: ignore[index]
-        say = _first(name, pairs)
-        if say:
-            said.append(say)
+        feature = _first_feature(name, pairs)
+        if feature:
+            sentences.append(feature)
     wrong_names = [n for k, n in enumerate(task.outputs) if any(not ok[k] for ok in right)]
     if 0 < len(wrong_names) < len(task.outputs):
         fine = [n for n in task.outputs if n not in wrong_names]
-        said.append(f"{_listed(fine)} {'is' if len(fine) == 1 else 'are'} right on every input")
+        sentences.append(f"{_joined(fine)} {'is' if len(fine) == 1 else 'are'} right on every input")
     fine_sizes = [o.expected.case.sizes for o, ok in zip(answered, right, strict=True) if all(ok)]
     bad_sizes = [o.expected.case.sizes for o, ok in zip(answered, right, strict=True) if not all(ok)]
-    said += _only_where(fine_sizes, bad_sizes)
-    return said[:4]
+    sentences += _conditions(fine_sizes, bad_sizes)
+    return sentences[:4]
 
 
 Pairs = Sequence[tuple[np.ndarray, np.ndarray, Expected]]
 
 
-def _first(name: str, pairs: Pairs) -> str:
-    """The first feature that one output has on all its wrong answers."""
+def _first_feature(name: str, pairs: Pairs) -> str:
+    """Return the first feature that all wrong results of one output share, or ""."""
     if all(a.shape != b.shape for a, b, _ in pairs):
         if all(a.ndim == b.ndim == 2 and a.T.shape == b.shape and _close(a.T, b) for a, b, _ in pairs):
-            return f"{name} is the right answer, transposed"
+            return f"{name} is the right result, transposed"
         return ""
     same = [(a.astype(np.float64), b, e) for a, b, e in pairs if a.shape == b.shape]
     if len(same) < len(pairs) or not all(np.isfinite(a).all() for a, _, _ in same):
@@ -125,29 +125,29 @@ def _first(name: str, pairs: Pairs) -> str:
         return f"{name} is 0 everywhere"
     for factor, of in FACTORS.items():
         if all(_times(a, b, of, e) for a, b, e in same):
-            return f"{name} is {_said(factor)} the right answer, on every input"
+            return f"{name} is {_factor_text(factor)} the right result on every input"
     if all(a.ndim == 2 and a.shape[0] == a.shape[1] and _close(a.T, b) for a, b, _ in same):
-        return f"{name} is the right answer, transposed"
+        return f"{name} is the right result, transposed"
     if all(b.ndim == 4 and b.shape[1] == b.shape[2] and _close(a, b.swapaxes(1, 2)) for a, b, _ in same):
         return f"{name} has height and width exchanged"
     ratio = {round(float(_ratio(a, b)), 6) for a, b, _ in same if _proportional(a, b)}
     if len(ratio) == 1 and all(_proportional(a, b) for a, b, _ in same):
-        return f"{name} is {ratio.pop():g} times the right answer, on every input"
+        return f"{name} is {ratio.pop():g} times the right result on every input"
     if all(_proportional(a, b) for a, b, _ in same):
-        return f"{name} is proportional to the right answer, by a factor that changes with the input"
+        return f"{name} is proportional to the right result, with a factor that depends on the input"
     if all(_constant(a - b, b) for a, b, _ in same) and any(a.size > 2 for a, _, _ in same):
-        return f"{name} differs from the right answer by the same number everywhere"
+        return f"{name} differs from the right result by the same number everywhere"
     if all(b.ndim == 4 and min(b.shape[1:3]) > 2 and _close(a[:, 1:-1, 1:-1], b[:, 1:-1, 1:-1]) for a, b, _ in same):
-        return f"{name} is right but at the border"
+        return f"{name} is right except at the border"
     if all(b.ndim > 1 and len(b) > 1 and _close(a[0], b[0]) for a, b, _ in same):
-        return f"{name} is right for the first image of a batch alone"
+        return f"{name} is right only for the first image of a batch"
     if all(np.abs(a - b).max() <= 1e-5 * np.abs(b).max() for a, b, _ in same):
-        return f"{name} is right to five digits: something in it is less precise than it should be"
+        return f"{name} is right to five digits; a step of the computation is not precise enough"
     return ""
 
 
-def _only_where(fine: Sequence[Sizes], bad: Sequence[Sizes]) -> list[str]:
-    """Conditions on the sizes that tell right answers from wrong ones; only those that both sides have shown."""
+def _conditions(fine: Sequence[Sizes], bad: Sequence[Sizes]) -> list[str]:
+    """Return the condition on the sizes that separates right results from wrong ones, if one does."""
     if not fine or not bad:
         return []
     conditions: dict[str, Callable[[Sizes], bool]] = {
@@ -158,12 +158,12 @@ def _only_where(fine: Sequence[Sizes], bad: Sequence[Sizes]) -> list[str]:
         "at stride 1": lambda s: s["stride"] == 1,
         "without padding": lambda s: s["padding"] == 0,
         "for kernels of one pixel": lambda s: s["k"] == 1,
-        "where r = 1": lambda s: s["C"] == s["R"],
+        "for r = 1": lambda s: s["C"] == s["R"],
     }
-    for what, holds in conditions.items():
+    for condition, holds in conditions.items():
         try:
             if all(map(holds, fine)) and not any(map(holds, bad)):
-                return [f"right {what} only"]
+                return [f"right only {condition}"]
         except KeyError:
             continue
     return []
@@ -177,7 +177,7 @@ def _times(a: np.ndarray, b: np.ndarray, of: Callable[[Sizes], float], expected:
     return abs(factor - 1) > 1e-9 and _close(a, factor * b)
 
 
-def _said(factor: str) -> str:
+def _factor_text(factor: str) -> str:
     return "minus" if factor == "-1" else f"{factor} times"
 
 
@@ -199,5 +199,5 @@ def _constant(d: np.ndarray, b: np.ndarray) -> bool:
     return bool(np.ptp(d) <= 1e-6 * np.abs(b).max()) and bool(np.abs(d).max() > 1e-3 * np.abs(b).max())
 
 
-def _listed(names: Sequence[str]) -> str:
+def _joined(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

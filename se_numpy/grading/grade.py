@@ -1,7 +1,7 @@
-"""One task, one submission, one verdict.
+"""Grading of one function against one task.
 
-``call(arguments, hyper)`` runs the submitted function somewhere and brings back a Reply; where and how safely is not
-known here. Everything is compared here, on plain copies.
+``call(arguments, hyper)`` runs the submitted function, in this process or in a sandbox, and returns a Reply. The
+comparison is done here, on plain copies.
 """
 
 import time
@@ -22,16 +22,19 @@ from se_numpy.grading.task import Case, Task, attempt
 
 Call = Callable[[Sequence[Any], Mapping[str, Any]], Reply]
 SEARCH_SECONDS = 0.5
-ENDED = ("timeout", "memory", "crashed", "missing", "unreadable")  # a call that ended so is not worth a second one
+ENDED = ("timeout", "memory", "crashed", "missing", "unreadable")  # no further calls after one of these
 
-FOR_POINTS = "What is ok gives points as soon as the values of one output are right."
+FOR_POINTS = "Passed checks give points only if the values of at least one output are right."
 
 
 def grade_task(
     task: Task, call: Call, *, seed: int, layout: str = "NHWC", points: float | None = None,
     seconds: float = SEARCH_SECONDS, prepared: Sequence[Expected] | None = None,
 ) -> TaskReport:  # fmt: skip
-    """The verdict on one function.  ``seconds`` is how long the smallest failing input may be looked for."""
+    """Grade one function and return its report.
+
+    ``seconds`` limits the search for the smallest failing input.
+    """
     started, one = time.perf_counter(), _Counted(task, call, layout)
     max_points = task.points if points is None else points
     cases = prepared if prepared is not None else prepare(task, seed)
@@ -50,8 +53,8 @@ def grade_task(
         ended = first.reply
     if ended is not None:
         status, message = ended.status, ended.message or STATUSES.get(ended.status, "")
-        if status == "error" and message.startswith("NotImplementedError"):  # a stub, as it came
-            status, message = "missing", f"{task.name} is still to be written: it raises NotImplementedError"
+        if status == "error" and message.startswith("NotImplementedError"):  # an unchanged stub
+            status, message = "missing", f"{task.name} is not implemented yet: it raises NotImplementedError"
         return replace(report, status=status, message=message, seconds=time.perf_counter() - started, calls=one.calls)
     verdicts = [_judged(task, t.expected, t.reply) for t in tried]
     again = one(first.expected.case)
@@ -75,12 +78,12 @@ def grade_task(
 
 
 def prepare(task: Task, seed: int) -> list[Expected]:
-    """The cases of a task with their answers."""
+    """Return the cases of a task with their right results and tolerances."""
     return [expect(task, case) for case in task.cases(seed)]
 
 
 class _Counted:
-    """The submission's function in our layout, and how often it was called."""
+    """The submitted function, converted to the library's layout, with a count of its calls."""
 
     def __init__(self, task: Task, call: Call, layout: str) -> None:
         self.task, self.call, self.layout, self.calls = task, call, layout, 0
@@ -88,7 +91,7 @@ class _Counted:
     def __call__(self, case: Case) -> Reply:
         self.calls += 1
         arguments = [self.to_theirs(name, value) for name, value in case.arguments.items()]
-        reply = _explained(self.task, case, self.call(arguments, case.hyper))
+        reply = _with_details(self.task, case, self.call(arguments, case.hyper))
         if self.layout == "NHWC" or reply.status != "ok" or len(reply.outputs) != len(self.task.outputs):
             return reply
         names = zip(self.task.outputs, reply.outputs, strict=True)
@@ -99,8 +102,8 @@ class _Counted:
         return theirs(self.task, name, value, self.layout)
 
 
-def _explained(task: Task, case: Case, reply: Reply) -> Reply:
-    """The reply, its message with what the task alone knows: names and shapes."""
+def _with_details(task: Task, case: Case, reply: Reply) -> Reply:
+    """Return the reply with the task's names and shapes added to its message."""
     more, message = "", reply.message
     if reply.status == "error" and message.startswith(TAKES):
         more = f"; it is called with ({', '.join([*case.arguments, *case.hyper])})"
@@ -123,8 +126,8 @@ def _counterexample(task: Task, one: _Counted, mistake: str | None, seed: int, s
     def fails(case: Case) -> bool:
         return bool(_problem(task, expect(task, case), one(case)))
 
-    def tells(case: Case) -> bool:
-        """Whether the submission is wrong here as no other known mistake is."""
+    def is_distinctive(case: Case) -> bool:
+        """Return True if the submission is wrong in a way that no other known mistake is."""
         expected, reply = expect(task, case), one(case)
         if not _problem(task, expected, reply):
             return False
@@ -133,7 +136,7 @@ def _counterexample(task: Task, one: _Counted, mistake: str | None, seed: int, s
         others = (attempt(task, case, wrong) for wrong in rivals)
         return not any(o is not None and agree(reply.outputs, o, expected.tolerances) for o in others)
 
-    case = smallest(task, tells, seed=seed, seconds=seconds)
+    case = smallest(task, is_distinctive, seed=seed, seconds=seconds)
     if case is None:
         case = smallest(task, fails, seed=seed, seconds=seconds / 2)
     if case is None:
@@ -152,7 +155,7 @@ def _counterexample(task: Task, one: _Counted, mistake: str | None, seed: int, s
 
 
 def _problem(task: Task, expected: Expected, reply: Reply) -> str:
-    """What is wrong with one answer, or ""."""
+    """Return the first error message of one reply, or ""."""
     verdicts = _judged(task, expected, reply)
     if verdicts is None:
         return reply.message or STATUSES.get(reply.status, reply.status)
@@ -163,7 +166,7 @@ def _problem(task: Task, expected: Expected, reply: Reply) -> str:
 
 
 def _repro(task: Task, case: Case, one: _Counted) -> str:
-    """Lines of Python that show the difference, for below the function."""
+    """Return Python lines that reproduce the failure when pasted below the function."""
     lines = ["import numpy as np"]
     for name, value in case.arguments.items():
         value = one.to_theirs(name, value)

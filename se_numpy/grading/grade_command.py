@@ -1,4 +1,4 @@
-"""The command ``se-numpy grade``: one submission, or a class of them."""
+"""The command ``se-numpy grade``: grade one submission or a class."""
 
 import argparse
 import sys
@@ -14,12 +14,19 @@ from se_numpy.grading.course import Options, grade_all, grade_path, submissions,
 from se_numpy.grading.isolation import IsolationMissing
 from se_numpy.grading.models import Report
 from se_numpy.grading.report import FILES, FORMATS, as_gradescope, check_formats, show, write, write_file
-from se_numpy.pages import missing_library
-from se_numpy.workers import ended_with, workers
+from se_numpy.workers import terminate_on_error, workers
 
 
 def grade(args: argparse.Namespace) -> None:
-    """``se-numpy grade``: one submission in full, or a class of them."""
+    """Run ``se-numpy grade``: print a full report on one submission, or a summary of several.
+
+    Raises
+    ------
+    ValueError
+        If an option, the assignment or a path is invalid.
+    Exit
+        If a submission does not pass, or the required isolation is not available.
+    """
     options = Options(
         args.assignment, chosen(args.tasks), args.seed_file, args.isolation, args.require, args.run_all, args.deadline
     )
@@ -31,14 +38,14 @@ def grade(args: argparse.Namespace) -> None:
     options.to_assignment()
     paths = submissions(args.files)
     if args.out:
-        _folder(Path(args.out))
+        _make_folder(Path(args.out))
     try:
         one = len(paths) == 1 and not Path(args.files[0]).is_dir() and args.dask is None
         if one:
             reports = [_grade_one(paths[0], options, formats, args.out)]
         else:
             if not args.out and formats != ["terminal"]:
-                raise ValueError(f"--format {args.format} of several submissions makes files; expected --out DIR too")
+                raise ValueError(f"--format {args.format} writes files for several submissions; give --out DIR too")
             reports = _grade_class(paths, options, formats, args)
     except IsolationMissing as error:
         raise Exit(NO_ISOLATION, str(error)) from None
@@ -46,20 +53,20 @@ def grade(args: argparse.Namespace) -> None:
         raise Exit(FAILED)
 
 
-def _folder(path: Path) -> None:
-    """Make it, or complain: what is graded should not be lost because it cannot be written down."""
+def _make_folder(path: Path) -> None:
+    """Create the folder and check that it is writable, so that no grades are lost at the end."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         (path / ".se-numpy").touch()
         (path / ".se-numpy").unlink()
     except (FileExistsError, NotADirectoryError):
-        raise ValueError(f"--out is {path}, which is a file; expected a folder, or the name of a new one") from None
+        raise ValueError(f"--out {path} is a file; expected a folder, or the name of a new one") from None
     except OSError as error:
-        raise ValueError(f"--out is {path}: {error.strerror}; expected a folder that can be written to") from None
+        raise ValueError(f"--out {path}: {error.strerror}; expected a writable folder") from None
 
 
 def _grade_one(path: Path, options: Options, formats: Sequence[str], out: str | None) -> Report:
-    """One submission; files are written anew after each task, so that a deadline costs only what was not reached."""
+    """Grade one submission; files are rewritten after each task, so that a timeout keeps the tasks graded so far."""
     items = options.to_assignment().items
     visibility = {item.task.name: item.visibility for item in items}
     save = partial(_save, folder=out, formats=formats, visibility=visibility) if out else None
@@ -75,7 +82,7 @@ def _grade_one(path: Path, options: Options, formats: Sequence[str], out: str | 
 
 
 def _save(report: Report, folder: str, formats: Sequence[str], visibility: dict[str, str]) -> None:
-    """All files of a report; who sees which of Gradescope's tests the assignment says."""
+    """Write all files of a report; the assignment sets the visibility of Gradescope's tests."""
     write(report, folder, formats)
     if "gradescope" in formats:
         write_file(Path(folder) / FILES["gradescope"], as_gradescope(report, visibility=visibility))
@@ -89,26 +96,22 @@ def _grade_class(
         _grade_all(paths, options, formats, args, found)
     except KeyboardInterrupt:
         kept = f"; their reports are in {args.out}" if args.out and found else ""
-        raise Exit(INTERRUPTED, f"stopped when {len(found)} of {len(paths)} were graded{kept}") from None
+        raise Exit(INTERRUPTED, f"interrupted after {len(found)} of {len(paths)} submissions{kept}") from None
     view = ClassView(tuple(found[path] for path in paths))
     print(view.text())
     if args.out:
-        missing = missing_library("grade")
-        view.write(args.out, [name for name in CLASS_FILES if name != "html" or not missing])
-        page = "grades.csv" if missing else "class.html, grades.csv"
-        print(f"{args.out}: {page}, and each submission's report in a folder of its own")
-        if missing:
-            print(f"class.html was not written: {missing}")
+        view.write(args.out)
+        print(f"{args.out}: class.html, grades.csv, and a folder with the report of each submission")
     else:
-        print("Nothing was kept; --out DIR keeps grades.csv, a page, and each submission's report.")
+        print("No files were written; --out DIR writes grades.csv, class.html and a report on each submission.")
     return list(view.reports)
 
 
 def _grade_all(
     paths: Sequence[Path], options: Options, formats: Sequence[str], args: argparse.Namespace, found: dict[Path, Report]
 ) -> None:
-    """Fill ``found``; each report is written as soon as it is there."""
-    with ended_with(lambda: workers(args.jobs, args.dask)) as pool:
+    """Grade all submissions into ``found`` and write each report as soon as it is complete."""
+    with terminate_on_error(lambda: workers(args.jobs, args.dask)) as pool:
         bar = tqdm(total=len(paths), unit="submission", desc="grading", disable=not sys.stderr.isatty(), leave=False)
         with bar:
             for path, report in grade_all(paths, options, pool):

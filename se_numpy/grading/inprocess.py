@@ -1,6 +1,6 @@
-"""Calls in this very process, for functions one trusts: one's own, in a notebook or in a test.
+"""Call trusted functions in the current process, in a notebook or in a test.
 
-What is said of a call is what the other side of the isolated one says: ``runner`` has the words.
+Replies are the same as those of a sandboxed call, because both use the functions of ``sandbox_worker``.
 """
 
 import contextlib
@@ -17,23 +17,23 @@ from se_numpy.grading.sandbox_worker import apply, arrays, explain
 
 
 def caller(function: Callable[..., Any]) -> Callable[[Sequence[Any], Mapping[str, Any]], Reply]:
-    """``call(arguments, hyper)`` of a function of this process."""
+    """Return ``call(arguments, hyper)``, which calls the function in this process and returns a reply."""
     code = getattr(inspect.unwrap(function), "__code__", None)
     file = code.co_filename if code else ""
 
     def call(arguments: Sequence[Any], hyper: Mapping[str, Any]) -> Reply:
         before = [a.tobytes() if isinstance(a, np.ndarray) else None for a in arguments]
-        said = io.StringIO()
+        printed = io.StringIO()
         try:
-            with contextlib.redirect_stdout(said), np.errstate(all="ignore"), warnings.catch_warnings():
+            with contextlib.redirect_stdout(printed), np.errstate(all="ignore"), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 returned = apply(function, arguments, hyper)
             outputs = tuple(np.array(part) for part in arrays(np.asarray, returned))
-        except (Exception, SystemExit) as error:  # exit() in a body would end the notebook
-            return Reply(**explain(error, file), stdout=said.getvalue()[:65536])
+        except (Exception, SystemExit) as error:  # exit() must not end the notebook
+            return Reply(**explain(error, file), stdout=printed.getvalue()[:65536])
         mutated = tuple(
             k for k, (a, b) in enumerate(zip(arguments, before, strict=True)) if b is not None and a.tobytes() != b
         )
-        return Reply("ok", outputs, mutated, stdout=said.getvalue()[:65536], listed=isinstance(returned, list))
+        return Reply("ok", outputs, mutated, stdout=printed.getvalue()[:65536], listed=isinstance(returned, list))
 
     return call

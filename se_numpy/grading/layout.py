@@ -1,6 +1,7 @@
-"""Channels-first submissions: arrays turned round on their way in and out, nowhere else.
+"""Conversion between the library's layout and that of channels-first submissions.
 
-Maps are (N, H, W, C) here and (N, C, H, W) there; filters (k, k, C', C) here and (C, C', k, k) there.
+Maps are (N, H, W, C) in the library and (N, C, H, W) in a channels-first submission; filters are (k, k, C', C) and
+(C, C', k, k).
 """
 
 from typing import Any
@@ -14,12 +15,12 @@ MAPS, FILTERS = (0, 3, 1, 2), (3, 2, 0, 1)
 
 
 def theirs(task: Task, name: str, value: Any, layout: str) -> Any:
-    """An argument or an expected result as the submission has it."""
+    """Convert an argument or an expected result to the submission's layout."""
     return np.ascontiguousarray(value.transpose(_order(task, name))) if _turns(value, layout) else value
 
 
 def ours(task: Task, name: str, value: Any, layout: str) -> Any:
-    """What a submission returned, as the library has it."""
+    """Convert an output of the submission to the library's layout."""
     return np.ascontiguousarray(value.transpose(np.argsort(_order(task, name)))) if _turns(value, layout) else value
 
 

@@ -1,46 +1,46 @@
-"""What grading leaves behind: plain records, without any code of a submission's, that every report is made of."""
+"""Records of grading results: plain data without code from a submission, used by every report format."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-# Why a call gave no arrays, or a task no verdict.
+# The status of a task, or the reason why a call returned no arrays.
 STATUSES = {
     "passed": "every check passed",
     "failed": "a check failed",
     "error": "the function raised an exception",
-    "timeout": "the function ran out of time and was stopped",
-    "memory": "the function ran out of memory",
-    "crashed": "the process ended while the function ran",
-    "refused": "what the function returned is not arrays of numbers",
-    "missing": "the submission has no function of this name, or an empty one",
-    "unreadable": "the submission cannot be run at all",
+    "timeout": "the function exceeded the time limit and was stopped",
+    "memory": "the function exceeded the memory limit",
+    "crashed": "the process ended while the function was running",
+    "refused": "the function did not return arrays of numbers",
+    "missing": "the submission has no function with this name, or only a stub",
+    "unreadable": "the submission cannot be run",
 }
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What one call of a submitted function came to."""
+    """The result of one call of a submitted function."""
 
     status: str  # "ok", or a key of STATUSES other than "passed" and "failed"
     outputs: tuple[np.ndarray, ...] = ()
-    mutated: tuple[int, ...] = ()  # which of the arguments, counted from 0, it wrote into
-    message: str = ""  # the exception's text or what else went wrong, for the author of the submission
-    stdout: str = ""  # what it printed during the call, capped
+    mutated: tuple[int, ...] = ()  # indices of the arguments that the function modified
+    message: str = ""  # the exception's text or another error, for the author of the submission
+    stdout: str = ""  # output printed during the call, truncated
     listed: bool = False  # whether the outputs came in a list
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at."""
+    """The outcome of one check of a task."""
 
     name: str  # "shape", "dtype", "values of dU", "special cases", "inputs untouched", "repeatable", "extremes"
     points: float
     max_points: float
-    passed: bool | None  # None: could not be looked at, because something before it failed
+    passed: bool | None  # None if it could not be checked because an earlier step failed
     message: str = ""
-    error: float | None = None  # the largest error over the tolerance: at most 1 where values are right
+    error: float | None = None  # the largest error divided by the tolerance; at most 1 for right values
 
 
 @dataclass(frozen=True)
@@ -49,20 +49,20 @@ class Counterexample:
 
     arguments: dict[str, Any]  # name -> array or number, in the order of the signature
     expected: dict[str, np.ndarray]  # output's name -> array
-    got: dict[str, np.ndarray]  # empty if the call gave nothing
-    problem: str  # one sentence: what is wrong here
-    repro: str  # a few lines of Python that show it
+    got: dict[str, np.ndarray]  # empty if the call returned no arrays
+    problem: str  # one sentence that describes the error
+    repro: str  # a few lines of Python that reproduce it
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """A known mistake that the submission agrees with on every input that could tell."""
+    """A known mistake that gives the submission's results on every informative input."""
 
     mistake: str  # its name
-    text: str  # one or two sentences: what was done, what the equation says
+    text: str  # one or two sentences: what was done and what is right
     equation: str
-    agreed: int  # on how many inputs that tell it from the right answer
-    of: int
+    agreed: int  # the number of informative inputs with the same results
+    of: int  # the number of informative inputs, on which the mistake is wrong
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,9 @@ class TaskReport:
     checks: tuple[Check, ...] = ()
     counterexample: Counterexample | None = None
     diagnosis: Diagnosis | None = None
-    features: tuple[str, ...] = ()  # what holds of all wrong answers, where no known mistake does
-    hints: tuple[str, ...] = ()  # what costs no points: single precision inside, another shape accepted
-    message: str = ""  # what happened where there is no verdict on values
+    features: tuple[str, ...] = ()  # features shared by all wrong results, if no known mistake matches
+    hints: tuple[str, ...] = ()  # remarks that cost no points, for example on single precision
+    message: str = ""  # the reason if values could not be compared
     stdout: str = ""
     seconds: float = 0.0
     calls: int = 0
@@ -93,14 +93,14 @@ class Report:
 
     name: str
     sha256: str
-    level: str  # the isolation it ran under: "L0" to "L3"
+    level: str  # the isolation level: "L0" to "L3"
     backend: str  # "in process", "plain child", "landlock", "bubblewrap"
-    missing: tuple[str, ...]  # what stronger isolation would need here, one sentence each
-    seed_id: str  # tells runs with the same inputs from others; not the secret itself
+    missing: tuple[str, ...]  # requirements of stronger isolation on this machine, one sentence each
+    seed_id: str  # identifies runs with the same inputs without revealing the secret
     started: str  # ISO 8601
     seconds: float
     tasks: tuple[TaskReport, ...] = ()
-    message: str = ""  # why nothing could be graded, if so
+    message: str = ""  # the reason if the file could not be graded as a whole
     versions: dict[str, str] = field(default_factory=dict)
 
     @property

@@ -1,12 +1,12 @@
-"""The other side: the process that runs a submission. Started as a file, with the standard library and NumPy only.
+"""The process that runs a submission, started as a script with only the standard library and NumPy.
 
-It locks itself down, imports NumPy from the folder it is told, runs the submission's text once, and then answers calls
-until its channel closes. A frame, either way, is
+It locks itself down, imports NumPy from a given folder, runs the submission's code once, and then answers calls until
+its channel closes. In both directions, a frame is
 
-    length of the header (4 bytes) · header (JSON) · the bytes of the arrays it declares, in order
+    length of the header (4 bytes) · header (JSON) · the bytes of the arrays that the header declares, in order
 
-and is never unpickled. What a call printed goes to the ordinary streams, which are somebody else's pipe. Nothing here
-can be trusted once the submission has begun: it shares this process. All that matters is checked again by the reader.
+and is never unpickled. Printed output goes to stdout and stderr, through a separate pipe. Nothing in this process can
+be trusted once the submission has started, because it shares the process; the grader checks every reply.
 """
 
 import importlib.util
@@ -18,28 +18,28 @@ import types
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-MODULE = "submission"  # what the submission's module is called, and the file in its tracebacks
+MODULE = "submission"  # the name of the submission's module, and of the file in its tracebacks
 MAX_HEADER = 64 << 10
 MAX_ARRAYS = 32
 MAX_BYTES = 64 << 20
 MAX_MESSAGE = 4 << 10
-TAKES = "it takes ("  # how the message begins where a function was called with other arguments than it has
+TAKES = "it takes ("  # the start of the message for a function with other parameters
 
 
 def pack(header: Mapping[str, Any], *arrays: bytes) -> bytes:
-    """One frame."""
+    """Return a frame with this header and these arrays."""
     text = json.dumps(header).encode()
     return b"".join((struct.pack("<I", len(text)), text, *arrays))
 
 
 class Refused(Exception):
-    """A status and a message: there is no such function, it takes something else, or what it returned is no numbers."""
+    """A function is missing, has other parameters or returned no numbers; the arguments are a status and a message."""
 
 
 def main(requests: int, answers: int) -> None:
-    """Answer every frame that comes in on one descriptor on the other one."""
+    """Read frames from one file descriptor and write the replies to the other."""
     settings = _header(requests)
-    numpy = types.SimpleNamespace(**vars(_prepare(settings)))  # its names as they are before a submission changes them
+    numpy = types.SimpleNamespace(**vars(_prepare(settings)))  # a copy that the submission cannot patch
     _write(answers, pack({"call": settings["call"], "status": "ok"}))
     module = types.ModuleType(MODULE)
     sys.modules[MODULE] = module
@@ -59,19 +59,19 @@ def main(requests: int, answers: int) -> None:
                     described = [{"dtype": a.dtype.str, "shape": list(a.shape)} for a in plain]
                     answer["listed"] = isinstance(returned, list)
                     raw, answer["arrays"] = [a.tobytes() for a in plain], described
-        except BaseException as error:  # exit() and Ctrl-C of a submission's own are its errors, too
+        except BaseException as error:  # includes the submission's own exit() and KeyboardInterrupt
             answer |= explain(error)
         answer["mutated"] = [i for i, (value, sent) in enumerate(given) if sent is not None and _bytes(value) != sent]
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
-            except Exception:  # closed or replaced by the submission: what it says is lost
+            except Exception:  # closed or replaced by the submission, so its output is lost
                 continue
         _write(answers, pack(answer, *raw))
 
 
 def _prepare(settings: dict[str, Any]) -> Any:
-    """Everything that must happen before a line of the submission runs; returns NumPy."""
+    """Lock the process down, then import NumPy and return it."""
     spec = importlib.util.spec_from_file_location("lockdown", settings["lockdown"])
     lockdown = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
     spec.loader.exec_module(lockdown)  # type: ignore[union-attr]
@@ -81,7 +81,7 @@ def _prepare(settings: dict[str, Any]) -> Any:
         lockdown.landlock(settings["readable"])
     if settings["seccomp"]:
         lockdown.seccomp()
-    # NumPy by its folder, not through sys.path: its neighbours in site-packages stay out of reach of an import.
+    # NumPy is imported from its folder, not through sys.path, so that other packages next to it cannot be imported.
     folder = settings["numpy"]
     spec = importlib.util.spec_from_file_location("numpy", f"{folder}/__init__.py", submodule_search_locations=[folder])
     numpy = sys.modules["numpy"] = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
@@ -97,19 +97,25 @@ def _call(module: types.ModuleType, header: dict[str, Any], arguments: Sequence[
 
 
 def apply(function: Any, arguments: Sequence[Any], hyper: Mapping[str, Any]) -> Any:
-    """The function's result.  Raises Refused where it takes other arguments than it is given."""
+    """Call the function and return its result.
+
+    Raises
+    ------
+    Refused
+        If the function does not accept these arguments.
+    """
     try:
         return function(*arguments, **hyper)
     except TypeError as error:
         code = getattr(function, "__code__", None)
         if code is None or error.__traceback__ is None or error.__traceback__.tb_next is not None:
-            raise  # it began
+            raise  # raised inside the function or by a builtin
         names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
         raise Refused("error", f"{TAKES}{', '.join(names)})") from None
 
 
 def _argument(numpy: Any, given: dict[str, Any], requests: int) -> tuple[Any, bytes | None]:
-    """An argument and, if it is an array, its bytes as they came: written into, it no longer agrees with them."""
+    """Return an argument and, for an array, its original bytes, which show later whether it was modified."""
     if "number" in given:
         return given["number"], None
     dtype, shape = numpy.dtype(given["dtype"]), tuple(given["shape"])
@@ -122,7 +128,7 @@ def _argument(numpy: Any, given: dict[str, Any], requests: int) -> tuple[Any, by
     array = numpy.frombuffer(raw, dtype).reshape(shape).copy()
     if given["order"] == "F":
         array = numpy.asfortranarray(array)
-    elif given["order"] == "strided":  # every second number of a wider array
+    elif given["order"] == "strided":  # every second element of a wider array
         wide = numpy.zeros((*shape[:-1], 2 * shape[-1]), dtype)
         wide[..., ::2] = array
         array = wide[..., ::2]
@@ -138,34 +144,42 @@ def _bytes(array: Any) -> bytes:
 
 
 def arrays(asarray: Any, returned: Any) -> list[Any]:
-    """What a function returned as plain arrays.  Raises Refused where it is not numbers."""
+    """Convert a function's result to a list of plain arrays.
+
+    Raises
+    ------
+    Refused
+        If the result is not an array of numbers, or not a tuple or list of such arrays.
+    """
     several = isinstance(returned, tuple | list)
     parts = list(returned) if several else [returned]
     if len(parts) > MAX_ARRAYS:
-        raise Refused("refused", f"returned {len(parts)} values; at most {MAX_ARRAYS} are taken")
+        raise Refused("refused", f"returned {len(parts)} values; at most {MAX_ARRAYS} are accepted")
     found, total = [], 0
     for number, part in enumerate(parts, 1):
         name = f"value {number} of {len(parts)}" if several else "the returned value"
         if part is None:
             raise Refused("refused", f"{name} is None; is a return statement missing?")
         if isinstance(part, tuple):
-            raise Refused("refused", f"{name} is a tuple inside a {type(returned).__name__}; expected them one by one")
+            kind = type(returned).__name__
+            raise Refused("refused", f"{name} is a tuple inside a {kind}; return the arrays one by one")
         try:
-            array = asarray(part)  # of a subclass, the plain array it is
+            array = asarray(part)  # turns array subclasses into plain arrays
         except (ValueError, TypeError) as error:
-            raise Refused("refused", f"{name}, a {type(part).__name__}, is no array of numbers: {error}") from None
+            raise Refused("refused", f"{name}, a {type(part).__name__}, is not an array of numbers: {error}") from None
         if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
             what = f"a {type(part).__name__}" + (f" of dtype {array.dtype}" if hasattr(part, "dtype") else "")
             raise Refused("refused", f"{name} is {what}; expected an array of real numbers of at most 64 bits")
         total += array.nbytes
         if total > MAX_BYTES:
-            raise Refused("refused", f"returned {total:,} bytes, shape {array.shape}; at most {MAX_BYTES:,} are taken")
+            raise Refused("refused", f"returned {total:,} bytes, shape {array.shape}; at most {MAX_BYTES:,} are "
+                          "accepted")  # fmt: skip
         found.append(array.astype(array.dtype.newbyteorder("<"), order="C", copy=False, subok=False))
     return found
 
 
 def explain(error: BaseException, file: str = MODULE) -> dict[str, Any]:
-    """Status and message for what was raised, with the last line of the submission's file that it passed through."""
+    """Return the status and message for an exception, with the last line of ``file`` in its traceback."""
     if isinstance(error, Refused):
         return {"status": error.args[0], "message": error.args[1][:MAX_MESSAGE]}
     line, trace = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else None, error.__traceback__
@@ -176,12 +190,12 @@ def explain(error: BaseException, file: str = MODULE) -> dict[str, Any]:
     try:
         text = str(error.msg if isinstance(error, SyntaxError) else error)[:MAX_MESSAGE]
         if isinstance(error, SystemExit) and error.code is None:
-            text = "exit() was called; a function ends with return"
+            text = "exit() was called; end a function with return"
     except Exception:
         text = "(its message cannot be shown)"
     message = f"{type(error).__name__}: {text}" if text else type(error).__name__
     if isinstance(error, ModuleNotFoundError) and file == MODULE:
-        message += "; only NumPy and Python's standard library are there"
+        message += "; only NumPy and Python's standard library are available"
     place = "" if line is None else f" (line {line})"
     status = "memory" if isinstance(error, MemoryError) else "error"
     return {"status": status, "message": message[: MAX_MESSAGE - len(place)] + place}
@@ -197,7 +211,7 @@ def _read(descriptor: int, count: int) -> bytes:
     while len(parts) < count:
         part = os.read(descriptor, min(count - len(parts), 1 << 20))
         if not part:
-            os._exit(0)  # nobody asks any more
+            os._exit(0)  # the grader has closed the channel
         parts += part
     return bytes(parts)
 

@@ -1,8 +1,8 @@
-"""The smallest input on which a submission is wrong.
+"""Search for the smallest input on which a submission is wrong.
 
-hypothesis draws sizes and small whole numbers and shrinks what fails; where it is not installed, or finds nothing, a
-ladder of sizes is climbed with a few seeds each. [[0, 1]] tells neither a maximum from a sum nor either from twice the
-mean, so an input is wanted on which no other known mistake gives what the submission gave.
+A ladder of increasing sizes is tried first; then hypothesis, if it is installed, draws sizes and small integers and
+shrinks failing inputs. On [[0, 1]] the maximum, the sum and twice the mean are equal, so the search prefers an input
+on which no other known mistake gives the submission's results.
 """
 
 import time
@@ -14,7 +14,7 @@ import numpy as np
 from se_numpy.grading.task import Case, Sizes, Task
 
 Fails = Callable[[Case], bool]
-SMALL = 40  # numbers that are drawn one by one; larger cases are drawn as a whole
+SMALL = 40  # up to this size numbers are drawn one by one; larger arrays come from one drawn seed
 
 
 class _OutOfTime(Exception):
@@ -22,7 +22,7 @@ class _OutOfTime(Exception):
 
 
 def smallest(task: Task, fails: Fails, *, seed: int, seconds: float) -> Case | None:
-    """The simplest case found for which ``fails`` holds, within so many seconds."""
+    """Return the simplest case found within ``seconds`` for which ``fails`` returns True, or None."""
     end = time.monotonic() + seconds
     seen: dict[bytes, bool] = {}
     best: list[tuple[tuple[float, ...], Case]] = []
@@ -32,7 +32,7 @@ def smallest(task: Task, fails: Fails, *, seed: int, seconds: float) -> Case | N
         if key not in seen:
             if time.monotonic() > end:
                 raise _OutOfTime
-            seen[key] = fails(case)  # hypothesis asks again and wants the same answer
+            seen[key] = fails(case)  # hypothesis repeats calls and expects the same result
             if seen[key]:
                 best.append((_weight(case), case))
         return seen[key]
@@ -47,7 +47,7 @@ def smallest(task: Task, fails: Fails, *, seed: int, seconds: float) -> Case | N
 
 
 def _weight(case: Case) -> tuple[float, ...]:
-    """Few numbers first, then simple ones."""
+    """Return a sort key: fewer numbers first, then simpler ones."""
     arrays = [a for a in case.arguments.values() if isinstance(a, np.ndarray)]
     flat = np.concatenate([a.ravel() for a in arrays]) if arrays else np.zeros(0)
     return (float(flat.size), float((flat != np.round(flat)).sum()), float(np.abs(flat).sum()), float((flat < 0).sum()))
@@ -62,7 +62,7 @@ def _key(case: Case) -> bytes:
 
 
 def _ladder(task: Task, seed: int) -> Iterator[Case]:
-    """Cases from the smallest sizes upwards, of small whole numbers."""
+    """Yield cases of small integers, from the smallest sizes upwards."""
     rng = np.random.default_rng(seed)
     names = list(task.sizes)
     for top in (1, 2, 3, 4):
@@ -74,18 +74,18 @@ def _ladder(task: Task, seed: int) -> Iterator[Case]:
                 case = task.case("smallest", "random", chosen, lambda *what: _whole(rng, *what))
                 if case is not None:
                     yield case
-    for _ in range(20):  # nothing small fails: something of the usual kind
+    for _ in range(20):  # no small case fails, so try random cases of the usual sizes
         yield task.draw(rng, "smallest", "random", {})
 
 
 def _choices(task: Task, rng: np.random.Generator) -> Iterator[Sizes]:
-    """Two settings of the hyperparameters: the first of each, and some."""
+    """Yield two settings of the hyperparameters: the first choice of each, and random choices."""
     yield {k: choices[0] for k, choices in task.hyper.items()}
     yield {k: choices[rng.integers(len(choices))] for k, choices in task.hyper.items()}
 
 
 def _whole(rng: np.random.Generator, kind: str, shape: tuple[int, ...], sizes: Sizes) -> np.ndarray:
-    """Small whole numbers of a kind; gates and small factors are quarters."""
+    """Return small integers of a kind; gates and small factors are multiples of 1/4, weights of 1/2."""
     size = int(np.prod(shape))
     if kind == "labels":
         return rng.integers(0, sizes["K"], shape)
@@ -101,7 +101,7 @@ def _whole(rng: np.random.Generator, kind: str, shape: tuple[int, ...], sizes: S
 
 
 def _by_hypothesis(task: Task, check: Fails, seed: int) -> None:
-    """Has hypothesis find and shrink; what it learns is kept by ``check``."""
+    """Let hypothesis find and shrink a failing case; ``check`` keeps the cases it tries."""
     try:
         from hypothesis import HealthCheck, Phase, find, settings
         from hypothesis import strategies as st
@@ -134,5 +134,5 @@ def _by_hypothesis(task: Task, check: Fails, seed: int) -> None:
     )  # fmt: skip
     try:
         find(cases(), lambda case: case is not None and check(case), settings=quiet, random=Random(seed))
-    except HypothesisException:  # nothing found, or it would not go on
+    except HypothesisException:  # no failing case found, or the search was abandoned
         return

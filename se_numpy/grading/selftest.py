@@ -1,8 +1,8 @@
-"""Is a task itself any good?  Looked at before students are: ``se-numpy verify-task NAME|FILE``.
+"""Verification of tasks: ``se-numpy verify-task NAME|FILE``.
 
-A task is refused unless, on every seed, each alternate is right in both precisions (within a quarter of the tolerance
-that comes out without it), each mistake is caught, a hundredfold beyond the tolerance, no two mistakes give the same
-answers, the oracle is the derivative of its forward function, and no call takes long.
+A task is accepted if, on every seed, each alternate is right in both precisions (within a quarter of the tolerance
+measured without it), each mistake is off by at least 100 times the tolerance, no two mistakes give the same results,
+a backward oracle is the derivative of its forward function, and no call is slow.
 """
 
 import importlib.util
@@ -20,30 +20,30 @@ from se_numpy.grading.grade import prepare
 from se_numpy.grading.task import Case, Task, attempt
 
 SEEDS = 50
-MARGIN = 100.0  # how far beyond the tolerance a mistake has to be, on one of the cases
+MARGIN = 100.0  # the smallest allowed error of a mistake on its worst case, relative to the tolerance
 QUARTER = 0.25
-SLOW = 0.05  # seconds a call may take
+SLOW = 0.05  # the longest allowed call in seconds
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found out about a task; ``problems`` is empty if it may be used."""
+    """The verification of a task; ``problems`` is empty if the task is accepted."""
 
     task: str
     cases: int
     checks: int
     mistakes: int
     alternates: int
-    weakest: str  # the mistake that came nearest to passing
-    margin: float  # by how much it was beyond the tolerance all the same
-    worst_alternate: float  # the largest error of correct code over the tolerance
+    weakest: str  # the mistake that came closest to passing
+    margin: float  # its error relative to the tolerance
+    worst_alternate: float  # the largest error of correct code relative to the tolerance
     gradient: float | None  # relative error of the oracle against a complex step
-    slowest: float  # seconds
+    slowest: float  # seconds of the longest call
     problems: tuple[str, ...]
 
 
 def verify(task: Task, *, seeds: Sequence[int] = range(SEEDS)) -> Verification:
-    """All that is asked of a task, on all seeds."""
+    """Verify a task on all seeds."""
     problems: list[str] = []
     margins = {mistake.name: np.inf for mistake in task.mistakes}
     apart = {(a.name, b.name) for i, a in enumerate(task.mistakes) for b in task.mistakes[:i]}
@@ -56,19 +56,20 @@ def verify(task: Task, *, seeds: Sequence[int] = range(SEEDS)) -> Verification:
         for name, found in answers.items():
             margins[name] = min(margins[name], _beyond(task, cases, found))
         apart -= {pair for pair in apart if not _same(answers[pair[0]], answers[pair[1]], cases)}
-    problems += [f"{a!r} and {b!r} give the same answers: give one, or a case that tells them apart" for a, b in apart]
+    problems += [f"{a!r} and {b!r} give the same results; keep one, or add a case that distinguishes them"
+                 for a, b in apart]  # fmt: skip
     for name, margin in margins.items():
         if margin < MARGIN:
-            problems.append(f"the mistake {name!r} is only {margin:.2g} times beyond the tolerance: sizes or specials "
-                            "that show it are missing")  # fmt: skip
+            problems.append(f"the mistake {name!r} is off by only {margin:.2g} times the tolerance; add sizes or "
+                            "special cases that reveal it")  # fmt: skip
     gradient = _gradient(task, problems)
     slowest = _slowest(task, [one.case for one in cases])
     if slowest > SLOW:
-        problems.append(f"a call takes {1e3 * slowest:.0f} ms; expected at most {1e3 * SLOW:.0f}: smaller sizes")
+        problems.append(f"a call takes {1e3 * slowest:.0f} ms; expected at most {1e3 * SLOW:.0f}; use smaller sizes")
     if not task.mistakes or not task.alternates:
-        problems.append("a task needs mistakes to be caught and alternates to let pass")
+        problems.append("a task needs at least one mistake and at least one alternate")
     if task.written is not None and task.written not in task.alternates:
-        problems.append("``written`` is not among the alternates, so nothing shows that it is right; add it to them")
+        problems.append("``written`` is not among the alternates, so it is not verified; add it to them")
     weakest = min(margins, key=lambda name: margins[name], default="")
     checks = 4 + len(task.outputs) + bool(task.specials) + bool(task.extremes)
     return Verification(
@@ -78,7 +79,7 @@ def verify(task: Task, *, seeds: Sequence[int] = range(SEEDS)) -> Verification:
 
 
 def _alternate(task: Task, k: int, cases: Sequence[Expected], problems: list[str]) -> float:
-    """The largest error of one alternate, by the tolerances that the others give."""
+    """Return the largest error of one alternate, relative to tolerances measured without it."""
     without = replace(task, alternates=task.alternates[:k] + task.alternates[k + 1 :])
     worst = 0.0
     for one in cases:
@@ -89,15 +90,16 @@ def _alternate(task: Task, k: int, cases: Sequence[Expected], problems: list[str
             found = task.answer(one.case, task.alternates[k], dtype)
             verdicts = compare(task, expected, found)
             error = max(v.error for v in verdicts) / unit
-            said = next((v.shape or v.values for v in verdicts if v.shape or v.values), "")
-            if error > QUARTER or said:
-                problems.append(f"alternate {k + 1} fails in {dtype.__name__} on {one.case.name!r}: {said or error}")
+            message = next((v.shape or v.values for v in verdicts if v.shape or v.values), "")
+            if error > QUARTER or message:
+                where = f"in {dtype.__name__} on {one.case.name!r}"
+                problems.append(f"alternate {k + 1} fails {where}: {message or error}")
             worst = max(worst, error)
     return worst
 
 
 def _beyond(task: Task, cases: Sequence[Expected], answers: Sequence[Any]) -> float:
-    """How many times beyond the tolerance a wrong version gets on its worst case."""
+    """Return the error of a wrong version on its worst case, relative to the tolerance."""
     beyond = 0.0
     for one, found in zip(cases, answers, strict=True):
         error = np.inf if found is None else max(v.error for v in compare(task, one, found))
@@ -113,7 +115,7 @@ def _same(one: Sequence[Any], other: Sequence[Any], cases: Sequence[Expected]) -
 
 
 def _gradient(task: Task, problems: list[str]) -> float | None:
-    """The worst relative error of a backward task against derivatives of its forward function."""
+    """Return the worst relative error of a backward oracle against derivatives of its forward function."""
     if task.forward is None:
         return None
     worst, rng = 0.0, np.random.default_rng(0)
@@ -122,7 +124,7 @@ def _gradient(task: Task, problems: list[str]) -> float | None:
         arguments = list(case.arguments.values())[1:]
         wanted = len([a for a in arguments if isinstance(a, np.ndarray) and a.dtype.kind == "f"])
         if len(task.outputs) != wanted:
-            return None  # arguments without a gradient of their own: the library's own tests see to those
+            return None  # some arguments have no gradient; the library's tests cover these oracles
         try:
             found = check_backward(task.forward, task.oracle, *arguments, method="complex", **case.hyper)
         except (GradientError, TypeError, ValueError):
@@ -139,7 +141,7 @@ def _gradient(task: Task, problems: list[str]) -> float | None:
 
 
 def _slowest(task: Task, cases: Sequence[Case]) -> float:
-    """The longest of the oracle's calls, each at its best of three: a busy machine is not the task's fault."""
+    """Return the time of the oracle's longest call, each the best of three to reduce noise."""
 
     def seconds(case: Case) -> float:
         start = time.perf_counter()
@@ -150,13 +152,19 @@ def _slowest(task: Task, cases: Sequence[Case]) -> float:
 
 
 def from_file(path: str | Path) -> list[Task]:
-    """The tasks in an instructor's own file: every Task among its names.  The file is run, so it has to be trusted."""
+    """Return the tasks defined in a Python file.  The file is executed, so it must be trusted.
+
+    Raises
+    ------
+    ValueError
+        If the file does not exist, cannot be run, or defines no Task.
+    """
     path = Path(path)
     if not path.exists():
-        raise ValueError(f"{path} does not exist; expected a file with a Task, as `se-numpy new-task NAME` writes it")
+        raise ValueError(f"{path} does not exist; expected a file that `se-numpy new-task NAME` can write")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
-        raise ValueError(f"{path} is no Python file; expected NAME.py")
+        raise ValueError(f"{path} is not a Python file; expected NAME.py")
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
@@ -164,5 +172,5 @@ def from_file(path: str | Path) -> list[Task]:
         raise ValueError(f"{path} cannot be run: {type(error).__name__}: {error}") from error
     found = [value for value in vars(module).values() if isinstance(value, Task)]
     if not found:
-        raise ValueError(f"{path} holds no Task; `se-numpy new-task NAME` writes one to begin with")
+        raise ValueError(f"{path} defines no Task; `se-numpy new-task NAME` writes a template")
     return found

@@ -1,8 +1,8 @@
-"""A submission as it is handed in: one text of Python, read from a .py or an .ipynb and never run here.
+"""Read a submission from a .py or .ipynb file, as Python source that is never executed here.
 
-Of a notebook only what defines something is kept: imports, functions, classes, and assignments that neither call one
-of the notebook's own functions nor use what was left out. So a plot or a training loop does not run when it is graded.
-Lines keep their numbers: what is left out becomes ``pass``.
+From a notebook, only definitions are kept: imports, functions, classes, and assignments that neither call one of the
+notebook's own functions nor use a name that was left out. So plots and training loops do not run during grading. Line
+numbers stay the same, because statements that are left out become ``pass``.
 """
 
 import ast
@@ -24,34 +24,38 @@ from typing import Any
 
 LAYOUTS = ("NHWC", "NCHW")
 MAX_SOURCE = 2 << 20  # bytes of Python
-MAX_FILE = 20 << 20   # bytes of a notebook, most of which are the pictures it shows
+MAX_FILE = 20 << 20   # bytes of a notebook, including its figures
 
 OUTSIDE = {"print", "input", "open", "exec", "eval", "load", "loadtxt", "genfromtxt", "fromfile", "memmap"}
 
-# A line of IPython's: %magic, !shell, ?help, help?, name = %magic.
+# IPython syntax: %magic, !shell, ?help, help?, name = %magic.
 _MAGIC = re.compile(r"^(\s*)(?=[%!?]|[\w., ]+=\s*[%!]|[\w.]+\?+\s*$)")
-_warnings = threading.Lock()  # warnings.catch_warnings changes what all threads share
+_warnings = threading.Lock()  # because warnings.catch_warnings changes global state
 
 
 @dataclass(frozen=True)
 class Submission:
-    """Somebody's functions, as text."""
+    """The source code of a submission, with its layout and the names of its functions."""
 
-    name: str  # of the file, for reports
+    name: str  # the file's name, for reports
     source: str
-    sha256: str  # of the file's bytes
-    layout: str = "NHWC"  # of its arrays: "NHWC", or "NCHW" where it says LAYOUT = "NCHW"
-    functions: tuple[str, ...] = ()  # defined at top level; what a call finds decides
+    sha256: str  # the digest of the file's bytes
+    layout: str = "NHWC"  # the layout of arrays; "NCHW" if the source sets LAYOUT = "NCHW"
+    functions: tuple[str, ...] = ()  # defined at top level, as far as can be seen without running the source
 
 
 def read(path: str | os.PathLike[str], *, run_all: bool = False) -> Submission:
-    """The submission in a .py or .ipynb file.  Raises ValueError, with the line, where that is no Python.
+    """Read a submission from a .py or .ipynb file.  ``run_all`` keeps all code of a notebook.
 
-    ``run_all`` keeps all of a notebook's cells, plots and training loops too.
+    Raises
+    ------
+    ValueError
+        If the file cannot be read or is not valid Python; the message names the line.
     """
     path = Path(path)
     if path.suffix not in (".py", ".ipynb"):
-        raise ValueError(f"{path}: a submission is a .py or .ipynb file, not {path.suffix or 'a file without ending'}")
+        ending = path.suffix or "a file without an extension"
+        raise ValueError(f"{path}: expected a submission in a .py or .ipynb file, not {ending}")
     raw = _bytes_of(path)
     if path.suffix == ".ipynb":
         source = _joined(raw, path.name)
@@ -63,46 +67,52 @@ def read(path: str | os.PathLike[str], *, run_all: bool = False) -> Submission:
 
 
 def from_source(source: str, name: str = "submission", sha256: str = "") -> Submission:
-    """The submission that a text of Python is.  Raises ValueError, with the line, where it is none."""
+    """Create a submission from Python source.
+
+    Raises
+    ------
+    ValueError
+        If the source is not valid Python or is too long; the message names the line.
+    """
     if len(source.encode("utf-8", "surrogatepass")) > MAX_SOURCE:
-        raise ValueError(f"{name}: more than {MAX_SOURCE >> 20} MB of Python; a submission holds functions, not data")
+        raise ValueError(f"{name}: more than {MAX_SOURCE >> 20} MB of Python; expected functions, not data")
     tree = _parse(source, name)
     sha256 = sha256 or hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()
     return Submission(name, source, sha256, _layout(tree, name), tuple(dict.fromkeys(_functions(tree.body))))
 
 
 def definitions(submission: Submission) -> Submission:
-    """The same without what runs at its top level: what of a notebook is kept anyway."""
+    """Keep only the definitions of a submission, as is done for notebooks."""
     return from_source(_definitions(submission.source, submission.name), submission.name, submission.sha256)
 
 
 def _bytes_of(path: Path) -> bytes:
-    """The bytes of an ordinary file: a link would let its author choose which of the grader's files is read."""
+    """Read a regular file.  Links are refused, because they could point to any file of the grader."""
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     if path.is_symlink():
-        raise ValueError(f"{path}: is a link; hand in the file itself")
+        raise ValueError(f"{path} is a symbolic link; submit the file itself")
     try:
         descriptor = os.open(path, flags)
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise ValueError(f"{path}: is not an ordinary file")
+        raise ValueError(f"{path} is not a regular file")
     with open(descriptor, "rb") as file:
         limit = MAX_FILE if path.suffix == ".ipynb" else MAX_SOURCE
         raw = file.read(limit + 1)
     if len(raw) > limit:
-        raise ValueError(f"{path}: larger than {limit >> 20} MB; a submission holds functions, not data")
+        raise ValueError(f"{path} is larger than {limit >> 20} MB; expected functions, not data")
     return raw
 
 
 def _decoded(raw: bytes, name: str) -> str:
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(raw).readline)
-        return io.TextIOWrapper(io.BytesIO(raw), encoding).read()  # all line ends become \n, as Python reads them
+        return io.TextIOWrapper(io.BytesIO(raw), encoding).read()  # converts line endings to \n, as Python does
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"{name}, line {line}: is not {error.encoding} text; save the file as UTF-8") from error
+        raise ValueError(f"{name}, line {line}: not {error.encoding} text; save the file as UTF-8") from error
     except (SyntaxError, LookupError) as error:
         raise ValueError(f"{name}, line 1: {error}; save the file as UTF-8") from error
 
@@ -110,7 +120,7 @@ def _decoded(raw: bytes, name: str) -> str:
 def _parse(source: str, name: str) -> ast.Module:
     try:
         with _warnings, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # "\d" in a submission is no warning of the grader's
+            warnings.simplefilter("ignore")  # such as an invalid escape sequence "\d" in the submission
             return ast.parse(source)
     except SyntaxError as error:
         raise ValueError(f"{name}, line {error.lineno or 1}: {error.msg}") from error
@@ -118,24 +128,24 @@ def _parse(source: str, name: str) -> ast.Module:
         line = source.count("\n", 0, max(source.find("\0"), 0)) + 1
         raise ValueError(f"{name}, line {line}: {error}") from error
     except (RecursionError, MemoryError) as error:
-        raise ValueError(f"{name}, line 1: nested too deep to be read") from error
+        raise ValueError(f"{name}, line 1: too deeply nested to be parsed") from error
 
 
 def _layout(tree: ast.Module, name: str) -> str:
-    """What LAYOUT = "..." says, the last of them; without one, "NHWC"."""
+    """Return the value of the last LAYOUT = "..."; "NHWC" if there is none."""
     layout = LAYOUTS[0]
     for node in tree.body:
         value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
         if value is not None and "LAYOUT" in _assigned(node):
             if not isinstance(value, ast.Constant) or value.value not in LAYOUTS:
-                raise ValueError(f'{name}, line {node.lineno}: LAYOUT must be "NHWC" or "NCHW", written out')
+                raise ValueError(f'{name}, line {node.lineno}: LAYOUT must be the string "NHWC" or "NCHW"')
             layout = str(value.value)
     return layout
 
 
 def _functions(body: list[ast.stmt]) -> Iterator[str]:
-    """Names of functions that running ``body`` would define, those within if, try and with included."""
-    waiting: list[ast.AST] = list(reversed(body))  # not by recursion: an elif of an elif of an elif is no accident
+    """Yield the names of the functions that ``body`` defines, including those inside if, try and with."""
+    waiting: list[ast.AST] = list(reversed(body))  # no recursion, because a hostile chain of elif may be very long
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.FunctionDef):
@@ -155,7 +165,7 @@ def _assigned(node: ast.AST) -> set[str]:
 
 
 def _joined(raw: bytes, name: str) -> str:
-    """All code cells as one text, without what only IPython understands."""
+    """Join all code cells into one text, without IPython syntax."""
     try:
         notebook: Any = json.loads(raw)
         if "cells" not in notebook and "worksheets" in notebook:  # nbformat 3
@@ -163,14 +173,14 @@ def _joined(raw: bytes, name: str) -> str:
         cells = [c.get("source", c.get("input", "")) for c in notebook["cells"] if c["cell_type"] == "code"]
         texts = [cell if isinstance(cell, str) else "".join(cell) for cell in cells]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{name}: is not a notebook that can be read ({type(error).__name__}: {error})") from error
+        raise ValueError(f"{name}: not a valid notebook ({type(error).__name__}: {error})") from error
     if sum(map(len, texts)) > MAX_SOURCE:
-        raise ValueError(f"{name}: more than {MAX_SOURCE >> 20} MB of Python; a submission holds functions, not data")
+        raise ValueError(f"{name}: more than {MAX_SOURCE >> 20} MB of Python; expected functions, not data")
     return "\n".join(_python(text, f"{name}, code cell {i}") for i, text in enumerate(texts, 1)) + "\n"
 
 
 def _python(cell: str, where: str) -> str:
-    """A cell without magics and shell lines, which are looked for only where the cell is no Python as it stands."""
+    """Replace magics and shell lines of a cell by ``pass``, if the cell is not valid Python without that."""
     cell = cell.replace("\r\n", "\n").replace("\r", "\n")
     try:
         _parse(cell, where)
@@ -179,20 +189,20 @@ def _python(cell: str, where: str) -> str:
         lines = cell.split("\n")
     first = next((line for line in lines if line.strip()), "")
     if first.startswith("%%") and not re.match(r"%%(time|timeit|capture|check)\b", first):
-        return "\n" * (len(lines) - 1)  # HTML, a shell script, a file
+        return "\n" * (len(lines) - 1)  # the cell is HTML, a shell script or a file
     cell = "\n".join(_MAGIC.sub(r"\1pass  # left out: ", line) for line in lines)
     _parse(cell, where)
     return cell
 
 
 def _definitions(source: str, name: str) -> str:
-    """``source`` with every statement at top level that is no definition turned into ``pass``."""
+    """Replace every top-level statement of ``source`` that is not a definition by ``pass``."""
     tree = _parse(source, name)
     starts = [0]
     raw = source.encode("utf-8", "surrogatepass")
     for line in raw.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
-    for node in reversed(_left_out(tree)):  # from the end, so that what stands before keeps its place
+    for node in reversed(_left_out(tree)):  # backwards, so that the positions of earlier statements stay valid
         first = starts[node.lineno - 1] + node.col_offset
         last = starts[(node.end_lineno or node.lineno) - 1] + (node.end_col_offset or 0)
         raw = raw[:first] + b"\n" * raw.count(b"\n", first, last) + b"pass" + raw[last:]
@@ -200,7 +210,7 @@ def _definitions(source: str, name: str) -> str:
 
 
 def _left_out(tree: ast.Module) -> list[ast.stmt]:
-    known = set(dir(builtins))  # what a kept assignment may use
+    known = set(dir(builtins))  # names that a kept assignment may use
     functions: set[str] = set()
     left_out: list[ast.stmt] = []
     for node in tree.body:
@@ -224,7 +234,7 @@ def _left_out(tree: ast.Module) -> list[ast.stmt]:
 
 
 def _harmless(node: ast.Assign | ast.AnnAssign | ast.AugAssign, known: set[str], functions: set[str]) -> bool:
-    """Whether an assignment uses only what is there and runs no function of the notebook's own."""
+    """Return True if an assignment uses only known names and calls no function of the notebook."""
     if isinstance(node.value, ast.Lambda):
         return True
     used = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
@@ -234,7 +244,7 @@ def _harmless(node: ast.Assign | ast.AnnAssign | ast.AugAssign, known: set[str],
 
 
 def _bound_inside(node: ast.AST) -> set[str]:
-    """Names that a comprehension or a lambda within an expression gives its own meaning."""
+    """Return the names that comprehensions and lambdas in an expression bind."""
     arguments = {n.arg for n in ast.walk(node) if isinstance(n, ast.arg)}
     loops = [n.target for n in ast.walk(node) if isinstance(n, ast.comprehension)]
     return arguments.union(*(_assigned(target) for target in loops))

@@ -1,8 +1,7 @@
-"""A task: one function that students write, and all that is known about it.
+"""Tasks: one function for students to write, with its oracle, cases and known mistakes.
 
-What it is called with is drawn from one line of axes ("U: N H W C, W1: R C"), so the same task gives random cases,
-special ones, the smallest ones, and the conversion to channels-first arrays. The right answers come from the library's
-own function; nothing is written a second time.
+The arguments are drawn from one line of axes ("U: N H W C, W1: R C"), which serves random cases, special cases, small
+cases, and the conversion to channels-first arrays. The right results come from the library's own function.
 """
 
 import warnings
@@ -19,17 +18,17 @@ Fill = Callable[[str, tuple[int, ...], Sizes], np.ndarray]  # kind of numbers, s
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrong version that people write: what it is called, what was done, and what the equation says instead."""
+    """A common wrong version: its name, a text that says what was done and what is right, and its code."""
 
     name: str
     text: str
     wrong: Callable[..., Any]
-    equation: str = ""  # where not the task's own
+    equation: str = ""  # if it differs from the task's equation
 
 
 @dataclass(frozen=True)
 class Case:
-    """One call: what the function is given."""
+    """The arguments of one call."""
 
     name: str
     arguments: Arguments
@@ -40,7 +39,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Special:
-    """A case with a name of its own: some sizes or hyperparameters fixed, its arguments perhaps changed."""
+    """A named case with fixed sizes or hyperparameters, or with changed arguments."""
 
     name: str
     fixed: Mapping[str, Any] = field(default_factory=dict)
@@ -49,15 +48,15 @@ class Special:
 
 @dataclass(frozen=True)
 class Task:
-    """One function to write.
+    """A function for students to write.
 
-    ``signature`` is "excite(z, W1, W2) -> s"; ``axes`` gives the axes of every array in it. Letters that ``sizes`` has
-    are drawn from its range, others come from ``derive``, which may also refuse sizes by returning None. ``fill`` says
-    what kind of numbers an argument holds, if not normal ones; ``hyper`` what is passed by keyword, and its choices.
-    ``prepare`` gets arguments as they were drawn and may set those that depend on others.  ``forward`` is what a
-    backward task differentiates. ``rounds`` is how many random cases there are.  ``written`` is the alternate that
-    ``solution`` shows first, for a task whose oracle is hard to read by itself; it calls no helper of its file.
-    ``library`` is the function of the library that the oracle adapts, for a task whose arguments differ.
+    ``signature`` is, for example, "excite(z, W1, W2) -> s", and ``axes`` gives the axes of every array in it. Letters
+    in ``sizes`` are drawn from the range given there; the others come from ``derive``, which may also reject sizes by
+    returning None. ``fill`` gives the kind of numbers of an argument if they are not normal; ``hyper`` gives the
+    keyword arguments and their choices. ``prepare`` receives the drawn arguments and may set those that depend on
+    others. ``forward`` is the function that a backward task differentiates, and ``rounds`` the number of random cases.
+    ``written`` is the alternate that ``solution`` shows first, for a task whose oracle is hard to read by itself; it
+    calls no helper of its file. ``library`` is the library function that the oracle adapts, if its arguments differ.
     """
 
     signature: str
@@ -80,7 +79,7 @@ class Task:
     extremes: tuple[Special, ...] = ()
     forward: Callable[..., Any] | None = None
     hint: str = ""
-    likely: tuple[str, ...] = ()  # names of the mistakes that a hint tells; where there are none, the first few
+    likely: tuple[str, ...] = ()  # names of the mistakes that a hint lists; if empty, the first few
 
     @property
     def name(self) -> str:
@@ -88,7 +87,7 @@ class Task:
 
     @property
     def inputs(self) -> list[str]:
-        """Names of what is passed by position."""
+        """The names of the positional arguments."""
         inside = self.signature.partition("(")[2].partition(")")[0]
         return [name for name in (word.strip() for word in inside.split(",")) if name not in self.hyper]
 
@@ -97,7 +96,7 @@ class Task:
         return [name.strip() for name in self.signature.partition(" -> ")[2].split(",")]
 
     def letters(self, name: str) -> tuple[str, ...] | None:
-        """The axes of an argument or a result; None for a plain number."""
+        """Return the axes of an argument or a result, or None for a plain number."""
         for part in self.axes.split(", "):
             known, _, letters = part.partition(": ")
             if known == name:
@@ -105,17 +104,17 @@ class Task:
         return None
 
     def is_filter(self, name: str) -> bool:
-        """Whether this is a stack of filters, whose axes stand otherwise in channels-first code than those of maps."""
+        """Return True for filters, whose axes are reordered differently from those of maps in channels-first code."""
         return name.lstrip("d").startswith("V")
 
     def answer(self, case: Case, function: Callable[..., Any] | None = None, dtype: Any = np.float64) -> tuple:
-        """What the oracle, or another function, returns for a case: plain arrays.  Inputs are copies."""
+        """Return the results of the oracle, or of another function, as arrays; the function receives copies."""
         arguments = [cast(value, dtype) for value in case.arguments.values()]
         found = (function or self.oracle)(*arguments, **case.hyper)
         return tuple(np.asarray(part) for part in (found if isinstance(found, (tuple, list)) else (found,)))
 
     def case(self, name: str, kind: str, sizes: Sizes, fill: Fill) -> Case | None:
-        """The case of these sizes and hyperparameters; None where they make no sense together."""
+        """Return the case with these sizes and hyperparameters, or None if they do not fit together."""
         derived = self.derive(sizes)
         if derived is None:
             return None
@@ -129,7 +128,13 @@ class Task:
         return Case(name, self.prepare(arguments), {k: sizes[k] for k in self.hyper}, kind, sizes)
 
     def draw(self, rng: np.random.Generator, name: str, kind: str, fixed: Mapping[str, Any]) -> Case:
-        """A random case; its sizes are pairwise different where that can be, so that no two axes can be mixed up."""
+        """Return a random case, if possible with pairwise different sizes, so that exchanged axes are noticed.
+
+        Raises
+        ------
+        ValueError
+            If no sizes fit the fixed ones.
+        """
         for attempt in range(200):
             sizes = {letter: int(rng.integers(low, high + 1)) for letter, (low, high) in self.sizes.items()}
             sizes |= {k: choices[rng.integers(len(choices))] for k, choices in self.hyper.items()}
@@ -140,10 +145,10 @@ class Task:
             case = self.case(name, kind, sizes, lambda *what: fill(rng, *what))
             if case is not None:
                 return case
-        raise ValueError(f"{self.name}: no sizes fit {dict(fixed)}; expected ranges wide enough in ``sizes``")
+        raise ValueError(f"{self.name}: no sizes fit {dict(fixed)}; expected wider ranges in ``sizes``")
 
     def cases(self, seed: int, number: int | None = None) -> Iterator[Case]:
-        """What a submission is tried on: random cases that tell mistakes from the truth, special ones, extremes."""
+        """Yield the cases that a submission is graded on: informative random cases, special cases, extremes."""
         rng = np.random.default_rng([seed, *self.name.encode()])
         for k in range(number or self.rounds):
             yield self.informative(rng, f"random {k + 1}")
@@ -153,24 +158,30 @@ class Task:
                 yield Case(case.name, special.change(case.arguments), case.hyper, kind, case.sizes)
 
     def informative(self, rng: np.random.Generator, name: str) -> Case:
-        """The first random case on which at least half of the known mistakes are clearly wrong."""
+        """Return the first of 20 random cases on which half of the known mistakes are clearly wrong, or the last."""
         for _ in range(20):
             case = self.draw(rng, name, "random", {})
             right = self.answer(case)
-            told, needed = 0, len(self.mistakes) / 2
+            wrong, needed = 0, len(self.mistakes) / 2
             for mistake in self.mistakes:
-                told += differs(attempt(self, case, mistake.wrong), right)
-                if told >= needed:
+                wrong += differs(attempt(self, case, mistake.wrong), right)
+                if wrong >= needed:
                     return case
         return case
 
 
 def fill(rng: np.random.Generator, kind: str, shape: tuple[int, ...], sizes: Sizes) -> np.ndarray:
-    """Numbers of a kind.  All are exact in float32, so that single precision sees the same inputs."""
+    """Return random numbers of a kind, exact in float32 so that single precision gets the same inputs.
+
+    Raises
+    ------
+    ValueError
+        If the kind is unknown.
+    """
     x = rng.standard_normal(shape)
-    if kind == "maps":  # every channel with an offset of its own, so that no mean is near 0
+    if kind == "maps":  # every channel has its own offset, so that no mean is near 0
         x = x + rng.uniform(0.5, 2, shape[-1:]) * rng.choice([-1, 1], shape[-1:])
-    elif kind == "weights":  # gates spread well without being shut
+    elif kind == "weights":  # scaled so that gates spread without saturating
         x = 1.2 * x / max(1, shape[-1]) ** 0.5
     elif kind == "gates":
         x = rng.uniform(0.05, 0.95, shape)
@@ -180,7 +191,7 @@ def fill(rng: np.random.Generator, kind: str, shape: tuple[int, ...], sizes: Siz
         x = rng.uniform(0.05, 0.5, shape)
     elif kind == "labels":
         return rng.integers(0, sizes["K"], shape)
-    elif kind == "apart":  # no two equal, so that a maximum has one place
+    elif kind == "apart":  # distinct numbers, so that every maximum is unique
         x = (rng.permutation(int(np.prod(shape))).reshape(shape) - np.prod(shape) // 2) / 7 - 0.03
     elif kind != "normal":
         raise ValueError(f"unknown kind of numbers {kind!r}")
@@ -188,14 +199,14 @@ def fill(rng: np.random.Generator, kind: str, shape: tuple[int, ...], sizes: Siz
 
 
 def cast(value: Any, dtype: Any) -> Any:
-    """A copy of an array, reals as ``dtype``; numbers as they are."""
+    """Return a copy of an array, converted to ``dtype`` if it is real; return numbers unchanged."""
     if not isinstance(value, np.ndarray):
         return value
     return value.astype(dtype) if value.dtype.kind == "f" else value.copy()
 
 
 def attempt(task: Task, case: Case, function: Callable[..., Any]) -> tuple | None:
-    """What a function that may be wrong returns; None where it raises."""
+    """Return the results of a function that may be wrong, or None if it raises."""
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -205,7 +216,7 @@ def attempt(task: Task, case: Case, function: Callable[..., Any]) -> tuple | Non
 
 
 def differs(found: tuple | None, right: tuple) -> bool:
-    """Whether an answer is clearly another one, whatever the tolerance."""
+    """Return True if two results are clearly different, independently of the tolerance."""
     if found is None or len(found) != len(right):
         return True
     for a, b in zip(found, right, strict=True):

@@ -1,9 +1,10 @@
-"""What a course begins with: stubs for students, as a file or a notebook, and an instructor's own task to fill in."""
+"""Templates: stubs for students as a file or a notebook, assignments, and a custom task for instructors."""
 
 import json
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
+from shlex import quote
 
 from se_numpy.grading.assignment import Item
 from se_numpy.grading.lessons.syllabus import Lesson
@@ -12,15 +13,15 @@ from se_numpy.grading.task import Task
 HEAD = """\
 {title}
 
-Fill in the functions. Maps are (N, H, W, C), filters (k, k, C', C); if yours are channels-first, (N, C, H, W) and
-(C, C', k, k), say LAYOUT = "NCHW" below. NumPy is all you need. Check yourself with
+Fill in the functions with NumPy. Maps are (N, H, W, C) and filters (k, k, C', C). For channels-first arrays,
+(N, C, H, W) and (C, C', k, k), set LAYOUT = "NCHW" below. Check your solution with
 
     se-numpy grade {file}{chosen}
 """
 
 
 def stub(task: Task) -> str:
-    """The function with its docstring and nothing else."""
+    """Return the function's definition and docstring without a body."""
     names = [*task.inputs, *(f"{name}={choices[0]!r}" for name, choices in task.hyper.items())]
     shapes = [f"{name} {_shape(task, name)}" for name in task.inputs]
     returns = [f"{name} {_shape(task, name)}" for name in task.outputs]
@@ -31,7 +32,7 @@ def stub(task: Task) -> str:
 
 
 def _wrapped(text: str) -> list[str]:
-    """Lines of at most 100 letters, broken at no space within brackets."""
+    """Wrap text to 100 characters without breaking lines inside parentheses."""
     tied = re.sub(r"\([^()]*\)", lambda shape: shape[0].replace(" ", "\0"), text)
     return [line.replace("\0", " ") for line in textwrap.wrap(tied, 100)]
 
@@ -42,7 +43,7 @@ def _shape(task: Task, name: str) -> str:
 
 
 def solution(task: Task) -> str:
-    """The body that calls the library's own function: what an instructor's copy shows."""
+    """Return a body that calls the library's own function, for the instructor's copy."""
     given = ", ".join([*task.inputs, *(f"{name}={name}" for name in task.hyper)])
     return f"    from se_numpy.grading.assignment import find\n    return find({task.name!r}).oracle({given})"
 
@@ -50,12 +51,13 @@ def solution(task: Task) -> str:
 def as_python(
     title: str, items: Sequence[Item], file: str, *, chosen: str = "", lessons: Mapping[str, Lesson] = {}
 ) -> str:
-    """A file of stubs.
+    """Return a Python file of stubs.
 
-    ``chosen`` are the options with which ``se-numpy grade`` asks for these tasks alone; ``lessons`` says before which
-    task a tutorial begins.
+    ``chosen`` are the options that make ``se-numpy grade`` grade only these tasks; ``lessons`` maps the first task of
+    each tutorial to its lesson.
     """
-    head = f'"""{HEAD.format(title=title, file=file, chosen=chosen)}"""\n\nimport numpy as np\n\nLAYOUT = "NHWC"\n'
+    text = HEAD.format(title=title, file=quote(file), chosen=chosen)
+    head = f'"""{text}"""\n\nimport numpy as np\n\nLAYOUT = "NHWC"\n'
     body = []
     for item in items:
         if lesson := lessons.get(item.task.name):
@@ -68,12 +70,12 @@ def as_notebook(
     title: str, items: Sequence[Item], file: str, *, chosen: str = "", lessons: Mapping[str, Lesson] = {},
     marks: str | None = None,
 ) -> str:  # fmt: skip
-    """A notebook of stubs with a check below each; for ``marks`` "nbgrader" or "otter" an instructor's copy of it.
+    """Return a notebook of stubs with a check below each, or for ``marks`` "nbgrader" or "otter" an instructor's copy.
 
-    An instructor's copy holds the solutions between the marks that the tool takes out, and cells that give points. The
-    rest is as in ``as_python``.
+    An instructor's copy contains the solutions between the tool's marks, and cells that give points. ``chosen`` and
+    ``lessons`` are as in ``as_python``.
     """
-    cells = [_text(HEAD.format(title=f"# {title}", file=file, chosen=chosen))]
+    cells = [_text(HEAD.format(title=f"# {title}", file=quote(file), chosen=chosen))]
     if marks == "otter":
         cells.insert(0, _raw("# ASSIGNMENT CONFIG\ngenerate: true\nfiles: []"))
     imports = "import numpy as np\nfrom se_numpy.grading import assert_task, check, points"
@@ -96,8 +98,8 @@ def as_notebook(
 
 
 def _question(item: Item, marks: str | None) -> list[dict]:
-    task, head = item.task, f"## {item.task.title}\n\n{item.task.equation}\n\n{item.points:g} points: "
-    head += f"`{item.task.signature}`"
+    task, points = item.task, f"{item.points:g} point{'s' * (item.points != 1)}"
+    head = f"## {task.title}\n\n{task.equation}\n\n{points}: `{task.signature}`"
     if marks is None:
         body = f"{stub(task)}\n    raise NotImplementedError"
         return [_text(head), _code(body), _code(f'check("{task.name}", {task.name}, layout=LAYOUT)')]
@@ -121,7 +123,7 @@ def _question(item: Item, marks: str | None) -> list[dict]:
 
 
 def _marked(grade_id: str, *, solution: bool = False, points: float = 0.0) -> dict:
-    """nbgrader's metadata: an autograded answer, or a test with points."""
+    """Return nbgrader's metadata of an autograded answer or of a test with points."""
     marked = {"grade": not solution, "grade_id": grade_id, "locked": not solution, "schema_version": 3,
               "solution": solution, "task": False}  # fmt: skip
     return marked if solution else {**marked, "points": points}
@@ -140,14 +142,14 @@ def _code(source: str, **metadata: object) -> dict:
 
 
 def as_assignment(title: str, items: Sequence[Item]) -> str:
-    """The same tasks with their points, in TOML, for ``se-numpy grade --assignment`` and ``gradescope-zip``."""
+    """Return the tasks and their points as TOML for ``se-numpy grade --assignment`` and ``gradescope-zip``."""
     entries = [f'[[task]]\nid = "{item.task.name}"\npoints = {item.points:g}\n' for item in items]
     return "\n".join([f'title = "{title}"\n', *entries])
 
 
-NEW_TASK = '''"""A task of one's own: `se-numpy verify-task {name}.py` says what is still too weak.
+NEW_TASK = '''"""A custom task: the function that students write, its oracle, and the common mistakes.
 
-What students write, what is right, and what people get wrong. In an assignment: [[task]] file = "{name}.py".
+Check it with `se-numpy verify-task {name}.py`; use it in an assignment with [[task]] file = "{name}.py".
 """
 
 import numpy as np
@@ -156,7 +158,7 @@ from se_numpy.grading.task import Mistake, Special, Task
 
 
 def right(x, a):
-    """The truth: here x times a number for every channel, cut off at 0 and at 1."""
+    """Return x times one number per channel, clipped to the range from 0 to 1."""
     return np.clip(x * a, 0, 1)
 
 
@@ -165,21 +167,21 @@ def right(x, a):
     equation="Eq. (1) of sheet 3",
     title="A hard gate",
     oracle=right,
-    axes="x: N H W C, a: C, y: N H W C",  # the letters below are drawn; numbers stand for themselves
+    axes="x: N H W C, a: C, y: N H W C",  # letters are sizes drawn from the ranges below; numbers are fixed sizes
     sizes={{"N": (2, 4), "H": (3, 6), "W": (3, 6), "C": (2, 8)}},
     fill={{"a": "gates"}},  # normal, maps, weights, gates, positive, small, labels, apart
     specials=(Special("one image", {{"N": 1}}), Special("one channel", {{"C": 1}})),
     points=2,
     mistakes=(
-        Mistake("not cut off below", "Negative values came through; the gate is 0 there.",
+        Mistake("not clipped at 0", "Negative values were kept; the gate is 0 there.",
                 lambda x, a: np.minimum(x * a, 1)),
-        Mistake("not cut off above", "Values above 1 came through; the gate is 1 there.",
+        Mistake("not clipped at 1", "Values above 1 were kept; the gate is 1 there.",
                 lambda x, a: np.maximum(x * a, 0)),
-        Mistake("cut off first", "Cut off before the multiplication, not after it.",
+        Mistake("clipped before multiplying", "x was clipped before the multiplication; the product is clipped.",
                 lambda x, a: np.clip(x, 0, 1) * a),
-        Mistake("a forgotten", "a was not used.", lambda x, a: np.clip(x, 0, 1)),
+        Mistake("a ignored", "a was not used; x is multiplied by it.", lambda x, a: np.clip(x, 0, 1)),
     ),
-    alternates=(  # right in other words; they also say what rounding may do
+    alternates=(  # other correct versions, which also measure the effect of rounding
         lambda x, a: np.minimum(np.maximum(a * x, 0), 1),
         lambda x, a: np.where(x * a > 1, 1, np.where(x * a < 0, 0, x * a)).astype(x.dtype),
     ),
@@ -188,7 +190,13 @@ def right(x, a):
 
 
 def new_task(name: str) -> str:
-    """The text of a file to begin a task of one's own with.  ValueError unless the name can be a function's."""
+    """Return the text of a template for a custom task.
+
+    Raises
+    ------
+    ValueError
+        If the name is not a valid function name.
+    """
     if not name.isidentifier():
-        raise ValueError(f"{name!r} cannot be a function's name; expected one like my_gate")
+        raise ValueError(f"{name!r} is not a valid function name; expected one like my_gate")
     return NEW_TASK.format(name=name)

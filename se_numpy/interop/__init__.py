@@ -1,30 +1,30 @@
-"""Weights from elsewhere: state dicts of PyTorch networks into the network values of this library, and back.
+"""Weights from other libraries: read the state dicts of PyTorch networks into networks of this library, and write them.
 
-    arrays = read("seresnet50.safetensors")                        names to arrays, as they lie in the file
-    params, state = load(arrays, net, shape)                       under the names of a scheme, which is recognised
-    write("mine.safetensors", dump(net, shape, params, state))     PyTorch reads it back
-    trained = pretrained("seresnet50.safetensors", "se_resnet50")  ready for images: prepare("dog.jpg", trained.shape)
+    arrays = read("seresnet50.safetensors")                        names to arrays, in the layout of the file
+    params, state = load(arrays, net, shape)                       the naming scheme is detected
+    write("mine.safetensors", dump(net, shape, params, state))     PyTorch can load this file
+    trained = pretrained("seresnet50.safetensors", "se_resnet50")  for images: prepare("dog.jpg", trained.shape)
 
-``schemes`` holds the names, as data; nothing in a file is ever executed.
+``schemes`` holds the naming schemes as data. No code in a file is ever executed.
 """
 
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
-_HOMES = {
-    "files": ("about", "read", "write"),
-    "imagenet": ("class_names", "prepare"),
-    "names": ("Tensor", "tensors"),
-    "schemes": ("SCHEMES", "Scheme", "detect"),
-    "trained": ("pretrained",),
-    "weights": ("StateDictMismatch", "dump", "load"),
-}
+from se_numpy import lazy as _lazy
+
+if TYPE_CHECKING:  # these are imported on first use
+    from se_numpy.interop.files import read, read_metadata, write
+    from se_numpy.interop.imagenet import class_names, prepare
+    from se_numpy.interop.names import Tensor, tensors
+    from se_numpy.interop.schemes import SCHEMES, Scheme, detect
+    from se_numpy.interop.trained import pretrained
+    from se_numpy.interop.weights import StateDictMismatch, dump, load
+
 __all__ = [
     "SCHEMES",
     "Scheme",
     "StateDictMismatch",
     "Tensor",
-    "about",
     "class_names",
     "detect",
     "dump",
@@ -32,14 +32,20 @@ __all__ = [
     "prepare",
     "pretrained",
     "read",
+    "read_metadata",
     "tensors",
     "write",
-]  # fmt: skip
+]
 
-
-def __getattr__(name: str) -> Any:
-    """What ``__all__`` names, looked up when it is asked for: the command line is not to wait for all of it."""
-    for home, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(f"se_numpy.interop.{home}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+_HOMES = {
+    "files": ("read", "read_metadata", "write"),
+    "imagenet": ("class_names", "prepare"),
+    "names": ("Tensor", "tensors"),
+    "schemes": ("SCHEMES", "Scheme", "detect"),
+    "trained": ("pretrained",),
+    "weights": ("StateDictMismatch", "dump", "load"),
+}
+if not TYPE_CHECKING:  # a type checker would take every name for an attribute
+    __getattr__, __dir__ = _lazy.attach(
+        __name__, __all__, attributes={name: home for home, names in _HOMES.items() for name in names}
+    )

@@ -1,4 +1,4 @@
-"""The command line of weights: ``se-numpy weights FILE --model NAME`` says what fits, and converts."""
+"""The ``weights`` command: check whether a file of weights fits a network, and convert it."""
 
 import argparse
 from contextlib import suppress
@@ -11,30 +11,30 @@ SCHEMES = "se_numpy, legacy, moskomule, inception, torchvision or timm"
 
 
 def add(commands: Any) -> None:
-    """The parser of the command."""
-    p = commands.add_parser("weights", help="whether weights from elsewhere fit; convert them", description=(
-        "Says under whose names the tensors of a file are, whether they are those of a network, and if not, what "
-        "differs; with --out writes them again, under other names if asked. Reads .safetensors, .npz, checkpoints of "
-        "runs and, where PyTorch is installed, .pt, .pth and .bin. Nothing in a file is executed."))  # fmt: skip
+    """Add the parser of the command."""
+    p = commands.add_parser("weights", help="check or convert pretrained weights", description=(
+        "Detect the naming scheme of a file of weights, check whether its tensors fit a network, and list all "
+        "differences. With --out, write the weights to a new file, under other names with --to. Reads .safetensors and "
+        ".npz files, checkpoints of runs and, if PyTorch is installed, .pt, .pth and .bin files. No code in a file is "
+        "executed."))  # fmt: skip
     p.set_defaults(run=_weights, parser=p)
     p.add_argument("file", metavar="FILE", help="a file of weights, a checkpoint, or the folder of a run")
-    p.add_argument("--model", metavar="NAME", help="for instance se_resnet50; a run knows its own")
-    p.add_argument("--scheme", metavar="S", help=f"whose names the file's are: {SCHEMES} (default: they are "
-                   "recognised)")  # fmt: skip
+    p.add_argument("--model", metavar="NAME", help="the network, such as se_resnet50 (a run names its own)")
+    p.add_argument("--scheme", metavar="S", help=f"the naming scheme of the file: {SCHEMES} (default: detected)")
     p.add_argument("--out", metavar="FILE", help="write the weights to this .safetensors or .npz file")
-    p.add_argument("--to", metavar="S", help="under whose names to write, one of the same (default: the "
-                   "file's; of a run, timm's)")  # fmt: skip
+    p.add_argument("--to", metavar="S", help="the naming scheme to write (default: that of the file; for a run, "
+                   "timm or the first that fits)")  # fmt: skip
 
 
 def _weights(args: argparse.Namespace) -> None:
-    from se_numpy.interop.schemes import named
+    from se_numpy.interop.schemes import get_scheme
 
     if args.to is not None:
-        named(args.to, ())  # complains before anything is read
+        get_scheme(args.to, ())  # refuse an unknown scheme before reading the file
     if args.out is not None and Path(args.out).exists():
-        raise ValueError(f"--out {args.out} exists already; nothing is overwritten: name another file")
+        raise ValueError(f"--out {args.out} exists already; choose another file name")
     if args.out is None and args.to is not None:
-        raise ValueError("--to says under whose names to write, and nothing is written without --out FILE")
+        raise ValueError("--to needs --out FILE, the file to write")
     checkpoint = _checkpoint(args.file)
     trees = _of_run(checkpoint, args) if checkpoint else _of_file(args)
     if args.out is not None:
@@ -42,7 +42,7 @@ def _weights(args: argparse.Namespace) -> None:
 
 
 def _checkpoint(file: str) -> Path | None:
-    """The checkpoint that a run left at FILE, if it is one."""
+    """Return the path of the checkpoint if FILE is a run or a checkpoint, else None."""
     import zipfile
 
     from se_numpy.train.run_dir import existing
@@ -50,10 +50,10 @@ def _checkpoint(file: str) -> Path | None:
     path = Path(file)
     if path.is_dir():
         if not (existing(path) / "best.npz").is_file():
-            raise ValueError(f"{file} holds no best.npz: no epoch of the run has ended yet")
+            raise ValueError(f"{file} contains no best.npz: the run has not completed an epoch")
         return path / "best.npz"
     if path.suffix == ".npz" and zipfile.is_zipfile(path):
-        with suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as archive:  # who reads it says what is wrong
+        with suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as archive:  # the reader reports a damaged file
             return path if "meta.npy" in archive.namelist() else None
     return None
 
@@ -65,77 +65,87 @@ def _of_run(path: Path, args: argparse.Namespace) -> tuple[Any, ...]:
     run = Trained.load(path)
     model = run.config["model"]
     if args.model not in (None, model):
-        raise ValueError(f"{path} is a run of {model}; expected --model {model}, or none")
+        raise ValueError(f"{path} is a checkpoint of {model}; expected --model {model}, or no --model")
     if args.scheme is not None:
-        raise ValueError("--scheme is for files from elsewhere; for a run, --to says under whose names to write")
-    print(f"{path}: the checkpoint of a run\nmodel    {model}, images of {_by(run.shape)}, {len(run.classes)} classes")
-    about = {
+        raise ValueError("--scheme is for files of other libraries; for a run, choose the names to write with --to")
+    print(wrap_text(f"{path}: the checkpoint of a run", 9))
+    print(wrap_text(f"model    {model}, images {_by(run.shape)}, {len(run.classes)} classes", 9))
+    metadata = {
         "model": model, "image_shape": list(run.shape), "classes": list(run.classes),
         "settings": {"classes": len(run.classes), **{
             name: run.config[name] for name in SETTINGS if run.config.get(name) is not None
         }},
         "mean": run.normalise.mean.tolist(), "std": run.normalise.std.tolist(),
     }  # fmt: skip
-    return run.net, run.shape, run.params, run.state, about, None
+    return run.net, run.shape, run.params, run.state, metadata, None
 
 
 def _of_file(args: argparse.Namespace) -> tuple[Any, ...]:
     import numpy as np
 
     from se_numpy import models
-    from se_numpy.interop.files import about, read
-    from se_numpy.interop.matching import settings_of
-    from se_numpy.interop.schemes import named
-    from se_numpy.interop.trained import said_of
-    from se_numpy.interop.weights import bare, load, shapes_of
+    from se_numpy.interop.files import read, read_metadata
+    from se_numpy.interop.matching import infer_settings
+    from se_numpy.interop.schemes import get_scheme
+    from se_numpy.interop.trained import trusted_metadata
+    from se_numpy.interop.weights import load, shapes_of, unwrap
 
-    arrays = bare(read(args.file))
-    scheme = named(args.scheme, arrays)
-    model = args.model or about(args.file).get("model")
+    arrays = unwrap(read(args.file))
+    scheme = get_scheme(args.scheme, arrays)
+    model = args.model or read_metadata(args.file).get("model")
     types = ", ".join(sorted({str(array.dtype) for array in arrays.values()}))
-    print(f"{args.file}: {len(arrays)} tensors, {sum(a.size for a in arrays.values()):,} numbers, {types}")
-    print(wrap_text(f"scheme   {scheme.name}: {scheme.says}", 9))
+    size = sum(array.size for array in arrays.values())
+    print(wrap_text(f"{args.file}: {_tensors(len(arrays))}, {size:,} numbers, {types}", 9))
+    print(wrap_text(f"scheme   {scheme.name}: {scheme.description}", 9))
     if not isinstance(model, str):
-        raise ValueError("expected --model NAME, the network that the weights should fit")
-    said = said_of(args.file, model)
-    shape = said.get("image_shape") or models.image_shape(model)
-    settings = {**settings_of(shapes_of(arrays), model, scheme, shape), **said.get("settings", {})}
+        raise ValueError("expected --model NAME, the network to check the weights against")
+    stored = trusted_metadata(args.file, model)
+    shape = stored.get("image_shape") or models.image_shape(model)
+    settings = {**infer_settings(shapes_of(arrays), model, scheme, shape), **stored.get("settings", {})}
     params, state = load(arrays, model, shape, scheme=scheme, **settings)
     given = ", ".join(f"{name}={value!r}" for name, value in settings.items())
     print(wrap_text(f"fits     {model}{f' with {given}' if given else ''}", 9))
     broken = [name for name, array in arrays.items() if array.dtype.kind == "f" and not np.isfinite(array).all()]
     if broken:
-        print(f"but      {len(broken)} tensors hold infinities or what is no number, such as {broken[0]}")
-    kept = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in said.items()}
+        verb = "contains" if len(broken) == 1 else "contain"
+        example = broken[0] if len(broken) == 1 else f"such as {broken[0]}"
+        print(wrap_text(f"warning  {_tensors(len(broken))} {verb} NaN or infinite values: {example}", 9))
+    kept = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in stored.items()}
     return models.build(model, **settings), shape, params, state, {**kept, "model": model, "settings": settings}, scheme
 
 
-def _write(args: argparse.Namespace, net: Any, shape: Any, params: Any, state: Any, about: Any, scheme: Any) -> None:
+def _write(
+    args: argparse.Namespace, net: Any, shape: Any, params: Any, state: Any, metadata: Any, scheme: Any
+) -> None:  # fmt: skip
     from se_numpy.interop.files import write
-    from se_numpy.interop.schemes import named
-    from se_numpy.interop.weights import dump, suitable
+    from se_numpy.interop.schemes import get_scheme
+    from se_numpy.interop.weights import default_scheme, dump
 
-    scheme = named(args.to, ()) if args.to is not None else scheme or suitable(net, shape)
+    scheme = get_scheme(args.to, ()) if args.to is not None else scheme or default_scheme(net, shape)
     arrays = dump(net, shape, params, state, scheme=scheme)
-    write(args.out, arrays, about)
-    print(f"written  {args.out}: {len(arrays)} tensors under the names of {scheme.name}")
-    if said := note(net, about, scheme):
-        print(wrap_text(f"note     {said}", 9))
+    write(args.out, arrays, metadata)
+    print(wrap_text(f"written  {args.out}: {_tensors(len(arrays))}, named as in the scheme {scheme.name}", 9))
+    if text := note(net, metadata, scheme):
+        print(wrap_text(f"note     {text}", 9))
 
 
-def note(net: Any, about: dict[str, Any], scheme: Any) -> str:
-    """What a network has that one under these names by custom has not: names alone do not tell it."""
+def note(net: Any, metadata: dict[str, Any], scheme: Any) -> str:
+    """Describe how a network differs from the usual one under these names, which the names alone do not show."""
     import inspect
 
     from se_numpy import models
 
-    takes = inspect.signature(models.KNOWN[about["model"]].make).parameters
-    custom = {name: value for name, value in scheme.settings.items() if name in takes}
-    if not custom or models.build(about["model"], **{**about["settings"], **custom}) == net:
+    accepted = inspect.signature(models.KNOWN[metadata["model"]].make).parameters
+    usual = {name: value for name, value in scheme.settings.items() if name in accepted}
+    if not usual or models.build(metadata["model"], **{**metadata["settings"], **usual}) == net:
         return ""
-    usual = ", ".join(f"{name}={value!r}" for name, value in custom.items())
-    return f"networks under these names have {usual} by custom; this one has not, so build theirs like it"
+    listed = ", ".join(f"{name}={value!r}" for name, value in usual.items())
+    return f"networks under these names usually have {listed}; this one differs, so build the other network accordingly"
+
+
+def _tensors(count: int) -> str:
+    return f"{count} tensor{'' if count == 1 else 's'}"
 
 
 def _by(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))
+    return "x".join(map(str, shape))

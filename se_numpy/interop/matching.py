@@ -1,4 +1,4 @@
-"""Does it fit?  What a file's tensors say of the network they are of, and what keeps them from fitting another."""
+"""Match the tensors of a file with a network: infer its settings, and list the differences."""
 
 import inspect
 import re
@@ -8,71 +8,79 @@ from typing import Any
 
 from se_numpy import models
 from se_numpy.interop.names import Tensor, tensors
-from se_numpy.interop.schemes import Scheme, shown
+from se_numpy.interop.schemes import Scheme, printable
 from se_numpy.layers import Shape
 
 Shapes = Mapping[str, Shape]
-LINES = 8  # groups of names that a list shows of each kind
+MAX_GROUPS = 8  # listed for each kind of difference
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is missing in a file, what is left over, and what has another shape: (name, given, expected)."""
+    """The differences between a file and a network: names, and for shapes (name, given, expected).
+
+    Its truth value is True if there are differences.
+    """
 
     missing: list[str]
-    surplus: list[str]
-    misshapen: list[tuple[str, Shape, Shape]]
+    unexpected: list[str]
+    wrong_shape: list[tuple[str, Shape, Shape]]
 
     def __bool__(self) -> bool:
-        return bool(self.missing or self.surplus or self.misshapen)
+        return bool(self.missing or self.unexpected or self.wrong_shape)
 
     def lines(self) -> list[str]:
-        """For people: names that differ by a number alone share a line."""
-        told = []
-        for what, names in (("missing", self.missing), ("left over", self.surplus)):
-            told += _grouped(what, [(name, "") for name in names])
-        return told + _grouped("another shape", [
-            (name, f": {given}, expected {expected}") for name, given, expected in self.misshapen
+        """Return a readable list; names that differ only by a number share a line."""
+        lines = []
+        for kind, names in (("missing", self.missing), ("unexpected", self.unexpected)):
+            lines += _grouped(kind, [(name, "") for name in names])
+        return lines + _grouped("wrong shape", [
+            (name, f" is {given}, expected {expected}") for name, given, expected in self.wrong_shape
         ])  # fmt: skip
 
 
 def compare(shapes: Shapes, wanted: list[Tensor]) -> Comparison:
-    """The tensors that are there beside those of a network."""
-    known = {t.theirs for t in wanted} | {t.less for t in wanted}
+    """Compare the shapes of the tensors in a file with those of a network."""
+    known = {t.theirs for t in wanted} | {t.conv_bias for t in wanted}
     return Comparison(
         [t.theirs for t in wanted if t.theirs not in shapes],
         [name for name in shapes if name not in known and not name.endswith("num_batches_tracked")],
         [
             (t.theirs, tuple(shapes[t.theirs]), t.shape)
-            for t in wanted if t.theirs in shapes and not alike(shapes[t.theirs], t.shape)
+            for t in wanted if t.theirs in shapes and not same_shape(shapes[t.theirs], t.shape)
         ],
     )  # fmt: skip
 
 
-def alike(given: Shape, expected: Shape) -> bool:
-    """Whether the shapes are one, or those of a matrix and of the 1x1 convolution that it is."""
+def same_shape(given: Shape, expected: Shape) -> bool:
+    """Return True if the shapes are equal, or those of a matrix and the equivalent 1x1 convolution."""
     return tuple(given) == tuple(expected) or (
         {len(given), len(expected)} == {2, 4} and (*given, 1, 1)[:4] == (*expected, 1, 1)[:4]
     )
 
 
-def settings_of(shapes: Shapes, model: str, scheme: Scheme, shape: Shape | None = None) -> dict[str, Any]:
-    """What ``models.build(model, ...)`` needs to be the network of these tensors, so far as they or the scheme tell.
+def infer_settings(shapes: Shapes, model: str, scheme: Scheme, shape: Shape | None = None) -> dict[str, Any]:
+    """Infer the settings with which ``models.build(model, ...)`` makes the network of these tensors.
 
-    Classes, reduction and biases are in the tensors; where the stride is, and how pooling ends, is custom.
-    Raises ValueError where the scheme has no names for this network, and says what the tensors are of.
+    The classes, the reduction ratio and the biases follow from the tensors. The position of the stride and the rounding
+    of pooling do not; they are those usual in the scheme.
+
+    Raises
+    ------
+    ValueError
+        If the scheme has no names for this network; the message names the network that does fit.
     """
     shape = shape or models.image_shape(model)
     try:
         return _settings(shapes, model, scheme, shape)
     except ValueError as error:
-        advice = hint(shapes, scheme)
+        advice = suggestion(shapes, scheme)
         raise ValueError(f"{error}; {advice}" if advice else str(error)) from None
 
 
 def _settings(shapes: Shapes, model: str, scheme: Scheme, shape: Shape) -> dict[str, Any]:
-    takes = inspect.signature(models.KNOWN[model].make).parameters
-    settings = {name: value for name, value in scheme.settings.items() if name in takes}
+    accepted = inspect.signature(models.KNOWN[model].make).parameters
+    settings = {name: value for name, value in scheme.settings.items() if name in accepted}
     gated = model.startswith("se")
     widest = models.build(model, **settings, **({"bias": True} if gated else {}))
     theirs = {t.ours: t.theirs for t in tensors(widest, shape, scheme)}
@@ -87,14 +95,14 @@ def _settings(shapes: Shapes, model: str, scheme: Scheme, shape: Shape) -> dict[
     return settings
 
 
-def hint(shapes: Shapes, scheme: Scheme, model: str | None = None) -> str:
-    """The network that the tensors do fit, if one has a name; else what of it can be told, or ""."""
+def suggestion(shapes: Shapes, scheme: Scheme, model: str | None = None) -> str:
+    """Return a sentence that names the network the tensors do fit, or explains why none does, or ""."""
     for name in (*((model,) if model else ()), *models.NAMES):
         try:
             shape = models.image_shape(name)
             settings = _settings(shapes, name, scheme, shape)
             fits = not compare(shapes, tensors(models.build(name, **settings), shape, scheme))
-        except ValueError:  # the scheme has no names for it, or its settings make no such network
+        except ValueError:  # the scheme has no names for it, or the settings are invalid
             continue
         if fits:
             given = "".join(f", {setting}={value!r}" for setting, value in settings.items())
@@ -102,19 +110,19 @@ def hint(shapes: Shapes, scheme: Scheme, model: str | None = None) -> str:
     first = scheme.se[0]
     sizes = {tuple(s[:2]) for name, s in shapes.items() if name.endswith(f"{first}.weight") and len(s) in (2, 4)}
     if sizes and not any(all(C // r == h for h, C in sizes) for r in range(1, 65)):
-        listed = ", ".join(f"{h} of {C}" for h, C in sorted(sizes))
-        return f"its SE blocks have {listed} hidden units and channels, which no one reduction gives"
+        listed = ", ".join(f"{h} for {C}" for h, C in sorted(sizes))
+        return f"its SE blocks have hidden units and channels that no single reduction ratio gives: {listed}"
     return ""
 
 
-def _grouped(what: str, items: list[tuple[str, str]]) -> list[str]:
+def _grouped(kind: str, items: list[tuple[str, str]]) -> list[str]:
     groups: dict[str, list[str]] = {}
     for name, more in items:
-        kind = re.sub(r"\d+(?=\.)|(?<=inception_)\d\w", "*", name)
-        groups.setdefault(kind, []).append(shown(name) + more)
+        pattern = re.sub(r"\d+(?=\.)|(?<=inception_)\d\w", "*", name)
+        groups.setdefault(pattern, []).append(printable(name) + more)
     lines = [
-        f"  {what}: {names[0]}" if len(names) == 1 else f"  {what}: {len(names)} like {names[0]}"
+        f"  {kind}: {names[0]}" if len(names) == 1 else f"  {kind}: {len(names)} like {names[0]}"
         for names in groups.values()
     ]
-    rest = sum(map(len, list(groups.values())[LINES:]))
-    return [*lines[:LINES], f"  {what}: {rest} more"] if rest else lines
+    rest = sum(map(len, list(groups.values())[MAX_GROUPS:]))
+    return [*lines[:MAX_GROUPS], f"  {kind}: {rest} more"] if rest else lines

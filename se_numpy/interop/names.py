@@ -1,14 +1,14 @@
-"""Every array of a network under the names of a scheme, and how it lies there.
+"""The name and layout of every array of a network in a naming scheme.
 
-The scheme's table names the layers; what each holds follows from its kind:
+The scheme's tables name the layers. The arrays of a layer depend on its type:
 
-    convolution    weight                             O I H W there, H W I O here
-    batch norm     weight, bias, running_mean, running_var; the running variance is the unbiased one on both sides
-    classifier     weight, bias                       after a flattened image in C H W order there, H W C here
-    SE block       two linear maps or two 1x1 convolutions, which are the same matrix; with or without biases
+    convolution    weight, OIHW in the file and HWIO in this library
+    batch norm     weight, bias, running_mean, running_var; the running variance is the unbiased one in both
+    classifier     weight, bias; its input, a flattened image, is in CHW order in the file and HWC in this library
+    SE block       two linear layers or two equivalent 1x1 convolutions, with or without biases
 
-A convolution before a batch norm may have a bias there and has none here: batch norm takes the mean away, so all that
-the bias changes is that mean, and ours is the running mean less the bias.
+A convolution before a batch norm may have a bias in the file, but has none in this library. Batch norm subtracts the
+mean, so the bias affects only the running mean: ours is the running mean in the file minus the bias.
 """
 
 import re
@@ -24,11 +24,11 @@ from se_numpy.tree import leaves
 
 
 class Form(NamedTuple):
-    """How an array goes from their layout to ours, and back, and what shape it has there."""
+    """The conversions of an array from the file's layout to ours and back, and of its shape to the file's."""
 
     to_ours: Callable[[np.ndarray], np.ndarray]
     to_theirs: Callable[[np.ndarray], np.ndarray]
-    there: Callable[[Shape], Shape] = lambda shape: shape
+    shape: Callable[[Shape], Shape] = lambda shape: shape
 
 
 SAME = Form(lambda a: a, lambda a: a)
@@ -39,10 +39,10 @@ POINTWISE = Form(lambda a: a.reshape(a.shape[:2]), lambda a: a[:, :, None, None]
 
 
 class Tensor(NamedTuple):
-    """One array in both worlds: the tree and the leaf here; name and shape there.
+    """One array in both forms: its tree and leaf in this library, its name and shape in the file.
 
-    ``less`` is the bias of the convolution before a running mean, to be taken from it where there is one; where
-    networks under these names have that bias, ``biased`` is True.
+    For a running mean, ``conv_bias`` is the name of the bias of the convolution before it, which is subtracted if the
+    file has it; ``has_conv_bias`` is True if networks of the scheme have that bias.
     """
 
     tree: str
@@ -50,14 +50,17 @@ class Tensor(NamedTuple):
     theirs: str
     shape: Shape
     form: Form = SAME
-    less: str = ""
-    biased: bool = False
+    conv_bias: str = ""
+    has_conv_bias: bool = False
 
 
 def tensors(net: Serial, shape: Shape, scheme: Scheme) -> list[Tensor]:
-    """Every array of the network for images of ``shape``, under the names of the scheme.
+    """Return every array of a network for images of ``shape``, with its name in the scheme.
 
-    Raises ValueError where the scheme has no name for a layer, or means another network by it.
+    Raises
+    ------
+    ValueError
+        If the scheme has no name for a layer, or uses it for a different network.
     """
     modules = _modules(net, shape, scheme)
     found: list[Tensor] = []
@@ -94,15 +97,15 @@ def _of_layer(
                 found.append(Tensor(tree, ours, ours, array.shape))
                 continue
             form = forms.get(leaf, SAME)
-            found.append(Tensor(tree, ours, f"{module}.{there[leaf]}", form.there(array.shape), form))
+            found.append(Tensor(tree, ours, f"{module}.{there[leaf]}", form.shape(array.shape), form))
             if conv and leaf == "mean":
-                biased = re.search(scheme.biased, conv) is not None
-                found[-1] = found[-1]._replace(less=f"{conv}.bias", biased=biased)
+                has_bias = re.search(scheme.biased, conv) is not None
+                found[-1] = found[-1]._replace(conv_bias=f"{conv}.bias", has_conv_bias=has_bias)
     return found
 
 
 def _flattened(flat: Shape) -> Form:
-    """Of a map whose input is an image in one row."""
+    """Return the form of a weight matrix whose input is a flattened image."""
     H, W, C = flat
     return Form(
         lambda a: a.reshape(-1, C, H, W).transpose(0, 2, 3, 1).reshape(len(a), -1),
@@ -111,15 +114,15 @@ def _flattened(flat: Shape) -> Form:
 
 
 def _modules(net: Serial, shape: Shape, scheme: Scheme) -> dict[str, str]:
-    """Their module for each of our layers that hold arrays."""
+    """Return the module name in the scheme for each layer that has parameters."""
     places = list(walk(net, shape))
     holders = [(n, name) for n, (name, layer, s) in enumerate(places) if layer.parameters(s)]
     if not scheme.tables:
         return {name: name for _, name in holders}
     if scheme.bottlenecks and not any(name.endswith("branch.conv3") for _, name in holders):
         raise ValueError(
-            f"under the names of {scheme.name} a block of two convolutions has one ReLU more, before its SE block, so "
-            "it is another network; expected one with bottlenecks, such as se_resnet50, or another scheme"
+            f"in the scheme {scheme.name}, a block of two convolutions has one ReLU more, before its SE block, so the "
+            "networks differ; expected one with bottlenecks, such as se_resnet50, or another scheme"
         )
     odd = [name for i, (name, layer, _) in enumerate(places) if _unlike(name, layer, places[i + 1 :])]
     best: list[str] | None = None
@@ -131,13 +134,13 @@ def _modules(net: Serial, shape: Shape, scheme: Scheme) -> dict[str, str]:
         best = unnamed if best is None or len(unnamed) < len(best) else best
     raise ValueError(
         f"the scheme {scheme.name} has no name for {', '.join((best or [])[:3])}"
-        f"{f' and {len(best) - 3} more' if best and len(best) > 3 else ''}; expected another scheme: "
-        "se_numpy names everything"
+        f"{f' and {len(best) - 3} more' if best and len(best) > 3 else ''}; use another scheme, such as se_numpy, "
+        "which supports every network"
     )
 
 
 def _unlike(name: str, layer: Layer, after: list[tuple[str, Layer, Shape]]) -> bool:
-    """Whether a layer is not what others mean by its name: an ablation of SE, or SE elsewhere than after a branch."""
+    """Return True for an SE layer that other libraries do not have: a variant, or one in another place."""
     if not hasattr(layer, "reduction"):
         return False
     branch = name.removesuffix("se1") if name.endswith("branch.se1") else None
@@ -146,7 +149,7 @@ def _unlike(name: str, layer: Layer, after: list[tuple[str, Layer, Shape]]) -> b
 
 
 def _translated(table: Mapping[str, str], name: str, n: int) -> str:
-    """Their name for our layer, or "" if the table has none."""
+    """Return the name of our layer in a table, or "" if it has none."""
     for ours, theirs in table.items():
         if found := _pattern(ours).fullmatch(name):
             return _filled(theirs, {**{letter: int(text) for letter, text in found.groupdict().items()}, "n": n})

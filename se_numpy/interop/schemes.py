@@ -1,7 +1,7 @@
-"""Schemes: what the layers of a network are called elsewhere, as data.
+"""Naming schemes, as data: the names of the layers of a network in other libraries.
 
-A table reads "our layer": "their module". {s} stands for a number, {b-1} for it less one, {m:a} for it as a letter, of
-which 1 is a, {n} for the layer's place among all layers.
+A table maps our layer to their module. {s} is a number, {b-1} that number minus one, {m:a} the number as a letter (1 is
+a), and {n} the index of the layer among all layers.
 """
 
 import re
@@ -12,16 +12,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Scheme:
-    """How one family of networks names its tensors.  ``settings`` are what networks under these names are by custom."""
+    """The naming scheme of a family of networks; ``settings`` are the usual settings of these networks."""
 
     name: str
-    says: str
-    sign: str  # a tensor's name that holds this tells the scheme
-    tables: tuple[Mapping[str, str], ...] = ()  # the first that names every layer; none at all for our own names
+    description: str
+    pattern: str  # matches a tensor name only in this scheme
+    tables: tuple[Mapping[str, str], ...] = field(default=(), repr=False)  # the first complete one is used
     se: tuple[str, str] = ("fc1", "fc2")
-    pointwise: bool = True  # the SE block's maps are 1x1 convolutions
-    biased: str = r"(?!)"  # modules whose convolutions have a bias, though a batch norm follows
-    bottlenecks: bool = False  # blocks of two convolutions are another network there
+    pointwise: bool = True  # SE blocks have 1x1 convolutions, not linear layers
+    biased: str = r"(?!)"  # matches convolutions that have a bias despite a batch norm after them
+    bottlenecks: bool = False  # only bottleneck blocks are the same network
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -64,18 +64,18 @@ def _inception(**stem: str) -> dict[str, str]:
 SCHEMES = {
     scheme.name: scheme
     for scheme in (
-        Scheme("se_numpy", "this library's own names and arrays; the one that names every network", r"\.(V|gamma)$"),
-        Scheme("legacy", "pretrained-models.pytorch, and timm's legacy_se*: the authors' networks, converted",
+        Scheme("se_numpy", "this library's own names and layouts, for every network", r"\.(V|gamma)$"),
+        Scheme("legacy", "pretrained-models.pytorch and timm's legacy_se*: the authors' networks, converted",
                r"^layer0\.|\.se_module\.", (_LEGACY,), bottlenecks=True, settings={"stride_in": "1x1", "ceil": True}),
-        Scheme("moskomule", "senet.pytorch: torchvision's ResNet, SE blocks of linear layers without biases",
+        Scheme("moskomule", "senet.pytorch: torchvision's ResNet with SE blocks of linear layers without biases",
                r"\.se\.fc\.\d\.", (_RESNET,), se=("fc.0", "fc.2"), pointwise=False, settings={"stride_in": "3x3"}),
-        Scheme("inception", "BN-Inception as in pretrained-models.pytorch; the names of its SE blocks are ours",
+        Scheme("inception", "BN-Inception of pretrained-models.pytorch; the names of the SE blocks are ours",
                r"^inception_\d", (_inception(conv1="conv1_3x3"),
                _inception(conv1="conv1_7x7_s2", conv2="conv2_3x3_reduce", conv3="conv2_3x3")), biased="_"),
-        Scheme("torchvision", "torchvision: ResNet, ResNeXt and VGG with batch norm; SE blocks by its names",
+        Scheme("torchvision", "torchvision: ResNet, ResNeXt and VGG with batch norm; SE blocks as it names them",
                r"^features\.\d", ({**_FEATURES, "classifier": "classifier"}, _VGG, _RESNET),
                biased=r"^features\.", settings={"stride_in": "3x3"}),
-        Scheme("timm", "timm today: seresnet50, seresnext50_32x4d, senet154",
+        Scheme("timm", "timm: seresnet50, seresnext50_32x4d, senet154",
                r"^layer1\.0\.", ({**_RESNET, **_DEEP_STEM},), settings={"stride_in": "3x3"}),
     )
 }  # fmt: skip
@@ -83,20 +83,26 @@ OWN = SCHEMES["se_numpy"]
 
 
 def detect(names: Iterable[str]) -> Scheme:
-    """The scheme that these names of tensors are of.  Raises ValueError for names of no known one."""
+    """Detect the scheme of these tensor names.
+
+    Raises
+    ------
+    ValueError
+        If the names match no known scheme.
+    """
     names = list(names)
     for scheme in SCHEMES.values():
-        if any(re.search(scheme.sign, name) for name in names):
+        if any(re.search(scheme.pattern, name) for name in names):
             return scheme
-    some = ", ".join(shown(name) for name in names[:3]) or "none at all"
+    some = ", ".join(printable(name) for name in names[:3]) or "no names"
     raise ValueError(
-        f"the names of the tensors ({some}{', ...' if len(names) > 3 else ''}) are of no known scheme; "
-        f"expected one of {', '.join(SCHEMES)}: if it is one of them under a prefix, take the prefix away"
+        f"the names of the tensors ({some}{', ...' if len(names) > 3 else ''}) match no known scheme; "
+        f"expected one of {', '.join(SCHEMES)}. If all names share a prefix, remove it"
     )
 
 
-def named(scheme: "str | Scheme | None", names: Iterable[str]) -> Scheme:
-    """The scheme asked for, or if none is, the one that these names are of."""
+def get_scheme(scheme: "str | Scheme | None", names: Iterable[str]) -> Scheme:
+    """Return the scheme with the given name, or detect it from the tensor names if it is None."""
     if scheme is None:
         return detect(names)
     if isinstance(scheme, Scheme):
@@ -106,7 +112,7 @@ def named(scheme: "str | Scheme | None", names: Iterable[str]) -> Scheme:
     return SCHEMES[scheme]
 
 
-def shown(name: str) -> str:
-    """A name out of somebody's file, fit to be printed."""
+def printable(name: str) -> str:
+    """Return a tensor name from an untrusted file, escaped and shortened for printing."""
     name = name if name.isprintable() else ascii(name)
     return name if len(name) <= 80 else f"{name[:77]}..."

@@ -1,4 +1,4 @@
-"""A trained network out of a file of weights, ready for images."""
+"""Load pretrained networks from files of weights."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from se_numpy import models
-from se_numpy.interop.files import about, read
+from se_numpy.interop.files import read, read_metadata
 from se_numpy.interop.imagenet import CAFFE_MEAN, MEAN, STD, class_names
-from se_numpy.interop.matching import settings_of
-from se_numpy.interop.schemes import Scheme, named
-from se_numpy.interop.weights import bare, load, shapes_of
+from se_numpy.interop.matching import infer_settings
+from se_numpy.interop.schemes import Scheme, get_scheme
+from se_numpy.interop.weights import load, shapes_of, unwrap
 from se_numpy.layers import Shape, walk
 from se_numpy.tree import Tree, from_leaves, leaves
 
-SETTINGS = (*models.SEConfig.__dataclass_fields__, "classes", "stride_in", "ceil")  # what is kept with weights
-WORDS = ("gate", "squeeze", "placement", "stride_in")  # of these, what is said in a word
+SETTINGS = (*models.SEConfig.__dataclass_fields__, "classes", "stride_in", "ceil")  # stored with weights
+TEXT_SETTINGS = ("gate", "squeeze", "placement", "stride_in")  # those whose values are strings
 
 if TYPE_CHECKING:
     from se_numpy.data.batches import Normalisation
@@ -28,39 +28,45 @@ def pretrained(
     path: str | Path, model: str, *, scheme: str | Scheme | None = None, shape: Shape | None = None,
     normalise: "Normalisation | None" = None, names: Sequence[str] | None = None, **settings: Any,
 ) -> "Trained":  # fmt: skip
-    """The network called ``model`` with the weights of a file: ``Trained``, as after a run of one's own.
+    """Load the network ``model`` with the weights in a file, as ``Trained.load`` does for a run.
 
-    Its settings are those that the file was written with, if it says so, else those that its tensors and the custom of
-    their scheme imply; ``settings`` overrule both. Images are normalised as ImageNet's, classes have the names of
-    ImageNet's where there are 1000, else numbers. ``config`` says what was chosen, and under "prepare" what to give
-    ``prepare``.  Raises as ``read`` and ``load``; ValueError for networks of small images if nothing says how to
-    normalise those.
+    The settings of the network are inferred from the tensors and the naming scheme; metadata in the file override
+    them, and ``settings`` override both. By default, images are normalised as for ImageNet, and 1000 classes have the
+    names of ImageNet's. The ``config`` of the result records all settings, and under "prepare" the arguments for
+    ``prepare``.
+
+    Raises
+    ------
+    OSError, MissingLibrary
+        As in ``read``.
+    ValueError
+        As in ``read`` and ``load``, or if the normalisation of a network for small images is not known.
     """
     from se_numpy.data.batches import Normalisation
     from se_numpy.train.learner import Trained
 
-    arrays, said = bare(read(path)), said_of(path, model)
-    chosen_scheme = named(scheme, arrays)
-    shape = shape or said.get("image_shape") or models.image_shape(model)
-    told = settings_of(shapes_of(arrays), model, chosen_scheme, shape)
-    settings = {**told, **said.get("settings", {}), **settings}
+    arrays, stored = unwrap(read(path)), trusted_metadata(path, model)
+    chosen_scheme = get_scheme(scheme, arrays)
+    shape = shape or stored.get("image_shape") or models.image_shape(model)
+    inferred = infer_settings(shapes_of(arrays), model, chosen_scheme, shape)
+    settings = {**inferred, **stored.get("settings", {}), **settings}
     net = models.build(model, **settings)
     params, state = load(arrays, model, shape, scheme=chosen_scheme, **settings)
     classes, large = net.output_shape(shape)[0], models.image_shape(model) == models.LARGE
-    if normalise is None and "mean" in said:
-        normalise = Normalisation(said["mean"], said["std"])
+    if normalise is None and "mean" in stored:
+        normalise = Normalisation(stored["mean"], stored["std"])
     elif normalise is None and not large:
         raise ValueError(
-            f"{path} does not say how images were normalised for {model}; expected normalise=Normalisation(mean, std)"
+            f"{path} does not state how images are normalised for {model}; expected normalise=Normalisation(mean, std)"
         )
     elif normalise is None and chosen_scheme.name == "inception":
         params = _first_filters_reversed(net, shape, params)
         normalise = Normalisation(np.array(CAFFE_MEAN) / 255, np.full(3, 1 / 255))
     elif normalise is None:
         normalise = Normalisation(np.array(MEAN), np.array(STD))
-    names = names or said.get("classes") or (class_names() if classes == 1000 else [str(i) for i in range(classes)])
+    names = names or stored.get("classes") or (class_names() if classes == 1000 else [str(i) for i in range(classes)])
     if len(names) != classes:
-        raise ValueError(f"got the names of {len(names)} classes; expected {classes}, as many as {path} knows")
+        raise ValueError(f"got {len(names)} class names; expected {classes}, the number of classes in {path}")
     resample = "bicubic" if chosen_scheme.name == "timm" else "bilinear"
     config = {
         "model": model, "reduction": None, "bias": False, **settings, "weights": str(path),
@@ -69,33 +75,33 @@ def pretrained(
     return Trained(net, params, state, normalise, tuple(names), shape, config)
 
 
-def said_of(path: str | Path, model: str) -> dict[str, Any]:
-    """What a file that ``se-numpy weights`` wrote says of its network, if that is ``model``; nonsense is left out.
+def trusted_metadata(path: str | Path, model: str) -> dict[str, Any]:
+    """Return the valid metadata that ``se-numpy weights`` stored in a file, or {} if they are of another model.
 
-    A file may say anything, so only settings that cost nothing are believed.
+    Files are not trusted, so only settings that cannot make the network larger are used.
     """
-    said = about(path)
-    if said.get("model") != model:
+    found = read_metadata(path)
+    if found.get("model") != model:
         return {}
-    settings = said.get("settings")
+    settings = found.get("settings")
     kept: dict[str, Any] = {"settings": {
         name: value for name, value in (settings.items() if isinstance(settings, dict) else ())
-        if name in SETTINGS and isinstance(value, str if name in WORDS else int | list)
+        if name in SETTINGS and isinstance(value, str if name in TEXT_SETTINGS else int | list)
     }}  # fmt: skip
-    shape, classes = said.get("image_shape"), said.get("classes")
+    shape, classes = found.get("image_shape"), found.get("classes")
     if isinstance(shape, list) and len(shape) == 3 and all(isinstance(n, int) and 1 <= n <= 10_000 for n in shape):
         kept["image_shape"] = tuple(shape)
     if isinstance(classes, list) and all(isinstance(name, str) for name in classes):
         kept["classes"] = classes
     with suppress(ValueError, TypeError, KeyError):
-        mean, std = np.array(said["mean"], float), np.array(said["std"], float)
+        mean, std = np.array(found["mean"], float), np.array(found["std"], float)
         if mean.ndim == 1 and mean.shape == std.shape and np.isfinite(mean).all() and (std > 0).all():
             kept |= {"mean": mean, "std": std}
     return kept
 
 
 def _first_filters_reversed(net: Any, shape: Shape, params: Tree) -> Tree:
-    """For red, green, blue, where the network learned from blue, green, red: its filters are turned, not the images."""
+    """Reverse the input channels of the first filters, so that a network trained on BGR images accepts RGB."""
     arrays = dict(leaves(params))
     first = f"{next(name for name, layer, s in walk(net, shape) if layer.parameters(s))}.V"
     arrays[first] = np.ascontiguousarray(arrays[first][:, :, ::-1])

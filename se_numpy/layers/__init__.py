@@ -1,4 +1,4 @@
-"""Layers and combinators: networks are values made of these."""
+"""Layers, and combinators that build networks from them."""
 
 from se_numpy.layers.combinators import Combinator, Concat, Serial, Sum, concat, residual, serial, walk
 from se_numpy.layers.excitation import SE, NoSqueeze, SEVariant, se_layer

@@ -1,12 +1,12 @@
-"""Layers made of layers: one after the other, side by side with a sum, side by side with a concatenation.
+"""Layers made of layers: in sequence, in parallel with a sum, or in parallel with a concatenation.
 
-The paper's Figure 5 is five lines that differ by where ``se`` stands:
+The five designs in Figure 5 of the paper differ only in the position of ``se``:
 
     standard  = serial(residual(serial(branch, se), shortcut), relu)
     pre       = serial(residual(serial(se, branch), shortcut), relu)
     post      = serial(residual(branch, shortcut), relu, se)
     identity  = serial(residual(branch, serial(shortcut, se)), relu)
-    3x3       = se directly after the 3x3 convolution inside the branch
+    3x3       = se after the 3x3 convolution, inside the branch
 """
 
 from collections import Counter
@@ -24,12 +24,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Combinator(Layer):
-    """Layers under names.  Parameters, state and gradients are dicts under the same names; empty ones are left out."""
+    """Named layers.  Parameters, state and gradients are dicts with the same names; empty ones are omitted."""
 
     parts: tuple[tuple[str, Layer], ...] = ()
 
     def input_shapes(self, shape: Shape) -> list[Shape]:
-        """What each part is given when the whole is given ``shape``: the same, for they stand side by side."""
+        """Return the input shape of each part for an input of ``shape``.  Parts in parallel all receive ``shape``."""
         return [shape] * len(self.parts)
 
     def parameters(self, shape: Shape) -> Tree:
@@ -47,7 +47,7 @@ class Combinator(Layer):
         parts = zip(unused(self.parts, cache), cache, strict=True)
         return {name: tree for (name, layer), c in parts if (tree := layer.batch_stats(c))}
 
-    def _forward_side_by_side(self, params: Tree, state: Tree, X: Array, **mode: Any) -> tuple[list[Array], list[Any]]:
+    def _forward_in_parallel(self, params: Tree, state: Tree, X: Array, **mode: Any) -> tuple[list[Array], list[Any]]:
         Ys, caches = [], []
         for name, layer in self.parts:
             Y, cache = layer.forward(params.get(name, {}), state.get(name, {}), X, **mode)
@@ -55,8 +55,8 @@ class Combinator(Layer):
             caches.append(cache)
         return Ys, caches
 
-    def _backward_side_by_side(self, params: Tree, caches: list[Any], dYs: list[Array]) -> tuple[Array, Tree]:
-        """All parts saw one X, so their gradients add."""
+    def _backward_in_parallel(self, params: Tree, caches: list[Any], dYs: list[Array]) -> tuple[Array, Tree]:
+        """Add the gradients of the parts, which share one input X."""
         dX, grads = None, {}
         for (name, layer), dY in zip(reversed(unused(self.parts, caches)), reversed(dYs), strict=True):
             dX_part, grads[name] = layer.backward(params.get(name, {}), caches.pop(), dY)
@@ -66,7 +66,7 @@ class Combinator(Layer):
 
 @dataclass(frozen=True)
 class Serial(Combinator):
-    """One after the other.  Without any part: the identity."""
+    """Layers in sequence.  Without layers, it is the identity."""
 
     def input_shapes(self, shape: Shape) -> list[Shape]:
         shapes = [shape]
@@ -95,7 +95,7 @@ class Serial(Combinator):
 
 @dataclass(frozen=True)
 class Sum(Combinator):
-    """Side by side, the results added: a residual unit."""
+    """Layers in parallel whose results are added, as in a residual unit."""
 
     def output_shape(self, shape: Shape) -> Shape:
         shapes = {name: layer.output_shape(shape) for name, layer in self.parts}
@@ -103,17 +103,17 @@ class Sum(Combinator):
         return next(iter(shapes.values()))
 
     def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None) -> Result:
-        Ys, caches = self._forward_side_by_side(params, state, X, train=train, rng=rng)
+        Ys, caches = self._forward_in_parallel(params, state, X, train=train, rng=rng)
         check_sum({name: tuple(Y.shape) for (name, _), Y in zip(self.parts, Ys, strict=True)})
         return sum(Ys[1:], Ys[0]), caches
 
     def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:
-        return self._backward_side_by_side(params, cache, [dY] * len(self.parts))
+        return self._backward_in_parallel(params, cache, [dY] * len(self.parts))
 
 
 @dataclass(frozen=True)
 class Concat(Combinator):
-    """Side by side, the results stacked along the channels."""
+    """Layers in parallel whose results are concatenated along the channels."""
 
     def output_shape(self, shape: Shape) -> Shape:
         shapes = {name: image(self, layer.output_shape(shape)) for name, layer in self.parts}
@@ -122,14 +122,14 @@ class Concat(Combinator):
         return (*next(iter(shapes.values()))[:2], sum(C for _, _, C in shapes.values()))
 
     def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None) -> Result:
-        Ys, caches = self._forward_side_by_side(params, state, X, train=train, rng=rng)
+        Ys, caches = self._forward_in_parallel(params, state, X, train=train, rng=rng)
         widths = [Y.shape[-1] for Y in Ys]
         return array_module(X).concatenate(Ys, axis=-1), (caches, widths)
 
     def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:
         caches, widths = cache
         ends = list(accumulate(widths))
-        return self._backward_side_by_side(
+        return self._backward_in_parallel(
             params, caches, [dY[..., end - C : end] for end, C in zip(ends, widths, strict=True)]
         )
 
@@ -138,35 +138,49 @@ class Concat(Combinator):
 
 
 def check_sum(shapes: dict[str, Shape]) -> None:
-    """Raise ValueError, with all shapes by their parts' names, unless the parts of a sum return the same one."""
+    """Raise ValueError, listing the shape of each part, unless all parts of a sum return the same shape."""
     if len(set(shapes.values())) != 1:
-        raise ValueError(f"the parts of a sum return the shapes {shapes}; expected the same from all")
+        raise ValueError(f"the parts of a sum return the shapes {shapes}; expected the same shape from all")
 
 
 def unused(parts: tuple[T, ...], caches: list[Any]) -> tuple[T, ...]:
-    """The parts, if none of their caches has been taken yet."""
+    """Return the parts after checking that the cache has not been used.
+
+    Raises
+    ------
+    ValueError
+        If a backward pass has already used the cache.
+    """
     if len(caches) != len(parts):
-        raise ValueError("the cache is used up: a backward pass takes it apart; expected one forward pass for each")
+        raise ValueError("the cache is used up; run a forward pass before each backward pass")
     return parts
 
 
 def in_order(grads: Tree) -> Tree:
-    """Gradients as they were collected, from the last part to the first, turned round; empty ones left out."""
+    """Return gradients collected from the last part to the first in forward order, without empty ones."""
     return {name: g for name, g in reversed(grads.items()) if g}
 
 
 def serial(*layers: Layer, **named: Layer) -> Serial:
-    """Layers one after the other; those without a name are called after their kind: conv1, batchnorm1, relu1, conv2."""
+    """Return the layers in sequence.  Unnamed layers are named by their kind: conv1, batchnorm1, relu1, conv2.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not a layer.
+    ValueError
+        If a name is used twice or contains a dot.
+    """
     return Serial(_named(layers, named))
 
 
 def residual(branch: Layer, shortcut: Layer = Serial()) -> Sum:
-    """branch(X) + shortcut(X); the shortcut is the identity if not given."""
+    """Return the layer branch(X) + shortcut(X), where the shortcut is the identity by default."""
     return Sum((("branch", branch), ("shortcut", shortcut)))
 
 
 def concat(*layers: Layer, **named: Layer) -> Concat:
-    """The channels of all layers, side by side, in order."""
+    """Return the layers in parallel with their channels concatenated.  Names and errors are as in ``serial``."""
     return Concat(_named(layers, named))
 
 
@@ -179,16 +193,16 @@ def _named(layers: tuple[Layer, ...], named: dict[str, Layer]) -> tuple[tuple[st
         parts.append((f"{kind}{counts[kind]}", layer))
     for layer in (*layers, *named.values()):
         if not isinstance(layer, Layer):
-            raise TypeError(f"got {layer!r}; expected layers one by one, as in serial(Conv(16), ReLU())")
+            raise TypeError(f"got {layer!r}; expected layers as separate arguments, as in serial(Conv(16), ReLU())")
     names = [name for name, _ in parts] + list(named)
     for name in names:
         if names.count(name) > 1 or "." in name:
-            raise ValueError(f"a part cannot be called {name!r}: expected names without a dot, each used once")
+            raise ValueError(f"invalid name {name!r} for a part; expected names without a dot, each used once")
     return (*parts, *named.items())
 
 
 def walk(layer: Layer, shape: Shape, name: str = "") -> Iterator[tuple[str, Layer, Shape]]:
-    """(dotted name, layer, input shape) of every layer that is not made of others, in the order of the forward pass."""
+    """Yield (dotted name, layer, input shape) for every layer but the combinators, in the order of the forward pass."""
     if not isinstance(layer, Combinator):
         yield name, layer, shape
         return

@@ -1,4 +1,4 @@
-"""The SE block as a layer, and the variants that the paper compares it with: its gate, its squeeze, none at all."""
+"""The SE block as a layer, and its variants in the paper: other gates, another squeeze, and no squeeze."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from se_numpy.tree import Tree
 
 
 class SECache(NamedTuple):
-    """What a block remembers of its forward pass: the feature maps, their means, the gates."""
+    """The cache of an SE block: the feature maps, their channel means and the gates."""
 
     U: Array
     z: Array
@@ -20,10 +20,10 @@ class SECache(NamedTuple):
 
 @dataclass(frozen=True)
 class SE(Layer):
-    """The Squeeze-and-Excitation block, Eqs. (2) to (4): ``se.se_block`` with z and s kept instead of made twice.
+    """The Squeeze-and-Excitation block, Eqs. (2) to (4): ``se.se_block``, with z and s kept for the backward pass.
 
-    ``reduction`` is r, 16 in the paper; the narrow networks of ``models`` have 4. ``bias`` adds b1 and b2, which
-    Eq. (3) does not have.
+    ``reduction`` is r: 16 in the paper, 4 in the narrow networks of ``models``. ``bias`` adds b1 and b2, which Eq. (3)
+    does not have.
     """
 
     reduction: int = 16
@@ -48,7 +48,7 @@ class SE(Layer):
         return dU + se.squeeze_backward(dz, U), dict(zip(params, dW, strict=True))
 
 
-SQUEEZES = {  # Table 11: Eq. (2) with the largest pixel in place of the mean
+SQUEEZES = {  # Table 11: the mean of Eq. (2), or the maximum
     "avg": (se.squeeze, se.squeeze_backward),
     "max": (ops.global_max_pool2d, ops.global_max_pool2d_backward),
 }
@@ -56,7 +56,7 @@ SQUEEZES = {  # Table 11: Eq. (2) with the largest pixel in place of the mean
 
 @dataclass(frozen=True)
 class SEVariant(SE):
-    """s = gate(W2 δ(W1 z)), z = squeeze(U): the block with another ``squeeze`` (Table 11) or ``gate`` (Table 12)."""
+    """An SE block with another ``squeeze`` (Table 11) or ``gate`` (Table 12): s = gate(W2 δ(W1 z)), z = squeeze(U)."""
 
     gate: str = "sigmoid"
     squeeze: str = "avg"
@@ -79,7 +79,7 @@ class SEVariant(SE):
 
 
 class NoSqueezeCache(NamedTuple):
-    """What a block without a squeeze remembers: the feature maps, and a gate for every number of theirs."""
+    """The cache of a block without a squeeze: the feature maps and the gates, both of one shape."""
 
     U: Array
     s: Array
@@ -87,10 +87,10 @@ class NoSqueezeCache(NamedTuple):
 
 @dataclass(frozen=True)
 class NoSqueeze(Layer):
-    """s(i, j) = gate(W2 δ(W1 u(i, j))): no Eq. (2), each pixel has gates of its own (section 6.6, Table 16).
+    """A block without a squeeze, with separate gates for each pixel: s(i, j) = gate(W2 δ(W1 u(i, j))).
 
-    The two fully connected layers have become 1x1 convolutions, which are those layers at every pixel: Eq. (3) with a
-    row for each pixel. The parameters are SE's, the gates have the shape of U.
+    The two fully connected layers become 1x1 convolutions, which apply Eq. (3) to each pixel. The parameters are those
+    of ``SE``; the gates have the shape of U. See section 6.6 and Table 16 of the paper.
     """
 
     reduction: int = 16
@@ -116,7 +116,13 @@ class NoSqueeze(Layer):
 
 
 def se_layer(reduction: int = 16, bias: bool = False, *, gate: str = "sigmoid", squeeze: str = "avg") -> Layer:
-    """The layer for these settings: the paper's block, SE, where they are the paper's; squeeze "none" is NoSqueeze."""
+    """Return the layer for these settings: SE for the paper's block, NoSqueeze for squeeze "none", or else SEVariant.
+
+    Raises
+    ------
+    ValueError
+        If the gate or the squeeze is unknown.
+    """
     if squeeze == "none":
         return NoSqueeze(reduction, bias, gate)
     _check_choice("squeeze", squeeze, [*SQUEEZES, "none"])

@@ -1,17 +1,17 @@
-"""What a layer is: what turns equations into a network that is a value.
+"""The interface of a layer, and the initialisation of its parameters.
 
-A layer is a frozen description without numbers. Everything follows from it:
+A layer is an immutable description that holds no arrays. Its methods are:
 
-    layer.parameters(shape)                       what it learns: names -> Parameter(shape, how to draw it)
-    layer.statistics(shape)                       what it tracks while training: the same for running means
-    layer.output_shape(shape)                     (H, W, C) or (D,) of what it returns; shape leaves the batch out
+    layer.parameters(shape)                       the learned parameters: names -> Parameter(shape, distribution)
+    layer.statistics(shape)                       the running statistics, in the same form
+    layer.output_shape(shape)                     the shape of one result, (H, W, C) or (D,), without the batch axis
     layer.forward(params, state, X, train=...)    -> Y, cache
-    layer.backward(params, cache, dY)             -> dX, gradients shaped as params
-    layer.batch_stats(cache)                      the batch's own statistics, shaped as state
-    layer.update_running(state, cache)            state moved towards those; nothing else changes state
+    layer.backward(params, cache, dY)             -> dX, gradients with the structure of params
+    layer.batch_stats(cache)                      the statistics of the batch, with the structure of state
+    layer.update_running(state, cache)            moves state towards the statistics of the batch, in place
 
-An equation remembers nothing; a layer remembers its symbols: the cache of a forward pass is a tuple of the paper's
-letters. ``backward`` uses it up from the last layer to the first, so memory falls as the gradient descends.
+The equations keep nothing between calls. A layer keeps the arrays that its backward pass needs in a cache, under the
+paper's symbols. ``backward`` releases the cache from the last layer to the first, so memory use falls as it proceeds.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ Result = tuple[Array, Any]  # Y, cache
 
 
 class Parameter(NamedTuple):
-    """An array to be: its shape, and the normal distribution (or, with std 0, the constant) it starts from."""
+    """The shape of a parameter and its initial distribution: normal, or constant if ``std`` is 0."""
 
     shape: Shape
     mean: float = 0.0
@@ -43,69 +43,100 @@ class Parameter(NamedTuple):
 
 
 def he(shape: Shape, fan_in: int) -> Parameter:
-    """N(0, 2 / fan_in): keeps the variance through a ReLU (He et al., ICCV 2015)."""
+    """Return a parameter drawn from N(0, 2 / fan_in), which preserves the variance through a ReLU.
+
+    References
+    ----------
+    He et al., ICCV 2015.
+    """
     return Parameter(shape, std=(2 / fan_in) ** 0.5)
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer that learns nothing, tracks nothing and keeps shapes, until a subclass says otherwise."""
+    """The base class of all layers: by default it has no parameters and no statistics, and preserves shapes."""
 
     def parameters(self, shape: Shape) -> Tree:
-        """What it learns from inputs of ``shape``: names to Parameter."""
+        """Return the learned parameters for inputs of ``shape``: names to Parameter."""
         return {}
 
     def statistics(self, shape: Shape) -> Tree:
-        """What it tracks while training, as ``parameters``."""
+        """Return the running statistics for inputs of ``shape``, in the form of ``parameters``."""
         return {}
 
     def output_shape(self, shape: Shape) -> Shape:
-        """The shape of one result, without the batch.  ValueError where ``shape`` does not fit."""
+        """Return the shape of one result for inputs of ``shape``, both without the batch axis.
+
+        Raises
+        ------
+        ValueError
+            If ``shape`` does not fit the layer.
+        """
         return shape
 
     def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None) -> Result:
-        """Y, and the cache for ``backward``.  ``train`` normalises by the batch and lets dropout drop."""
+        """Return Y and the cache for ``backward``.  ``train`` enables batch statistics and dropout."""
         raise NotImplementedError
 
     def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:
-        """dX and the gradients of the parameters.  Uses the cache up; never writes to dY, which others may share."""
+        """Return dX and the gradients of the parameters.  This uses up the cache and does not modify dY."""
         raise NotImplementedError
 
     def batch_stats(self, cache: Any) -> Tree:
-        """Return the batch's own statistics, shaped as state; before ``backward``, which takes the cache apart."""
+        """Return the statistics of the batch, with the structure of state.  Call it before ``backward``."""
         return {}
 
     def update_running(self, state: Tree, cache: Any, *, momentum: float = MOMENTUM) -> None:
-        """Move state ← (1 - momentum) state + momentum · batch_stats, in place."""
+        """Set state to (1 - momentum) state + momentum · batch_stats, in place."""
         batch = dict(leaves(self.batch_stats(cache)))
         for name, running in leaves(state):
             update_running(running, batch[name], momentum=momentum)
 
 
 def init(layer: Layer, shape: Shape, rng: np.random.Generator, dtype: Any = np.float32) -> tuple[Tree, Tree]:
-    """Parameters and running statistics to start from, on the host, for inputs of ``shape`` (without the batch)."""
+    """Return initial parameters and running statistics, on the host, for inputs of ``shape`` (without the batch axis).
+
+    Raises
+    ------
+    TypeError
+        If ``rng`` is not a numpy.random.Generator.
+    ValueError
+        If the parts of the network do not fit together, or do not fit ``shape``.
+    """
     if not isinstance(rng, np.random.Generator):
-        raise TypeError(f"rng is a {type(rng).__name__}; expected a Generator, as numpy.random.default_rng(seed) makes")
+        raise TypeError(f"rng is a {type(rng).__name__}; expected a Generator: use numpy.random.default_rng(seed)")
 
     def draw(parameter: Parameter) -> np.ndarray:
         return parameter.draw(rng, dtype)
 
-    layer.output_shape(shape)  # complains, by name, about parts that do not fit together
+    layer.output_shape(shape)  # raises, naming the parts, if they do not fit together
     return map_leaves(draw, layer.parameters(shape)), map_leaves(draw, layer.statistics(shape))
 
 
 def image(layer: Layer, shape: Shape) -> tuple[int, int, int]:
-    """(H, W, C), or ValueError for a layer that was given something else than images."""
+    """Return ``shape`` as (H, W, C).
+
+    Raises
+    ------
+    ValueError
+        If it does not have three axes.
+    """
     if len(shape) != 3:
         raise ValueError(f"{layer} got an input of shape {shape}; expected images, (H, W, C)")
-    return shape  # type: ignore[return-value]
+    return shape
 
 
 def slide(layer: Layer, shape: Shape, k: int, stride: int, padding: int) -> tuple[int, int]:
-    """How many steps of ``stride`` a k x k window makes down and across an image."""
+    """Return the number of positions of a k x k window down and across an image.
+
+    Raises
+    ------
+    ValueError
+        If the window does not fit into the padded image, or a size is out of range.
+    """
     H, W, _ = image(layer, shape)
     if k < 1 or stride < 1 or padding < 0:
-        raise ValueError(f"{layer}: expected k and stride of at least 1 and a padding that is not negative")
+        raise ValueError(f"{layer}: expected k >= 1, stride >= 1 and padding >= 0")
     if min(H, W) < 1 or min(H, W) + 2 * padding < k:
-        raise ValueError(f"{layer} got images of {H} x {W}; expected at least {k - 2 * padding} pixels either way")
+        raise ValueError(f"{layer} got images of {H} x {W}; expected at least {k - 2 * padding} pixels per side")
     return (H + 2 * padding - k) // stride + 1, (W + 2 * padding - k) // stride + 1

@@ -1,4 +1,4 @@
-"""The layers that are not made of others: each calls its equation and remembers what the way back needs."""
+"""The elementary layers: each calls its equation and keeps the arrays that its backward pass needs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,15 @@ from se_numpy.tree import Tree
 
 
 def whole_fields(layer: Layer, **least: int) -> None:
-    """Turn these fields of a frozen layer into ints; None stays.  Raises as ``whole``, naming the layer."""
+    """Convert fields of a frozen layer to ints of at least the given values; None is kept.
+
+    Raises
+    ------
+    TypeError
+        If a field is not an integer.
+    ValueError
+        If a field is too small.
+    """
     for name, low in least.items():
         value = getattr(layer, name)
         if value is not None:
@@ -25,7 +33,10 @@ def whole_fields(layer: Layer, **least: int) -> None:
 
 @dataclass(frozen=True)
 class Conv(Layer):
-    """Eq. (1) with C filters of k x k; ``padding`` None keeps the image size at stride 1 (k // 2, for odd k)."""
+    """Convolution, Eq. (1), with C filters of k x k.
+
+    ``padding`` defaults to k // 2, which keeps the image size for odd k at stride 1.
+    """
 
     C: int
     k: int = 3
@@ -38,14 +49,14 @@ class Conv(Layer):
 
     @property
     def hyper(self) -> dict[str, int]:
-        """The keyword arguments of the equation."""
+        """The keyword arguments of ``ops.conv2d``."""
         padding = self.k // 2 if self.padding is None else self.padding
         return {"stride": self.stride, "padding": padding, "groups": self.groups}
 
     def parameters(self, shape: Shape) -> Tree:
         _, _, C_ = image(self, shape)
         if C_ % self.groups or self.C % self.groups:
-            raise ValueError(f"{self} got {C_} channels; expected channels and filters that groups divides")
+            raise ValueError(f"{self} got {C_} channels; expected channels and filters divisible by groups")
         return {"V": he((self.k, self.k, C_ // self.groups, self.C), fan_in=self.k**2 * C_ // self.groups)}
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -61,7 +72,7 @@ class Conv(Layer):
 
 
 class BatchNormCache(NamedTuple):
-    """What was normalised and by what; ``of_batch`` says whether mean and var are x's own."""
+    """The input and the statistics used; ``of_batch`` is True if they are the statistics of x."""
 
     x: Array
     mean: Array
@@ -71,10 +82,10 @@ class BatchNormCache(NamedTuple):
 
 @dataclass(frozen=True)
 class BatchNorm(Layer):
-    """Batch normalisation: by the batch's statistics when training, by the running ones when not.
+    """Batch normalisation, by the statistics of the batch in training and by the running statistics in evaluation.
 
-    Training needs at least 2 values per channel; ``forward`` raises ValueError for 1. In evaluation the statistics are
-    constants of the network, and ``backward`` treats them so.
+    Training needs at least 2 values per channel; ``forward`` raises ValueError otherwise. In evaluation, ``backward``
+    treats the statistics as constants.
     """
 
     eps: float = ops.norm.EPS
@@ -107,15 +118,21 @@ class BatchNorm(Layer):
 
 
 def of_a_batch(stats: Tree | None) -> Tree:
-    """Return a batch's statistics, or raise ValueError if the cache has none."""
+    """Return the statistics of a batch.
+
+    Raises
+    ------
+    ValueError
+        If there are none, because the cache is from an evaluation.
+    """
     if stats is None:
-        raise ValueError("the cache is of an evaluation, by the running statistics themselves; expected train=True")
+        raise ValueError("the cache is from an evaluation, which has no batch statistics; expected train=True")
     return stats
 
 
 @dataclass(frozen=True)
 class Bias(Layer):
-    """A number added to every channel: what is left of a batch norm that was folded into its convolution."""
+    """A bias for each channel, which remains when a batch norm is folded into its convolution."""
 
     def parameters(self, shape: Shape) -> Tree:
         return {"b": Parameter(shape[-1:])}
@@ -131,7 +148,7 @@ class Bias(Layer):
 
 @dataclass(frozen=True)
 class ReLU(Layer):
-    """δ; remembers its result alone, which the next layer keeps as its input anyway."""
+    """The ReLU δ.  It keeps only its result, which the next layer keeps as its input anyway."""
 
     def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None) -> Result:
         Y = ops.relu(X)
@@ -144,7 +161,7 @@ class ReLU(Layer):
 
 @dataclass(frozen=True)
 class GlobalAveragePool(Layer):
-    """The mean of every channel, before the classifier: Eq. (2) once more."""
+    """The mean of each channel, by Eq. (2), before the classifier."""
 
     def output_shape(self, shape: Shape) -> Shape:
         return (image(self, shape)[2],)
@@ -158,7 +175,7 @@ class GlobalAveragePool(Layer):
 
 @dataclass(frozen=True)
 class Linear(Layer):
-    """Fully connected: K outputs, with a bias unless it is switched off.  Weights start as N(0, 1/D)."""
+    """A fully connected layer with K outputs and, by default, a bias.  Weights are drawn from N(0, 1/D)."""
 
     K: int
     bias: bool = True
@@ -168,7 +185,7 @@ class Linear(Layer):
 
     def parameters(self, shape: Shape) -> Tree:
         if len(shape) != 1:
-            raise ValueError(f"{self} got an input of shape {shape}; expected vectors, as GlobalAveragePool gives")
+            raise ValueError(f"{self} got an input of shape {shape}; expected vectors, as from GlobalAveragePool")
         (D,) = shape
         weights = {"W": Parameter((self.K, D), std=D**-0.5)}
         return {**weights, "b": Parameter((self.K,))} if self.bias else weights
@@ -186,9 +203,10 @@ class Linear(Layer):
 
 @dataclass(frozen=True)
 class Pool(Layer):
-    """Pooling of k x k windows, ``kind`` "max" or "avg", at steps of ``stride`` (k, if not given).
+    """Pooling over k x k windows, of ``kind`` "max" or "avg".  ``stride`` defaults to k.
 
-    ``ceil`` lets a last window hang over the lower and the right edge, as the authors' networks in Caffe do; for "max".
+    ``ceil`` lets the last windows extend beyond the lower and the right edge, as in the authors' Caffe networks. It is
+    available for "max" only.
     """
 
     kind: str = "max"
@@ -206,17 +224,18 @@ class Pool(Layer):
         if self.kind not in pairs:
             raise ValueError(f"unknown kind of pooling {self.kind!r}; expected 'max' or 'avg'")
         if self.ceil and self.kind == "avg":
-            raise ValueError(f"{self}: windows over the edge have no agreed mean; expected ceil=True with 'max' alone")
+            raise ValueError(f"{self}: windows across the edge have no agreed mean; expected ceil=True with 'max' only")
         return pairs[self.kind], {"kernel": self.k, "stride": self.stride, "padding": self.padding}
 
     def _overhang(self, H: int, W: int) -> tuple[int, int]:
-        """How many rows and columns are missing below and to the right for the last windows to be whole."""
+        """Return the rows and columns to add below and to the right so that the last windows are complete."""
         if not self.ceil:
             return 0, 0
         stride = self.k if self.stride is None else self.stride
         left = [-(size + 2 * self.padding - self.k) % stride for size in (H, W)]
-        # A window that would begin beyond the image holds nothing of it and is not opened.
-        return tuple(0 if m + self.padding >= self.k else m for m in left)  # type: ignore[return-value]
+        # A window that begins beyond the image covers none of its pixels and is not used.
+        down, right = (0 if m + self.padding >= self.k else m for m in left)
+        return down, right
 
     def _padded(self, X: Array) -> Array:
         _, H, W, _ = X.shape
@@ -248,7 +267,7 @@ class Pool(Layer):
 
 @dataclass(frozen=True)
 class Flatten(Layer):
-    """All numbers of an image in one row, in reading order, channels last: (H, W, C) -> (H·W·C,)."""
+    """A layer that flattens images in row-major order, with channels last: (H, W, C) -> (H·W·C,)."""
 
     def output_shape(self, shape: Shape) -> Shape:
         return (prod(image(self, shape)),)
@@ -262,9 +281,13 @@ class Flatten(Layer):
 
 @dataclass(frozen=True)
 class ChannelShuffle(Layer):
-    """Deals the channels of ``groups`` groups out in turn, so that the next grouped convolution sees all of them.
+    """A layer that interleaves the channels of ``groups`` groups, so that the next grouped convolution mixes them.
 
-    Channel g·n + i (the i-th of group g, n in each) moves to i·groups + g.  Zhang et al., ShuffleNet, CVPR 2018.
+    With n channels in each group, channel i of group g moves from g·n + i to i·groups + g.
+
+    References
+    ----------
+    Zhang et al., "ShuffleNet", CVPR 2018.
     """
 
     groups: int
@@ -275,35 +298,35 @@ class ChannelShuffle(Layer):
     def output_shape(self, shape: Shape) -> Shape:
         C = image(self, shape)[2]
         if C % self.groups:
-            raise ValueError(f"{self} got {C} channels; expected a number that groups divides")
+            raise ValueError(f"{self} got {C} channels; expected a number divisible by groups")
         return shape
 
     def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None) -> Result:
-        return _dealt(X, self.groups), None
+        return _interleaved(X, self.groups), None
 
     def backward(self, params: Tree, cache: Any, dY: Array) -> tuple[Array, Tree]:
-        return _dealt(dY, dY.shape[-1] // self.groups), {}  # dealing by n undoes dealing by C/n
+        return _interleaved(dY, dY.shape[-1] // self.groups), {}  # shuffling by C/n inverts shuffling by n
 
 
-def _dealt(X: Array, groups: int) -> Array:
+def _interleaved(X: Array, groups: int) -> Array:
     return X.reshape(*X.shape[:-1], groups, -1).swapaxes(-1, -2).reshape(X.shape)
 
 
 @dataclass(frozen=True)
 class Dropout(Layer):
-    """Drops each number with probability p while training; does nothing otherwise.  Needs ``rng`` to train."""
+    """Dropout: in training, which needs ``rng``, each value is set to 0 with probability p."""
 
     p: float = 0.5
 
     def __post_init__(self) -> None:
         if not 0 <= self.p < 1:
-            raise ValueError(f"p of Dropout is {self.p}; expected a probability of dropping, 0 <= p < 1")
+            raise ValueError(f"p of Dropout is {self.p}; expected the probability of dropping a value, 0 <= p < 1")
 
     def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None) -> Result:
         if not train:
             return X, None
         if rng is None:
-            raise ValueError("Dropout draws a mask while training: forward(..., train=True) needs rng=, a Generator")
+            raise ValueError("Dropout draws a mask in training; call forward(..., train=True, rng=generator)")
         mask = array_module(X).asarray(rng.random(X.shape, np.float32) >= self.p)
         return ops.dropout(X, mask, p=self.p), mask
 

@@ -1,4 +1,4 @@
-"""Networks as values, and their names."""
+"""Networks as values, built by name."""
 
 import difflib
 from collections.abc import Callable
@@ -14,14 +14,14 @@ from se_numpy.models.resnet import DEPTHS, PREACT_DEPTHS, preact_resnet, resnet,
 from se_numpy.models.se_config import PLACEMENTS, SEConfig
 from se_numpy.models.vgg import small_vgg, vgg16
 
-# The paper's r = 16 would leave the 16 channels of the first stage a single hidden unit: when its ReLU is off, every
-# gate of the block is 0.5 and learns nothing from that image. r = 4 leaves 4, 8 and 16.
+# The paper's r = 16 would give the first stage, with its 16 channels, a single hidden unit: when its ReLU is off, every
+# gate of the block is 0.5 and learns nothing from that image. r = 4 gives 4, 8 and 16 hidden units.
 DEFAULT_REDUCTION = 4
 SMALL, LARGE = (32, 32, 3), (224, 224, 3)
 
 
 class Known(NamedTuple):
-    """A network that has a name: how it is made, the images it was made for, and the r of the version with SE."""
+    """A named network: its function, the shape of its images, and the default r of its SE blocks."""
 
     make: Callable[..., Serial]
     shape: Shape = SMALL
@@ -51,13 +51,18 @@ NAMES = tuple(KNOWN)
 def build(
     name: str, *, reduction: int | None = None, bias: bool = False, classes: int | None = None, **settings: Any
 ) -> Serial:
-    """The network called ``name``, for instance "se_resnet20", "se_resnet50" or "senet154".
+    """Build the network called ``name``, for instance "se_resnet20", "se_resnet50" or "senet154".
 
-    ``reduction`` is r; if it is not given, 16 as in the paper, but 4 in networks for small images. ``classes`` are 10
-    there and 1000 else. ``settings`` are the fields of ``SEConfig``, each an ablation of the paper (gate="tanh",
-    squeeze="max", stages=(3,), placement="pre"), and what the network's own function takes (stride_in="3x3").
+    ``reduction`` is r; the default is 16 as in the paper, but 4 in networks for small images. The default of
+    ``classes`` is 10 for small images and 1000 for large ones. ``settings`` are the fields of ``SEConfig``, each an
+    ablation of the paper (gate="tanh", squeeze="max", stages=(3,), placement="pre"), and the keyword arguments of the
+    network's own function (stride_in="3x3").
 
-    Raises ValueError for an unknown name, suggesting the nearest, and for SE settings given to a network without SE.
+    Raises
+    ------
+    ValueError
+        If the name is unknown (the message suggests the closest ones), or if SE settings are given for a network
+        without SE blocks.
     """
     known = _known(name)
     if classes is not None:
@@ -65,16 +70,22 @@ def build(
     if name.startswith("se"):
         settings |= {"reduction": known.reduction if reduction is None else reduction, "bias": bias}
         return known.make(**settings)
-    asked = {"reduction": reduction, "bias": bias, **settings}
-    for setting, absent in SEConfig.__dataclass_fields__.items():
-        if asked.get(setting, absent.default) != absent.default:
-            said = "bias" if setting == "bias" else f"{setting}={asked[setting]!r}"
-            raise ValueError(f"{name} has no SE blocks for {said} to act on; did you mean 'se_{name}'?")
+    given = {"reduction": reduction, "bias": bias, **settings}
+    for setting, field in SEConfig.__dataclass_fields__.items():
+        if given.get(setting, field.default) != field.default:
+            shown = "bias" if setting == "bias" else f"{setting}={given[setting]!r}"
+            raise ValueError(f"{shown} applies to SE blocks, and {name} has none; did you mean 'se_{name}'?")
     return known.make(**settings)
 
 
 def image_shape(name: str) -> Shape:
-    """(H, W, C) of the images that the network called ``name`` was made for; ValueError as ``build``."""
+    """Return the shape (H, W, C) of the images that the network called ``name`` was designed for.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+    """
     return _known(name).shape
 
 
@@ -83,12 +94,12 @@ def _known(name: str) -> Known:
         near = difflib.get_close_matches(name, NAMES, n=6)
         near = sorted(near, key=lambda other: -_shared(name, other))[:3]
         hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
-        raise ValueError(f"unknown model {name!r}; {hint}`se-numpy summary` lists all")
+        raise ValueError(f"unknown model {name!r}; {hint}`se-numpy summary` lists all models")
     return KNOWN[name]
 
 
 def _shared(a: str, b: str) -> int:
-    """How many letters two names have in common at their beginning."""
+    """Return the length of the common prefix of two names."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
 
 

@@ -1,16 +1,17 @@
-"""The command line of networks: ``summary`` shows one, ``complexity`` counts beside the paper."""
+"""``se-numpy summary`` and ``se-numpy complexity``: print a network, and compare counts with the paper."""
 
 import argparse
 import json
+import sys
 from dataclasses import asdict
 
 from se_numpy import models
 from se_numpy.complexity import OPTIONAL, as_json, cost, ruled, summary
-from se_numpy.wrapping import wrap_text
+from se_numpy.wrapping import terminal_columns, wrap_text
 
 
 def show_summary(args: argparse.Namespace) -> None:
-    """``se-numpy summary``; without a name, the names."""
+    """Run ``se-numpy summary``: print a network, or all names if none is given."""
     if args.model is None:
         print(json.dumps(models.NAMES, indent=2) if args.json else _names())
         return
@@ -21,23 +22,23 @@ def show_summary(args: argparse.Namespace) -> None:
     if args.json:
         print(json.dumps({"model": args.model, **as_json(net, shape)}, indent=2))
         return
-    notes, _, table = summary(net, shape).partition("\n\n")
+    notes, _, table = summary(net, shape, _width()).partition("\n\n")
     print(f"{wrap_text(notes, 2)}\n\n{table}")
 
 
 def _names() -> str:
-    """All networks by the size of the images that they are for, and by whether they have SE blocks."""
+    """List all networks, grouped by image size and SE blocks."""
     lines = []
-    for what, shape in (("small images, 32 x 32", models.SMALL), ("large images, 224 x 224", models.LARGE)):
+    for images, shape in (("small images (32 x 32)", models.SMALL), ("large images (224 x 224)", models.LARGE)):
         for kind, gated in (("without SE", False), ("with SE", True)):
             names = [n for n, known in models.KNOWN.items() if known.shape == shape and n.startswith("se") == gated]
-            lines.append(wrap_text(f"for {what}, {kind}:\n  {', '.join(names)}", 2))
+            lines.append(wrap_text(f"for {images}, {kind}:\n  {', '.join(names)}", 2))
     return "\n".join(lines)
 
 
 def show_complexity(args: argparse.Namespace) -> None:
-    """``se-numpy complexity``."""
-    print(_networks(args.model, args.json) if args.model else _beside_the_paper(args.json))
+    """Run ``se-numpy complexity``: count the given networks, or compare all counts with the paper."""
+    print(_networks(args.model, args.json) if args.model else _compared_with_paper(args.json))
 
 
 def _networks(names: list[str], as_json_: bool) -> str:
@@ -47,11 +48,11 @@ def _networks(names: list[str], as_json_: bool) -> str:
     head = ("network", "parameters", "multiply-adds", *OPTIONAL, "activations")
     columns = ("parameters", "products", *OPTIONAL, "activations")
     table = [(name, *(f"{getattr(c, column):,}" for column in columns)) for name, c in costs.items()]
-    return ruled(head, [table], None, left=1)
+    return ruled(head, [table], None, left=1, width=_width())
 
 
-def _beside_the_paper(as_json_: bool) -> str:
-    from se_numpy.models.comparison import NONE, comparison
+def _compared_with_paper(as_json_: bool) -> str:
+    from se_numpy.models.comparison import NONE, PLAIN, comparison
 
     found = comparison()
     if as_json_:
@@ -59,19 +60,27 @@ def _beside_the_paper(as_json_: bool) -> str:
             [{**c.printed._asdict(), "plain": c.plain, "ours": c.ours, "rule": c.rule} for c in found], indent=2
         )
     groups: dict[str, list[tuple[str, ...]]] = {}
+    widest = max(len(c.rule) for c in found)
     for c in found:
         n, digits = c.printed, c.printed.digits
         more = digits + 2 if digits else 1 if n.value < 1e4 else 0
         groups.setdefault(n.table, []).append((
             n.table, n.row, n.column, n.version, f"{n.value:,.{digits}f}", f"{c.plain:,.{more}f}",
-            "no" if c.rule == NONE else "yes" if c.rule == "plain" else f"with {c.rule}: {c.ours:,.{more}f}",
+            c.rule.ljust(widest), "" if c.rule in (PLAIN, NONE) else f"{c.ours:,.{more}f}",
         ))  # fmt: skip
-    head = ("table", "row", "column", "version", "printed", "ours", "agree")
+    head = ("table", "row", "column", "version", "printed", "ours", "rule".ljust(widest), "by rule")
     fitting = sum(c.reproduced for c in found)
     lines = [
-        "ours: learned parameters (in millions); multiply-adds of convolutions and fully connected layers, one image",
-        "agree: rounded as printed, by that rule; if not, by the first other rule in use that fits, or not at all;",
-        "       a rule that fits where the plain one does not is a possible explanation, no more",
-        f"{fitting} of {len(found)} printed numbers agree, {sum(c.rule == 'plain' for c in found)} by the plain rule",
+        "ours: learned parameters (in millions), or multiply-adds of convolutions and fully connected layers for one "
+        "image; this is the plain rule",
+        "rule: the first counting rule that gives the printed number after rounding; any rule but the plain one is "
+        "only a possible explanation",
+        f"{fitting} of {len(found)} printed numbers agree, {sum(c.rule == PLAIN for c in found)} by the plain rule",
     ]
-    return "\n".join([*(wrap_text(line, 7) for line in lines), "", ruled(head, list(groups.values()), None, left=4)])
+    table = ruled(head, list(groups.values()), None, left=4, width=_width())
+    return "\n".join([*(wrap_text(line, 6) for line in lines), "", table])
+
+
+def _width() -> int | None:
+    """Return the width to which tables are fitted; None if the output is not a terminal."""
+    return terminal_columns() if sys.stdout.isatty() else None

@@ -1,9 +1,9 @@
-"""What the paper prints of parameters and multiply-adds beside what is counted here, and by which rule they agree.
+"""Compare the parameters and multiply-adds counted here with the numbers printed in the paper.
 
-A printed number is reproduced where ours, rounded to the printed digits, is the same. The plain rule comes first:
-learned numbers, multiply-adds of convolutions and fully connected layers. Where that rounds otherwise, other rules that
-are in use are tried and the first that fits is named; among several rules one fits easily, so that is a possible
-explanation and no more. Where none fits, the row says so.
+A printed number is reproduced if ours, rounded to the printed digits, is equal. The plain rule is tried first: learned
+parameters, and multiply-adds of convolutions and fully connected layers. If it does not fit, other common counting
+rules are tried and the first that fits is named. With several rules to choose from, one may fit by coincidence, so it
+is only a possible explanation. If no rule fits, the row says so.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from se_numpy.models.paper import Number, number
 PLAIN = "plain"
 NONE = "no rule"
 
-# Networks of each row: how ``build`` makes them without and with SE.
+# The networks of each row, as arguments of ``build``.
 TABLE_2 = {
     "ResNet-50": "resnet50",
     "ResNet-101": "resnet101",
@@ -34,7 +34,7 @@ TABLE_16 = {"ResNet-50": None, "NoSqueeze": "none", "SE": "avg"}
 
 
 class Compared(NamedTuple):
-    """A printed number, ours by the plain rule, ours by the rule that fits, and that rule's name."""
+    """A printed number, our count by the plain rule, our count by the rule that fits, and the name of that rule."""
 
     printed: Number
     plain: float
@@ -47,7 +47,7 @@ class Compared(NamedTuple):
 
 
 def comparison() -> list[Compared]:
-    """Every printed count of the networks that are here: Tables 2, 3, 10, 13, 15 and 16, and the released networks."""
+    """Compare the counts of Tables 2, 3, 10, 13, 15 and 16 and of the released networks for all networks built here."""
     return list(_comparison())
 
 

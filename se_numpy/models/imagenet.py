@@ -1,7 +1,7 @@
 """Residual networks for large images: ResNet, ResNeXt, SENet-154, plain and with SE blocks.
 
-He et al., CVPR 2016; Xie et al., CVPR 2017; Hu et al., Table 1 and appendix. Four stages at 1/4, 1/8, 1/16, 1/32 of
-the image. The paper's counts hold for images of 224 x 224 x 3.
+The four stages work at 1/4, 1/8, 1/16 and 1/32 of the image size. The paper's counts are for images of
+224 x 224 x 3. Sources: He et al., CVPR 2016; Xie et al., CVPR 2017; Hu et al., Table 1 and appendix.
 """
 
 from collections.abc import Sequence
@@ -19,12 +19,17 @@ def imagenet_resnet(
     depth: int, *, classes: int = 1000, stride_in: str = "1x1", width: int = 64, blocks: Sequence[int] | None = None,
     ceil: bool = False, **gates: Any,
 ) -> Serial:  # fmt: skip
-    """ResNet-18, -34 (basic blocks) and -50, -101, -152 (bottlenecks); with a ``reduction`` the SE-ResNet.
+    """Build ResNet-18 or -34 (basic blocks), or -50, -101 or -152 (bottlenecks); with ``reduction``, the SE-ResNet.
 
-    ``stride_in`` says which convolution of a bottleneck has the stride: the first "1x1", as in the paper and its
-    released networks, or the "3x3", as most frameworks have it now: as many parameters, more multiply-adds. ``blocks``
-    and ``width`` make narrower and shallower ones, ``ceil`` the pooling of the released ones, ``gates`` are the fields
-    of ``SEConfig``.
+    ``stride_in`` is the convolution of a bottleneck that has the stride: the first "1x1", as in the paper and the
+    released networks, or the "3x3", as in most frameworks today, with the same number of parameters and more
+    multiply-adds. ``blocks`` is the number of blocks of each stage, ``width`` the number of channels of the first.
+    ``ceil`` chooses the pooling of the released networks. ``gates`` are the fields of ``SEConfig``.
+
+    Raises
+    ------
+    ValueError
+        If a setting is invalid.
     """
     known = BASIC | BOTTLENECK
     if depth not in known:
@@ -51,7 +56,13 @@ def imagenet_resnext(
     depth: int, *, classes: int = 1000, cardinality: int = 32, width: int = 4, blocks: Sequence[int] | None = None,
     ceil: bool = False, **gates: Any,
 ) -> Serial:  # fmt: skip
-    """ResNeXt-50, -101 (32x4d) and -152: bottlenecks whose 3x3 has ``cardinality`` groups of ``width`` channels."""
+    """Build ResNeXt-50, -101 or -152, whose 3x3 convolutions have ``cardinality`` groups of ``width`` channels.
+
+    Raises
+    ------
+    ValueError
+        If a setting is invalid.
+    """
     if depth not in BOTTLENECK:
         raise ValueError(f"depth is {depth}; expected one of {', '.join(map(str, BOTTLENECK))}")
     g = SEConfig.of(gates, stages=4, placements=PLACEMENTS)
@@ -67,10 +78,15 @@ def senet154(
     *, classes: int = 1000, reduction: int | None = 16, cardinality: int = 64, width: int = 4,
     blocks: Sequence[int] = (3, 8, 36, 3), ceil: bool = False, dropout: float = 0.2, **gates: Any,
 ) -> Serial:  # fmt: skip
-    """SENet-154: SE blocks in a ResNeXt-152 64x4d that is changed in four places (appendix of the paper).
+    """Build SENet-154: a ResNeXt-152 64x4d with SE blocks and four changes (appendix of the paper).
 
-    The first 1x1 of a bottleneck is halved; three 3x3 make the stem; projections that stride are 3x3; dropout stands
-    before the classifier.
+    The first 1x1 convolution of a bottleneck has half the channels; the stem consists of three 3x3 convolutions;
+    projections with a stride are 3x3; there is dropout before the classifier.
+
+    Raises
+    ------
+    ValueError
+        If a setting is invalid.
     """
     g = SEConfig.of({"reduction": reduction, **gates}, stages=4, placements=PLACEMENTS)
     C1 = cardinality * width
@@ -90,7 +106,7 @@ def _bottleneck(
     g: SEConfig, stage: int, widths: tuple[int, int, int], strides: tuple[int, int], groups: int,
     project: tuple[int, int] | None,
 ) -> Serial:  # fmt: skip
-    """1x1, 3x3, 1x1 with so many filters; ``project`` is the shortcut's filter size and stride, None for identity."""
+    """Build 1x1, 3x3, 1x1; ``project`` is the filter size and the stride of the shortcut, None for the identity."""
     middle = (*conv(widths[1], 3, strides[1], groups=groups, relu=False), *g.at(stage, "3x3"), ReLU())
     branch = (*conv(widths[0], 1, strides[0]), *middle, *conv(widths[2], 1, relu=False))
     shortcut = serial() if project is None else serial(*conv(widths[2], *project, relu=False))

@@ -1,7 +1,7 @@
-"""BN-Inception and a small one: four branches side by side, their channels stacked, SE after the stack (Figure 2).
+"""BN-Inception and a small version: four parallel branches, concatenated along the channels, then SE (Figure 2).
 
-Ioffe & Szegedy, ICML 2015, in the form that the authors of the paper released: a 5x5 is two 3x3, modules 4c and 4d have
-608 channels.
+BN-Inception is by Ioffe & Szegedy, ICML 2015. This is the version released with the paper: a 5x5 convolution is
+replaced by two 3x3, and modules 4c and 4d have 608 channels.
 """
 
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from se_numpy.models.se_config import SEConfig, optional
 
 
 class Module(NamedTuple):
-    """Channels of an Inception module; without ``one`` and ``pooled`` it halves the image."""
+    """The channels of an Inception module; if ``one`` and ``pooled`` are 0 it halves the image."""
 
     one: int  # 1x1
     three: tuple[int, int]  # 1x1, 3x3
@@ -47,9 +47,15 @@ SMALL = (
 
 
 def bn_inception(*, classes: int = 1000, width: float = 1.0, ceil: bool = True, **gates: Any) -> Serial:
-    """BN-Inception for large images, 11.3 million parameters.
+    """Build BN-Inception for large images, with 11.3 million parameters.
 
-    ``ceil`` lets pooling hang over the edge, as released; that takes images of 64 pixels or more, a multiple of 32.
+    With ``ceil``, pooling windows extend past the edge, as in the released network; the image size then has to be a
+    multiple of 32 and at least 64.
+
+    Raises
+    ------
+    ValueError
+        If a setting is invalid.
     """
     pool = Pool("max", 3, 2, ceil=True) if ceil else Pool("max", 3, 2, 1)
     start = serial(
@@ -59,7 +65,13 @@ def bn_inception(*, classes: int = 1000, width: float = 1.0, ceil: bool = True, 
 
 
 def small_inception(*, classes: int = 10, width: float = 1.0, **gates: Any) -> Serial:
-    """Five Inception modules for small images, of which two halve the image."""
+    """Build a network of five Inception modules for small images; two of them halve the image.
+
+    Raises
+    ------
+    ValueError
+        If a setting is invalid.
+    """
     start = serial(*conv(wide(32, width)))
     return serial(stem=start, **_stages(SMALL, width, False, SEConfig.of(gates, stages=3)), **head(classes))
 

@@ -1,8 +1,8 @@
-"""Networks for telephones, with SE blocks: MobileNet and ShuffleNet (Hu et al., Table 3).
+"""Mobile networks with SE blocks: MobileNet and ShuffleNet (Hu et al., Table 3).
 
-MobileNet (Howard et al., arXiv 1704.04861): a 3x3 of each channel by itself, then a 1x1; SE after each such pair.
-ShuffleNet (Zhang et al., CVPR 2018): bottlenecks of grouped 1x1, between which the channels are dealt out anew; SE
-closes each branch.
+MobileNet (Howard et al., arXiv 1704.04861): pairs of a 3x3 depthwise and a 1x1 convolution; SE follows each pair.
+ShuffleNet (Zhang et al., CVPR 2018): bottlenecks of grouped 1x1 convolutions with a channel shuffle between them; SE
+ends each branch.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from se_numpy.layers import ChannelShuffle, Layer, Pool, ReLU, Serial, concat, r
 from se_numpy.models.blocks import conv, head, stages, wide
 from se_numpy.models.se_config import SEConfig
 
-# Channels and stride of the pairs of each stage.
+# Channels and stride of each pair, by stage.
 MOBILENET = (
     ((64, 1),),
     ((128, 2), (128, 1)),
@@ -19,11 +19,17 @@ MOBILENET = (
     ((512, 2), (512, 1), (512, 1), (512, 1), (512, 1), (512, 1)),
     ((1024, 2), (1024, 1)),
 )
-SHUFFLENET = {1: 144, 2: 200, 3: 240, 4: 272, 8: 384}  # channels of the first stage by number of groups
+SHUFFLENET = {1: 144, 2: 200, 3: 240, 4: 272, 8: 384}  # groups -> channels of the first stage
 
 
 def mobilenet(*, classes: int = 1000, width: float = 1.0, **gates: Any) -> Serial:
-    """MobileNet; ``width`` is its α."""
+    """Build MobileNet; ``width`` is its width multiplier α.
+
+    Raises
+    ------
+    ValueError
+        If a setting is invalid.
+    """
     g = SEConfig.of(gates, stages=5)
     parts: dict[str, Layer] = {"stem": serial(*conv(wide(32, width), 3, 2))}
     C_ = wide(32, width)
@@ -37,7 +43,13 @@ def mobilenet(*, classes: int = 1000, width: float = 1.0, **gates: Any) -> Seria
 
 
 def shufflenet(*, classes: int = 1000, groups: int = 3, width: int | None = None, **gates: Any) -> Serial:
-    """ShuffleNet 1x with ``groups`` groups; ``width`` channels in its first stage, a multiple of 4 groups."""
+    """Build ShuffleNet 1x with ``groups`` groups and ``width`` channels in its first stage, a multiple of 4 groups.
+
+    Raises
+    ------
+    ValueError
+        If a setting is invalid.
+    """
     if groups not in SHUFFLENET:
         raise ValueError(f"groups is {groups}; expected one of {', '.join(map(str, SHUFFLENET))}")
     C1 = SHUFFLENET[groups] if width is None else width

@@ -1,7 +1,6 @@
-"""The paper's tables as data: ``paper.json``, each number with its version and where it was read.
+"""The tables of the paper as data (``paper.json``); every number has its version of the paper and its source.
 
-    number("10", "16", "top-1")     22.28, TPAMI, printed alike in v3 and v4
-    table("10")                     rows and columns
+``number("10", "16", "top-1")`` is 22.28, from TPAMI, printed in both v3 and v4; ``table("10")`` has rows and columns.
 """
 
 import json
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 
 
 class Number(NamedTuple):
-    """One cell of a table; ``version`` of the paper and ``source`` are keys of ``about()``."""
+    """A cell of a table; ``version`` and ``source`` are keys of the dicts in ``about()``."""
 
     table: str
     row: str
@@ -20,11 +19,11 @@ class Number(NamedTuple):
     value: float
     version: str
     source: str
-    digits: int  # printed behind the point
+    digits: int  # printed after the decimal point
 
 
 class Table(NamedTuple):
-    """A table of the paper; ``rows`` hold Number, or None where the paper has none, by column."""
+    """A table of the paper; ``rows`` maps row and column to a Number, or to None for an empty cell."""
 
     name: str
     title: str
@@ -33,12 +32,18 @@ class Table(NamedTuple):
 
 
 def tables() -> tuple[str, ...]:
-    """The names of all tables: "1" to "16" as in TPAMI, and a few that are not in it."""
+    """Return the names of all tables: "1" to "16" as in TPAMI, and those from other sources."""
     return tuple(_data()["tables"])
 
 
 def table(name: str) -> Table:
-    """The table of that name.  Raises ValueError where there is none."""
+    """Return the table called ``name``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such table.
+    """
     if name not in _data()["tables"]:
         raise ValueError(f"there is no table {name!r}; expected one of {', '.join(tables())}")
     found = _data()["tables"][name]
@@ -55,7 +60,13 @@ def table(name: str) -> Table:
 
 
 def number(name: str, row: str, column: str) -> Number:
-    """One printed number.  Raises ValueError, naming what there is, where there is none."""
+    """Return a printed number.
+
+    Raises
+    ------
+    ValueError
+        If there is no such cell, or it is empty; the message lists the possible names.
+    """
     rows = table(name).rows
     if row not in rows:
         raise ValueError(f"table {name} has no row {row!r}; expected one of {', '.join(rows)}")
@@ -63,24 +74,24 @@ def number(name: str, row: str, column: str) -> Number:
         raise ValueError(f"table {name} has no column {column!r}; expected one of {', '.join(rows[row])}")
     found = rows[row][column]
     if found is None:
-        raise ValueError(f"table {name} prints nothing for {row}, {column}; expected another cell")
+        raise ValueError(f"table {name} has no number for {row}, {column}; expected another cell")
     return found
 
 
 def numbers() -> Iterator[Number]:
-    """Every number of every table."""
+    """Yield every number of every table."""
     for name in tables():
         for row in table(name).rows.values():
             yield from (n for n in row.values() if n is not None)
 
 
 def about() -> dict[str, Any]:
-    """What the versions and the sources are, and notes on numbers that contradict each other."""
+    """Return the descriptions of versions and sources, and notes on contradictory numbers."""
     return {key: value for key, value in _data().items() if key != "tables"}
 
 
 class _Printed(float):
-    """A number that remembers how many digits behind the point it was printed with."""
+    """A float that stores its number of printed decimals."""
 
     digits: int
 

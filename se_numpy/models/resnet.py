@@ -1,8 +1,8 @@
 """Residual networks for small images, plain and with SE blocks: He et al., CVPR 2016, section 4.2; Hu et al., Fig. 3.
 
-Depth 6n + 2: a 3x3 convolution, three stages of n basic blocks at 16, 32 and 64 channels, of which the second and the
-third begin with stride 2; global average pooling and a classifier. Where a block changes the shape its shortcut is a
-projection, a 1x1 convolution with batch norm.
+A network of depth 6n + 2 consists of a 3x3 convolution, three stages of n basic blocks with 16, 32 and 64 channels,
+global average pooling and a classifier. The second and the third stage start with stride 2. If a block changes the
+shape, its shortcut is a projection: a 1x1 convolution with batch norm.
 """
 
 from typing import Any
@@ -19,10 +19,15 @@ RESNEXT_DEPTHS = (11, 20, 29)
 def resnet(
     depth: int, *, reduction: int | None = None, bias: bool = False, classes: int = 10, width: int = 16, **gates: Any
 ) -> Serial:
-    """The network of ``depth`` 6n + 2 as a value; with ``reduction`` r an SE block closes every residual branch.
+    """Build the network of ``depth`` 6n + 2; with ``reduction`` r, an SE block ends every residual branch.
 
-    Takes images (H, W, C) of any size from 4 x 4 on, returns logits (classes,). ``bias`` gives the SE blocks the
-    biases that Eq. (3) lacks; ``gates`` are the other fields of ``SEConfig``.  ValueError unless depth = 6n + 2.
+    It takes images (H, W, C) of at least 4 x 4 pixels and returns logits (classes,). ``bias`` adds biases to the SE
+    blocks, which Eq. (3) does not have; ``gates`` are the other fields of ``SEConfig``.
+
+    Raises
+    ------
+    ValueError
+        If depth is not 6n + 2, or another setting is invalid.
     """
     n = per_stage(depth, 6, DEPTHS)
     g = SEConfig.of({"reduction": reduction, "bias": bias, **gates}, stages=3, placements=PLACEMENTS)
@@ -39,11 +44,20 @@ def resnet(
 def preact_resnet(
     depth: int, *, classes: int = 10, width: int = 16, bottleneck: bool | None = None, **gates: Any
 ) -> Serial:
-    """With batch norm and ReLU before each convolution, so that the shortcuts are identities from end to end.
+    """Build a residual network with batch norm and ReLU before each convolution, so that shortcuts are identities.
 
-    The paper's baselines on CIFAR: depth 6n + 2 with basic blocks, such as 110; 9n + 2 with a ``bottleneck``, which 164
-    has unless it is told otherwise. A unit that changes the shape shares its first batch norm and ReLU with its
-    projection.  He et al., Identity Mappings in Deep Residual Networks, ECCV 2016.
+    These are the paper's baselines on CIFAR: depth 6n + 2 with basic blocks, such as 110, or 9n + 2 with a
+    ``bottleneck``, the default for depth 164. In a unit that changes the shape, the first batch norm and ReLU also
+    precede the projection.
+
+    Raises
+    ------
+    ValueError
+        If the depth is not 6n + 2 (9n + 2 with bottlenecks), or another setting is invalid.
+
+    References
+    ----------
+    He et al., Identity Mappings in Deep Residual Networks, ECCV 2016.
     """
     bottleneck = depth == 164 if bottleneck is None else bottleneck
     n = per_stage(depth, 9 if bottleneck else 6, PREACT_DEPTHS)
@@ -63,10 +77,19 @@ def preact_resnet(
 
 
 def small_resnext(depth: int = 20, *, classes: int = 10, cardinality: int = 8, width: int = 4, **gates: Any) -> Serial:
-    """ResNeXt for small images, 9n + 2: bottlenecks whose 3x3 has ``cardinality`` groups of ``width`` channels each.
+    """Build a ResNeXt of depth 9n + 2 for small images; 3x3 convolutions have ``cardinality`` groups of ``width``.
 
-    ``small_resnext(29, cardinality=8, width=64)`` is the paper's 8x64d; by default it is one that a laptop trains.
-    Xie et al., CVPR 2017, section 5.3.
+    ``small_resnext(29, cardinality=8, width=64)`` is the network 8x64d of Xie et al.; the default is small enough to
+    train on a laptop.
+
+    Raises
+    ------
+    ValueError
+        If the depth is not 9n + 2, or another setting is invalid.
+
+    References
+    ----------
+    Xie et al., Aggregated Residual Transformations for Deep Neural Networks, CVPR 2017, section 5.3.
     """
     n = per_stage(depth, 9, RESNEXT_DEPTHS)
     g = SEConfig.of(gates, stages=3, placements=PLACEMENTS)

@@ -1,13 +1,15 @@
-"""Where SE blocks stand in a network, and what they are: every ablation of the paper is one field of ``SEConfig``.
+"""``SEConfig``: the form and the placement of the SE blocks in a network; each field is an ablation of the paper.
 
-    reduction   r, Table 10; None for a network without SE blocks
-    bias        b1 and b2, which Eq. (3) does not have and the released networks do
-    gate        "sigmoid", "tanh", "relu"                          Table 12
-    squeeze     "avg", "max"; "none" for NoSqueeze                 Tables 11, 16
-    stages      the stages that have blocks; None for all          Table 13
-    placement   "standard", "pre", "post", "identity", "3x3"       Figure 5, Tables 14, 15
+=========  ==============================================  =====================
+reduction  r; None for a network without SE blocks         Table 10
+bias       biases b1 and b2, as in the released networks   (not in Eq. (3))
+gate       "sigmoid", "tanh" or "relu"                     Table 12
+squeeze    "avg" or "max"; "none" for NoSqueeze            Tables 11, 16
+stages     the stages with SE blocks; None for all         Table 13
+placement  "standard", "pre", "post", "identity" or "3x3"  Figure 5, Tables 14, 15
+=========  ==============================================  =====================
 
-Stages are counted as the networks here name them: stage1 is the paper's stage 2, for its stage 1 is the stem.
+Stages are numbered by their names here: stage1 is stage 2 of the paper, whose stage 1 is the stem.
 """
 
 from collections.abc import Collection
@@ -21,7 +23,7 @@ PLACEMENTS = ("standard", "pre", "post", "identity", "3x3")
 
 @dataclass(frozen=True)
 class SEConfig:
-    """The SE blocks of a network."""
+    """The form and the placement of the SE blocks in a network."""
 
     reduction: int | None = None
     bias: bool = False
@@ -34,45 +36,51 @@ class SEConfig:
         if self.placement not in PLACEMENTS:
             raise ValueError(f"the placement is {self.placement!r}; expected one of {', '.join(PLACEMENTS)}")
         if self.reduction is not None:
-            se_layer(self.reduction, self.bias, gate=self.gate, squeeze=self.squeeze)  # complains about other choices
+            se_layer(self.reduction, self.bias, gate=self.gate, squeeze=self.squeeze)  # validates the settings
             return
         for field in fields(self)[1:]:
             if (given := getattr(self, field.name)) != field.default:
-                raise ValueError(f"{field.name}={given!r} has no SE blocks to act on; expected a reduction with it")
+                raise ValueError(f"{field.name}={given!r} applies to SE blocks, and there are none; give reduction too")
 
     @classmethod
     def of(cls, settings: dict[str, Any], stages: int, placements: Collection[str] = ("standard",)) -> "SEConfig":
-        """From the keyword arguments of a network that has so many stages and these places for a block."""
+        """Create the configuration from the keyword arguments of a network with these stages and placements.
+
+        Raises
+        ------
+        ValueError
+            If a setting is unknown or does not fit the network.
+        """
         known = [field.name for field in fields(cls)]
         for name in settings:
             if name not in known:
                 raise ValueError(
-                    f"unknown setting {name!r}; expected one of the network's own or of the SE blocks', "
-                    f"which are {', '.join(known)}"
+                    f"unknown setting {name!r}; expected a keyword argument of the network or a setting of its SE "
+                    f"blocks: {', '.join(known)}"
                 )
         gates = cls(**settings)
         if gates.placement not in placements:
             raise ValueError(
-                f"the placement is {gates.placement!r}, which takes a residual network; expected 'standard' here"
+                f"the placement is {gates.placement!r}, which requires residual units; expected 'standard'"
             )
         if not isinstance(gates.stages, Collection | None):
-            raise ValueError(f"stages is {gates.stages!r}; expected some of them, such as (1, 2), or None for all")
+            raise ValueError(f"stages is {gates.stages!r}; expected a collection, such as (1, 2), or None for all")
         for stage in gates.stages or ():
             if stage not in range(1, stages + 1):
-                raise ValueError(f"stages has {stage!r}; expected stages from 1 to {stages}")
+                raise ValueError(f"stages contains {stage!r}; expected integers from 1 to {stages}")
         return gates
 
     def at(self, stage: int, placement: str = "standard") -> tuple[Layer, ...]:
-        """The SE layer, alone in a tuple, if units of this stage have one at this place; else an empty tuple."""
-        there = self.stages is None or stage in self.stages
-        if self.reduction is None or placement != self.placement or not there:
+        """Return a tuple of the SE layer for this stage and placement; it is empty if there is none."""
+        in_stage = self.stages is None or stage in self.stages
+        if self.reduction is None or placement != self.placement or not in_stage:
             return ()
         return (se_layer(self.reduction, self.bias, gate=self.gate, squeeze=self.squeeze),)
 
     def unit(self, stage: int, branch: tuple[Layer, ...], shortcut: Serial, *relu: Layer) -> Serial:
-        """A residual unit, Figure 5: branch + shortcut, then a ReLU if it is given, and the SE block at its place.
+        """Build a residual unit (Figure 5): branch + shortcut, then ``relu`` if given, with the SE block in its place.
 
-        Four places are seen to here; the fifth, "3x3", lies inside the branch, with who writes it.
+        The placement "3x3" is inside the branch, so the caller inserts that block.
         """
         standard, pre, post, identity = (self.at(stage, p) for p in PLACEMENTS[:4])
         if identity:
@@ -82,5 +90,5 @@ class SEConfig:
 
 
 def optional(name: str, layers: tuple[Layer, ...]) -> dict[str, Layer]:
-    """{name: the layer}, or {} where there is none."""
+    """Return {name: layer}, or {} if the tuple is empty."""
     return dict(zip((name,), layers, strict=False))

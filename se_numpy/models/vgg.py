@@ -1,6 +1,6 @@
-"""VGG-16 with batch norm, and a small one; SE after each ReLU (section 3.3).  Simonyan & Zisserman, ICLR 2015.
+"""VGG-16 with batch norm, and a small version; SE follows each ReLU (section 3.3).  Simonyan & Zisserman, ICLR 2015.
 
-Stages of 3x3 convolutions, each stage closed by a pooling that halves the image.
+Each stage consists of 3x3 convolutions and a pooling that halves the image.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,13 @@ VGG16 = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 
 
 def vgg16(*, classes: int = 1000, width: float = 1.0, hidden: int = 4096, dropout: float = 0.5, **gates: Any) -> Serial:
-    """VGG-16 with batch norm after each convolution, as the paper trained it; three fully connected layers."""
+    """Build VGG-16 with batch norm after each convolution, as in the paper, and three fully connected layers.
+
+    Raises
+    ------
+    ValueError
+        If a setting is invalid.
+    """
     parts = _stages(VGG16, width, SEConfig.of(gates, stages=5))
     drop = (Dropout(dropout),) if dropout else ()
     full = (Flatten(), Linear(hidden), ReLU(), *drop, Linear(hidden), ReLU(), *drop)
@@ -22,7 +28,16 @@ def vgg16(*, classes: int = 1000, width: float = 1.0, hidden: int = 4096, dropou
 
 
 def small_vgg(*, classes: int = 10, width: float = 1.0, **gates: Any) -> Serial:
-    """Seven layers for small images: 32, 32; 64, 64; 128, 128 channels, the mean of each, a classifier."""
+    """Build a network of seven layers for small images.
+
+    Six convolutions with 32, 32, 64, 64, 128 and 128 channels are followed by global average pooling and the
+    classifier.
+
+    Raises
+    ------
+    ValueError
+        If a setting is invalid.
+    """
     return serial(**_stages(((32, 2), (64, 2), (128, 2)), width, SEConfig.of(gates, stages=3)), **head(classes))
 
 

@@ -1,7 +1,7 @@
-"""Operations, one file each, forward directly above backward.
+"""Operations of the network, each with its backward pass directly below it.
 
 The contract of every pair: ``f_backward(dy, *arguments of f, *, same hyperparameters)`` returns one gradient for each
-positional argument that is an array of floating point numbers, in order (a lone one not wrapped in a tuple).
+positional argument that is a floating-point array, in order. A single gradient is not wrapped in a tuple.
 """
 
 from se_numpy.ops.activation import (

@@ -1,10 +1,13 @@
-"""Convolution, Eq. (1): every output pixel is the sum of products of one window of the image with all filters.
+"""Convolution, Eq. (1): each output value is the sum of the products of one window of the image with one filter.
 
     X    (N, H', W', C')       input
-    V    (k, k, C'/groups, C)  filters; a kernel need not be square: (kh, kw, C'/groups, C)
+    V    (k, k, C'/groups, C)  filters, or (kh, kw, C'/groups, C) if not square
     U    (N, H, W, C)          output, H = (H' + 2 padding - kh) // stride + 1
 
-One tap (a, b) of the filters meets, over all windows, a subsampled image X[pixels]; each tap is one matrix product.
+Over all windows, one tap (a, b) of the filters multiplies the same subsampled image X[pixels]. The convolution is
+therefore a sum of matrix products, one for each tap.
+
+As in every framework, "convolution" means cross-correlation. Eq. (1) has no bias; batch normalisation would cancel it.
 """
 
 from se_numpy.arrays import Array, array_module
@@ -15,13 +18,17 @@ Shape = tuple[int, ...]
 
 
 def conv2d(X: Array, V: Array, *, stride: int = 1, padding: int = 0, groups: int = 1) -> Array:
-    """Eq. (1): u_c = v_c ∗ X = Σ_s v_c^s ∗ x^s.       X (N, H', W', C'), V (k, k, C'/groups, C) -> U (N, H, W, C)
+    """Eq. (1): u_c = v_c ∗ X = Σ_s v_c^s ∗ x^s.            X (N, H', W', C'), V (k, k, C'/groups, C) -> U (N, H, W, C).
 
-    ∗ is cross-correlation, as in every framework: u(i, j) = Σ_ab v(a, b) x(i·stride + a - p, j·stride + b - p), where p
-    is ``padding`` and x is 0 outside the image. ``groups`` splits the channels into that many independent convolutions;
-    groups = C' is depthwise. No bias: Eq. (1) omits it, and batch norm would remove it.
+    Here (v ∗ x)(i, j) = Σ_ab v(a, b) x(i·stride + a - padding, j·stride + b - padding), and x is 0 outside the image.
+    ``groups`` splits the channels into that many independent convolutions; groups = C' is a depthwise convolution.
 
-    Raises ValueError or TypeError, naming the argument, where shapes, dtypes or hyperparameters do not fit.
+    Raises
+    ------
+    TypeError
+        If an argument is not a float32 or float64 array, or a hyperparameter is not an integer.
+    ValueError
+        If the shapes and hyperparameters do not fit together.
     """
     H, W, stride, p, groups = check_conv2d(X, V, stride, padding, groups)
     xp = array_module(X, V)
@@ -35,7 +42,7 @@ def conv2d(X: Array, V: Array, *, stride: int = 1, padding: int = 0, groups: int
 def conv2d_backward(
     dU: Array, X: Array, V: Array, *, stride: int = 1, padding: int = 0, groups: int = 1
 ) -> tuple[Array, Array]:
-    """Each product u += x v sends back dx += du v and dv += du x.    -> dX (N, H', W', C'), dV (k, k, C'/groups, C)"""
+    """Return dX and dV: each product x v in u adds du v to dx and x du to dv.            dU (N, H, W, C) -> dX, dV."""
     H, W, stride, p, groups = check_conv2d(X, V, stride, padding, groups)
     check("U: N H W C, dU: N H W C", (len(X), H, W, V.shape[-1]), dU)
     xp = array_module(dU, X, V)
@@ -47,26 +54,31 @@ def conv2d_backward(
     X = xp.pad(X, ((0, 0), (p, p), (p, p), (0, 0)))
     dX, dV = xp.zeros(X.shape, dtype), xp.zeros(V.shape, dtype)
     for tap, pixels in taps(V.shape[:2], H, W, stride):
-        dX[pixels] += xp.tensordot(dU, V[tap].T, 1)                    # windows overlap: their gradients add up
+        dX[pixels] += xp.tensordot(dU, V[tap].T, 1)                    # windows overlap: gradients add up
         dV[tap] = xp.tensordot(X[pixels], dU, ((0, 1, 2), (0, 1, 2)))  # all windows share the filters
-    return dX[:, p : p + H_, p : p + W_], dV                           # without the border of zeros
+    return dX[:, p : p + H_, p : p + W_], dV                           # without the padding
 
 
 def check_conv2d(
     X: Array | Shape, V: Array | Shape, stride: int, padding: int, groups: int
 ) -> tuple[int, int, int, int, int]:
-    """Return (H, W, stride, padding, groups) of a convolution, the last three as ints.
+    """Return (H, W, stride, padding, groups) of a convolution as ints.  X and V may be arrays or shapes.
 
-    X and V may be shapes. Raises ValueError or TypeError, naming the argument, where they do not fit together.
+    Raises
+    ------
+    TypeError
+        If an argument is not a float32 or float64 array, or a hyperparameter is not an integer.
+    ValueError
+        If the shapes and hyperparameters do not fit together.
     """
     stride, padding, groups = whole("stride", stride), whole("padding", padding, least=0), whole("groups", groups)
     _, H_, W_, C_, kh, kw, c, C = check("X: N H' W' C', V: kh kw C'/groups C", X, V)
     if C_ % groups or C % groups or c != C_ // groups:
         x, v = (a if isinstance(a, tuple) else tuple(a.shape) for a in (X, V))
         raise ValueError(
-            f"V has shape {v} with groups={groups}; expected (kh, kw, C'/groups, C) where groups divides "
-            f"C and the C' = {C_} of X {x}"
+            f"V has shape {v} with groups={groups}; expected (kh, kw, C'/groups, C), where groups divides "
+            f"C and C' = {C_}, the channels of X {x}"
         )
     if H_ + 2 * padding < kh or W_ + 2 * padding < kw:
-        raise ValueError(f"V's kernel {kh}x{kw} does not fit into X's images, {H_}x{W_} with padding {padding} around")
+        raise ValueError(f"a {kh}x{kw} kernel does not fit into images X of {H_}x{W_} with padding {padding}")
     return (H_ + 2 * padding - kh) // stride + 1, (W_ + 2 * padding - kw) // stride + 1, stride, padding, groups

@@ -1,20 +1,25 @@
-"""The fully connected layer: a matrix product, as in the classifier and in Eq. (3)."""
+"""The fully connected layer: the matrix product of the classifier and of Eq. (3)."""
 
 from se_numpy.arrays import Array
 from se_numpy.shapes import check
 
 
 def linear(x: Array, W: Array, b: Array | None = None) -> Array:
-    """y = W x + b for each row of a batch.                    x (N, D), W (K, D), b (K,) or none -> y (N, K)
+    """Return y = W x + b for each row x of the batch.                   x (N, D), W (K, D), b (K,) or None -> y (N, K).
 
-    Raises ValueError or TypeError, naming the argument, where shapes or dtypes do not fit.
+    Raises
+    ------
+    TypeError
+        If an argument is not a float32 or float64 array.
+    ValueError
+        If the shapes do not fit together.
     """
     check("x: N D, W: K D, b: K", x, W, b)
     return x @ W.T if b is None else x @ W.T + b
 
 
 def linear_backward(dy: Array, x: Array, W: Array, b: Array | None = None) -> tuple[Array, ...]:
-    """Each row of x pulls W towards it by dy.      dy (N, K) -> dx (N, D), dW (K, D), and db (K,) where b is given"""
+    """Return dx = dy W, dW = dyᵀ x and, if b is given, db = Σ_n dy_n.                       dy (N, K) -> dx, dW, db."""
     check("x: N D, W: K D, b: K, dy: N K", x, W, b, dy)
     dx, dW = dy @ W, dy.T @ x
     return (dx, dW) if b is None else (dx, dW, dy.sum(0))

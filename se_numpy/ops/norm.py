@@ -1,14 +1,15 @@
-"""Batch normalisation (Ioffe and Szegedy, ICML 2015), split where its paper splits it.
+"""Batch normalisation (Ioffe and Szegedy, ICML 2015): the statistics of a batch, and normalisation with them.
 
-    x            (N, ..., C)  usually (N, H, W, C); statistics run over all axes but the last
-    mean, var    (C,)         of this batch while training, of the past (running) afterwards
-    gamma, beta  (C,)         the scale and the shift that are learned
+    x            (N, ..., C)  usually (N, H, W, C); statistics are taken over all axes but the last
+    mean, var    (C,)         statistics: of the batch in training, running averages in evaluation
+    gamma, beta  (C,)         the learned scale and shift
 
-Training is ``batch_norm``: ``normalize`` by the batch's own statistics. Evaluation is the same ``normalize`` by the
-running ones, which ``layers.update_running`` moves. No equation carries a flag.
+In training, ``batch_norm`` calls ``normalize`` with the statistics of the batch. In evaluation, ``normalize`` is called
+with the running statistics, which ``layers.update_running`` updates. No function has a training flag.
 
-Conventions, PyTorch's: eps = 1e-5 stands under the root; the batch is normalised by its biased variance (divided by m).
-Sums over the batch are taken in float64 whatever x is: in float32 a mean over 131,000 pixels loses four digits.
+The conventions are PyTorch's: eps = 1e-5 is added to the variance, and the batch is normalised by its biased variance
+(divided by m). Sums over the batch are computed in float64 for any dtype of x, because a float32 mean over 131,000
+pixels loses four digits.
 """
 
 from se_numpy.arrays import Array, array_module, harmless_underflow
@@ -19,9 +20,14 @@ EPS = 1e-5
 
 @harmless_underflow
 def batch_statistics(x: Array) -> tuple[Array, Array]:
-    """mean_c = 1/m Σ x_c,  var_c = 1/m Σ (x_c - mean_c)²,  m = x.size / C.               x (N, ..., C) -> (C,), (C,)
+    """Return mean_c = 1/m Σ x_c and var_c = 1/m Σ (x_c - mean_c)², where m = x.size / C.   x (N, ..., C) -> (C,), (C,).
 
-    Raises ValueError or TypeError for something that is not an array of at least two axes, of float32 or float64.
+    Raises
+    ------
+    TypeError
+        If an argument is not a float32 or float64 array.
+    ValueError
+        If x has fewer than two axes.
     """
     check("x: N ... C", x)
     xp, axes = array_module(x), tuple(range(x.ndim - 1))
@@ -32,16 +38,21 @@ def batch_statistics(x: Array) -> tuple[Array, Array]:
 
 
 def batch_statistics_backward(dmean: Array, dvar: Array, x: Array) -> Array:
-    """dx = (dmean + 2 (x - mean) dvar) / m: each number has a share in both.     dmean, dvar (C,) -> dx (N, ..., C)"""
+    """Return dx = (dmean + 2 (x - mean) dvar) / m.                dmean, dvar (C,), x (N, ..., C) -> dx (N, ..., C)."""
     check("x: N ... C, dmean: C, dvar: C", x, dmean, dvar)
     mean, _ = batch_statistics(x)
     return (dmean + 2 * (x - mean) * dvar) / (x.size // x.shape[-1])
 
 
 def normalize(x: Array, mean: Array, var: Array, gamma: Array, beta: Array, *, eps: float = EPS) -> Array:
-    """y = gamma (x - mean) / √(var + eps) + beta.         x (N, ..., C); mean, var, gamma, beta (C,) -> y (N, ..., C)
+    """Return y = gamma (x - mean) / √(var + eps) + beta.   x (N, ..., C), mean, var, gamma, beta (C,) -> y (N, ..., C).
 
-    Raises ValueError or TypeError, naming the argument, where shapes or dtypes do not fit.
+    Raises
+    ------
+    TypeError
+        If an argument is not a float32 or float64 array.
+    ValueError
+        If the shapes do not fit together.
     """
     check("x: N ... C, mean: C, var: C, gamma: C, beta: C", x, mean, var, gamma, beta)
     x_hat = (x - mean) / array_module(x, var).sqrt(var + eps)
@@ -52,7 +63,7 @@ def normalize(x: Array, mean: Array, var: Array, gamma: Array, beta: Array, *, e
 def normalize_backward(
     dy: Array, x: Array, mean: Array, var: Array, gamma: Array, beta: Array, *, eps: float = EPS
 ) -> tuple[Array, Array, Array, Array, Array]:
-    """mean and var are constants to x here.        -> dx (N, ..., C), dmean (C,), dvar (C,), dgamma (C,), dbeta (C,)"""
+    """Return the gradients, with mean and var as variables independent of x.      -> dx, dmean, dvar, dgamma, dbeta."""
     check("x: N ... C, mean: C, var: C, gamma: C, beta: C, dy: N ... C", x, mean, var, gamma, beta, dy)
     xp, axes = array_module(dy, x), tuple(range(x.ndim - 1))
     dtype, wide, root = xp.result_type(dy, x), xp.result_type(dy, x, xp.float64), xp.sqrt(var + eps)
@@ -62,9 +73,14 @@ def normalize_backward(
 
 
 def batch_norm(x: Array, gamma: Array, beta: Array, *, eps: float = EPS) -> Array:
-    """y = gamma (x - mean) / √(var + eps) + beta, mean and var those of x.      x (N, ..., C), gamma, beta (C,) -> y
+    """Return y = gamma (x - mean) / √(var + eps) + beta, with mean and var of x.  x (N, ..., C), gamma, beta (C,) -> y.
 
-    Raises ValueError or TypeError, naming the argument, where shapes or dtypes do not fit.
+    Raises
+    ------
+    TypeError
+        If an argument is not a float32 or float64 array.
+    ValueError
+        If the shapes do not fit together.
     """
     mean, var = batch_statistics(x)
     return normalize(x, mean, var, gamma, beta, eps=eps)
@@ -74,7 +90,7 @@ def batch_norm(x: Array, gamma: Array, beta: Array, *, eps: float = EPS) -> Arra
 def batch_norm_backward(
     dy: Array, x: Array, gamma: Array, beta: Array, *, eps: float = EPS
 ) -> tuple[Array, Array, Array]:
-    """dx = gamma / √(var + eps) · (dy - ⟨dy⟩ - x̂ ⟨dy x̂⟩),  ⟨·⟩ the mean over the batch.   -> dx, dgamma, dbeta (C,)"""
+    """Return dx = gamma / √(var + eps) · (dy - ⟨dy⟩ - x̂ ⟨dy x̂⟩), where ⟨·⟩ is the batch mean.  -> dx, dgamma, dbeta."""
     check("x: N ... C, gamma: C, beta: C, dy: N ... C", x, gamma, beta, dy)
     xp, axes, m = array_module(dy, x), tuple(range(x.ndim - 1)), x.size // x.shape[-1]
     dtype, wide = xp.result_type(dy, x), xp.result_type(dy, x, xp.float64)

@@ -1,4 +1,4 @@
-"""Pooling over windows.  Global average pooling is not here: it is Eq. (2), ``se.squeeze``."""
+"""Max and average pooling.  Global average pooling is Eq. (2), ``se.squeeze``."""
 
 from functools import reduce
 
@@ -8,12 +8,18 @@ from se_numpy.shapes import check, whole
 
 
 def max_pool2d(x: Array, *, kernel: int, stride: int | None = None, padding: int = 0) -> Array:
-    """y(i, j) = the largest of a kernel x kernel window, at steps of ``stride`` (kernel, if not given).
+    """Return the maximum of each kernel x kernel window.  ``stride`` defaults to ``kernel``.
 
-    x (N, H', W', C) -> y (N, H, W, C), H = (H' + 2 padding - kernel) // stride + 1.  Padding is -∞, so it never wins.
+    x (N, H', W', C) -> y (N, H, W, C), where H = (H' + 2 padding - kernel) // stride + 1.
 
-    Raises ValueError for a window that does not fit or a padding beyond half the kernel, TypeError for sizes that are
-    not whole numbers.
+    The padding is -∞, so it is never the maximum.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not a float32 or float64 array, or a size is not an integer.
+    ValueError
+        If a window does not fit into the padded image, or the padding exceeds half the kernel.
     """
     H, W, k, stride, p = check_pool(x, kernel, stride, padding)
     xp = array_module(x)
@@ -22,7 +28,7 @@ def max_pool2d(x: Array, *, kernel: int, stride: int | None = None, padding: int
 
 
 def max_pool2d_backward(dy: Array, x: Array, *, kernel: int, stride: int | None = None, padding: int = 0) -> Array:
-    """All of it to the largest pixel; of equals, to the first.      dy (N, H, W, C), x (N, H', W', C) -> dx"""
+    """Pass each dy to the largest pixel of its window; ties go to the first.   dy (N, H, W, C) -> dx (N, H', W', C)."""
     H, W, k, stride, p = check_pool(x, kernel, stride, padding)
     check("y: N H W C, dy: N H W C", (len(x), H, W, x.shape[-1]), dy)
     xp = array_module(dy, x)
@@ -32,7 +38,7 @@ def max_pool2d_backward(dy: Array, x: Array, *, kernel: int, stride: int | None 
     y = reduce(xp.maximum, (x[pixels] for _, pixels in taps((k, k), H, W, stride)))
     dx, undecided = xp.zeros(x.shape, xp.result_type(dy, x)), xp.ones(y.shape, bool)
     for _, pixels in taps((k, k), H, W, stride):
-        largest = (x[pixels] == y) | (x[pixels] != x[pixels])  # a NaN wins too
+        largest = (x[pixels] == y) | (x[pixels] != x[pixels])  # NaN counts as the largest
         won = undecided & inside[pixels] & largest
         dx[pixels] += xp.where(won, dy, dy.dtype.type(0))
         undecided = undecided & ~won
@@ -40,9 +46,16 @@ def max_pool2d_backward(dy: Array, x: Array, *, kernel: int, stride: int | None 
 
 
 def avg_pool2d(x: Array, *, kernel: int, stride: int | None = None, padding: int = 0) -> Array:
-    """y(i, j) = mean of a kernel x kernel window; zeros outside count as numbers, as in PyTorch's default.
+    """Return the mean of each kernel x kernel window, including the zeros of the padding (PyTorch's default).
 
-    x (N, H', W', C) -> y (N, H, W, C), sizes and errors as ``max_pool2d``.
+    x (N, H', W', C) -> y (N, H, W, C), where ``stride``, H and W are as in ``max_pool2d``.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not a float32 or float64 array, or a size is not an integer.
+    ValueError
+        If a window does not fit into the padded image, or the padding exceeds half the kernel.
     """
     H, W, k, stride, p = check_pool(x, kernel, stride, padding)
     xp = array_module(x)
@@ -51,7 +64,7 @@ def avg_pool2d(x: Array, *, kernel: int, stride: int | None = None, padding: int
 
 
 def avg_pool2d_backward(dy: Array, x: Array, *, kernel: int, stride: int | None = None, padding: int = 0) -> Array:
-    """Every pixel of a window has an equal share, 1/kernel².               dy (N, H, W, C), x (N, H', W', C) -> dx"""
+    """Divide each dy equally among the kernel² pixels of its window.           dy (N, H, W, C) -> dx (N, H', W', C)."""
     H, W, k, stride, p = check_pool(x, kernel, stride, padding)
     N, H_, W_, C = x.shape
     check("y: N H W C, dy: N H W C", (N, H, W, C), dy)
@@ -63,28 +76,41 @@ def avg_pool2d_backward(dy: Array, x: Array, *, kernel: int, stride: int | None 
 
 
 def check_pool(x: Array, kernel: int, stride: int | None, padding: int) -> tuple[int, int, int, int, int]:
-    """Return (H, W, kernel, stride, padding) of a pooling, as ints, or raise as ``max_pool2d``."""
+    """Return (H, W, kernel, stride, padding) of a pooling as ints.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not a float32 or float64 array, or a size is not an integer.
+    ValueError
+        If a window does not fit into the padded image, or the padding exceeds half the kernel.
+    """
     kernel, padding = whole("kernel", kernel), whole("padding", padding, least=0)
     stride = kernel if stride is None else whole("stride", stride)
     _, H_, W_, _ = check("x: N H' W' C", x)
     if padding > kernel // 2:
         raise ValueError(f"got kernel={kernel} and padding={padding}; expected a padding of at most half the kernel")
     if min(H_, W_) + 2 * padding < kernel:
-        raise ValueError(f"a {kernel}x{kernel} window does not fit into x {tuple(x.shape)} with padding {padding}")
+        raise ValueError(f"a {kernel}x{kernel} window does not fit into images x of {H_}x{W_} with padding {padding}")
     return (H_ + 2 * padding - kernel) // stride + 1, (W_ + 2 * padding - kernel) // stride + 1, kernel, stride, padding
 
 
 def global_max_pool2d(x: Array) -> Array:
-    """y_c = max over the whole image: the squeeze of the ablation in Table 11.        x (N, H, W, C) -> y (N, C)
+    """Return the maximum of each channel: the squeeze of the ablation in Table 11.          x (N, H, W, C) -> y (N, C).
 
-    Raises ValueError or TypeError for something that is not maps of float32 or float64.
+    Raises
+    ------
+    TypeError
+        If an argument is not a float32 or float64 array.
+    ValueError
+        If x does not have four axes.
     """
     check("x: N H W C", x)
     return x.max((1, 2))
 
 
 def global_max_pool2d_backward(dy: Array, x: Array) -> Array:
-    """The one largest pixel of each channel gets it all; of equals, the first.      dy (N, C), x -> dx (N, H, W, C)"""
+    """Pass each dy to the largest pixel of its channel; ties go to the first.          dy (N, C) -> dx (N, H, W, C)."""
     N, H, W, C = check("x: N H W C, dy: N C", x, dy)
     xp, pixels = array_module(dy, x), x.reshape(N, H * W, C)
     won = xp.arange(H * W)[:, None] == pixels.argmax(1)[:, None, :]

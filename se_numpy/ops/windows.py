@@ -1,4 +1,4 @@
-"""What convolution and pooling share: which pixels of all windows lie under one tap of a kernel."""
+"""The pixels under each tap of a kernel, in all windows at once, for convolution and pooling."""
 
 from collections.abc import Iterator
 
@@ -6,9 +6,9 @@ Tap = tuple[int, int]
 
 
 def taps(kernel: tuple[int, int], H: int, W: int, stride: int) -> Iterator[tuple[Tap, tuple[slice, ...]]]:
-    """Yield each place (a, b) of a kh x kw kernel and the pixels under it: X[pixels] is (N, H, W, C').
+    """Yield each tap (a, b) of a kh x kw kernel and the pixels under it in all windows: X[pixels] is (N, H, W, C').
 
-    Window (i, j) begins at pixel (i · stride, j · stride), so its tap (a, b) lies on (i · stride + a, j · stride + b).
+    Window (i, j) begins at pixel (i · stride, j · stride), so its tap (a, b) is at (i · stride + a, j · stride + b).
     """
     kh, kw = kernel
     for a in range(kh):

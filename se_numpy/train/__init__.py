@@ -1,4 +1,4 @@
-"""The trainer, in the order of a run: configuration, a network that learns, a run at work, the loop, what it tells."""
+"""The trainer: configuration, learner, training session, training loop and run folders."""
 
 from se_numpy.train.config import PRESETS, Config, choose_device, configure, read_toml, to_toml
 from se_numpy.train.console import wilson

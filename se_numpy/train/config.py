@@ -1,4 +1,4 @@
-"""What decides a run: its settings, the recipe that suits the data, the device."""
+"""The settings of a run, the defaults for each data set, and the choice of the device."""
 
 import difflib
 import json
@@ -14,25 +14,25 @@ from se_numpy.arrays import device_module
 from se_numpy.data import Dataset
 from se_numpy.layers import Serial
 
-MOST = 10**9  # of anything: numbers beyond that are slips of a key
+MOST = 10**9  # the largest accepted value of any setting; anything larger is a typing error
 
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that decides a run's numbers, and where it goes.  ``configure`` fills in what suits the data."""
+    """The settings of a run.  ``configure`` fills in the defaults for a data set."""
 
     model: str
     epochs: int
     lr: float
     augment: bool
-    data: str = "builtin"  # or cifar10, cifar100, or a folder with one of them
-    reduction: int | None = None  # None: the model's own default
+    data: str = "builtin"  # or cifar10, cifar100, or a folder that contains one of them
+    reduction: int | None = None  # None: the default of the model
     bias: bool = False
     gate: str = "sigmoid"
     squeeze: str = "avg"
     stages: tuple | None = None  # None: all
     placement: str = "standard"
-    subset: int | None = None  # so many of the training images; None: all that are not held out
+    subset: int | None = None  # the number of training images to use; None: all that are not held out
     batch_size: int = 128
     schedule: str = "one-cycle"
     momentum: float = 0.9
@@ -44,32 +44,38 @@ class Config:
 
     def __post_init__(self) -> None:
         if isinstance(self.stages, list):
-            object.__setattr__(self, "stages", tuple(self.stages))  # JSON and TOML know lists alone
+            object.__setattr__(self, "stages", tuple(self.stages))  # JSON and TOML have lists only
         for field in fields(self):
             _check_type(field.name, field.type, getattr(self, field.name))
         for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("subset", 1)):
             if getattr(self, name) is not None and not least <= getattr(self, name) <= MOST:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected {least} or more, {MOST:,} at most")
+                raise ValueError(f"{name} is {getattr(self, name)}; expected {least} to {MOST:,}")
         for name in ("lr", "momentum", "weight_decay", "label_smoothing"):
-            if not 0 <= getattr(self, name) <= MOST:  # nor is anything so for what is no number
-                raise ValueError(f"{name} is {getattr(self, name)}; expected 0 or more, {MOST:,} at most")
+            if not 0 <= getattr(self, name) <= MOST:  # False for NaN too
+                raise ValueError(f"{name} is {getattr(self, name)}; expected 0 to {MOST:,}")
         if self.momentum >= 1:
             raise ValueError(f"momentum is {self.momentum}; expected less than 1")
         if self.label_smoothing > 1:
-            raise ValueError(f"label_smoothing is {self.label_smoothing}; expected 1 at most")
+            raise ValueError(f"label_smoothing is {self.label_smoothing}; expected at most 1")
         if self.schedule not in optim.SCHEDULES:
             raise ValueError(f"schedule is {self.schedule!r}; expected one of {', '.join(optim.SCHEDULES)}")
 
     def network(self, classes: int) -> Serial:
-        """The network for so many classes.  Raises ValueError as ``models.build``."""
+        """Build the network for this number of classes.
+
+        Raises
+        ------
+        ValueError
+            As ``models.build`` does, for an unknown model or SE settings that do not apply to it.
+        """
         gates = {field.name: getattr(self, field.name) for field in fields(models.SEConfig)}
         return models.build(self.model, classes=classes, **gates)
 
 
 def difference(a: Config, b: Config) -> tuple[str, Any, Any] | None:
-    """The first setting in which two runs differ, and its two values; None if they give the same numbers.
+    """Return the name and the two values of the first setting that differs, or None if none does.
 
-    Where a run is made, and on what device, does not decide what comes of it.
+    ``out`` and ``device`` are not compared.
     """
     ours, theirs = asdict(a), asdict(b)
     names = [name for name in ours if name not in ("out", "device") and ours[name] != theirs[name]]
@@ -77,7 +83,7 @@ def difference(a: Config, b: Config) -> tuple[str, Any, Any] | None:
 
 
 def _check_type(name: str, kind: Any, value: object) -> None:
-    """ValueError unless the value is of the kind that the field is declared with: it may come from a file."""
+    """Raise ValueError unless the value, which may come from a file, has the declared type of the field."""
     right = isinstance(value, kind) or (kind is float and isinstance(value, int))
     if isinstance(value, bool):
         right = kind is bool
@@ -91,7 +97,7 @@ def _check_type(name: str, kind: Any, value: object) -> None:
 
 PHOTOGRAPHS = {"model": "se_resnet20", "epochs": 30, "lr": 0.4}
 RECIPES: dict[str, dict[str, Any]] = {"builtin": {"model": "se_resnet8", "epochs": 6, "lr": 0.3}}
-# smoke: does everything run? quick: minutes on two cores. full: photographs then want a GPU, or a night.
+# smoke: checks that everything runs. quick: minutes on two cores. full: for photographs, use a GPU or a whole night.
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "smoke": {
         "builtin": {"epochs": 1, "subset": 512},
@@ -103,42 +109,52 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 
 
 def configure(dataset: Dataset, *, preset: str | None = None, **given: Any) -> Config:
-    """The configuration for this data set: what is given, then what the preset says, then what suits the data.
+    """Return the configuration for this data set.
 
-    Raises ValueError naming the setting, what was given and what was expected.
+    ``given`` settings take precedence over those of the preset, and both over the defaults for the data set.
+
+    Raises
+    ------
+    ValueError
+        If the preset is unknown or a setting is invalid.
     """
     if preset is not None and preset not in PRESETS:
         raise ValueError(f"preset is {preset!r}; expected one of {', '.join(PRESETS)}")
     kind = dataset.name if dataset.name in RECIPES else "photographs"
     chosen = PRESETS[preset][kind] if preset else {}
     recipe = {**RECIPES.get(kind, PHOTOGRAPHS), **chosen}
-    recipe["lr"] = min(recipe["lr"], bearable(given.get("model", recipe["model"])))
+    recipe["lr"] = min(recipe["lr"], highest_lr(given.get("model", recipe["model"])))
     return Config(**{**recipe, "augment": dataset.augment, **given})
 
 
-def bearable(model: str) -> float:
-    """The highest learning rate that a recipe may have for this network.
+def highest_lr(model: str) -> float:
+    """Return the highest default learning rate for this network.
 
-    At 0.4 the 512 features of a ResNeXt swamp its classifier at first; Xie et al. (CVPR 2017) take 0.1.
+    At 0.4, the 512 features of a ResNeXt overwhelm its classifier at first; Xie et al. (CVPR 2017) use 0.1.
     """
     return 0.1 if "resnext" in model else float("inf")
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
-    """Settings of ``Config`` from a TOML file, as ``to_toml`` writes them; what it does not name is left to the rest.
+    """Read settings of ``Config`` from a TOML file as written by ``to_toml``; the file may leave out any of them.
 
-    Raises ValueError that names the file and what is wrong in it; FileNotFoundError where there is none.
+    Raises
+    ------
+    FileNotFoundError
+        If the file does not exist.
+    ValueError
+        If the file is not valid TOML, contains an unknown setting, or gives a setting a value of the wrong type.
     """
     try:
         given = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is no TOML: {error}") from None
+        raise ValueError(f"{path} is not valid TOML: {error}") from None
     known = [field.name for field in fields(Config)]
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"expected some of {', '.join(known)}"
-            raise ValueError(f"{path}: there is no setting {name!r}; {hint}")
+            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
+            raise ValueError(f"{path}: unknown setting {name!r}; {hint}")
     for field in fields(Config):
         if field.name in given:
             value = given[field.name]
@@ -147,23 +163,29 @@ def read_toml(path: str | Path) -> dict[str, Any]:
 
 
 def to_toml(config: Config) -> str:
-    """The configuration as a TOML file; what is not set stands behind a #."""
+    """Return the configuration as TOML text; settings that are None are commented out."""
     rows = []
     for name, value in asdict(config).items():
         if value is None:
             rows.append(f"# {name} =")
-        else:  # JSON's numbers, texts, lists and booleans are TOML's too, but for one character
+        else:  # JSON values are valid TOML, except for one character
             rows.append(f"{name} = {json.dumps(value, ensure_ascii=False)}".replace("\x7f", "\\u007f"))
     return "\n".join(rows) + "\n"
 
 
 def choose_device(wanted: str) -> tuple[str, str]:
-    """("cpu" or "gpu", why).  "auto" takes a GPU where one works; "gpu" raises RuntimeError where none does."""
+    """Return "cpu" or "gpu", and the reason for the choice.  "auto" chooses a GPU if one works.
+
+    Raises
+    ------
+    RuntimeError
+        If ``wanted`` is "gpu" and no GPU works.
+    """
     if wanted == "cpu":
-        return "cpu", "asked for"
+        return "cpu", "as requested"
     try:
         xp = device_module("gpu")
-        float((xp.ones((2, 2), np.float32) @ xp.ones((2, 2), np.float32)).sum())  # one product and one kernel must run
+        float((xp.ones((2, 2), np.float32) @ xp.ones((2, 2), np.float32)).sum())  # a GEMM and a kernel have to run
         return "gpu", "CuPy works"
     except Exception as error:
         if wanted == "gpu":

@@ -1,9 +1,10 @@
-"""How a run tells of itself: rows for people, an honest interval, and what a result means."""
+"""Console output of a run: its settings, the epoch table, the estimated time and the test result."""
 
 import io
 import math
 import platform
 import sys
+from itertools import groupby
 from typing import TextIO
 
 import numpy as np
@@ -13,119 +14,177 @@ from se_numpy.complexity import count_parameters
 from se_numpy.data.glyphs import PLAIN_BOUND
 from se_numpy.engine import threads
 from se_numpy.train.session import Session
-from se_numpy.wrapping import wrap_text
+from se_numpy.wrapping import terminal_columns, wrap_text
 
 
 class Console:
-    """Says things on a stream, above the progress bar where the stream is a terminal."""
+    """A writer of lines to a stream; in a terminal, lines appear above the progress bar."""
 
     def __init__(self, out: TextIO | None) -> None:
         self.out = out or sys.stdout
         self.terminal = self.out if self.out.isatty() else None
 
+    @property
+    def columns(self) -> int | None:
+        """The number of columns to fill in the terminal; None for a file or a pipe."""
+        return terminal_columns() if self.terminal else None
+
     def __call__(self, line: str) -> None:
         try:
             tqdm.write(line, file=self.out)
             self.out.flush()
-        except BrokenPipeError:  # who was reading has gone; the run has not
+        except BrokenPipeError:  # the reader of the pipe has exited; the run continues without output
             self.out, self.terminal = io.StringIO(), None
 
 
 def recipe(session: Session) -> str:
-    """How it is trained, as a line."""
+    """Return a line with the number of epochs, the batch size, the schedule and the augmentation."""
     config, n = session.config, len(session.training)
     epochs = f"{config.epochs} epoch{'s' * (config.epochs != 1)}"
-    batches = f"in batches of {config.batch_size}" if config.batch_size < n else f"of one batch of all {n:,} images"
-    return wrap_text(f"recipe   {epochs} {batches}, {config.schedule} with lr {config.lr:g}, "
-                   f"{'crops and flips' if config.augment else 'images as they are'}", 9)  # fmt: skip
+    batches = f"batch size {config.batch_size}" if config.batch_size < n else f"all {n:,} images in one batch"
+    augmentation = "random crops and flips" if config.augment else "no augmentation"
+    schedule = f"{config.schedule} schedule with lr {config.lr:g}"
+    return wrap_text(f"recipe   {epochs}, {batches}, {schedule}, {augmentation}", 9)
 
 
 def introduce(session: Session, why: str, say: Console) -> None:
-    """What is trained, on what, where; ``why`` there."""
+    """Print the model, the data and the device; ``why`` is the reason for the choice of the device."""
     config, dataset, device = session.config, session.dataset, session.device
-    cores = f"{threads()} threads, " if device == "cpu" else ""
+    cores = f"{threads()} thread{'s' * (threads() != 1)}, " if device == "cpu" else ""
     for line in (
         f"model    {config.model}, {count_parameters(session.net, dataset.image_shape):,} parameters",
         f"data     {dataset.source}",
-        f"         {len(session.training):,} images to learn from, {len(session.validation):,} held out to choose the "
-        "epoch by",
+        f"         {len(session.training):,} training images, {len(session.validation):,} held out to choose the epoch",
         f"device   {device} ({why}), {cores}numpy {np.__version__}, Python {platform.python_version()}",
     ):
         say(wrap_text(line, 9))
 
 
 def seconds_per_epoch(session: Session, per_step: float) -> float:
-    """What an epoch will take, from what a step took."""
-    forward_alone = 0.35  # of a step: what evaluation takes
-    return per_step * (session.per_epoch + forward_alone * len(session.validation) / session.config.batch_size)
+    """Estimate the seconds of an epoch from those of a step."""
+    forward_share = 0.35  # the forward pass as a fraction of a step
+    return per_step * (session.per_epoch + forward_share * len(session.validation) / session.config.batch_size)
 
 
 def forecast(session: Session, per_step: float) -> str:
-    """What the whole run will take, as a line."""
+    """Return a line with the estimated time of the whole run."""
     total = session.config.epochs * seconds_per_epoch(session, per_step)
-    steps = f"{session.per_epoch} step{'s' * (session.per_epoch != 1)} an epoch"
-    return wrap_text(f"time     {1e3 * per_step:.0f} ms a step, {steps}: about {duration(total)} in all\n", 9)
+    steps = f"{session.per_epoch} step{'s' * (session.per_epoch != 1)} per epoch"
+    return wrap_text(f"time     {1e3 * per_step:.0f} ms per step, {steps}: about {duration(total)} in total\n", 9)
 
 
 def epochs_within(budget: float, session: Session, per_step: float) -> int:
-    """How many epochs fit into so many seconds; ValueError where not even one does."""
+    """Return the number of epochs that fit into ``budget`` seconds.
+
+    Raises
+    ------
+    ValueError
+        If a single epoch takes longer.
+    """
     one = seconds_per_epoch(session, per_step)
     if one > budget:
-        steps = session.per_epoch - (one - budget) / per_step  # what is held out takes its time in any case
-        hint = f"--subset {int(steps) * session.config.batch_size} would fit" if steps >= 1 else "expected more time"
+        steps = session.per_epoch - (one - budget) / per_step  # evaluation takes as long as before
+        hint = f"try --subset {int(steps) * session.config.batch_size}" if steps >= 1 else "give more time"
         raise ValueError(f"one epoch takes {duration(one)}, longer than the time budget of {duration(budget)}; {hint}")
     return int(budget / one)
 
 
-def remark(data: str, model: str, accuracy: float) -> list[str]:
-    """What a result on the built-in set means; nothing where there is nothing to say."""
+def remark(data: str, model: str, accuracy: float) -> str:
+    """Return a note that explains a result on the built-in data set, or "" if there is nothing to explain."""
     if data == "builtin" and model == "resnet8":
-        return [
-            f"note     whatever it learns, this network cannot pass {100 * PLAIN_BOUND:.0f} % here, for no place",
-            "         in it sees both the strip and the glyphs. SE does: --model se_resnet8",
-        ]
+        return (
+            f"note     this network cannot exceed {100 * PLAIN_BOUND:.0f} % on this data set, because no position in "
+            "it sees both the strip and the glyphs; with SE blocks it can: --model se_resnet8"
+        )
     if data == "builtin" and model == "se_resnet8" and accuracy > PLAIN_BOUND:
-        return [
-            f"note     the same network without SE blocks cannot pass {100 * PLAIN_BOUND:.0f} % here, whatever it",
-            "         learns (se_numpy/data/glyphs.py says why). See it: --model resnet8",
-        ]
-    return []
+        return (
+            f"note     without SE blocks this network cannot exceed {100 * PLAIN_BOUND:.0f} % on this data set "
+            "(se_numpy/data/glyphs.py explains why); compare with --model resnet8"
+        )
+    return ""
 
 
 def wilson(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
-    """The 95 % interval of a share seen in n trials (Wilson, 1927); it never leaves 0 to 1."""
+    """Return the Wilson score interval of a proportion observed in n trials; the default z gives 95 % confidence.
+
+    References
+    ----------
+    Wilson, Probable Inference, the Law of Succession, and Statistical Inference, 1927.
+    """
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-HEADER = """\
-                   training        held out
-  epoch       lr   loss   acc %    loss   acc %   img/s    time    left"""
-
-
-def result_of(result: dict[str, float]) -> str:
-    """How the chosen network did on the test set, with the interval that so few images leave."""
+def format_result(result: dict[str, float]) -> str:
+    """Return the test accuracy with its 95 % interval, and the epoch of the chosen network."""
     accuracy, n = result["test_accuracy"], int(result["test_images"])
     low, high = wilson(accuracy, n)
+    images = f"{n:,} image{'s' * (n != 1)}"
+    interval = f"95 % interval {100 * low:.1f} to {100 * high:.1f} %"
     return wrap_text(
-        f"\ntest     {100 * accuracy:.2f} % of {n:,} images (95 % interval {100 * low:.1f} to {100 * high:.1f} %)\n"
-        f"         by the network of epoch {result['epoch']:.0f}, after {duration(result['seconds'])} of training", 9
+        f"\ntest     accuracy {100 * accuracy:.2f} % on {images} ({interval})\n"
+        f"         network of epoch {result['epoch']:.0f}, after {duration(result['seconds'])} of training", 9
     )  # fmt: skip
 
 
-def row_of(row: dict[str, float], epochs: int, left: float, best: bool) -> str:
-    """One epoch in columns of fixed width, below HEADER; ``left`` is how many seconds the rest may take."""
-    return (
-        f"{row['epoch']:>3}/{epochs:<3} {row['lr']:>8.5f}"
-        f" {row['train_loss']:>6.4f}  {100 * row['train_accuracy']:>6.2f}"
-        f"  {row['val_loss']:>6.4f}  {100 * row['val_accuracy']:>6.2f} {row['images_per_second']:>7,.0f}"
-        f" {duration(row['seconds']):>7} {duration(left):>7}{'  best so far' if best else ''}"
-    )
+COLUMNS = {  # key: group, heading, width
+    "lr": ("", "lr", 9),
+    "train_loss": ("training", "loss", 8),
+    "train_accuracy": ("training", "acc %", 8),
+    "val_loss": ("held out", "loss", 8),
+    "val_accuracy": ("held out", "acc %", 9),
+    "images_per_second": ("", "img/s", 8),
+    "seconds": ("", "time", 8),
+    "left": ("", "left", 8),
+}
+DROPPED_FIRST = ("images_per_second", "lr", "seconds", "train_accuracy", "val_loss", "left", "train_loss")
+BEST = "  best"  # marks the best epoch so far
+
+
+class EpochTable:
+    """The table of epochs; in a narrow terminal it leaves out the columns of ``DROPPED_FIRST``, in this order."""
+
+    def __init__(self, epochs: int, columns: int | None) -> None:
+        self.epochs, self.digits = epochs, max(3, len(str(epochs)))
+        self.shown = dict(COLUMNS)
+        for key in DROPPED_FIRST:
+            if columns is not None and self._width() > columns:
+                del self.shown[key]
+
+    def _width(self) -> int:
+        return 2 * self.digits + 1 + sum(width for *_, width in self.shown.values()) + len(BEST)
+
+    def header(self) -> str:
+        """Return the two lines above the rows: groups and headings."""
+        first, second = " " * (2 * self.digits + 1), f"{'epoch':>{2 * self.digits + 1}}"
+        for group, members in groupby(self.shown.values(), key=lambda column: column[0]):
+            headings = "".join(f"{heading:>{width}}" for _, heading, width in members)
+            first += f"{group:>{(len(headings) + len(group) + 1) // 2}}".ljust(len(headings))  # centred
+            second += headings
+        return f"{first.rstrip()}\n{second}"
+
+    def row(self, row: dict[str, float], left: float, best: bool) -> str:
+        """Return the line of one epoch; ``left`` is the estimated number of seconds to the end of the run."""
+        cells = {
+            "lr": _decimals(row["lr"], 5, 7),
+            "train_loss": _decimals(row["train_loss"], 4, 7), "val_loss": _decimals(row["val_loss"], 4, 7),
+            "train_accuracy": f"{100 * row['train_accuracy']:.2f}", "val_accuracy": f"{100 * row['val_accuracy']:.2f}",
+            "images_per_second": f"{row['images_per_second']:,.0f}",
+            "seconds": duration(row["seconds"]), "left": duration(left),
+        }  # fmt: skip
+        epoch = f"{row['epoch']:>{self.digits}}/{self.epochs:<{self.digits}}"
+        return epoch + "".join(f"{cells[key]:>{width}}" for key, (*_, width) in self.shown.items()) + BEST * best
+
+
+def _decimals(value: float, digits: int, width: int) -> str:
+    """Format a number with ``digits`` decimals, or fewer if it would be wider than ``width``."""
+    texts = (f"{value:.{n}f}" for n in range(digits, -1, -1))
+    return next((text for text in texts if len(text) <= width), f"{value:.0e}")
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: 48s, 3m05s, 2h10m."""
+    """Format seconds as 48s, 3m05s or 2h10m."""
     minutes, s = divmod(round(seconds), 60)
     hours, m = divmod(minutes, 60)
     return f"{hours}h{m:02d}m" if hours else f"{m}m{s:02d}s" if m else f"{s}s"

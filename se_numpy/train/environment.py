@@ -1,7 +1,7 @@
-"""What a run ran on: versions, BLAS, processor, cores, memory, GPU, commit, command line; for its env.json.
+"""The environment of a run for its env.json: versions, BLAS, processor, cores, memory, GPU, commit, command line.
 
-Nothing here fails: what cannot be found out is None. Nothing tells who or where: no user, no host, and no path but
-those that stand in the command line as it was typed.
+Nothing here raises an error: unknown values are None. Nothing identifies the user or the host, and the only paths are
+those typed on the command line.
 """
 
 import os
@@ -23,15 +23,15 @@ from se_numpy.engine import enabled, threads
 
 PACKAGE = Path(se_numpy.__file__).parent
 PROC, CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
-CUPY = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x", "cupy-cuda14x", "cupy-rocm-7-0")  # names it comes under
+CUPY = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x", "cupy-cuda14x", "cupy-rocm-7-0")  # package names
 LIMITS = ("SE_NUMPY_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def environment(dataset_digest: str | None = None, argv: Sequence[str] | None = None) -> dict[str, Any]:
-    """Everything there is to know of this process, as plain dicts for JSON.
+    """Return the environment of this process as plain dicts for JSON.
 
     ``dataset_digest`` is the digest of the data as loaded, ``argv`` the command line (default: sys.argv). The GPU is
-    described where CuPy has been imported already, for that takes a second nobody else should wait for.
+    described only if CuPy has already been imported, because importing it takes a second.
     """
     return {
         "versions": versions(),
@@ -50,7 +50,7 @@ def environment(dataset_digest: str | None = None, argv: Sequence[str] | None = 
 
 
 def versions() -> dict[str, str | None]:
-    """Python, NumPy, this library, and the two that decide how fast it is; None for what is not installed."""
+    """Return the versions of Python, NumPy, this library and its dependencies; None for those not installed."""
     return {
         "python": platform.python_version(), "numpy": np.__version__, "se_numpy": se_numpy.__version__,
         "threadpoolctl": version("threadpoolctl"), "tqdm": version("tqdm"),
@@ -59,12 +59,12 @@ def versions() -> dict[str, str | None]:
 
 
 def cupy_version() -> str | None:
-    """CuPy's version, by whichever of its names it was installed; None where it is not."""
+    """Return the version of CuPy under any of its package names, or None if it is not installed."""
     return next((found for name in CUPY if (found := version(name))), None)
 
 
 def version(name: str) -> str | None:
-    """The version of an installed library, which is not imported for that; None where it is not installed."""
+    """Return the version of a library without importing it, or None if it is not installed."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -72,7 +72,7 @@ def version(name: str) -> str | None:
 
 
 def blas() -> list[dict[str, Any]]:
-    """The BLAS that NumPy has loaded, and its like: name, version, the processor it was made for, threads."""
+    """Return the loaded BLAS libraries: name, version, target processor, threads."""
     known = ("internal_api", "version", "architecture", "threading_layer", "num_threads")
     found: list[dict[str, Any]] = []
     with suppress(Exception):
@@ -81,32 +81,32 @@ def blas() -> list[dict[str, Any]]:
 
 
 def usable_cores() -> int | None:
-    """The cores that this process may run on."""
+    """Return the number of cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def cpu_quota() -> float | None:
-    """How many cores' time the container may use (Linux, both versions of cgroups); None where there is no such limit.
+    """Return the CPU quota of the container in cores (Linux, cgroups v1 and v2), or None if there is no limit.
 
-    It may be less than the cores that are seen, and threads beyond it wait for one another.
+    It may be lower than the number of visible cores; more threads than this wait for each other.
     """
     limits = []
     for folder in _cgroups("cpu"):
         old = (folder / "cpu.cfs_quota_us", folder / "cpu.cfs_period_us")
         words = _words(folder / "cpu.max") or [word for path in old for word in _words(path)]
         with suppress(ValueError, ZeroDivisionError, IndexError):
-            limits.append(int(words[0]) / int(words[1]))  # "max", or -1, is no limit
+            limits.append(int(words[0]) / int(words[1]))  # "max" and -1 mean no limit
     return min((round(limit, 2) for limit in limits if limit > 0), default=None)
 
 
 def memory_gib() -> float | None:
-    """The memory that this process may use: the machine's, or what the container leaves of it."""
+    """Return the memory of the machine or the limit of the container, whichever is lower."""
     sizes = [size for size in (_physical(), *map(_limit, _cgroups("memory"))) if size]
     return round(min(sizes) / 2**30, 1) if sizes else None
 
 
 def gpu() -> dict[str, Any] | None:
-    """The GPU that CuPy uses, if CuPy was imported and finds one."""
+    """Describe the GPU that CuPy uses; return None if CuPy has not been imported or finds none."""
     cupy = sys.modules.get("cupy")
     if cupy is None:
         return None
@@ -125,7 +125,7 @@ def gpu() -> dict[str, Any] | None:
 
 
 def commit() -> dict[str, Any] | None:
-    """The commit this library was checked out at and whether files have changed since; None for an installed copy."""
+    """Return the commit of this checkout and whether tracked files have changed; None for an installed copy."""
     if not (PACKAGE.parent / ".git").exists():
         return None
     head = _git("rev-parse", "HEAD")
@@ -133,14 +133,14 @@ def commit() -> dict[str, Any] | None:
 
 
 def command(argv: Sequence[str]) -> str:
-    """The command line as it was typed; the program by its name alone, for its folder nobody typed."""
+    """Return the command line as typed; the program by its name, without its folder."""
     program = Path(argv[0]).name if argv else ""
     words = ["python", "-m", "se_numpy"] if program == "__main__.py" else [program]
     return shlex.join([*words, *argv[1:]])
 
 
 def _engine() -> str | None:
-    """Whether networks run on the engine or plainly; None where the variable for it says neither."""
+    """Return "on" or "off" for the engine; None if SE_NUMPY_ENGINE has an invalid value."""
     with suppress(ValueError):
         return "on" if enabled() else "off"
     return None
@@ -175,7 +175,7 @@ def _limit(folder: Path) -> int | None:
 
 
 def _cgroups(controller: str) -> list[Path]:
-    """The folders of this process's control groups, from its own up to the root: each may set a limit."""
+    """Return the folders of the control groups of this process up to the root; each may set a limit."""
     folders = [CGROUP, CGROUP / controller]
     for line in _read(PROC / "self" / "cgroup").splitlines():
         _, _, rest = line.partition(":")
@@ -192,7 +192,7 @@ def _cuda(number: int) -> str:
 
 
 def _driver() -> str | None:
-    """The driver's own version, such as 570.86; only Linux says."""
+    """Return the version of the GPU driver, such as 570.86 (Linux only)."""
     found = _read(PROC / "driver" / "nvidia" / "version").partition("Kernel Module")[2].split()
     return next((word for word in found if word[0].isdigit()), None)
 
@@ -202,10 +202,10 @@ def _git(*words: str) -> str:
 
 
 def _output(*words: str) -> str:
-    """What a program prints; nothing where it is missing, fails or takes longer than anybody would wait."""
-    around = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    """Return the output of a program, or "" if it is missing, fails or takes longer than 5 seconds."""
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     with suppress(OSError, subprocess.SubprocessError):
-        done = subprocess.run(words, capture_output=True, text=True, timeout=5, env=around, check=True)
+        done = subprocess.run(words, capture_output=True, text=True, timeout=5, env=variables, check=True)
         return done.stdout
     return ""
 

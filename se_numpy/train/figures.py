@@ -1,4 +1,4 @@
-"""Figures of runs, drawn with matplotlib (extra ``plot``), written to a file, without a window."""
+"""Figures of runs, drawn with matplotlib (extra ``plot``) and written to files."""
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
@@ -8,20 +8,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-# Okabe and Ito's palette, which people with any kind of colour vision can tell apart.
+# The palette of Okabe and Ito, safe for colour-blind readers.
 BLUE, ORANGE, GREEN, PINK, AMBER, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 COLOURS = (BLUE, ORANGE, GREEN, PINK, AMBER, SKY)
 GREY = "#999999"
-MARKS = ("o", "s", "D", "^", "v", "P", "X")  # not as many as colours, so that their pairs last for long
+MARKS = ("o", "s", "D", "^", "v", "P", "X")  # 7 markers for 6 colours, so that 42 pairs differ
 
-History = Sequence[Mapping[str, float]]  # a row an epoch, as in metrics.csv
+History = Sequence[Mapping[str, float]]  # a row for each epoch, as in metrics.csv
 
 
-class Answers(NamedTuple):
-    """A few images (n, H, W, C) uint8, what the network said of each and what it is, and how to read such an image."""
+class Predictions(NamedTuple):
+    """Images (n, H, W, C) uint8 with their predicted and true classes, and a caption."""
 
     images: np.ndarray
-    said: Sequence[str]
+    predicted: Sequence[str]
     true: Sequence[str]
     caption: str = ""
 
@@ -42,35 +42,39 @@ def paper() -> str:
 
 def curves(
     history: History, path: str | Path, *, title: str = "", bound: tuple[float, str] | None = None,
-    answers: Answers | None = None,
+    predictions: Predictions | None = None,
 ) -> None:  # fmt: skip
-    """Loss and accuracy against epochs, for the images learned from and those held out, as a PNG at ``path``.
+    """Draw loss and accuracy over the epochs, for training and held-out images, to a PNG at ``path``.
 
-    A dotted line marks the epoch that was chosen. ``bound`` draws a line at an accuracy (0 to 1) and says what it is;
-    below the curves stand ``answers``. Raises ImportError without matplotlib.
+    A dotted line marks the chosen epoch. ``bound`` is an accuracy (0 to 1) and the label of the line drawn there;
+    ``predictions`` are drawn below the curves.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
     """
     from matplotlib.figure import Figure
 
-    if answers is None:
+    if predictions is None:
         draw_curves(history, title=title, bound=bound).savefig(path, dpi=120)
         return
     figure: Any = Figure(figsize=(9, 5.7), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=(3.7, 2))
     draw_curves(history, title=title, bound=bound, figure=above)
-    _draw_answers(below, answers)
+    _draw_predictions(below, predictions)
     figure.savefig(path, dpi=120)
 
 
-def _draw_answers(figure: Any, answers: Answers) -> None:
-    """The images in a row, each under what was said of it."""
-    figure.suptitle(answers.caption, fontsize=10)
-    for axes, image, said, true in zip(
-        figure.subplots(1, len(answers.images)), answers.images, answers.said, answers.true, strict=True
-    ):
+def _draw_predictions(figure: Any, predictions: Predictions) -> None:
+    """Draw the images in a row, each with its predicted class above."""
+    figure.suptitle(predictions.caption, fontsize=10)
+    panels = figure.subplots(1, len(predictions.images))
+    for axes, image, predicted, true in zip(panels, *predictions[:3], strict=True):
         axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255)
-        right = said == true
-        axes.set_title(said, fontsize=9, color=BLUE if right else ORANGE)
-        axes.set_xlabel("right" if right else f"is: {true}", fontsize=9, color=BLUE if right else ORANGE)
+        correct = predicted == true
+        axes.set_title(predicted, fontsize=9, color=BLUE if correct else ORANGE)
+        axes.set_xlabel("correct" if correct else f"true: {true}", fontsize=9, color=BLUE if correct else ORANGE)
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
 
@@ -78,29 +82,29 @@ def _draw_answers(figure: Any, answers: Answers) -> None:
 def draw_curves(
     history: History, *, title: str = "", bound: tuple[float, str] | None = None, columns: int = 2, figure: Any = None
 ) -> Any:
-    """The figure of ``curves``, its two panels side by side, or with ``columns`` 1 below one another."""
+    """Draw the figure of ``curves`` with its two panels side by side, or with ``columns`` 1 one below the other."""
     chosen = max(history, key=lambda row: (row["val_accuracy"], row["epoch"]))
     figure, panels = _panels(columns, figure)
     epochs = [row["epoch"] for row in history]
-    said = f"chosen: epoch {chosen['epoch']:.0f}, {100 * chosen['val_accuracy']:.1f} %"
+    chosen_label = f"chosen: epoch {chosen['epoch']:.0f}, {100 * chosen['val_accuracy']:.1f} %"
     for axes, what, factor in zip(panels, ("loss", "accuracy"), (1, 100), strict=True):
         for kind, label, colour in (("train", "training", BLUE), ("val", "held out", ORANGE)):
             axes.plot(epochs, [factor * row[f"{kind}_{what}"] for row in history], color=colour, marker="o",
                       markersize=4, linewidth=1.8, label=label)  # fmt: skip
-        axes.axvline(chosen["epoch"], color=ink(), linestyle=":", linewidth=1.3, zorder=0.9, label=said)
+        axes.axvline(chosen["epoch"], color="black", linestyle=":", linewidth=1.3, zorder=0.9, label=chosen_label)
         highest = max(factor * max(row[f"train_{what}"], row[f"val_{what}"]) for row in history)
         axes.set_ylim(0, 105 if what == "accuracy" else 1.07 * highest or None)
         axes.set_xlim(0.5, max(epochs) + 0.5)
     if bound is not None:
         _draw_bound(panels[1], 100 * bound[0], bound[1])
-    # The title is the legend's, for one above it would lie on it.
+    # As the title of the legend it cannot overlap the legend.
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False,
                   title=title, title_fontsize=12, fontsize=10 if columns == 2 else 9)  # fmt: skip
     return figure
 
 
 def _draw_bound(axes: Any, level: float, words: str) -> None:
-    """A line at ``level``, and above it the words, at the end that the curves keep away from."""
+    """Draw a line at ``level`` with its label above, at the end with more room between the curves."""
     curves = [line.get_xydata() for line in axes.get_lines()[:2]]
     low, high = axes.get_xlim()
 
@@ -118,10 +122,15 @@ def _draw_bound(axes: Any, level: float, words: str) -> None:
 
 
 def draw_together(runs: Mapping[str, Sequence[History]], *, title: str = "", columns: int = 2) -> Any:
-    """The curves of several settings in one figure: by label the histories of its runs, which differ by their seeds.
+    """Draw the curves of several settings in one figure; ``runs`` maps a label to the histories of its seeds.
 
-    Held-out images are drawn through, training images dashed. Of several runs the mean is drawn, and a band of one
-    standard deviation around it, over the epochs that all of them have.  Raises ImportError without matplotlib.
+    Solid lines are held-out images, dashed lines training images. For several runs, the mean is drawn with a band of
+    one standard deviation, over the epochs that all of them have.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
     """
     from matplotlib.lines import Line2D
 
@@ -132,7 +141,7 @@ def draw_together(runs: Mapping[str, Sequence[History]], *, title: str = "", col
             for kind, stroke in (("train", "--"), ("val", "-")):
                 epochs, mean, spread = _mean(histories, f"{kind}_{what}")
                 held_out = kind == "val"
-                # A stroke of one epoch is none, so its end is shown, hollow beside the full one of what is held out.
+                # A line through one epoch is invisible, so it gets a marker, hollow for training images.
                 shown = mark if held_out or len(epochs) == 1 else None
                 axes.plot(epochs, factor * mean, stroke, color=colour, marker=shown, markersize=4 if held_out else 6,
                           fillstyle="full" if held_out else "none", linewidth=1.8 if held_out else 1.0,
@@ -152,7 +161,7 @@ def draw_together(runs: Mapping[str, Sequence[History]], *, title: str = "", col
 
 
 def _mean(histories: Sequence[History], key: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Epochs, mean and standard deviation of one column over runs, as far as the shortest of them goes."""
+    """Return the epochs, and the mean and standard deviation of a column over the runs, up to the shortest run."""
     shortest = min(histories, key=len)
     values = np.array([[row[key] for row in history[: len(shortest)]] for history in histories])
     spread = values.std(0, ddof=1) if len(values) > 1 else np.zeros(len(shortest))
@@ -160,7 +169,7 @@ def _mean(histories: Sequence[History], key: str) -> tuple[np.ndarray, np.ndarra
 
 
 def _panels(columns: int, figure: Any = None) -> tuple[Any, Any]:
-    """A figure, new if none is given, with a panel for the loss and one for the accuracy."""
+    """Create the panels for loss and accuracy, in a new figure if none is given."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 

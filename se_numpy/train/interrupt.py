@@ -1,4 +1,4 @@
-"""Ctrl-C, heard: the first asks for an end after this step, the second ends at once."""
+"""Graceful Ctrl-C: the first stops the run after the current step, the second at once."""
 
 import signal
 import threading
@@ -7,14 +7,14 @@ from typing import Any, Self
 
 
 class GracefulInterrupt:
-    """A context: the first Ctrl-C sets ``requested``, the second one raises KeyboardInterrupt as usual."""
+    """A context manager in which the first Ctrl-C sets ``requested`` and the second raises KeyboardInterrupt."""
 
     def __init__(self) -> None:
         self.requested = False
         self._before: Any = signal.SIG_IGN
 
     def __enter__(self) -> Self:
-        # Signals reach the main thread alone; and who started this process may have chosen that it ignores them.
+        # Only the main thread receives signals, and the parent process may have set SIGINT to be ignored.
         if threading.current_thread() is threading.main_thread():
             self._before = signal.getsignal(signal.SIGINT)
             if self._before is not signal.SIG_IGN:

@@ -1,4 +1,4 @@
-"""A network that learns: its numbers in flat vectors, one step of training, evaluation."""
+"""``Learner``: a network with its parameters in flat vectors, a training step and evaluation; ``Trained``."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,19 +19,28 @@ FIXED = ("net", "compiled", "shape", "classes", "device")
 
 
 class Learner:
-    """A network with its numbers.  It runs on the engine: any Layer that ends in logits (N, classes) will do.
+    """A network in training, run by the engine.  ``net`` is any Layer that returns logits (N, classes).
 
-    w, v, g   (P,)   all parameters in one vector, the optimiser's velocity, the gradient of the last step
-    running   (S,)   all running statistics
-    params, state    w and running as trees, whose leaves are views into them
+    Assigning to one of the arrays below, or to a part of a tree, copies the values. Names and shapes have to
+    match. The dtype and the device of the Learner do not change, unless the assignment is to w, which determines both.
+    All other attributes are fixed.
 
-    Assigning to one of these, or to a part of a tree, copies the numbers in: names and shapes have to fit, and the
-    Learner's dtype and device stay, except that w decides both. What else describes the Learner is fixed.
+    A copy, shallow or deep, or a pickle is an independent Learner with the same values. With the same batches and
+    generators, the copy trains exactly as the original does, bit for bit.
 
-    A copy, shallow or deep, or a pickle is an independent Learner with the same numbers: given the same batches and
-    generators, the two train alike, bit for bit.
+    Raises
+    ------
+    ValueError
+        If ``shape`` is (channels, height, width).
 
-    Raises ValueError for a ``shape`` that is (channels, height, width).
+    Attributes
+    ----------
+    w, v, g : array of shape (P,)
+        All parameters in one vector, the velocity of the optimiser, and the gradient of the last step.
+    running : array of shape (S,)
+        All running statistics.
+    params, state : tree
+        w and running as trees, whose leaves are views into them.
     """
 
     net: layers.Layer
@@ -55,15 +64,20 @@ class Learner:
         self.__dict__.update(zip(FIXED, fixed, strict=True))
         self._hold({"w": w, "running": running, "v": w * 0, "g": w * 0})
 
+    def __repr__(self) -> str:
+        size = "x".join(map(str, self.shape))
+        return (f"<{type(self).__name__}: {self.w.size:,} parameters {self.w.dtype} on {self.device}, input {size}, "
+                f"{self.classes} classes>")  # fmt: skip
+
     def _hold(self, vectors: dict[str, Array]) -> None:
-        """Take these vectors themselves, and look at them as trees."""
+        """Keep these vectors without copying them, and create the trees of views."""
         params, state = self.net.parameters(self.shape), self.net.statistics(self.shape)
         trees = tree.unflatten(vectors["w"], params), tree.unflatten(vectors["running"], state)
         self.__dict__.update(vectors, params=trees[0], state=trees[1])
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in FIXED:
-            raise AttributeError(f"{name} of a Learner is fixed; make another Learner(net, shape, seed, device)")
+            raise AttributeError(f"{name} of a Learner is fixed; create a new Learner(net, shape, seed, device)")
         if name == "w":
             self._follow(value)
         if name in (*VECTORS, "params", "state"):
@@ -72,16 +86,16 @@ class Learner:
             super().__setattr__(name, value)
 
     def _follow(self, w: Array) -> None:
-        """Take all numbers to the dtype and the device of another w, unless they are there."""
+        """Move all vectors to the dtype and the device of this w."""
         check("w: P", w)
         if w.dtype.kind != "f" or w.shape != self.w.shape:
-            return  # not numbers for this network, as ``assign`` will say
+            return  # ``assign`` raises the error
         if array_module(w) is not array_module(self.w) or w.dtype != self.w.dtype:
             self._hold({name: moved_to(w, getattr(self, name)).astype(w.dtype) for name in VECTORS})
             self.__dict__["device"] = "cpu" if on_host(w) else "gpu"
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a copy or a pickle holds: vectors, on the host; the trees and the compiled network are made again."""
+        """Return the vectors on the host; the trees and the compiled network are created again."""
         held = {name: value for name, value in vars(self).items() if name not in ("compiled", "params", "state")}
         return held | {name: to_host(held[name]) for name in VECTORS}
 
@@ -94,11 +108,17 @@ class Learner:
         self, X: Array, labels: Array, optimiser: optim.SGD, lr: float, *, smoothing: float = 0.0, rng: Any = None,
         watch: bool = False,
     ) -> tuple[Array, Array]:  # fmt: skip
-        """One step of training on X (N, H, W, C) and labels (N,): the loss, 0-d, and how many were right, 0-d.
+        """Take one training step on X (N, H, W, C) and labels (N,).
 
-        ``watch`` looks at the loss, which makes a GPU wait, and raises NotFinite, saying where a number was lost.
+        Return the loss and the number of images classified correctly, both 0-d arrays. With ``watch`` the
+        loss is checked, which makes the host wait for the GPU.
 
-        Raises ValueError or TypeError, before anything is changed, for images or labels that do not fit the network.
+        Raises
+        ------
+        ValueError, TypeError
+            If the images or the labels do not fit the network; nothing is changed.
+        NotFinite
+            If ``watch`` is set and the loss is NaN or infinite; the message names the layer.
         """
         self._check_batch(X, labels)
         logits, cache = self.compiled.forward(self.params, self.state, X, train=True, rng=rng)
@@ -114,9 +134,12 @@ class Learner:
         return loss, (logits.argmax(1) == labels).sum()
 
     def evaluate(self, images: Images) -> tuple[float, float]:
-        """Mean loss and accuracy over all images, with the running statistics.
+        """Return the mean loss and the accuracy over all images, using the running statistics.
 
-        Raises ValueError or TypeError as ``step``, also where there are no images.
+        Raises
+        ------
+        ValueError, TypeError
+            As ``step`` does, and if there are no images.
         """
         if not isinstance(images, Images):
             raise TypeError(f"images are {type(images).__name__}; expected Images(images, labels, normalise)")
@@ -133,42 +156,45 @@ class Learner:
         return float(loss) / len(images), float(right) / len(images)
 
     def trees(self) -> dict[str, tree.Tree]:
-        """What a checkpoint holds: parameters, running statistics, and the optimiser's velocity."""
+        """Return the trees to save in a checkpoint: parameters, running statistics, the optimiser's velocity."""
         return {"params": self.params, "state": self.state, "velocity": tree.unflatten(self.v, self.params)}
 
     def restore(self, trees: dict[str, tree.Tree]) -> None:
-        """Take over the numbers of a checkpoint; a velocity that it does not hold starts at 0.
+        """Copy the values from the trees of a checkpoint; if there is no velocity, it starts at 0.
 
-        Raises ValueError or TypeError, before anything is changed, where they do not fit the network.
+        Raises
+        ------
+        ValueError, TypeError
+            If the trees do not fit the network; nothing is changed.
         """
-        still = tree.map_leaves(lambda p: array_module(p).zeros(p.shape, p.dtype), self.params)
+        at_rest = tree.map_leaves(lambda p: array_module(p).zeros(p.shape, p.dtype), self.params)
         found = {"params": trees.get("params", {}), "state": trees.get("state", {})}
-        tree.assign(self.trees(), {**found, "velocity": trees.get("velocity", still)})
+        tree.assign(self.trees(), {**found, "velocity": trees.get("velocity", at_rest)})
 
     def _check_batch(self, X: Array, labels: Array) -> None:
         """Raise ValueError or TypeError for images or labels that do not fit the network."""
         check("images: N ...", X)
         given, expected = tuple(X.shape), self.shape
         if len(given) != len(expected) + 1 or given[-1] != expected[-1]:
-            first = len(given) == 4 and given[1] == expected[-1]
+            channels_first = len(given) == 4 and given[1] == expected[-1]
             raise ValueError(
                 f"images have shape {given}; expected (N, {', '.join(map(str, expected))}), channels last"
-                + (": images.transpose(0, 2, 3, 1)" if first else "")
+                + (": images.transpose(0, 2, 3, 1)" if channels_first else "")
             )
         _check_labels(labels, len(X), self.classes)
 
 
 @dataclass(frozen=True, repr=False)
 class Trained:
-    """A network as a run left it, with what it needs to look at images: ``Trained.load("runs/.../best.npz")``."""
+    """A trained network with its normalisation, classes and settings: ``Trained.load("runs/.../best.npz")``."""
 
     net: layers.Layer
     params: tree.Tree
     state: tree.Tree
     normalise: Normalisation
     classes: tuple[str, ...]
-    shape: layers.Shape  # of an image: H, W, C
-    config: dict[str, Any]  # what it was trained with
+    shape: layers.Shape  # of an image, (H, W, C)
+    config: dict[str, Any]  # the settings of the run
 
     def __repr__(self) -> str:
         size = "x".join(map(str, self.shape))
@@ -177,7 +203,15 @@ class Trained:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """From a checkpoint that ``train`` wrote.  Raises as ``checkpoint.load``, ValueError for one that is none."""
+        """Load a network from a checkpoint written by ``train``.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the file does not exist.
+        ValueError
+            If the file is not a checkpoint, is damaged, or does not contain the settings of a run.
+        """
         trees, meta = checkpoint.load(path)
         try:
             config, classes, shape = meta["config"], tuple(meta["classes"]), tuple(meta["image_shape"])
@@ -186,11 +220,14 @@ class Trained:
             return cls(net, trees["params"], trees["state"], normalise, classes, shape, config)
         except (KeyError, TypeError) as error:
             raise ValueError(
-                f"{path} does not say what network it is ({error}); expected a checkpoint that se-numpy train wrote"
+                f"{path} does not describe its network ({error}); expected a checkpoint written by se-numpy train"
             ) from None
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """images (N, H, W, C) uint8 -> (N, classes): how likely each class is, in the network's opinion."""
+        """Return the predicted probability of each class.
+
+        images (N, H, W, C) uint8 -> (N, classes)
+        """
         predict = engine.compile(self.net).predictor(self.params, self.state)
         batches = range(0, len(images), EVALUATION_BATCH)
         return np.concatenate([
@@ -199,7 +236,7 @@ class Trained:
 
 
 def _check_shape(shape: layers.Shape) -> None:
-    """Raise ValueError for images of three channels that are said to come first."""
+    """Raise ValueError if a shape of three channels has the channels first."""
     if len(shape) == 3 and shape[0] == 3 and shape[1] == shape[2] > 4:
         right = (shape[1], shape[2], shape[0])
         raise ValueError(f"shape is {tuple(shape)}; expected (H, W, C), channels last: {right}")
@@ -213,11 +250,11 @@ def _check_labels(labels: Array, N: int, classes: int) -> None:
     if labels.shape != (N,):
         one_hot = ": labels.argmax(1)" if labels.shape == (N, classes) else ""
         raise ValueError(f"labels have shape {tuple(labels.shape)}; expected ({N},), one for each image{one_hot}")
-    if on_host(labels) and not 0 <= labels.min() <= labels.max() < classes:  # read from a GPU, they would stall it
+    if on_host(labels) and not 0 <= labels.min() <= labels.max() < classes:  # on a GPU this would wait
         wrong = int(np.argmax((labels < 0) | (labels >= classes)))
         raise ValueError(f"labels[{wrong}] is {labels[wrong]}; expected 0 to {classes - 1}, for the network's classes")
 
 
 def stream(seed: int, purpose: str, *key: int) -> np.random.Generator:
-    """The random numbers for one purpose: independent of those for any other, whichever are drawn."""
+    """Return the generator for one purpose, independent of the generators for all others."""
     return np.random.default_rng([seed, *purpose.encode(), *key])

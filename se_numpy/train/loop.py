@@ -1,6 +1,6 @@
-"""The trainer: a configuration in, a folder with a trained network, its numbers and its curves out.
+"""The training loop: train from a configuration to a folder with a network, its metrics and its curves.
 
-A run that is cut anywhere goes on from its folder and ends in the same numbers, bit for bit on a CPU.
+A run that was interrupted at any point can be resumed from its folder. On a CPU the result is the same, bit for bit.
 """
 
 import math
@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from typing import TextIO
 
 import numpy as np
@@ -19,26 +20,39 @@ from se_numpy.data.file_lock import lock_file
 from se_numpy.engine import single_threaded_blas
 from se_numpy.train import run_dir
 from se_numpy.train.config import Config, choose_device
-from se_numpy.train.console import HEADER, Console, epochs_within, forecast, introduce, recipe, row_of
+from se_numpy.train.console import Console, EpochTable, epochs_within, forecast, introduce, recipe
 from se_numpy.train.environment import environment
 from se_numpy.train.final_test import run_final_test
 from se_numpy.train.interrupt import GracefulInterrupt
 from se_numpy.train.nan_check import NotFinite
 from se_numpy.train.run_dir import Run
 from se_numpy.train.session import Session
+from se_numpy.wrapping import wrap_text
 
-SAVE_EVERY = 60  # seconds; no more than that is lost when the power goes
+SAVE_EVERY = 60  # seconds; at most this much work is lost in a power cut
 
 
 def train(
     dataset: Dataset, config: Config, out: TextIO | None = None, *, time_budget: float | None = None,
     dry_run: bool = False,
 ) -> Run:  # fmt: skip
-    """Train on ``dataset`` as ``config`` says, writing the run folder as it goes, telling ``out`` (stdout) how it goes.
+    """Train on ``dataset`` as ``config`` says and write the run folder, printing progress to ``out`` (stdout).
 
-    ``time_budget`` seconds decide the number of epochs instead of the configuration; ``dry_run`` says what would be
-    done, and writes nothing.  Raises ValueError or RuntimeError with one sentence for people, FloatingPointError if
-    the loss is no number any more, KeyboardInterrupt after the first Ctrl-C, when the run can be gone on from.
+    ``time_budget``, in seconds, determines the number of epochs in place of the configuration. ``dry_run`` prints the
+    settings and the estimated time, and writes nothing.
+
+    Raises
+    ------
+    ValueError
+        If a setting does not fit the network or the data, or the run folder is not empty.
+    RuntimeError
+        If a GPU was requested and none works.
+    NotFinite
+        If the loss becomes NaN or infinite.
+    OSError
+        If the run folder cannot be written to.
+    KeyboardInterrupt
+        After the first Ctrl-C, once the run is saved and can be resumed.
     """
     say = Console(out)
     device, why = choose_device(config.device)
@@ -52,44 +66,57 @@ def train(
     if dry_run:
         say(forecast(session, seconds) + "dry run  nothing was trained, nothing was written")
         return Run(Path(config.out or ""), config)
-    folder = run_dir.new_folder(config)  # from here on something is written
+    folder = run_dir.new_folder(config)
     run = Run(folder, config)
     run_dir.write_json(folder / "config.json", asdict(config))
     say(f"run      {folder}\n{forecast(session, seconds)}")
-    return _go_on(run, session, say)
+    return _train_to_end(run, session, say)
 
 
 def resume(run: str | Path, out: TextIO | None = None, *, dataset: Dataset | None = None, device: str = "") -> Run:
-    """Go on with a run that was cut: its folder, one of its checkpoints, or "last", the newest that is not over.
+    """Resume an interrupted run, given its folder, one of its checkpoints, or "last" for the newest unfinished run.
 
-    The data are loaded from where the run had them, unless given.  A run that is over is read and nothing is done.
-    Raises as ``train``; ValueError, too, for a checkpoint that is damaged or does not fit, which is left as it is.
+    The data set is loaded from the same place as before unless it is given. A finished run is only read.
+
+    Raises
+    ------
+    ValueError
+        If there is no such run, or its checkpoint is damaged or belongs to another run; the files are not changed.
+    RuntimeError, NotFinite, OSError, KeyboardInterrupt
+        As ``train`` does.
     """
     say = Console(out)
     folder, file = run_dir.find(run)
     config = run_dir.settings_of(folder)
-    if over := run_dir.finished(folder):
-        say(f"run      {folder} is over: {100 * over.result['test_accuracy']:.2f} % of the test images right\n"
-            "         to train longer, start another with more --epochs")  # fmt: skip
-        return over
+    if finished := run_dir.finished(folder):
+        accuracy = 100 * finished.result["test_accuracy"]
+        say(wrap_text(f"run      {folder} is finished: test accuracy {accuracy:.2f} %\n"
+                      "         to train longer, start another run with more --epochs", 9))  # fmt: skip
+        return finished
     chosen, why = choose_device(device or config.device)
     session = Session(dataset or data.load(config.data), config, chosen)
     if file.exists():
         try:
             session.restore(file)
         except ValueError as error:
-            raise ValueError(f"{error}; nothing was changed{run_dir.another(file)}") from None
+            raise ValueError(f"{error}; nothing was changed{run_dir.suggest_other_checkpoint(file)}") from None
     introduce(session, why, say)
     at = session.position
     say(f"run      {folder}")
-    say(f"resumed  after {at.epoch} of {config.epochs} epochs and {at.step} of {session.per_epoch} steps\n")
-    return _go_on(Run(folder, config), session, say)
+    progress = f"{at.epoch} of {config.epochs} epochs and {at.step} of {session.per_epoch} steps"
+    say(wrap_text(f"resumed  after {progress}\n", 9))
+    return _train_to_end(Run(folder, config), session, say)
 
 
 def complete(dataset: Dataset, config: Config, out: TextIO | None = None) -> Run:
-    """The run of this configuration in ``config.out``: read if it is over, gone on with if it was cut, else started.
+    """Complete the run of this configuration in ``config.out``: start it, resume it, or read it if it is finished.
 
-    Raises ValueError where a run of other settings lies there.
+    Raises
+    ------
+    ValueError
+        If the folder contains a run with other settings.
+    RuntimeError, NotFinite, OSError, KeyboardInterrupt
+        As ``train`` does.
     """
     folder = Path(config.out or "")
     if not (folder / "config.json").is_file():
@@ -99,7 +126,7 @@ def complete(dataset: Dataset, config: Config, out: TextIO | None = None) -> Run
 
 
 def _record_environment(session: Session, folder: Path) -> None:
-    """One more entry in env.json: a run that is gone on with may have moved to another machine."""
+    """Append an entry to env.json: a resumed run may be on another machine."""
     path = folder / "env.json"
     starts = run_dir.read_json(path) if path.exists() else []
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -108,16 +135,16 @@ def _record_environment(session: Session, folder: Path) -> None:
     run_dir.write_json(path, [*starts, found])
 
 
-def _go_on(run: Run, session: Session, say: Console) -> Run:
-    """Epoch after epoch to the end, then the test set; what was reached is kept whatever happens."""
+def _train_to_end(run: Run, session: Session, say: Console) -> Run:
+    """Train the remaining epochs and evaluate on the test set; save the progress if this is interrupted."""
     last, saved = run.folder / "last.npz", time.perf_counter()
     started, first = saved, session.position.epoch
     run.history = session.position.history
 
-    # Small products, too, are left to one thread: on a busy machine BLAS's own threads wait long for one another.
+    # On a busy machine the threads of BLAS wait long for each other, even for small products.
     with lock_file(run.folder, "written to"), single_threaded_blas(), GracefulInterrupt() as stop:
         _record_environment(session, run.folder)
-        if run.history:  # cut while it was written, the table may lack a row
+        if run.history:  # metrics.csv lacks a row if the run was interrupted before it was written
             run_dir.write_metrics(run.folder / "metrics.csv", run.history)
 
         def after_step() -> None:
@@ -128,43 +155,44 @@ def _go_on(run: Run, session: Session, say: Console) -> Run:
             if stop.requested:
                 raise KeyboardInterrupt
 
-        say(HEADER)
+        table = EpochTable(run.config.epochs, say.columns)
+        say(table.header())
         try:
             while session.position.epoch < run.config.epochs:
-                with np.errstate(over="ignore", invalid="ignore"):  # a loss that is no number is told below, once
+                with np.errstate(over="ignore", invalid="ignore"):  # reported once, below
                     row = session.epoch(after_step, say.terminal, watch=session.watch)
                     row["val_loss"], row["val_accuracy"] = session.learner.evaluate(session.validation)
                 if not math.isfinite(row["train_loss"] + row["val_loss"]):
-                    raise NotFinite(f"the loss is no number any more in epoch {row['epoch']}")
+                    raise NotFinite(f"the loss became NaN or infinite in epoch {row['epoch']}")
                 best = session.end_epoch(row)
-                # The best first: cut between the two, the run does this epoch again and writes both.
+                # best.npz first: if interrupted between the two, the run repeats this epoch and writes both.
                 session.save(*([run.folder / "best.npz"] if best else []), last)
                 saved = time.perf_counter()
                 run.history = session.position.history
                 run_dir.write_metrics(run.folder / "metrics.csv", run.history)
                 left = (saved - started) / (row["epoch"] - first) * (run.config.epochs - row["epoch"])
-                say(row_of(row, run.config.epochs, left, best))
+                say(table.row(row, left, best))
                 if stop.requested and row["epoch"] < run.config.epochs:
                     raise KeyboardInterrupt
         except KeyboardInterrupt:
-            say(f"stopped  {_what_is_left(run)}")
+            say(wrap_text(f"stopped  {_after_early_end(run)}", 9))
             raise
         except NotFinite as error:
             raise NotFinite(
-                f"{_retold(run, session, error)}: try a smaller --lr than {run.config.lr:g}; "
-                + _what_is_left(run, of_use=False)
+                f"{_located(run, session, error)}; try a smaller --lr than {run.config.lr:g}; "
+                + _after_early_end(run, resumable=False)
             ) from None
         except OSError as error:
-            why = error.strerror or error
-            raise OSError(f"{run.folder}: {why}; {_what_is_left(run)}") from None
+            reason = error.strerror or error
+            raise OSError(f"{run.folder}: {reason}; {_after_early_end(run)}") from None
         run_final_test(run, session, say)
         if stop.requested:
             raise KeyboardInterrupt
     return run
 
 
-def _retold(run: Run, session: Session, error: NotFinite) -> str:
-    """The fault with its step and place: a GPU that nobody makes wait tells of it late, so the epoch is replayed."""
+def _located(run: Run, session: Session, error: NotFinite) -> str:
+    """Return the message with the step and the layer; on a GPU, repeat the epoch and check every loss to find them."""
     if session.watch:
         return str(error)
     again = Session(session.dataset, session.config, session.device)
@@ -178,17 +206,15 @@ def _retold(run: Run, session: Session, error: NotFinite) -> str:
     return str(error)
 
 
-def _what_is_left(run: Run, *, of_use: bool = True) -> str:
-    """What a run that ends early leaves behind, in words; a folder in which nothing was learned is taken away.
-
-    Where the same would happen again it is of no use to go on.
-    """
+def _after_early_end(run: Run, *, resumable: bool = True) -> str:
+    """Say where the checkpoints of an interrupted run are; if there are none, remove its folder."""
     if not any((run.folder / name).exists() for name in ("last.npz", "best.npz")):
         for name in ("config.json", "env.json"):
             (run.folder / name).unlink(missing_ok=True)
-        with suppress(OSError):  # something else lies in it
+        with suppress(OSError):  # the folder contains other files
             run.folder.rmdir()
-        return "it had not come far enough to keep anything"
-    if not of_use:
-        return f"the networks of {len(run.history)} epochs before, the last and the best, stay in {run.folder}"
-    return f"what it had reached is in {run.folder}; go on with: se-numpy train --resume {run.folder}"
+        return "no checkpoint had been written yet, so nothing was kept"
+    if not resumable:
+        epochs = f"{len(run.history)} epoch{'s' * (len(run.history) != 1)}"
+        return f"the last and the best checkpoint of the {epochs} before are kept in {run.folder}"
+    return f"the progress is saved in {run.folder}; resume with: se-numpy train --resume {quote(str(run.folder))}"

@@ -1,4 +1,4 @@
-"""Where a number stopped being one: the parameter or the layer that a NaN or an infinity came from."""
+"""Find the parameter or the layer that a NaN or an infinity comes from."""
 
 import numpy as np
 
@@ -9,13 +9,13 @@ from se_numpy.tree import Tree, leaves
 
 
 class NotFinite(FloatingPointError):
-    """The loss, or what was learned, is no number any more; says at which step and where."""
+    """The loss or a parameter became NaN or infinite; the message says at which step and in which layer."""
 
 
 def first_not_finite(net: Layer, params: Tree, state: Tree, X: Array) -> str:
-    """In words, the first place in a training pass over X (N, H, W, C) that is not finite; "" where all is finite.
+    """Describe the first array of a training pass over X (N, H, W, C) that is not finite; "" if all are finite.
 
-    Parameters are looked at before outputs: one that is not finite was spoiled by the step before this one.
+    Parameters are checked before outputs, because one that is not finite comes from the step before.
     """
     for kind, numbers in (("the parameter", params), ("the running statistic", state)):
         for name, leaf in leaves(numbers):
@@ -29,12 +29,12 @@ def first_not_finite(net: Layer, params: Tree, state: Tree, X: Array) -> str:
 
 
 def finite(x: Array) -> bool:
-    """Whether all numbers are; waits for a GPU."""
+    """Return whether all elements of x are finite.  Waits for the GPU."""
     return bool(array_module(x).isfinite(x).all())
 
 
 def _forward(layer: Layer, params: Tree, state: Tree, X: Array, path: str) -> tuple[Array, str]:
-    """The output, and the path of the innermost layer whose output is the first that is not finite, if one is."""
+    """Return the output and the path of the innermost layer with the first output that is not finite, or ""."""
     if isinstance(layer, Combinator):
         inner = X
         for name, part in layer.parts:

@@ -1,8 +1,8 @@
-"""A run at work: a network, its data, its recipe, and how far it has come.
+"""The state of a run: network, data, optimiser, schedule, and the position in the run.
 
-Every random number comes from the seed and its purpose alone (initial weights, the split, one epoch's order and crops,
-one step's dropout), so the position in the run stands for the state of all of them: a run that goes on from any step
-draws what it would have drawn.
+Every random number depends only on the seed and its purpose (initial weights, the split, the order and the crops of an
+epoch, the dropout of a step), so the position in the run determines the state of every generator: a run resumed from
+any step draws the same numbers as one that was never interrupted.
 """
 
 import math
@@ -23,34 +23,36 @@ from se_numpy.data.batches import Draws, Images, Normalisation, draw
 from se_numpy.train.config import Config, difference
 from se_numpy.train.learner import Learner, stream
 from se_numpy.train.nan_check import NotFinite, finite
+from se_numpy.wrapping import terminal_columns
 
-VALIDATION_SHARE = 0.1  # of the training images, held out to choose the epoch by; at most 5,000
-FORMAT = 2  # of what a checkpoint says; 1 could not be gone on from
+VALIDATION_SHARE = 0.1  # of the training images, held out to choose the epoch; at most 5,000
+FORMAT = 2  # of checkpoints; format 1 cannot be resumed
+NARROW_BAR = "{desc}: {percentage:3.0f}%|{bar}| {remaining}{postfix}"
 
 
 @dataclass
 class Position:
-    """How far a run has come: epochs that are through, steps of the next one, and what these steps amount to."""
+    """The position in a run: finished epochs, steps of the current epoch, and the sums over these steps."""
 
     epoch: int = 0
     step: int = 0
-    loss: Array = 0.0  # summed over the images of these steps
+    loss: Array = 0.0  # sum over the images of these steps
     right: Array = 0
     seconds: float = 0.0
-    history: list[dict[str, float]] = field(default_factory=list)  # a row an epoch
+    history: list[dict[str, float]] = field(default_factory=list)  # a row for each epoch
 
 
 class Session:
-    """What a run needs for its next step.  ``config`` and ``dataset`` decide all of it."""
+    """The state of a run between steps, built from ``config`` and ``dataset``."""
 
     def __init__(self, dataset: Dataset, config: Config, device: str) -> None:
         self.dataset, self.config, self.device = dataset, config, device
         self.digest = digest(dataset)
         self.net = config.network(len(dataset.classes))
-        learn_from, held_out = split(dataset, config.seed)
-        learn_from = learn_from[: config.subset]
-        self.normalise = Normalisation.of(dataset.train_images[learn_from])
-        self.training = self._images(dataset.train_images[learn_from], dataset.train_labels[learn_from])
+        training, held_out = split(dataset, config.seed)
+        training = training[: config.subset]
+        self.normalise = Normalisation.of(dataset.train_images[training])
+        self.training = self._images(dataset.train_images[training], dataset.train_labels[training])
         self.validation = self._images(dataset.train_images[held_out], dataset.train_labels[held_out])
         self.learner = Learner(self.net, dataset.image_shape, config.seed, device)
         self.optimiser = optim.SGD(config.momentum, config.weight_decay)
@@ -63,19 +65,26 @@ class Session:
 
     @property
     def watch(self) -> bool:
-        """Whether to look at every loss: on a CPU it lies there, a GPU would be made to wait for it."""
+        """True if every loss is checked, as on a CPU; on a GPU this would wait for each step."""
         return self.device == "cpu"
 
     def epoch(self, after_step: Callable[[], None], terminal: TextIO | None, *, watch: bool) -> dict[str, float]:
-        """What is left of the epoch, as a row of the history; the loss is read back only as often as somebody looks.
+        """Train the remaining steps of the epoch and return its row of the history.
 
-        ``after_step`` is called between steps, with ``position`` up to date. ``watch`` looks at each loss, which
-        would make a GPU wait: NotFinite then says at which step and where it was lost.
+        ``after_step`` is called after each step, when ``position`` is up to date. ``terminal`` shows a progress bar.
+        With ``watch`` each loss is checked, which makes the host wait for the GPU.
+
+        Raises
+        ------
+        NotFinite
+            If ``watch`` is set and a loss is NaN or infinite; the message names the step and the layer.
         """
         config, at, started = self.config, self.position, time.perf_counter() - self.position.seconds
         draws = draw(stream(config.seed, "epoch", at.epoch), len(self.training), augment=config.augment).to(self.device)
+        columns = terminal_columns()
         with tqdm(total=self.per_epoch, initial=at.step, desc=f"epoch {at.epoch + 1}/{config.epochs}", unit="step",
-                  mininterval=0.5, leave=False, file=terminal, disable=terminal is None) as bar:  # fmt: skip
+                  mininterval=0.5, leave=False, file=terminal, disable=terminal is None, ncols=columns,
+                  bar_format=NARROW_BAR if columns < 70 else None) as bar:  # fmt: skip
             for X, labels in batches(self.training, draws, config.batch_size, at.step):
                 loss, right = self._step(X, labels, watch)
                 at.loss, at.right, at.step = at.loss + loss * len(labels), at.right + right, at.step + 1
@@ -84,7 +93,7 @@ class Session:
                 if bar.update():
                     bar.set_postfix(loss=f"{float(loss):.3f}", refresh=False)
         n = len(self.training)
-        loss, right = float(at.loss), float(at.right)  # waits for a GPU, so the clock below is honest
+        loss, right = float(at.loss), float(at.right)  # wait for the GPU before the clock is read
         seconds = time.perf_counter() - started
         return {
             "epoch": at.epoch + 1, "lr": self.schedule((at.epoch + 1) * self.per_epoch - 1), "train_loss": loss / n,
@@ -101,16 +110,16 @@ class Session:
             )  # fmt: skip
         except NotFinite as fault:
             where = f"step {k + 1} (epoch {at.epoch + 1}, batch {at.step + 1} of {self.per_epoch})"
-            raise NotFinite(f"the loss is no number any more at {where}: {fault}") from None
+            raise NotFinite(f"the loss became NaN or infinite at {where}: {fault}") from None
 
     def end_epoch(self, row: dict[str, float]) -> bool:
-        """Take the row into the history and go to the next epoch; whether it is the best so far."""
+        """Append the row to the history and move to the next epoch; return whether this is the best epoch so far."""
         history = [*self.position.history, row]
         self.position = Position(epoch=self.position.epoch + 1, history=history)
         return row["val_accuracy"] >= max(r["val_accuracy"] for r in history)
 
     def seconds_per_step(self) -> float:
-        """The median of a few steps, which are then undone."""
+        """Measure the median time of a few steps, then undo them."""
         learner, seed = self.learner, self.config.seed
         before = [a.copy() for a in (learner.w, learner.v, learner.running)]
         draws = draw(stream(seed, "warm-up"), len(self.training), augment=self.config.augment)
@@ -126,9 +135,15 @@ class Session:
         return sorted(times[1:])[1]
 
     def save(self, *paths: Path) -> None:
-        """Write where the run stands.  NotFinite, and nothing is written, where that is no place to go on from."""
+        """Write a checkpoint to each path.
+
+        Raises
+        ------
+        NotFinite
+            If a parameter or the loss is NaN or infinite; nothing is written.
+        """
         if not (finite(self.learner.w) and finite(self.learner.running) and math.isfinite(float(self.position.loss))):
-            raise NotFinite("the network's numbers are not finite any more")
+            raise NotFinite("a parameter, a running statistic or the loss became NaN or infinite")
         at, trees = self.position, self.learner.trees()
         trees["sums"] = {"loss": np.asarray(to_host(at.loss)), "right": np.asarray(to_host(at.right))}
         position = {"epoch": at.epoch, "step": at.step, "seconds": at.seconds}
@@ -143,58 +158,61 @@ class Session:
             checkpoint.save(path, trees, meta)
 
     def restore(self, path: Path) -> None:
-        """Go back, or on, to where a checkpoint of this run stands.
+        """Continue from a checkpoint of this run.
 
-        Raises ValueError, naming what does not fit, for the checkpoint of another run, network, data set or version.
+        Raises
+        ------
+        ValueError
+            If the checkpoint is damaged or belongs to another run, network, data set or format.
         """
         trees, meta = checkpoint.load(path)
         if meta.get("format") != FORMAT:
             raise ValueError(
-                f"{path} has format {meta.get('format')!r}, written by se_numpy {meta.get('se_numpy')}; this one, "
-                f"{se_numpy.__version__}, goes on from format {FORMAT}"
+                f"{path} has format {meta.get('format')!r}, written by se_numpy {meta.get('se_numpy')}; expected "
+                f"format {FORMAT}, which se_numpy {se_numpy.__version__} can resume"
             )
         try:
             self._take(path, trees, meta)
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path} is not what se-numpy train writes: {error!r}") from None
+            raise ValueError(f"{path} is not a checkpoint written by se-numpy train: {error!r}") from None
 
     def _take(self, path: Path, trees: dict[str, tree.Tree], meta: dict[str, Any]) -> None:
         if other := difference(Config(**meta["config"]), self.config):
-            raise ValueError(f"{path} is of a run with {other[0]} = {other[1]}; expected {other[2]}")
+            raise ValueError(f"{path} belongs to a run with {other[0]} = {other[1]}; expected {other[2]}")
         if (used := meta.get("engine", "on")) != engine_setting():
             raise ValueError(
-                f"{path} is of a run with the engine {used}, and the engine is {engine_setting()} now, which gives "
-                f"other numbers; set SE_NUMPY_ENGINE={used} to resume it"
+                f"{path} belongs to a run with the engine {used}, but the engine is {engine_setting()} now, which "
+                f"gives different results; set SE_NUMPY_ENGINE={used} to resume it"
             )
         if meta["data"] != self.digest:
-            raise ValueError(f"{path} comes from other images than {self.dataset.source}; expected the same ones")
+            raise ValueError(f"{path} belongs to a run on a data set other than {self.dataset.source}")
         wrong = [
             f"{kind}: {words}" for kind, like in self.learner.trees().items()
             for words in tree.differences(trees.get(kind, {}), like)
         ]  # fmt: skip
         if wrong:
             more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-            raise ValueError(f"{path} holds another network than {self.config.model}: {'; '.join(wrong[:3])}{more}")
+            raise ValueError(f"{path} does not fit the network {self.config.model}: {'; '.join(wrong[:3])}{more}")
         self.learner.restore(trees)
         at, sums = meta["position"], trees["sums"]
         self.position = Position(at["epoch"], at["step"], seconds=at["seconds"], history=meta["history"])
-        if self.position.step:  # with their precision, so that the sums go on as they would have
+        if self.position.step:  # in their own dtype, so that the sums continue exactly
             self.position.loss, self.position.right = (to_device(sums[k], self.device)[()] for k in ("loss", "right"))
 
 
 def engine_setting() -> str:
-    """Return "on" or "off": what a run records, and what its numbers depend on."""
+    """Return "on" if the engine is enabled, else "off"; checkpoints record it because the results depend on it."""
     return "on" if engine.enabled() else "off"
 
 
 def batches(images: Images, draws: Draws, batch_size: int, first: int = 0) -> Iterator[tuple[Array, Array]]:
-    """The batches of one epoch, from the ``first`` on; the last may be smaller."""
+    """Yield the batches of one epoch, starting at index ``first``; the last may be smaller."""
     for start in range(first * batch_size, len(images), batch_size):
         yield images.batch(draws, slice(start, start + batch_size))
 
 
 def split(dataset: Dataset, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the training images to learn from and of those held out to choose the epoch by."""
+    """Return the indices of the images to train on and of those held out to choose the epoch."""
     n = len(dataset.train_labels)
     held_out = min(5000, max(1, round(VALIDATION_SHARE * n)))
     order = stream(seed, "split").permutation(n)

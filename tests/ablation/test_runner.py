@@ -1,4 +1,4 @@
-"""Runs of a table: made once, gone on with, failing alone, through any executor, and the command that starts them."""
+"""Tests of the runs of a table: repeats, resuming, failures, executors, and the command ``se-numpy ablate``."""
 
 import argparse
 import json
@@ -14,19 +14,19 @@ from pathlib import Path
 import pytest
 
 from se_numpy.ablation import commands, runner
-from se_numpy.ablation.runner import make, make_all, prepare
+from se_numpy.ablation.runner import prepare, run_all, run_one
 from se_numpy.ablation.study import Study, failure, state
 from se_numpy.ablation.tables import table
 from se_numpy.data import builtin
 from se_numpy.data.file_lock import lock_file
 from se_numpy.train import configure
-from se_numpy.workers import ended_with, workers
+from se_numpy.workers import terminate_on_error, workers
 
 TINY = builtin(train=40, test=20)
 
 
-class Here(Executor):
-    """Runs what it is given at once, in this process, and counts."""
+class InlineExecutor(Executor):
+    """An executor that runs each function at once, in this process, and counts them."""
 
     def __init__(self):
         self.count = 0
@@ -43,14 +43,14 @@ class Here(Executor):
 
 @pytest.fixture
 def tiny(monkeypatch):
-    """Forty images to learn from, for runs in this process."""
+    """Make every run in this process train on forty images."""
     monkeypatch.setattr(runner, "_dataset", lambda source: TINY)
     monkeypatch.setattr("se_numpy.data.load", lambda source: TINY)
 
 
 @pytest.fixture
-def made(monkeypatch, tiny):
-    """The runs that were made, none of them really: the accuracy is 0.5, a wish for reduction 8 fails."""
+def trained(monkeypatch, tiny):
+    """Replace training by a stub and return the names of the runs: accuracy is 0.5, and reduction 8 fails."""
     names = []
 
     def complete(dataset, config, out):
@@ -59,7 +59,7 @@ def made(monkeypatch, tiny):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.json").write_text(json.dumps(asdict(config)))
         if config.reduction == 8:
-            raise FloatingPointError("the loss is no number any more")
+            raise FloatingPointError("the loss became NaN")
         (folder / "result.json").write_text(json.dumps({"test_accuracy": 0.5, "seconds": 1.0}))
 
     monkeypatch.setattr(runner, "complete", complete)
@@ -67,9 +67,9 @@ def made(monkeypatch, tiny):
 
 
 @pytest.fixture
-def here(monkeypatch):
-    """The executor that the command gets."""
-    pool = Here()
+def inline_pool(monkeypatch):
+    """Make the command use an inline executor, and return it."""
+    pool = InlineExecutor()
     monkeypatch.setattr("se_numpy.workers.workers", lambda *args: pool)
     return pool
 
@@ -79,20 +79,20 @@ def study(folder, seeds=(0, 1), **given):
 
 
 def ablate(*words):
-    """The command line, as far as ``add`` makes it."""
+    """Run ``se-numpy ablate`` with these arguments."""
     parser = argparse.ArgumentParser(prog="se-numpy")
     commands.add(parser.add_subparsers())
     args = parser.parse_args(["ablate", *map(str, words)])
     args.run(args)
 
 
-def test_a_table_is_trained_in_earnest(tiny, here, tmp_path, capsys):
+def test_the_runs_of_a_table_are_trained(tiny, inline_pool, tmp_path, capsys):
     ablate("--table", "squeeze", "--seeds", "0", "--epochs", 1, "--out", tmp_path)
-    told = capsys.readouterr().out
-    assert here.count == 4
-    assert told.count("% right") == 4
-    assert "4/4" in told
-    assert "without SE" in told  # the table itself, not only where it lies
+    out = capsys.readouterr().out
+    assert inline_pool.count == 4
+    assert out.count("accuracy ") == 4
+    assert "4/4" in out
+    assert "without SE" in out  # the table itself is printed
     record = json.loads((tmp_path / "squeeze.json").read_text())
     assert [len(row["errors"]) for row in record["rows"]] == [1] * 4
     assert all(row["errors"]["0"] % 5 == pytest.approx(0, abs=1e-9) for row in record["rows"])  # of 20 images
@@ -100,137 +100,137 @@ def test_a_table_is_trained_in_earnest(tiny, here, tmp_path, capsys):
     assert (tmp_path / "runs" / "se_resnet8-squeeze_max-s0" / "best.npz").exists()
 
 
-def test_a_finished_run_is_never_repeated(made, here, tmp_path, capsys):
+def test_a_finished_run_is_never_repeated(trained, inline_pool, tmp_path, capsys):
     ablate("--table", "squeeze", "--seeds", "0,1", "--epochs", 1, "--out", tmp_path)
-    assert len(made) == 8
+    assert len(trained) == 8
     ablate("--table", "squeeze", "--seeds", "0,1", "--epochs", 1, "--out", tmp_path)
-    assert (len(made), here.count) == (8, 8)
+    assert (len(trained), inline_pool.count) == (8, 8)
     ablate("--table", "squeeze", "--seeds", "0,1,2", "--epochs", 1, "--out", tmp_path)
-    assert made[8:] == ["se_resnet8-s2", "se_resnet8-squeeze_max-s2", "se_resnet8-squeeze_none-s2", "resnet8-s2"]
+    assert trained[8:] == ["se_resnet8-s2", "se_resnet8-squeeze_max-s2", "se_resnet8-squeeze_none-s2", "resnet8-s2"]
     ablate("--table", "gate", "--seeds", "0,1", "--epochs", 1, "--out", tmp_path)
-    assert sorted(made[12:]) == [f"se_resnet8-gate_{g}-s{s}" for g in ("relu", "tanh") for s in (0, 1)]
-    assert "8 runs for gate: 4 are done" in capsys.readouterr().out
+    assert sorted(trained[12:]) == [f"se_resnet8-gate_{g}-s{s}" for g in ("relu", "tanh") for s in (0, 1)]
+    assert "8 runs for gate, 4 of them finished" in capsys.readouterr().out
 
 
-def test_a_dry_run_tells_what_is_done_and_what_is_left(made, here, tmp_path, capsys, monkeypatch):
+def test_a_dry_run_lists_the_runs_and_writes_nothing(trained, inline_pool, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("se_numpy.train.Session.seconds_per_step", lambda self: 60.0)
     ablate("--out", tmp_path, "--table", "gate", "--seeds", "0")
     capsys.readouterr()
     before = sorted(tmp_path.rglob("*"))
-    made.clear()
+    trained.clear()
     ablate("--out", tmp_path, "--table", "gate", "--seeds", "0,1", "--dry-run")
     out = capsys.readouterr().out
-    assert "8 runs for gate: 4 are done" in out
-    assert "  done   se_resnet8-s0\n" in out
-    assert "  new    resnet8-s1\n" in out
+    assert "8 runs for gate, 4 of them finished" in out
+    assert "  done     se_resnet8-s0\n" in out
+    assert "  new      resnet8-s1\n" in out
     assert "time     about " in out
-    assert not made
+    assert not trained
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_somebody_elses_file_is_not_written_over(made, here, tmp_path):
+def test_other_files_are_not_overwritten(trained, inline_pool, tmp_path):
     (tmp_path / "gate.json").write_text("[1]")
-    with pytest.raises(ValueError, match=r"gate\.json exists already, and se-numpy ablate did not make it"):
+    with pytest.raises(ValueError, match=r"gate\.json exists and was not written by se-numpy ablate"):
         ablate("--out", tmp_path, "--table", "gate", "--seeds", "0")
     assert (tmp_path / "gate.json").read_text() == "[1]"
-    assert not made
+    assert not trained
 
 
-def test_an_interrupted_run_is_gone_on_with(made, tmp_path):
+def test_an_interrupted_run_is_trained_once(trained, tmp_path):
     config = study(tmp_path).config(table("gate", "se_resnet8").row("tanh"), 0)
     Path(config.out).mkdir(parents=True)
     (Path(config.out) / "config.json").write_text(json.dumps(asdict(config)))
-    assert state(config) == "begun"
-    assert make(asdict(config)) == {"accuracy": 0.5}
-    assert make(asdict(config)) == {"accuracy": 0.5}
-    assert made == ["se_resnet8-gate_tanh-s0"]
+    assert state(config) == "started"
+    assert run_one(asdict(config)) == {"accuracy": 0.5}
+    assert run_one(asdict(config)) == {"accuracy": 0.5}
+    assert trained == ["se_resnet8-gate_tanh-s0"]
 
 
-def test_a_run_that_is_cut_and_gone_on_with_is_trained_to_its_end(tiny, tmp_path, monkeypatch):
+def test_an_interrupted_run_is_resumed(tiny, tmp_path, monkeypatch):
     config = study(tmp_path).config(table("gate", "se_resnet8").row("tanh"), 0)
 
-    def cut(dataset, config, out):
+    def interrupt(dataset, config, out):
         raise KeyboardInterrupt
 
-    whole = runner.complete
-    monkeypatch.setattr(runner, "complete", cut)
+    complete = runner.complete
+    monkeypatch.setattr(runner, "complete", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        make(asdict(config))
+        run_one(asdict(config))
     Path(config.out).mkdir(parents=True)
-    (Path(config.out) / "config.json").write_text(json.dumps(asdict(config)))  # as far as it came
-    monkeypatch.setattr(runner, "complete", whole)
-    assert 0 <= make(asdict(config))["accuracy"] <= 1
+    (Path(config.out) / "config.json").write_text(json.dumps(asdict(config)))  # the only file written so far
+    monkeypatch.setattr(runner, "complete", complete)
+    assert 0 <= run_one(asdict(config))["accuracy"] <= 1
     assert state(config) == "done"
 
 
-def test_other_settings_in_its_place_are_refused_before_anything_runs(made, here, tmp_path):
+def test_existing_runs_with_other_settings_are_refused_before_training(trained, inline_pool, tmp_path):
     ablate("--table", "gate", "--seeds", "0", "--epochs", 1, "--out", tmp_path)
-    with pytest.raises(ValueError, match="was made with epochs = 1 and now 2 is asked for; expected the same"):
+    with pytest.raises(ValueError, match="contains a run with epochs = 1, not 2; expected the same"):
         ablate("--table", "squeeze", "--seeds", "0", "--epochs", 2, "--out", tmp_path)
-    assert len(made) == 4
+    assert len(trained) == 4
 
 
-def test_a_run_that_fails_does_not_end_the_others(made, here, tmp_path, capsys):
+def test_a_failed_run_does_not_stop_the_others(trained, inline_pool, tmp_path, capsys):
     with pytest.raises(RuntimeError, match=r"1 of 5 runs failed.*se_resnet8-reduction_8-s0"):
         ablate("--table", "reduction", "--seeds", "0", "--epochs", 1, "--out", tmp_path)
-    assert len(made) == 5
-    assert "failed: the loss is no number any more" in capsys.readouterr().out
+    assert len(trained) == 5
+    assert "failed: the loss became NaN" in capsys.readouterr().out
     text = (tmp_path / "reduction.md").read_text()
-    assert "r = 8, seed 0: failed; the loss is no number any more" in text
+    assert "r = 8, seed 0: failed: the loss became NaN" in text
     assert text.count("50.00") >= 4
     ablate("--table", "reduction", "--seeds", "0", "--epochs", 1, "--out", tmp_path, "--report")
-    assert len(made) == 5  # a report makes nothing
+    assert len(trained) == 5  # --report trains nothing
     assert (tmp_path / "reduction.md").read_text() == text
 
 
-def test_a_failure_leaves_word_and_a_later_success_takes_it_back(made, tmp_path, monkeypatch):
+def test_a_failure_is_recorded_and_removed_by_a_later_success(trained, tmp_path, monkeypatch):
     config = study(tmp_path).config(table("reduction", "se_resnet8").row("r = 8"), 0)
-    assert make(asdict(config)) == {"failed": "the loss is no number any more"}
-    assert failure(config) == "the loss is no number any more"
+    assert run_one(asdict(config)) == {"failed": "the loss became NaN"}
+    assert failure(config) == "the loss became NaN"
     assert "FloatingPointError" in (Path(config.out) / "log.txt").read_text()
 
     def complete(dataset, config, out):
         (Path(config.out) / "result.json").write_text('{"test_accuracy": 1.0, "seconds": 1.0}')
 
     monkeypatch.setattr(runner, "complete", complete)
-    assert make(asdict(config)) == {"accuracy": 1.0}
+    assert run_one(asdict(config)) == {"accuracy": 1.0}
     assert failure(config) is None
 
 
-def test_a_mistake_of_the_program_is_a_failure_with_its_name(made, tmp_path, monkeypatch):
+def test_an_unexpected_error_is_reported_with_its_type(trained, tmp_path, monkeypatch):
     config = study(tmp_path).config(table("gate", "se_resnet8").row("tanh"), 0)
     monkeypatch.setattr(runner, "complete", lambda *args: {}["absent"])
-    assert make(asdict(config)) == {"failed": "KeyError: 'absent'"}
+    assert run_one(asdict(config)) == {"failed": "KeyError: 'absent'"}
 
 
-def test_a_run_that_nobody_here_can_see_has_failed(tmp_path, monkeypatch):
+def test_a_run_whose_folder_is_not_shared_has_failed(tmp_path, monkeypatch):
     config = study(tmp_path).config(table("gate", "se_resnet8").row("tanh"), 0)
-    monkeypatch.setattr(runner, "make", lambda settings: {"accuracy": 1.0})
+    monkeypatch.setattr(runner, "run_one", lambda settings: {"accuracy": 1.0})
     lines = []
-    failed = make_all([config], Here(), lines.append)
+    failed = run_all([config], InlineExecutor(), lines.append)
     assert "a folder that all workers share" in failed["se_resnet8-gate_tanh-s0"]
     assert "failed" in lines[0]
 
 
-def test_ctrl_c_says_how_to_go_on(made, here, tmp_path, capsys, monkeypatch):
-    whole = runner.complete
+def test_ctrl_c_says_how_to_continue(trained, inline_pool, tmp_path, capsys, monkeypatch):
+    complete = runner.complete
 
-    def complete(dataset, config, out):
+    def interrupted(dataset, config, out):
         if config.squeeze == "none":
             raise KeyboardInterrupt
-        whole(dataset, config, out)
+        complete(dataset, config, out)
 
-    monkeypatch.setattr(runner, "complete", complete)
+    monkeypatch.setattr(runner, "complete", interrupted)
     with pytest.raises(KeyboardInterrupt):
         ablate("--table", "squeeze", "--seeds", "0", "--epochs", 1, "--out", tmp_path)
-    assert "3 of 4 runs are done and kept; the same command goes on" in capsys.readouterr().out
+    assert "3 of 4 runs are finished and kept; repeat the command to continue" in capsys.readouterr().out
 
 
 def test_ctrl_c_ends_the_workers_at_once():
-    """They have ten minutes of work; whoever waits for that waits that long."""
+    """The worker has ten minutes of work, so the test would time out if Ctrl-C waited for it."""
 
     def interrupted():
-        with ended_with(lambda: workers(1, None, partial(prepare, 1))) as pool:
+        with terminate_on_error(lambda: workers(1, None, partial(prepare, 1))) as pool:
             sleeping = pool.submit(time.sleep, 600)
             while not sleeping.running():
                 time.sleep(0.01)
@@ -241,8 +241,8 @@ def test_ctrl_c_ends_the_workers_at_once():
     assert not multiprocessing.active_children()
 
 
-def test_workers_are_started_deaf_to_ctrl_c():
-    """From their first moment: who is still importing when it comes would end in a traceback."""
+def test_workers_ignore_ctrl_c_from_the_start():
+    """Otherwise Ctrl-C during their imports would print a traceback."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with workers(2) as pool:
@@ -253,75 +253,75 @@ def test_workers_are_started_deaf_to_ctrl_c():
 
 
 def test_ctrl_c_does_not_wait_for_a_cluster():
-    asked = []
+    waits = []
 
-    class Cluster(Here):
-        def shutdown(self, wait=True):  # as Dask has it
-            asked.append(wait)
+    class Cluster(InlineExecutor):
+        def shutdown(self, wait=True):  # the signature of Dask's executor
+            waits.append(wait)
 
     def interrupted():
-        with ended_with(Cluster):
+        with terminate_on_error(Cluster):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert asked[0] is False
+    assert waits[0] is False
 
 
-def test_a_process_of_this_machine_carries_runs(tmp_path):
-    here = Study.of(tmp_path, configure(TINY, epochs=1, subset=32, batch_size=32), (0,), TINY)
-    config = here.config(table("gate", "se_resnet8").row("without SE"), 0)
-    with ended_with(lambda: workers(1, None, partial(prepare, 1))) as pool:
+def test_runs_work_in_a_process_pool(tmp_path):
+    small_study = Study.of(tmp_path, configure(TINY, epochs=1, subset=32, batch_size=32), (0,), TINY)
+    config = small_study.config(table("gate", "se_resnet8").row("without SE"), 0)
+    with terminate_on_error(lambda: workers(1, None, partial(prepare, 1))) as pool:
         assert pool.submit(os.getenv, "SE_NUMPY_THREADS").result() == "1"
-        assert make_all([config], pool, print) == {}
+        assert run_all([config], pool, print) == {}
     assert state(config) == "done"
 
 
-def test_a_dask_cluster_carries_runs(tmp_path):
+def test_runs_work_on_a_dask_cluster(tmp_path):
     distributed = pytest.importorskip("distributed")
-    here = Study.of(tmp_path, configure(TINY, epochs=1, subset=32, batch_size=32), (0,), TINY)
-    config = here.config(table("gate", "se_resnet8").row("tanh"), 0)
+    small_study = Study.of(tmp_path, configure(TINY, epochs=1, subset=32, batch_size=32), (0,), TINY)
+    config = small_study.config(table("gate", "se_resnet8").row("tanh"), 0)
     small = {"n_workers": 1, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": None}
     with distributed.LocalCluster(**small) as cluster, workers(1, cluster.scheduler_address) as pool:
-        assert make_all([config], pool, print) == {}
+        assert run_all([config], pool, print) == {}
     assert state(config) == "done"
 
 
-def test_a_worker_that_is_killed_is_told_in_a_sentence(tmp_path):
+def test_a_killed_worker_is_reported(tmp_path):
     config = study(tmp_path).config(table("gate", "se_resnet8").row("tanh"), 0)
     with workers(1, None) as pool:
         pool.submit(os._exit, 1)
-        with pytest.raises(RuntimeError, match="ended from outside"):
-            make_all([config], pool, print)
+        with pytest.raises(RuntimeError, match="a worker was killed"):
+            run_all([config], pool, print)
 
 
-def test_two_at_once_in_one_folder_are_refused_but_a_report_is_written(made, here, tmp_path):
+def test_two_commands_in_one_folder_are_refused_but_reports_are_not(trained, inline_pool, tmp_path):
     pytest.importorskip("fcntl")
     with lock_file(tmp_path, "filled"):
         ablate("--table", "gate", "--seeds", "0", "--epochs", 1, "--out", tmp_path, "--report")
         with pytest.raises(ValueError, match="is being filled by another run"):
             ablate("--table", "gate", "--seeds", "0", "--epochs", 1, "--out", tmp_path)
     assert (tmp_path / "gate.md").exists()
-    assert made == []
+    assert trained == []
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--seeds", "0,0"], "expected different numbers"),
+        (["--seeds", "0,0"], "expected different integers"),
         (["--table", "gates"], "no table 'gates'"),
-        (["--model", "resnet8"], "no network with SE"),
+        (["--model", "resnet8"], "not a network with SE"),
         (["--jobs", "0"], "--jobs is 0; expected 1 or more"),
         (["--epochs", "0"], "epochs is 0"),
     ],
 )
-def test_what_cannot_be_is_refused(words, message, tiny, here, tmp_path):
+def test_invalid_options_are_refused(words, message, tiny, inline_pool, tmp_path):
     given = {"--table": "gate", "--out": tmp_path, **dict(zip(words[::2], words[1::2], strict=True))}
     with pytest.raises(ValueError, match=message):
         ablate(*(word for pair in given.items() for word in pair))
 
 
-def test_the_command_at_the_foot_names_no_path(made, here, tmp_path):
+def test_the_command_in_the_report_has_no_local_paths(trained, inline_pool, tmp_path):
     ablate("--table", "gate", "--data", tmp_path, "--note", "as JPEG", "--seeds", "0", "--epochs", 1, "--lr", 0.1,
            "--out", tmp_path / "out")  # fmt: skip
     text = (tmp_path / "out" / "gate.md").read_text()
@@ -332,7 +332,7 @@ def test_the_command_at_the_foot_names_no_path(made, here, tmp_path):
     assert "se-numpy ablate --table gate --data cifar10 --model" in (tmp_path / "named" / "gate.md").read_text()
 
 
-def test_all_tables_at_once(made, here, tmp_path):
+def test_all_tables_can_be_written_at_once(trained, inline_pool, tmp_path):
     ablate("--table", "all", "--seeds", "3", "--epochs", 1, "--out", tmp_path, "--report")
-    assert made == []
+    assert trained == []
     assert {path.stem for path in tmp_path.glob("*.md")} == set(commands.TABLES.split(", "))

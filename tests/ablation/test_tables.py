@@ -1,9 +1,10 @@
-"""Tables as data, their statistics, and what is written of them; no run is made here, results are put in place."""
+"""Tests of the tables, their statistics and their reports, with made-up results in place of trained runs."""
 
 import csv
 import io
 import json
 import math
+import re
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from se_numpy import models
-from se_numpy.ablation.commands import in_text
+from se_numpy.ablation.commands import as_text
 from se_numpy.ablation.paired import STUDENT, Difference, paired, verdict
 from se_numpy.ablation.render import markdown, write
 from se_numpy.ablation.report import Report
@@ -32,7 +33,7 @@ def study(folder, seeds=(0, 1, 2), **given):
 
 
 def put(config, accuracy, **changes):
-    """A run as if it had been made."""
+    """Write the folder of a finished run with this accuracy."""
     folder = Path(config.out)
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(asdict(replace(config, **changes))))
@@ -40,30 +41,30 @@ def put(config, accuracy, **changes):
 
 
 def filled(folder, name, accuracies, **given):
-    """The report of a table whose rows have these accuracies by label, a list of one a seed."""
-    here, rows = study(folder, **given), table(name, "se_resnet8")
+    """Return the report of a table whose rows have these accuracies, one per seed, by label."""
+    ablation, rows = study(folder, **given), table(name, "se_resnet8")
     for label, values in accuracies.items():
-        for seed, accuracy in zip(here.seeds, values, strict=True):
-            put(here.config(rows.row(label), seed), accuracy)
-    return Report(rows, here, f"se-numpy ablate --table {name}")
+        for seed, accuracy in zip(ablation.seeds, values, strict=True):
+            put(ablation.config(rows.row(label), seed), accuracy)
+    return Report(rows, ablation, f"se-numpy ablate --table {name}")
 
 
 @pytest.mark.parametrize("model", ["se_resnet8", "se_preact_resnet20", "se_small_vgg", "se_small_resnext"])
 @pytest.mark.parametrize("name", NAMES)
-def test_every_row_is_a_network_or_says_why_there_is_none(name, model, tmp_path):
-    here, rows = study(tmp_path), table(name, model).rows
+def test_every_row_is_a_network_or_gives_a_reason(name, model, tmp_path):
+    ablation, rows = study(tmp_path), table(name, model).rows
     assert len({row.label for row in rows}) == len(rows)
-    assert len({run_name(here.config(row, 0)) for row in rows}) == len(rows)
+    assert len({run_name(ablation.config(row, 0)) for row in rows}) == len(rows)
     for row in rows:
-        cost = here.cost(row)
+        cost = ablation.cost(row)
         if isinstance(cost, str):
             assert "expected" in cost
         else:
-            here.config(row, 0).network(10)
+            ablation.config(row, 0).network(10)
             assert cost.parameters > 10_000
 
 
-def test_rows_are_the_ablations_they_are_called():
+def test_rows_have_the_settings_of_their_labels():
     rows = table("reduction", "se_resnet8")
     plain = study("x").cost(rows.row("without SE")).parameters
     for r in (2, 4, 8, 16):
@@ -77,14 +78,14 @@ def test_rows_are_the_ablations_they_are_called():
     assert study("x").config(table("gate", "se_resnet8").row("tanh"), 0).gate == "tanh"
 
 
-def test_an_impossible_row_is_no_run_and_tables_share_theirs(tmp_path):
-    here = study(tmp_path, seeds=(0, 1))
-    every = here.runs([table(name, "se_resnet8") for name in NAMES])
-    assert len(every) == 2 * (2 + 3 + 2 + 2 + 3 + 4 + 8)  # both baselines, then what each table adds
+def test_impossible_rows_are_left_out_and_tables_share_runs(tmp_path):
+    ablation = study(tmp_path, seeds=(0, 1))
+    every = ablation.runs([table(name, "se_resnet8") for name in NAMES])
+    assert len(every) == 2 * (2 + 3 + 2 + 2 + 3 + 4 + 8)  # both baselines, then the additional runs of each table
     assert len({config.out for config in every}) == len(every)
     assert not [config for config in every if config.reduction == 32]
-    assert [config.seed for config in every] == [0] * 24 + [1] * 24  # a row of each before the second seed
-    standard = [here.config(table(n, "se_resnet8").row(label), 0).out for n, label in
+    assert [config.seed for config in every] == [0] * 24 + [1] * 24  # all rows with the first seed come first
+    standard = [ablation.config(table(n, "se_resnet8").row(label), 0).out for n, label in
                 (("gate", "sigmoid"), ("squeeze", "average"), ("reduction", "r = 4"), ("networks", "se_resnet8"))]
     assert len(set(standard)) == 1
 
@@ -104,120 +105,120 @@ def test_an_impossible_row_is_no_run_and_tables_share_theirs(tmp_path):
         ("networks", "se_preact_resnet20", 5.21, "4"),
     ],
 )
-def test_the_papers_number_beside_a_row(name, label, value, where):
+def test_rows_have_the_papers_numbers(name, label, value, where):
     (printed,) = table(name, "se_resnet8").row(label).printed
     assert (printed.value, printed.table) == (value, where)
 
 
-def test_the_papers_pairs_are_all_of_tables_2_to_6():
+def test_the_papers_pairs_cover_tables_2_to_6():
     pairs = paper_pairs()
     assert len(pairs) == 8 + 2 + 4 + 4 + 1
     assert all(with_.value < before.value for _, before, with_ in pairs)  # as the paper found
 
 
 @pytest.mark.parametrize("model", ["resnet8", "senet154", "se_resnet9", "resnet"])
-def test_a_model_that_cannot_lose_its_gates_is_refused(model):
+def test_a_model_without_an_se_pair_is_refused(model):
     with pytest.raises(ValueError, match="expected se_resnet8, "):
         table("gate", model)
 
 
-def test_an_unknown_table_and_senseless_seeds_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="no table 'gates'; expected one of reduction"):
+def test_an_unknown_table_and_invalid_seeds_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="no table 'gates'; expected reduction"):
         table("gates", "se_resnet8")
     for seeds in ((), (1, 1), (-1, 2)):
-        with pytest.raises(ValueError, match="expected different numbers"):
+        with pytest.raises(ValueError, match="expected different integers"):
             study(tmp_path, seeds=seeds)
 
 
 # Statistics
 
 
-def test_a_paired_difference_by_hand():
+def test_paired_differences_match_a_calculation_by_hand():
     found = paired({0: 10.0, 1: 12.0, 2: 14.0, 9: 99.0}, {0: 9.0, 1: 9.0, 2: 9.0, 5: 1.0})
     half = 4.303 * 2 / math.sqrt(3)  # differences 1, 3, 5: mean 3, standard deviation 2
     assert found == pytest.approx((3, 3 - half, 3 + half, 3))
-    assert found.holds_zero
-    assert not paired({0: 10.0, 1: 10.1, 2: 10.2}, {0: 9.0, 1: 9.0, 2: 9.0}).holds_zero
+    assert found.contains_zero
+    assert not paired({0: 10.0, 1: 10.1, 2: 10.2}, {0: 9.0, 1: 9.0, 2: 9.0}).contains_zero
     assert paired({0: 2.0}, {0: 1.5}) == (0.5, None, None, 1)
     assert paired({0: 2.0, 1: 4.0}, {0: 1.0, 1: 1.0}) == pytest.approx((2, 2 - 12.706, 2 + 12.706, 2))
     assert paired({0: 2.0}, {1: 1.0}) is None
 
 
 @pytest.mark.parametrize("df", range(1, len(STUDENT) + 1))
-def test_students_quantiles_hold_95_percent(df):
+def test_students_quantiles_cover_95_percent(df):
     t = np.linspace(0, STUDENT[df - 1], 20_001)
     constant = math.exp(math.lgamma((df + 1) / 2) - math.lgamma(df / 2)) / math.sqrt(df * math.pi)
     assert 2 * constant * np.trapezoid((1 + t**2 / df) ** (-(df + 1) / 2), t) == pytest.approx(0.95, abs=5e-5)
 
 
 @given(st.lists(st.tuples(*[st.floats(0, 100)] * 2), min_size=2, max_size=40), st.floats(-50, 50))
-def test_a_difference_turns_with_its_sides_and_ignores_what_they_share(pairs, shift):
+def test_swapping_sides_negates_a_difference_and_a_common_shift_cancels(pairs, shift):
     a, b = (dict(enumerate(side)) for side in zip(*pairs, strict=True))
-    found, turned = paired(a, b), paired(b, a)
-    assert (turned.mean, turned.low, turned.high) == pytest.approx((-found.mean, -found.high, -found.low))
-    moved = paired({k: v + shift for k, v in a.items()}, {k: v + shift for k, v in b.items()})
-    assert moved[:3] == pytest.approx(found[:3], abs=1e-6)
+    found, swapped = paired(a, b), paired(b, a)
+    assert (swapped.mean, swapped.low, swapped.high) == pytest.approx((-found.mean, -found.high, -found.low))
+    shifted = paired({k: v + shift for k, v in a.items()}, {k: v + shift for k, v in b.items()})
+    assert shifted[:3] == pytest.approx(found[:3], abs=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("difference", "sampling", "said"),
+    ("difference", "sampling", "text"),
     [
-        (None, 1, "to do: no seed has both"),
-        (Difference(3, None, None, 1), 1, "one seed gives no interval: nothing can be said"),
-        (Difference(3, -9, 15, 2), 1, "within noise: the interval holds 0 (2 seeds, hardly an interval)"),
-        (Difference(3, 1, 5, 3), 1, "more errors (3 seeds)"),
-        (Difference(-3, -5, -1, 3), 1, "fewer errors (3 seeds)"),
-        (Difference(0.5, 0.2, 0.8, 3), 1, "more errors (3 seeds), yet less than the test set's own ± 1.0: it may be"),
-        (Difference(0.5, -1, 2, 3), 1, "within noise: the interval holds 0 (3 seeds); and less than the test set's"),
-        (Difference(0, 0, 0, 3), 1, "no difference in any of 3 seeds"),
+        (None, 1, "not run yet: no seed has both runs"),
+        (Difference(3, None, None, 1), 1, "one seed: no interval and so no conclusion"),
+        (Difference(3, -9, 15, 2), 1, "within noise: the interval contains 0 (2 seeds, so a very wide interval)"),
+        (Difference(3, 1, 5, 3), 1, "higher error (3 seeds)"),
+        (Difference(-3, -5, -1, 3), 1, "lower error (3 seeds)"),
+        (Difference(0.5, 0.2, 0.8, 3), 1, "higher error (3 seeds), but below the sampling error of the test set, ±"),
+        (Difference(0.5, -1, 2, 3), 1, "within noise: the interval contains 0 (3 seeds); below the sampling error of"),
+        (Difference(0, 0, 0, 3), 1, "no difference for any of 3 seeds"),
     ],
 )
-def test_what_is_said_of_a_difference(difference, sampling, said):
-    assert verdict(difference, sampling).startswith(said)
+def test_verdicts_on_differences(difference, sampling, text):
+    assert verdict(difference, sampling).startswith(text)
 
 
-# What lies in a folder
+# The folder of runs
 
 
-def test_a_run_in_its_place_is_known_by_its_settings(tmp_path):
-    here = study(tmp_path)
-    config = here.config(table("stages", "se_resnet8").row("stage 1"), 0)
+def test_an_existing_run_is_recognised_by_its_settings(tmp_path):
+    ablation = study(tmp_path)
+    config = ablation.config(table("stages", "se_resnet8").row("stage 1"), 0)
     assert state(config) == "new"
-    put(config, 0.5, device="gpu", out="elsewhere")  # neither decides what comes of it
+    put(config, 0.5, device="gpu", out="elsewhere")  # neither setting changes the result
     assert state(config) == "done"
-    with pytest.raises(ValueError, match="was made with epochs = 1 and now 2 is asked for"):
+    with pytest.raises(ValueError, match="contains a run with epochs = 1, not 2"):
         state(replace(config, epochs=2))
     (Path(config.out) / "result.json").unlink()
-    assert state(config) == "begun"
+    assert state(config) == "started"
     older = {name: value for name, value in asdict(config).items() if name != "placement"}
-    (Path(config.out) / "config.json").write_text(json.dumps(older))  # what it does not say was as it is by default
-    assert state(config) == "begun"
+    (Path(config.out) / "config.json").write_text(json.dumps(older))  # a missing setting means its default
+    assert state(config) == "started"
     (Path(config.out) / "config.json").write_text(json.dumps(older | {"colour": 1}))
     with pytest.raises(ValueError, match="does not hold the settings of a run"):
         state(config)
     (Path(config.out) / "config.json").write_text("{")
-    with pytest.raises(ValueError, match=r"does not hold the settings of a run: .* is no JSON"):
+    with pytest.raises(ValueError, match=r"does not contain the settings of a run: .* is not valid JSON"):
         state(config)
 
 
-def test_what_is_no_run_is_left_alone(tmp_path):
+def test_a_folder_that_is_not_a_run_is_refused(tmp_path):
     config = study(tmp_path).config(table("gate", "se_resnet8").row("tanh"), 0)
     Path(config.out).mkdir(parents=True)
     assert state(config) == "new"
     (Path(config.out) / "letter.txt").write_text("dear")
-    with pytest.raises(ValueError, match="holds something that is no run"):
+    with pytest.raises(ValueError, match="exists and is not a run"):
         state(config)
 
 
-def test_names_of_runs_tell_what_they_are():
+def test_names_of_runs_contain_their_settings():
     config = study("x").config(table("stages", "se_resnet8").row("stage 1"), 2)
     assert run_name(config) == "se_resnet8-stages_1-s2"
     assert run_name(replace(config, stages=(1, 2), gate="tanh")) == "se_resnet8-gate_tanh-stages_1+2-s2"
     assert run_name(replace(config, stages=None)) == "se_resnet8-s2"
 
 
-def test_the_data_are_named_without_their_folder(tmp_path):
-    photographs = replace(TINY, name="cifar10", source="CIFAR-10, binary layout, /home/somebody")
+def test_the_data_set_is_named_without_its_folder(tmp_path):
+    photographs = replace(TINY, name="cifar10", source="CIFAR-10, binary layout, /home/user")
     assert Study.of(tmp_path, configure(photographs), (0,), photographs).data == "CIFAR-10"
     assert study(tmp_path).data == "built-in set"
 
@@ -239,7 +240,7 @@ def test_the_numbers_of_a_report(tmp_path):
     assert lines["average"].difference is None
     assert lines["without SE"].difference == pytest.approx((10, 10, 10, 3))
     assert lines["none (NoSqueeze)"].difference.mean == pytest.approx(41)
-    assert lines["none (NoSqueeze)"].verdict.startswith("more errors")
+    assert lines["none (NoSqueeze)"].verdict.startswith("higher error")
     assert lines["largest"].verdict.startswith("within noise")
 
 
@@ -248,16 +249,16 @@ def test_a_row_of_the_networks_table_is_compared_with_the_same_network(tmp_path)
     lines = {line.row.label: line for line in found.lines}
     assert lines["se_small_vgg"].difference.mean == pytest.approx(-10)
     assert lines["small_vgg"].difference is None
-    assert lines["se_resnet8"].verdict.startswith("to do")
+    assert lines["se_resnet8"].verdict.startswith("not run yet")
     assert "| ResNet-164 | CIFAR-100 | 24.33 | 21.31 | -3.02 | 5 |" in markdown(found)
 
 
-def test_a_network_that_does_not_bear_the_learning_rate_gets_its_own_and_the_table_says_so(tmp_path):
+def test_lower_learning_rates_of_some_networks_are_noted(tmp_path):
     found = filled(tmp_path, "networks", {"small_vgg": [0.7] * 3})
     rates = {line.row.label: found.study.config(line.row, 0).lr for line in found.lines}
     assert rates["small_resnext"] == rates["se_small_resnext"] == 0.1
     assert {lr for label, lr in rates.items() if "resnext" not in label} == {found.study.base.lr}
-    assert f"- small_resnext: lr 0.1, for it does not learn at {found.study.base.lr:g}." in markdown(found)
+    assert f"- small_resnext: lr 0.1, because it does not learn at {found.study.base.lr:g}." in markdown(found)
 
 
 def test_the_files_of_a_report_agree(tmp_path):
@@ -282,38 +283,38 @@ def test_the_files_of_a_report_agree(tmp_path):
     assert str(tmp_path) not in text + files[".csv"].read_text() + files[".json"].read_text()
 
 
-def test_a_table_is_short_in_a_terminal(tmp_path):
+def test_the_table_for_a_terminal_is_compact(tmp_path):
     report = filled(tmp_path, "squeeze", SQUEEZE)
-    title, shared, _, head, _, *rows = in_text(report).splitlines()
+    title, shared, _, head, _, *rows = as_text(report).splitlines()
     assert title == report.table.title
     assert shared == "Built-in set, 1 epoch, 3 seeds; test error in %, mean ± s.d."
     assert head.split() == ["error", "difference"]
-    said = [" ".join(row.split()) for row in rows]
-    assert said[0] == "average 9.00 ± 1.00 the baseline"
-    assert said[2] == "none (NoSqueeze) 50.00 ± 1.00 +41.00 more errors"
-    assert said[3] == "without SE 19.00 ± 1.00 +10.00 more errors, or these images"
-    assert all(len(row) <= 80 for row in rows)
+    texts = [" ".join(row.split()) for row in rows]
+    assert texts[0] == "average 9.00 ± 1.00 baseline"
+    assert texts[2] == "none (NoSqueeze) 50.00 ± 1.00 +41.00 higher error"
+    assert texts[3] == "without SE 19.00 ± 1.00 +10.00 higher error (may be sampling)"
+    assert all(len(row) < 80 for row in rows)
     report.study = replace(report.study, base=replace(report.study.base, epochs=2))
     report.lines[2].verdict = verdict(report.lines[2].difference, sampling=50)
-    longer = in_text(report)
+    longer = as_text(report)
     assert " 2 epochs, " in longer
-    assert "+41.00  more errors, or these images" in longer
+    assert "+41.00  higher error (may be sampling)" in longer
 
 
-def test_a_report_draws_what_it_has(tmp_path):
+def test_an_unfinished_table_is_drawn(tmp_path):
     pytest.importorskip("matplotlib")
     report = filled(tmp_path, "reduction", {"r = 4": [0.9], "without SE": [0.8]}, seeds=(0,))
     (picture,) = [path for path in write(report, tmp_path) if path.suffix == ".png"]
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_without_matplotlib_the_numbers_are_written(tmp_path, monkeypatch):
+def test_without_matplotlib_only_the_figure_is_missing(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "se_numpy.ablation.figure", None)
     files = write(filled(tmp_path, "gate", {"sigmoid": [0.9] * 3}), tmp_path)
     assert [path.suffix for path in files] == [".md", ".csv", ".json"]
 
 
-def test_a_report_tells_what_is_missing_impossible_or_failed(tmp_path):
+def test_a_report_lists_missing_impossible_and_failed_runs(tmp_path):
     report = filled(tmp_path, "reduction", {"r = 4": [0.9, 0.8, 0.7]})
     failed = report.study.config(report.table.row("r = 8"), 1)
     Path(failed.out).mkdir(parents=True)
@@ -323,19 +324,31 @@ def test_a_report_tells_what_is_missing_impossible_or_failed(tmp_path):
     report = Report(report.table, report.study, "again")
     text = markdown(report)
     assert report.missing == 3 * 5 - 3 - 1
-    assert "Not finished: 11 runs" in text
-    assert "r = 32: not run; 16 channels with reduction ratio r = 32 leave no hidden unit" in text
-    assert "r = 8, seed 1: failed; no number in FOLDER/runs" in text
-    assert report.lines[2].said == "failed: no number in FOLDER/runs"
+    assert "Unfinished: 11 runs still to train" in text
+    assert "r = 32: not run: 16 channels with reduction ratio r = 32 leave no hidden unit" in text
+    assert "r = 8, seed 1: failed: no number in FOLDER/runs" in text
+    assert report.lines[2].conclusion == "failed: no number in FOLDER/runs"
 
 
-def test_one_seed_says_nothing(tmp_path):
+def test_one_seed_gives_no_conclusion(tmp_path):
     report = filled(tmp_path, "gate", {"sigmoid": [0.9], "tanh": [0.2]}, seeds=(4,))
     text = markdown(report)
-    assert "one seed gives no interval: nothing can be said" in text
+    assert "one seed: no interval and so no conclusion" in text
     assert "±" not in text.split("| tanh |")[1].split("|")[1]
-    assert "20.00" not in text.split("| tanh |")[1].split("|")[1]  # an error is told, not an accuracy
+    assert "20.00" not in text.split("| tanh |")[1].split("|")[1]  # the table holds the error, not the accuracy
 
 
 def test_models_that_tables_name_exist():
     assert {row.settings["model"] for row in table("networks", "se_resnet8").rows} <= set(models.NAMES)
+
+
+@pytest.mark.parametrize("columns", [80, 40])
+def test_the_table_fits_the_terminal(tmp_path, monkeypatch, columns):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    report = filled(tmp_path, "squeeze", SQUEEZE)
+    text = as_text(report)
+    assert max(map(len, text.splitlines())) <= columns
+    row = re.search(r"^none \(NoSqueeze\)\s+50\.00 ± 1\.00,?\s+(?:difference )?\+41\.00\s+higher error$", text, re.M)
+    assert row
+    assert ("\n" in row[0]) == (columns == 40)

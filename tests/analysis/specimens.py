@@ -1,4 +1,4 @@
-"""Specimens for the tests of the analysis: networks with gates, images, a checkpoint, predictions, an HTML parser."""
+"""Shared objects for the tests of the analysis: networks with gates, images, checkpoints, evaluations, HTML reader."""
 
 from dataclasses import asdict
 from html.parser import HTMLParser
@@ -18,7 +18,7 @@ CLASSES = ("cat", "dog", "ship")
 
 
 def small(seed=0):
-    """A network with two SE blocks, one of them beside a shortcut, whose gates are far from 1/2."""
+    """Return a network with two SE blocks, one of them in a residual branch, whose gates are far from 1/2."""
     net = serial(
         conv=Conv(6), se=SE(2), unit=residual(serial(conv=Conv(6), se=SE(3))), relu=ReLU(),
         pool=GlobalAveragePool(), classifier=Linear(4),
@@ -35,7 +35,7 @@ def images(n=70, seed=1):
 
 
 def a_resnet(seed=0):
-    """An untrained SE-ResNet-8 with statistics and gates that are not what they start as."""
+    """Return an untrained SE-ResNet-8 whose statistics and gates differ from their initial values."""
     net = build("se_resnet8")
     rng = np.random.default_rng(seed)
     params, state = init(net, (12, 10, 3), rng)
@@ -46,7 +46,7 @@ def a_resnet(seed=0):
     network = Network(net, params, state, Normalisation(np.full(3, 0.5), np.full(3, 0.2)), tuple("abcdefghij"),
                       (12, 10, 3), {"model": "se_resnet8"})  # fmt: skip
     logits, _ = net.forward(params, state, network.normalise(pictures()))
-    params["classifier"]["b"] -= logits.mean(0)  # so that it does not answer the same to all images
+    params["classifier"]["b"] -= logits.mean(0)  # so that it does not predict the same class for all images
     return network
 
 
@@ -57,7 +57,7 @@ def pictures(n=40):
 
 
 def save(path, model="se_resnet8", **changes):
-    """A checkpoint as the trainer writes it, of a network that has learnt nothing."""
+    """Write a checkpoint of an untrained network, as the trainer does."""
     params, state = init(build(model), (32, 32, 3), np.random.default_rng(0))
     data = builtin(train=1, test=1)
     config = asdict(configure(data, model=model))
@@ -68,7 +68,7 @@ def save(path, model="se_resnet8", **changes):
 
 
 def made_up(answers, labels, classes=CLASSES, sure=None):
-    """An evaluation in which image i was answered so, with these probabilities (default: 0.9)."""
+    """Return an evaluation with these predicted classes, each with probability ``sure`` (default: 0.9)."""
     p = np.full((len(answers), len(classes)), 0.0)
     sure = np.full(len(answers), 0.9) if sure is None else np.array(sure)
     p += ((1 - sure) / (len(classes) - 1))[:, None]
@@ -77,7 +77,7 @@ def made_up(answers, labels, classes=CLASSES, sure=None):
 
 
 class Reader(HTMLParser):
-    """Collects images and everything that a page would load; fails on scripts."""
+    """A parser that collects the images, the text and all addresses that a page would load."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The built-in set's cue, read back from the pixels, and what answers after a transplant mean."""
+"""Tests of the built-in set's cue: reading it from the pixels, and classifying answers after a transplant."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def data():
     return builtin(train=1, test=600)
 
 
-def test_the_strip_is_read_as_it_was_drawn(data):
+def test_images_are_grouped_by_the_colour_of_their_strip(data):
     _, test_stream = np.random.default_rng(0).spawn(2)
     strip = test_stream.permutation(600) // 10 % 6
     groups = builtin_cue.group_by_cue(data.test_images)
@@ -22,16 +22,16 @@ def test_the_strip_is_read_as_it_was_drawn(data):
     assert (groups.of == strip).all()
 
 
-def test_six_different_glyphs_are_in_sight_and_the_strips_is_the_label(data):
+def test_six_glyphs_are_found_and_the_one_in_the_strips_colour_is_the_label(data):
     sight = builtin_cue.glyphs_in_sight(data.test_images)
     assert all(len(set(row)) == 6 for row in sight.tolist())
     assert (sight[np.arange(600), builtin_cue.group_by_cue(data.test_images).of] == data.test_labels).all()
 
 
-def test_whose_question_was_answered():
+def test_answers_are_attributed_to_the_image_or_its_donor():
     strips = grouped("cue", COLOURS, np.array([0, 1, 3, 3, 5]))  # two colours are missing
     sight = np.tile(np.arange(6), (5, 1))
-    donor = np.array([1, 2, 0, 2, 0])  # the fourth takes from an image with its own colour, and does not count
+    donor = np.array([1, 2, 0, 2, 0])  # the fourth image does not count: its donor has the same colour
     assert builtin_cue.transplanted(np.array([1, 3, 0, 9, 0]), strips, sight, donor) == (0, 1, 0, 0, 4)
     assert builtin_cue.transplanted(np.array([0, 1, 3, 9, 5]), strips, sight, donor) == (1, 0, 0, 0, 4)
     assert builtin_cue.transplanted(np.array([4, 9, 0, 9, 5]), strips, sight, donor) == (0.25, 0.25, 0.25, 0.25, 4)

@@ -1,4 +1,4 @@
-"""What the gates say: recorded as the equations make them, summed up as plain loops do."""
+"""Tests of recorded gates and their statistics: against the equations and against plain loops."""
 
 import numpy as np
 import pytest
@@ -11,11 +11,11 @@ from se_numpy.layers import ReLU
 from se_numpy.ops import conv2d
 
 
-def test_recorded_gates_are_those_of_the_equation_batch_after_batch():
+def test_recorded_gates_equal_those_of_the_equation():
     network, seen = small(), images()
-    told = []
-    recorded = gates.record(network, seen, told.append)
-    assert told == [64, 6]
+    sizes = []
+    recorded = gates.record(network, seen, sizes.append)
+    assert sizes == [64, 6]
     assert list(recorded.gates) == ["se", "unit.branch.se"] == list(network.blocks)
     U = conv2d(network.normalise(seen), network.params["conv"]["V"], padding=1)
     s = excite(squeeze(U), **network.params["se"])
@@ -25,7 +25,7 @@ def test_recorded_gates_are_those_of_the_equation_batch_after_batch():
     assert (recorded.answers == logits.argmax(1)).all()
 
 
-def test_a_copy_with_another_layer_leaves_the_original_alone():
+def test_replacing_a_layer_leaves_the_original_unchanged():
     net = small().net
     copied = with_layers(net, {"unit.branch.se": ReLU()})
     assert dict(dict(copied.parts)["unit"].parts)["branch"].parts[1] == ("se", ReLU())
@@ -34,7 +34,7 @@ def test_a_copy_with_another_layer_leaves_the_original_alone():
         with_layers(net, {"unit.se": ReLU()})
 
 
-def test_a_copy_with_other_numbers_shares_the_rest():
+def test_replacing_parameters_shares_the_rest():
     params = small().params
     copied = with_numbers(params, {"unit.branch.se": {"s": 1}, "new.one": {"t": 2}})
     assert copied["unit"]["branch"]["se"] == {"s": 1}
@@ -43,21 +43,21 @@ def test_a_copy_with_other_numbers_shares_the_rest():
     assert "W1" in params["unit"]["branch"]["se"]
 
 
-def test_short_names_lose_what_all_share_at_the_end():
+def test_short_names_drop_the_common_ending():
     assert short_names(["a.b.se", "c.b.se"]) == {"a.b.se": "a", "c.b.se": "c"}
     assert short_names(["a.se1", "a.se2"]) == {"a.se1": "a.se1", "a.se2": "a.se2"}
     assert short_names(["a.b.se"]) == {"a.b.se": "a.b.se"}
 
 
-def some(n=40, C=3, K=4, seed=0):
+def random_gates(n=40, C=3, K=4, seed=0):
     rng = np.random.default_rng(seed)
-    of = rng.permutation(np.arange(n) % (K - 1))  # the groups are of different size
+    of = rng.permutation(np.arange(n) % (K - 1))  # the groups have different sizes
     of[:2] = K - 1
     return rng.random((n, C)), gates.grouped("class", tuple("wxyz"[:K]), of)
 
 
-def test_group_means_and_spreads_are_those_of_plain_loops():
-    s, groups = some()
+def test_group_means_and_standard_deviations_equal_those_of_plain_loops():
+    s, groups = random_gates()
     for k in range(4):
         mine = s[groups.of == k]
         assert groups.counts[k] == len(mine)
@@ -71,43 +71,43 @@ def test_groups_without_images_are_left_out():
     assert groups.of.tolist() == [1, 0, 1]
 
 
-def test_the_share_between_groups_is_what_is_left_of_the_variance_within():
-    s, groups = some()
+def test_the_share_between_groups_is_one_minus_the_share_within():
+    s, groups = random_gates()
     within = sum(((s[groups.of == k] - s[groups.of == k].mean(0)) ** 2).sum() for k in range(4))
     assert gates.share_between(s, groups) == pytest.approx(1 - within / ((s - s.mean(0)) ** 2).sum())
 
 
-def test_the_share_is_one_where_the_group_decides_and_chance_where_it_says_nothing():
-    _, groups = some(n=60)
+def test_the_share_is_one_for_gates_set_by_the_group_and_chance_for_random_gates():
+    _, groups = random_gates(n=60)
     rng = np.random.default_rng(0)
     assert gates.share_between(rng.random((4, 3))[groups.of], groups) == pytest.approx(1)
-    nothing = [gates.share_between(rng.random((60, 3)), groups) for _ in range(300)]
-    assert np.mean(nothing) == pytest.approx(groups.chance, rel=0.1)
+    random = [gates.share_between(rng.random((60, 3)), groups) for _ in range(300)]
+    assert np.mean(random) == pytest.approx(groups.chance, rel=0.1)
     assert groups.chance == pytest.approx(3 / 59)
     assert gates.share_between(np.full((60, 3), 0.3, np.float32), groups) == 0
 
 
-def test_gates_name_the_group_only_if_they_know_it():
+def test_only_gates_that_depend_on_the_group_predict_it():
     rng = np.random.default_rng(0)
     groups = gates.grouped("class", tuple("abc"), np.arange(300) % 3)
-    told = np.eye(3)[groups.of] * 0.5 + 0.02 * rng.standard_normal((300, 3))
-    assert gates.named_by(told, groups) == 1
+    s = np.eye(3)[groups.of] * 0.5 + 0.02 * rng.standard_normal((300, 3))
+    assert gates.named_by(s, groups) == 1
     assert gates.named_by(rng.random((300, 3)), groups) == pytest.approx(1 / 3, abs=0.1)
-    lonely = gates.grouped("class", tuple("ab"), np.array([0, 0, 0, 1]))  # one half has never seen group b
-    assert gates.named_by(np.array([[0.1], [0.1], [0.1], [0.9]]), lonely) == 0.75
+    single = gates.grouped("class", tuple("ab"), np.array([0, 0, 0, 1]))  # one half holds no image of group b
+    assert gates.named_by(np.array([[0.1], [0.1], [0.1], [0.9]]), single) == 0.75
 
 
-def test_a_loud_channel_that_knows_nothing_does_not_drown_a_quiet_one_that_does():
+def test_a_noisy_channel_does_not_hide_a_small_informative_one():
     rng = np.random.default_rng(0)
     groups = gates.grouped("class", tuple("ab"), np.arange(400) // 2 % 2)
     s = np.stack([0.5 + 0.01 * groups.of + 0.001 * rng.standard_normal(400), rng.random(400)], axis=1)
     assert gates.named_by(s, groups) > 0.95
 
 
-def test_a_summary_counts_what_is_beyond_the_limits():
+def test_a_summary_counts_gates_beyond_the_limits():
     s = np.array([[0.04, 0.5], [0.96, 0.5], [0.05, 0.5], [0.95, 1.0]])
     classes = gates.grouped("class", ("a", "b"), np.array([0, 0, 1, 1]))
-    summary = gates.summarise("block", s, (classes,))
+    summary = gates.summarize_block("block", s, (classes,))
     assert (summary.low, summary.high) == (1 / 8, 2 / 8)
     assert summary.mean == pytest.approx(s.mean())
     assert summary.slope == pytest.approx((s * (1 - s)).mean())

@@ -1,4 +1,4 @@
-"""What ``se-numpy info`` says of an installation, of this one and of others."""
+"""Tests of ``se-numpy info``, for this installation and for others."""
 
 import json
 import re
@@ -19,37 +19,36 @@ def quick(monkeypatch):
     monkeypatch.setattr(info, "SIDE", 64)
 
 
-def test_in_words_and_in_json(quick, capsys):
+def test_text_and_json_hold_the_same(quick, capsys):
     assert main(["info", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
+    found = json.loads(capsys.readouterr().out)
     assert main(["info"]) == 0
     text = capsys.readouterr().out
-    assert told["versions"]["numpy"] in text
-    assert told["gflops"]["one thread"] > 0
+    assert found["versions"]["numpy"] in text
+    assert found["gflops"]["one thread"] > 0
     assert "GFLOP/s on one thread" in text
-    assert set(told["data"]) == {"cifar10", "cifar100"}
-    assert {one["name"] for one in told["libraries"]} >= {
+    assert set(found["data"]) == {"cifar10", "cifar100"}
+    assert {one["name"] for one in found["libraries"]} >= {
         "matplotlib", "pillow", "cupy", "safetensors", "hypothesis", "distributed", "torch"}  # fmt: skip
-    assert next(one for one in told["libraries"] if one["name"] == "hypothesis")["version"]
-    assert "command" not in told
+    assert next(one for one in found["libraries"] if one["name"] == "hypothesis")["version"]
+    assert "command" not in found
     assert re.search(r"^device +(cpu|gpu) \(", text, re.M)
 
 
-def test_every_library_is_brought_by_the_extra_that_is_named():
+def test_every_library_is_installed_by_the_extra_that_is_named():
     extras = PYPROJECT["project"]["optional-dependencies"]
     for one in info.OPTIONAL:
-        if one.extra != "weights" or "weights" in extras:  # matplotlib brings pillow along
+        if one.extra != "weights" or "weights" in extras:  # matplotlib depends on pillow
             wanted = {"pillow": "matplotlib"}.get(one.name, one.name)
             assert any(line.startswith(wanted) for line in extras[one.extra]), one
 
 
-def test_what_is_missing_comes_with_its_line(quick, monkeypatch, tmp_path, capsys):
+def test_missing_libraries_are_listed_with_their_install_command(quick, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(info, "find_spec", lambda name: None)
     assert main(["info"]) == 0
     text = capsys.readouterr().out
-    assert re.search(r'^  matplotlib .* missing +pip install -e "\.\[plot\]"$', text, re.M)
-    assert re.search(r'^  cupy .* missing +pip install -e "\.\[cuda12\]" or cuda13, whichever the driver is for$', text,
-                     re.M)  # fmt: skip
+    assert re.search(r'^  matplotlib .* not installed: pip install -e "\.\[plot\]"$', text, re.M)
+    assert re.search(r'^  cupy .* not installed: pip install -e "\.\[cuda12\]" \(or cuda13', text, re.M)
     monkeypatch.setattr(install_hints, "PACKAGE", tmp_path / "se_numpy")  # installed, not a copy of the repository
     assert install_hints.install_command("plot") == 'pip install "se-numpy[plot]"'
 
@@ -62,10 +61,12 @@ def test_where_data_is_found(monkeypatch, tmp_path):
 
     monkeypatch.setattr(info, "find", find)
     assert info.copies_of_data() == {
-        "cifar10": str(tmp_path), "cifar100": "not found: se-numpy data download cifar100 gets it"}  # fmt: skip
+        "cifar10": str(tmp_path),
+        "cifar100": "not found; download it with: se-numpy data download cifar100",
+    }
 
 
-def test_an_environment_in_words():
+def test_an_environment_becomes_rows_of_text():
     rows = dict(info.in_words({
         "versions": {"python": "3.12", "cupy": None}, "cpu": {"model": "M", "cores": 8, "usable": 4, "quota": 1.5},
         "threads": 4, "memory_gib": 3.5, "gpu": {"name": "H200", "memory_gib": 139.0, "runtime_cuda": "12.9"},
@@ -74,7 +75,7 @@ def test_an_environment_in_words():
     }))  # fmt: skip
     assert rows == {
         "versions": "python 3.12", "processor": "M", "cores": "4 of 8 cores, a quota of 1.5 cores, 4 threads",
-        "memory": "3.5 GiB", "BLAS": "openblas 0.3 for Zen, 2 threads", "set": "OMP_NUM_THREADS=1",
-        "GPU": "H200, 139.0 GiB, CUDA 12.9", "commit": "abc, with changes that are in no commit", "data": "SHA-256 d1",
+        "memory": "3.5 GiB", "BLAS": "openblas 0.3 for Zen, 2 threads", "variables": "OMP_NUM_THREADS=1",
+        "GPU": "H200, 139.0 GiB, CUDA 12.9", "commit": "abc, with uncommitted changes", "data": "SHA-256 d1",
     }  # fmt: skip
     assert info.in_words({}) == []

@@ -1,4 +1,4 @@
-"""The two paths of U's gradient: each is what it says, and together they are the whole."""
+"""Tests of the two paths of U's gradient: each against the gradient with the other path cut, and their sum."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from se_numpy.layers import SE, GlobalAveragePool, Linear, init, serial
 
 
 def block(bias):
-    """U, its weights, and a gradient from behind; sizes pairwise different, gates far from 1/2."""
+    """Return U, the block's weights and an upstream gradient, with pairwise different sizes and gates far from 1/2."""
     rng = np.random.default_rng(0)
     U = rng.standard_normal((3, 5, 4, 6)) + rng.standard_normal(6)
     weights = [2 * rng.standard_normal((2, 6)), 2 * rng.standard_normal((6, 2))]
@@ -32,7 +32,7 @@ def test_the_paths_add_up_to_the_whole_gradient(bias):
 
 
 @pytest.mark.parametrize("bias", [False, True])
-def test_each_path_is_the_gradient_with_the_other_one_cut(bias):
+def test_each_path_is_the_gradient_with_the_other_path_cut(bias):
     rng, U, weights, dX_tilde = block(bias)
     paths = two_paths(dX_tilde, U, *weights)
     s, towards = excite(squeeze(U), *weights), rng.standard_normal(U.shape)
@@ -51,7 +51,7 @@ def test_each_path_is_the_gradient_with_the_other_one_cut(bias):
 
 
 @pytest.mark.parametrize("bias", [False, True])
-def test_a_networks_paths_are_those_of_the_equation(bias):
+def test_the_paths_of_a_network_equal_those_of_the_equation(bias):
     net = serial(se=SE(3, bias), pool=GlobalAveragePool(), classifier=Linear(4))
     rng = np.random.default_rng(0)
     params, state = init(net, (5, 4, 6), rng, np.float64)
@@ -71,7 +71,7 @@ def test_a_networks_paths_are_those_of_the_equation(bias):
 
 
 @pytest.mark.parametrize("train", [False, True])
-def test_looking_at_the_paths_changes_no_gradient(train):
+def test_splitting_the_paths_leaves_the_gradients_unchanged(train):
     from se_numpy.analysis.network import with_layers
     from se_numpy.analysis.paths import SplitSE
 
@@ -95,12 +95,12 @@ def test_looking_at_the_paths_changes_no_gradient(train):
     for name, paths in found.items():
         np.testing.assert_allclose(paths.direct, more[f"{name}.direct"], atol=1e-5 * np.abs(paths.direct).max())
         spread = np.ptp(paths.gate, axis=(1, 2)).max()
-        assert spread < 1e-4 * np.abs(paths.direct).max()  # a constant over each image, but for rounding
+        assert spread < 1e-4 * np.abs(paths.direct).max()  # constant over each image, up to rounding
 
 
 @dataclass(frozen=True)
 class Doubled(SE):
-    """A kind of block whose gates are twice as large."""
+    """An SE block whose gates are twice as large."""
 
     def forward(self, params, state, X, *, train=False, rng=None):
         Y, cache = super().forward(params, state, X)
@@ -110,7 +110,7 @@ class Doubled(SE):
         return super().backward(params, cache._replace(s=cache.s / 2), 2 * dY)
 
 
-def test_paths_hold_for_other_kinds_of_blocks():
+def test_paths_are_right_for_subclasses_of_the_block():
     rng = np.random.default_rng(0)
     weights = {"W1": 2 * rng.standard_normal((2, 6)), "W2": 2 * rng.standard_normal((6, 2))}
     X, labels = rng.standard_normal((3, 5, 4, 6)) + rng.standard_normal(6), np.array([3, 0, 5])
@@ -127,7 +127,7 @@ def test_paths_hold_for_other_kinds_of_blocks():
     assert np.allclose(found.gate, expected.gate)
 
 
-def test_shares_are_norms():
+def test_path_shares_are_ratios_of_norms():
     direct, gate = np.zeros((1, 1, 2, 2)), np.zeros((1, 1, 2, 2))
     direct[..., 0] = 3 / np.sqrt(2)
     gate[0, 0, 0] = 1 / np.sqrt(2)
@@ -136,7 +136,7 @@ def test_shares_are_norms():
     assert path_share(Paths(direct * 0, gate * 0)) == (0, 0, 0, 0)
 
 
-def test_a_network_without_blocks_has_no_paths_to_tell_apart():
+def test_a_network_without_se_blocks_is_refused():
     net = serial(pool=GlobalAveragePool(), classifier=Linear(4))
     params, state = init(net, (5, 4, 3), np.random.default_rng(0))
     with pytest.raises(ValueError, match="no SE block"):

@@ -1,4 +1,4 @@
-"""What a network says of one image: the image it is shown, the words, the figure, and what is refused."""
+"""Tests of ``se-numpy predict``: reading images, the printed text, the figure, and error messages."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ from specimens import save
 from se_numpy import data
 from se_numpy.analysis import prediction, run_pictures, run_summaries
 from se_numpy.analysis.network import load
-from se_numpy.analysis.prediction import Prediction, Shown, image_file, mean_gates, model_name, predict
+from se_numpy.analysis.prediction import InputImage, Prediction, image_file, mean_gates, model_name, predict
 from se_numpy.cli import main
 from se_numpy.data import builtin
 from se_numpy.models import NAMES
@@ -34,31 +34,31 @@ def run(tmp_path):
     return save(tmp_path / "net.npz")
 
 
-def test_classes_and_gates_are_the_networks_own(run, small):
+def test_probabilities_and_gates_equal_those_of_the_network(run, small):
     network = load(run)
-    found = predict(network, Shown(small.test_images[4], "four", int(small.test_labels[4])))
+    found = predict(network, InputImage(small.test_images[4], "four", int(small.test_labels[4])))
     p = network.probabilities(small.test_images[4:5])[0]
     assert np.allclose(found.probabilities, p, atol=1e-6)
     assert [name for name, _ in found.top()] == [network.classes[k] for k in np.argsort(-p)[:5]]
     assert found.right == (p.argmax() == small.test_labels[4])
     assert {block: len(s) for block, s in found.gates.items()} == {"stage1": 16, "stage2": 32, "stage3": 64}
     means = mean_gates(network, small)
-    each = [predict(network, Shown(image, "")).gates["stage2"] for image in small.test_images]
+    each = [predict(network, InputImage(image, "")).gates["stage2"] for image in small.test_images]
     assert np.allclose(means["stage2"], np.mean(each, axis=0), atol=1e-5)
-    assert np.ptp(each, axis=0).max() > 1e-3  # or any image's gates would do
+    assert np.ptp(each, axis=0).max() > 1e-3  # otherwise the order of the images would not be tested
 
 
-def test_a_numbered_image_is_that_of_the_test_set(run, small):
+def test_a_numbered_image_comes_from_the_test_set(run, small):
     shown = prediction.numbered_image(load(run), "test:7")
     assert (shown.image == small.test_images[7]).all()
     assert shown.label == small.test_labels[7]
-    assert shown.what == f"test image 7 of {small.source}"
+    assert shown.description == f"test image 7 of {small.source}"
 
 
 @pytest.mark.parametrize("word", ["test:30", "test:", "test:x", "test:-1", "test:1.5"])
-def test_a_number_that_is_none_is_told(run, small, capsys, word):
+def test_invalid_numbers_of_test_images_are_refused(run, small, capsys, word):
     assert main(["predict", str(run), word]) == 2
-    assert f"{word!r} is no test image; expected test:0 to test:29" in capsys.readouterr().err
+    assert f"there is no test image {word!r}; expected test:0 to test:29" in capsys.readouterr().err
 
 
 def written(path, array, **how):
@@ -66,7 +66,7 @@ def written(path, array, **how):
     return path
 
 
-def test_a_file_of_the_right_size_is_shown_as_it_is(tmp_path):
+def test_a_file_of_the_right_size_is_not_changed(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (8, 6, 3), np.uint8)
     shown = image_file(written(tmp_path / "a.png", pixels), (8, 6, 3))
     assert (shown.image == pixels).all()
@@ -74,17 +74,17 @@ def test_a_file_of_the_right_size_is_shown_as_it_is(tmp_path):
     assert shown.label is None
 
 
-def test_of_a_larger_file_the_middle_is_shown(tmp_path):
+def test_a_larger_file_is_cropped_at_the_centre(tmp_path):
     pixels = np.zeros((20, 60, 3), np.uint8)
-    pixels[:, 20:40] = (250, 100, 10)  # the square in the middle
+    pixels[:, 20:40] = (250, 100, 10)  # the central square
     shown = image_file(written(tmp_path / "a.png", pixels), (5, 5, 3))
     assert shown.image.shape == (5, 5, 3)
     assert np.abs(shown.image[:, 1:4].astype(int) - (250, 100, 10)).max() <= 3
-    assert np.abs(shown.image.astype(int) - (250, 100, 10)).max() <= 25  # a little of the black beside it
-    assert "its middle at 5x5" in shown.what
+    assert np.abs(shown.image.astype(int) - (250, 100, 10)).max() <= 25  # resizing mixes in a little black
+    assert "cropped at the centre and resized to 5x5" in shown.description
 
 
-def test_other_kinds_of_files_become_three_colours_on_white(tmp_path):
+def test_grey_and_transparent_images_become_rgb_on_white(tmp_path):
     grey = np.full((4, 4), 90, np.uint8)
     assert (image_file(written(tmp_path / "g.png", grey), (4, 4, 3)).image == 90).all()
     assert image_file(tmp_path / "g.png", (4, 4, 1)).image.shape == (4, 4, 1)
@@ -95,95 +95,95 @@ def test_other_kinds_of_files_become_three_colours_on_white(tmp_path):
     assert (seen[1:] == 255).all()
 
 
-def test_a_photograph_taken_sideways_is_turned(tmp_path):
+def test_a_photograph_is_rotated_by_its_exif_orientation(tmp_path):
     pixels = np.zeros((4, 8, 3), np.uint8)
     pixels[:, :4] = 255
     exif = Image.Exif()
-    exif[0x0112] = 6  # turn right by a quarter
+    exif[0x0112] = 6  # orientation: rotate by 90 degrees clockwise
     seen = image_file(written(tmp_path / "a.png", pixels, exif=exif), (8, 4, 3)).image
     assert (seen[:4] == 255).all()
     assert (seen[4:] == 0).all()
 
 
-def test_sixteen_bits_are_refused_not_clipped(tmp_path):
+def test_images_of_sixteen_bits_are_refused(tmp_path):
     path = written(tmp_path / "a.png", np.full((4, 4), 40000, np.uint16))
-    with pytest.raises(ValueError, match="more than 8 bits a colour"):
+    with pytest.raises(ValueError, match="more than 8 bits per channel"):
         image_file(path, (4, 4, 3))
 
 
-def test_a_file_that_is_huge_unpacked_is_refused(tmp_path, monkeypatch):
+def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(ValueError, match="is no image that can be read: Image size"):
+    with pytest.raises(ValueError, match=r"cannot read image .*: Image size"):
         image_file(written(tmp_path / "a.png", np.zeros((11, 11), np.uint8)), (4, 4, 3))
 
 
 @given(st.integers(0, 300), st.integers(0, 255), st.sampled_from(["png", "jpeg", "gif", "bmp", "tiff", "webp"]))
-def test_a_damaged_file_is_an_image_or_a_sentence(tmp_path_factory, at, byte, kind):
+def test_a_damaged_file_is_read_or_refused_with_a_message(tmp_path_factory, at, byte, kind):
     path = tmp_path_factory.mktemp("image") / f"a.{kind}"
     pixels = np.random.default_rng(0).integers(0, 256, (9, 9, 3), np.uint8)
     whole = written(path, pixels).read_bytes()
     path.write_bytes(whole[:at] + bytes([byte]) + whole[at + 1 :])
-    told = "is no image that can be read: "
+    message = "cannot read image"
     try:
         shape = image_file(path, (4, 4, 3)).image.shape
     except ValueError as error:
-        told = str(error)
+        message = str(error)
     else:
         assert shape == (4, 4, 3)
-    assert "is no image that can be read: " in told
+    assert message.startswith("cannot read image")
 
 
-def test_what_is_no_image_is_told(run, tmp_path, capsys):
+def test_files_that_are_not_images_are_refused(run, tmp_path, capsys):
     (tmp_path / "a.txt").write_text("text")
     assert main(["predict", str(run), str(tmp_path / "a.txt")]) == 2
-    assert "is no image that can be read" in capsys.readouterr().err
+    assert f"cannot read image {tmp_path / 'a.txt'}: " in capsys.readouterr().err
     assert main(["predict", str(run), "nothing.png"]) == 2
-    assert "nothing.png: no such image; expected an image file, or test:N" in capsys.readouterr().err
+    assert "image nothing.png does not exist; expected an image file, or test:N" in capsys.readouterr().err
     drawing = "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\n"
-    (tmp_path / "a.eps").write_text(drawing)  # Pillow would start another program for this
+    (tmp_path / "a.eps").write_text(drawing)  # Pillow would start another program to read this format
     assert main(["predict", str(run), str(tmp_path / "a.eps")]) == 2
     assert "cannot identify image file" in capsys.readouterr().err
 
 
-def test_without_pillow_there_is_a_sentence(run, tmp_path, capsys, monkeypatch):
+def test_without_pillow_the_message_says_how_to_install_it(run, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     assert main(["predict", str(run), "a.png"]) == 2
-    assert "takes Pillow, which is missing: pip install" in capsys.readouterr().err
+    assert "needs Pillow, which is not installed: pip install" in capsys.readouterr().err
 
 
-def test_the_command_in_words_and_in_json(run, small, capsys):
-    assert main(["predict", str(run), "--json", "test:3"]) == 0  # options may stand between the two
-    told = json.loads(capsys.readouterr().out)
+def test_the_command_prints_the_same_as_text_and_as_json(run, small, capsys):
+    assert main(["predict", str(run), "--json", "test:3"]) == 0  # options may come between RUN and IMAGE
+    printed = json.loads(capsys.readouterr().out)
     found = predict(load(run), prediction.numbered_image(load(run), "test:3"))
-    assert [t["class"] for t in told["top"]] == [name for name, _ in found.top()]
-    assert told["top"][0]["probability"] == pytest.approx(found.top()[0][1])
-    assert told["label"] == f"glyph {small.test_labels[3]}"
-    assert told["right"] is found.right
-    assert np.allclose(told["gates"]["stage1"], found.gates["stage1"], atol=1e-6)
+    assert [t["class"] for t in printed["top"]] == [name for name, _ in found.top()]
+    assert printed["top"][0]["probability"] == pytest.approx(found.top()[0][1])
+    assert printed["label"] == f"glyph {small.test_labels[3]}"
+    assert printed["right"] is found.right
+    assert np.allclose(printed["gates"]["stage1"], found.gates["stage1"], atol=1e-6)
     assert main(["predict", str(run), "test:3"]) == 0
     text = capsys.readouterr().out
     assert f"{100 * found.top()[0][1]:.1f} %" in text
-    assert f"it is glyph {small.test_labels[3]}" in text
+    assert f"label    glyph {small.test_labels[3]}" in text
 
 
-def said(p, label=None, encoding="utf-8"):
-    shown = Shown(np.zeros((1, 1, 3)), "x", label)
-    return run_summaries.said(Prediction(shown, ("a", "bb", "c"), np.array(p), {}), encoding)
+def printed_prediction(p, label=None, encoding="utf-8"):
+    shown = InputImage(np.zeros((1, 1, 3)), "x", label)
+    return run_summaries.prediction_text(Prediction(shown, ("a", "bb", "c"), np.array(p), {}), encoding)
 
 
-def test_bars_are_as_long_as_they_should_be_and_can_be_printed():
-    text = said([0.25, 0.7, 0.05])
+def test_bars_are_proportional_and_printable_in_any_encoding():
+    text = printed_prediction([0.25, 0.7, 0.05])
     assert [line.split()[0] for line in text.splitlines()[1:]] == ["bb", "a", "c"]
     assert [line.count("█") for line in text.splitlines()[1:]] == [28, 10, 2]
-    assert said([0.25, 0.7, 0.05], encoding="ascii").splitlines()[1].count("#") == 28
-    assert "right    it is bb" in said([0.25, 0.7, 0.05], 1)
-    assert "wrong    it is c, which got 5.0 %" in said([0.25, 0.7, 0.05], 2)
-    assert "it is" not in text
+    assert printed_prediction([0.25, 0.7, 0.05], encoding="ascii").splitlines()[1].count("#") == 28
+    assert "label    bb (correct)" in printed_prediction([0.25, 0.7, 0.05], 1)
+    assert "label    c (wrong: its probability is 5.0 %)" in printed_prediction([0.25, 0.7, 0.05], 2)
+    assert "label" not in text
 
 
 def test_the_figure_shows_image_classes_and_gates(run, small):
     network = load(run)
-    found = predict(network, Shown(small.test_images[0], "zero", int(small.test_labels[0])))
+    found = predict(network, InputImage(small.test_images[0], "zero", int(small.test_labels[0])))
     means = mean_gates(network, small)
     picture, bars, *gates = run_pictures.prediction(found, means).get_axes()
     assert (picture.get_images()[0].get_array() == small.test_images[0]).all()
@@ -206,11 +206,11 @@ def test_the_figure_of_a_network_without_gates(tmp_path, small, capsys):
     assert "--figure is 'a.doc'; expected the name of a .png file" in capsys.readouterr().err
 
 
-def test_without_its_data_the_figure_has_no_means(run, tmp_path, capsys, monkeypatch):
-    def gone(source):
+def test_without_its_data_set_the_figure_has_no_mean_gates(run, tmp_path, capsys, monkeypatch):
+    def fail(source):
         raise ValueError("no such set")
 
-    monkeypatch.setattr(data, "load", gone)
+    monkeypatch.setattr(data, "load", fail)
     path = written(tmp_path / "a.png", np.zeros((32, 32, 3), np.uint8))
     assert main(["predict", str(run), str(path), "--figure", str(tmp_path / "f.png")]) == 0
     assert "without mean gates: no such set" in capsys.readouterr().err
@@ -218,20 +218,20 @@ def test_without_its_data_the_figure_has_no_means(run, tmp_path, capsys, monkeyp
 
 
 @pytest.fixture
-def elsewhere(monkeypatch, run):
-    """A stand-in for ``se_numpy.interop``; says what it was asked for."""
-    asked = []
+def interop_calls(monkeypatch, run):
+    """Replace ``se_numpy.interop`` by a stub; return the list of its calls."""
+    calls = []
 
     def pretrained(path, model, **settings):
-        asked.append((path, model))
+        calls.append((path, model))
         return Trained.load(run)
 
     def prepare(path, shape, **how):
-        asked.append((path, shape))
+        calls.append((path, shape))
         return np.full(shape, 9, np.uint8)
 
     monkeypatch.setitem(sys.modules, "se_numpy.interop", SimpleNamespace(pretrained=pretrained, prepare=prepare))
-    return asked
+    return calls
 
 
 @pytest.mark.parametrize("order", [
@@ -239,22 +239,22 @@ def elsewhere(monkeypatch, run):
     ["cat.jpg", "--weights", "w.safetensors", "--model", "seresnet50"],
     ["--model", "se-resnet50", "cat.jpg", "--weights", "w.safetensors"],
 ])  # fmt: skip
-def test_weights_from_elsewhere(elsewhere, capsys, order):
+def test_weights_of_another_library(interop_calls, capsys, order):
     assert main(["predict", *order]) == 0
-    assert elsewhere == [("w.safetensors", "se_resnet50"), ("cat.jpg", (32, 32, 3))]
+    assert interop_calls == [("w.safetensors", "se_resnet50"), ("cat.jpg", (32, 32, 3))]
     assert "image    cat.jpg\n  glyph " in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("words", "told"), [
-    (["--weights", "w", "cat.jpg"], "does not say which network they are for; expected --model NAME"),
+@pytest.mark.parametrize(("words", "message"), [
+    (["--weights", "w", "cat.jpg"], "does not say which network the weights belong to; give --model NAME"),
     (["--weights", "w", "--model", "vgg16", "runs/a", "cat.jpg"], "one IMAGE and no RUN; got runs/a and cat.jpg"),
-    (["--weights", "w", "--model", "vgg16"], "takes one IMAGE and no RUN; got none"),
+    (["--weights", "w", "--model", "vgg16"], "takes one IMAGE and no RUN; got no image"),
     (["--weights", "w", "--model", "vgg16", "test:3"], "test:3 is a test image of a run's data"),
-    (["runs/a", "cat.jpg", "--model", "vgg16"], "--model is for --weights; a run knows its own network"),
+    (["runs/a", "cat.jpg", "--model", "vgg16"], "--model goes with --weights; a run already records its network"),
 ])  # fmt: skip
-def test_words_that_do_not_go_together(elsewhere, capsys, words, told):
+def test_incompatible_arguments_are_refused(interop_calls, capsys, words, message):
     assert main(["predict", *words]) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_run_without_an_image_is_a_usage_error(capsys):
@@ -264,7 +264,7 @@ def test_a_run_without_an_image_is_a_usage_error(capsys):
     assert "IMAGE" in capsys.readouterr().err
 
 
-def test_names_as_others_write_them():
+def test_other_spellings_of_network_names_are_accepted():
     assert model_name("seresnet50") == model_name("SE-ResNet-50") == model_name("se_resnet50") == "se_resnet50"
     assert model_name("seresnext50_32x4d") == "se_resnext50_32x4d"
     assert all(model_name(name) == name for name in NAMES)

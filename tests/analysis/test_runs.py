@@ -14,7 +14,7 @@ from se_numpy import data
 from se_numpy.analysis import pictures, run_page, run_pictures, run_summaries, runs
 from se_numpy.analysis.output_path import output_path
 from se_numpy.analysis.run_page import write_report
-from se_numpy.analysis.runs import RunRecord, read_run, runs_below, together
+from se_numpy.analysis.runs import RunRecord, find_runs, group_runs, read_run
 from se_numpy.cli import main
 from se_numpy.data import builtin
 from se_numpy.data.glyphs import PLAIN_BOUND
@@ -69,14 +69,14 @@ def test_a_run_is_read_from_its_folder(tmp_path):
 @pytest.mark.parametrize(("file", "text", "said"), [
     ("config.json", None, "holds no config.json; expected the folder of a run"),
     ("config.json", "[1]", "holds a list; expected a dict"),
-    ("config.json", "{", "config.json is no JSON"),
-    ("env.json", "[1]", "expected a list of descriptions"),
+    ("config.json", "{", "config.json is not valid JSON"),
+    ("env.json", "[1]", "expected a list of objects"),
     ("env.json", "{}", "holds a dict; expected a list"),
-    ("metrics.csv", None, "holds no metrics.csv: no epoch of the run has ended yet"),
-    ("metrics.csv", ",".join(COLUMNS), "holds no row"),
-    ("metrics.csv", ",".join(COLUMNS) + "\n1,2,x,4,5,6,7", "metrics.csv, line 2, is no row of numbers"),
-    ("metrics.csv", ",".join(COLUMNS) + "\n1,2", "line 2, is no row of numbers"),
-    ("metrics.csv", "epoch,lr\n1,2", "no train_loss, train_accuracy, val_loss, val_accuracy"),
+    ("metrics.csv", None, "holds no metrics.csv: the run has not finished an epoch yet"),
+    ("metrics.csv", ",".join(COLUMNS), "holds no rows"),
+    ("metrics.csv", ",".join(COLUMNS) + "\n1,2,x,4,5,6,7", "metrics.csv, line 2: expected a row of numbers"),
+    ("metrics.csv", ",".join(COLUMNS) + "\n1,2", "line 2: expected a row of numbers"),
+    ("metrics.csv", "epoch,lr\n1,2", "missing train_loss, train_accuracy, val_loss, val_accuracy"),
 ])  # fmt: skip
 def test_damaged_run_folders_are_refused(tmp_path, capsys, file, text, said):
     path = write_run(tmp_path / "a") / file
@@ -88,12 +88,12 @@ def test_damaged_run_folders_are_refused(tmp_path, capsys, file, text, said):
     assert said in error
     assert str(tmp_path / "a") in error
     assert main(["plot", "no-such-folder"]) == 2
-    assert "no-such-folder: there is no such run; expected a checkpoint or the folder" in capsys.readouterr().err
+    assert "no-such-folder does not exist; expected a checkpoint or the folder" in capsys.readouterr().err
 
 
 def labels(*configs):
     return {label: [r.config["seed"] for r in group]
-            for label, group in together([record(**c) for c in configs]).items()}  # fmt: skip
+            for label, group in group_runs([record(**c) for c in configs]).items()}  # fmt: skip
 
 
 def test_runs_are_labelled_by_the_settings_that_differ():
@@ -115,8 +115,8 @@ def test_missing_settings_of_older_runs_are_the_defaults():
 def test_a_folder_of_runs_means_each_of_them(tmp_path):
     for s in (0, 1):
         write_run(tmp_path / "several" / f"s{s}", seed=s)
-    assert [path.name for path in runs_below(tmp_path / "several")] == ["s0", "s1"]
-    assert runs_below(tmp_path / "several" / "s1") == [tmp_path / "several" / "s1"]
+    assert [path.name for path in find_runs(tmp_path / "several")] == ["s0", "s1"]
+    assert find_runs(tmp_path / "several" / "s1") == [tmp_path / "several" / "s1"]
 
 
 def test_several_runs_are_drawn_as_their_mean_with_a_band():
@@ -195,7 +195,8 @@ def test_the_plot_command(tmp_path, capsys, monkeypatch):
     write_run(tmp_path / "plain", model="resnet8", rows=history(0.1, 0.2))
     assert main(["plot", "several", "plain"]) == 0
     assert capsys.readouterr().out == (
-        "se_resnet8: 2 runs, held out 30.0, 40.0 %\nresnet8: 1 run, held out 20.0 %\nfigure   compare.png\n")
+        "se_resnet8: 2 runs, held-out accuracy 30.0, 40.0 %\nresnet8: 1 run, held-out accuracy 20.0 %\n"
+        "figure   compare.png\n")
     assert (tmp_path / "compare.png").read_bytes()[:4] == b"\x89PNG"
     assert main(["plot", "plain", "--out", "curves.pdf"]) == 2
     assert "--out is 'curves.pdf'; expected the name of a .png file" in capsys.readouterr().err
@@ -228,16 +229,16 @@ def test_the_headline_states_its_numbers():
     found = made_up([0, 0, 1, 1], [0, 0, 1, 2])
     told = run_summaries.headline(record(), found)
     low, high = found.interval
-    assert "After 3 epochs net names 75.0 % of 4 test images right" in told
+    assert "After 3 epochs, net classifies 75.0 % of 4 test images correctly" in told
     assert f"(95 % interval {100 * low:.1f} to {100 * high:.1f} %)" in told
-    assert "commonest class every time would get 50.0 %" in told
-    assert "After 1 epoch net" in run_summaries.headline(record(history(0.5)), found)
+    assert "predicting the most frequent class would give 50.0 %" in told
+    assert "After 1 epoch, net" in run_summaries.headline(record(history(0.5)), found)
 
 
 @pytest.mark.parametrize(("model", "source", "right", "said"), [
-    ("se_resnet8", "builtin", 0.99, "so what is right beyond that it owes to them"),
-    ("se_resnet8", "builtin", 0.61, "not yet more than this network could get without SE blocks"),
-    ("resnet8", "builtin", 0.17, "this network cannot pass 60.4 % here"),
+    ("se_resnet8", "builtin", 0.99, "the rest is due to SE"),
+    ("se_resnet8", "builtin", 0.61, "not clearly above 60.4 %, the most this network can reach without SE blocks"),
+    ("resnet8", "builtin", 0.17, "this network cannot exceed 60.4 % on this data set"),
     ("se_resnet14", "builtin", 0.99, None),
     ("se_resnet8", "elsewhere", 0.99, None),
 ])  # fmt: skip
@@ -251,37 +252,36 @@ def test_the_bound_is_claimed_only_where_it_is_proven(model, source, right, said
 def test_findings_state_the_numbers():
     found = made_up([0, 0, 1, 2, 2], [0, 0, 1, 1, 2])
     told = run_summaries.findings(record(), found)
-    assert told[0] == ("The network is that of epoch 2 of 3, which did best on the training images that were held out: "
-                       "50.0 %.")  # fmt: skip
-    assert "named 60.0 % of the images right that it learned from, and after it 50.0 %" in told[1]
-    assert told[2].startswith("Hardest is dog, of which 50.0 % are named right (95 % interval")
-    assert told[3] == "Its commonest mistake is to take dog for ship: once, 50.0 % of that class."
+    assert told[0] == ("The network is from epoch 2 of 3, which had the best accuracy on the held-out images: 50.0 %.")
+    assert "accuracy was 60.0 % on the training images and 50.0 % on the held-out images" in told[1]
+    assert told[2].startswith("The hardest class is dog, with 50.0 % correct (95 % interval")
+    assert told[3] == "The most frequent mistake is to classify dog as ship: once, or 50.0 % of the images of dog."
     assert len(told) == 4
     flat = [row | {"train_accuracy": row["val_accuracy"] + 0.04} for row in history(0.2, 0.5)]
     perfect = run_summaries.findings(record(flat, epochs=2), made_up([0, 1, 2], [0, 1, 2]))
-    assert perfect[1:] == ["It made no mistake on these images."]
+    assert perfect[1:] == ["The network made no mistakes on these images."]
 
 
 def test_findings_report_stopped_and_contradictory_runs():
     found = made_up(np.zeros(100, int), np.zeros(100, int))
-    assert "cut off after 3 of 9 epochs" in run_summaries.findings(record(epochs=9), found)[0]
+    assert "interrupted after 3 of 9 epochs" in run_summaries.findings(record(epochs=9), found)[0]
     finished = record(epochs=9, result={"test_accuracy": 1.0})
-    assert not any("cut off" in t for t in run_summaries.findings(finished, found))
+    assert not any("interrupted" in t for t in run_summaries.findings(finished, found))
     for accuracy, images, fits in ((1.0, 100, True), (0.97, 100, True), (0.9, 100, False), (1.0, 200, False)):
         told = run_summaries.findings(record(result={"test_accuracy": accuracy, "test_images": images}), found)
-        assert any("result.json says" in text for text in told) is not fits
+        assert any("disagrees with result.json" in text for text in told) is not fits
 
 
 def test_settings_are_readable():
     config = {"model": "se_resnet8", "reduction": None, "augment": True, "lr": 5e-4, "stages": None}
     told = dict(run_summaries.settings(config))
-    assert told == {"model": "se_resnet8", "reduction": "4 (the model's own)", "augment": "yes", "lr": "0.0005",
+    assert told == {"model": "se_resnet8", "reduction": "4 (the model's default)", "augment": "yes", "lr": "0.0005",
                     "stages": "all"}  # fmt: skip
     told = dict(run_summaries.settings({"model": "se_resnet50", "reduction": None, "stages": [1, 2], "subset": None}))
-    assert told["reduction"] == "16 (the model's own)"
+    assert told["reduction"] == "16 (the model's default)"
     assert told["stages"] == "1, 2"
     assert told["subset"] == "all images"
-    assert dict(run_summaries.settings({"model": "resnet8", "reduction": None}))["reduction"] == "none: no SE blocks"
+    assert dict(run_summaries.settings({"model": "resnet8", "reduction": None}))["reduction"] == "none (no SE blocks)"
     assert all(run_summaries.settings({"model": name}) for name in NAMES)
 
 
@@ -340,11 +340,9 @@ def test_the_report_is_one_self_contained_page(reported, small):
     for sentence in [run_summaries.headline(run, found), *run_summaries.findings(run, found)]:
         assert " ".join(sentence.split()) in said
     for c in found.by_class():
-        assert f"{c.name} {c.images} {c.right} {100 * c.recall:.1f} " in said
-    for words in ("weight decay 0.0005", "SHA-256 abc123", "command se-numpy train", "Resumed after epoch 2",
-                  "The colour of the strip", "variance between cues", "4 (the model's own)",
-                  "Date 2026-11-29 02:31 UTC", "Training time 4s for 3 epochs", "Parameters 80,730",
-                  "Multiply-adds per image 12,504,320", "Device CPU: "):  # fmt: skip
+        assert f"{c.name} {c.images} {c.right} {100 * c.recall:.1f} %" in said
+    for words in ("weight decay 0.0005", "SHA-256 abc123", "command se-numpy train", "Gone on with after epoch 2",
+                  "the colour of the strip", "decided by the cue", "4 (the model's default)"):  # fmt: skip
         assert words in said, words
     for heading in ("Training curves", "Accuracy by class", "Confusion matrix", "Most confident mistakes", "Gates",
                     "Settings", "Environment"):  # fmt: skip
@@ -367,10 +365,10 @@ def test_the_report_of_a_run_without_gates_mistakes_and_environment(tmp_path, sm
     truth = replace(small, test_labels=run_page.evaluate(run_page.load(folder), small).answers)
     reader, said, _ = read(write_report(folder, truth, tmp_path / "page.html"))
     assert len(reader.images) == 2  # curves, confusion
-    assert "This is a resnet8, which has no SE blocks and so no gates." in said
-    assert "It made no mistake on these images." in said
-    assert "Unknown: the run's folder has no env.json." in said
-    assert "Most confident mistakes" not in said
+    assert "This is a resnet8, which has no SE blocks and therefore no gates." in said
+    assert "The network made no mistakes on these images." in said
+    assert "Not known: the run's folder holds no env.json." in said
+    assert "The worst mistakes" not in said
 
 
 def test_gates_without_a_squeeze_are_explained(tmp_path, small, capsys):
@@ -403,7 +401,7 @@ def test_the_report_command(tmp_path, finished, small, undrawn, monkeypatch, cap
     for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"] + ["matplotlib"]:
         monkeypatch.setitem(sys.modules, name, None)
     assert main(["report", str(finished)]) == 2
-    assert "figures need matplotlib, which is missing: pip install" in capsys.readouterr().err
+    assert "figures need matplotlib, which is not installed: pip install" in capsys.readouterr().err
 
 
 def test_the_report_command_without_jinja2(tmp_path, finished, small, monkeypatch, capsys):
@@ -493,5 +491,5 @@ def test_mistakes_are_shown_with_predicted_and_true_classes():
         ("cat, 95.0 %", "true: dog"), ("ship, 80.0 %", "true: dog"), ("dog, 60.0 %", "true: cat")]  # fmt: skip
     assert (figure.axes[0].get_images()[0].get_array() == images[3]).all()
     assert run_pictures.mistakes(made_up([0], [0]), images) is None
-    assert runs.alike([record(lr=1), record(lr=1)], "lr") == 1
-    assert runs.alike([record(lr=1), record(lr=2)], "lr") is None
+    assert runs.common_setting([record(lr=1), record(lr=1)], "lr") == 1
+    assert runs.common_setting([record(lr=1), record(lr=2)], "lr") is None

@@ -1,4 +1,4 @@
-"""The excitations command: files, page, figures, sentences, and messages for invalid input."""
+"""Tests of ``se-numpy excitations``: tables, page and figures from a checkpoint, findings, and error messages."""
 
 import argparse
 import csv
@@ -12,12 +12,12 @@ import pytest
 from specimens import Reader, a_resnet, save
 
 from se_numpy import checkpoint
-from se_numpy.analysis import commands, network, page, pictures, study, summaries
-from se_numpy.analysis.builtin_cue import Answered
+from se_numpy.analysis import commands, html, network, page, pictures, study, summaries
+from se_numpy.analysis.builtin_cue import AnswerShares
 from se_numpy.analysis.interventions import ALL, Outcome
 from se_numpy.data import builtin
 
-pytestmark = pytest.mark.xdist_group("study")  # share the study below
+pytestmark = pytest.mark.xdist_group("study")  # one worker, so that the study below is computed once
 IMAGES = 60
 
 
@@ -30,7 +30,7 @@ def run(*words_):
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """The study of an untrained network on the built-in set, through the command: its folder."""
+    """Run the command on an untrained network and the built-in set; return the output folder."""
     folder = tmp_path_factory.mktemp("run")
     save(folder / "best.npz")
     with pytest.MonkeyPatch.context() as patch:
@@ -49,7 +49,7 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-def test_all_numbers_are_written(written, found):
+def test_the_tables_hold_the_numbers_of_the_study(written, found):
     gates = rows(written / "gates.csv")
     assert len(gates) == (16 + 32 + 64) * (1 + 10 + 6)
     one = next(r for r in gates if (r["block"], r["group"], r["channel"]) == ("stage2", "cyan", "5"))
@@ -77,7 +77,7 @@ def test_all_numbers_are_written(written, found):
     assert record["groups"]["class"]["glyph 3"] == (builtin().test_labels[:IMAGES] == 3).sum()
 
 
-def test_the_page_is_one_self_contained_file(written, found):
+def test_the_page_is_self_contained_responsive_and_accessible(written, found):
     text = (written / "index.html").read_text(encoding="utf-8")
     reader = Reader()
     reader.feed(text)
@@ -89,19 +89,19 @@ def test_the_page_is_one_self_contained_file(written, found):
     assert "url(" not in text
     assert 'name="viewport"' in text
     assert len(list(written.glob("*.png"))) == 10
-    said = " ".join(reader.text).replace("\xa0", " ")
-    assert "The mean gates of glyph 2 and glyph 7, with bands" in said  # chosen with --classes
+    text = " ".join(reader.text).replace("\xa0", " ")
+    assert "The same for glyph 2 and glyph 7, with one standard deviation" in text  # the first two of --classes
     for sentence in summaries.findings(found):
-        assert sentence in said
+        assert sentence in text
 
 
-def test_names_are_escaped_on_the_page(found):
+def test_names_are_escaped_in_the_page(found):
     reader = Reader()
     reader.feed(page.page(replace(found, source="<script>alert('&')</script>"), []))  # fails on a script
     assert "<script>alert('&')</script>" in "".join(reader.text)
 
 
-def test_the_chosen_classes_are_drawn(found, monkeypatch):
+def test_the_selected_classes_are_drawn(found, monkeypatch):
     drawn = []
     monkeypatch.setattr(pictures, "lines", lambda found, groups, columns, **how: drawn.append((groups.what, how)))
     for picture in page.all_pictures(found, [7, 2, 1]):
@@ -112,7 +112,7 @@ def test_the_chosen_classes_are_drawn(found, monkeypatch):
     assert pictures.chosen(found.groupings[0], 4) == [0, 3, 6, 9]
 
 
-def test_figures_show_the_numbers(found):
+def test_figures_show_the_numbers_of_the_study(found):
     figure = pictures.lines(found, found.groupings[0], 3, picked=[4])
     order = found.gates["stage1"].mean(0).argsort()
     lines = figure.axes[0].get_lines()
@@ -141,12 +141,12 @@ def test_figures_show_the_numbers(found):
         assert all(axes.get_ylabel() or axes.get_yticklabels() for axes in figure.axes)
 
 
-def test_the_scale_covers_gates_that_are_not_sigmoids():
+def test_the_axis_covers_gates_outside_zero_to_one():
     assert pictures.reach(np.array([[0.2, 0.7]])) == (0, 1)
     assert pictures.reach(np.array([[-0.5, 3.0]])) == (-0.5, 3)
 
 
-def test_many_blocks_and_channels_are_thinned_evenly(found):
+def test_many_blocks_and_channels_are_sampled_evenly(found):
     many = replace(found, gates={f"b{i}": found.gates["stage1"] for i in range(30)})
     shown = pictures.shown_blocks(many)
     assert len(shown) == 12
@@ -156,7 +156,7 @@ def test_many_blocks_and_channels_are_thinned_evenly(found):
 
 
 def with_outcomes(found, **by_kind):
-    """Return the study with other results for all blocks: kind=(cost, low, high)."""
+    """Return the study with other outcomes of the interventions in all blocks: kind=(cost, low, high)."""
     by_kind = {name.replace("_", " "): v for name, v in by_kind.items()}
     outcomes = tuple(
         Outcome(o.block, o.kind, found.accuracy - by_kind[o.kind][0], *by_kind[o.kind], o.answers)
@@ -164,43 +164,45 @@ def with_outcomes(found, **by_kind):
     return replace(found, outcomes=outcomes)
 
 
-@pytest.mark.parametrize(("donor", "verdict"), [(0.97, " Yes. "), (0.6, " In part. "), (0.1, " No. ")])
-def test_the_answer_about_the_cue_follows_the_transplants(found, donor, verdict):
-    answered = Answered(0.0, donor, 1 - donor, 0.0, 50)
-    told = summaries.cue_answer(replace(found, transplants={ALL: answered}))
-    assert verdict in told
-    assert summaries.percent(donor) in told
-    assert ("not the answer" in told) == (verdict == " Yes. ")
+@pytest.mark.parametrize(("donor", "verdict"), [(0.97, " Yes. "), (0.6, " Partly. "), (0.1, " No. ")])
+def test_the_verdict_on_the_cue_follows_the_donors_share(found, donor, verdict):
+    shares = AnswerShares(0.0, donor, 1 - donor, 0.0, 50)
+    text = summaries.cue_answer(replace(found, transplants={ALL: shares}))
+    assert verdict in text
+    assert summaries.percent(donor) in text
+    assert ("not the answer" in text) == (verdict == " Yes. ")
 
 
-def test_sentences_follow_the_intervals(found):
+def test_findings_follow_the_intervals(found):
     lost = summaries.findings(with_outcomes(found, mean=(0.3, 0.2, 0.4)))[1]
     assert "a loss of 30.0 points (95 % interval 20.0 to 40.0)" in lost
-    assert "depends on the image" in lost
+    assert "constants cannot replace them" in lost
     assert "within noise" in summaries.findings(with_outcomes(found, mean=(0.01, -0.02, 0.04)))[1]
     assert "better with constants" in summaries.findings(with_outcomes(found, mean=(-0.1, -0.2, -0.01)))[1]
     shared = with_outcomes(found, shuffled=(0.5, 0.4, 0.6), within_class=(0.2, 0.1, 0.3))
-    assert "shared by the images of a class" in summaries.findings(shared)[3]
+    assert "images of the same class share part" in summaries.findings(shared)[3]
     same = with_outcomes(found, shuffled=(0.5, 0.4, 0.6), within_class=(0.45, 0.35, 0.55))
-    assert "makes no difference" in summaries.findings(same)[3]
+    assert "no clear advantage of the same class" in summaries.findings(same)[3]
 
 
-def test_gates_that_hardly_vary_are_reported(found):
+def test_nearly_constant_gates_are_reported(found):
     first, *rest = found.summaries
     still = replace(found, summaries=(replace(first, spread=0.3), *(replace(b, spread=0.01, mean=0.5) for b in rest)))
-    said = " ".join(summaries.findings(still))
-    assert "vary most in stage1: ±0.300" in said
-    assert "In 2 of 3 blocks they hardly move (less than ±0.02), their mean between 0.50 and 0.50" in said
+    text = " ".join(summaries.findings(still))
+    assert "vary most in stage1: their standard deviation between images is 0.300" in text
+    assert "In 2 of 3 blocks, with mean gates between 0.50 and 0.50, it is below 0.02" in text
     moving = replace(found, summaries=tuple(replace(b, spread=0.1) for b in found.summaries))
-    assert "hardly move" not in " ".join(summaries.findings(moving))
+    assert "hardly depend" not in " ".join(summaries.findings(moving))
+    one = replace(found, summaries=(*still.summaries[:2], replace(rest[1], spread=0.1)))
+    assert "In 1 of 3 blocks, with a mean gate of 0.50, it is below 0.02" in " ".join(summaries.findings(one))
 
 
-def test_percentages_never_round_to_zero_or_all():
+def test_small_percentages_are_not_rounded_to_zero():
     assert [summaries.percent(v) for v in (0.0, 0.0001, 0.1234, 0.9996, 1.0)] == [
         "0.0 %", "under 0.1 %", "12.3 %", "over 99.9 %", "100.0 %"]  # fmt: skip
 
 
-def test_the_seed_decides_which_gates_are_exchanged(written, monkeypatch):
+def test_the_same_seed_gives_the_same_donors(written, monkeypatch):
     net = network.load(written.parent / "best.npz")
     given = []
     monkeypatch.setattr(study, "intervene", lambda *args, **_: given.append(args[5]["shuffled"].tolist()) or iter(()))
@@ -210,57 +212,53 @@ def test_the_seed_decides_which_gates_are_exchanged(written, monkeypatch):
     assert given[0] == given[2] != given[1]
 
 
-@pytest.mark.parametrize(("options", "said"), [
+@pytest.mark.parametrize(("options", "message"), [
     (["--images", "1"], "--images is 1; expected 2 or more"),
-    (["--classes", "glyph 2,cat"], "--classes names 'cat'; expected some of: glyph 0, glyph 1"),
+    (["--classes", "glyph 2,cat"], "--classes contains 'cat'; expected names from: glyph 0, glyph 1"),
     (["--seed", "-1"], "--seed is -1; expected 0 or more"),
 ])  # fmt: skip
-def test_invalid_options_are_refused(tmp_path, options, said):
-    with pytest.raises(ValueError, match=re.escape(said)):
+def test_invalid_options_are_refused(tmp_path, options, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
         run(save(tmp_path / "net.npz"), *options)
 
 
-def test_invalid_runs_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"holds no best\.npz; expected the folder of a run"):
+def test_paths_without_a_gated_network_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"contains no best\.npz; expected the folder of a run"):
         run(tmp_path)
-    with pytest.raises(ValueError, match="has no SE blocks and so no gates; expected the run of a network such as se_"):
+    with pytest.raises(ValueError, match="no SE blocks and therefore no gates; expected the run of a network such as"):
         run(save(tmp_path / "plain.npz", model="resnet8"))
     checkpoint.save(tmp_path / "other.npz", {"params": {"w": np.ones(1)}}, {"classes": []})
-    with pytest.raises(ValueError, match=r"does not say what network it is \('config'\); expected a checkpoint that"):
+    with pytest.raises(ValueError, match=r"does not describe its network \('config'\); expected a checkpoint written"):
         run(tmp_path / "other.npz")
 
 
 def test_another_data_set_is_refused(tmp_path):
     run_ = save(tmp_path / "net.npz", classes=[f"class {i}" for i in range(10)])
-    with pytest.raises(ValueError, match=r"knows 10 classes \(class 0, .*, the data set shows 10 classes \(glyph 0, "):
+    with pytest.raises(ValueError, match=r"of 10 classes \(class 0, .*; the data set has .* 10 classes \(glyph 0, "):
         run(run_, "--data", "builtin")
 
 
-def test_only_a_study_is_overwritten(tmp_path, written):
+def test_only_an_earlier_study_is_overwritten(tmp_path, written):
     run_ = save(tmp_path / "net.npz")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    with pytest.raises(ValueError, match="holds something else than a study"):
+    with pytest.raises(ValueError, match="is not empty and holds no study"):
         run(run_, "--out", tmp_path / "mine")
     with pytest.raises(ValueError, match="is a file; expected a folder"):
         run(run_, "--out", run_)
-    assert commands._folder(None, str(written.parent)) == written  # an earlier study may be overwritten
+    assert commands._output_folder(None, str(written.parent)) == written  # it holds an earlier study
 
 
-@pytest.mark.parametrize(("library", "message"), [
-    ("matplotlib", "the figures need matplotlib, which is missing: pip install"),
-    ("jinja2", "HTML pages need Jinja2, which is missing: pip install"),
-])  # fmt: skip
-def test_numbers_need_neither_matplotlib_nor_jinja2(tmp_path, capsys, monkeypatch, library, message):
-    for name in [name for name in sys.modules if name.partition(".")[0] == library] + [library]:
+def test_without_matplotlib_only_the_tables_are_written(tmp_path, capsys, monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"] + ["matplotlib"]:
         monkeypatch.setitem(sys.modules, name, None)
     run(save(tmp_path / "net.npz"), "--images", "12", "--out", tmp_path / "study")
     assert (tmp_path / "study" / "study.json").is_file()
     assert not (tmp_path / "study" / "index.html").exists()
-    assert message in capsys.readouterr().out
+    assert "the figures need matplotlib, which is not installed: pip install" in capsys.readouterr().out
 
 
-def test_data_without_a_cue_have_no_figures_of_it():
+def test_a_study_of_images_without_a_cue_does_not_mention_it():
     net = a_resnet()
     data = replace(builtin(train=1, test=30), name="photographs", classes=net.classes)
     data = replace(data, train_images=data.train_images[:, :12, :10], test_images=data.test_images[:, :12, :10])

@@ -1,4 +1,4 @@
-"""Small archives in the official layouts, and a sources.json that knows them."""
+"""Small archives in the official layouts, and a sources.json that describes them."""
 
 import gzip
 import hashlib
@@ -17,13 +17,13 @@ NAMES = {PY10: "cifar-10-python.tar.gz", BIN10: "cifar-10-binary.tar.gz",
 
 
 def contents(layout: str) -> dict[str, bytes]:
-    """Every file of a layout, by its name."""
+    """Return the content of every file of a layout, by name."""
     files = {name: batch_bytes(layout, index) for index, name in enumerate(FILES[layout])}
     return {**files, META[layout]: meta_bytes(layout)}
 
 
 def entry(name: str, content: bytes = b"", **fields) -> tuple[tarfile.TarInfo, bytes]:
-    """One member of an archive; ``fields`` are those of its header, true or not."""
+    """Return one member of an archive; ``fields`` override those of its header."""
     info = tarfile.TarInfo(name)
     info.size = len(content)
     for key, value in fields.items():
@@ -36,7 +36,7 @@ def folder_entry(name: str) -> tuple[tarfile.TarInfo, bytes]:
 
 
 def pack(entries, format=tarfile.GNU_FORMAT) -> bytes:
-    """A .tar.gz of these entries, headers as they are given, the same bytes every time."""
+    """Return a reproducible .tar.gz of these entries with unmodified headers."""
     raw = io.BytesIO()
     for info, content in entries:
         raw.write(info.tobuf(format))
@@ -46,13 +46,13 @@ def pack(entries, format=tarfile.GNU_FORMAT) -> bytes:
 
 
 def whole(layout: str) -> list:
-    """The entries of a good archive, a readme among them, which nobody asked for."""
+    """Return the entries of a valid archive, which also contains a readme."""
     files = [entry(f"{layout}/{name}", content) for name, content in contents(layout).items()]
     return [folder_entry(layout), entry(f"{layout}/readme.html", b"<html>"), *files]
 
 
-def known(layout: str, mirrors=(), archive: bytes | None = None) -> dict:
-    """What sources.json says of an archive."""
+def description(layout: str, mirrors=(), archive: bytes | None = None) -> dict:
+    """Return the entry of an archive in sources.json."""
     archive = pack(whole(layout)) if archive is None else archive
     files = {name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
              for name, content in contents(layout).items()}  # fmt: skip
@@ -66,7 +66,7 @@ def known(layout: str, mirrors=(), archive: bytes | None = None) -> dict:
 
 @pytest.fixture
 def world(tmp_path, monkeypatch):
-    """A machine of its own: home, cache, current folder and sources.json; ``world(PY10=[urls])`` names the mirrors."""
+    """An isolated home, cache, current folder and sources.json; ``world(PY10=[urls])`` sets the mirrors."""
     for variable in ("SE_NUMPY_DATA", "XDG_CACHE_HOME", "TORCH_HOME", "KERAS_HOME",
                      "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):  # fmt: skip
         monkeypatch.delenv(variable, raising=False)
@@ -77,17 +77,17 @@ def world(tmp_path, monkeypatch):
     monkeypatch.setenv("USERPROFILE", str(home))
     monkeypatch.chdir(here)
 
-    def knows(**mirrors) -> Path:
+    def configure(**mirrors) -> Path:
         layouts = {"PY10": PY10, "BIN10": BIN10, "PY100": PY100, "BIN100": BIN100}
-        entries = [known(layout, mirrors.get(name, ())) for name, layout in layouts.items()]
+        entries = [description(layout, mirrors.get(name, ())) for name, layout in layouts.items()]
         path = tmp_path / "sources.json"
         path.write_text(json.dumps({"archives": entries}))
         monkeypatch.setattr(sources, "SOURCES", path)
         sources.archives.cache_clear()
         return home
 
-    knows()
+    configure()
     assert len(FOLDERS) == 4
-    yield knows
+    yield configure
     monkeypatch.undo()
     sources.archives.cache_clear()

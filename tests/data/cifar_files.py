@@ -1,4 +1,4 @@
-"""Small files in the official layouts of CIFAR, written as their makers' programs wrote them."""
+"""Small files in the official layouts of CIFAR, byte for byte as the original programs write them."""
 
 import pickle
 import struct
@@ -29,7 +29,7 @@ def count(layout: str) -> int:
 
 
 def content(layout: str, index: int, rows: int = ROWS) -> tuple[np.ndarray, np.ndarray]:
-    """The pixels (rows, 3072) and labels of one file, no two files alike; the highest label is among them."""
+    """Return the pixels (rows, 3072) and labels of one file, different for each file; includes the highest label."""
     rng = np.random.default_rng([count(layout), index])
     labels = rng.integers(0, count(layout), rows)
     labels[-1] = count(layout) - 1
@@ -37,7 +37,7 @@ def content(layout: str, index: int, rows: int = ROWS) -> tuple[np.ndarray, np.n
 
 
 def expected_images(pixels: np.ndarray) -> np.ndarray:
-    """The same pixels one by one, by the words of the makers: 1024 red, 1024 green, 1024 blue, each row by row."""
+    """Decode pixels one by one, as documented: 1024 red, 1024 green, 1024 blue, each in row-major order."""
     images = np.empty((len(pixels), 32, 32, 3), np.uint8)
     for channel in range(3):
         for row in range(32):
@@ -47,7 +47,7 @@ def expected_images(pixels: np.ndarray) -> np.ndarray:
 
 
 def python2(value: object) -> bytes:
-    """Opcodes of protocol 2 as Python 2 wrote them into the official files: str as SHORT_BINSTRING and BINSTRING."""
+    """Pickle with the opcodes of Python 2 in the official files: str as SHORT_BINSTRING and BINSTRING."""
     match value:
         case dict():
             return b"}(" + b"".join(python2(key) + python2(item) for key, item in value.items()) + b"u"
@@ -72,7 +72,7 @@ def dump2(value: object) -> bytes:
 
 
 def dump3(value: dict) -> bytes:
-    """As Python 3 pickles bytes keys in protocol 2."""
+    """Pickle a dictionary with bytes keys as Python 3 does in protocol 2."""
     return pickle.dumps({key.encode(): item for key, item in value.items()}, protocol=2)
 
 
@@ -114,4 +114,4 @@ def message(folder: Path | str, rows: int | None = ROWS) -> str:
     return str(caught.value)
 
 
-PIXELS, LABELS = content(PY10, 5)  # one file's, for those that spoil it
+PIXELS, LABELS = content(PY10, 5)  # of one file, for tests that modify it

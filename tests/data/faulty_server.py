@@ -1,7 +1,7 @@
-"""A real web server on 127.0.0.1 that does on purpose what servers on the network do by accident.
+"""A web server on 127.0.0.1 that reproduces the faults of real servers.
 
-The first part of a path is the fault: ``/breaks-once/file`` gives the file, and breaks off in the middle of the first
-answer. Every answer closes its connection.
+The first part of a path selects the fault: ``/breaks-once/file`` sends the file, but the first response breaks off.
+Every response closes its connection.
 """
 
 import gzip
@@ -18,7 +18,7 @@ FAULTS = {}
 
 
 def fault(function):
-    """Register a fault under its name, with - for _."""
+    """Register a fault under its name, with _ replaced by -."""
     FAULTS[function.__name__.strip("_").replace("_", "-")] = function
     return function
 
@@ -28,11 +28,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         name = self.path.split("/")[1]
-        self.before = self.server.counts[name]  # requests for this fault before this one
+        self.before = self.server.counts[name]  # earlier requests for this fault
         self.server.counts[name] += 1
         self.server.ranges.append((name, self.headers.get("Range")))
         self.close_connection = True
-        with suppress(ConnectionError):  # the client had enough
+        with suppress(ConnectionError):  # the client closed the connection
             FAULTS[name](self, self.server.content)
 
     def log_message(self, *_):
@@ -45,14 +45,14 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Connection", "close")
         self.end_headers()
 
-    def asked(self):
-        """The first byte asked for, 0 if no range was."""
+    def range_start(self):
+        """Return the first byte of the requested range, 0 without a range."""
         found = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         return int(found[1]) if found else 0
 
     def begin(self, content):
-        """As a good server begins to answer; what it is to send after that."""
-        start = self.asked()
+        """Send the headers of a correct response and return its body."""
+        start = self.range_start()
         if start:
             span = f"bytes {start}-{len(content) - 1}/{len(content)}"
             self.head(206, Content_Length=len(content) - start, Content_Range=span)
@@ -61,7 +61,7 @@ class Handler(BaseHTTPRequestHandler):
         return content[start:]
 
     def send(self, content, most=None):
-        """As a good server answers, but for the end: after ``most`` bytes the connection closes."""
+        """Send a correct response, but close the connection after ``most`` bytes."""
         self.wfile.write(self.begin(content)[:most])
 
     def until_stopped(self, seconds=30):
@@ -69,11 +69,11 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class FaultyServer:
-    """``with FaultyServer(content) as server``: ``server.url(fault)`` is an address, ``server.ranges`` the requests."""
+    """A running server: ``server.url(fault)`` is an address, ``server.ranges`` holds the ranges requested."""
 
     def __init__(self, content: bytes) -> None:
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.http.daemon_threads = False  # so that closing waits for all of them
+        self.http.daemon_threads = False  # so that closing waits for all threads
         self.http.content, self.http.counts, self.http.ranges = content, Counter(), []
         self.http.stopping = threading.Event()
         self.counts, self.ranges = self.http.counts, self.http.ranges
@@ -94,7 +94,7 @@ class FaultyServer:
         self.http.server_close()
 
 
-# ---- servers that give the file, in the end
+# ---- faults that a client can recover from
 
 
 @fault
@@ -116,7 +116,7 @@ def refuses_range_and_breaks_once(self, content):
 
 @fault
 def slow(self, content):
-    """Slow, but faster than a stall."""
+    """Send slowly, but not slowly enough to count as a stall."""
     left, step = self.begin(content), len(content) // 20
     for at in range(0, len(left), step):
         self.wfile.write(left[at : at + step])
@@ -131,7 +131,7 @@ def breaks_once(self, content):
 
 @fault
 def breaks_always(self, content):
-    """After a quarter of the file, every time: each request brings a quarter more."""
+    """Break off after a quarter of the file, so that each request adds a quarter."""
     self.send(content, len(content) // 4)
 
 
@@ -148,8 +148,8 @@ def resets_once(self, content):
 
 @fault
 def wrong_range_start(self, content):
-    """Answers a range with another one; whole files are right, if one asks often enough."""
-    start = self.asked()
+    """Send the wrong range; requests for the whole file succeed after the first."""
+    start = self.range_start()
     if not start:
         return self.send(content, len(content) // 2 if not self.before else None)
     span = f"bytes {start + 1}-{len(content) - 1}/{len(content)}"
@@ -158,9 +158,9 @@ def wrong_range_start(self, content):
 
 
 @fault
-def range_without_words(self, content):
-    """206, and no Content-Range that says of what."""
-    start = self.asked()
+def range_without_content_range(self, content):
+    """Respond with status 206 but without Content-Range."""
+    start = self.range_start()
     if not start:
         return self.send(content, len(content) // 2 if not self.before else None)
     self.head(206, Content_Length=len(content) - start)
@@ -169,15 +169,15 @@ def range_without_words(self, content):
 
 @fault
 def _416_on_range(self, content):
-    if self.asked():
+    if self.range_start():
         return self.head(416, Content_Length=0)
     self.send(content, len(content) // 2 if not self.before else None)
 
 
 @fault
 def range_lies_about_length(self, content):
-    """Each later answer announces fewer bytes than there are."""
-    start = self.asked()
+    """Send fewer bytes than requested from the second response on."""
+    start = self.range_start()
     if not start:
         return self.send(content, len(content) // 2)
     few = min(len(content) - start, len(content) // 5)
@@ -224,7 +224,7 @@ def no_length(self, content):
 
 @fault
 def no_length_and_too_much(self, content):
-    """The right file, and then whatever, without end."""
+    """Send the right file, followed by endless zeros."""
     self.head(200)
     self.wfile.write(content)
     while not self.server.stopping.is_set():
@@ -250,14 +250,14 @@ def chunked_and_breaks_once(self, content):
 
 @fault
 def says_gzip_but_is_not(self, content):
-    """What many servers say of any .gz file, sent as it is."""
+    """Declare a content encoding of gzip for a .gz file that is sent unchanged, as many servers do."""
     self.head(200, Content_Length=len(content), Content_Encoding="x-gzip", Content_Type="text/html")
     self.wfile.write(content)
 
 
 @fault
-def gzips_if_asked(self, content):
-    """What no encoding is asked for, is sent as it is."""
+def gzips_on_request(self, content):
+    """Compress the response unless the client declines it."""
     content = gzip.compress(content) if "gzip" in self.headers.get("Accept-Encoding", "gzip") else content
     self.head(200, Content_Length=len(content))
     self.wfile.write(content)
@@ -273,7 +273,7 @@ def stalls_once(self, content):
     self.until_stopped()
 
 
-# ---- servers that never do
+# ---- faults that a client cannot recover from
 
 
 @fault
@@ -289,28 +289,28 @@ def length_too_long(self, content):
 
 
 @fault
-def length_is_no_number(self, content):
+def length_is_not_a_number(self, content):
     self.head(200, Content_Length="many")
     self.wfile.write(content[:-1])
 
 
 @fault
 def wrong_file(self, content):
-    """Of the right length, and different in one bit."""
+    """Send a file of the right length that differs in one bit."""
     self.send(content[:-1] + bytes([content[-1] ^ 1]))
 
 
 @fault
 def wrong_file_that_breaks(self, content):
-    """Half of another file, again and again: what it leaves spoils what the next server adds."""
-    if self.asked():
+    """Send half of a different file, which corrupts what the next server appends."""
+    if self.range_start():
         return self.head(404, Content_Length=0)
     self.send(bytes(len(content)), len(content) // 2)
 
 
 @fault
 def wrong_total(self, content):
-    start = self.asked()
+    start = self.range_start()
     if not start:
         return self.send(content, len(content) // 2)
     self.head(206, Content_Length=9, Content_Range=f"bytes {start}-{start + 8}/{len(content) + 1}")
@@ -318,14 +318,14 @@ def wrong_total(self, content):
 
 
 @fault
-def range_unasked(self, content):
+def unrequested_range(self, content):
     self.head(206, Content_Length=9, Content_Range=f"bytes 0-8/{len(content)}")
     self.wfile.write(content[:9])
 
 
 @fault
 def no_progress(self, content):
-    """Always the same first bytes, whatever was asked for."""
+    """Always send the same first bytes, whatever range was requested."""
     self.head(200, Content_Length=len(content))
     self.wfile.write(content[: len(content) // 2])
 
@@ -397,7 +397,7 @@ def web_page_without_length(self, content):
 
 @fault
 def gzipped(self, content):
-    """Packed once more, as a careless proxy does."""
+    """Compress the file once more, as some proxies do."""
     packed = gzip.compress(content)
     self.head(200, Content_Length=len(packed), Content_Encoding="gzip")
     self.wfile.write(packed)
@@ -417,7 +417,7 @@ def never_answers(self, content):
 
 @fault
 def drips(self, content):
-    """A byte now and then, so that no read ever waits long; for a few seconds, lest a test wait for ever."""
+    """Send single bytes with short pauses, so that no read times out, for a few seconds at most."""
     left = self.begin(content)
     for at in range(min(len(left), 100)):
         self.wfile.write(left[at : at + 1])
@@ -432,7 +432,7 @@ def hangs_up(self, content):
 
 
 @fault
-def no_http(self, content):
+def not_http(self, content):
     self.wfile.write(b"220 mail.example.org ready\r\n" * 3)
 
 

@@ -1,4 +1,4 @@
-"""From bytes to batches: crops, flips, normalisation, on the host and on a device alike."""
+"""Tests of batches: crops, flips and normalisation, on the host and on a device."""
 
 import cupy_double
 import host_kernels
@@ -14,7 +14,7 @@ def images():
     return np.random.default_rng(0).integers(0, 256, (20, 9, 7, 3), np.uint8)
 
 
-IDENTITY = Normalisation(np.zeros(3), np.full(3, 1 / 255))  # bytes come out as they went in
+IDENTITY = Normalisation(np.zeros(3), np.full(3, 1 / 255))  # returns the bytes unchanged
 
 
 def test_normalised_images_have_mean_0_and_deviation_1(images):
@@ -42,14 +42,14 @@ def test_batches_are_the_crops_and_flips_that_were_drawn(images):
     assert {True, False} == set(draws.flip[3:11])
 
 
-def test_without_augmentation_images_come_as_they_are(images):
+def test_without_augmentation_images_are_unchanged(images):
     draws = draw(np.random.default_rng(1), 20, augment=False)
     X, _ = Images(images, np.arange(20), IDENTITY).batch(draws, slice(0, 20))
     np.testing.assert_allclose(X, images[draws.order], atol=1e-4)
     assert sorted(draws.order) == list(range(20))
 
 
-def test_in_order_shows_every_image_once(images):
+def test_in_order_returns_a_slice_of_the_images(images):
     X, y = Images(images, np.arange(20), IDENTITY).in_order(slice(5, 9))
     np.testing.assert_allclose(X, images[5:9], atol=1e-4)
     np.testing.assert_array_equal(y, [5, 6, 7, 8])
@@ -61,7 +61,7 @@ def test_all_shifts_and_both_flips_are_drawn():
     assert abs(draws.flip.mean() - 0.5) < 0.03
 
 
-def test_a_device_sees_the_same_batches_and_keeps_bytes(images, double):
+def test_batches_are_the_same_on_a_device_and_images_stay_bytes(images, double):
     draws = draw(np.random.default_rng(1), 20, augment=True)
     here, there = (Images(images, np.arange(20), Normalisation.of(images), d) for d in ("cpu", "gpu"))
     assert there.padded.dtype == np.uint8
@@ -76,7 +76,14 @@ def test_a_device_sees_the_same_batches_and_keeps_bytes(images, double):
     np.testing.assert_array_equal(to_host(y), y_here)
 
 
-def test_draws_are_a_record_of_equal_lengths():
+def test_draws_have_equal_lengths():
     draws = draw(np.random.default_rng(0), 6, augment=True)
     assert isinstance(draws, Draws)
     assert {len(a) for a in (draws.order, draws.top, draws.left, draws.flip)} == {6}
+
+
+def test_images_and_draws_have_a_short_repr(images, double):
+    normalise = Normalisation.of(images)
+    assert repr(Images(images, np.arange(20), normalise)) == "<Images: 20 images 9x7x3 on cpu>"
+    assert repr(Images(images, np.arange(20), normalise, "gpu")) == "<Images: 20 images 9x7x3 on gpu>"
+    assert repr(draw(np.random.default_rng(0), 6000, augment=True)) == "<Draws for 6,000 images>"

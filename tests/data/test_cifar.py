@@ -1,4 +1,4 @@
-"""CIFAR's readers: the official layouts round-trip, and what is missing or damaged is named."""
+"""Tests of the CIFAR readers: round trips of the official layouts, and errors for missing or damaged files."""
 
 import pickle
 from pathlib import Path
@@ -28,7 +28,7 @@ from cifar_files import (
 
 from se_numpy.data.cifar import load_cifar
 
-# ---- what good files give
+# ---- valid files
 
 
 @pytest.mark.parametrize("dump", [dump2, dump3])
@@ -61,14 +61,14 @@ def test_one_image_in_a_file(tmp_path, layout):
 
 
 def test_column_major_array(tmp_path):
-    """NumPy pickles such an array column by column and says so in one flag."""
+    """NumPy pickles such an array in column-major order and sets a flag."""
     folder = write(tmp_path, PY10)
     pixels, labels = content(PY10, 5)
     (folder / "test_batch").write_bytes(dump3({"data": np.asfortranarray(pixels), "labels": labels.tolist()}))
     np.testing.assert_array_equal(load(folder).test_images, expected_images(pixels))
 
 
-def test_keys_of_text(tmp_path):
+def test_string_keys(tmp_path):
     folder = write(tmp_path, PY10)
     pixels, labels = content(PY10, 5)
     (folder / "test_batch").write_bytes(pickle.dumps({"data": pixels, "labels": labels.tolist()}, protocol=2))
@@ -76,7 +76,7 @@ def test_keys_of_text(tmp_path):
 
 
 @pytest.mark.parametrize("layout", FOLDERS)
-def test_names_without_meta_file(tmp_path, layout):
+def test_default_class_names_without_meta_file(tmp_path, layout):
     folder = write(tmp_path, layout)
     (folder / META[layout]).unlink()
     classes = load(folder).classes
@@ -85,7 +85,7 @@ def test_names_without_meta_file(tmp_path, layout):
 
 
 @pytest.mark.parametrize("deep", ["", "data"])
-def test_found_from_above_in_order_of_preference(tmp_path, deep):
+def test_subfolders_are_searched_in_order_of_preference(tmp_path, deep):
     for layout in reversed(FOLDERS):
         write(tmp_path / deep, layout)
         assert load(tmp_path).source.endswith(str(tmp_path / deep / layout))
@@ -96,36 +96,36 @@ def test_folder_may_have_another_name(tmp_path):
     assert load_cifar(str(tmp_path / "mine"), rows=ROWS).name == "cifar100"
 
 
-# ---- what broken ones say
+# ---- invalid files
 
 
 def test_no_folder(tmp_path):
-    said = message(tmp_path / "none")
-    assert f"{tmp_path / 'none'} is no folder that exists" in said
-    assert all(layout in said for layout in FOLDERS)
+    error = message(tmp_path / "none")
+    assert f"folder {tmp_path / 'none'} does not exist" in error
+    assert all(layout in error for layout in FOLDERS)
 
 
-def test_a_file_for_a_folder(tmp_path):
+def test_a_file_instead_of_a_folder(tmp_path):
     (tmp_path / "notes").write_text("hello")
-    assert "notes is no folder" in message(tmp_path / "notes")
+    assert "notes is not a folder" in message(tmp_path / "notes")
 
 
 def test_folder_without_cifar(tmp_path):
-    said = message(tmp_path)
-    assert f"{tmp_path} holds no CIFAR" in said
-    assert all(layout in said for layout in FOLDERS)
+    error = message(tmp_path)
+    assert f"{tmp_path} does not contain CIFAR" in error
+    assert all(layout in error for layout in FOLDERS)
 
 
 @pytest.mark.parametrize("layout", FOLDERS)
 def test_missing_file(tmp_path, layout):
     folder = write(tmp_path, layout)
     (folder / FILES[layout][-1]).unlink()
-    said = message(folder)
-    assert f"{folder} has only a part of CIFAR-{count(layout)}" in said
-    assert f": {FILES[layout][-1]} missing" in said
+    error = message(folder)
+    assert f"{folder} holds an incomplete copy of CIFAR-{count(layout)}" in error
+    assert f": {FILES[layout][-1]} missing" in error
 
 
-def test_partial_set_never_yields_to_another_set(tmp_path):
+def test_an_incomplete_set_is_an_error_even_if_another_set_is_complete(tmp_path):
     (write(tmp_path, BIN10) / "test_batch.bin").unlink()
     write(tmp_path, BIN100)
     assert "test_batch.bin missing" in message(tmp_path)
@@ -139,12 +139,11 @@ def test_packed_archive(tmp_path):
 
 
 @pytest.mark.parametrize("layout", FOLDERS)
-def test_official_number_of_rows_unless_told(tmp_path, layout):
+def test_the_official_number_of_rows_is_the_default(tmp_path, layout):
     folder = write(tmp_path, layout)
-    said = message(folder, rows=None)
-    assert str(folder / FILES[layout][0]) in said
-    assert ("50,000" in said or "50000" in said) if "100" in layout else ("10,000" in said or "10000" in said)
-    assert "too" not in said
+    error = message(folder, rows=None)
+    assert str(folder / FILES[layout][0]) in error
+    assert ("50,000" in error or "50000" in error) if "100" in layout else ("10,000" in error or "10000" in error)
     message(folder, rows=ROWS - 1)
     message(folder, rows=ROWS + 1)
 
@@ -154,22 +153,22 @@ def test_official_number_of_rows_unless_told(tmp_path, layout):
 def test_truncated_file(tmp_path, layout, change):
     path = write(tmp_path, layout) / FILES[layout][-1]
     path.write_bytes(change(path.read_bytes()))
-    assert message(tmp_path).startswith(f"{path} is damaged or no file of CIFAR-{count(layout)}: ")
+    assert message(tmp_path).startswith(f"{path} is damaged or not a CIFAR-{count(layout)} file: ")
 
 
-def test_truncated_binary_says_how_much_is_there(tmp_path):
+def test_truncated_binary_file_reports_its_size(tmp_path):
     path = write(tmp_path, BIN10) / "data_batch_3.bin"
     path.write_bytes(path.read_bytes()[:-1])
-    assert "2 rows of 3,073 bytes and 3,072 bytes over, not 3 rows" in message(tmp_path)
+    assert "2 rows of 3,073 bytes and 3,072 more bytes; expected 3 rows" in message(tmp_path)
     path.write_bytes(path.read_bytes()[: 2 * 3073])
-    assert "2 rows of 3,073 bytes and 0 bytes over, not 3 rows" in message(tmp_path)
+    assert "2 rows of 3,073 bytes and 0 more bytes; expected 3 rows" in message(tmp_path)
 
 
 @pytest.mark.parametrize("layout", FOLDERS)
 def test_giant_file_is_not_read(tmp_path, layout):
     path = write(tmp_path, layout) / FILES[layout][0]
     with path.open("r+b") as file:
-        file.truncate(1 << 40)  # sparse: no disk is used
+        file.truncate(1 << 40)  # sparse, so it takes no disk space
     assert "1,099,511,627,776 bytes" in message(tmp_path)
 
 
@@ -183,20 +182,20 @@ def test_label_out_of_range(tmp_path, layout):
         path.write_bytes(np.column_stack([*columns, pixels]).astype(np.uint8).tobytes())
     else:
         path.write_bytes(dump2({"data": pixels, "labels": labels.tolist(), "fine_labels": labels.tolist()}))
-    expected = f"row 1, counted from 0, has the label {count(layout)}, and labels go from 0 to {count(layout) - 1}"
+    expected = f"row 1 (counting from 0) has the label {count(layout)}; expected 0 to {count(layout) - 1}"
     assert str(path) in message(tmp_path)
     assert expected in message(tmp_path)
 
 
 @pytest.mark.parametrize("layout", FOLDERS)
-@pytest.mark.parametrize(("raw", "words"), [(b"\x1f\x8b\x08" + bytes(99), "packed .gz file"),
+@pytest.mark.parametrize(("raw", "words"), [(b"\x1f\x8b\x08" + bytes(99), "looks like a gzip archive"),
                                             (b"<html>404 not found</html>", "looks like text")])
-def test_foreign_file(tmp_path, layout, raw, words):
+def test_a_file_of_another_type(tmp_path, layout, raw, words):
     path = write(tmp_path, layout) / FILES[layout][0]
     path.write_bytes(raw)
-    said = message(tmp_path)
-    assert str(path) in said
-    assert words in said
+    error = message(tmp_path)
+    assert str(path) in error
+    assert words in error
 
 
 @pytest.mark.parametrize("layout", FOLDERS)
@@ -222,26 +221,26 @@ def test_unreadable_file(tmp_path, layout, monkeypatch):
 
 
 @pytest.mark.parametrize(("batch", "words"), [
-    ([1, 2], "no sense"),
+    ([1, 2], "invalid"),
     ({"labels": [1, 2, 3]}, "'data'"),
     ({"data": PIXELS}, "'labels'"),
-    ({"data": [[0] * 32] * 3, "labels": [1, 2, 3]}, "no sense"),
+    ({"data": [[0] * 32] * 3, "labels": [1, 2, 3]}, "invalid"),
     ({"data": PIXELS[:2], "labels": [1, 2, 3]}, "(2, 3072)"),
     ({"data": PIXELS.reshape(-1), "labels": [1, 2, 3]}, "(9216,)"),
     ({"data": PIXELS.astype(np.int16), "labels": [1, 2, 3]}, "'i2'"),
     ({"data": PIXELS.astype(object), "labels": [1, 2, 3]}, "steps"),
     ({"data": np.array([[None]]), "labels": [1, 2, 3]}, "'O8'"),
     ({"data": PIXELS, "labels": [1, 2]}, "2 labels"),
-    ({"data": PIXELS, "labels": [1, 2, True]}, "whole numbers"),
-    ({"data": PIXELS, "labels": [1, 2, "3"]}, "whole numbers"),
+    ({"data": PIXELS, "labels": [1, 2, True]}, "not 3 integers"),
+    ({"data": PIXELS, "labels": [1, 2, "3"]}, "not 3 integers"),
     ({"data": PIXELS, "labels": [1, 2, -1]}, "the label -1"),
     ({"data": PIXELS, "labels": [1, 2, 1 << 70]}, f"the label {1 << 70}"),
     ({"data": PIXELS, "labels": [1, 2, 3.0]}, "BINFLOAT"),
-    ({"data": PIXELS, "labels": 7}, "no sense"),
+    ({"data": PIXELS, "labels": 7}, "invalid"),
 ])
-def test_pickle_of_other_content(tmp_path, batch, words):
+def test_pickle_with_invalid_content(tmp_path, batch, words):
     path = write(tmp_path, PY10) / "test_batch"
     path.write_bytes(pickle.dumps(batch, protocol=2))
-    said = message(tmp_path)
-    assert said.startswith(f"{path} is damaged")
-    assert words in said
+    error = message(tmp_path)
+    assert error.startswith(f"{path} is damaged")
+    assert words in error

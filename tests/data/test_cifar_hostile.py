@@ -1,4 +1,4 @@
-"""Files of CIFAR that mean harm, or mean nothing: a DataError at worst, nothing run, no memory to speak of."""
+"""Malicious and corrupt CIFAR files: nothing worse than a DataError, no code executed, little memory used."""
 
 import os
 import pickle
@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from se_numpy.data.cifar import DataError
 
-# ---- pickles that mean harm
+# ---- malicious pickles
 
 
 class Call:
-    """Pickles as a call of any function with any arguments."""
+    """An object that pickles as a call of any function with any arguments."""
 
     def __init__(self, function, *arguments):
         self.call = (function, arguments)
@@ -33,7 +33,7 @@ def canary(*_):
 
 
 ARRAY_HEAD = b"\x80\x02}(U\x06labels](K\x00K\x00K\x00eU\x04data"
-HARM = {
+MALICIOUS = {
     "os.system": b"\x80\x02cos\nsystem\nU\x04true\x85R.",
     "posix.system": b"\x80\x02cposix\nsystem\nU\x04true\x85R.",
     "eval": b"\x80\x02c__builtin__\neval\nU\x031+1\x85R.",
@@ -55,7 +55,7 @@ HARM = {
     "deep key, few steps": b"\x80\x02}U\x01a" + b"\x85" * 1_500 + b"K\x01s.",
     "deep shape": ARRAY_HEAD + b"cnumpy\nndarray\nU\x01a\x85R(K\x01U\x01a" + b"\x85" * 1_500 + b"tbu.",
     "many dictionaries": b"\x80\x02" + b"}" * 60_000 + b".",
-    "itself": b"\x80\x02]q\x00h\x00a.",
+    "self-reference": b"\x80\x02]q\x00h\x00a.",
     "state of a list": b"\x80\x02]Nb.",
     "state of a name": b"\x80\x02cnumpy\nndarray\n}U\x0c__setstate__Nsb.",
     "nothing": b"\x80\x02.",
@@ -66,48 +66,48 @@ HARM = {
 }
 
 
-@pytest.mark.parametrize("name", HARM)
+@pytest.mark.parametrize("name", MALICIOUS)
 @pytest.mark.parametrize("file", ["data_batch_1", "batches.meta"])
-def test_harmful_pickle(tmp_path, name, file, monkeypatch):
+def test_malicious_pickle(tmp_path, name, file, monkeypatch):
     path = write(tmp_path, PY10) / file
-    path.write_bytes(HARM[name])
+    path.write_bytes(MALICIOUS[name])
     monkeypatch.setattr("os.system", canary)
     monkeypatch.setattr("builtins.eval", canary)
     tracemalloc.start()
     try:
-        said = message(tmp_path)
+        error = message(tmp_path)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert said.startswith(f"{path} is damaged")
-    assert len(said) < 1000
+    assert error.startswith(f"{path} is damaged")
+    assert len(error) < 1000
     assert peak < 4 << 20
 
 
 @pytest.mark.parametrize(("name", "words"), [
-    ("os.system", "asks for GLOBAL 'os system'"),
-    ("eval", "asks for GLOBAL '__builtin__ eval'"),
-    ("eval by INST", "asks for INST"),
-    ("codecs.decode", "asks for GLOBAL '_codecs decode'"),
+    ("os.system", "uses GLOBAL 'os system'"),
+    ("eval", "uses GLOBAL '__builtin__ eval'"),
+    ("eval by INST", "uses INST"),
+    ("codecs.decode", "uses GLOBAL '_codecs decode'"),
     ("giant array", "not enough values"),
     ("giant state", "(268435455, 3072)"),
     ("many dictionaries", "more than 2,060 steps"),
     ("deep key", "more than 2,060 steps"),
-    ("deep key, few steps", "a key of its dictionary is no text"),  # hashing one of a million levels crashes Python
+    ("deep key, few steps", "a key of its dictionary is not a string"),  # hashing a very deep one crashes Python
 ])
-def test_harmful_pickle_says_why(tmp_path, name, words):
-    (write(tmp_path, PY10) / "test_batch").write_bytes(HARM[name])
+def test_malicious_pickle_error_gives_the_reason(tmp_path, name, words):
+    (write(tmp_path, PY10) / "test_batch").write_bytes(MALICIOUS[name])
     assert words in message(tmp_path)
 
 
-def test_harmful_pickles_are_harmful():
-    """The pickles above do call, where they are let: else the test of them would prove nothing."""
+def test_malicious_pickles_execute_code_if_unpickled():
+    """Python's own unpickler does call the functions, so the tests above are meaningful."""
     with pytest.raises(AssertionError, match="executed"):
-        pickle.loads(HARM["canary"])
-    assert pickle.loads(HARM["eval"], encoding="latin1") == 2
+        pickle.loads(MALICIOUS["canary"])
+    assert pickle.loads(MALICIOUS["eval"], encoding="latin1") == 2
 
 
-# ---- chance
+# ---- random damage
 
 
 @pytest.fixture(scope="module")
@@ -124,14 +124,14 @@ WATCH: dict = {"on": False, "seen": []}
 def watch(event: str, arguments: tuple) -> None:
     if WATCH["on"] and event.startswith(HARMFUL):
         source = {"exec": lambda: arguments[0].co_filename, "compile": lambda: arguments[1]}.get(event, str)()
-        if not os.path.exists(str(source or "")):  # else a module is being imported that nobody had needed before
+        if not os.path.exists(str(source or "")):  # a source file means an ordinary import
             WATCH["seen"].append(event)
 
 
-sys.addaudithook(watch)  # which can never be taken away again; so it looks only while it is asked to
+sys.addaudithook(watch)  # an audit hook cannot be removed, so a flag turns it on and off
 
 
-def test_the_watch_sees():
+def test_the_audit_hook_records_events():
     WATCH.update(on=True, seen=[])
     pickle.loads(pickle.dumps(Call(len, "abc")))
     eval("1 + 1")
@@ -140,9 +140,9 @@ def test_the_watch_sees():
 
 
 def load_changed(folder: Path, name: str, raw: bytes) -> None:
-    """One file is changed; what comes is a Dataset that keeps every promise, or a DataError that names the file.
+    """Change one file and load: the result is a valid Dataset or a DataError that names the file.
 
-    Nothing is run or removed on the way, and the memory used is in proportion to the files.
+    No code is executed, no file is removed, and the memory used is proportional to the size of the files.
     """
     original = (folder / name).read_bytes()
     (folder / name).write_bytes(raw)
@@ -152,9 +152,9 @@ def load_changed(folder: Path, name: str, raw: bytes) -> None:
     try:
         data = load(folder, rows=1)
     except DataError as error:
-        said = str(error)
-        if str(folder / name) not in said or "\n" in said or len(said) > 600:
-            raise AssertionError("the error is not one sentence that names the file") from error
+        text = str(error)
+        if str(folder / name) not in text or "\n" in text or len(text) > 600:
+            raise AssertionError("the error is not one line that names the file") from error
     else:
         assert data.train_images.shape == (len(FILES[folder.name]) - 1, 32, 32, 3)
         assert data.train_images.dtype == np.uint8
@@ -170,7 +170,7 @@ def load_changed(folder: Path, name: str, raw: bytes) -> None:
     assert peak < 8 * size + (1 << 18)
 
 
-# SE_NUMPY_FUZZ=1000 asks for so many cases of each of the thirteen kinds, for a day with time to spare.
+# SE_NUMPY_FUZZ=1000 runs 1000 cases of each of the thirteen tests.
 CASES = int(os.environ.get("SE_NUMPY_FUZZ", 0))
 FUZZ = settings(max_examples=CASES or 40, deadline=None)
 
@@ -183,7 +183,7 @@ def test_fuzz(folders, layout, which, data):
     folder = folders[layout]
     name = FILES[layout][0] if which == "batch" else META[layout]
     raw = bytearray((folder / name).read_bytes())
-    # The pixels are most of a file and seldom matter: half of the flips go to the 250 bytes at each end.
+    # Most bytes are pixels, where changes rarely matter, so half of the changes are in the 250 bytes at each end.
     ends = st.one_of(st.integers(0, min(250, len(raw) - 1)), st.integers(max(0, len(raw) - 250), len(raw) - 1))
     places = st.one_of(ends, st.integers(0, len(raw) - 1))
     for place, byte in data.draw(st.lists(st.tuples(places, st.integers(0, 255)), max_size=5)):
@@ -198,7 +198,7 @@ def test_random_bytes(folders, layout, raw):
     load_changed(folders[layout], FILES[layout][0], raw)
 
 
-# Programs made of true opcodes go far deeper into the stack machine than random bytes do.
+# Programs of valid opcodes reach more of the stack machine than random bytes.
 OPCODES = [b"}", b"]", b")", b"(", b"t", b"\x85", b"\x86", b"\x87", b"a", b"e", b"s", b"u", b"R", b"b", b"N", b"\x88",
            b"0", b"K\x01", b"M\x00\x0c", b"U\x04data", b"U\x06labels", b"U\x02u1", b"q\x01", b"h\x01", b"2", b".",
            b"cnumpy\ndtype\n", b"cnumpy\nndarray\n", b"c_codecs\nencode\n"]

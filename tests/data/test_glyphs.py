@@ -1,4 +1,4 @@
-"""The built-in data set: balanced, solvable, repeatable, and beyond any network that can only add."""
+"""Tests of the built-in data set: it is balanced, solvable and reproducible, and additive networks cannot learn it."""
 
 import itertools
 
@@ -17,7 +17,7 @@ def data():
 
 
 def read(images):
-    """The strip's colour (N,) and the glyph of each row (N, 6), by correlation with each candidate."""
+    """Read the strip's colour (N,) and the glyph of each row (N, 6) by correlation with each candidate."""
     signal = images.astype(np.float64) - 128
     strip = (signal[:, :, STRIP].mean((1, 2)) @ SHIFTS.T).argmax(1)
     templates = GLYPHS - GLYPHS.mean((1, 2), keepdims=True)
@@ -28,7 +28,7 @@ def read(images):
     return strip, np.stack(rows, 1)
 
 
-def test_what_it_looks_like(data):
+def test_shapes_and_types(data):
     assert data.name == "builtin"
     assert len(data.classes) == len(GLYPHS) == 10
     assert data.train_images.shape == (1200, 32, 32, 3)
@@ -38,14 +38,14 @@ def test_what_it_looks_like(data):
     assert not data.augment
 
 
-def test_a_seed_repeats_and_another_does_not(data):
+def test_the_seed_determines_the_data(data):
     again, other = make(seed=3, train=1200, test=600), make(seed=4, train=1200, test=600)
     for name in ("train_images", "train_labels", "test_images", "test_labels"):
         np.testing.assert_array_equal(getattr(data, name), getattr(again, name))
         assert (getattr(data, name) != getattr(other, name)).any()
 
 
-def test_training_and_test_images_are_drawn_apart():
+def test_training_and_test_images_are_independent():
     same_size = make(train=300, test=300)
     assert (same_size.train_labels != same_size.test_labels).any()
     pictures = np.concatenate([same_size.train_images, same_size.test_images]).reshape(600, -1)
@@ -58,30 +58,30 @@ def test_the_label_is_the_glyph_in_the_strips_colour(data, part):
     np.testing.assert_array_equal(deal[np.arange(len(strip)), strip], getattr(data, f"{part}_labels"))
 
 
-def test_neither_strip_nor_deal_favours_a_class(data):
+def test_neither_strip_nor_glyphs_favour_a_class(data):
     strip, deal = read(data.train_images)
     labels = data.train_labels
     pairs = np.bincount(labels * 6 + strip, minlength=60)
-    assert (pairs == 1200 / 60).all()  # any label under any strip, equally often
-    assert all(len(set(d)) == 6 for d in deal.tolist())  # no glyph twice, so none is a likelier answer
-    for colour in range(6):  # a row that is not asked for shows every other glyph alike: 9 cells, 1000 draws
+    assert (pairs == 1200 / 60).all()  # every label with every strip colour, equally often
+    assert all(len(set(d)) == 6 for d in deal.tolist())  # no glyph twice, so none is more likely
+    for colour in range(6):  # rows of the other colours show all wrong glyphs equally often: 9 glyphs, 1000 draws
         others = deal[strip != colour][:, colour]
         wrong = np.bincount((others - labels[strip != colour]) % 10, minlength=10)
         assert wrong[0] == 0
         assert (abs(wrong[1:] - 1000 / 9) < 6 * np.sqrt(1000 / 9)).all()
 
 
-def test_glyphs_are_ten_patterns_of_equal_weight_that_keep_apart():
+def test_glyphs_have_equal_weight_and_differ_clearly():
     assert (GLYPHS.sum((1, 2)) == 7).all()
     assert min((a != b).sum() for a, b in itertools.combinations(GLYPHS, 2)) >= 6
     assert len(set(map(tuple, SHIFTS.tolist()))) == len(COLOURS) == len(ROWS) == 6
 
 
 def interaction(name):
-    """How far an untrained network's scores are from f(strip) + g(glyphs), relative to their spread.
+    """Return how far an untrained network's scores are from f(strip) + g(glyphs), relative to their spread.
 
-    Left halves of eight images and right halves of eight others go together in all four ways; a sum of the two sides
-    has score(a, a) + score(b, b) = score(a, b) + score(b, a). In between lies plain grey, so that only they differ.
+    Left halves of eight images and right halves of eight others are combined in all four ways. An additive score has
+    score(a, a) + score(b, b) = score(a, b) + score(b, a). The columns between the halves are set to grey.
     """
     net = models.build(name)
     params, state = init(net, (32, 32, 3), np.random.default_rng(0), np.float64)
@@ -93,16 +93,17 @@ def interaction(name):
     return abs(aa + bb - ab - ba).max() / aa.std()
 
 
-def test_a_plain_resnet8_adds_and_se_does_not():
+def test_a_plain_resnet8_is_additive_and_an_se_network_is_not():
     assert interaction("resnet8") < 1e-10
     assert interaction("se_resnet8") > 1e-3
 
 
 def right_answers(f):
-    """For each way to deal six glyphs to six colours, the most questions that scores f[colour, glyph] + g can answer.
+    """Return, for each assignment of six glyphs to six colours, how many queries f[colour, glyph] + g can answer.
 
-    A set of colours can be answered together only if the deal, of all ways to deal the same glyphs among them, has the
-    highest sum of f (the proof in the data set's description); so X is the size of the largest such set.
+    A set of colours can be answered together only if the assignment, among all assignments of the same glyphs to these
+    colours, has the highest sum of f (see the proof in ``se_numpy.data.glyphs``). X is the size of the largest such
+    set.
     """
     deals = np.array(list(itertools.permutations(range(6))))
     best = np.ones(len(deals), int)
@@ -119,13 +120,13 @@ def right_answers(f):
 @pytest.mark.parametrize("seed", range(8))
 def test_no_additive_score_beats_the_bound(seed):
     rng = np.random.default_rng(seed)
-    f = rng.integers(1 << 40, size=(6, 6))  # integers, so that sums are exact and ties next to impossible
+    f = rng.integers(1 << 40, size=(6, 6))  # integers, so that sums are exact and ties are unlikely
     X = right_answers(f)
     assert (X >= 4).mean() <= 15 / 24
     assert X.mean() / 6 <= PLAIN_BOUND < 0.61
 
 
-def test_the_best_additive_score_we_know_names_increasing_runs():
+def test_the_best_known_additive_score_answers_the_longest_increasing_subsequence():
     rising = right_answers(np.outer(np.arange(6), np.arange(6)))
 
     def longest_increasing(deal):
@@ -139,11 +140,11 @@ def test_the_best_additive_score_we_know_names_increasing_runs():
     assert round(rising.mean() / 6, 3) == 0.523
 
 
-@pytest.mark.parametrize(("given", "told"), [
+@pytest.mark.parametrize(("given", "message"), [
     ({"train": 0}, "train is 0; expected 1 or more"),
     ({"test": -5}, "test is -5; expected 1 or more"),
     ({"seed": -1}, "seed is -1; expected 0 or more"),
 ])  # fmt: skip
-def test_sizes_that_make_no_sense_are_named(given, told):
-    with pytest.raises(ValueError, match=told):
+def test_invalid_sizes_and_seeds_are_refused(given, message):
+    with pytest.raises(ValueError, match=message):
         make(**given)

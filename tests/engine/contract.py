@@ -1,9 +1,9 @@
-"""The contract: whatever the engine computes, the book computes the same.
+"""The contract: the engine computes the same numbers as the book.
 
-``NETWORKS`` and ``draw_network`` say of which networks, ``OPERATIONS`` of which single operations; ``check_network``
-and ``check_operation`` raise AssertionError where the two differ. In float64 they agree to rounding. In float32 the
-engine is held to the book in float64: it may be off by FLOAT32 times eps of the largest number, or, where numbers
-cancel, by BOOK32 times what the book in float32 is off by.
+``NETWORKS`` and ``draw_network`` provide networks, ``OPERATIONS`` lists single operations; ``check_network`` and
+``check_operation`` raise AssertionError if engine and book differ. In float64 they agree to rounding. In float32 the
+engine is compared with the book in float64: its error may be FLOAT32 times eps of the largest number, or, to allow for
+cancellation, BOOK32 times the error of the book in float32.
 """
 
 from collections.abc import Iterator
@@ -45,8 +45,8 @@ from se_numpy.layers import (
 )
 from se_numpy.layers.combinators import Sum
 
-FLOAT64 = 1e-9  # of the largest number of an array; a network's batch norms divide by small variances on the way
-FLOAT32 = 200  # times eps, likewise: 2.4e-5
+FLOAT64 = 1e-9  # relative to the largest number of an array; batch norms inside a network divide by small variances
+FLOAT32 = 200  # times eps, also relative to the largest number: 2.4e-5
 BOOK32 = 32
 SHAPE = (9, 11, 3)
 
@@ -59,12 +59,12 @@ def branch(*more: Layer) -> Serial:
     return serial(Conv(6), BatchNorm(), ReLU(), Conv(6), BatchNorm(), *more)
 
 
-# ------------------------------------------------------------------------------------------ layers of a user's own
+# -------------------------------------------------------------------------------------------- user-defined layers
 
 
 @dataclass(frozen=True)
 class Doubled(Layer):
-    """A layer that the engine has never seen."""
+    """A layer that the engine does not know."""
 
     def forward(self, params, state, X, *, train=False, rng=None):
         return X * 2, None
@@ -112,57 +112,57 @@ NETWORKS: dict[str, Layer] = {
     "se_resnet8": models.build("se_resnet8"),
     "resnet14": models.build("resnet14"),
     "biases": models.build("se_resnet8", bias=True),
-    "no norm": serial(Conv(6), ReLU(), Conv(4), *tail()),
+    "no batch norm": serial(Conv(6), ReLU(), Conv(4), *tail()),
     "norm first": serial(BatchNorm(), ReLU(), Conv(6), residual(serial(BatchNorm(), ReLU(), Conv(6))), *tail()),
     "gate after relu": serial(Conv(6), BatchNorm(), ReLU(), SE(2), Conv(4), BatchNorm(), *tail()),
     "gate before convolution": serial(Conv(6), BatchNorm(), residual(serial(SE(2), branch())), ReLU(), *tail()),
-    "gated, then convolved": serial(Conv(6), BatchNorm(), SE(2), Conv(4), BatchNorm(), ReLU(), *tail()),
+    "convolution after gate": serial(Conv(6), BatchNorm(), SE(2), Conv(4), BatchNorm(), ReLU(), *tail()),
     "gate with biases": serial(Conv(6), BatchNorm(), SE(2, bias=True), Conv(4), BatchNorm(), *tail()),
     "gate on the shortcut": serial(
         Conv(6), residual(branch(), serial(Conv(6, 1), BatchNorm(), SE(3))), ReLU(), *tail()
     ),
     "gate after the sum": serial(Conv(6), residual(branch()), ReLU(), SE(2), residual(branch()), ReLU(), *tail()),
-    "relu closes the branch": serial(Conv(6), residual(serial(Conv(6), BatchNorm(), ReLU())), ReLU(), *tail()),
-    "bare layers side by side": serial(Conv(6), residual(Conv(6), BatchNorm()), ReLU(), *tail()),
-    "three": serial(Conv(6), Sum((("a", branch()), ("b", serial()), ("c", branch(SE(2))))), ReLU(), *tail()),
-    "a sum of one": serial(Conv(6), Sum((("a", serial(Conv(6), BatchNorm(), ReLU())),)), Conv(4), *tail()),
-    "a sum in a sum": serial(Conv(6), residual(serial(residual(branch()), ReLU(), branch())), ReLU(), *tail()),
-    "a sum in both": serial(
+    "branch ends in relu": serial(Conv(6), residual(serial(Conv(6), BatchNorm(), ReLU())), ReLU(), *tail()),
+    "single-layer branches": serial(Conv(6), residual(Conv(6), BatchNorm()), ReLU(), *tail()),
+    "three branches": serial(Conv(6), Sum((("a", branch()), ("b", serial()), ("c", branch(SE(2))))), ReLU(), *tail()),
+    "sum of one branch": serial(Conv(6), Sum((("a", serial(Conv(6), BatchNorm(), ReLU())),)), Conv(4), *tail()),
+    "nested sums": serial(Conv(6), residual(serial(residual(branch()), ReLU(), branch())), ReLU(), *tail()),
+    "sums in both branches": serial(
         Conv(6), residual(branch()), ReLU(), residual(serial(residual(branch()), ReLU()), serial(branch(), ReLU())),
         ReLU(),
     ),
-    "blocks of blocks": serial(Conv(6), *(serial(serial(residual(branch(SE(2))), ReLU())) for _ in "123"), *tail()),
+    "nested blocks": serial(Conv(6), *(serial(serial(residual(branch(SE(2))), ReLU())) for _ in "123"), *tail()),
     "two identities": serial(Conv(6), residual(serial(), serial()), ReLU(), *tail()),
     "sum without relu": serial(Conv(6), BatchNorm(), ReLU(), residual(branch()), Conv(4), *tail()),
-    "concatenated": serial(Conv(6), Concat((("a", branch()), ("b", branch(SE(2))))), ReLU(), *tail()),
-    "concatenated behind relu": serial(
+    "concat": serial(Conv(6), Concat((("a", branch()), ("b", branch(SE(2))))), ReLU(), *tail()),
+    "concat after relu": serial(
         residual(branch(), Conv(6)), ReLU(), concat(branch(), serial(), Pool("max", 3, 1, 1))
     ),
-    "pooled": serial(Conv(6), BatchNorm(), ReLU(), Pool(), Conv(5, stride=2), BatchNorm(), ReLU(), *tail()),
-    "pooled over the edge": serial(Conv(6), Pool("max", 3, 2, ceil=True), Pool("avg", 2), *tail()),
+    "pooling": serial(Conv(6), BatchNorm(), ReLU(), Pool(), Conv(5, stride=2), BatchNorm(), ReLU(), *tail()),
+    "pooling past the edge": serial(Conv(6), Pool("max", 3, 2, ceil=True), Pool("avg", 2), *tail()),
     "depthwise": serial(Conv(6), BatchNorm(), ReLU(), Conv(6, groups=6), BatchNorm(), ReLU(), Conv(8, 1), *tail()),
-    "depthwise, with strides": serial(
+    "strided depthwise": serial(
         Conv(6), BatchNorm(), ReLU(), Conv(6, 3, stride=2, groups=6), BatchNorm(), ReLU(), Conv(6, 5, groups=6),
         Conv(6, 2, stride=3, padding=0, groups=6), *tail()
     ),
     "narrow groups": serial(
         Conv(12), BatchNorm(), ReLU(), Conv(12, groups=3), BatchNorm(), SE(2), Conv(6, stride=2, groups=6), *tail()
     ),
-    "shuffled": serial(
+    "channel shuffle": serial(
         Conv(6, 1, groups=3), BatchNorm(), ChannelShuffle(3), Conv(6, 1, groups=2), Flatten(), Linear(4)
     ),
-    "tanh for a gate": models.build("se_resnet8", gate="tanh"),
-    "relu for a gate": models.build("se_resnet8", gate="relu", bias=True),
-    "largest pixel": models.build("se_resnet8", squeeze="max"),
+    "tanh gate": models.build("se_resnet8", gate="tanh"),
+    "relu gate": models.build("se_resnet8", gate="relu", bias=True),
+    "max squeeze": models.build("se_resnet8", squeeze="max"),
     "no squeeze": models.build("se_resnet8", squeeze="none"),
-    "placed before": models.build("se_resnet8", placement="pre"),
-    "placed after": models.build("se_resnet8", placement="post", gate="tanh"),
-    "placed inside": models.build("se_resnet8", placement="3x3"),
-    "placed aside": models.build("se_resnet8", placement="identity", squeeze="max"),
+    "placement pre": models.build("se_resnet8", placement="pre"),
+    "placement post": models.build("se_resnet8", placement="post", gate="tanh"),
+    "placement 3x3": models.build("se_resnet8", placement="3x3"),
+    "placement identity": models.build("se_resnet8", placement="identity", squeeze="max"),
     "small_resnext": models.small_resnext(11, cardinality=2, width=2, reduction=2),
     "small_inception": models.small_inception(width=0.25, reduction=2),
     "mobilenet": models.mobilenet(width=1 / 16, reduction=2, squeeze="none"),
-    "strides": serial(Conv(6, 5, stride=3), BatchNorm(), ReLU(), Conv(4, 2, padding=0), BatchNorm(), ReLU(), *tail()),
+    "strided": serial(Conv(6, 5, stride=3), BatchNorm(), ReLU(), Conv(4, 2, padding=0), BatchNorm(), ReLU(), *tail()),
     "dropout": serial(Conv(6), BatchNorm(), ReLU(), Dropout(0.3), Conv(4), Flatten(), Dropout(0.5), Linear(5)),
     # tops that are not a Serial
     "top: residual": residual(serial(Conv(3), BatchNorm())),
@@ -177,13 +177,13 @@ NETWORKS: dict[str, Layer] = {
     "top: Pool": Pool("max", 3, 2, 1),
     "top: Bias": Bias(),
     "top: GlobalAveragePool": GlobalAveragePool(),
-    "top: nothing": serial(),
-    # layers of a user's own
-    "own layer": serial(Conv(6), BatchNorm(), Doubled(), ReLU(), residual(Doubled()), ReLU(), Conv(4), *tail()),
-    "own layer at the top": Doubled(),
-    "own convolution": serial(FlippedConv(6), BatchNorm(), ReLU(), Conv(4), *tail()),
-    "own norm": serial(Conv(6), ShiftedNorm(), ReLU(), Conv(4), *tail()),
-    "own combinator": serial(Conv(6), Negated(branch().parts), ReLU(), *tail()),
+    "top: empty serial": serial(),
+    # user-defined layers
+    "custom layer": serial(Conv(6), BatchNorm(), Doubled(), ReLU(), residual(Doubled()), ReLU(), Conv(4), *tail()),
+    "top: custom layer": Doubled(),
+    "conv subclass": serial(FlippedConv(6), BatchNorm(), ReLU(), Conv(4), *tail()),
+    "batch norm subclass": serial(Conv(6), ShiftedNorm(), ReLU(), Conv(4), *tail()),
+    "serial subclass": serial(Conv(6), Negated(branch().parts), ReLU(), *tail()),
 }
 VECTORS: dict[str, Layer] = {  # networks of vectors (D,)
     "residual of vectors": residual(Linear(4), Linear(4)),
@@ -195,7 +195,7 @@ VECTORS: dict[str, Layer] = {  # networks of vectors (D,)
 
 
 def draw_network(chance: Chance) -> Layer:
-    """A network out of everything that the engine joins, and of some that it does not."""
+    """Return a random network of everything that the engine fuses, and some layers that it does not."""
     layers, C = [], 2
     for _ in range(chance.integer(1, 3)):
         more, C = _unit(chance, C, depth=2)
@@ -205,7 +205,7 @@ def draw_network(chance: Chance) -> Layer:
 
 
 def _unit(chance: Chance, C: int, depth: int) -> tuple[list[Layer], int]:
-    """Layers for maps of C channels, and how many channels they return."""
+    """Return layers for maps of C channels, and the number of channels of their output."""
     kind = chance.integer(0, 6) if depth else 0
     if kind <= 1:
         kernel, stride, filters = chance.integer(1, 3), chance.integer(1, 2), chance.integer(2, 5)
@@ -228,7 +228,7 @@ def _unit(chance: Chance, C: int, depth: int) -> tuple[list[Layer], int]:
 
 
 def _same_size(chance: Chance, C: int) -> tuple[Serial, int]:
-    """One or two convolutions that keep the image size, with what may follow them."""
+    """Return one or two convolutions that keep the image size, each possibly with batch norm and ReLU."""
     layers: list[Layer] = []
     for _ in range(chance.integer(1, 2)):
         C = chance.integer(2, 4)
@@ -242,7 +242,7 @@ def _same_size(chance: Chance, C: int) -> tuple[Serial, int]:
 
 
 def inputs(net: Layer, shape: tuple[int, ...], seed: int, N: int, dtype: Any) -> tuple[Any, Any, Any, Any]:
-    """Parameters, statistics, a batch and the gradient of the result, none of them at their starting values."""
+    """Return parameters, statistics, a batch and an upstream gradient, none of them at their initial values."""
     rng = np.random.default_rng(seed)
     params, state = init(net, shape, rng, np.float64)
     params = tree.map_leaves(lambda p: (p + 0.3 * rng.standard_normal(p.shape)).astype(dtype), params)
@@ -255,7 +255,7 @@ def check_network(
     net: Layer, shape: tuple[int, ...] = SHAPE, *, xp: Any = np, dtype: Any = np.float64, train: bool = True,
     seed: int = 0, N: int = 5,
 ) -> None:  # fmt: skip
-    """Forward, backward, the batch's statistics, and in evaluation the predictor, against the network itself."""
+    """Compare forward, backward, batch statistics and, in evaluation, the predictor with the network itself."""
     params, state, X, dY = inputs(net, shape, seed, N, dtype)
 
     def book(dtype: Any) -> dict[str, Any]:
@@ -265,30 +265,30 @@ def check_network(
         dX, grads = net.backward(p, cache, dY.astype(dtype))
         return {"Y": Y, "dX": dX, "grads": grads, "stats": stats}
 
-    wanted, narrow = book(np.float64), book(dtype)
-    there = [tree.map_leaves(xp.asarray, part) for part in (params, state)]
+    expected, narrow = book(np.float64), book(dtype)
+    on_device = [tree.map_leaves(xp.asarray, part) for part in (params, state)]
     X_, dY_ = xp.asarray(X), xp.asarray(dY)
     compiled = engine.compile(net)
-    Y, cache = compiled.forward(*there, X_, train=train, rng=np.random.default_rng(seed))
+    Y, cache = compiled.forward(*on_device, X_, train=train, rng=np.random.default_rng(seed))
     stats = compiled.batch_stats(cache) if train else {}
-    dX, grads = compiled.backward(there[0], cache, dY_)
-    same({"Y": Y, "dX": dX, "grads": grads, "stats": stats}, wanted, narrow)
-    _, cache = compiled.forward(*there, X_, train=train, rng=np.random.default_rng(seed))
-    none, grads = compiled.backward(there[0], cache, dY_, input_gradient=False)
+    dX, grads = compiled.backward(on_device[0], cache, dY_)
+    same({"Y": Y, "dX": dX, "grads": grads, "stats": stats}, expected, narrow)
+    _, cache = compiled.forward(*on_device, X_, train=train, rng=np.random.default_rng(seed))
+    none, grads = compiled.backward(on_device[0], cache, dY_, input_gradient=False)
     assert none is None
-    same({"grads": grads}, {"grads": wanted["grads"]}, narrow)
+    same({"grads": grads}, {"grads": expected["grads"]}, narrow)
     if not train:
-        same({"Y": compiled.predictor(*there)(X_)}, {"Y": wanted["Y"]}, narrow)
-    for before, now in zip((params, state, X, dY), (*there, X_, dY_), strict=True):  # nothing was written to
+        same({"Y": compiled.predictor(*on_device)(X_)}, {"Y": expected["Y"]}, narrow)
+    for before, now in zip((params, state, X, dY), (*on_device, X_, dY_), strict=True):  # no argument was written to
         for (_, a), (_, b) in zip(tree.leaves({"": before}), tree.leaves({"": now}), strict=True):
             np.testing.assert_array_equal(to_host(b), a)
 
 
-def same(found: Any, wanted: Any, narrow: Any) -> None:
-    """The same leaves under the same names; ``narrow`` is what the book gives in the dtype of ``found``."""
-    found, wanted, narrow = (dict(tree.leaves(results)) for results in (found, wanted, narrow))
-    assert list(found) == list(wanted)
-    for name, array in wanted.items():
+def same(found: Any, expected: Any, narrow: Any) -> None:
+    """Assert that two trees are equal; ``narrow`` holds the book's values in the dtype of ``found``."""
+    found, expected, narrow = (dict(tree.leaves(results)) for results in (found, expected, narrow))
+    assert list(found) == list(expected)
+    for name, array in expected.items():
         got, own = to_host(found[name]), narrow[name]
         assert got.dtype == own.dtype, f"{name}: {got.dtype}"
         assert got.shape == array.shape, name
@@ -301,38 +301,38 @@ def same(found: Any, wanted: Any, narrow: Any) -> None:
 
 
 OPERATIONS = [name for name in engine.FUNCTIONS if not name.endswith("_backward")]
-PAIR_OF = {"conv2d": ("conv2d", "depthwise conv2d")}  # others are called as their pair in pairs.py
+PAIR_OF = {"conv2d": ("conv2d", "depthwise conv2d")}  # other operations have the name of their pair in pairs.py
 
 
 def check_operation(name: str, seed: int, *, xp: Any = np, dtype: Any = np.float64) -> None:
-    """One of the engine's functions and, if it has one, its backward, on a case drawn as the book's are."""
+    """Compare an operation and its backward, if there is one, with the book on a random case from pairs.py."""
     for pair in PAIR_OF.get(name, (name,)):
         args, hyper = PAIRS[pair].case(Chance(seed))
         compare(name, args, hyper, xp, dtype, seed)
 
 
 def check_geometries(seed: int, number: int, *, xp: Any = np, dtype: Any = np.float64) -> None:
-    """Convolutions of every shape."""
+    """Compare convolutions of random geometries with the book."""
     for geometry in drawn_geometries(seed, number):
         X, V, _ = geometry.arrays()
         compare("conv2d", (X, V), geometry.hyper, xp, dtype, geometry.seed)
 
 
 def compare(name: str, args: tuple[Any, ...], hyper: dict[str, Any], xp: Any, dtype: Any, seed: int) -> None:
-    """engine.NAME and engine.NAME_backward against the book's, on these arguments."""
+    """Compare engine.NAME and engine.NAME_backward with the book on these arguments."""
     args = tuple(a.astype(dtype) if a.dtype.kind == "f" else a for a in args)
     wide = tuple(a.astype(np.float64) if a.dtype.kind == "f" else a for a in args)
-    there = tuple(map(xp.asarray, args))
+    on_device = tuple(map(xp.asarray, args))
     Y, narrow = (getattr(se_numpy, name)(*a, **hyper) for a in (wide, args))
-    same(named(getattr(engine, name)(*there, **hyper)), named(Y), named(narrow))
+    same(named(getattr(engine, name)(*on_device, **hyper)), named(Y), named(narrow))
     backward = f"{name}_backward"
     if backward in engine.FUNCTIONS:
         dYs = [np.random.default_rng([seed, 1]).standard_normal(np.shape(y)).astype(dtype) for y in named(Y).values()]
-        wanted = getattr(se_numpy, backward)(*(dY.astype(np.float64) for dY in dYs), *wide, **hyper)
+        expected = getattr(se_numpy, backward)(*(dY.astype(np.float64) for dY in dYs), *wide, **hyper)
         narrow = getattr(se_numpy, backward)(*dYs, *args, **hyper)
-        found = getattr(engine, backward)(*map(xp.asarray, dYs), *there, **hyper)
-        same(named(found), named(wanted), named(narrow))
-    for before, now in zip(args, there, strict=True):
+        found = getattr(engine, backward)(*map(xp.asarray, dYs), *on_device, **hyper)
+        same(named(found), named(expected), named(narrow))
+    for before, now in zip(args, on_device, strict=True):
         np.testing.assert_array_equal(to_host(now), before)
 
 
@@ -343,7 +343,7 @@ def named(results: Any) -> dict[str, Any]:
 
 @contextmanager
 def small_blocks(threads: int = 2) -> Iterator[None]:
-    """Blocks of an image or less, bands of rows, windows of one image at a time, shared by threads."""
+    """Use blocks of at most one image, bands of rows and windows of one image at a time, on several threads."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SE_NUMPY_THREADS", str(threads))
         for name, size in {"SMALL": 0, "BLOCK_BYTES": 2000, "TWO_BLOCKS": 1000, "WINDOW_BYTES": 1500}.items():
@@ -352,14 +352,14 @@ def small_blocks(threads: int = 2) -> Iterator[None]:
 
 
 def check_large_maps() -> None:
-    """Products in tiles, as on a processor for which OpenBLAS has kernels for small matrices."""
+    """Compare a network that multiplies in tiles, as on processors with OpenBLAS kernels for small matrices."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(matmul, "has_small_kernels", lambda: True)
         check_network(NETWORKS["resnet14"], (32, 32, 3))
 
 
 def walk_parts(net: Layer, path: str = "") -> Iterator[str]:
-    """Every dotted name in a network, of layers and of what holds them."""
+    """Yield the dotted names of all layers and combinators of a network."""
     if path:
         yield path
     if isinstance(net, Combinator):

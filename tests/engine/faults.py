@@ -1,6 +1,6 @@
-"""Faults planted in the engine, to prove that the contract would notice.
+"""Faults planted in the engine, to prove that the contract detects them.
 
-A fault exchanges some text of one function of the engine, or of a row of its CUDA kernels, and everything else stays.
+A fault replaces some text in one function of the engine or in one CUDA kernel, and changes nothing else.
 """
 
 import inspect
@@ -50,7 +50,7 @@ from se_numpy.engine.cuda.table import TABLE
 
 @dataclass(frozen=True)
 class Fault:
-    """In the function ``where`` of a module (or the kernel of this name) ``right`` becomes ``wrong``."""
+    """A fault: in the function ``where`` of a module (or in the kernel ``where``), ``right`` becomes ``wrong``."""
 
     name: str
     module: ModuleType | None
@@ -59,16 +59,16 @@ class Fault:
     wrong: str
 
     @property
-    def on_a_device(self) -> bool:
+    def on_device(self) -> bool:
         return self.module is None
 
     @contextmanager
     def planted(self) -> Iterator[None]:
-        """The engine with this fault in it."""
-        forget()
+        """Plant the fault inside the block."""
+        clear_caches()
         with self._kernel() if self.module is None else self._function(self.module):
             yield
-        forget()
+        clear_caches()
 
     @contextmanager
     def _function(self, module: ModuleType) -> Iterator[None]:
@@ -76,7 +76,7 @@ class Fault:
         for name in self.where.split("."):
             function = getattr(function, name)
         function = inspect.unwrap(getattr(function, "fget", None) or function)
-        # The call of a fast form wraps the book's function; what is to be changed is in its closure.
+        # a fast version wraps the book's function, so the engine's code is in its closure
         if function.__module__ != module.__name__ or function.__name__ not in inspect.getsource(module):
             function = _inner(getattr(module, self.where))
         source = textwrap.dedent(inspect.getsource(function))
@@ -102,157 +102,157 @@ class Fault:
 
 
 def _inner(call: Callable[..., Any]) -> Any:
-    """The fast form inside the function that chooses between it and the book."""
+    """Return the engine's code inside the function that chooses between it and the book."""
     cells = dict(zip(call.__code__.co_freevars, call.__closure__ or (), strict=True))
     return cells["fast"].cell_contents
 
 
-def forget() -> None:
-    """Plans, kernels and workspaces that were made with or without a fault."""
+def clear_caches() -> None:
+    """Clear all plans, kernels and workspaces, which may have been made with a fault."""
     conv_plan.plan.cache_clear()
     kernels.elementwise_kernel.cache_clear()
     kernels._reduction_kernel.cache_clear()
     matmul._tile_rows.cache_clear()
-    lanes.pixels_of_a_lane.cache_clear()
+    lanes.pixels_per_lane.cache_clear()
     workspace._local.padded.clear()
     workspace._local.buffers.clear()
 
 
 FAULTS = [
-    # how work is cut
-    Fault("a block off by one", parallel, "parallel_for", "n * (i + 1) // count", "n * (i + 1) // count - (i > 0)"),
-    Fault("the last rows of an image forgotten", parallel, "parallel_for_rows", "rows * (k + 1) // bands",
+    # splitting into blocks
+    Fault("block off by one", parallel, "parallel_for", "n * (i + 1) // count", "n * (i + 1) // count - (i > 0)"),
+    Fault("last rows of an image left out", parallel, "parallel_for_rows", "rows * (k + 1) // bands",
           "(rows - 1) * (k + 1) // bands"),
-    Fault("windows of the first chunk for all", parallel, "chunks", "n * (i + 1) // count", "n * 1 // count"),
+    Fault("chunks after the first are empty", parallel, "chunks", "n * (i + 1) // count", "n * 1 // count"),
     Fault("results out of order", parallel, "parallel_for", "results[i] = work(block)",
           "results[len(blocks) - 1 - i] = work(block)"),
     # workspaces and borders
-    Fault("a border that is not cleared", workspace, "zero_padded_workspace", "xp.zeros(shape, dtype)",
+    Fault("border of ones instead of zeros", workspace, "zero_padded_workspace", "xp.zeros(shape, dtype)",
           "xp.ones(shape, dtype)"),
-    Fault("one border for every place", workspace, "zero_padded_workspace",
+    Fault("same border for every position", workspace, "zero_padded_workspace",
           "*[(part.start, part.stop) for part in inside]", "None"),
-    Fault("a stale workspace: two names, one memory", affine_maps, "AffineMaps.into",
+    Fault("two operands in one workspace", affine_maps, "AffineMaps.into",
           'workspace(xp, "second", out.shape, out.dtype)', "work"),
     Fault("two workspaces under one name", conv, "_backward_at_stride_1", 'X.read(n, h, "X")',
           'X.read(n, h, "windows")'),
     # windows
     Fault("windows begin one row too low", windows, "unfold", "h.start * stride - ph", "h.start * stride - ph + 1"),
-    Fault("windows of every column", windows, "_copy_windows", "down * sh, across * sw", "down * sh, sw"),
-    Fault("the first group for all", windows, "_copy_windows", "strides = sg, sn", "strides = 0, sn"),
-    Fault("a border on the left is missing", windows, "excerpt", "left - w.start, right - w.start",
+    Fault("horizontal stride ignored", windows, "_copy_windows", "down * sh, across * sw", "down * sh, sw"),
+    Fault("windows of the first group for all groups", windows, "_copy_windows", "strides = sg, sn", "strides = 0, sn"),
+    Fault("left border missing", windows, "excerpt", "left - w.start, right - w.start",
           "0, right - left"),
     # convolution
-    Fault("filters not flipped on the way back", by_windows, "backward_filters", "V[::-1, ::-1]", "V"),
-    Fault("the sum of the blocks is the last one", conv, "_total", "reduce(add_up, arrays)", "arrays[-1]"),
-    Fault("batch norm's factor lost in dV", by_windows, "filters_at_stride_1", "dV[::-1, ::-1], scale",
+    Fault("filters not flipped in the backward pass", by_windows, "backward_filters", "V[::-1, ::-1]", "V"),
+    Fault("last block instead of the sum", conv, "_total", "reduce(add_up, arrays)", "arrays[-1]"),
+    Fault("batch norm's factor missing in dV", by_windows, "filters_at_stride_1", "dV[::-1, ::-1], scale",
           "dV[::-1, ::-1], None"),
-    Fault("pixels that no window met keep what was there", by_windows, "input_gradient",
+    Fault("pixels outside all windows not cleared", by_windows, "input_gradient",
           "if not every_pixel:", "if False:"),
-    Fault("a stack taken for whole images", by_windows, "input_gradient", "whole = every_pixel and",
+    Fault("partial stacks treated as whole images", by_windows, "input_gradient", "whole = every_pixel and",
           "whole = bool(s) and"),
-    Fault("zeros before the filters miscounted", conv_plan, "plan", "-padding % s", "padding % s"),
+    Fault("wrong number of zeros before the filters", conv_plan, "plan", "-padding % s", "padding % s"),
     Fault("windows of dU begin too early", conv_plan, "plan", "Kh - 1 - first, Kw - 1 - first",
           "Kh - first, Kw - first"),
-    Fault("padding forgotten where dX is left out", conv, "_filters_gradient", "form.filter_gradient(X, n, h, du, p)",
+    Fault("only the first rows counted in dV", conv, "_filters_gradient", "form.filter_gradient(X, n, h, du, p)",
           "form.filter_gradient(X, n, h, du, p) * (h.start == 0)"),
     # groups
-    Fault("neighbours in a tile a pixel apart, whatever the stride", by_windows, "_toeplitz", "t * stride : t * stride",
+    Fault("stride ignored inside a tile", by_windows, "_toeplitz", "t * stride : t * stride",
           "t : t"),
-    Fault("the first pixel of a tile for all of them in dV", by_windows, "_diagonals", "range(tile)", "range(1)"),
-    Fault("what lies beyond the last column counted", by_windows, "_tiles", "split[..., W:, :] = 0", "pass"),
-    Fault("channels in and out exchanged across groups", by_windows, "_transposed",
+    Fault("only the first pixel of a tile counted in dV", by_windows, "_diagonals", "range(tile)", "range(1)"),
+    Fault("values beyond the last column counted", by_windows, "_tiles", "split[..., W:, :] = 0", "pass"),
+    Fault("channels exchanged across groups", by_windows, "_transposed",
           "V.reshape(kh, kw, c, groups, C // groups).transpose(0, 1, 4, 3, 2)",
           "V.reshape(kh, kw, c, C // groups, groups).transpose(0, 1, 3, 4, 2)"),
     # depthwise
-    Fault("depthwise: every column of the kernel meets the first", by_lanes, "_columns", "first * stride + v - before",
+    Fault("depthwise: all kernel columns read the first column", by_lanes, "_columns", "first * stride + v - before",
           "first * stride"),
-    Fault("depthwise: filters not flipped on the way back", by_lanes, "backward_filters", "V[::-1, ::-1, 0]",
+    Fault("depthwise: filters not flipped in the backward pass", by_lanes, "backward_filters", "V[::-1, ::-1, 0]",
           "V[:, :, 0]"),
     Fault("depthwise: dV left flipped", by_lanes, "filters_at_stride_1", "total[::-1, ::-1]", "total"),
-    Fault("depthwise: the place of a pixel forgotten", by_lanes, "input_gradient", "(i + p.padding) // s",
+    Fault("depthwise: position of a pixel ignored", by_lanes, "input_gradient", "(i + p.padding) // s",
           "p.padding // s"),
-    Fault("depthwise: pixels that no tap met keep what was there", by_lanes, "input_gradient", "pixels[...] = 0",
+    Fault("depthwise: pixels outside all windows not cleared", by_lanes, "input_gradient", "pixels[...] = 0",
           "pixels[...] = 7"),
-    Fault("depthwise: one lane of a row summed up", by_lanes, "_sums_with", ".sum(2)", "[:, :, 0]"),
-    Fault("rows beyond the last tile lost", matmul, "product", "if tiled < R", "if False"),
-    Fault("rows beyond the last tile lost in dV", matmul, "product_over_rows", "if tiled < R", "if False"),
-    # batch norm in parts
-    Fault("biased for unbiased", norm, "_finalize", "unbiased(var, m)", "var"),
-    Fault("the blocks' means averaged, their distance forgotten", norm, "_finalize", "squares + count * d * d",
+    Fault("depthwise: only one pixel of a lane summed", by_lanes, "_sums_with", ".sum(2)", "[:, :, 0]"),
+    Fault("rows after the last tile left out", matmul, "product", "if tiled < R", "if False"),
+    Fault("rows after the last tile left out in dV", matmul, "product_over_rows", "if tiled < R", "if False"),
+    # partial sums of batch norm
+    Fault("biased instead of unbiased variance", norm, "_finalize", "unbiased(var, m)", "var"),
+    Fault("variance between blocks left out", norm, "_finalize", "squares + count * d * d",
           "squares"),
-    Fault("m of one image", norm, "finalize_moments", "m = math.prod(shape[:-1])", "m = math.prod(shape[1:-1])"),
-    Fault("the gradient through the variance lost", norm, "bn_grad_coefficients", "b = -root * dgamma / m",
+    Fault("m of a single image", norm, "finalize_moments", "m = math.prod(shape[:-1])", "m = math.prod(shape[1:-1])"),
+    Fault("gradient through the variance missing", norm, "bn_grad_coefficients", "b = -root * dgamma / m",
           "b = 0 * dgamma"),
-    Fault("the gradient through the mean lost", norm, "bn_grad_coefficients", "-dbeta / m - b * mean", "-b * mean"),
-    Fault("an image in several blocks counted once", norm, "_of_images", "total[n] += of_images",
+    Fault("gradient through the mean missing", norm, "bn_grad_coefficients", "-dbeta / m - b * mean", "-b * mean"),
+    Fault("only one block of an image counted", norm, "_of_images", "total[n] += of_images",
           "total[n] = of_images"),
-    Fault("eps forgotten", norm, "scale_and_shift", "var + eps", "var"),
-    Fault("evaluation differentiated as training", norm, "batch_norm_backward_from",
+    Fault("eps missing", norm, "scale_and_shift", "var + eps", "var"),
+    Fault("evaluation differentiated like training", norm, "batch_norm_backward_from",
           "if of_batch else AffineMaps(dy, a)", "if True else AffineMaps(dy, a)"),
-    # what is computed where it is read
-    Fault("a gate of another image", lanes, "tile_channels", "v = v[n, None, None] if v.ndim == 2 else v[None]",
+    # deferred maps
+    Fault("gates of the wrong images", lanes, "tile_channels", "v = v[n, None, None] if v.ndim == 2 else v[None]",
           "v = v[::-1][n, None, None] if v.ndim == 2 else v[None]"),
-    Fault("a ReLU forgotten where maps are written", affine_maps, "AffineMaps.into", "if self.rectify:", "if False:"),
-    Fault("the shift added twice in a sum", nodes, "_sum", "p.c + q.c", "p.c + 2 * q.c"),
-    Fault("the shortcut's scale lost", nodes, "_sum", "AffineMaps(p.x, p.a, q.x, q.a, c)",
+    Fault("ReLU missing when maps are written", affine_maps, "AffineMaps.into", "if self.rectify:", "if False:"),
+    Fault("shift added twice in a sum", nodes, "_sum", "p.c + q.c", "p.c + 2 * q.c"),
+    Fault("scale of the shortcut missing", nodes, "_sum", "AffineMaps(p.x, p.a, q.x, q.a, c)",
           "AffineMaps(p.x, p.a, q.x, None, c)"),
-    Fault("a ReLU that closes a branch lost in the sum", nodes, "_sum", "v.rectify or v.y is not None",
+    Fault("ReLU at the end of a branch missing in the sum", nodes, "_sum", "v.rectify or v.y is not None",
           "v.y is not None"),
-    # the way back
-    Fault("a gradient that was to be masked, and was not", conv_bn, "FusedConvBN.backward_lazy",
+    # backward pass
+    Fault("gradient not masked", conv_bn, "FusedConvBN.backward_lazy",
           "elif rectify:", "elif False:"),
-    Fault("a gradient said to be masked already", nodes, "FusedSerial.backward_lazy",
+    Fault("gradient wrongly marked as masked", nodes, "FusedSerial.backward_lazy",
           "grads.update(", "up = type(up)(up.dY, True, up.sums); grads.update("),
-    Fault("the other path of a residual lost", conv_bn, "FusedConvBN.backward_lazy",
+    Fault("gradient of the shortcut missing", conv_bn, "FusedConvBN.backward_lazy",
           "if extra is not None and rectify:", "if False:"),
-    Fault("sums taken before the mask", conv_bn, "_through_relu", "norm.bn_grad_part(dy[n], Y.x[n]",
+    Fault("sums computed before the mask", conv_bn, "_through_relu", "norm.bn_grad_part(dy[n], Y.x[n]",
           "norm.bn_grad_part(dY[n], Y.x[n]"),
-    Fault("the gate's share of dU lost", conv_bn, "FusedConvBN.backward_lazy", "c if shift is None else shift + c",
+    Fault("gate's part of dU missing", conv_bn, "FusedConvBN.backward_lazy", "c if shift is None else shift + c",
           "c"),
-    Fault("running statistics taken for the batch's on the way back", conv_bn, "FusedConvBN.backward_lazy",
+    Fault("batch statistics treated as constants", conv_bn, "FusedConvBN.backward_lazy",
           "if cache.batch is None:", "if True:"),
-    Fault("the hidden ReLU's mask lost", gate, "_through_hidden", "relu_backward(da2 @ W2, h)", "da2 @ W2"),
-    Fault("sigma's slope lost", gate, "_through_gates", " * s * (1 - s)", ""),
-    Fault("biases of the gate lost", gate, "excite_backward", "if b in params", "if b in ()"),
-    Fault("the extra gradient lost at a single layer", layer_node, "LayerNode.backward_lazy",
+    Fault("mask of the hidden ReLU missing", gate, "_through_hidden", "relu_backward(da2 @ W2, h)", "da2 @ W2"),
+    Fault("derivative of the sigmoid missing", gate, "_through_gates", " * s * (1 - s)", ""),
+    Fault("bias gradients of the gate missing", gate, "excite_backward", "if b in params", "if b in ()"),
+    Fault("extra gradient missing at a single layer", layer_node, "LayerNode.backward_lazy",
           "dX if extra is None else add(dX, extra)", "dX"),
-    Fault("the extra gradient lost at the identity", nodes, "FusedSerial.backward_lazy",
+    Fault("extra gradient missing at the identity", nodes, "FusedSerial.backward_lazy",
           "if not self.nodes and extra is not None", "if False"),
-    Fault("a concatenation's gradients shared out from the start", nodes, "FusedConcat.backward_lazy",
+    Fault("gradient of a concatenation sliced from 0", nodes, "FusedConcat.backward_lazy",
           "end - C : end", "0 : C"),
-    Fault("products of pixels without the second factor", sums, "pixel_sum", "_product(u[part], v[part])", "u[part]"),
-    Fault("a mask by the gradient's sign", lanes, "mask_gradient", "x > 0", "dy > 0"),
-    Fault("a bias of another batch norm in the fold", folding, "fold", 'new_params[before]["V"] * a',
+    Fault("pixel sums without the second factor", sums, "pixel_sum", "_product(u[part], v[part])", "u[part]"),
+    Fault("mask computed from the gradient", lanes, "mask_gradient", "x > 0", "dy > 0"),
+    Fault("absolute scale in the folded filters", folding, "fold", 'new_params[before]["V"] * a',
           'new_params[before]["V"] * abs(a)'),
-    Fault("pooled blocks in the wrong order", functions, "by_images", "xp.concatenate(parts)",
+    Fault("blocks of images in the wrong order", functions, "by_images", "xp.concatenate(parts)",
           "xp.concatenate(parts[::-1])"),
     # kernels
-    Fault("kernel: windows without the edge", None, "windows", "0 <= row && row < H", "row < H"),
-    Fault("kernel: the mean of the first group", None, "finalize_moments", "count * (d * d - e * e)", "count * d * d"),
-    Fault("kernel: dgamma without the root", None, "bn_grad_coefficients", "dgamma = product * root",
+    Fault("kernel: top edge not checked", None, "windows", "0 <= row && row < H", "row < H"),
+    Fault("kernel: pivot correction missing", None, "finalize_moments", "count * (d * d - e * e)", "count * d * d"),
+    Fault("kernel: dgamma without 1 / √(var + eps)", None, "bn_grad_coefficients", "dgamma = product * root",
           "dgamma = product"),
     Fault("kernel: W1 transposed", None, "excite_hidden", "W1[i % R * C + k]", "W1[k * R + i % R]"),
-    Fault("kernel: smoothing forgotten", None, "cross_entropy_backward", "+ smoothing / K", ""),
-    Fault("kernel: gates not multiplied", None, "through_squeeze", "of_dv = s * of_dy + dz", "of_dv = of_dy + dz"),
-    Fault("kernel: sigmoid's other half", None, "sigmoid", "(x < 0 ? e : (T)1)", "(T)1"),
+    Fault("kernel: label smoothing missing", None, "cross_entropy_backward", "+ smoothing / K", ""),
+    Fault("kernel: gates not applied", None, "through_squeeze", "sum_dv = s * sum_dy + dz", "sum_dv = sum_dy + dz"),
+    Fault("kernel: sigmoid of negative numbers wrong", None, "sigmoid", "(x < 0 ? e : (T)1)", "(T)1"),
 ]  # fmt: skip
 
 
-QUICK = ("three", "gated, then convolved", "strides", "concatenated behind relu", "gate with biases", "pooled")
+QUICK = ("three branches", "convolution after gate", "strided", "concat after relu", "gate with biases", "pooling")
 
 
 def caught(xp) -> str:
-    """What of the contract fails first, or nothing."""
-    for what, check in contract(xp):
+    """Return the name of the first check of the contract that fails, or an empty string."""
+    for name, check in contract(xp):
         try:
             check()
-        except Exception:  # a wrong number, or shapes that do not fit any more
-            return what
+        except Exception:  # wrong numbers, or shapes that no longer fit together
+            return name
     return ""
 
 
 def contract(xp):
-    """(name, check) of the contract's parts, the quick ones first; on a device only what it has kernels for."""
+    """Yield (name, check) for all parts of the contract, quick ones first; on a device only those that use kernels."""
     if xp is not None:
         for name in ("sigmoid", "softmax_cross_entropy", "conv2d"):
             yield name, lambda name=name: [check_operation(name, seed, xp=xp) for seed in range(8)]
@@ -268,11 +268,11 @@ def contract(xp):
     for name in VECTORS:
         yield name, lambda name=name: check_network(VECTORS[name], (4,))
     for seed in range(10):
-        yield f"drawn network {seed}", lambda seed=seed: check_network(draw_network(Chance(seed)), (7, 9, 2))
+        yield f"random network {seed}", lambda seed=seed: check_network(draw_network(Chance(seed)), (7, 9, 2))
 
 
 def networks(names):
-    """(name, check) of these networks, in training and evaluation, whole and in small blocks."""
+    """Yield (name, check) for these networks, in training and evaluation, whole and in small blocks."""
     for name in names:
         for train in (True, False):
             yield f"{name}, {train=}", lambda name=name, train=train: check_network(NETWORKS[name], train=train)

@@ -1,4 +1,4 @@
-"""Maps that are computed where they are read."""
+"""Feature maps that are computed where they are read."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ N, H, W, C = 3, 4, 5, 2
 
 
 def maps_of(xp, rng, *, a, y, b, c, rectify):
-    """Maps with these parts ("channel", "image" or None), and what they should come to."""
+    """Return deferred maps with these parts ("channel", "image" or None), and the values expected of them."""
 
     def part(kind):
         return None if kind is None else rng.standard_normal((C,) if kind == "channel" else (N, C))
@@ -22,23 +22,23 @@ def maps_of(xp, rng, *, a, y, b, c, rectify):
 
     x, second = rng.standard_normal((2, N, H, W, C))
     a, b, c = part(a), part(b) if y else None, part(c)
-    wanted = over(a, 1) * x + (over(b, 1) * second if y else 0) + over(c, 0)
+    expected = over(a, 1) * x + (over(b, 1) * second if y else 0) + over(c, 0)
     parts = [None if v is None else xp.asarray(v) for v in (x, a, second if y else None, b, c)]
-    return AffineMaps(*parts, rectify), np.maximum(wanted, 0) if rectify else wanted
+    return AffineMaps(*parts, rectify), np.maximum(expected, 0) if rectify else expected
 
 
 KIND = st.sampled_from([None, "channel", "image"])
 
 
 @given(a=KIND, y=st.booleans(), b=KIND, c=KIND, rectify=st.booleans(), seed=st.integers(0, 99))
-def test_maps_are_what_they_say(xp, a, y, b, c, rectify, seed):
-    lazy, wanted = maps_of(xp, np.random.default_rng(seed), a=a, y=y, b=b, c=c, rectify=rectify)
-    np.testing.assert_allclose(to_host(lazy.write()), wanted, rtol=1e-12, atol=1e-12)
+def test_maps_equal_their_formula(xp, a, y, b, c, rectify, seed):
+    lazy, expected = maps_of(xp, np.random.default_rng(seed), a=a, y=y, b=b, c=c, rectify=rectify)
+    np.testing.assert_allclose(to_host(lazy.write()), expected, rtol=1e-12, atol=1e-12)
     some, rows = slice(1, 3), slice(1, 2)
-    if xp is np:  # rows are cut on the host alone
-        np.testing.assert_allclose(lazy.read(slice(2, 3), rows), wanted[2:3, rows], rtol=1e-12, atol=1e-12)
+    if xp is np:  # maps are split by rows only on the host
+        np.testing.assert_allclose(lazy.read(slice(2, 3), rows), expected[2:3, rows], rtol=1e-12, atol=1e-12)
     around = xp.zeros((2, H + 2, W + 3, C))
     lazy.into(around[:, 1:-1, 2:-1], some)
     around = to_host(around)
-    np.testing.assert_allclose(around[:, 1:-1, 2:-1], wanted[some], rtol=1e-12, atol=1e-12)
-    assert np.abs(around).sum() == pytest.approx(np.abs(wanted[some]).sum())  # nothing was written beyond
+    np.testing.assert_allclose(around[:, 1:-1, 2:-1], expected[some], rtol=1e-12, atol=1e-12)
+    assert np.abs(around).sum() == pytest.approx(np.abs(expected[some]).sum())  # nothing was written outside

@@ -1,4 +1,4 @@
-"""``compile`` and what comes with it: keep, off, explain, caches, memory.  What is computed, the contract test says."""
+"""``compile`` and its features: keep, off, explain, caches, memory.  The contract test covers the numbers."""
 
 import copy
 import pickle
@@ -45,29 +45,29 @@ def drawn(net, dtype=np.float64, N=5):
     return inputs(net, SHAPE, 0, N, dtype)
 
 
-def assert_same(found, wanted):
-    found, wanted = dict(tree.leaves(found)), dict(tree.leaves(wanted))
-    assert list(found) == list(wanted)
-    for name, array in wanted.items():
+def assert_same(found, expected):
+    found, expected = dict(tree.leaves(found)), dict(tree.leaves(expected))
+    assert list(found) == list(expected)
+    for name, array in expected.items():
         np.testing.assert_allclose(found[name], array, rtol=0, atol=1e-9 * max(np.abs(array).max(), 1e-3), err_msg=name)
 
 
-@pytest.mark.parametrize("thing", [None, "se_resnet20", [Conv(3)]])
-def test_something_else_than_a_network_is_refused(thing):
+@pytest.mark.parametrize("value", [None, "se_resnet20", [Conv(3)]])
+def test_non_networks_are_refused(value):
     with pytest.raises(TypeError, match="expected a network"):
-        engine.compile(thing)
+        engine.compile(value)
 
 
-def test_a_cache_serves_once():
+def test_cache_can_be_used_only_once():
     net = engine.compile(NETWORKS["se_resnet8"])
     params, state, X, dY = drawn(net.net)
     _, cache = net.forward(params, state, X, train=True)
     net.backward(params, cache, dY)
-    with pytest.raises(ValueError, match="used up"):
+    with pytest.raises(ValueError, match="used by a backward pass"):
         net.backward(params, cache, dY)
 
 
-def test_running_statistics_move_as_the_networks_own():
+def test_running_statistics_equal_the_networks_own():
     net = NETWORKS["se_resnet8"]
     params, state, X, _ = drawn(net)
     own, ours = (tree.map_leaves(np.copy, state) for _ in "ab")
@@ -77,16 +77,16 @@ def test_running_statistics_move_as_the_networks_own():
     assert_same(ours, own)
 
 
-def test_statistics_of_an_evaluation_are_refused():
+def test_batch_stats_after_evaluation_are_refused():
     net = engine.compile(NETWORKS["se_resnet8"])
     params, state, X, _ = drawn(net.net)
     with pytest.raises(ValueError, match="expected train=True"):
         net.batch_stats(net.forward(params, state, X)[1])
 
 
-@pytest.mark.parametrize("fast", [False, True], ids=["layer by layer", "compiled"])
+@pytest.mark.parametrize("fast", [False, True], ids=["plain", "compiled"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_folded_network_evaluates_the_same(name, fast):
+def test_folded_network_evaluates_the_same(name, fast):
     net = NETWORKS[name]
     params, state, X, _ = drawn(net)
     before = dict(tree.leaves(tree.map_leaves(np.copy, params)))
@@ -97,14 +97,14 @@ def test_a_folded_network_evaluates_the_same(name, fast):
         np.testing.assert_array_equal(leaf, before[path])
     assert list(dict(tree.leaves(folded_params))) == list(dict(tree.leaves(folded.parameters(SHAPE))))
     kinds = [type(layer) for _, layer, _ in walk(folded, SHAPE)]
-    stay = {  # without a plain convolution before them
-        "norm first": 2, "bare layers side by side": 1, "own norm": 1, "own convolution": 1, "top: BatchNorm": 1,
-        "own combinator": 2,
+    remaining = {  # batch norms without a plain convolution before them
+        "norm first": 2, "single-layer branches": 1, "batch norm subclass": 1, "conv subclass": 1, "top: BatchNorm": 1,
+        "serial subclass": 2,
     }  # fmt: skip
-    assert sum(issubclass(kind, BatchNorm) for kind in kinds) == stay.get(name, 0)
+    assert sum(issubclass(kind, BatchNorm) for kind in kinds) == remaining.get(name, 0)
 
 
-def test_what_a_predictor_needs_does_not_grow_with_depth():
+def test_memory_of_a_predictor_does_not_grow_with_depth():
     def peak(depth):
         net = models.build(f"se_resnet{depth}")
         predict = engine.compile(net).predictor(*init(net, SHAPE, np.random.default_rng(0)))
@@ -116,10 +116,10 @@ def test_what_a_predictor_needs_does_not_grow_with_depth():
         tracemalloc.stop()
         return most
 
-    assert peak(44) < 1.5 * peak(8)  # with caches it is four times as much
+    assert peak(44) < 1.5 * peak(8)  # caches would take four times as much
 
 
-def test_the_number_of_threads_changes_no_bit():
+def test_results_do_not_depend_on_the_number_of_threads():
     net = engine.compile(models.build("se_resnet8"))
     params, state, X, dY = inputs(net.net, SHAPE, 0, 16, np.float32)
     results = []
@@ -133,7 +133,7 @@ def test_the_number_of_threads_changes_no_bit():
             np.testing.assert_array_equal(other[name], array, err_msg=name)
 
 
-def test_a_compiled_network_has_no_state():
+def test_compiled_network_is_stateless():
     net = engine.compile(models.build("se_resnet8"))
     params, state, X, _ = drawn(net.net)
     once = net.forward(params, state, X)[0]
@@ -146,16 +146,16 @@ def test_a_compiled_network_has_no_state():
 
 @pytest.mark.parametrize("off", [False, True], ids=["on", "off"])
 @pytest.mark.parametrize("train", [False, True])
-@pytest.mark.parametrize("name", ["se_resnet8", "gate after relu", "no squeeze", "tanh for a gate", "own layer"])
+@pytest.mark.parametrize("name", ["se_resnet8", "gate after relu", "no squeeze", "tanh gate", "custom layer"])
 def test_every_part_can_be_kept(name, train, off, monkeypatch):
-    """Gates and maps, one part at a time and all at once, and what is computed stays the same."""
+    """Keep gates and maps, one part at a time and all at once; the results stay the same."""
     net = NETWORKS[name]
     params, state, X, dY = drawn(net)
     Y, cache = net.forward(params, state, X, train=train)
     dX, grads = net.backward(params, cache, dY)
     monkeypatch.setenv("SE_NUMPY_ENGINE", "off" if off else "on")
     names = list(walk_parts(net))
-    alone = names[train :: 4]  # of each kind some, others in training than in evaluation
+    alone = names[train :: 4]  # some of each kind, different ones in training and in evaluation
     for keep in [names, *([part] for part in alone)]:
         compiled = engine.compile(net, keep=keep)
         Y_kept, cache = compiled.forward(params, state, X, train=train)
@@ -163,8 +163,8 @@ def test_every_part_can_be_kept(name, train, off, monkeypatch):
         assert_same({"Y": Y_kept, "dX": dX_kept, "grads": grads_kept}, {"Y": Y, "dX": dX, "grads": grads})
         assert sorted(cache.kept) == sorted(keep)
         for part in keep:
-            wanted, gated = _alone(net, part, params, state, X, train)
-            np.testing.assert_allclose(cache.kept[part], wanted, rtol=1e-9, atol=1e-9, err_msg=part)
+            expected, gated = _alone(net, part, params, state, X, train)
+            np.testing.assert_allclose(cache.kept[part], expected, rtol=1e-9, atol=1e-9, err_msg=part)
             assert (part in cache.kept_gradients) == (not gated)
         if not train:
             Y_kept, kept = compiled.predictor(params, state).with_kept(X)
@@ -175,7 +175,7 @@ def test_every_part_can_be_kept(name, train, off, monkeypatch):
 
 
 def _alone(net, path, params, state, X, train):
-    """What the part of this name returns, or its gates, by running the network up to it layer by layer."""
+    """Return the output of the part with this name, or its gates, by running the network up to it layer by layer."""
     first, _, rest = path.partition(".")
     for name, part in net.parts:
         here = params.get(name, {}), state.get(name, {})
@@ -190,8 +190,8 @@ def _alone(net, path, params, state, X, train):
     raise KeyError(path)
 
 
-def test_kept_gradients_are_those_of_the_maps():
-    """By what a small change of the kept maps does to the result: the rest of the network, run by itself."""
+def test_kept_gradients_equal_the_gradients_of_the_maps():
+    """Compare with the backward pass of the rest of the network, run on the kept maps."""
     branch = serial(Conv(3), BatchNorm(), ReLU())
     net = serial(first=serial(Conv(4), BatchNorm(), ReLU()), second=serial(residual(branch, Conv(3)), ReLU()))
     params, state, X, dY = drawn(net)
@@ -200,12 +200,12 @@ def test_kept_gradients_are_those_of_the_maps():
     compiled.backward(params, cache, dY)
     maps = cache.kept["first"]
     _, rest = net.parts[1][1].forward(params["second"], state["second"], maps)
-    wanted, _ = net.parts[1][1].backward(params["second"], rest, dY)
-    np.testing.assert_allclose(cache.kept_gradients["first"], wanted, atol=1e-10)
+    expected, _ = net.parts[1][1].backward(params["second"], rest, dY)
+    np.testing.assert_allclose(cache.kept_gradients["first"], expected, atol=1e-10)
     assert cache.kept_gradients["second.sum1.branch.relu1"].shape == (5, *SHAPE[:2], 3)
 
 
-def test_an_unknown_part_is_named_and_the_nearest_one_too():
+def test_unknown_part_is_refused_with_a_suggestion():
     with pytest.raises(ValueError, match=r"no part 'stage1\.block1\.se' .*; did you mean 'stage1\.block1'\?"):
         engine.compile(models.build("se_resnet8"), keep=["stage1.block1.se"])
 
@@ -223,18 +223,18 @@ def plain_step(net, params, state, X, dY):
 def test_off_is_the_plain_network_bit_for_bit(way, monkeypatch):
     net = NETWORKS["se_resnet8"]
     params, state, X, dY = drawn(net, np.float32)
-    compiled, wanted = engine.compile(net), plain_step(net, params, state, X, dY)
+    compiled, expected = engine.compile(net), plain_step(net, params, state, X, dY)
     if way == "environment":
         monkeypatch.setenv("SE_NUMPY_ENGINE", "off")
         found = plain_step(compiled, params, state, X, dY)
     else:
         with engine.off():
             found = plain_step(compiled, params, state, X, dY)
-    for name, array in wanted.items():
+    for name, array in expected.items():
         np.testing.assert_array_equal(found[name], array, err_msg=name)
 
 
-def test_off_inside_an_environment_that_says_on_and_back(monkeypatch):
+def test_off_overrides_the_environment(monkeypatch):
     monkeypatch.setenv("SE_NUMPY_ENGINE", "on")
     assert engine.enabled()
     with engine.off():
@@ -250,21 +250,21 @@ def test_off_inside_an_environment_that_says_on_and_back(monkeypatch):
         engine.enabled()
 
 
-def test_a_cache_finds_its_way_back_whatever_the_engine_is_by_then():
+def test_backward_works_after_the_engine_is_switched():
     net = NETWORKS["se_resnet8"]
     params, state, X, dY = drawn(net)
-    compiled, wanted = engine.compile(net), plain_step(net, params, state, X, dY)
+    compiled, expected = engine.compile(net), plain_step(net, params, state, X, dY)
     with engine.off():
         _, plain = compiled.forward(params, state, X, train=True)
         stats_off = compiled.batch_stats(plain)
     _, fast = compiled.forward(params, state, X, train=True)
     assert_same(stats_off, compiled.batch_stats(fast))
-    assert_same({"dX": compiled.backward(params, plain, dY)[0]}, {"dX": wanted["dX"]})
+    assert_same({"dX": compiled.backward(params, plain, dY)[0]}, {"dX": expected["dX"]})
     with engine.off():
-        assert_same({"dX": compiled.backward(params, fast, dY)[0]}, {"dX": wanted["dX"]})
+        assert_same({"dX": compiled.backward(params, fast, dY)[0]}, {"dX": expected["dX"]})
 
 
-def test_off_reaches_single_operations(monkeypatch):
+def test_off_applies_to_single_operations(monkeypatch):
     calls = []
     monkeypatch.setattr("se_numpy.engine.conv.convolve", lambda *a, **k: calls.append(a))
     X, V = np.ones((2, 5, 5, 3)), np.ones((3, 3, 3, 4))
@@ -277,32 +277,32 @@ def test_off_reaches_single_operations(monkeypatch):
 # ------------------------------------------------------------------------------------------------------- explain
 
 
-def test_explain_says_what_is_joined_and_what_runs_by_itself_and_why():
+def test_explain_says_what_is_fused_and_why_the_rest_is_not():
     own = serial(FlippedConv(6), ShiftedNorm(), Doubled(), Flatten(), Linear(3))
     net = serial(Conv(6), BatchNorm(), ReLU(), residual(serial(Conv(6), BatchNorm(), SE(2))), ReLU(), last=own)
-    told = engine.explain(net)
+    text = engine.explain(net)
     for part, words in {
-        "conv1": "Conv, BatchNorm, ReLU joined",
-        "sum1": "sum and ReLU joined",
-        "sum1.branch.conv1": "Conv, BatchNorm, SE joined",
+        "conv1": "Conv, BatchNorm, ReLU fused",
+        "sum1": "sum and ReLU fused",
+        "sum1.branch.conv1": "Conv, BatchNorm, SE fused",
         "last.flippedconv1": "a subclass of Conv may differ",
         "last.shiftednorm1": "a subclass of BatchNorm may differ",
-        "last.doubled1": "a layer that the engine does not know",
-        "last.flatten1": "Flatten by its own forward and backward",
-        "last.linear1": "Linear by itself, in the engine's form",
+        "last.doubled1": "the engine does not know this layer",
+        "last.flatten1": "Flatten not fused: its own forward and backward",
+        "last.linear1": "Linear not fused: the engine's implementation",
     }.items():
-        (line,) = [line for line in told.splitlines() if line.split()[0] == part]
+        (line,) = [line for line in text.splitlines() if line.split()[0] == part]
         assert words in line
 
 
-def test_a_gate_by_itself_has_a_form_of_the_engines():
-    assert "SE by itself, in the engine's form" in engine.explain(SE(4))
+def test_explain_a_single_se_block():
+    assert "SE not fused: the engine's implementation" in engine.explain(SE(4))
     assert se.squeeze is not engine.squeeze
 
 
-# ---------------------------------------------------------------------------------------------- what does not fit
+# ------------------------------------------------------------------------------------------------ invalid inputs
 
-WRONG = {
+INVALID = {
     "int64": np.ones((2, 6, 6, 3), int),
     "float16": np.ones((2, 6, 6, 3), np.float16),
     "channels": np.ones((2, 6, 6, 4)),
@@ -313,44 +313,44 @@ WRONG = {
 
 
 @pytest.mark.parametrize("way", ["forward", "predictor"])
-@pytest.mark.parametrize("what", WRONG)
-def test_what_does_not_fit_is_refused_as_the_book_does(what, way):
+@pytest.mark.parametrize("name", INVALID)
+def test_invalid_inputs_are_refused_like_in_the_book(name, way):
     net = serial(Conv(4), BatchNorm(), ReLU(), Conv(2))
     params, state = init(net, (6, 6, 3), np.random.default_rng(0), np.float64)
     with pytest.raises((ValueError, TypeError)) as book:
-        net.forward(params, state, WRONG[what])
+        net.forward(params, state, INVALID[name])
     compiled = engine.compile(net)
     call = compiled.predictor(params, state) if way == "predictor" else lambda X: compiled.forward(params, state, X)
     with pytest.raises(type(book.value)) as ours:
-        call(WRONG[what])
+        call(INVALID[name])
     assert re.search(r"(X|V) (has|is a) .*expected|got list", str(ours.value))
 
 
-def test_statistics_are_asked_for_before_the_way_back():
+def test_batch_stats_after_backward_are_refused():
     net = engine.compile(NETWORKS["se_resnet8"])
     params, state, X, dY = drawn(net.net)
     _, cache = net.forward(params, state, X, train=True)
     net.backward(params, cache, dY)
-    with pytest.raises(ValueError, match="used up"):
+    with pytest.raises(ValueError, match="used by a backward pass"):
         net.batch_stats(cache)
 
 
 @pytest.mark.parametrize(
     "net", [Conv(4), serial(Conv(4), ReLU()), residual(Conv(3), Conv(3, 1))], ids=["conv", "serial", "sum"]
 )
-def test_no_gradient_of_the_images_is_computed_where_it_is_not_wanted(net, monkeypatch):
+def test_gradient_of_the_images_is_computed_only_on_request(net, monkeypatch):
     params, state, X, dY = drawn(net)
-    compiled, asked = engine.compile(net), []
+    compiled, requested = engine.compile(net), []
     convolve_backward = engine.functions.conv.convolve_backward
     monkeypatch.setattr(engine.functions.conv, "convolve_backward", lambda *a, input_gradient=True, **k: (
-        asked.append(input_gradient), convolve_backward(*a, input_gradient=input_gradient, **k))[1])  # fmt: skip
+        requested.append(input_gradient), convolve_backward(*a, input_gradient=input_gradient, **k))[1])  # fmt: skip
     _, cache = compiled.forward(params, state, X)
     compiled.backward(params, cache, dY, input_gradient=False)
-    assert asked
-    assert not any(asked)
+    assert requested
+    assert not any(requested)
 
 
-def test_a_predictor_that_keeps_something_is_plain_while_the_engine_is_off(monkeypatch):
+def test_predictor_with_keep_is_plain_while_the_engine_is_off(monkeypatch):
     net = NETWORKS["se_resnet8"]
     params, state, X, _ = drawn(net)
     names = [name for name, layer, _ in walk(net, SHAPE) if isinstance(layer, SE)]
@@ -362,18 +362,18 @@ def test_a_predictor_that_keeps_something_is_plain_while_the_engine_is_off(monke
     assert_same({"Y": Y_off, **kept_off}, {"Y": Y, **kept})
 
 
-# --------------------------------------------------------------------------------------------- what a reviewer found
+# --------------------------------------------------------------------------------------------------- regressions
 
 
 @pytest.mark.parametrize("end", [(), (ReLU(),), (SE(2),)], ids=len)
-def test_a_convolution_with_a_bias_of_its_own_is_trained(end):
-    """Only in a predictor is a bias what is left of a batch norm."""
+def test_convolution_with_a_bias_layer_is_trained(end):
+    """Only a folded network replaces batch norm with a bias."""
     check_network(serial(Conv(5), Bias(), *end, Conv(4)))
 
 
 @dataclass(frozen=True)
 class Gain(Sum):
-    """A combinator with its own parameter."""
+    """A combinator with a parameter of its own."""
 
     def parameters(self, shape):
         return {**super().parameters(shape), "alpha": Parameter((), 2.0)}
@@ -383,34 +383,34 @@ class Gain(Sum):
         return Y * params["alpha"], cache
 
 
-def test_a_combinator_with_parameters_of_its_own_is_left_alone():
+def test_combinator_subclass_with_parameters_is_not_fused():
     net = serial(Conv(3), Gain((("a", serial(Conv(3), BatchNorm())), ("b", serial()))), Conv(2), BatchNorm())
     params, state, X, _ = drawn(net)
     Y = net.forward(params, state, X)[0]
     compiled = engine.compile(net)
     assert_same({"Y": compiled.forward(params, state, X)[0]}, {"Y": Y})
     assert_same({"Y": compiled.predictor(params, state)(X)}, {"Y": Y})
-    with pytest.raises(ValueError, match=r"no part 'gain1\.a' that the engine can look into"):
+    with pytest.raises(ValueError, match=r"no part 'gain1\.a' whose output the engine can keep"):
         engine.compile(net, keep=["gain1.a"])
 
 
 @dataclass(frozen=True)
 class OtherCache(SE):
-    """An SE block that remembers its forward pass in its own way."""
+    """An SE block with a different kind of cache."""
 
     def forward(self, params, state, X, *, train=False, rng=None):
         Y, cache = super().forward(params, state, X, train=train, rng=rng)
         return Y, {"all": cache}
 
 
-def test_gates_that_cannot_be_found_are_told():
+def test_unknown_cache_of_gates_is_refused():
     net = serial(Conv(4), OtherCache(2))
     params, state, X, _ = drawn(net)
     with pytest.raises(ValueError, match=r"OtherCache.* keeps no gates"):
         engine.compile(net, keep=["othercache1"]).forward(params, state, X)
 
 
-def test_the_gates_of_a_lone_block_are_kept_under_no_name():
+def test_gates_of_a_single_block_are_kept_under_an_empty_name():
     params, state, X, _ = drawn(SE(1))
     _, cache = engine.compile(SE(1), keep=[""]).forward(params, state, X)
     assert cache.kept[""].shape == (5, 3)
@@ -418,7 +418,7 @@ def test_the_gates_of_a_lone_block_are_kept_under_no_name():
 
 @pytest.mark.parametrize("net", [serial(BatchNorm()), serial(Conv(3), BatchNorm(), ReLU()), ReLU()])
 @pytest.mark.parametrize("bad", [np.ones((5, 11, 9, 3)), np.ones((5, 9, 11, 3), int), [1.0]])
-def test_a_gradient_unlike_the_result_is_refused(net, bad):
+def test_upstream_gradient_unlike_the_output_is_refused(net, bad):
     params, state, X, _ = drawn(net)
     compiled = engine.compile(net)
     _, cache = compiled.forward(params, state, X, train=True)
@@ -430,7 +430,7 @@ def test_a_gradient_unlike_the_result_is_refused(net, bad):
 @pytest.mark.parametrize(
     "net", [BatchNorm(), serial(Conv(3), BatchNorm(), ReLU()), serial(Conv(3), BatchNorm(), SE(1))], ids=str
 )
-def test_batch_norm_is_not_trained_on_one_value_per_channel(net, enabled, xp):
+def test_batch_norm_refuses_to_train_on_one_value_per_channel(net, enabled, xp):
     params, state = (tree.map_leaves(xp.asarray, t) for t in init(net, (1, 1, 3), np.random.default_rng(0)))
     X, compiled = xp.asarray(np.ones((1, 1, 1, 3), np.float32)), engine.compile(net)
     with nullcontext() if enabled else engine.off():
@@ -442,7 +442,7 @@ def test_batch_norm_is_not_trained_on_one_value_per_channel(net, enabled, xp):
 
 
 @pytest.mark.parametrize("net", [serial(BatchNorm()), serial(Conv(3), BatchNorm(), ReLU())], ids=["bn", "conv"])
-def test_parameters_of_another_size_are_named(net):
+def test_parameters_of_the_wrong_size_are_refused(net):
     params, state, X, _ = drawn(net)
     params["batchnorm1"]["gamma"] = np.ones(1)
     with pytest.raises(ValueError, match=r"gamma has shape \(1,\); expected \(C,\) = \(3,\)"):
@@ -456,21 +456,21 @@ def test_keep_is_a_list_of_names():
         engine.compile(ReLU(), keep=["relu1"])
 
 
-def test_errors_name_the_callers_array_not_a_block_of_it():
+def test_errors_show_the_shape_of_the_whole_array():
     x = np.ones((64, 64, 64, 8))
-    with pytest.raises(ValueError, match=r"does not fit into x \(64, 64, 64, 8\)"):
+    with pytest.raises(ValueError, match=r"does not fit into images x of 64x64"):
         engine.max_pool2d(x, kernel=99)
     with pytest.raises(ValueError, match=r"dy has shape .*64, 31, 31, 8.* = \(64, 32, 32, 8\)"):
         engine.max_pool2d_backward(np.ones((64, 31, 31, 8)), x, kernel=2)
 
 
-def test_large_gradients_overflow_nothing():
+def test_large_gradients_do_not_overflow():
     dy, x = np.full((4, 5), 1e30, np.float32), np.ones((4, 5), np.float32)
     with np.errstate(all="raise"):
         np.testing.assert_array_equal(engine.relu_backward(dy, x), dy)
 
 
-def test_branches_of_different_shapes_are_named_by_both_forms():
+def test_branches_of_different_shapes_are_refused():
     net = residual(Conv(3, padding=0))
     params, state = {"branch": {"V": np.ones((3, 3, 3, 3))}}, {}
     for forward in (net.forward, engine.compile(net).forward):

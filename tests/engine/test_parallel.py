@@ -1,4 +1,4 @@
-"""How work is cut and shared, and that BLAS, NumPy and forked children have their settings afterwards."""
+"""Splitting work into blocks and threads, and the settings of BLAS, NumPy and forked children afterwards."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ def test_blocks_cover_everything_once_and_in_order(n, bytes_per_item):
     assert all(cut)
 
 
-def test_cut_does_not_depend_on_the_number_of_threads(monkeypatch):
+def test_blocks_do_not_depend_on_the_number_of_threads(monkeypatch):
     cuts = []
     for number in ("1", "2", "5"):
         monkeypatch.setenv("SE_NUMPY_THREADS", number)
@@ -32,15 +32,15 @@ def test_cut_does_not_depend_on_the_number_of_threads(monkeypatch):
 
 def test_blocks_are_shared_by_threads(monkeypatch):
     monkeypatch.setenv("SE_NUMPY_THREADS", "2")
-    together = threading.Barrier(2, timeout=20)  # passes only if two blocks are under way at once
+    together = threading.Barrier(2, timeout=20)  # passes only if two blocks run at the same time
     parallel_for(np, lambda part: together.wait(), 4, 10**8)
 
 
-def test_a_device_gets_one_block(double):
+def test_device_gets_one_block(double):
     assert parallel_for(double, lambda part: part, 1000, 10**9) == [slice(0, 1000)]
 
 
-def test_an_error_in_any_block_reaches_the_caller(monkeypatch):
+def test_error_in_any_block_reaches_the_caller(monkeypatch):
     monkeypatch.setenv("SE_NUMPY_THREADS", "3")
     for bad in range(8):
         with pytest.raises(ZeroDivisionError):
@@ -48,19 +48,19 @@ def test_an_error_in_any_block_reaches_the_caller(monkeypatch):
     assert parallel_for(np, lambda part: part.start, 8, 10**7) == list(range(8))
 
 
-def test_a_block_may_itself_be_cut(monkeypatch):
+def test_blocks_can_be_nested(monkeypatch):
     monkeypatch.setenv("SE_NUMPY_THREADS", "2")
     inner = parallel_for(np, lambda part: sum(parallel_for(np, lambda p: p.start, 6, 10**7)), 6, 10**7)
     assert inner == [15] * 6
 
 
-def test_number_of_threads_must_be_a_number(monkeypatch):
+def test_invalid_number_of_threads_is_refused(monkeypatch):
     monkeypatch.setenv("SE_NUMPY_THREADS", "many")
     with pytest.raises(ValueError, match="SE_NUMPY_THREADS is 'many'"):
         threads()
 
 
-def test_blas_gets_its_threads_back():
+def test_blas_threads_are_restored():
     from threadpoolctl import threadpool_info
 
     def blas_threads():
@@ -72,7 +72,7 @@ def test_blas_gets_its_threads_back():
     assert blas_threads() == before
 
 
-def test_blas_gets_its_threads_back_after_an_error_too():
+def test_blas_threads_are_restored_after_an_error():
     from threadpoolctl import threadpool_info
 
     before = [pool["num_threads"] for pool in threadpool_info()]
@@ -88,12 +88,12 @@ def test_blocks_run_with_one_blas_thread_and_the_callers_settings(monkeypatch, n
     monkeypatch.setenv("SE_NUMPY_THREADS", number)
     buffer = np.getbufsize()
 
-    def look(part):
+    def settings(part):
         blas = {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
         return blas, np.geterr()["over"], np.getbufsize()
 
     with np.errstate(over="ignore"):
-        seen = parallel_for(np, look, 8, 10**7)
+        seen = parallel_for(np, settings, 8, 10**7)
     assert all(blas == {1} and over == "ignore" and size == parallel.BUFFER for blas, over, size in seen)
     assert np.getbufsize() == buffer
 
@@ -150,7 +150,7 @@ print(child, inside != before)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-def test_a_child_forked_inside_the_blas_setting_has_its_threads_back():
+def test_blas_threads_are_restored_in_a_forked_child():
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"}
     out = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", FORKED], capture_output=True, text=True, timeout=60, env=environment,
@@ -159,7 +159,7 @@ def test_a_child_forked_inside_the_blas_setting_has_its_threads_back():
     assert out.stdout.split() == ["0", "True"], out.stderr
 
 
-def test_one_thread_starts_none():
+def test_a_single_thread_starts_no_others():
     code = (
         "import threading, numpy as np; from se_numpy import engine\n"
         "X, V = np.ones((64, 16, 16, 8), 'f'), np.ones((3, 3, 8, 8), 'f')\n"

@@ -1,4 +1,4 @@
-"""Windows of maps as rows of a matrix."""
+"""Windows of feature maps as rows of a matrix."""
 
 import numpy as np
 from hypothesis import given
@@ -17,7 +17,7 @@ N, H, W, C = 3, 4, 5, 2
     before=st.tuples(st.integers(-2, 3), st.integers(-2, 3)), rows=st.integers(1, 4), columns=st.integers(1, 5),
     computed=st.booleans(), seed=st.integers(0, 99),
 )  # fmt: skip
-def test_windows_are_what_a_loop_sees(xp, kernel, stride, groups, before, rows, columns, computed, seed):
+def test_windows_equal_a_loop(xp, kernel, stride, groups, before, rows, columns, computed, seed):
     rng = np.random.default_rng(seed)
     x, a, c = rng.standard_normal((N, H, W, C)), rng.standard_normal(C), rng.standard_normal(C)
     maps = np.maximum(a * x + c, 0) if computed else x
@@ -47,7 +47,7 @@ def test_windows_are_what_a_loop_sees(xp, kernel, stride, groups, before, rows, 
     kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)), stride=st.integers(1, 3), tile=st.integers(2, 4),
     columns=st.integers(1, 5), computed=st.booleans(),
 )  # fmt: skip
-def test_a_window_of_a_tile_holds_those_of_its_pixels(kernel, stride, tile, columns, computed):
+def test_window_of_a_tile_contains_the_windows_of_its_pixels(kernel, stride, tile, columns, computed):
     rng = np.random.default_rng(0)
     x, c = rng.standard_normal((N, H, W, 6)), rng.standard_normal(6)
     maps = AffineMaps(x, c=c, rectify=True) if computed else AffineMaps(x)
@@ -65,7 +65,7 @@ def test_a_window_of_a_tile_holds_those_of_its_pixels(kernel, stride, tile, colu
         np.testing.assert_array_equal(tiles[:, :, :, j // tile, :, first : first + kw], pixels[:, :, :, j])
 
 
-def test_windows_come_a_few_images_at_a_time(monkeypatch):
+def test_windows_are_made_for_a_few_images_at_a_time(monkeypatch):
     monkeypatch.setattr(parallel, "WINDOW_BYTES", 9 * 4 * 4 * C * 8 * 2)
     x = np.random.default_rng(0).standard_normal((7, 4, 4, C))
     parts = [(part, rows.copy()) for part, rows in unfold(

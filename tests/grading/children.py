@@ -1,4 +1,4 @@
-"""A child that runs a submission, and what a process of its own asks it; importable there too."""
+"""Helpers that create children, in a module that worker processes can import."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Submissions that misbehave, on purpose or not: each ends in a clear status and leaves nothing behind."""
+"""Tests of the sandbox with misbehaving submissions: each ends in a clear status and leaves nothing behind."""
 
 import os
 import re
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from attacks import ANYWHERE, DAEMON, FORBIDDEN, LIES, REFUSALS, SURVIVED, UNREADABLE
+from attacks import ANYWHERE, DAEMON, FORBIDDEN, INVALID_HEADERS, REFUSALS, SURVIVED, UNREADABLE
 from children import FINE, QUICK, X, child, grade_one
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,29 +41,29 @@ from se_numpy.grading.isolation import (
     wire,
 )  # fmt: skip
 from se_numpy.grading.isolation.process import running
-from se_numpy.grading.isolation.sandbox_paths import places
+from se_numpy.grading.isolation.sandbox_paths import sandbox_paths
 from se_numpy.grading.sandbox_worker import pack
 from se_numpy.grading.submission import from_source
 
-LEFT_BEHIND = Path(tempfile.gettempdir()) / "se_numpy-was-here"  # what a submission tries to leave where all may write
+LEFT_BEHIND = Path(tempfile.gettempdir()) / "se_numpy-was-here"  # a submission tries to create this file
 
 LEVELS = {"process": "L1", "landlock": "L2", "bwrap": "L3"}
 
 
 @pytest.fixture(params=list(LEVELS))
 def isolation(request):
-    """Each way of running a child that works on this machine."""
+    """Each backend that works on this machine."""
     backend = next(b for b in backends.BACKENDS if b.option == request.param)
-    trouble = backends._trouble(backend)
-    if trouble and able(request.param):
-        pytest.fail(f"this machine could, but {trouble}")
-    if trouble:
-        pytest.skip(trouble)
+    problem = backends._problem(backend)
+    if problem and supported(request.param):
+        pytest.fail(f"this machine supports the backend, but {problem}")
+    if problem:
+        pytest.skip(problem)
     return request.param
 
 
-def able(option: str) -> bool:
-    """Whether the machine has what a backend needs, so that it is the backend's fault if it does not work."""
+def supported(option: str) -> bool:
+    """Return True if the machine meets a backend's requirements, so that the backend must work."""
     if option == "landlock":
         return lockdown.landlock_version() > 0 and lockdown.seccomp_possible()
     plain = ["bwrap", "--ro-bind", "/", "/", "--unshare-user", "--unshare-pid", "--unshare-net", "true"]
@@ -73,7 +73,7 @@ def able(option: str) -> bool:
 
 
 def gone(token: str) -> bool:
-    """Whether nothing with ``token`` runs any more; namespaces take a moment to die."""
+    """Wait until no process with ``token`` runs, because namespaces take a moment to end; False if one remains."""
     deadline = time.monotonic() + 5
     while running(token) and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -81,12 +81,12 @@ def gone(token: str) -> bool:
 
 
 def attack(body: str, isolation: str, limits: Limits = QUICK):
-    """The reply to a function with this body. Before it and after it the submission answers as it should."""
+    """Return the reply to a function with this body, after checking that calls before and after it succeed."""
     source = "def attack(x):\n" + "".join(f"    {line}\n" for line in body.strip("\n").split("\n"))
     with child(source, isolation, limits) as c:
         assert c.call("fine", [X], {}).status == "ok"
         tokens = [c.token]
-        assert running(c.token), "the process cannot be found, so that it is gone would mean nothing"
+        assert running(c.token), "running() cannot find the process, so gone() would prove nothing"
         reply = c.call("attack", [X], {})
         after = c.call("fine", [X], {})
         assert (after.status, after.outputs[0].tolist()) == ("ok", (X + 1).tolist())
@@ -96,7 +96,7 @@ def attack(body: str, isolation: str, limits: Limits = QUICK):
 
 
 @pytest.mark.parametrize("name", ANYWHERE)
-def test_ends_in_a_clear_status(name, isolation):
+def test_misbehaviour_ends_in_a_clear_status(name, isolation):
     body, status, message = ANYWHERE[name]
     reply = attack(body, isolation)
     assert (reply.status, reply.outputs) == (status, ())
@@ -106,7 +106,7 @@ def test_ends_in_a_clear_status(name, isolation):
 
 
 def functions(bodies: list[str]) -> str:
-    """Definitions of f0, f1, ..., each with its body."""
+    """Return definitions of f0, f1, ..., with these bodies."""
     return "".join(
         f"def f{i}(x):\n" + "".join(f"    {line}\n" for line in body.split("\n")) for i, body in enumerate(bodies)
     )
@@ -114,14 +114,14 @@ def functions(bodies: list[str]) -> str:
 
 @pytest.fixture(scope="module")
 def survivors():
-    """One child for each way of isolation, made when it is first asked for."""
+    """Return a function that creates one child for each backend, on first use."""
     with ExitStack() as stack:
         source = functions([body for body, _, _ in SURVIVED.values()])
         yield cache(lambda isolation: stack.enter_context(child(source, isolation)))
 
 
 @pytest.mark.parametrize("name", SURVIVED)
-def test_is_answered_and_the_process_goes_on(name, isolation, survivors):
+def test_errors_are_reported_and_the_process_continues(name, isolation, survivors):
     _, status, message = SURVIVED[name]
     c = survivors(isolation)
     reply = c.call(f"f{list(SURVIVED).index(name)}", [X], {})
@@ -135,7 +135,7 @@ def test_is_answered_and_the_process_goes_on(name, isolation, survivors):
 
 @pytest.fixture(scope="module")
 def intruders(tmp_path_factory):
-    """One child for each way of isolation, with the folder that it is after."""
+    """Return the secret file, and a function that creates one child for each backend, which attacks the file."""
     folder = tmp_path_factory.mktemp("grader")
     secret = folder / "secret"
     secret.write_text("42")
@@ -149,9 +149,9 @@ def intruders(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", FORBIDDEN)
-def test_is_refused_from_level_2_on(name, isolation, intruders):
+def test_forbidden_actions_fail_from_level_2(name, isolation, intruders):
     if LEVELS[isolation] < "L2":
-        pytest.skip("a plain child does not promise this")
+        pytest.skip("L1 does not guarantee this")
     secret, make = intruders
     before = secret.stat()
     c = make(isolation)
@@ -167,25 +167,25 @@ def test_is_refused_from_level_2_on(name, isolation, intruders):
     assert c.starts == 1
 
 
-def test_what_is_hidden_in_a_folder_that_is_shown(isolation, tmp_path, monkeypatch):
-    """As site-packages lies in the standard library's folder."""
+def test_hidden_folders_in_shown_folders_are_not_readable(isolation, tmp_path, monkeypatch):
+    """The standard library's folder contains site-packages."""
     if LEVELS[isolation] < "L2":
-        pytest.skip("a plain child does not promise this")
+        pytest.skip("L1 does not guarantee this")
     tmp_path = tmp_path.resolve()
     for name in ("top", "lib/python/random", "lib/python/site-packages/pip", "lib/python/site-packages/numpy/core"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("42")
-    (tmp_path / "way-round").symlink_to(tmp_path / "lib/python/site-packages")
+    (tmp_path / "link").symlink_to(tmp_path / "lib/python/site-packages")
     packages = str(tmp_path / "lib/python/site-packages")
-    here = places()
-    more = replace(here, roots=(*here.roots, str(tmp_path)), hidden=(*here.hidden, packages),
-                   shown=(*here.shown, f"{packages}/numpy"))  # fmt: skip
-    monkeypatch.setattr(child_module, "places", lambda: more)
+    paths = sandbox_paths()
+    more = replace(paths, roots=(*paths.roots, str(tmp_path)), hidden=(*paths.hidden, packages),
+                   shown=(*paths.shown, f"{packages}/numpy"))  # fmt: skip
+    monkeypatch.setattr(child_module, "sandbox_paths", lambda: more)
     source = f"""
 def f():
     found = []
     for name in ("top", "lib/python/random", "lib/python/site-packages/numpy/core",
-                 "lib/python/site-packages/pip", "way-round/pip"):
+                 "lib/python/site-packages/pip", "link/pip"):
         try:
             found.append(open({str(tmp_path)!r} + "/" + name).read() == "42")
         except OSError:
@@ -196,16 +196,16 @@ def f():
         assert [bool(out) for out in c.call("f", [], {}).outputs] == [True, True, True, False, False]
 
 
-def test_the_filter_alone_keeps_files_whole(isolation, tmp_path):
-    """Landlock before Linux 6.2 lets a file be emptied while it is opened for reading."""
+def test_the_filter_alone_prevents_truncation(isolation, tmp_path):
+    """Before Linux 6.2, Landlock allows truncating a file that is opened for reading."""
     if isolation != "landlock":
-        pytest.skip("one is enough")
+        pytest.skip("one backend is enough")
     (tmp_path / "grades").write_text("42")
     body = f"os.open({str(tmp_path / 'grades')!r}, os.O_RDONLY | os.O_TRUNC)"
     source = from_source(FINE + functions([body, body.replace("| os.O_TRUNC", "")]))
     with Child.on(replace(choose("landlock"), landlock=False), source, QUICK) as c:
         assert c.call("f0", [X], {}).message.startswith("PermissionError")
-        assert c.call("f1", [X], {}).status == "refused"  # opened, and None returned
+        assert c.call("f1", [X], {}).status == "refused"  # the file was opened and None returned
     assert (tmp_path / "grades").read_text() == "42"
 
 
@@ -218,7 +218,7 @@ def test_a_daemon_is_found_and_killed(isolation):
     assert attack(DAEMON, isolation).status == ("ok" if isolation == "process" else "error")
 
 
-def test_megabytes_of_output_are_cut(isolation, monkeypatch):
+def test_megabytes_of_output_are_truncated(isolation, monkeypatch):
     choose(isolation)
     kept, text = [], process._text
     monkeypatch.setattr(process, "_text", lambda output: [kept.append(len(output)), text(output)][1])
@@ -226,13 +226,13 @@ def test_megabytes_of_output_are_cut(isolation, monkeypatch):
     assert reply.status == "ok"
     kept = [size for size in kept if size]
     assert reply.stdout.startswith("score: 100\nscore: 100")
-    assert reply.stdout.endswith("(cut after 64 KiB)")
+    assert reply.stdout.endswith("(truncated after 64 KiB)")
     assert len(reply.stdout) < (64 << 10) + 50
     assert kept == [(64 << 10) + 1]
 
 
 class LatePoll:
-    """A poll on a machine so busy that what is printed and the answer have both come when it looks."""
+    """A poll that returns late, as on a busy machine, when both the printed output and the reply have arrived."""
 
     def __init__(self, poll=select.poll):
         self._poll = poll()
@@ -245,7 +245,7 @@ class LatePoll:
         return getattr(self._poll, name)
 
 
-def test_output_belongs_to_its_call(isolation, monkeypatch):
+def test_output_is_attributed_to_its_call(isolation, monkeypatch):
     choose(isolation)
     monkeypatch.setattr(process.select, "poll", LatePoll)
     source = "def say(x):\n    print('one', x)\n    print('two\\x1b', file=sys.stderr)\n    return x\n"
@@ -255,11 +255,11 @@ def test_output_belongs_to_its_call(isolation, monkeypatch):
         assert c.call("fine", [1], {}).stdout == ""
 
 
-def test_a_closed_stdout_only_loses_what_is_printed(isolation):
+def test_a_closed_stdout_loses_only_the_output(isolation):
     assert attack("print('lost')\nsys.stdout.close()\nsys.stderr = None\nreturn x", isolation).status == "ok"
 
 
-def test_answers_sent_ahead_are_refused(isolation):
+def test_replies_sent_in_advance_are_refused(isolation):
     source = (
         "def attack(x):\n    r = sys.modules['__main__']\n"
         "    late = lambda: (time.sleep(0.05), r._write(int(sys.argv[2]), r.pack({'call': 2, 'status': 'ok'})))\n"
@@ -273,7 +273,7 @@ def test_answers_sent_ahead_are_refused(isolation):
         assert c.call("fine", [X], {}).status == "ok"
 
 
-def test_an_end_between_calls_is_no_calls_fault(isolation):
+def test_a_process_that_ends_between_calls_is_restarted(isolation):
     source = "def attack(x):\n    threading.Timer(0.05, os._exit, (0,)).start()\n    return x\n"
     with child(source, isolation) as c:
         assert c.call("attack", [X], {}).status == "ok"
@@ -282,7 +282,7 @@ def test_an_end_between_calls_is_no_calls_fault(isolation):
         assert c.starts == 2
 
 
-def test_a_subclass_arrives_as_plain_numbers(isolation):
+def test_array_subclasses_arrive_as_plain_arrays(isolation):
     evil = """
 class Evil(np.ndarray):
     __array_priority__ = 1e9
@@ -301,26 +301,26 @@ return (x * 2).view(Evil), np.ma.masked_array(x, x > 1), np.float32(3), True, np
         np.testing.assert_array_equal(out, value, strict=True)
 
 
-def test_a_patched_numpy_stays_where_it_is(isolation):
-    mine = np.allclose, np.asarray, np.ndarray
+def test_a_patched_numpy_does_not_affect_the_grader(isolation):
+    originals = np.allclose, np.asarray, np.ndarray
     functions = ("allclose", "array_equal", "asarray", "frombuffer", "dtype", "ndarray")
     names = " = ".join(f"np.{name}" for name in functions)
     reply = attack(f"{names} = lambda *a, **k: True\nreturn x * 3", isolation)
-    assert (np.allclose, np.asarray, np.ndarray) == mine
+    assert (np.allclose, np.asarray, np.ndarray) == originals
     np.testing.assert_array_equal(reply.outputs[0], X * 3, strict=True)
 
 
-def test_writes_into_arguments_are_seen(isolation):
+def test_modified_arguments_are_detected(isolation):
     source = "def f(a, b, n, *, k):\n    b[0] = k\n    return a\ndef g(a):\n    a.flat[5] = np.nan\n    return a\n"
     with child(source, isolation) as c:
         assert c.call("f", [X, X.astype(np.float32), 3], {"k": 7}).mutated == (1,)
-        assert c.call("f", [X, X], {"k": 7}).mutated == ()  # n is missing: never ran
+        assert c.call("f", [X, X], {"k": 7}).mutated == ()  # n is missing, so f did not run
         assert c.call("g", [X], {}).mutated == (0,)
         assert c.call("fine", [X], {}).mutated == ()
     np.testing.assert_array_equal(X.ravel(), np.arange(6.0))
 
 
-def test_a_child_holds_its_two_channels_and_no_other_descriptor(isolation, tmp_path):
+def test_a_child_inherits_only_its_two_channels(isolation, tmp_path):
     body = """
 found = []
 for fd in range(3, 256):
@@ -338,14 +338,14 @@ return np.array(found)
     assert file.name
 
 
-def test_the_environment_is_not_handed_on(isolation, monkeypatch):
+def test_the_environment_is_not_inherited(isolation, monkeypatch):
     monkeypatch.setenv("GRADING_SECRET", "42")
     monkeypatch.setenv("PYTHONPATH", str(Path(se_numpy.__file__).parents[1]))
     reply = attack("return 'GRADING_SECRET' in os.environ, os.environ['OPENBLAS_NUM_THREADS'] == '1'", isolation)
     assert [bool(out) for out in reply.outputs] == [False, True]
 
 
-def test_a_plain_childs_files_do_not_stay():
+def test_files_of_a_plain_child_are_removed():
     body = "open('left', 'w').close()\nreturn np.frombuffer(os.getcwd().encode(), np.uint8)"
     folder = attack(body, "process").outputs[0].tobytes().decode()
     assert "se_numpy-" in folder
@@ -356,19 +356,19 @@ def test_large_files_are_refused():
     assert re.match("OSError: .*File too large", attack("open('x', 'wb').write(bytes(20 << 20))", "process").message)
 
 
-def test_a_child_whose_grader_is_gone_ends_by_its_processor_time():
+def test_a_child_ends_at_its_limit_of_processor_time():
     reply = attack("while True: pass", "process", replace(QUICK, seconds=20, cpu_seconds=1))
     assert (reply.status, "processor time" in reply.message) == ("timeout", True)
 
 
-def test_a_child_is_renewed_before_its_processor_time_is_over():
+def test_a_child_is_restarted_before_its_processor_time_runs_out():
     with child("def wait(x):\n    time.sleep(0.2)\n    return x\n", limits=replace(QUICK, cpu_seconds=1)) as c:
         assert [c.call("wait", [X], {}).status for _ in range(5)] == ["ok"] * 5
         assert 2 <= c.starts <= 3
 
 
 @pytest.mark.parametrize("name", UNREADABLE)
-def test_what_cannot_be_run_at_all_says_so_every_time(name, isolation):
+def test_unreadable_submissions_are_reported_for_every_call(name, isolation):
     source, message = UNREADABLE[name]
     with child(source, isolation, replace(QUICK, start_seconds=0.5)) as c:
         replies = [c.call("fine", [X], {}) for _ in range(3)]
@@ -378,7 +378,7 @@ def test_what_cannot_be_run_at_all_says_so_every_time(name, isolation):
         assert c.token == ""
 
 
-def test_a_function_that_is_not_there(isolation):
+def test_a_missing_function_is_reported(isolation):
     with child("number = 3", isolation) as c:
         for name in ("squeeze", "number"):
             reply = c.call(name, [X], {})
@@ -387,7 +387,7 @@ def test_a_function_that_is_not_there(isolation):
         assert c.starts == 1
 
 
-def test_state_lasts_until_a_restart(isolation):
+def test_state_persists_until_a_restart(isolation):
     with child("calls = []\ndef count():\n    calls.append(1)\n    return len(calls)\n", isolation) as c:
         assert [int(c.call("count", [], {}).outputs[0]) for _ in range(3)] == [1, 2, 3]
         c.restart()
@@ -396,7 +396,7 @@ def test_state_lasts_until_a_restart(isolation):
 
 @pytest.fixture(scope="module")
 def echo():
-    """Says back what it was given: numbers, order in memory, whether it may be written to."""
+    """Return a function that sends an array to a child and returns its values, memory order and writeable flag."""
     source = "def echo(x):\n    f = x.flags\n    return x, f.c_contiguous, f.f_contiguous, f.writeable\n"
     with child(source) as c:
         yield lambda x: c.call("echo", [x], {})
@@ -408,7 +408,7 @@ NUMBERS = [
 
 
 @given(data=st.data(), shape=hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4))
-def test_arrays_come_and_go_unchanged(echo, data, shape):
+def test_arrays_survive_the_round_trip(echo, data, shape):
     x = data.draw(hnp.arrays(data.draw(st.one_of(NUMBERS)), shape))
     x = data.draw(st.sampled_from([x, np.asfortranarray(x), x[..., ::2] if x.ndim else x]))
     x.flags.writeable = data.draw(st.booleans())
@@ -418,7 +418,7 @@ def test_arrays_come_and_go_unchanged(echo, data, shape):
 
 
 def fed(data: bytes, pieces: int = 7, arguments: int = 2):
-    """What an answer to call 5 makes of these bytes: a reply, or None where they break off."""
+    """Feed these bytes to an answer to call 5; return the reply, or None if the bytes are incomplete."""
     answer = wire.Answer(5, arguments)
     while data and answer.wanted:
         size = min(pieces, answer.wanted)
@@ -428,7 +428,7 @@ def fed(data: bytes, pieces: int = 7, arguments: int = 2):
 
 
 @given(st.binary(max_size=200))
-def test_random_bytes_are_a_breach_or_not_enough(data):
+def test_random_bytes_are_a_breach_or_incomplete(data):
     whole = len(data) >= 4 and struct.unpack_from("<I", data)[0] <= max(len(data) - 4, 1 << 16)
     try:
         reply = fed(data)
@@ -438,13 +438,13 @@ def test_random_bytes_are_a_breach_or_not_enough(data):
     assert len(data) < 4 or whole
 
 
-@pytest.mark.parametrize("name", LIES)
-def test_headers_that_lie_are_a_breach(name):
+@pytest.mark.parametrize("name", INVALID_HEADERS)
+def test_invalid_headers_are_a_breach(name):
     with pytest.raises(wire.Breach):
-        fed(pack(LIES[name]))
+        fed(pack(INVALID_HEADERS[name]))
 
 
-def test_headers_that_are_deep_or_long_are_a_breach():
+def test_deeply_nested_or_long_headers_are_a_breach():
     for text in (b"[" * 60000, b"1" * 60000, b"\xff\xfe"):
         with pytest.raises(wire.Breach, match="JSON"):
             fed(struct.pack("<I", len(text)) + text, pieces=1 << 20)
@@ -452,26 +452,26 @@ def test_headers_that_are_deep_or_long_are_a_breach():
         fed(struct.pack("<I", 0))
 
 
-def test_an_honest_answer_is_taken_piece_by_piece():
+def test_a_valid_reply_is_read_piece_by_piece():
     arrays = [{"dtype": "<f8", "shape": [2]}, {"dtype": "|b1", "shape": []}]
     header = {"call": 5, "status": "ok", "mutated": [1, 0, 1], "arrays": arrays}
     data = pack(header, np.array([1.0, 2.0]).tobytes(), b"\x07")
     reply = fed(data, pieces=3)
     assert (reply.status, reply.mutated) == ("ok", (0, 1))
     assert reply.outputs[0].tolist() == [1.0, 2.0]
-    assert reply.outputs[1].tobytes() == b"\x01"  # no truth but 0 and 1
+    assert reply.outputs[1].tobytes() == b"\x01"  # booleans are normalised to 0 and 1
     assert fed(data[:-1]) is None
 
 
-def test_arguments_that_cannot_be_sent():
+def test_unsupported_arguments_are_refused():
     with child("") as c:
-        for strange in (np.array([1j]), np.array(["a"]), "a", None, 1j):
+        for argument in (np.array([1j]), np.array(["a"]), "a", None, 1j):
             with pytest.raises(TypeError, match="cannot be sent"):
-                c.call("fine", [strange], {})
+                c.call("fine", [argument], {})
         assert c.starts == 0
 
 
-def test_children_of_several_threads_and_processes(isolation):
+def test_several_threads_can_run_children(isolation):
     def one(number: int) -> bool:
         with child("", isolation) as c:
             return all(c.call("fine", [X + i], {}).outputs[0][0, 0] == i + 1 for i in range(number, number + 20))
@@ -480,12 +480,12 @@ def test_children_of_several_threads_and_processes(isolation):
         assert all(pool.map(one, range(8)))
 
 
-def test_a_child_in_a_worker_process():
+def test_a_worker_process_can_run_a_child():
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         assert pool.submit(grade_one, 1.0).result() == "ok"
 
 
-def test_a_child_that_outlives_the_thread_that_started_it(isolation):
+def test_a_child_outlives_the_thread_that_started_it(isolation):
     with child("", isolation) as c:
         with ThreadPoolExecutor(1) as pool:
             assert pool.submit(c.call, "fine", [X], {}).result().status == "ok"
@@ -493,7 +493,7 @@ def test_a_child_that_outlives_the_thread_that_started_it(isolation):
         assert c.call("fine", [X], {}).status == "ok"
 
 
-def test_nothing_is_left_when_the_grader_itself_fails(isolation):
+def test_nothing_is_left_behind_when_the_grader_fails(isolation):
     tokens = []
 
     def grade():
@@ -511,10 +511,10 @@ def test_nothing_is_left_when_the_grader_itself_fails(isolation):
     assert set(os.listdir("/proc/self/fd")) == before
 
 
-# Choosing.
+# Choosing a backend.
 
 
-def test_the_doctor_tells_of_all_three_and_what_is_missing():
+def test_the_doctor_reports_all_backends():
     found = doctor()
     assert [f.level for f in found] == ["L3", "L2", "L1"]
     assert found[-1].works
@@ -523,60 +523,60 @@ def test_the_doctor_tells_of_all_three_and_what_is_missing():
     assert len(missing("L1")) == sum(not f.works for f in found)
 
 
-def test_auto_takes_the_strongest_that_works():
+def test_auto_chooses_the_strongest_backend_that_works():
     with child("", "auto") as c:
         best = next(f for f in doctor() if f.works)
         assert (c.backend, c.level) == (best.backend, best.level)
         assert c.call("fine", [X], {}).status == "ok"
 
 
-def test_nothing_weaker_is_taken_than_what_is_required(monkeypatch, tmp_path):
+def test_a_backend_below_the_required_level_is_refused(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(IsolationMissing, match=r"L3 is not to be had here: bubblewrap: bubblewrap is not installed"):
+    with pytest.raises(IsolationMissing, match=r"L3 is not available here: bubblewrap: bubblewrap is not installed"):
         choose("auto", "L3")
     with pytest.raises(IsolationMissing, match="install the package bubblewrap"):
         choose("bwrap")
-    with pytest.raises(IsolationMissing, match="process at L2 is not to be had here: process is weaker than L2"):
+    with pytest.raises(IsolationMissing, match="process at L2 is not available here: process is weaker than L2"):
         Child(from_source(FINE), isolation="process", require="L2")
     assert choose("process", "L1").level == "L1"
     assert missing("L2")[0].startswith("L3 (bubblewrap): bubblewrap is not installed; install")
 
 
-def test_bubblewrap_that_does_not_work_is_told_in_its_own_words(monkeypatch, tmp_path):
+def test_errors_of_bubblewrap_are_quoted(monkeypatch, tmp_path):
     fake = tmp_path / "bwrap"
     fake.write_text("#!/bin/sh\necho bwrap: No permissions to create new namespace >&2\nexit 1\n")
     fake.chmod(fake.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    with pytest.raises(IsolationMissing, match=r"No permissions to create new namespace.*allow user namespaces"):
+    with pytest.raises(IsolationMissing, match=r"No permissions to create new namespace.*allow user namespaces,"):
         choose("bwrap")
 
 
-@pytest.mark.parametrize(("give_up", "still"), [
+@pytest.mark.parametrize(("disabled", "action"), [
     ({"landlock": False}, "read files"), ({"seccomp": False}, "open connections"),
 ])  # fmt: skip
-def test_a_level_is_believed_only_once_it_was_tried(give_up, still, isolation):
+def test_a_backend_that_does_not_restrict_is_detected(disabled, action, isolation):
     if isolation != "landlock":
-        pytest.skip("one is enough")
-    backend = replace(choose("landlock"), **give_up)
-    assert backends._try(backend) == f"a function could still {still}."
+        pytest.skip("one backend is enough")
+    backend = replace(choose("landlock"), **disabled)
+    assert backends._try(backend) == f"a test function was able to {action}."
 
 
-def test_names_that_do_not_exist():
-    with pytest.raises(ValueError, match="no isolation called 'docker'; expected auto, bwrap, landlock, process"):
+def test_unknown_backends_and_levels_are_refused():
+    with pytest.raises(ValueError, match="no isolation 'docker'; expected auto, bwrap, landlock, process"):
         choose("docker")
-    with pytest.raises(ValueError, match="no isolation level 'L4'; expected one of L1, L2, L3"):
+    with pytest.raises(ValueError, match="no isolation level 'L4'; expected L1, L2, L3"):
         choose("auto", "L4")
 
 
 @pytest.mark.parametrize("value", [0, -1, float("nan")])
-def test_limits_are_above_zero(value):
+def test_limits_must_be_above_zero(value):
     with pytest.raises(ValueError, match=rf"the limit memory_mb is {value}; expected a number above 0"):
         Limits(memory_mb=value)
 
 
-def test_a_fault_of_the_graders_is_not_the_submissions():
-    says = [sys.executable, "-c", "print('no such thing')"]
-    broken = replace(choose("process"), wrap=lambda _: says)
+def test_a_sandbox_that_cannot_start_raises_an_error():
+    command = [sys.executable, "-c", "print('no such thing')"]
+    broken = replace(choose("process"), wrap=lambda _: command)
     with (
         Child.on(broken, from_source(FINE), QUICK) as c,
         pytest.raises(RuntimeError, match=r"could not be started \(plain child\): no such thing"),

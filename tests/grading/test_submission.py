@@ -1,4 +1,4 @@
-"""Submissions as they are handed in: read as text, whatever they are, and never run."""
+"""Tests of reading submissions: files and notebooks, valid and damaged."""
 
 import hashlib
 import json
@@ -14,14 +14,14 @@ from se_numpy.grading.submission import MAX_SOURCE, from_source, read
 
 
 def notebook(tmp_path, *cells, run_all=False, **more):
-    """What is read from a notebook of these code cells."""
+    """Write a notebook with these code cells and read it as a submission."""
     cells = [{"cell_type": "code", "source": cell} for cell in cells]
     path = tmp_path / "hw.ipynb"
     path.write_text(json.dumps({"cells": [{"cell_type": "markdown", "source": "# Homework"}, *cells], **more}))
     return read(path, run_all=run_all)
 
 
-def said(call, *args, **kwargs) -> str:
+def error_of(call, *args, **kwargs) -> str:
     with pytest.raises(ValueError, match=r".") as caught:
         call(*args, **kwargs)
     assert "\n" not in str(caught.value)
@@ -29,13 +29,13 @@ def said(call, *args, **kwargs) -> str:
 
 
 def names(submission):
-    """What running its text defines."""
+    """Return the names that running the submission's source defines."""
     scope = {"__name__": "submission"}
     exec(submission.source, scope)
     return {name for name in scope if not name.startswith("__")}
 
 
-def test_a_file_is_taken_as_it_is(tmp_path):
+def test_a_python_file_is_read_unchanged(tmp_path):
     path = tmp_path / "hw.py"
     raw = b'import numpy as np\r\nLAYOUT = "NCHW"\r\ndef squeeze(U):\r\n    return U.mean((2, 3))\r\nprint(1)\r\n'
     path.write_bytes(raw)
@@ -46,7 +46,7 @@ def test_a_file_is_taken_as_it_is(tmp_path):
     assert read(str(path)) == found
 
 
-def test_functions_are_found_wherever_they_are_at_top_level():
+def test_all_top_level_functions_are_found():
     found = from_source(
         "def a(): pass\nb = lambda x: x\nif True:\n    def c(): pass\nelse:\n    def d(): pass\n"
         "try:\n    import x\nexcept ImportError:\n    def e(): pass\nclass C:\n    def no(self): pass\n"
@@ -59,14 +59,14 @@ def test_functions_are_found_wherever_they_are_at_top_level():
     ("", "NHWC"), ('LAYOUT = "NHWC"', "NHWC"), ('LAYOUT: str = "NCHW"', "NCHW"),
     ('LAYOUT = "NHWC"\nLAYOUT = "NCHW"', "NCHW"), ('def f():\n    LAYOUT = "NCHW"', "NHWC"),
 ])  # fmt: skip
-def test_the_layout_is_what_is_written(source, layout):
+def test_the_layout_is_read_from_the_source(source, layout):
     assert from_source(source).layout == layout
 
 
 @pytest.mark.parametrize("value", ['"HWCN"', "None", '"NC" + "HW"', "layout()", '["NCHW"]'])
-def test_another_layout_is_no_layout(value):
-    message = said(from_source, f"\nLAYOUT = {value}", "hw.py")
-    assert message == 'hw.py, line 2: LAYOUT must be "NHWC" or "NCHW", written out'
+def test_other_layouts_are_refused(value):
+    message = error_of(from_source, f"\nLAYOUT = {value}", "hw.py")
+    assert message == 'hw.py, line 2: LAYOUT must be the string "NHWC" or "NCHW"'
 
 
 @pytest.mark.parametrize(("source", "start"), [
@@ -74,30 +74,30 @@ def test_another_layout_is_no_layout(value):
     ("def f():\nreturn 1", "hw.py, line 2: expected an indented block"),
     ("x = 1\n\0", "hw.py, line "),
     ("(" * 500 + ")" * 500, "hw.py, line 1: too many nested parentheses"),
-    ("-" * 50_000 + "1", "hw.py, line 1: nested too deep"),
-    ("x" + ".a" * 50_000, "hw.py, line 1: nested too deep"),
+    ("-" * 50_000 + "1", "hw.py, line 1: too deeply nested"),
+    ("x" + ".a" * 50_000, "hw.py, line 1: too deeply nested"),
     ("#" * (MAX_SOURCE + 1), "hw.py: more than 2 MB of Python"),
 ])  # fmt: skip
-def test_what_is_no_python_is_told_with_its_line(source, start):
-    assert said(from_source, source, "hw.py").startswith(start)
+def test_invalid_python_is_refused_with_its_line(source, start):
+    assert error_of(from_source, source, "hw.py").startswith(start)
 
 
-def test_a_chain_without_end_is_read_or_refused():
-    """Which of the two depends on the version of Python; neither is an end of the grader."""
+def test_a_very_long_chain_of_elif_does_not_crash_the_grader():
+    """Python's version decides whether such a chain can be parsed."""
     try:
         assert from_source("def f(): pass\nif 1: pass\n" + "elif 1: pass\n" * 3000).functions == ("f",)
     except ValueError as error:
-        assert "nested too deep" in str(error)  # noqa: PT017
+        assert "too deeply nested" in str(error)  # noqa: PT017
 
 
-def test_strange_escapes_are_no_warning_of_ours():
+def test_invalid_escapes_in_a_submission_raise_no_warning():
     assert from_source('def f():\n    "\\d"\n    return 1 is 1\n').functions == ("f",)
 
 
 @pytest.mark.parametrize(("raw", "expected"), [
     ("# -*- coding: latin-1 -*-\nx = 'é'".encode("latin-1"), "é"), (b"\xef\xbb\xbfx = '\xc3\xa9'", "é"),
 ])  # fmt: skip
-def test_encodings_are_those_of_python(tmp_path, raw, expected):
+def test_encodings_follow_pythons_rules(tmp_path, raw, expected):
     (tmp_path / "hw.py").write_bytes(raw)
     found = read(tmp_path / "hw.py")
     assert f"'{expected}'" in found.source
@@ -105,33 +105,33 @@ def test_encodings_are_those_of_python(tmp_path, raw, expected):
 
 
 @pytest.mark.parametrize(("raw", "start"), [
-    (b"x = 1\ny = '\xe9'\n", "hw.py, line 2: is not utf-8 text; save the file as UTF-8"),
+    (b"x = 1\ny = '\xe9'\n", "hw.py, line 2: not utf-8 text; save the file as UTF-8"),
     (b"# coding: rot13\nk = 1", "hw.py, line 1: "),
     (b"# coding: klingon\nx = 1", "hw.py, line 1: unknown encoding"),
     (b"# coding: zip\nx = 1", "hw.py, line 1: "),
     (b"#" * (MAX_SOURCE + 1), "larger than 2 MB"),
 ])  # fmt: skip
-def test_files_that_are_no_text(tmp_path, raw, start):
+def test_files_that_cannot_be_decoded_are_refused(tmp_path, raw, start):
     (tmp_path / "hw.py").write_bytes(raw)
-    assert start in said(read, tmp_path / "hw.py")
+    assert start in error_of(read, tmp_path / "hw.py")
 
 
-def test_only_ordinary_files_are_read(tmp_path):
+def test_only_regular_files_are_read(tmp_path):
     (tmp_path / "secret").write_text("x = 1")
     (tmp_path / "link.py").symlink_to(tmp_path / "secret")
     os.mkfifo(tmp_path / "pipe.py")
     (tmp_path / "folder.py").mkdir()
-    assert "is a link" in said(read, tmp_path / "link.py")
-    assert "is not an ordinary file" in said(read, tmp_path / "pipe.py")
-    assert "is not an ordinary file" in said(read, tmp_path / "folder.py")
-    assert "No such file" in said(read, tmp_path / "none.py")
-    assert "a .py or .ipynb file, not .pdf" in said(read, tmp_path / "hw.pdf")
+    assert "is a symbolic link" in error_of(read, tmp_path / "link.py")
+    assert "is not a regular file" in error_of(read, tmp_path / "pipe.py")
+    assert "is not a regular file" in error_of(read, tmp_path / "folder.py")
+    assert "No such file" in error_of(read, tmp_path / "none.py")
+    assert "a .py or .ipynb file, not .pdf" in error_of(read, tmp_path / "hw.pdf")
 
 
 # Notebooks.
 
 
-def test_of_a_notebook_only_what_defines_is_kept(tmp_path):
+def test_only_definitions_of_a_notebook_are_kept(tmp_path):
     found = notebook(
         tmp_path,
         "import numpy as np, math\nimport matplotlib.pyplot as plt\nfrom torch import nn\n",
@@ -146,7 +146,7 @@ def test_of_a_notebook_only_what_defines_is_kept(tmp_path):
     assert (found.layout, found.functions) == ("NCHW", ("squeeze", "relu"))
 
 
-def test_lines_keep_their_numbers(tmp_path):
+def test_line_numbers_are_preserved(tmp_path):
     text = "print(\n  1,\n  'é'); x = 2\nprint(3)\ndef f():\n    return 1 / 0\n"
     kept, whole = notebook(tmp_path, text), notebook(tmp_path, text, run_all=True)
     assert whole.source.rstrip("\n") == text.rstrip("\n")
@@ -157,7 +157,7 @@ def test_lines_keep_their_numbers(tmp_path):
     assert scope["f"].__code__.co_firstlineno == 5
 
 
-def test_a_whole_notebook_can_be_asked_for(tmp_path):
+def test_run_all_keeps_the_whole_notebook(tmp_path):
     assert "print(1)" in notebook(tmp_path, "print(1)", run_all=True).source
     assert "print(1)" not in notebook(tmp_path, "print(1)").source
 
@@ -169,18 +169,18 @@ def test_a_whole_notebook_can_be_asked_for(tmp_path):
     ("?print\nprint??\nx = 1", {"x"}),
     ("if True:\n    %time f()\nx = 1", {"x"}),
     ("%%time\nx = 1", {"x"}),
-    ("%%html\n<b>no Python", set()),
+    ("%%html\n<b>not Python", set()),
     ("%%writefile data.py\nx = 1", set()),
     ("y = (7\n% 4)\nx = 1", {"x", "y"}),
     ("text = '''\n!not a command\n'''\nx = 1", {"x", "text"}),
     ("text = 'a\x0cb\u2028c'", {"text"}),
     ("", set()),
 ])  # fmt: skip
-def test_what_only_ipython_understands_is_left_out(tmp_path, cell, defined):
+def test_ipython_syntax_is_left_out(tmp_path, cell, defined):
     assert names(notebook(tmp_path, cell)) == defined
 
 
-def test_an_old_notebook(tmp_path):
+def test_notebooks_of_format_3_are_read(tmp_path):
     path = tmp_path / "old.ipynb"
     path.write_text(json.dumps({"worksheets": [{"cells": [{"cell_type": "code", "input": ["def f():\n", " pass"]}]}]}))
     assert read(path).functions == ("f",)
@@ -190,14 +190,14 @@ def test_an_old_notebook(tmp_path):
     "", "{", "[]", "3", "{}", '{"cells": 3}', '{"cells": [3]}', '{"cells": [{}]}', "[" * 100_000,
     '{"cells": [{"cell_type": "code", "source": [1]}]}', '{"cells": [{"cell_type": "code", "source": null}]}',
 ])  # fmt: skip
-def test_what_is_no_notebook(tmp_path, text):
+def test_invalid_notebooks_are_refused(tmp_path, text):
     (tmp_path / "hw.ipynb").write_text(text)
-    assert said(read, tmp_path / "hw.ipynb").startswith("hw.ipynb: is not a notebook that can be read (")
+    assert error_of(read, tmp_path / "hw.ipynb").startswith("hw.ipynb: not a valid notebook (")
 
 
-def test_a_mistake_in_a_notebook_is_told_with_its_cell(tmp_path):
-    assert said(notebook, tmp_path, "x = 1", "y = 2\nz = = 3").startswith("hw.ipynb, code cell 2, line 2: invalid")
-    assert "more than 2 MB" in said(notebook, tmp_path, "#" * MAX_SOURCE, "#")
+def test_syntax_errors_in_notebooks_name_the_cell(tmp_path):
+    assert error_of(notebook, tmp_path, "x = 1", "y = 2\nz = = 3").startswith("hw.ipynb, code cell 2, line 2: invalid")
+    assert "more than 2 MB" in error_of(notebook, tmp_path, "#" * MAX_SOURCE, "#")
 
 
 @given(st.text(max_size=60))
@@ -215,7 +215,7 @@ STATEMENTS = ["x = 1", "print(x)", "def f(): return 1", "'é'", "for i in []:\n 
 
 
 @given(st.lists(st.sampled_from(STATEMENTS), max_size=8), st.sampled_from(["\n", "\n\n", "  # é\n"]))
-def test_what_is_left_of_any_notebook_is_python_of_as_many_lines(tmp_path_factory, statements, end):
+def test_definitions_of_any_notebook_are_valid_python_with_the_same_lines(tmp_path_factory, statements, end):
     cell = "".join(line + end for line in statements)
     found = notebook(tmp_path_factory.getbasetemp(), cell)
     assert found.source.count("\n") == cell.count("\n") + 1
@@ -234,12 +234,12 @@ WHOLE = {".py": Path(__file__).with_name("submissions").joinpath("right.py").rea
 @pytest.mark.parametrize("suffix", WHOLE)
 @FUZZ
 @given(st.data())
-def test_a_damaged_submission_is_read_or_refused_in_a_sentence(tmp_path, suffix, data):
+def test_a_damaged_submission_is_read_or_refused_with_a_message(tmp_path, suffix, data):
     path = tmp_path / f"mine{suffix}"
     path.write_bytes(data.draw(damaged(WHOLE[suffix])))
     try:
-        said = read(path).name
+        text = read(path).name
     except ValueError as error:
-        said = str(error)
-    assert said.startswith((path.name, str(path)))
-    assert len(said) < 600
+        text = str(error)
+    assert text.startswith((path.name, str(path)))
+    assert len(text) < 600

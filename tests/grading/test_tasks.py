@@ -1,6 +1,6 @@
-"""The tasks themselves: what they draw, and that the oracles are the derivatives they are said to be.
+"""The tasks: the cases that they draw, and the derivatives that backward oracles compute.
 
-That correct code passes and every mistake is caught is `se-numpy verify-task`'s business (test_course.py).
+`se-numpy verify-task` checks that correct code passes and that every mistake is caught (test_course.py).
 """
 
 import numpy as np
@@ -34,7 +34,7 @@ def test_form(task):
 
 @each
 def test_sizes_of_outputs(task):
-    """No output vanishes, everything is finite, and the oracle's shapes are those that ``axes`` says."""
+    """Outputs are finite and not all 0, and have the shapes given in ``axes``."""
     for seed in SEEDS:
         for case in task.cases(seed, number=6):
             right = task.answer(case)
@@ -50,7 +50,7 @@ def test_sizes_of_outputs(task):
 @differentiated
 def test_gradient(task):
     for case in task.cases(0, number=6):
-        if case.kind != "extreme" and case.name != "zeros among them":  # corners have no slope to compare with
+        if case.kind != "extreme" and case.name != "some zeros":  # ReLU has no derivative at 0
             check_backward(task.forward, task.oracle, *list(case.arguments.values())[1:], **case.hyper)
 
 
@@ -59,7 +59,7 @@ def named(name):
 
 
 def test_batch_norm_backward():
-    """mean and var move with x: the derivative of the whole of batch_norm."""
+    """mean and var depend on x, so the gradient is that of the whole of batch_norm."""
     task, forward = named("batch_norm_backward"), named("batch_norm").oracle
 
     def backward(dy, x, gamma, beta, eps):
@@ -74,7 +74,7 @@ def test_batch_norm_backward():
 
 
 def test_se_resnet_step():
-    """What a parameter moves by is the loss's derivative, by differences; the loss is that of the block."""
+    """Parameters change by lr times the gradient of the loss, and the loss is that of the block."""
     task, block = named("se_resnet_step"), named("residual_block").oracle
     for case in task.cases(0, number=2):
         X, labels, *parameters = case.arguments.values()
@@ -91,14 +91,14 @@ def test_se_resnet_step():
         check_backward(loss, backward, *parameters)
 
 
-def test_relus_corner():
-    """At 0 oracle and alternates agree on 0, the convention; one of the cases asks for it, and the hint says so."""
+def test_relu_gradient_at_zero():
+    """The oracle and the alternates return 0 at x = 0; a case tests it and the hint says so."""
     task = named("relu_backward")
     (case,) = (case for case in task.cases(0) if (case.arguments["x"] == 0).any())
-    corner = case.arguments["x"] == 0
-    assert np.abs(case.arguments["dy"][corner]).min() > 1e-3
+    zero = case.arguments["x"] == 0
+    assert np.abs(case.arguments["dy"][zero]).min() > 1e-3
     for function in (task.oracle, *task.alternates):
-        assert not task.answer(case, function)[0][corner].any()
+        assert not task.answer(case, function)[0][zero].any()
     assert "At 0" in task.hint
 
 
@@ -108,7 +108,7 @@ def test_no_equal_maxima():
     assert len(np.unique(case.arguments["x"])) == case.arguments["x"].size
 
 
-def test_no_kinks_in_a_step():
+def test_training_step_stays_away_from_kinks():
     sizes = {"N": 2, "H": 2, "W": 2, "C": 2, "R": 2, "K": 2, "lr": 1.0}
 
     def zeros_of(kind, shape, sizes):
@@ -126,8 +126,8 @@ def test_no_kinks_in_a_step():
 
 
 @each
-def test_inputs_stay(task):
-    """No oracle writes into its arguments, or hands them back."""
+def test_inputs_are_unchanged(task):
+    """Oracles neither modify their arguments nor return views of them."""
     for case in task.cases(0, number=2):
         before = {n: np.copy(a) for n, a in case.arguments.items()}
         found = task.oracle(*case.arguments.values(), **case.hyper)

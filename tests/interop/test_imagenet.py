@@ -1,4 +1,4 @@
-"""Images as networks for ImageNet expect them, and what those call what they see."""
+"""Tests of the image preprocessing and class names for networks trained on ImageNet."""
 
 import io
 import struct
@@ -32,7 +32,7 @@ def test_class_names():
 
 @pytest.mark.parametrize("shape", [(224, 224, 3), (32, 32, 3), (96, 160, 3), (160, 96, 1), (1, 1, 3)])
 @pytest.mark.parametrize("size", [(300, 400), (400, 300), (20, 30), (224, 224)])
-def test_any_image_becomes_any_shape(tmp_path, noise, shape, size):
+def test_any_image_is_resized_to_any_shape(tmp_path, noise, shape, size):
     path = image(tmp_path / "x.png", np.ascontiguousarray(noise[: size[0], : size[1]]) if size[0] < 400 else
                  np.ascontiguousarray(noise.transpose(1, 0, 2)))  # fmt: skip
     for resample in ("bilinear", "bicubic"):
@@ -41,8 +41,8 @@ def test_any_image_becomes_any_shape(tmp_path, noise, shape, size):
         assert found.dtype == np.uint8
 
 
-def test_seven_eighths_of_the_shorter_side_are_seen_from_the_middle(tmp_path):
-    """A white square on black, 256 of 512 x 768 pixels: it becomes 128 of 224, in the middle."""
+def test_the_crop_is_central_and_covers_seven_eighths_of_the_shorter_side(tmp_path):
+    """A central white square of 256 pixels in 512x768 becomes one of 128 pixels in 224x224."""
     pixels = np.zeros((512, 768, 3), np.uint8)
     pixels[128:384, 256:512] = 255
     seen = interop.prepare(image(tmp_path / "x.png", pixels))[..., 0] > 127
@@ -53,7 +53,7 @@ def test_seven_eighths_of_the_shorter_side_are_seen_from_the_middle(tmp_path):
     assert whole.sum() == 112**2
 
 
-def test_colours_stay_in_their_order_and_grey_becomes_three(tmp_path):
+def test_colours_are_rgb_and_grey_images_are_converted(tmp_path):
     red = np.zeros((50, 50, 3), np.uint8)
     red[..., 0] = 200
     assert interop.prepare(image(tmp_path / "red.png", red), (8, 8, 3))[4, 4].tolist() == [200, 0, 0]
@@ -63,17 +63,17 @@ def test_colours_stay_in_their_order_and_grey_becomes_three(tmp_path):
     assert interop.prepare(image(tmp_path / "clear.png", clear), (8, 8, 1))[4, 4].tolist() == [70]
 
 
-def test_a_photograph_taken_sideways_is_set_upright(tmp_path):
+def test_images_are_rotated_as_their_exif_data_says(tmp_path):
     pixels = np.zeros((60, 60, 3), np.uint8)
     pixels[:30] = 255
     exif = Image.Exif()
-    exif[0x0112] = 3  # turned by half
+    exif[0x0112] = 3  # rotated by 180 degrees
     found = interop.prepare(image(tmp_path / "x.png", pixels, exif=exif), (16, 16, 3))
     assert found[2].mean() < 10
     assert found[-3].mean() > 245
 
 
-def test_the_two_ways_to_resample_differ(tmp_path, noise):
+def test_the_two_resampling_methods_differ(tmp_path, noise):
     path = image(tmp_path / "x.png", noise)
     assert (interop.prepare(path) != interop.prepare(path, resample="bicubic")).any()
 
@@ -81,17 +81,17 @@ def test_the_two_ways_to_resample_differ(tmp_path, noise):
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ({"shape": (8, 8, 2)}, "the shape"), ({"shape": (0, 8, 3)}, "the shape"), ({"crop": 0}, "0 < crop"),
+        ({"shape": (8, 8, 2)}, "shape is"), ({"shape": (0, 8, 3)}, "shape is"), ({"crop": 0}, "0 < crop"),
         ({"crop": 1.5}, "0 < crop"), ({"resample": "nearest"}, "'bilinear' or 'bicubic'"),
     ],
 )  # fmt: skip
-def test_what_prepare_expects(tmp_path, noise, how, message):
+def test_invalid_arguments_of_prepare(tmp_path, noise, how, message):
     with pytest.raises(ValueError, match=message):
         interop.prepare(image(tmp_path / "x.png", noise), **how)
 
 
 def png_of(width, height):
-    """A header that promises many pixels, and no more."""
+    """Return a PNG file whose header declares this size, without the pixels."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -100,26 +100,26 @@ def png_of(width, height):
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
-def test_files_that_are_no_images(tmp_path, noise):
+def test_files_that_are_not_valid_images(tmp_path, noise):
     with pytest.raises(FileNotFoundError):
         interop.prepare(tmp_path / "none.png")
     whole = io.BytesIO()
     Image.fromarray(noise).save(whole, "PNG")
     for content in (b"", b"hello", whole.getvalue()[:5000], png_of(12000, 12000), png_of(30000, 30000)):
         (tmp_path / "x.png").write_bytes(content)
-        with pytest.raises(ValueError, match=r"x\.png is (no|an) image that") as caught:
+        with pytest.raises(ValueError, match=r"x\.png is (not an|a damaged) image") as caught:
             interop.prepare(tmp_path / "x.png")
         assert "\n" not in str(caught.value)
 
 
-def test_an_image_with_suspiciously_many_pixels(tmp_path, noise, monkeypatch):
+def test_a_decompression_bomb(tmp_path, noise, monkeypatch):
     path = image(tmp_path / "x.png", noise)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", noise.size // 3 - 1)  # where pillow begins to warn
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", noise.size // 3 - 1)  # Pillow warns above this
     with pytest.raises(ValueError, match="decompression bomb"):
         interop.prepare(path)
 
 
-def test_an_image_too_long_and_thin(tmp_path):
+def test_an_extreme_aspect_ratio(tmp_path):
     path = image(tmp_path / "x.png", np.zeros((1, 20000, 3), np.uint8))
-    with pytest.raises(ValueError, match="less long and thin"):
+    with pytest.raises(ValueError, match="less extreme aspect ratio"):
         interop.prepare(path)

@@ -1,16 +1,16 @@
-"""The libraries that publish weights themselves, where they are installed: their own networks, the same logits."""
+"""Comparison with the networks of the libraries that publish weights, if these are installed."""
 
 import numpy as np
 import pytest
 
 from se_numpy import interop, models
-from se_numpy.interop.matching import settings_of
+from se_numpy.interop.matching import infer_settings
 
 torch = pytest.importorskip("torch")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 CLASSES = 11
-# The library, its network, how it is made there, our name, the scheme, pixels.
+# The library, the name of its network, our name, the scheme, the height and width of the images.
 PEERS = [
     ("timm", "seresnet50", "se_resnet50", "timm", 96),
     ("timm", "seresnext50_32x4d", "se_resnext50_32x4d", "timm", 96),
@@ -27,7 +27,7 @@ PEERS = [
 
 
 def made(library, name):
-    """The peer's network, and how many classes it has."""
+    """Return the library's network and its number of classes."""
     module = pytest.importorskip(library)
     if library == "timm":
         return module.create_model(name, pretrained=False, num_classes=CLASSES), CLASSES
@@ -37,15 +37,15 @@ def made(library, name):
 
 
 @pytest.mark.parametrize(("library", "theirs", "ours", "scheme", "pixels"), PEERS)
-def test_their_own_network_gives_the_same_logits(library, theirs, ours, scheme, pixels):
-    from torch_networks import shake
+def test_logits_agree_with_the_original_network(library, theirs, ours, scheme, pixels):
+    from torch_networks import randomize
 
     module, classes = made(library, theirs)
     X_t = torch.randn(2, 3, pixels, pixels, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    source = shake(module.double(), X_t, seed=1).state_dict()
+    source = randomize(module.double(), X_t, seed=1).state_dict()
     shape = (pixels, pixels, 3)
     assert interop.detect(source).name == scheme
-    settings = settings_of({n: tuple(t.shape) for n, t in source.items()}, ours, interop.SCHEMES[scheme], shape)
+    settings = infer_settings({n: tuple(t.shape) for n, t in source.items()}, ours, interop.SCHEMES[scheme], shape)
     net = models.build(ours, **settings)
     params, state = interop.load(source, net, shape)
     X = X_t.numpy().transpose(0, 2, 3, 1).copy()
@@ -63,10 +63,10 @@ def test_their_own_network_gives_the_same_logits(library, theirs, ours, scheme, 
 
 
 @pytest.mark.parametrize("name", ["seresnet18", "legacy_seresnet18"])
-def test_networks_of_theirs_that_are_none_of_ours_are_refused(name):
-    """Other hidden units; one ReLU more: neither may be loaded as if nothing were."""
+def test_networks_that_differ_from_ours_are_refused(name):
+    """One has other numbers of hidden units, the other an additional ReLU."""
     module, _ = made("timm", name)
-    with pytest.raises(ValueError, match=r"no one reduction|one ReLU more"):
+    with pytest.raises(ValueError, match=r"no single reduction|one ReLU more"):
         interop.load(module.state_dict(), "se_resnet18")
 
 

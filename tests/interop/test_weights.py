@@ -1,4 +1,4 @@
-"""Weights under others' names: what a scheme calls an array, how it lies there, what does not fit and why."""
+"""Tests of state dicts under the names of other libraries: names, layouts, and error messages."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from se_numpy.interop.matching import compare
 from se_numpy.interop.names import tensors
 from se_numpy.interop.schemes import detect
 
-SMALL = {  # a network, its settings, images it takes: one of each family, small enough to be filled with numbers
+SMALL = {  # one small network of each family: its settings and image shape
     "resnet8": ({}, (8, 8, 3)),
     "se_resnet8": ({"bias": True}, (8, 8, 3)),
     "se_small_resnext": ({"width": 2, "cardinality": 4}, (8, 8, 3)),
@@ -27,7 +27,7 @@ SCHEMES = tuple(interop.SCHEMES)
 
 
 def filled(name, dtype=np.float64, **more):
-    """The network, its image shape, and random numbers in every array."""
+    """Return a network, its image shape, and trees filled with random numbers."""
     settings, shape = SMALL[name]
     net = models.build(name, **{**settings, **more})
     rng = np.random.default_rng(0)
@@ -63,7 +63,7 @@ EXPECTED = {
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("name", SMALL)
 def test_a_round_trip_is_exact(name, scheme):
-    """There and back, for every network and every scheme that has names for it, and the scheme is recognised."""
+    """Dump and load every network in every scheme that supports it, and detect the scheme."""
     net, shape, params, state = filled(name)
     if not suits(net, shape, scheme):
         assert (name, scheme) not in EXPECTED
@@ -74,12 +74,12 @@ def test_a_round_trip_is_exact(name, scheme):
     back, statistics = interop.load(arrays, net, shape, scheme=scheme)
     assert_same(back, params)
     assert_same(statistics, state)
-    told = detect(arrays).name
-    assert told == scheme or suits(net, shape, told)  # torchvision's ResNet is timm's
+    detected = detect(arrays).name
+    assert detected == scheme or suits(net, shape, detected)  # torchvision and timm name ResNets alike
 
 
 @pytest.mark.parametrize("name", models.NAMES)
-def test_our_own_names_name_everything_and_no_two_arrays_share_one(name):
+def test_names_are_unique_and_our_own_scheme_supports_every_network(name):
     net, shape = models.build(name), models.image_shape(name)
     for scheme in interop.SCHEMES.values():
         if suits(net, shape, scheme.name):
@@ -93,7 +93,7 @@ def test_our_own_names_name_everything_and_no_two_arrays_share_one(name):
 
 @pytest.mark.parametrize(
     ("scheme", "model", "name", "shape"),
-    [  # as the libraries that these are of print them
+    [  # as printed by the libraries
         ("timm", "se_resnet50", "layer4.2.se.fc2.weight", (2048, 128, 1, 1)),
         ("timm", "se_resnet50", "layer2.0.downsample.1.running_var", (512,)),
         ("timm", "se_resnext50_32x4d", "layer1.0.conv2.weight", (128, 4, 3, 3)),
@@ -113,7 +113,7 @@ def test_our_own_names_name_everything_and_no_two_arrays_share_one(name):
         ("inception", "bn_inception", "conv2_3x3_reduce_bn.running_mean", (64,)),
     ],
 )
-def test_names_and_shapes_elsewhere(scheme, model, name, shape):
+def test_names_and_shapes_of_other_libraries(scheme, model, name, shape):
     bias = {"bias": True} if model.startswith("se") and scheme != "moskomule" else {}
     found = tensors(models.build(model, **bias), models.image_shape(model), interop.SCHEMES[scheme])
     assert {t.theirs: t.shape for t in found}[name] == shape
@@ -121,7 +121,7 @@ def test_names_and_shapes_elsewhere(scheme, model, name, shape):
 
 @pytest.mark.parametrize("placement", ["pre", "post", "identity", "3x3"])
 @pytest.mark.parametrize("name", ["se_resnet20", "se_resnet50"])
-def test_an_se_block_elsewhere_is_not_what_others_mean(name, placement):
+def test_other_placements_have_no_names(name, placement):
     net, shape = models.build(name, placement=placement), models.image_shape(name)
     with pytest.raises(ValueError, match="timm has no name for"):
         tensors(net, shape, interop.SCHEMES["timm"])
@@ -130,7 +130,7 @@ def test_an_se_block_elsewhere_is_not_what_others_mean(name, placement):
 
 @pytest.mark.parametrize("setting", [{"gate": "tanh"}, {"squeeze": "max"}, {"squeeze": "none"}])
 @pytest.mark.parametrize("name", ["se_resnet20", "se_vgg16", "se_bn_inception"])
-def test_nor_are_other_gates_and_squeezes(name, setting):
+def test_other_gates_and_squeezes_have_no_names(name, setting):
     net = models.build(name, **setting)
     with pytest.raises(ValueError, match="has no name for"):
         tensors(net, models.image_shape(name), interop.SCHEMES[suitable_scheme(name)])
@@ -140,41 +140,41 @@ def suitable_scheme(name):
     return {"se_resnet20": "timm", "se_vgg16": "torchvision", "se_bn_inception": "inception"}[name]
 
 
-def test_legacy_blocks_of_two_convolutions_are_another_network():
+def test_legacy_basic_blocks_are_refused():
     with pytest.raises(ValueError, match="one ReLU more"):
         tensors(models.build("se_resnet18"), (224, 224, 3), interop.SCHEMES["legacy"])
 
 
-def test_names_of_no_scheme():
-    with pytest.raises(ValueError, match=r"\(a, b, c, \.\.\.\) are of no known scheme; expected one of se_numpy"):
+def test_unknown_names_and_schemes():
+    with pytest.raises(ValueError, match=r"\(a, b, c, \.\.\.\) match no known scheme; expected one of se_numpy"):
         detect("abcd")
-    with pytest.raises(ValueError, match="none at all"):
+    with pytest.raises(ValueError, match="no names"):
         detect([])
     with pytest.raises(ValueError, match="unknown scheme 'tim'"):
         interop.load({}, "se_resnet20", scheme="tim")
 
 
-# ------------------------------------------------------------------------------------------------------ what is inside
+# ------------------------------------------------------------------------------------------------------------ layouts
 
 
-def test_filters_matrices_and_flattened_images_lie_as_they_should():
-    """Each array by its meaning, entry by entry, not by the inverse of what made it."""
+def test_layouts_of_filters_matrices_and_flattened_images():
+    """Single entries are compared by their meaning, independently of the code that converts them."""
     net, shape, params, state = filled("se_vgg16")
     theirs = interop.dump(net, shape, params, state, scheme="torchvision")
     V = params["stage1"]["conv2"]["V"]
     assert theirs["features.4.weight"][5, 3, 2, 1] == V[2, 1, 3, 5]
     assert theirs["features.3.fc1.weight"][0, 7, 0, 0] == params["stage1"]["se1"]["W1"][0, 7]
-    H, W, C = 2, 1, 128  # of 64 x 32 pixels after five poolings
+    H, W, C = 2, 1, 128  # 64x32 pixels after five poolings
     first, ours = theirs["classifier.0.weight"], params["hidden"]["linear1"]["W"]
     for h, w, c in ((0, 0, 0), (1, 0, 5), (0, 0, 127), (1, 0, 127)):
         assert first[3, (c * H + h) * W + w] == ours[3, (h * W + w) * C + c]
     np.testing.assert_array_equal(theirs["classifier.6.weight"], params["classifier"]["W"])
 
 
-def test_a_bias_before_a_batch_norm_goes_into_its_running_mean():
+def test_a_bias_before_a_batch_norm_is_subtracted_from_its_running_mean():
     net, shape, params, state = filled("se_small_vgg")
     arrays = interop.dump(net, shape, params, state)
-    assert not arrays["features.0.bias"].any()  # there is one, since PyTorch asks for it
+    assert not arrays["features.0.bias"].any()  # PyTorch's module requires it
     bias = np.linspace(-1, 1, 32)
     back, statistics = interop.load({**arrays, "features.0.bias": bias}, net, shape)
     assert_same(back, params)
@@ -188,14 +188,14 @@ def test_a_bias_before_a_batch_norm_goes_into_its_running_mean():
 
 
 @pytest.mark.parametrize("prefix", ["module.", "model.", "module.model.", "_orig_mod."])
-def test_wrappers_are_seen_through_and_counters_passed_over(prefix):
+def test_wrapper_prefixes_and_batch_counters_are_ignored(prefix):
     net, shape, params, state = filled("se_resnet8")
     arrays = interop.dump(net, shape, params, state)
     wrapped = {prefix + name: a for name, a in arrays.items()} | {f"{prefix}bn1.num_batches_tracked": np.int64(7)}
     assert_same(interop.load(wrapped, net, shape)[0], params)
 
 
-def test_a_matrix_and_a_1x1_convolution_are_one():
+def test_matrices_and_1x1_convolutions_are_interchangeable():
     net, shape, params, state = filled("se_resnet8")
     arrays = interop.dump(net, shape, params, state, scheme="timm")
     flat = {name: a[:, :, 0, 0] if "se.fc" in name and a.ndim == 4 else a for name, a in arrays.items()}
@@ -203,7 +203,7 @@ def test_a_matrix_and_a_1x1_convolution_are_one():
     assert_same(interop.load(flat, net, shape)[0], params)
 
 
-def test_the_widest_type_wins_and_the_source_stays_as_it_is():
+def test_the_widest_dtype_is_used_and_the_source_is_not_modified():
     net, shape, params, state = filled("se_resnet8")
     arrays = interop.dump(net, shape, params, state)
     arrays["bn1.weight"] = arrays["bn1.weight"].astype(np.float16)
@@ -216,12 +216,12 @@ def test_the_widest_type_wins_and_the_source_stays_as_it_is():
     assert {a.dtype for _, a in tree.leaves(interop.load(half, net, shape)[0])} == {np.dtype(np.float32)}
 
 
-def test_numbers_that_are_not_real_ones():
+def test_arrays_that_are_not_floating_point_are_refused():
     net, shape, params, state = filled("se_resnet8")
     arrays = interop.dump(net, shape, params, state)
-    with pytest.raises(ValueError, match=r"1 tensors, such as fc\.weight \(int8\)"):
+    with pytest.raises(ValueError, match=r"fc\.weight is not floating-point \(int8\); quantised weights are not"):
         interop.load({**arrays, "fc.weight": arrays["fc.weight"].astype(np.int8)}, net, shape)
-    with pytest.raises(ValueError, match=r"fc\.weight holds <U1; expected an array of numbers"):
+    with pytest.raises(ValueError, match=r"fc\.weight has dtype <U1; expected a numeric array"):
         interop.load({**arrays, "fc.weight": np.array(["a"])}, net, shape)
 
 
@@ -229,22 +229,22 @@ def test_dump_refuses_trees_of_another_network():
     net, shape, params, state = filled("se_resnet8")
     with pytest.raises(ValueError, match=r"classifier\.b is missing"):
         interop.dump(net, shape, {**params, "classifier": {"W": params["classifier"]["W"]}}, state)
-    with pytest.raises(ValueError, match=r"extra is left over"):
+    with pytest.raises(ValueError, match=r"extra is unexpected"):
         interop.dump(net, shape, {**params, "extra": np.ones(3)}, state)
 
 
 @pytest.mark.parametrize(
     ("name", "scheme"), [("se_resnet8", "timm"), ("se_vgg16", "torchvision"), ("se_mobilenet", "se_numpy")]
 )
-def test_the_scheme_to_write_under_if_none_is_asked_for(name, scheme):
+def test_the_default_scheme_of_dump(name, scheme):
     net, shape, params, state = filled(name)
     assert detect(interop.dump(net, shape, params, state)).name == scheme
 
 
-# ---------------------------------------------------------------------------------------------------- what does not fit
+# ---------------------------------------------------------------------------------------------------------- mismatches
 
 
-def test_all_that_does_not_fit_is_told_at_once():
+def test_all_differences_are_listed_at_once():
     net, shape, params, state = filled("se_resnet8")
     arrays = interop.dump(net, shape, params, state)
     del arrays["bn1.bias"]
@@ -254,13 +254,13 @@ def test_all_that_does_not_fit_is_told_at_once():
         interop.load(arrays, net, shape)
     found = caught.value.comparison
     assert found.missing == ["bn1.bias"]
-    assert found.surplus == ["aux.0.weight", "aux.1.weight"]
-    assert found.misshapen == [("fc.bias", (3,), (10,))]
+    assert found.unexpected == ["aux.0.weight", "aux.1.weight"]
+    assert found.wrong_shape == [("fc.bias", (3,), (10,))]
     assert str(caught.value).splitlines() == [
         "the tensors (scheme timm) do not fit the network:",
         "  missing: bn1.bias",
-        "  left over: 2 like aux.0.weight",
-        "  another shape: fc.bias: (3,), expected (10,)",
+        "  unexpected: 2 like aux.0.weight",
+        "  wrong shape: fc.bias is (3,), expected (10,)",
     ]
 
 
@@ -270,30 +270,30 @@ WEIGHTS = interop.dump(_NET, (8, 8, 3), *layers.init(_NET, (8, 8, 3), np.random.
 
 @pytest.mark.parametrize("shape", [(), (0,), (10,), (10, 64, 3, 3), (10, 64, 1), (64, 10), (0, 64), (1, 10, 64)])
 @pytest.mark.parametrize("name", ["fc.weight", "layer1.0.se.fc1.weight", "conv1.weight", "bn1.running_mean"])
-def test_any_other_shape_is_seen(name, shape):
+def test_every_wrong_shape_is_detected(name, shape):
     shapes = {n: a.shape for n, a in WEIGHTS.items()}
     found = compare({**shapes, name: shape}, tensors(_NET, (8, 8, 3), interop.SCHEMES["timm"]))
-    assert found.misshapen == [(name, shape, shapes[name])]
-    assert not found.missing + found.surplus
+    assert found.wrong_shape == [(name, shape, shapes[name])]
+    assert not found.missing + found.unexpected
 
 
 @pytest.mark.parametrize("name", ["fc.weight", "layer1.0.se.fc1.weight", "conv1.weight"])
-def test_a_number_where_an_array_should_be(name):
-    with pytest.raises(interop.StateDictMismatch, match=rf"{name}: \(\), expected"):
+def test_a_scalar_instead_of_an_array(name):
+    with pytest.raises(interop.StateDictMismatch, match=rf"{name} is \(\), expected"):
         interop.load({**WEIGHTS, name: np.float32(1)}, "se_resnet8")
 
 
-def test_long_lists_are_cut():
+def test_long_lists_are_shortened():
     net, shape, params, state = filled("se_resnet8")
     arrays = interop.dump(net, shape, params, state) | {f"odd{chr(97 + i)}.weight": np.zeros(1) for i in range(26)}
     with pytest.raises(interop.StateDictMismatch) as caught:
         interop.load(arrays, net, shape)
-    assert "  left over: 18 more" in str(caught.value)
+    assert "  unexpected: 18 more" in str(caught.value)
     assert len(str(caught.value).splitlines()) < 12
 
 
 @pytest.mark.parametrize(
-    ("file", "asked", "advice"),
+    ("file", "requested", "advice"),
     [
         (("se_resnet14", {"bias": True}), ("se_resnet14", {"bias": False}), r"build\('se_resnet14'.*bias=True"),
         (("se_resnet14", {"classes": 100}), ("se_resnet14", {"classes": 10}), r"classes=100"),
@@ -304,32 +304,32 @@ def test_long_lists_are_cut():
         (("se_small_vgg", {"classes": 4}), ("small_vgg", {}), r"build\('se_small_vgg', classes=4"),
     ],
 )
-def test_the_network_that_would_fit_is_named(file, asked, advice):
+def test_the_network_that_fits_is_suggested(file, requested, advice):
     net = models.build(file[0], **file[1])
     arrays = interop.dump(net, (32, 32, 3), *layers.init(net, (32, 32, 3), np.random.default_rng(0)))
     with pytest.raises(interop.StateDictMismatch, match=advice):
-        interop.load(arrays, models.build(asked[0], **asked[1]), (32, 32, 3))
+        interop.load(arrays, models.build(requested[0], **requested[1]), (32, 32, 3))
     with pytest.raises(interop.StateDictMismatch, match=advice):
-        interop.load(arrays, asked[0], **{"classes": 10, **asked[1]})
-    interop.load(arrays, file[0])  # by its name alone it fits
+        interop.load(arrays, requested[0], **{"classes": 10, **requested[1]})
+    interop.load(arrays, file[0])  # the settings are inferred
 
 
-def test_a_network_by_name_that_the_scheme_has_no_names_for():
+def test_the_network_that_fits_is_suggested_if_the_scheme_has_no_names():
     net = models.build("se_resnet14")
     arrays = interop.dump(net, (32, 32, 3), *layers.init(net, (32, 32, 3), np.random.default_rng(0)))
     with pytest.raises(ValueError, match=r"timm has no name for .*these are the tensors of build\('se_resnet14'"):
         interop.load(arrays, "se_mobilenet")
 
 
-def test_hidden_units_that_no_reduction_gives():
+def test_hidden_units_that_fit_no_reduction_ratio():
     net = models.build("se_resnet14")
     arrays = interop.dump(net, (32, 32, 3), *layers.init(net, (32, 32, 3), np.random.default_rng(0)))
     wrong = {n: np.zeros((8, a.shape[1], 1, 1)) if "se.fc1" in n else a for n, a in arrays.items()}
-    with pytest.raises(interop.StateDictMismatch, match=r"8 of 16, 8 of 32, 8 of 64 hidden units.* no one reduction"):
+    with pytest.raises(interop.StateDictMismatch, match=r"reduction ratio gives: 8 for 16, 8 for 32, 8 for 64"):
         interop.load(wrong, "se_resnet14")
 
 
-def test_names_out_of_a_file_are_fit_to_print():
+def test_names_from_files_are_escaped_and_shortened():
     net, shape, params, state = filled("se_resnet8")
     arrays = interop.dump(net, shape, params, state)
     with pytest.raises(interop.StateDictMismatch) as caught:
@@ -342,18 +342,18 @@ def test_names_out_of_a_file_are_fit_to_print():
     assert len(str(caught.value)) < 500
 
 
-def test_what_load_asks_for():
+def test_invalid_arguments_of_load():
     net, shape, params, state = filled("se_resnet8")
     arrays = interop.dump(net, shape, params, state)
-    with pytest.raises(ValueError, match="the shape of an image is missing"):
+    with pytest.raises(ValueError, match=r"shape is missing; expected the shape \(H, W, C\)"):
         interop.load(arrays, net)
-    with pytest.raises(ValueError, match="bias cannot be set in a network that is built"):
+    with pytest.raises(ValueError, match="bias cannot be changed in an existing network"):
         interop.load(arrays, net, shape, bias=True)
     with pytest.raises(ValueError, match="unknown model 'se_resnet9'"):
         interop.load(arrays, "se_resnet9")
 
 
-def test_the_package_has_what_it_says():
+def test_the_package_exports_its_names():
     assert all(hasattr(interop, name) for name in interop.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = interop.nothing

@@ -1,6 +1,6 @@
-"""The networks of the paper as PyTorch users write them, under the names that published weights have.
+"""The networks of the paper in PyTorch, with the names of published weights.
 
-Written from the names and the paper, not from the network values of this library: the parity test holds them together.
+They are written from the paper and those names, independently of this library, and compared with it in test_parity.py.
 """
 
 from collections import OrderedDict
@@ -10,7 +10,7 @@ from torch import nn
 
 
 class ConvSE(nn.Module):
-    """timm, torchvision, pretrained-models.pytorch: two 1x1 convolutions, with biases."""
+    """The SE block of timm, torchvision and pretrained-models.pytorch: two 1x1 convolutions with biases."""
 
     def __init__(self, C, r):
         super().__init__()
@@ -21,7 +21,7 @@ class ConvSE(nn.Module):
 
 
 class LinearSE(nn.Module):
-    """moskomule: two linear layers without biases, in a Sequential."""
+    """The SE block of moskomule: two linear layers without biases, in a Sequential."""
 
     def __init__(self, C, r):
         super().__init__()
@@ -33,7 +33,7 @@ class LinearSE(nn.Module):
 
 
 class Block(nn.Module):
-    """A basic block or a bottleneck; the SE block stands after the last batch norm, before the sum."""
+    """A basic block or bottleneck with an SE block after the last batch norm, before the sum."""
 
     def __init__(self, C_, widths, kernels, strides, groups, se, se_name, shortcut):
         super().__init__()
@@ -56,7 +56,7 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """layer1, layer2, ... after a stem, which ``legacy`` networks call layer0, as they call the end last_linear."""
+    """A stem, layer1, layer2, ... and fc; in ``legacy`` networks the stem is layer0 and the classifier last_linear."""
 
     def __init__(self, blocks, block, stem, width, classes, legacy=False):
         super().__init__()
@@ -88,7 +88,7 @@ def _projection(C_, C, stride):
 
 
 def se_resnet50(classes, *, legacy=False, groups=1, base=64):
-    """Stride in the 3x3 and a padded pooling; ``legacy``: stride in the first 1x1 and one that hangs over the edge."""
+    """SE-ResNet-50 with stride in the 3x3 convolution; ``legacy``: in the first 1x1, and ceil-mode pooling."""
     pool = nn.MaxPool2d(3, 2, ceil_mode=True) if legacy else nn.MaxPool2d(3, 2, 1)
     stem = OrderedDict(
         conv1=nn.Conv2d(3, 64, 7, 2, 3, bias=False), bn1=nn.BatchNorm2d(64), relu1=nn.ReLU(inplace=True), pool=pool
@@ -108,12 +108,12 @@ def se_resnet50(classes, *, legacy=False, groups=1, base=64):
 
 
 def se_resnext50(classes, *, legacy=False):
-    """32 groups of 4 channels in the first stage."""
+    """SE-ResNeXt-50 with 32 groups, of 4 channels in the first stage."""
     return se_resnet50(classes, legacy=legacy, groups=32, base=4)
 
 
 def cifar_se_resnet20(classes, r=4):
-    """moskomule's network for small images: 16, 32, 64 channels."""
+    """The network of moskomule for small images, with 16, 32 and 64 channels."""
 
     def block(C_, s, first):
         C, stride = 16 * 2 ** (s - 1), 2 if first and s > 1 else 1
@@ -125,7 +125,7 @@ def cifar_se_resnet20(classes, r=4):
 
 
 class SEVGG16(nn.Module):
-    """torchvision's vgg16_bn, its convolutions with biases, and an SE block after each ReLU."""
+    """torchvision's vgg16_bn, whose convolutions have biases, with an SE block after each ReLU."""
 
     def __init__(self, classes, size):
         super().__init__()
@@ -146,7 +146,8 @@ class SEVGG16(nn.Module):
         return self.classifier(self.features(X).flatten(1))
 
 
-# one 1x1; 1x1 and 3x3; 1x1 and two 3x3; the kind of pooling, 1x1. Without the first and the last it halves the image.
+# Channels of the branches: 1x1; 1x1 and 3x3; 1x1 and two 3x3; type of pooling and its 1x1. A module without the
+# first and last 1x1 halves the image.
 BN_INCEPTION = {
     "3a": (64, (64, 64), (64, 96), "avg", 32),
     "3b": (64, (64, 96), (64, 96), "avg", 64),
@@ -169,7 +170,7 @@ SMALL_INCEPTION = {
 
 
 class SEInception(nn.Module):
-    """pretrained-models.pytorch's BN-Inception, all modules flat, convolutions with biases; SE after each stack."""
+    """BN-Inception of pretrained-models.pytorch, with flat modules and biases, and an SE block after each one."""
 
     def __init__(self, classes, plan, r, stem):
         super().__init__()
@@ -229,11 +230,11 @@ def se_small_inception(classes):
     return SEInception(classes, SMALL_INCEPTION, 4, (("conv1_3x3", 32, 3, 1),))
 
 
-def shake(module, X, seed):
-    """Random numbers everywhere, running statistics too, none at a value that hides a mistake.
+def randomize(module, X, seed):
+    """Fill parameters and running statistics with random numbers that do not hide mistakes, as 0 or 1 could.
 
-    The statistics lie near those of X (N, C, H, W), and bottlenecks add little to their shortcuts. Without that PyTorch
-    alone answers with other logits when X changes in its last digit: in the fourth digit at SENet-154.
+    The statistics are close to those of X (N, C, H, W), and the residual branches of bottlenecks are small. Otherwise
+    the network is ill-conditioned: in SENet-154, rounding errors in X change the fourth digit of PyTorch's logits.
     """
     generator = torch.Generator().manual_seed(seed)
     norms = [m for m in module.modules() if isinstance(m, nn.BatchNorm2d)]

@@ -1,4 +1,4 @@
-"""Combinators: names, parts that do not fit together, caches."""
+"""Combinators: names, parts that do not fit together, and caches."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ SHAPE = (7, 6, 4)
 BRANCH = serial(Conv(6, 3), BatchNorm(), ReLU(), Conv(4, 3), BatchNorm(), SE(2))
 
 
-def test_names_say_kind_and_count():
+def test_unnamed_layers_are_named_by_kind_and_count():
     names = [name for name, _, _ in walk(residual(BRANCH), SHAPE)]
     assert names == [f"branch.{n}" for n in ("conv1", "batchnorm1", "relu1", "conv2", "batchnorm2", "se1")]
 
@@ -31,7 +31,7 @@ def test_names_say_kind_and_count():
         (residual(Conv(3)), "shapes.*expected the same"),
         (concat(Conv(3), Conv(3, 3, 2)), "one height and width"),
         (serial(SE(16)), "4 channels with reduction ratio r = 16 leave no hidden unit"),
-        (serial(Conv(6, groups=3)), "groups divides"),
+        (serial(Conv(6, groups=3)), "divisible by groups"),
         (serial(GlobalAveragePool(), Conv(3)), "expected images"),
     ],
 )
@@ -44,7 +44,7 @@ def test_parts_that_do_not_fit_are_named(net, message):
         use()
 
 
-def test_a_cache_serves_one_backward_pass():
+def test_a_cache_can_be_used_once():
     net = serial(ReLU(), ReLU())
     X = np.ones((2, 3))
     _, cache = net.forward({}, {}, X)
@@ -54,12 +54,12 @@ def test_a_cache_serves_one_backward_pass():
 
 
 @pytest.mark.parametrize("names", [{"conv1": ReLU()}, {"a.b": ReLU()}])
-def test_names_are_used_once_and_hold_no_dot(names):
-    with pytest.raises(ValueError, match="cannot be called"):
+def test_names_must_be_unique_and_without_a_dot(names):
+    with pytest.raises(ValueError, match="invalid name"):
         serial(Conv(3), **names)
 
 
 @pytest.mark.parametrize("part", [[Conv(3)], Conv, "relu"])
-def test_only_layers_make_a_network(part):
-    with pytest.raises(TypeError, match="expected layers one by one"):
+def test_objects_other_than_layers_are_refused(part):
+    with pytest.raises(TypeError, match="expected layers as separate arguments"):
         serial(part)

@@ -3,15 +3,12 @@
 import numpy as np
 
 import se_numpy as sn
-from se_numpy.layers import (
-    SE,
-    init,
-)
+from se_numpy.layers import SE, init
 
 SHAPE = (7, 6, 4)
 
 
-def test_se_layer_is_the_equation():
+def test_the_se_layer_equals_the_equations():
     net = SE(2)
     params, _ = init(net, SHAPE, np.random.default_rng(0), np.float64)
     U, dX = (np.random.default_rng(seed).standard_normal((3, *SHAPE)) for seed in (1, 2))

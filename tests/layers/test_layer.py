@@ -1,4 +1,4 @@
-"""What every layer promises: shapes, gradients of all parameters, state that only update_running moves."""
+"""The contract of every layer: shapes, gradients of all parameters, and state that only update_running changes."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ NETWORKS = {
     "standard": serial(residual(serial(BRANCH, SE(4))), ReLU()),
     "pre": serial(residual(serial(SE(4), BRANCH)), ReLU()),
     "post": serial(residual(BRANCH), ReLU(), SE(4)),
-    "identity gated": serial(residual(BRANCH, serial(SE(4))), ReLU()),
+    "gated identity": serial(residual(BRANCH, serial(SE(4))), ReLU()),
     "concatenation": concat(Conv(3, 1), serial(Conv(2, 3), BatchNorm()), Pool("max", 3, 1, 1)),
     "pools": serial(Pool("avg", 2), Pool("max", 2, 1)),
     "classifier": serial(GlobalAveragePool(), Linear(5)),
@@ -51,11 +51,11 @@ EVERY_NETWORK = pytest.mark.parametrize("net", NETWORKS.values(), ids=NETWORKS.k
 @EVERY_NETWORK
 @pytest.mark.parametrize("train", [True, False])
 @given(seed=st.integers(0, 2**32 - 1))
-def test_gradients_of_input_and_of_all_parameters(net, train, seed):
+def test_gradients_of_the_input_and_of_all_parameters(net, train, seed):
     rng = np.random.default_rng(seed)
     params, state = init(net, SHAPE, rng, np.float64)
     for _, leaf in tree.leaves(params):
-        leaf += 0.1 * rng.standard_normal(leaf.shape)  # no parameter at 0 or 1, where mistakes hide
+        leaf += 0.1 * rng.standard_normal(leaf.shape)  # parameters of 0 or 1 could hide mistakes
     for name, leaf in tree.leaves(state):
         leaf += rng.random(leaf.shape) if name.endswith("var") else rng.standard_normal(leaf.shape)
     w = [tree.flatten(params)] if params else []
@@ -63,7 +63,7 @@ def test_gradients_of_input_and_of_all_parameters(net, train, seed):
 
 
 @EVERY_NETWORK
-def test_shapes_said_are_shapes_returned(net):
+def test_output_shape_is_the_shape_of_the_output(net):
     params, state = init(net, SHAPE, np.random.default_rng(0))
     Y, _ = net.forward(params, state, np.zeros((2, *SHAPE), np.float32))
     assert Y.shape == (2, *net.output_shape(SHAPE))
@@ -71,7 +71,7 @@ def test_shapes_said_are_shapes_returned(net):
 
 
 @EVERY_NETWORK
-def test_a_forward_pass_changes_no_state_and_update_running_does(net):
+def test_only_update_running_changes_the_state(net):
     params, state = init(net, SHAPE, np.random.default_rng(0), np.float64)
     before = tree.map_leaves(np.copy, state)
     X = np.random.default_rng(1).standard_normal((3, *SHAPE)) + 2
@@ -82,7 +82,7 @@ def test_a_forward_pass_changes_no_state_and_update_running_does(net):
     assert all((a != b).any() for (_, a), (_, b) in zip(tree.leaves(before), tree.leaves(state), strict=True))
 
 
-def test_layers_are_values():
+def test_layers_are_immutable_values():
     assert serial(Conv(3), ReLU()) == serial(Conv(3), ReLU())
     assert serial(Conv(3)) != serial(Conv(4))
     assert hash(BRANCH) == hash(serial(Conv(6, 3), BatchNorm(), ReLU(), Conv(4, 3), BatchNorm(), SE(2)))
@@ -90,7 +90,7 @@ def test_layers_are_values():
         Conv(3).C = 4
 
 
-def test_parameters_live_as_views_in_one_vector():
+def test_parameters_can_be_views_of_one_vector():
     params, _ = init(BRANCH, SHAPE, np.random.default_rng(0))
     w = tree.flatten(params)
     views = tree.unflatten(w, params)
@@ -104,7 +104,7 @@ def test_parameters_live_as_views_in_one_vector():
     assert list(tree.leaves(tree.from_leaves(dict(tree.leaves(params))))) == list(tree.leaves(params))
 
 
-def test_initial_weights_follow_he_and_the_seed():
+def test_initial_weights_depend_on_the_fan_in_and_the_seed():
     net = serial(Conv(64, 3), BatchNorm(), SE(4))
     params, state = init(net, (8, 8, 48), np.random.default_rng(0))
     again, _ = init(net, (8, 8, 48), np.random.default_rng(0))
@@ -117,12 +117,12 @@ def test_initial_weights_follow_he_and_the_seed():
     assert (state["batchnorm1"]["var"] == 1).all()
 
 
-def test_init_wants_a_generator():
+def test_init_needs_a_generator():
     with pytest.raises(TypeError, match="default_rng"):
         init(BRANCH, SHAPE, 0)
 
 
-def test_initial_spread_counts_what_a_unit_is_fed():
+def test_the_initial_spread_depends_on_the_fan_in():
     rng = np.random.default_rng(0)
     W = init(Linear(300), (400,), rng)[0]["W"]
     np.testing.assert_allclose(W.std(), 400**-0.5, rtol=0.02)

@@ -7,7 +7,7 @@ import se_numpy as sn
 from se_numpy.layers import unbiased, update_running
 
 
-def test_running_statistics_move_by_a_tenth_towards_the_unbiased_ones():
+def test_running_statistics_move_by_a_tenth_towards_unbiased_statistics():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((4, 3, 2, 5)) * 3 + 1
     running_mean, running_var = rng.standard_normal(5), rng.standard_normal(5) ** 2
@@ -21,5 +21,5 @@ def test_running_statistics_move_by_a_tenth_towards_the_unbiased_ones():
 
 
 def test_statistics_of_another_shape_are_refused():
-    with pytest.raises(ValueError, match=r"batch has shape \(1,\); expected the shape of running, \(5,\)"):
+    with pytest.raises(ValueError, match=r"batch has shape \(1,\); expected \(5,\), the shape of running"):
         update_running(np.ones(5), np.ones(1))

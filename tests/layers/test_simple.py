@@ -1,4 +1,4 @@
-"""Layers that are not made of others: settings, shapes that do not fit, dropout, running statistics."""
+"""Elementary layers: settings, shapes that do not fit, dropout, and running statistics."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from se_numpy.layers import (
 SHAPE = (7, 6, 4)
 
 
-def test_dropout_needs_chance_only_to_train():
+def test_dropout_needs_a_generator_only_in_training():
     net, X = serial(Dropout(0.4)), np.ones((50, 40))
     Y, cache = net.forward({}, {}, X)
     assert Y is X
@@ -30,7 +30,7 @@ def test_dropout_needs_chance_only_to_train():
     np.testing.assert_array_equal(net.backward({}, cache, X)[0], Y)
 
 
-def test_settings_of_layers_reach_their_equations():
+def test_settings_are_passed_to_the_equations():
     X = np.random.default_rng(0).standard_normal((3, *SHAPE)) + 2
     net = BatchNorm(eps=0.5)
     params, state = init(net, SHAPE, np.random.default_rng(0), np.float64)
@@ -41,8 +41,8 @@ def test_settings_of_layers_reach_their_equations():
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1, 4), (1, 4)])
-def test_batch_norm_is_not_trained_on_one_value_per_channel(shape):
-    """Its result would be beta whatever it is given; the equation itself is defined, and evaluation needs no batch."""
+def test_batch_norm_cannot_be_trained_on_one_value_per_channel(shape):
+    """The layer refuses it, as it would return beta for any input; the equation and evaluation are still defined."""
     X, net = np.random.default_rng(0).standard_normal(shape), BatchNorm()
     params, state = init(net, shape[1:], np.random.default_rng(0), np.float64)
     params["beta"] += 3
@@ -53,7 +53,7 @@ def test_batch_norm_is_not_trained_on_one_value_per_channel(shape):
     net.forward(params, state, np.concatenate([X, X]), train=True)
 
 
-def test_running_statistics_do_not_learn_from_an_evaluation():
+def test_running_statistics_cannot_be_updated_from_an_evaluation():
     params, state = init(BatchNorm(), SHAPE, np.random.default_rng(0))
     _, cache = BatchNorm().forward(params, state, np.ones((2, *SHAPE), np.float32))
     with pytest.raises(ValueError, match="expected train=True"):
@@ -69,13 +69,13 @@ def test_running_statistics_do_not_learn_from_an_evaluation():
         (Linear(3), (4, 4, 3), "expected vectors"),
     ],
 )
-def test_images_that_are_too_small_are_refused_before_anything_is_computed(layer, shape, message):
+def test_inputs_that_do_not_fit_are_refused_at_initialisation(layer, shape, message):
     with pytest.raises(ValueError, match=message):
         init(layer, shape, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("settings", [{"C": 0}, {"C": 8.0}, {"C": 3, "k": -1}, {"C": 3, "groups": 0}])
-def test_a_convolution_has_whole_numbers(settings):
+def test_settings_of_a_convolution_must_be_positive_integers(settings):
     with pytest.raises((TypeError, ValueError), match=r"of Conv is .*; expected a whole number, at least 1"):
         Conv(**settings)
 
@@ -84,11 +84,11 @@ def test_a_convolution_has_whole_numbers(settings):
     ("layer", "message"),
     [
         (lambda: Pool("median"), "expected 'max' or 'avg'"),
-        (lambda: Pool("avg", ceil=True), "expected ceil=True with 'max' alone"),
-        (lambda: Dropout(1.5), "p of Dropout is 1.5; expected a probability"),
+        (lambda: Pool("avg", ceil=True), "expected ceil=True with 'max' only"),
+        (lambda: Dropout(1.5), "p of Dropout is 1.5; expected the probability"),
     ],
 )
-def test_settings_are_checked_where_they_are_given(layer, message):
+def test_settings_are_checked_when_a_layer_is_made(layer, message):
     with pytest.raises(ValueError, match=message):
         layer()
 

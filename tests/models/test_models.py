@@ -1,4 +1,4 @@
-"""The networks: exact parameter counts, shapes, names, and their gradients from end to end."""
+"""The networks: exact parameter counts, shapes, names and gradients."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from se_numpy.gradcheck import check_backward
 from se_numpy.layers import SE, BatchNorm, Conv, init, walk
 from se_numpy.tree import size
 
-# Counted from the public PyTorch implementation that these networks follow (projection shortcuts, SE without biases).
+# Counted from the public PyTorch implementation with the same structure (projection shortcuts, SE without biases).
 PARAMETERS = {
     20: {None: 272_474, 4: 280_538, 8: 276_506, 16: 274_490},
     32: {None: 466_906, 4: 480_346, 8: 473_626, 16: 470_266},
@@ -22,7 +22,7 @@ PARAMETERS = {
 
 @pytest.mark.parametrize("depth", PARAMETERS)
 @pytest.mark.parametrize("reduction", [None, 4, 8, 16])
-def test_parameters_are_counted_exactly(depth, reduction):
+def test_parameter_counts_of_resnets(depth, reduction):
     net = models.resnet(depth, reduction=reduction)
     assert count_parameters(net, (32, 32, 3)) == PARAMETERS[depth][reduction]
     hundred = models.resnet(depth, reduction=reduction, classes=100)
@@ -34,7 +34,7 @@ def test_parameters_are_counted_exactly(depth, reduction):
 
 
 @pytest.mark.parametrize("name", models.NAMES)
-def test_every_name_builds_a_network_whose_parts_fit(name):
+def test_every_name_builds_a_valid_network(name):
     shape = models.image_shape(name)
     net = models.build(name, classes=7)
     assert net.output_shape(shape) == (7,)
@@ -42,7 +42,7 @@ def test_every_name_builds_a_network_whose_parts_fit(name):
     assert models.build(name).output_shape(shape) == ((10,) if shape == (32, 32, 3) else (1000,))
 
 
-# The released networks (timm and Cadene have the same), whose gates have biases; 18 and 34 as timm's legacy versions.
+# Released networks, with biases in the SE blocks (as in timm and Cadene); 18 and 34 are the legacy versions in timm.
 RELEASED = {
     "resnet50": (25_557_032, 28_088_024),
     "resnet101": (44_549_160, 49_326_872),
@@ -56,19 +56,19 @@ RELEASED = {
 
 
 @pytest.mark.parametrize("name", RELEASED)
-def test_parameters_of_the_released_networks(name):
+def test_parameter_counts_of_the_released_networks(name):
     plain, gated = RELEASED[name]
     assert count_parameters(models.build(name), (224, 224, 3)) == plain
     assert count_parameters(models.build(f"se_{name}", bias=True), (224, 224, 3)) == gated
 
 
-def test_parameters_of_senet_154():
+def test_parameter_counts_of_senet_154():
     assert count_parameters(models.build("senet154", bias=True), (224, 224, 3)) == 115_088_984
     assert count_parameters(models.senet154(reduction=None), (224, 224, 3)) == 108_459_944
 
 
-def test_bn_inception_differs_from_the_count_in_circulation_by_what_has_no_parameters():
-    """11,944,870 has two numbers for each gated channel; with batch norm folded it is listed with 11.922 million."""
+def test_the_often_quoted_count_of_se_bn_inception_includes_layers_without_parameters():
+    """11,944,870 counts two per gated channel; with batch norm folded, the network is listed with 11.922 million."""
     shape = (224, 224, 3)
     net = models.build("se_bn_inception", bias=True)
     gated = [s[-1] for _, layer, s in walk(net, shape) if isinstance(layer, SE)]
@@ -78,15 +78,15 @@ def test_bn_inception_differs_from_the_count_in_circulation_by_what_has_no_param
     assert round((count_parameters(net, shape) - channels) / 1e6, 3) == 11.922
 
 
-def test_parameters_of_other_networks():
-    """As in the torchvision and the TensorFlow library, but VGG's convolutions have no biases beside batch norm."""
+def test_parameter_counts_of_other_networks():
+    """As in torchvision and TensorFlow, but the convolutions of VGG have no biases, because batch norm follows them."""
     assert count_parameters(models.build("vgg16"), (224, 224, 3)) == 138_365_992 - 4_224
     assert count_parameters(models.build("mobilenet"), (224, 224, 3)) == 4_231_976
     assert count_parameters(models.build("se_resnet50"), (224, 224, 3)) == 28_071_976
 
 
 @pytest.mark.parametrize("shape", [(32, 32, 3), (17, 12, 1), (4, 4, 5)])
-def test_any_image_size(shape):
+def test_networks_accept_any_image_size(shape):
     net = models.build("se_resnet8", classes=6)
     params, state = init(net, shape, np.random.default_rng(0))
     Y, _ = net.forward(params, state, np.ones((2, *shape), np.float32), train=True)
@@ -105,15 +105,15 @@ def test_any_image_size(shape):
         (lambda: count_parameters(models.resnet(8, reduction=32), (32, 32, 3)), "16 channels .* r = 32"),
     ],
 )
-def test_what_cannot_be_built_is_explained(call, message):
+def test_invalid_networks_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
 
 
 @pytest.mark.parametrize("name", ["se_resnet8", "resnet8", "se_resnet14"])
 @pytest.mark.parametrize("train", [True, False])
-def test_gradients_from_end_to_end(name, train):
-    """All parameters and the images of a whole network, in float64; then with the loss on top."""
+def test_gradients_of_whole_networks(name, train):
+    """Check the gradients of all parameters and of the images in float64, without and with the loss."""
     rng = np.random.default_rng(1)
     net, shape = models.build(name, classes=5), (9, 8, 3)
     params, state = init(net, shape, rng, np.float64)
@@ -133,7 +133,7 @@ def test_gradients_from_end_to_end(name, train):
     check_backward(loss, loss_backward, X, w, labels)
 
 
-def test_summary_shows_every_layer_and_the_sum():
+def test_summary_shows_every_layer_and_the_total():
     text = summary(models.build("se_resnet20"), (32, 32, 3))
     assert "stage3.block1.unit.branch.se1" in text
     assert "8 × 8 × 64" in text
@@ -141,8 +141,8 @@ def test_summary_shows_every_layer_and_the_sum():
 
 
 @pytest.mark.parametrize(("depth", "projected"), [(20, ["stage2", "stage3"]), (164, ["stage1", "stage2", "stage3"])])
-def test_shortcuts_of_pre_activation_are_identities_where_they_can_be(depth, projected):
-    """And a unit that projects normalises once for both of its sides; one batch norm stands before the pooling."""
+def test_pre_activation_networks_project_only_where_the_shape_changes(depth, projected):
+    """A unit with a projection shares its first batch norm with it; one more batch norm precedes the pooling."""
     layers = [(name, layer) for name, layer, _ in walk(models.preact_resnet(depth), (32, 32, 3))]
     shortcuts = [name for name, layer in layers if ".shortcut." in name]
     assert shortcuts == [f"{stage}.block1.unit.shortcut.conv1" for stage in projected]

@@ -1,4 +1,4 @@
-"""Every network and every ablation: gradients from end to end, where the SE blocks stand, the layers that are new."""
+"""Every network and every ablation: gradients, placement of the SE blocks, and the layers they use."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ from se_numpy.layers import (
 SMALL, LARGE = (9, 10, 3), (33, 34, 3)
 TRIES = 5
 
-# Narrow copies of every family: the paper's order of layers at a few channels.
+# Narrow versions of every family: the same layers with few channels.
 NARROW = {
     "resnet": (SMALL, models.resnet, {"depth": 14, "width": 4}),
     "preact_resnet": (SMALL, models.preact_resnet, {"depth": 20, "width": 4}),
@@ -61,8 +61,8 @@ ABLATIONS = [
 
 
 def check_network(net, shape, train, N=4, tame=1.0):
-    """All parameters and the images at once, in float64, away from the values that parameters start with."""
-    for seed in range(TRIES):  # thousands of ReLUs: where one of them bends at the very point, it is drawn again
+    """Check the gradients of all parameters and the images in float64, away from the initial parameters."""
+    for seed in range(TRIES):  # with thousands of ReLUs a draw may be at a kink; then draw again
         rng = np.random.default_rng(seed)
         params, state = init(net, shape, rng, np.float64)
         for _, leaf in tree.leaves(params):
@@ -80,7 +80,7 @@ def check_network(net, shape, train, N=4, tame=1.0):
 
 @pytest.mark.parametrize("name", NARROW)
 def test_gradients_of_every_network(name):
-    """At its full depth, normalised by statistics that are constants; branches of deep ones are made weaker."""
+    """At full depth, with constant statistics; the branches of deep networks are scaled down."""
     shape, make, settings = NARROW[name]
     tame = 0.3 if make in DEEP or settings.get("depth", 0) > 100 else 1.0
     check_network(make(**settings, classes=4, reduction=2), shape, train=False, N=2, tame=tame)
@@ -88,7 +88,7 @@ def test_gradients_of_every_network(name):
 
 @pytest.mark.parametrize("name", NARROW)
 def test_gradients_of_every_network_in_training(name):
-    """By the batch's statistics, which make very deep networks too steep to differentiate: those with fewer blocks."""
+    """With batch statistics, very deep networks are too steep for finite differences, so they have fewer blocks."""
     shape, make, settings = NARROW[name]
     shallow = {"depth": 20} if settings.get("depth", 0) > 100 else {}
     fewer = {"blocks": (1, 2, 2, 1)} if make in DEEP else shallow
@@ -105,14 +105,14 @@ def test_gradients_of_every_ablation(name, settings):
 
 @pytest.mark.parametrize("settings", ABLATIONS[:6], ids=str)
 @pytest.mark.parametrize("name", ["small_vgg", "small_inception"])
-def test_gradients_of_gates_in_networks_without_residual_units(name, settings):
+def test_gradients_of_se_variants_in_networks_without_residual_units(name, settings):
     shape, make, narrow = NARROW[name]
     check_network(make(**narrow, classes=4, reduction=2, **settings), shape, train=True)
 
 
 @pytest.mark.parametrize("train", [True, False])
 @pytest.mark.parametrize("name", NARROW)
-def test_shapes_said_are_shapes_returned(name, train):
+def test_output_shape_and_dtype(name, train):
     shape, make, settings = NARROW[name]
     net = make(**settings, classes=4, reduction=2)
     params, state = init(net, shape, np.random.default_rng(0))
@@ -125,7 +125,7 @@ def test_shapes_said_are_shapes_returned(name, train):
 
 
 @pytest.mark.parametrize("name", ["shufflenet", "senet154", "preact_resnet", "bn_inception", "resnet50, 3x3"])
-def test_a_compiled_network_does_the_same(name):
+def test_a_compiled_network_gives_the_same_results(name):
     shape, make, settings = NARROW[name]
     net = make(**settings | ({"blocks": (1, 1, 1, 1)} if make in DEEP else {}), classes=4, reduction=2)
     rng = np.random.default_rng(0)
@@ -140,7 +140,7 @@ def test_a_compiled_network_does_the_same(name):
         assert np.linalg.norm(found - wanted) < 1e-9 * np.linalg.norm(wanted)
 
 
-# Where the blocks stand
+# Placement of the SE blocks
 
 
 def gates(net, shape):
@@ -158,7 +158,7 @@ def gates(net, shape):
     ],
 )
 def test_figure_5(placement, around):
-    """The layers before and after the SE block of the first unit that has a projection."""
+    """Check the layers before and after the SE block in the first unit with a projection."""
     net = models.build("se_resnet14", placement=placement)
     names = [name for name, *_ in walk(net, SMALL) if name.startswith(("stage2", "stage1.block2.relu"))]
     first = next(i for i, name in enumerate(names) if name.rpartition(".")[2].startswith("se"))
@@ -168,7 +168,7 @@ def test_figure_5(placement, around):
     assert all(name.endswith(end) for name, end in zip(found, around, strict=True)), found
 
 
-def test_se_in_the_bottleneck_stands_behind_its_3x3():
+def test_placement_3x3_puts_the_se_block_after_the_3x3_of_a_bottleneck():
     net = models.imagenet_resnet(50, reduction=16, placement="3x3", width=64)
     layers = [layer for _, layer, _ in walk(net, (224, 224, 3))]
     widths = [shape[-1] for _, layer, shape in walk(net, (224, 224, 3)) if type(layer) is SE]
@@ -177,8 +177,8 @@ def test_se_in_the_bottleneck_stands_behind_its_3x3():
     assert widths == [64] * 3 + [128] * 4 + [256] * 6 + [512] * 3
 
 
-def test_a_gate_on_the_identity_leaves_the_branch_alone():
-    """SE-Identity with W1 = 0: gates of 1/2, so the unit is relu(branch + x / 2)."""
+def test_placement_identity_does_not_gate_the_branch():
+    """SE-Identity with W1 = 0 has gates of 1/2, so the unit is relu(branch + x / 2)."""
     net = models.resnet(8, reduction=2, placement="identity", width=4).parts[3][1].parts[0][1]
     X = np.random.default_rng(0).standard_normal((2, 5, 6, 4))
     params, state = init(net, X.shape[1:], np.random.default_rng(1), np.float64)
@@ -189,7 +189,7 @@ def test_a_gate_on_the_identity_leaves_the_branch_alone():
 
 
 @pytest.mark.parametrize("name", ["se_resnet14", "se_preact_resnet20", "se_small_vgg", "se_mobilenet", "se_resnet50"])
-def test_blocks_in_some_stages_only(name):
+def test_se_blocks_in_some_stages_only(name):
     shape = models.image_shape(name)
     every = gates(models.build(name), shape)
     for stages in [(1,), (3,), (1, 2), ()]:
@@ -198,7 +198,7 @@ def test_blocks_in_some_stages_only(name):
     assert any(gate.startswith("stage3") for gate in every)
 
 
-def test_settings_reach_every_block():
+def test_settings_apply_to_every_block():
     for name in (n for n in models.NAMES if n.startswith("se")):
         net = models.build(name, reduction=2, bias=True, gate="tanh", squeeze="max")
         found = {layer for _, layer, _ in walk(net, models.image_shape(name)) if isinstance(layer, SE)}
@@ -207,7 +207,7 @@ def test_settings_reach_every_block():
     assert {x for _, x, _ in walk(net, LARGE) if isinstance(x, NoSqueeze | SE)} == {NoSqueeze(16, False, "relu")}
 
 
-def test_stride_stands_where_it_is_said():
+def test_stride_in():
     for where, k in (("1x1", 1), ("3x3", 3)):
         convs = {name: c for name, c, _ in walk(models.build("resnet50", stride_in=where), LARGE) if type(c) is Conv}
         strided = {c.k for name, c in convs.items() if c.stride == 2 and ".branch." in name}
@@ -230,7 +230,7 @@ def drawn(net, shape=U.shape[1:]):
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("squeeze", ["avg", "max", "none"])
 @pytest.mark.parametrize("gate", ["sigmoid", "tanh", "relu"])
-def test_gates_and_their_gradients(gate, squeeze, bias):
+def test_se_variants_and_their_gradients(gate, squeeze, bias):
     layer = NoSqueeze(2, bias, gate) if squeeze == "none" else SEVariant(2, bias, gate, squeeze)
     params = drawn(layer)
     for i, (_, leaf) in enumerate(tree.leaves(params)):
@@ -244,7 +244,7 @@ def test_gates_and_their_gradients(gate, squeeze, bias):
         check_backward(*functions(layer, params, {}, True), U, tree.flatten(params), seed=seed)
 
 
-def test_the_variant_with_no_change_is_the_block():
+def test_the_default_variant_equals_the_se_block():
     params, dY = drawn(SE(2, True)), np.random.default_rng(1).standard_normal(U.shape)
     results = []
     for layer in (SE(2, True), SEVariant(2, True)):
@@ -255,7 +255,7 @@ def test_the_variant_with_no_change_is_the_block():
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
 
 
-def test_no_squeeze_is_two_convolutions_of_1x1():
+def test_no_squeeze_equals_two_1x1_convolutions():
     layer = NoSqueeze(2)
     params = drawn(layer)
     V1, V2 = (params[w].T[None, None] for w in ("W1", "W2"))
@@ -264,7 +264,7 @@ def test_no_squeeze_is_two_convolutions_of_1x1():
     assert layer.parameters(U.shape[1:]) == SE(2).parameters(U.shape[1:])
 
 
-def test_se_layer_gives_the_plain_block_unless_something_is_changed():
+def test_se_layer_returns_the_plain_block_by_default():
     assert type(se_layer(4)) is SE
     assert type(se_layer(4, True)) is SE
     assert se_layer(4, gate="tanh") == SEVariant(4, False, "tanh", "avg")
@@ -273,7 +273,7 @@ def test_se_layer_gives_the_plain_block_unless_something_is_changed():
 
 
 @pytest.mark.parametrize("groups", [1, 2, 3, 6])
-def test_channels_are_dealt_out_in_turn(groups):
+def test_channel_shuffle(groups):
     layer, n = ChannelShuffle(groups), 6 // groups
     Y, cache = layer.forward({}, {}, U)
     for g in range(groups):
@@ -291,12 +291,12 @@ def test_flatten_keeps_the_order():
 
 @pytest.mark.parametrize("size", [(7, 8), (8, 9), (10, 5), (4, 4)])
 @pytest.mark.parametrize(("k", "stride", "padding"), [(3, 2, 0), (3, 2, 1), (2, 3, 1), (2, 2, 0), (3, 3, 0)])
-def test_pooling_over_the_edge(size, k, stride, padding):
+def test_pooling_with_ceil(size, k, stride, padding):
     X = np.random.default_rng(0).standard_normal((2, *size, 3))
     layer = Pool("max", k, stride, padding, ceil=True)
 
     def windows(n):
-        """Where windows begin: none that would hold nothing of the image."""
+        """Return the windows along an axis, without those entirely outside the image."""
         starts = [-padding]
         while starts[-1] + k < n + padding and starts[-1] + stride < n:
             starts.append(starts[-1] + stride)
@@ -309,11 +309,11 @@ def test_pooling_over_the_edge(size, k, stride, padding):
     check_backward(*functions(layer, {}, {}, True), X)
 
 
-def test_pytorch_deals_and_pools_alike():
+def test_channel_shuffle_and_pooling_agree_with_pytorch():
     torch = pytest.importorskip("torch")
     X = torch.from_numpy(U.transpose(0, 3, 1, 2).copy())
-    dealt = torch.nn.functional.channel_shuffle(X, 3).numpy().transpose(0, 2, 3, 1)
-    np.testing.assert_array_equal(ChannelShuffle(3).forward({}, {}, U)[0], dealt)
+    shuffled = torch.nn.functional.channel_shuffle(X, 3).numpy().transpose(0, 2, 3, 1)
+    np.testing.assert_array_equal(ChannelShuffle(3).forward({}, {}, U)[0], shuffled)
     for k, stride, padding in [(3, 2, 0), (3, 2, 1), (2, 3, 1)]:
         pooled = torch.nn.functional.max_pool2d(X, k, stride, padding, ceil_mode=True).numpy().transpose(0, 2, 3, 1)
         np.testing.assert_array_equal(Pool("max", k, stride, padding, ceil=True).forward({}, {}, U)[0], pooled)
@@ -325,17 +325,17 @@ def test_pytorch_deals_and_pools_alike():
         (lambda: se_layer(4, gate="softmax"), "the gate is 'softmax'; expected one of sigmoid, tanh, relu"),
         (lambda: SEVariant(4, squeeze="sum"), "the squeeze is 'sum'; expected one of avg, max"),
         (lambda: NoSqueeze(4, gate="hard"), "the gate is 'hard'"),
-        (lambda: ChannelShuffle(4).output_shape((5, 4, 6)), "got 6 channels; expected a number that groups divides"),
-        (lambda: Pool("avg", 3, 2, ceil=True).output_shape((5, 4, 6)), "expected ceil=True with 'max' alone"),
+        (lambda: ChannelShuffle(4).output_shape((5, 4, 6)), "got 6 channels; expected a number divisible by groups"),
+        (lambda: Pool("avg", 3, 2, ceil=True).output_shape((5, 4, 6)), "expected ceil=True with 'max' only"),
         (lambda: serial(NoSqueeze(16), ReLU()).parameters((5, 4, 6)), "6 channels with reduction ratio r = 16"),
         (lambda: models.build("se_resnet50", gate="softmax"), "the gate is 'softmax'"),
         (lambda: models.build("se_resnet50", placement="after"), "the placement is 'after'; expected one of standard"),
-        (lambda: models.build("se_vgg16", placement="post"), "takes a residual network; expected 'standard'"),
-        (lambda: models.build("se_resnet50", stages=3), r"stages is 3; expected some of them, such as \(1, 2\)"),
-        (lambda: models.build("se_resnet50", stages=(5,)), "stages has 5; expected stages from 1 to 4"),
-        (lambda: models.build("se_resnet50", gates="tanh"), "unknown setting 'gates'; expected one of"),
-        (lambda: models.build("resnet50", gate="tanh"), "no SE blocks for gate='tanh' .* 'se_resnet50'"),
-        (lambda: models.resnet(8, gate="tanh"), "gate='tanh' has no SE blocks to act on; expected a reduction"),
+        (lambda: models.build("se_vgg16", placement="post"), "requires residual units; expected 'standard'"),
+        (lambda: models.build("se_resnet50", stages=3), r"stages is 3; expected a collection, such as \(1, 2\)"),
+        (lambda: models.build("se_resnet50", stages=(5,)), "stages contains 5; expected integers from 1 to 4"),
+        (lambda: models.build("se_resnet50", gates="tanh"), "unknown setting 'gates'; expected a keyword argument"),
+        (lambda: models.build("resnet50", gate="tanh"), "gate='tanh' applies to SE .* resnet50 has none; .*se_resnet5"),
+        (lambda: models.resnet(8, gate="tanh"), "gate='tanh' applies to SE blocks, and there are none; give reduction"),
         (lambda: models.imagenet_resnet(20), "depth is 20; expected one of 18, 34, 50, 101, 152"),
         (lambda: models.imagenet_resnext(18), "depth is 18; expected one of 50, 101, 152"),
         (lambda: models.imagenet_resnet(50, stride_in="2x2"), "stride_in is '2x2'; expected '1x1' or '3x3'"),
@@ -344,13 +344,13 @@ def test_pytorch_deals_and_pools_alike():
         (lambda: models.preact_resnet(21), "depth is 21; expected 6n"),
     ],
 )
-def test_what_cannot_be_built_is_explained(call, message):
+def test_invalid_networks_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
 
 
-def test_gates_in_numbers():
-    """Of a network: SE-PRE on the block's input is narrower in the first block of a stage (paper, section 6.5)."""
+def test_parameters_added_by_each_placement():
+    """SE-PRE gates the input of a block, which is narrower in the first block of a stage (paper, section 6.5)."""
     shape = (224, 224, 3)
     added = {
         place: tree.size(models.build("se_resnet50", placement=place).parameters(shape)) - 25_557_032

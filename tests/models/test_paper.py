@@ -1,11 +1,11 @@
-"""The paper's tables as data: complete, with provenance, and spot-checked."""
+"""The tables of the paper are complete, have sources, and are spot-checked."""
 
 import pytest
 
 from se_numpy.models import paper
 
 
-def test_every_table_is_there():
+def test_all_tables_are_included():
     assert [name for name in paper.tables() if name.isdigit()] == [str(i) for i in range(1, 17)]
     every = {name: paper.table(name).rows for name in paper.tables()}
     sizes = {name: (len(rows), len(next(iter(rows.values())))) for name, rows in every.items()}
@@ -16,7 +16,7 @@ def test_every_table_is_there():
     }  # fmt: skip
 
 
-def test_every_number_says_where_it_is_from():
+def test_every_number_has_a_version_and_a_source():
     about = paper.about()
     found = list(paper.numbers())
     assert len(found) == 307
@@ -50,8 +50,8 @@ def test_numbers(place, value, digits):
     assert f"{n.value:.{n.digits}f}" == f"{value:.{digits}f}"
 
 
-def test_the_tables_agree_with_themselves():
-    """SE-ResNet-50 of the ablations is one network, wherever it is printed; so is its baseline."""
+def test_the_tables_are_consistent():
+    """SE-ResNet-50 has the same error in all ablations, and so does its baseline."""
     same = [("10", "16"), ("11", "avg"), ("12", "sigmoid"), ("13", "all"), ("16", "SE")]
     same += [("14", "standard"), ("15", "standard")]
     assert {(paper.number(t, r, "top-1").value, paper.number(t, r, "top-5").value) for t, r in same} == {(22.28, 6.03)}
@@ -72,9 +72,9 @@ def test_the_tables_agree_with_themselves():
         (("17", "a", "b"), "there is no table '17'; expected one of 1, 2"),
         (("10", "3", "top-1"), "table 10 has no row '3'; expected one of 2, 4"),
         (("10", "2", "top-2"), "table 10 has no column 'top-2'; expected one of top-1"),
-        (("2", "VGG-16", "original top-1"), "prints nothing for VGG-16, original top-1"),
+        (("2", "VGG-16", "original top-1"), "has no number for VGG-16, original top-1"),
     ],
 )
-def test_what_is_not_printed_is_said(place, message):
+def test_missing_numbers_are_refused(place, message):
     with pytest.raises(ValueError, match=message):
         paper.number(*place)

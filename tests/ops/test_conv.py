@@ -1,4 +1,4 @@
-"""Convolution: the pair, and drawn geometries with PyTorch as a second opinion."""
+"""Convolution: the pair, and random geometries compared with PyTorch."""
 
 import os
 
@@ -11,11 +11,11 @@ import se_numpy as sn
 from se_numpy import engine
 
 TestPairs = checks("conv2d", "depthwise conv2d")
-NUMBER = int(os.environ.get("SE_NUMPY_GEOMETRIES", "400"))  # 20,000 were run once
+NUMBER = int(os.environ.get("SE_NUMPY_GEOMETRIES", "400"))  # raise it for a thorough check
 
 
-def test_a_kernel_of_one_row_that_meets_nothing_but_padding():
-    """pytorch#54036's kind: at stride 2 its windows lie above and below the one row there is."""
+def test_a_kernel_that_covers_only_padding():
+    """As in pytorch#54036: at stride 2, all windows are above or below the only row of the image."""
     X, V = np.ones((1, 1, 6, 1)), np.ones((1, 3, 1, 1))
     for form in (sn, engine):
         for gradient in form.conv2d_backward(np.ones((1, 2, 3, 1)), X, V, stride=2, padding=1):
@@ -23,7 +23,7 @@ def test_a_kernel_of_one_row_that_meets_nothing_but_padding():
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_drawn_geometries_against_pytorch(seed):
+def test_random_geometries_against_pytorch(seed):
     torch = pytest.importorskip("torch")
     for geometry in drawn(seed, NUMBER // 8):
         agree(geometry, torch)

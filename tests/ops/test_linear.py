@@ -1,4 +1,4 @@
-"""The fully connected layer."""
+"""The fully connected layer: the pair."""
 
 from pair_checks import checks
 

@@ -1,4 +1,4 @@
-"""Softmax and cross-entropy: the pairs, and logits far out."""
+"""Softmax and cross-entropy: the pairs, and extreme logits."""
 
 import numpy as np
 import pytest
@@ -10,22 +10,22 @@ TestPairs = checks("softmax", "softmax_cross_entropy")
 
 
 @pytest.mark.parametrize("size", [1e4, -1e4])
-def test_loss_at_the_ends(size):
+def test_loss_of_extreme_logits(size):
     x = np.array([[size, 0.0, 0.0], [0.0, size, 0.0]])
     labels = np.array([0, 2])
     loss = sn.softmax_cross_entropy(x, labels, smoothing=0.1)
     dx = sn.softmax_cross_entropy_backward(1.0, x, labels, smoothing=0.1)
     assert np.isfinite(loss)
     assert np.isfinite(dx).all()
-    np.testing.assert_allclose(dx.sum(1), 0, atol=1e-15)  # logits moved together change nothing
+    np.testing.assert_allclose(dx.sum(1), 0, atol=1e-15)  # a common shift of the logits has no effect
 
 
-def test_an_impossible_class_costs_nothing_unless_it_is_the_label():
+def test_a_class_of_probability_zero_adds_no_loss():
     x = np.array([[0.0, -np.inf], [2.0, -np.inf]])
     assert sn.softmax_cross_entropy(x, np.array([0, 0])) == 0
 
 
-def test_loss_of_ignorance_is_log_K():
+def test_loss_of_equal_logits_is_log_K():
     np.testing.assert_allclose(sn.softmax_cross_entropy(np.zeros((5, 7)), np.arange(5)), np.log(7))
 
 

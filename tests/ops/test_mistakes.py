@@ -1,4 +1,4 @@
-"""The tests tested: each planted mistake must be caught by the checks that hold for the right version."""
+"""Tests of the tests: the checks that the correct version passes must catch each planted mistake."""
 
 from types import SimpleNamespace
 
@@ -18,10 +18,10 @@ def test_a_planted_mistake_is_caught(mistake):
 
 
 @pytest.mark.parametrize("pair", PAIRS.values(), ids=lambda p: p.name)
-def test_the_right_version_is_not(pair):
+def test_the_correct_version_passes(pair):
     assert not caught(pair, se_numpy)
 
 
-def test_there_are_many_and_no_two_share_a_name():
+def test_the_mistakes_are_many_and_have_unique_names():
     assert len(MISTAKES) >= 25
     assert len({m.name for m in MISTAKES}) == len(MISTAKES)

@@ -1,4 +1,4 @@
-"""PyTorch as an independent second opinion, where it is installed: operations, a whole network, a few steps of SGD."""
+"""Comparisons with PyTorch, if it is installed: operations, and a whole network over a few steps of SGD."""
 
 import numpy as np
 import pytest
@@ -63,7 +63,7 @@ def test_loss(smoothing):
 
 @pytest.mark.parametrize(("name", "reduction", "bias"), [("resnet8", None, False), ("se_resnet14", 4, True)])
 def test_a_network_trained_for_a_few_steps(name, reduction, bias):
-    """Logits, gradients, running statistics and parameters stay together, step after step, in float64."""
+    """Logits, gradients, running statistics and parameters agree with PyTorch in float64 after each step."""
     net, shape = models.build(name, reduction=reduction, bias=bias, classes=6), (13, 12, 3)
     params, state = init(net, shape, np.random.default_rng(0), np.float64)
     module = torch_peer.modules(net, shape).double()

@@ -1,4 +1,4 @@
-"""Settings: from presets, files and options, checked wherever they come from."""
+"""Settings from presets, files and options are validated."""
 
 import json
 import tomllib
@@ -15,7 +15,7 @@ from se_numpy.train import PRESETS, Config, configure, read_toml, to_toml
 from se_numpy.train.run_dir import settings_of
 
 
-def test_what_is_given_wins_over_the_preset_and_that_over_what_suits_the_data():
+def test_given_settings_override_the_preset_and_the_preset_overrides_the_defaults():
     assert (configure(tiny()).epochs, configure(tiny()).subset) == (6, None)
     smoke = configure(tiny(), preset="smoke", epochs=3)
     assert (smoke.epochs, smoke.subset, smoke.lr) == (3, 512, 0.3)
@@ -34,7 +34,7 @@ def test_what_is_given_wins_over_the_preset_and_that_over_what_suits_the_data():
         momentum=st.floats(0, 0.999), data=st.text(),
     )
 )  # fmt: skip
-def test_a_configuration_comes_back_from_its_file(config):
+def test_a_configuration_is_read_back_from_toml(config):
     given = tomllib.loads(to_toml(config))
     assert Config(**given) == config
     assert set(given) == {name for name, value in asdict(config).items() if value is not None}
@@ -50,27 +50,27 @@ def test_a_configuration_comes_back_from_its_file(config):
         ("stages = ['a']", r"stages is \('a',\); expected whole numbers"),
         ("model = 3", "model is 3; expected text"),
         ("lr = '0.1'", "lr is '0.1'; expected a number"),
-        ("epoch = 3", "there is no setting 'epoch'; did you mean epochs?"),
-        ("zzz = 3", "there is no setting 'zzz'; expected some of model, "),
-        ("epochs = ", "is no TOML"),
-        ("a = " + "[" * 5000, "is no TOML"),
+        ("epoch = 3", "unknown setting 'epoch'; did you mean epochs?"),
+        ("zzz = 3", "unknown setting 'zzz'; expected one of model, "),
+        ("epochs = ", "is not valid TOML"),
+        ("a = " + "[" * 5000, "is not valid TOML"),
     ],
 )
-def test_a_file_with_a_mistake_is_named_with_the_mistake(tmp_path, text, message):
+def test_an_invalid_file_is_refused_with_its_name_and_the_reason(tmp_path, text, message):
     (tmp_path / "run.toml").write_text(text)
     with pytest.raises(ValueError, match=rf"run\.toml.*{message}"):
         read_toml(tmp_path / "run.toml")
 
 
-def test_bytes_that_are_no_text_are_no_configuration(tmp_path):
+def test_a_binary_file_is_refused(tmp_path):
     (tmp_path / "run.toml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ValueError, match=r"run\.toml is no TOML"):
+    with pytest.raises(ValueError, match=r"run\.toml is not valid TOML"):
         read_toml(tmp_path / "run.toml")
 
 
 @FUZZ
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode) | damaged(to_toml(configure(tiny())).encode()))
-def test_whatever_a_file_of_settings_holds_it_is_read_or_refused(tmp_path, content):
+def test_any_file_is_read_or_refused_with_its_name(tmp_path, content):
     path = tmp_path / "run.toml"
     path.write_bytes(content)
     try:
@@ -82,16 +82,16 @@ def test_whatever_a_file_of_settings_holds_it_is_read_or_refused(tmp_path, conte
 
 @FUZZ
 @given(damaged(json.dumps(asdict(configure(tiny())), indent=2).encode()))
-def test_a_damaged_folder_of_a_run_is_refused_in_a_sentence(tmp_path, content):
+def test_a_damaged_config_json_is_read_or_refused(tmp_path, content):
     (tmp_path / "config.json").write_bytes(content)
     try:
         found = settings_of(tmp_path)
     except ValueError as error:
         found = str(error)
-    assert isinstance(found, Config) or "config.json does not hold the settings of a run" in found
+    assert isinstance(found, Config) or "config.json does not contain the settings of a run" in found
 
 
-def test_print_config_prints_what_config_reads(tmp_path, capsys):
+def test_the_output_of_print_config_can_be_read_by_config(tmp_path, capsys):
     assert main(["train", "--print-config", "--stages", "1,3", "--lr", "0.05"]) == 0
     (tmp_path / "run.toml").write_text(capsys.readouterr().out)
     assert main(["train", "--config", str(tmp_path / "run.toml"), "--lr", "0.2", "--print-config"]) == 0
@@ -99,11 +99,10 @@ def test_print_config_prints_what_config_reads(tmp_path, capsys):
     assert (again["stages"], again["lr"], again["model"]) == ([1, 3], 0.2, "se_resnet8")
 
 
-def test_several_seeds_give_a_mean_and_are_not_repeated(tmp_path, capsys):
-    asked = ["train", "--preset", "smoke", "--subset", "64", "--seeds", "0,1", "--out", str(tmp_path / "runs")]
-    assert main(asked) == 0
-    said = capsys.readouterr().out
-    assert "% of the test images right (mean ± s.d.): " in said
+def test_several_seeds_give_a_mean_and_finished_runs_are_not_repeated(tmp_path, capsys):
+    command = ["train", "--preset", "smoke", "--subset", "64", "--seeds", "0,1", "--out", str(tmp_path / "runs")]
+    assert main(command) == 0
+    assert " % (mean ± s.d.): " in capsys.readouterr().out
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["s0", "s1"]
-    assert main(asked) == 0
-    assert capsys.readouterr().out.count("is over") == 2
+    assert main(command) == 0
+    assert capsys.readouterr().out.count("is finished") == 2

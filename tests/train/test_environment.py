@@ -1,4 +1,4 @@
-"""What a run ran on: as this machine says it, as other machines would, and never with anybody's name in it."""
+"""The environment of a run, on this machine and on simulated ones; it never identifies the user."""
 
 import getpass
 import json
@@ -16,7 +16,7 @@ from se_numpy.train import environment as env
 
 @pytest.fixture
 def linux(tmp_path, monkeypatch):
-    """A made-up /proc and /sys/fs/cgroup; the test writes what it wants to be found there."""
+    """Simulate /proc and /sys/fs/cgroup with files written by the test."""
     monkeypatch.setattr(env, "PROC", tmp_path / "proc")
     monkeypatch.setattr(env, "CGROUP", tmp_path / "cgroup")
 
@@ -28,7 +28,7 @@ def linux(tmp_path, monkeypatch):
     return write
 
 
-def test_what_this_machine_says_is_plain_and_complete():
+def test_the_environment_of_this_machine_is_complete_and_serialisable():
     found = env.environment("abc", ["/home/ann/.venv/bin/se-numpy", "train", "--out", "my runs"])
     assert json.loads(json.dumps(found)) == found
     assert found["versions"]["numpy"] == np.__version__
@@ -41,30 +41,30 @@ def test_what_this_machine_says_is_plain_and_complete():
                for one in found["blas"])  # fmt: skip
 
 
-def test_nobody_is_named(monkeypatch):
-    monkeypatch.setenv("HOME", "/home/somebody")
+def test_the_user_is_not_identified(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ann")
     text = json.dumps(env.environment(argv=["se-numpy", "train"]))
-    assert "somebody" not in text
+    assert "/home/ann" not in text
     assert str(env.PACKAGE) not in text
     assert sys.executable not in text
     if len(getpass.getuser()) > 4:
         assert getpass.getuser() not in text
 
 
-def test_a_command_line_is_as_it_was_typed():
+def test_a_command_line_is_recorded_as_typed():
     assert env.command(["/usr/lib/se_numpy/__main__.py", "train", "--lr", "0.1"]) == "python -m se_numpy train --lr 0.1"
     assert env.command(["C/bin/se-numpy", "evaluate", "~/a b"]) == "se-numpy evaluate '~/a b'"
     assert env.command([]) == "''"
 
 
-def test_threads_and_their_variables(monkeypatch):
+def test_threads_and_environment_variables(monkeypatch):
     monkeypatch.setenv("SE_NUMPY_THREADS", "3")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     found = env.environment()
     assert found["threads"] == 3
     assert found["variables"]["SE_NUMPY_THREADS"] == "3"
     assert "OMP_NUM_THREADS" not in found["variables"]
-    monkeypatch.setenv("SE_NUMPY_THREADS", "many")  # the trainer complains; the record says what stood there
+    monkeypatch.setenv("SE_NUMPY_THREADS", "many")  # an error in the trainer, but not here
     assert env.environment()["threads"] is None
 
 
@@ -80,13 +80,13 @@ def test_threads_and_their_variables(monkeypatch):
     ({"cgroup/cpu.max": "150000 0"}, None),
     ({"cgroup/cpu.max": "nonsense"}, None),
 ])  # fmt: skip
-def test_the_quota_of_a_container(linux, files, quota):
+def test_cpu_quota_of_a_container(linux, files, quota):
     for name, text in files.items():
         linux(name, text)
     assert env.cpu_quota() == quota
 
 
-def test_the_memory_of_a_container(linux, monkeypatch):
+def test_memory_limit_of_a_container(linux, monkeypatch):
     monkeypatch.setattr(env, "_physical", lambda: 8 << 30)
     assert env.memory_gib() == 8.0
     linux("cgroup/memory.max", "max")
@@ -102,12 +102,12 @@ def test_the_memory_of_a_container(linux, monkeypatch):
     ("processor : 0\nmodel\t: 17\nmodel name\t: Some CPU @ 2 GHz\n", "Some CPU @ 2 GHz"),
     ("processor : 0\nModel\t: Raspberry Pi 4\n", "Raspberry Pi 4"),
 ])  # fmt: skip
-def test_the_processor(linux, text, model):
+def test_cpu_model(linux, text, model):
     linux("proc/cpuinfo", text)
     assert env._cpu_model() == model
 
 
-def test_a_processor_that_nobody_names_is_no_fault(linux):
+def test_an_unknown_cpu_model_is_not_an_error(linux):
     assert env._cpu_model() is None or isinstance(env._cpu_model(), str)
 
 
@@ -123,18 +123,18 @@ def cupy_like(**changes):
     "NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.86.15  Thu Jan",
     "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.86.15  Release Build",
 ])  # fmt: skip
-def test_the_gpu_is_told_once_cupy_is_there(linux, monkeypatch, line):
+def test_the_gpu_is_described_if_cupy_is_imported(linux, monkeypatch, line):
     monkeypatch.delitem(sys.modules, "cupy", raising=False)
     assert env.gpu() is None
     monkeypatch.setitem(sys.modules, "cupy", cupy_like())
     linux("proc/driver/nvidia/version", line)
     assert env.gpu() == {"name": "H200", "memory_gib": 139.0, "compute_capability": "9.0", "driver_cuda": "12.8",
                          "runtime_cuda": "12.9", "driver": "570.86.15"}  # fmt: skip
-    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace())  # one that does not work
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace())  # does not work
     assert env.gpu() is None
 
 
-def test_cupy_is_not_imported_for_the_record():
+def test_recording_the_environment_does_not_import_cupy():
     code = ("import sys; from se_numpy.train.environment import environment; environment(); "
             "print('cupy' in sys.modules, 'matplotlib' in sys.modules)")  # fmt: skip
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -146,13 +146,13 @@ def git(folder, *words):
     subprocess.run(["git", "-C", str(folder), *who, *words], check=True, capture_output=True)
 
 
-def test_the_commit_of_a_checkout(tmp_path, monkeypatch):
+def test_commit_of_a_checkout(tmp_path, monkeypatch):
     monkeypatch.setattr(env, "PACKAGE", tmp_path / "se_numpy")
     assert env.commit() is None
     if not env._output("git", "--version"):
-        pytest.skip("there is no git")
+        pytest.skip("git is not installed")
     git(tmp_path, "init")
-    assert env.commit() is None  # nothing committed yet
+    assert env.commit() is None  # no commits yet
     (tmp_path / "a").write_text("1")
     git(tmp_path, "add", "a")
     git(tmp_path, "commit", "-m", "one")
@@ -160,24 +160,24 @@ def test_the_commit_of_a_checkout(tmp_path, monkeypatch):
     assert re.fullmatch("[0-9a-f]{40}", first["id"])
     assert first["changed"] is False
     (tmp_path / "a").write_text("2")
-    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))  # as inside a hook of another repository
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))  # as in a hook of another repository
     assert env.commit() == {"id": first["id"], "changed": True}
-    monkeypatch.setenv("PATH", str(tmp_path))  # no git at all
+    monkeypatch.setenv("PATH", str(tmp_path))  # git is not found
     assert env.commit() is None
 
 
-def test_a_program_that_fails_says_nothing():
+def test_output_of_a_failing_program_is_empty():
     assert env._output(sys.executable, "-c", "print(1); raise SystemExit(1)") == ""
     assert env._output("no-such-program-anywhere") == ""
     assert env._output(sys.executable, "-c", "print(1)") == "1\n"
 
 
-def test_the_version_of_what_is_not_installed():
+def test_version_of_a_missing_library_is_none():
     assert env.version("no-such-library-anywhere") is None
     assert env.version("numpy") == np.__version__
 
 
-def test_cupy_has_many_names(monkeypatch):
+def test_cupy_is_found_under_all_package_names(monkeypatch):
     monkeypatch.setattr(env, "version", {"cupy-cuda13x": "14.2"}.get)
     assert env.cupy_version() == "14.2"
     assert env.versions()["cupy"] == "14.2"

@@ -1,4 +1,4 @@
-"""A Learner stays in one piece: copies, pickles and assignments train on, or say why not; so do wrong batches."""
+"""Copies, pickles and assignments keep a Learner consistent; invalid values and batches are refused."""
 
 import copy
 import pickle
@@ -30,14 +30,14 @@ def batch(seed=0, N=8, dtype=np.float32):
 
 
 def trained(steps=3, device="cpu"):
-    """A Learner on its way, and the generator of its dropout."""
+    """Return a Learner after some steps, and the generator of its dropout."""
     learner, rng = Learner(NET, SHAPE, seed=0, device=device), np.random.default_rng(7)
     train(learner, rng, steps)
     return learner, rng
 
 
 def train(learner, rng, steps=3):
-    """The losses of some steps, on a GPU if the learner is there."""
+    """Train some steps on the learner's device and return the losses."""
     to = cupy_double.asarray if learner.device == "gpu" else np.asarray
     return [float(learner.step(*map(to, batch(seed)), SGD, 0.1, rng=rng)[0]) for seed in range(steps)]
 
@@ -51,30 +51,30 @@ def assert_equal(found, wanted):
         np.testing.assert_array_equal(found[name], vector, err_msg=name)
 
 
-def assert_in_one_piece(learner):
-    """The trees are views into the vectors, so what one learns the others know."""
+def assert_consistent(learner):
+    """Check that the trees are views into the vectors."""
     for vector, views in ((learner.w, learner.params), (learner.running, learner.state)):
         vector[...] = np.arange(vector.size)
         np.testing.assert_array_equal(tree.flatten(views), np.arange(vector.size))
 
 
 @pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
-def test_a_copy_trains_as_the_original_would_bit_for_bit(copied):
+def test_a_copy_trains_exactly_as_the_original(copied):
     learner, rng = trained()
     other, other_rng = copied(learner), copy.deepcopy(rng)
     before = numbers(learner)
     assert_equal(numbers(other), before)
     losses = train(other, other_rng)
     assert len(set(losses)) == 3
-    assert_equal(numbers(learner), before)  # the original has not moved
+    assert_equal(numbers(learner), before)  # the original is unchanged
     assert train(learner, rng) == losses
     assert_equal(numbers(other), numbers(learner))
     images = Images(np.full((4, *SHAPE), 99, np.uint8), np.arange(4), Normalisation(np.zeros(3), np.ones(3)))
     assert other.evaluate(images) == learner.evaluate(images)
-    assert_in_one_piece(other)
+    assert_consistent(other)
 
 
-def test_a_copy_takes_along_what_else_a_learner_was_given():
+def test_a_copy_keeps_the_class_and_other_attributes():
     class Named(Learner):
         pass
 
@@ -86,7 +86,7 @@ def test_a_copy_takes_along_what_else_a_learner_was_given():
     assert other.history is not learner.history
 
 
-def test_a_copy_on_a_device_stays_there(double):
+def test_a_copy_stays_on_the_device(double):
     learner, rng = trained(device="gpu")
     other = copy.deepcopy(learner)
     assert isinstance(other.w, double.ndarray)
@@ -100,24 +100,24 @@ def scaled(learner, name, by=0.5):
 
 
 @pytest.mark.parametrize("name", ["params", "state", "w", "running", "v", "g"])
-def test_assigned_numbers_are_trained_on(name):
-    """Assigning is as good as writing into the arrays; the arrays given stay the caller's."""
-    (learner, rng), (by_hand, hand_rng) = trained(), trained()
+def test_training_continues_from_assigned_values(name):
+    """Assigning is equivalent to writing into the arrays; the given arrays are not changed."""
+    (learner, rng), (expected, expected_rng) = trained(), trained()
     given = scaled(learner, name)
     setattr(learner, name, given)
-    vector = getattr(by_hand, {"params": "w", "state": "running"}.get(name, name))
+    vector = getattr(expected, {"params": "w", "state": "running"}.get(name, name))
     vector *= 0.5
-    assert_equal(numbers(learner), numbers(by_hand))
+    assert_equal(numbers(learner), numbers(expected))
     before = copy.deepcopy(given)
     losses = train(learner, rng)
-    assert losses == train(by_hand, hand_rng)
-    assert_equal(numbers(learner), numbers(by_hand))
+    assert losses == train(expected, expected_rng)
+    assert_equal(numbers(learner), numbers(expected))
     np.testing.assert_array_equal(given if not isinstance(given, dict) else tree.flatten(given),
                                   before if not isinstance(before, dict) else tree.flatten(before))  # fmt: skip
-    assert_in_one_piece(learner)
+    assert_consistent(learner)
 
 
-def test_a_copied_state_still_follows_the_batches():
+def test_an_assigned_copy_of_the_state_is_still_trained():
     learner, rng = trained()
     learner.state = copy.deepcopy(learner.state)
     learner.w = learner.w.copy()
@@ -128,13 +128,13 @@ def test_a_copied_state_still_follows_the_batches():
             assert (leaf != old).any(), name
 
 
-def test_an_array_assigned_to_a_part_is_trained_on():
+def test_training_continues_from_an_array_assigned_to_a_part():
     learner, rng = trained()
     learner.params["linear1"]["b"] = np.full(5, 3.0)
     assert (learner.w[-5:] == 3).all()
     train(learner, rng)
     assert (learner.params["linear1"]["b"] != 3).all()
-    assert_in_one_piece(learner)
+    assert_consistent(learner)
 
 
 @pytest.mark.parametrize(
@@ -149,11 +149,11 @@ def test_an_array_assigned_to_a_part_is_trained_on():
         ("w", np.ones(293, complex), TypeError, "w is complex128; expected an array of real numbers"),
         ("v", np.ones(3), ValueError, r"v has shape \(3,\), expected \(293,\)"),
         ("running", np.ones((16, 1)), ValueError, r"running has shape \(16, 1\), expected \(16,\)"),
-        ("net", Linear(5), AttributeError, "net of a Learner is fixed; make another Learner"),
+        ("net", Linear(5), AttributeError, "net of a Learner is fixed; create a new Learner"),
         ("device", "gpu", AttributeError, "device of a Learner is fixed"),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_is_named_and_changes_nothing(name, value, error, message):
+def test_invalid_values_are_refused_and_change_nothing(name, value, error, message):
     learner, _ = trained()
     before = numbers(learner)
     with pytest.raises(error, match=message):
@@ -161,7 +161,7 @@ def test_what_does_not_fit_is_named_and_changes_nothing(name, value, error, mess
     assert_equal(numbers(learner), before)
 
 
-def test_w_decides_the_dtype_and_the_device(double):
+def test_w_determines_the_dtype_and_the_device(double):
     learner = Learner(NET, SHAPE, seed=0)
     start, rng = learner.w.copy(), np.random.default_rng(7)
     learner.w = start.astype(np.float64) + 1e-12
@@ -175,10 +175,10 @@ def test_w_decides_the_dtype_and_the_device(double):
     assert isinstance(learner.params["conv1"]["V"], double.ndarray)
     learner.w = start
     assert (learner.device, learner.w.dtype) == ("cpu", np.float32)
-    assert_in_one_piece(learner)
+    assert_consistent(learner)
 
 
-def test_a_checkpoint_without_velocity_starts_from_rest():
+def test_a_checkpoint_without_velocity_starts_with_velocity_0():
     learner, _ = trained()
     trees = tree.map_leaves(np.copy, learner.trees())
     train(learner, np.random.default_rng(0))
@@ -192,7 +192,7 @@ def test_a_checkpoint_without_velocity_starts_from_rest():
     np.testing.assert_array_equal(learner.w, tree.flatten(trees["params"]))
 
 
-# -------------------------------------------------------------------------------------------------- what it is given
+# ---------------------------------------------------------------------------------------------------- invalid inputs
 
 X, LABELS = batch()
 
@@ -217,7 +217,7 @@ X, LABELS = batch()
         (X, np.ma.array(LABELS), TypeError, "labels is a masked array"),
     ],
 )  # fmt: skip
-def test_a_batch_that_does_not_fit_is_named_and_changes_nothing(images, labels, error, message):
+def test_an_invalid_batch_is_refused_and_changes_nothing(images, labels, error, message):
     learner, rng = trained()
     before = numbers(learner)
     with pytest.raises(error, match=message):
@@ -225,11 +225,11 @@ def test_a_batch_that_does_not_fit_is_named_and_changes_nothing(images, labels, 
     assert_equal(numbers(learner), before)
 
 
-def test_evaluation_names_what_it_cannot_use():
+def test_evaluation_refuses_invalid_images():
     learner, plain = Learner(NET, SHAPE, seed=0), Normalisation(np.zeros(3), np.ones(3))
-    first = Images(np.zeros((4, 3, 6, 5), np.uint8), np.zeros(4, int), Normalisation(np.zeros(5), np.ones(5)))
+    swapped = Images(np.zeros((4, 3, 6, 5), np.uint8), np.zeros(4, int), Normalisation(np.zeros(5), np.ones(5)))
     with pytest.raises(ValueError, match=r"images have shape \(4, 3, 6, 5\); .*channels last: images.transpose"):
-        learner.evaluate(first)
+        learner.evaluate(swapped)
     with pytest.raises(ValueError, match=r"labels\[3\] is 5"):
         learner.evaluate(Images(np.zeros((4, *SHAPE), np.uint8), np.array([0, 1, 2, 5]), plain))
     with pytest.raises(ValueError, match="got 0 images; expected at least 1"):
@@ -238,18 +238,18 @@ def test_evaluation_names_what_it_cannot_use():
         learner.evaluate(X)
 
 
-def test_a_shape_with_channels_first_is_refused():
+def test_a_channels_first_shape_is_refused():
     with pytest.raises(ValueError, match=r"shape is \(3, 32, 32\); expected \(H, W, C\), channels last: \(32, 32, 3\)"):
         Learner(NET, (3, 32, 32), seed=0)
 
 
-def test_images_of_another_size_are_taken_where_the_network_takes_them():
+def test_images_of_another_size_are_accepted_if_the_network_accepts_them():
     learner, rng = trained()
     loss, _ = learner.step(np.ones((4, 9, 7, 3), np.float32), np.arange(4), SGD, 0.1, rng=rng)
     assert np.isfinite(loss)
 
 
-def test_a_learner_does_not_train_batch_norm_on_one_value():
+def test_a_learner_refuses_batch_norm_on_one_value():
     learner = Learner(serial(Linear(4), BatchNorm(), Linear(5)), (3,), seed=0)
     before = numbers(learner)
     with pytest.raises(ValueError, match=r"BatchNorm got maps of shape \(1, 4\) in training, 1 value per channel"):

@@ -1,4 +1,4 @@
-"""A run that is cut, anywhere and in any way, loses nothing that was written and ends in the same numbers."""
+"""A run interrupted at any point keeps what was written, and gives the same results when it is resumed."""
 
 import csv
 import errno
@@ -30,15 +30,15 @@ def untimed(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def heard():
-    """Ctrl-C is heard, even where who started the tests ignores it, as a shell does for what runs behind it."""
+def sigint_handled():
+    """Handle Ctrl-C even if the parent process ignores it, as a shell does for background jobs."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
-class Cut(Exception):
-    """The power goes."""
+class Interrupted(Exception):
+    """A simulated power cut."""
 
 
 @pytest.fixture(scope="module")
@@ -47,25 +47,25 @@ def uninterrupted(tmp_path_factory):
     return folder, run(folder, **LONG)[0]
 
 
-def cut(folder, monkeypatch, at, error=Cut):
-    """Start the long run, and end it when step ``at`` (from 0) is to be taken."""
+def interrupt(folder, monkeypatch, at, error=Interrupted):
+    """Start the long run and interrupt it before step ``at`` (from 0); return its output."""
     steps, step = iter(range(10**6)), Learner.step
 
-    def cut_step(self, *args, **more):
+    def interrupted_step(self, *args, **more):
         if next(steps) == at:
             raise error
         return step(self, *args, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Learner, "step", cut_step)
+        patch.setattr(Learner, "step", interrupted_step)
         out = io.StringIO()
         with pytest.raises(error):
             train(tiny(), settings(folder, **LONG), out)
     return out.getvalue()
 
 
-def same(folder, uninterrupted):
-    """Every number of the last and of the best network, and the history up to what a clock says."""
+def assert_same_results(folder, uninterrupted):
+    """Compare both checkpoints, the history without times, and the test result."""
     other, result = uninterrupted
     for name in ("last.npz", "best.npz"):
         np.testing.assert_array_equal(numbers(folder, name), numbers(other, name))
@@ -74,32 +74,30 @@ def same(folder, uninterrupted):
         with (path / "metrics.csv").open(newline="") as file:
             rows.append([[v for k, v in row.items() if "second" not in k] for row in csv.DictReader(file)])
     assert rows[0] == rows[1]
-    done = run_dir.finished(folder).result
-    assert {k: v for k, v in done.items() if k != "seconds"} == {
-        k: v for k, v in result.result.items() if k != "seconds"
-    }
+    resumed, expected = run_dir.finished(folder).result, result.result
+    assert {**resumed, "seconds": 0} == {**expected, "seconds": 0}
 
 
 @pytest.mark.parametrize("at", [1, 5, 6, 7, 15, 23])
-def test_a_run_cut_at_a_step_ends_in_the_same_numbers(tmp_path, monkeypatch, uninterrupted, at):
-    """Also inside an epoch: what was saved last is where it goes on, with its sums, its draws, its dropout."""
+def test_a_run_interrupted_at_a_step_gives_the_same_results(tmp_path, monkeypatch, uninterrupted, at):
+    """Also within an epoch: sums, order, crops and dropout continue from the last checkpoint."""
     monkeypatch.setattr(loop, "SAVE_EVERY", 0)
-    cut(tmp_path / "run", monkeypatch, at)
+    interrupt(tmp_path / "run", monkeypatch, at)
     _, meta = checkpoint.load(tmp_path / "run" / "last.npz")
     assert (meta["position"]["epoch"], meta["position"]["step"]) == divmod(at, 6)
     out = io.StringIO()
     resume(tmp_path / "run", out, dataset=tiny())
     assert f"after {at // 6} of 4 epochs and {at % 6} of 6 steps" in out.getvalue()
-    same(tmp_path / "run", uninterrupted)
+    assert_same_results(tmp_path / "run", uninterrupted)
 
 
 @pytest.mark.parametrize("at", [7, 15])
-def test_a_run_without_the_engine_is_cut_and_goes_on_without_it(tmp_path, monkeypatch, at):
-    """Bit for bit, under the setting that it recorded; under the other one it is refused, and keeps what it has."""
+def test_a_run_without_the_engine_is_resumed_without_it(tmp_path, monkeypatch, at):
+    """Resuming with the recorded setting gives the same results; with the other one it is refused."""
     monkeypatch.setattr(loop, "SAVE_EVERY", 0)
     monkeypatch.setenv("SE_NUMPY_ENGINE", "off")
     whole = tmp_path / "whole", run(tmp_path / "whole", **LONG)[0]
-    cut(tmp_path / "run", monkeypatch, at)
+    interrupt(tmp_path / "run", monkeypatch, at)
     before = numbers(tmp_path / "run")
     monkeypatch.setenv("SE_NUMPY_ENGINE", "on")
     with pytest.raises(ValueError, match=r"a run with the engine off, .* set SE_NUMPY_ENGINE=off to resume it"):
@@ -107,66 +105,66 @@ def test_a_run_without_the_engine_is_cut_and_goes_on_without_it(tmp_path, monkey
     np.testing.assert_array_equal(numbers(tmp_path / "run"), before)
     with engine.off():
         resume(tmp_path / "run", io.StringIO(), dataset=tiny())
-    same(tmp_path / "run", whole)
+    assert_same_results(tmp_path / "run", whole)
 
 
-def test_a_checkpoint_from_before_the_engine_could_be_off_is_one_of_the_engines(tmp_path, monkeypatch, uninterrupted):
+def test_a_checkpoint_without_an_engine_setting_was_made_with_the_engine(tmp_path, monkeypatch, uninterrupted):
     monkeypatch.setattr(loop, "SAVE_EVERY", 0)
-    cut(tmp_path / "run", monkeypatch, 7)
+    interrupt(tmp_path / "run", monkeypatch, 7)
     path = tmp_path / "run" / "last.npz"
     trees, meta = checkpoint.load(path)
     assert meta.pop("engine") == "on"
     checkpoint.save(path, trees, meta)
     resume(tmp_path / "run", io.StringIO(), dataset=tiny())
-    same(tmp_path / "run", uninterrupted)
+    assert_same_results(tmp_path / "run", uninterrupted)
 
 
-def test_without_saves_between_the_run_goes_on_from_the_last_epoch(tmp_path, monkeypatch, uninterrupted):
-    cut(tmp_path / "run", monkeypatch, 16)
+def test_without_a_save_within_the_epoch_the_run_resumes_from_the_last_epoch(tmp_path, monkeypatch, uninterrupted):
+    interrupt(tmp_path / "run", monkeypatch, 16)
     assert checkpoint.load(tmp_path / "run" / "last.npz")[1]["position"]["epoch"] == 2
     resume(tmp_path / "run", io.StringIO(), dataset=tiny())
-    same(tmp_path / "run", uninterrupted)
+    assert_same_results(tmp_path / "run", uninterrupted)
 
 
-def test_cut_before_anything_was_saved_it_starts_again(tmp_path, monkeypatch, uninterrupted):
-    cut(tmp_path / "run", monkeypatch, 5)
+def test_a_run_interrupted_before_its_first_checkpoint_starts_again(tmp_path, monkeypatch, uninterrupted):
+    interrupt(tmp_path / "run", monkeypatch, 5)
     assert not (tmp_path / "run" / "last.npz").exists()
     resume(tmp_path / "run", io.StringIO(), dataset=tiny())
-    same(tmp_path / "run", uninterrupted)
+    assert_same_results(tmp_path / "run", uninterrupted)
 
 
 @pytest.mark.parametrize("written", [1, 2, 3])
-def test_cut_while_the_end_of_an_epoch_is_written(tmp_path, monkeypatch, uninterrupted, written):
-    """Between the best network, the last one and the table."""
-    writes, whole = iter(range(10**6)), checkpoint.whole
+def test_a_run_interrupted_while_an_epoch_is_saved(tmp_path, monkeypatch, uninterrupted, written):
+    """Interrupt between best.npz, last.npz and metrics.csv."""
+    writes, atomic_write = iter(range(10**6)), checkpoint.atomic_write
 
-    def cut_whole(path):
+    def interrupted_write(path):
         if Path(path).suffix in (".npz", ".csv") and next(writes) == written:
-            raise Cut
-        return whole(path)
+            raise Interrupted
+        return atomic_write(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "whole", cut_whole)
-        with pytest.raises(Cut):
+        patch.setattr(checkpoint, "atomic_write", interrupted_write)
+        with pytest.raises(Interrupted):
             train(tiny(), settings(tmp_path / "run", **LONG), io.StringIO())
     resume(tmp_path / "run", io.StringIO(), dataset=tiny())
-    same(tmp_path / "run", uninterrupted)
+    assert_same_results(tmp_path / "run", uninterrupted)
 
 
 def test_a_killed_process_loses_nothing(tmp_path, uninterrupted):
-    """SIGKILL at random moments of a run that writes after every step; SE_NUMPY_KILLS says how many."""
+    """Send SIGKILL at random moments of a run that saves after every step, SE_NUMPY_KILLS times."""
     kills = int(os.environ.get("SE_NUMPY_KILLS", "4"))
-    chance, done, writing = random.Random(0), 0, 0
+    rng, done, writing = random.Random(0), 0, 0
     command = [sys.executable, str(Path(__file__).with_name("training.py"))]
-    here = {**os.environ, "PYTHONPATH": str(Path(se_numpy.__file__).parents[1])}
+    env = {**os.environ, "PYTHONPATH": str(Path(se_numpy.__file__).parents[1])}
     for number in range(10**6):
         folder = tmp_path / f"run{number}"
         while done < kills and not (folder / "result.json").exists():
-            process = subprocess.Popen([*command, str(folder)], stdout=subprocess.PIPE, text=True, env=here)
+            process = subprocess.Popen([*command, str(folder)], stdout=subprocess.PIPE, text=True, env=env)
             for line in process.stdout:
-                if line.startswith("run "):  # it has begun; now a moment of its own
+                if line.startswith("run "):  # training has started
                     break
-            time.sleep(chance.uniform(0.0, 0.5))
+            time.sleep(rng.uniform(0.0, 0.5))
             process.send_signal(signal.SIGKILL)
             process.stdout.close()
             assert process.wait() in (0, -signal.SIGKILL)
@@ -174,13 +172,13 @@ def test_a_killed_process_loses_nothing(tmp_path, uninterrupted):
                 done += 1
                 writing += any(folder.glob("*.tmp"))
         complete(tiny(), settings(folder, **LONG), io.StringIO())
-        same(folder, uninterrupted)
+        assert_same_results(folder, uninterrupted)
         if done == kills:
-            print(f"{done} kills, {writing} while a file was written, {number + 1} runs, all numbers the same")
+            print(f"{done} kills, {writing} while a file was written, {number + 1} runs, all results equal")
             return
 
 
-def test_ctrl_c_ends_after_the_step_and_says_how_to_go_on(tmp_path, monkeypatch, uninterrupted):
+def test_ctrl_c_stops_after_the_step_and_prints_how_to_resume(tmp_path, monkeypatch, uninterrupted):
     steps, step = iter(range(10**6)), Learner.step
 
     def press(self, *args, **more):
@@ -195,13 +193,13 @@ def test_ctrl_c_ends_after_the_step_and_says_how_to_go_on(tmp_path, monkeypatch,
         with pytest.raises(KeyboardInterrupt):
             train(tiny(), settings(tmp_path / "run", **LONG), out)
     assert signal.getsignal(signal.SIGINT) is before
-    assert out.getvalue().rstrip().endswith(f"go on with: se-numpy train --resume {tmp_path / 'run'}")
+    assert out.getvalue().rstrip().endswith(f"resume with: se-numpy train --resume {tmp_path / 'run'}")
     assert checkpoint.load(tmp_path / "run" / "last.npz")[1]["position"]["step"] == 9 - 6
     resume(tmp_path / "run", io.StringIO(), dataset=tiny())
-    same(tmp_path / "run", uninterrupted)
+    assert_same_results(tmp_path / "run", uninterrupted)
 
 
-def test_the_second_ctrl_c_ends_at_once():
+def test_the_second_ctrl_c_stops_at_once():
     with GracefulInterrupt() as stop:
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.requested
@@ -209,7 +207,7 @@ def test_the_second_ctrl_c_ends_at_once():
             os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_a_process_told_to_ignore_ctrl_c_goes_on_ignoring_it():
+def test_a_process_that_ignores_ctrl_c_keeps_ignoring_it():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with GracefulInterrupt() as stop:
@@ -219,33 +217,33 @@ def test_a_process_told_to_ignore_ctrl_c_goes_on_ignoring_it():
         signal.signal(signal.SIGINT, before)
 
 
-def test_an_interruption_before_anything_was_learned_leaves_nothing(tmp_path, monkeypatch):
-    said = cut(tmp_path / "run", monkeypatch, 0, error=KeyboardInterrupt)
-    assert "not come far enough to keep anything" in said
+def test_an_interruption_before_the_first_step_leaves_nothing(tmp_path, monkeypatch):
+    output = interrupt(tmp_path / "run", monkeypatch, 0, error=KeyboardInterrupt)
+    assert "no checkpoint had been written yet" in output
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty"])
-def test_a_damaged_checkpoint_is_named_left_alone_and_the_other_offered(tmp_path, monkeypatch, uninterrupted, damage):
+def test_a_damaged_checkpoint_is_kept_and_the_other_one_suggested(tmp_path, monkeypatch, uninterrupted, damage):
     folder = tmp_path / "run"
-    cut(folder, monkeypatch, 16)
+    interrupt(folder, monkeypatch, 16)
     last = folder / "last.npz"
     good = last.read_bytes()
     flipped = bytearray(good)
     flipped[len(good) // 2] ^= 1
     last.write_bytes({"truncated": good[:-100], "flipped": bytes(flipped), "empty": b""}[damage])
     bad, best = last.read_bytes(), (folder / "best.npz").read_bytes()
-    with pytest.raises(ValueError, match=r"last\.npz .* nothing was changed; best\.npz is whole, of epoch \d: se"):
+    with pytest.raises(ValueError, match=r"last\.npz .* nothing was changed; best\.npz, of epoch \d, is intact: se"):
         resume(folder, io.StringIO(), dataset=tiny())
     assert last.read_bytes() == bad
     assert (folder / "best.npz").read_bytes() == best
     resume(folder / "best.npz", io.StringIO(), dataset=tiny())
-    same(folder, uninterrupted)
+    assert_same_results(folder, uninterrupted)
 
 
-def test_a_checkpoint_of_something_else_is_refused_by_name(tmp_path, monkeypatch):
+def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path, monkeypatch):
     folder = tmp_path / "run"
-    cut(folder, monkeypatch, 16)
+    interrupt(folder, monkeypatch, 16)
     trees, meta = checkpoint.load(folder / "last.npz")
 
     def refused(message, trees=trees, n_test=40, **changed):
@@ -254,45 +252,45 @@ def test_a_checkpoint_of_something_else_is_refused_by_name(tmp_path, monkeypatch
             resume(folder, io.StringIO(), dataset=tiny(n_test=n_test))
 
     older = {"format": 1, "se_numpy": "0.0.9"}
-    refused(r"has format 1, written by se_numpy 0\.0\.9; this one, .* goes on from format 2", **older)
-    refused("comes from other images than three colours", n_test=41)
+    refused(r"has format 1, written by se_numpy 0\.0\.9; expected format 2, which se_numpy .* can resume", **older)
+    refused("belongs to a run on a data set other than three colours", n_test=41)
     others = {k: v for k, v in trees["params"].items() if k != "stage2"} | {"stem": {"conv1": {"V": np.ones(3)}}}
     other = trees | {"params": others}
-    refused("holds another network than se_resnet8: params: .* is missing; .* and [0-9]+ more", other)
+    refused("does not fit the network se_resnet8: params: .* is missing; .* and [0-9]+ more", other)
 
 
-def test_a_run_that_is_over_is_read_and_left_as_it_is(uninterrupted):
+def test_a_finished_run_is_read_and_not_changed(uninterrupted):
     folder, result = uninterrupted
     before = {path: path.read_bytes() for path in folder.iterdir()}
     out = io.StringIO()
     again = resume(folder, out)
-    assert "is over" in out.getvalue()
+    assert "is finished" in out.getvalue()
     assert (again.result, again.config) == (result.result, result.config)
     assert [row["val_loss"] for row in again.history] == [row["val_loss"] for row in result.history]
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_last_is_the_newest_run_that_is_not_over(tmp_path, monkeypatch):
+def test_last_is_the_newest_unfinished_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    cut(tmp_path / "runs" / "a", monkeypatch, 7)
-    cut(tmp_path / "runs" / "b", monkeypatch, 7)
+    interrupt(tmp_path / "runs" / "a", monkeypatch, 7)
+    interrupt(tmp_path / "runs" / "b", monkeypatch, 7)
     os.utime(tmp_path / "runs" / "a" / "last.npz", (time.time() + 9,) * 2)
     run(tmp_path / "runs" / "c", epochs=1)
     assert resume("last", io.StringIO(), dataset=tiny()).folder == Path("runs/a")
     assert resume("last", io.StringIO(), dataset=tiny()).folder == Path("runs/b")
-    with pytest.raises(ValueError, match="no run in runs/ waits to be finished"):
+    with pytest.raises(ValueError, match="runs/ has no unfinished run"):
         resume("last", io.StringIO(), dataset=tiny())
 
 
-def test_complete_starts_goes_on_and_reads_but_never_mixes(tmp_path, monkeypatch):
+def test_complete_refuses_a_folder_with_other_settings(tmp_path, monkeypatch):
     config = settings(tmp_path / "run", epochs=1)
     first = complete(tiny(), config, io.StringIO())
     assert complete(tiny(), config, io.StringIO()).result == first.result
-    with pytest.raises(ValueError, match=r"was made with lr = 0\.1 and now 0\.2 is asked for"):
+    with pytest.raises(ValueError, match=r"contains a run with lr = 0\.1, not 0\.2"):
         complete(tiny(), replace(config, lr=0.2), io.StringIO())
 
 
-def test_a_full_disk_is_said_and_what_was_written_stays(tmp_path, monkeypatch, uninterrupted):
+def test_a_full_disk_is_reported_and_the_checkpoints_are_kept(tmp_path, monkeypatch, uninterrupted):
     folder, writes, save = tmp_path / "run", iter(range(10**6)), np.savez
 
     def full(file, **arrays):
@@ -303,20 +301,21 @@ def test_a_full_disk_is_said_and_what_was_written_stays(tmp_path, monkeypatch, u
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint.np, "savez", full)
-        with pytest.raises(OSError, match=r"No space left on device; what it had reached .* --resume"):
+        with pytest.raises(OSError, match=r"No space left on device; the progress is saved in .* --resume"):
             train(tiny(), settings(folder, **LONG), io.StringIO())
     assert not list(folder.glob("*.tmp"))
     resume(folder, io.StringIO(), dataset=tiny())
-    same(folder, uninterrupted)
+    assert_same_results(folder, uninterrupted)
 
 
 @pytest.mark.parametrize("watch", [True, False])
-def test_a_loss_that_is_no_number_stops_the_run_and_says_where(tmp_path, monkeypatch, watch):
-    """A GPU, which nobody makes wait, tells of it when the epoch ends; replayed, step and layer are found."""
+def test_a_nan_loss_stops_the_run_and_the_layer_is_named(tmp_path, monkeypatch, watch):
+    """Without ``watch``, as on a GPU, it is found at the end of the epoch, and repeating the epoch finds the layer."""
     monkeypatch.setattr(Session, "watch", watch)
     monkeypatch.setitem(optim.SCHEDULES, "constant", lambda lr, total: lambda at: lr if at < 9 else 1e30)
-    where = r"at step 11 \(epoch 4, batch 2 of 3\): the output of stage1\S+conv1 is the first that is not finite"
-    with pytest.raises(NotFinite, match=where + r": try a smaller --lr than 0.1; the networks of 3 epochs before"):
+    where = r"the loss became NaN or infinite at step 11 \(epoch 4, batch 2 of 3\): the output of stage1\S+conv1 is "
+    advice = r"the first that is not finite; try a smaller --lr than 0.1; the last and the best checkpoint of the 3"
+    with pytest.raises(NotFinite, match=where + advice):
         run(tmp_path / "run", epochs=9, schedule="constant")
     trees, meta = checkpoint.load(tmp_path / "run" / "last.npz")
     assert len(meta["history"]) == 3
@@ -324,87 +323,87 @@ def test_a_loss_that_is_no_number_stops_the_run_and_says_where(tmp_path, monkeyp
     assert Trained.load(tmp_path / "run" / "best.npz").classes == ("red", "green", "blue")
 
 
-def test_where_numbers_were_lost_is_told_from_where_they_came():
+def test_the_first_array_that_is_not_finite_is_named():
     net = models.build("se_resnet8", classes=3)
     learner = Learner(net, (8, 9, 3), seed=0)
     X = np.random.default_rng(0).standard_normal((4, 8, 9, 3)).astype(np.float32)
-    look = [learner.net, learner.params, learner.state]
-    assert nan_check.first_not_finite(*look, X) == ""
+    network = [learner.net, learner.params, learner.state]
+    assert nan_check.first_not_finite(*network, X) == ""
     name, leaf = next(iter(tree.leaves(learner.params)))
     leaf.flat[0] = np.nan
-    assert nan_check.first_not_finite(*look, X) == f"the parameter {name} is not finite"
+    assert nan_check.first_not_finite(*network, X) == f"the parameter {name} is not finite"
     leaf.flat[0] = 0
     X[0, 0, 0, 0] = np.inf
-    assert nan_check.first_not_finite(*look, X) == "the images are not finite"
+    assert nan_check.first_not_finite(*network, X) == "the images are not finite"
 
 
-def test_no_time_for_an_epoch_is_said_with_what_would_fit(tmp_path):
-    """Three steps of a second and 9 images held out: 3.1 seconds an epoch."""
+def test_a_time_budget_below_one_epoch_is_refused_with_a_suggestion(tmp_path):
+    """Three steps of 1 second and 9 held-out images take 3.1 seconds per epoch."""
     result = train(tiny(), settings(tmp_path / "run"), io.StringIO(), time_budget=10)
     assert [row["epoch"] for row in result.history] == [1, 2, 3]
-    with pytest.raises(ValueError, match="takes 3s, longer than the time budget of 2s; --subset 32 would fit"):
+    with pytest.raises(ValueError, match="takes 3s, longer than the time budget of 2s; try --subset 32"):
         train(tiny(), settings(tmp_path / "other"), io.StringIO(), time_budget=2)
     assert not (tmp_path / "other").exists()
 
 
-def test_a_dry_run_says_everything_and_writes_nothing(tmp_path):
+def test_a_dry_run_prints_the_settings_and_writes_nothing(tmp_path):
     out = io.StringIO()
     train(tiny(), settings(tmp_path / "run"), out, dry_run=True)
-    for said in ("80,275 parameters", "1000 ms a step", "2 epochs in batches of 32", "nothing was written"):
-        assert said in out.getvalue()
+    for text in ("80,275 parameters", "1000 ms per step", "2 epochs, batch size 32", "nothing was written"):
+        assert text in out.getvalue()
     assert not list(tmp_path.iterdir())
 
 
-def test_a_run_on_a_device_goes_on_too(tmp_path, monkeypatch):
-    """What is kept between steps lies on the device, what is written on the host; sums come back with their kind."""
-    monkeypatch.setitem(sys.modules, "cupy", cupy_double.module)  # for this test alone, or "auto" would find a GPU
+def test_a_run_on_a_device_is_resumed(tmp_path, monkeypatch):
+    """The state is on the device and checkpoints are written from the host; sums are restored with their dtype."""
+    monkeypatch.setitem(sys.modules, "cupy", cupy_double.module)  # in this test only, or "auto" would find a GPU
     dataset = tiny(n_train=18, n_test=4)
     config = replace(settings(tmp_path / "run", epochs=1, batch_size=8, model="resnet8"), device="gpu")
     monkeypatch.setattr(loop, "SAVE_EVERY", 0)
     steps, step = iter(range(10**6)), Learner.step
 
-    def cut_step(self, *args, **more):
+    def interrupted_step(self, *args, **more):
         if next(steps) == 1:
-            raise Cut
+            raise Interrupted
         return step(self, *args, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Learner, "step", cut_step)
-        with pytest.raises(Cut):
+        patch.setattr(Learner, "step", interrupted_step)
+        with pytest.raises(Interrupted):
             train(dataset, config, io.StringIO())
     resume(tmp_path / "run", io.StringIO(), dataset=dataset)
     train(dataset, replace(config, out=str(tmp_path / "other")), io.StringIO())
     np.testing.assert_array_equal(numbers(tmp_path / "run"), numbers(tmp_path / "other"))
 
 
-def test_the_best_network_alone_is_kept_and_gone_on_from(tmp_path, monkeypatch, uninterrupted):
-    """The disk is full between the two files of the first epoch: what is whole is not orphaned."""
-    folder, writes, whole = tmp_path / "run", iter(range(10**6)), checkpoint.whole
+def test_a_run_is_resumed_from_best_npz_if_it_is_the_only_checkpoint(tmp_path, monkeypatch, uninterrupted):
+    """The disk is full between the two files of the first epoch."""
+    folder, writes, atomic_write = tmp_path / "run", iter(range(10**6)), checkpoint.atomic_write
 
     def full(path):
         if Path(path).suffix == ".npz" and next(writes) == 1:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return whole(path)
+        return atomic_write(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "whole", full)
-        with pytest.raises(OSError, match="what it had reached is in"):
+        patch.setattr(checkpoint, "atomic_write", full)
+        with pytest.raises(OSError, match="the progress is saved in"):
             train(tiny(), settings(folder, **LONG), io.StringIO())
     assert {path.name for path in folder.iterdir()} == {"config.json", "env.json", "best.npz"}
     resume(folder, io.StringIO(), dataset=tiny())
-    same(folder, uninterrupted)
+    assert_same_results(folder, uninterrupted)
 
 
 def test_the_checkpoint_of_another_run_is_refused(tmp_path, monkeypatch):
     for seed in (0, 1):
-        cut(tmp_path / f"s{seed}", monkeypatch, 7)
+        interrupt(tmp_path / f"s{seed}", monkeypatch, 7)
     other = settings(tmp_path / "s1", **LONG, seed=1)
     run_dir.write_json(tmp_path / "s1" / "config.json", asdict(other))
-    with pytest.raises(ValueError, match="is of a run with seed = 0; expected 1; nothing was changed"):
+    with pytest.raises(ValueError, match="belongs to a run with seed = 0; expected 1; nothing was changed"):
         resume(tmp_path / "s1", io.StringIO(), dataset=tiny())
 
 
-def test_a_table_that_was_lost_is_written_again(tmp_path):
+def test_a_missing_metrics_csv_is_written_again(tmp_path):
     folder = tmp_path / "run"
     run(folder, epochs=2)
     for name in ("result.json", "metrics.csv"):
@@ -413,15 +412,15 @@ def test_a_table_that_was_lost_is_written_again(tmp_path):
     assert [row["epoch"] for row in resume(folder, io.StringIO()).history] == [1, 2]
 
 
-def test_two_processes_do_not_write_to_one_run(tmp_path, monkeypatch):
+def test_two_processes_cannot_write_to_the_same_run(tmp_path, monkeypatch):
     pytest.importorskip("fcntl")
-    cut(tmp_path / "run", monkeypatch, 7)
+    interrupt(tmp_path / "run", monkeypatch, 7)
     busy = pytest.raises(ValueError, match="is being written to by another run")
     with lock_file(tmp_path / "run", "written to"), busy:
         resume(tmp_path / "run", io.StringIO(), dataset=tiny())
 
 
-def test_a_ctrl_c_while_the_test_set_is_looked_at_ends_after_it(tmp_path, monkeypatch):
+def test_ctrl_c_during_the_final_test_stops_after_it(tmp_path, monkeypatch):
     evaluate, calls = Learner.evaluate, iter(range(10))
 
     def press(self, images):
@@ -436,18 +435,18 @@ def test_a_ctrl_c_while_the_test_set_is_looked_at_ends_after_it(tmp_path, monkey
 
 
 @pytest.mark.parametrize("name", ["position", "history", "data", "config"])
-def test_a_checkpoint_that_does_not_say_all_is_refused(tmp_path, monkeypatch, name):
+def test_a_checkpoint_with_missing_metadata_is_refused(tmp_path, monkeypatch, name):
     folder = tmp_path / "run"
-    cut(folder, monkeypatch, 7)
+    interrupt(folder, monkeypatch, 7)
     trees, meta = checkpoint.load(folder / "last.npz")
     checkpoint.save(folder / "last.npz", trees, {k: v for k, v in meta.items() if k != name})
-    with pytest.raises(ValueError, match="is not what se-numpy train writes"):
+    with pytest.raises(ValueError, match="is not a checkpoint written by se-numpy train"):
         resume(folder, io.StringIO(), dataset=tiny())
 
 
-def test_a_reader_who_goes_does_not_end_the_run(tmp_path):
-    class Gone(io.StringIO):
+def test_a_closed_pipe_does_not_stop_the_run(tmp_path):
+    class ClosedPipe(io.StringIO):
         def write(self, text):
             raise BrokenPipeError
 
-    assert train(tiny(), settings(tmp_path / "run"), Gone()).result["epoch"] >= 1
+    assert train(tiny(), settings(tmp_path / "run"), ClosedPipe()).result["epoch"] >= 1

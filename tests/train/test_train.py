@@ -1,4 +1,4 @@
-"""The trainer: reproducible, honest about the test set, and what its folder holds."""
+"""The trainer: results, reproducibility, the use of the test set, and the files of a run."""
 
 import csv
 import json
@@ -18,7 +18,7 @@ from se_numpy.train import Learner, Session, Trained, configure, learner, sessio
 from se_numpy.train.console import remark
 
 
-def test_a_run_learns_and_leaves_everything_behind(tmp_path):
+def test_a_run_learns_and_writes_all_files(tmp_path):
     result, text = run(tmp_path / "run", epochs=6)
     folder = tmp_path / "run"
     assert result.result["test_accuracy"] > 0.8
@@ -28,11 +28,11 @@ def test_a_run_learns_and_leaves_everything_behind(tmp_path):
         rows = list(csv.DictReader(file))
     assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4, 5, 6]
     assert [float(row["val_loss"]) for row in rows] == [row["val_loss"] for row in result.history]
-    for said in ("80,275 parameters", "three colours", "cpu", "ms a step", "of 40 images", "95 % interval"):
-        assert said in text
+    for part in ("80,275 parameters", "three colours", "cpu", "ms per step", "on 40 images", "95 % interval"):
+        assert part in text
 
 
-def test_the_test_set_is_seen_once_and_the_epoch_is_chosen_without_it(tmp_path, monkeypatch):
+def test_the_test_set_is_used_once_after_the_epoch_is_chosen(tmp_path, monkeypatch):
     seen = []
     evaluate = Learner.evaluate
     monkeypatch.setattr(Learner, "evaluate", lambda self, images: seen.append(len(images)) or evaluate(self, images))
@@ -42,8 +42,8 @@ def test_the_test_set_is_seen_once_and_the_epoch_is_chosen_without_it(tmp_path, 
     assert result.history[int(result.result["epoch"]) - 1]["val_accuracy"] == best
 
 
-def by_hand(checkpoint_file, images, labels):
-    """Loss and accuracy of a saved network, brought back without the trainer."""
+def loss_and_accuracy(checkpoint_file, images, labels):
+    """Evaluate a saved network without the trainer."""
     p = Trained.load(checkpoint_file).probabilities(images).astype(np.float64)
     return -np.log(p[np.arange(len(labels)), labels] + 1e-300).mean(), (p.argmax(1) == labels).mean()
 
@@ -51,24 +51,25 @@ def by_hand(checkpoint_file, images, labels):
 @pytest.fixture
 def a_good_epoch_then_bad_ones(monkeypatch):
     monkeypatch.setitem(optim.SCHEDULES, "constant", lambda lr, total: lambda at: 0.1 if at < 9 else -0.1)
-    monkeypatch.setattr(learner, "EVALUATION_BATCH", 7)  # so that 9 and 40 images end in a part of a batch
+    monkeypatch.setattr(learner, "EVALUATION_BATCH", 7)  # so that 9 and 40 images end with a smaller batch
 
 
-def test_the_result_is_that_of_the_chosen_network(tmp_path, a_good_epoch_then_bad_ones):
+def test_the_result_belongs_to_the_chosen_network(tmp_path, a_good_epoch_then_bad_ones):
     result, _ = run(tmp_path / "run", epochs=6, schedule="constant")
     data = tiny()
     assert result.result["epoch"] < 6
-    expected = by_hand(tmp_path / "run" / "best.npz", data.test_images, data.test_labels)
+    expected = loss_and_accuracy(tmp_path / "run" / "best.npz", data.test_images, data.test_labels)
     np.testing.assert_allclose((result.result["test_loss"], result.result["test_accuracy"]), expected, rtol=1e-4)
-    last = by_hand(tmp_path / "run" / "last.npz", data.test_images, data.test_labels)
-    assert abs(last[0] - expected[0]) > 0.1  # or the test could not tell them apart
+    last = loss_and_accuracy(tmp_path / "run" / "last.npz", data.test_images, data.test_labels)
+    assert abs(last[0] - expected[0]) > 0.1  # otherwise the test could not distinguish them
     held_out = split(data, seed=0)[1]
     row = result.history[-1]
-    expected = by_hand(tmp_path / "run" / "last.npz", data.train_images[held_out], data.train_labels[held_out])
+    images, labels = data.train_images[held_out], data.train_labels[held_out]
+    expected = loss_and_accuracy(tmp_path / "run" / "last.npz", images, labels)
     np.testing.assert_allclose((row["val_loss"], row["val_accuracy"]), expected, rtol=1e-4)
 
 
-def test_the_epoch_is_chosen_by_the_images_held_out(tmp_path, monkeypatch):
+def test_the_epoch_is_chosen_by_held_out_accuracy(tmp_path, monkeypatch):
     accuracies = iter([0.2, 0.9, 0.5, 0.0])  # three epochs, then the test set
     monkeypatch.setattr(Learner, "evaluate", lambda self, images: (1.0, next(accuracies)))
     result, _ = run(tmp_path / "run", epochs=3)
@@ -76,7 +77,7 @@ def test_the_epoch_is_chosen_by_the_images_held_out(tmp_path, monkeypatch):
     assert checkpoint.load(tmp_path / "run" / "best.npz")[1]["history"][-1]["epoch"] == 2
 
 
-def test_normalisation_knows_only_the_images_learned_from(tmp_path):
+def test_normalisation_uses_only_the_training_images(tmp_path):
     run(tmp_path / "run", epochs=1)
     data = tiny()
     expected = Normalisation.of(data.train_images[split(data, seed=0)[0]])
@@ -86,7 +87,7 @@ def test_normalisation_knows_only_the_images_learned_from(tmp_path):
     assert (np.abs(meta["mean"] - Normalisation.of(data.train_images).mean) > 0).all()
 
 
-def test_every_setting_reaches_its_place(tmp_path, monkeypatch):
+def test_every_setting_is_used(tmp_path, monkeypatch):
     seen = {"draws": [], "steps": []}
     step, draw = Learner.step, session.draw
 
@@ -116,7 +117,7 @@ def test_every_setting_reaches_its_place(tmp_path, monkeypatch):
     assert (first.top != second.top).any()
 
 
-def test_same_seed_same_numbers_other_seed_others(tmp_path):
+def test_equal_seeds_give_equal_results_and_other_seeds_do_not(tmp_path):
     for name, seed in (("a", 5), ("b", 5), ("c", 6)):
         run(tmp_path / name, seed=seed)
     a, b, c = (numbers(tmp_path / name) for name in "abc")
@@ -124,16 +125,16 @@ def test_same_seed_same_numbers_other_seed_others(tmp_path):
     assert (a != c).any()
 
 
-def test_timing_the_first_steps_leaves_no_trace(tmp_path, monkeypatch):
+def test_timing_the_first_steps_does_not_change_the_results(tmp_path, monkeypatch):
     run(tmp_path / "timed")
     monkeypatch.setattr(Session, "seconds_per_step", lambda self: 1.0)
     run(tmp_path / "untimed")
     np.testing.assert_array_equal(numbers(tmp_path / "timed"), numbers(tmp_path / "untimed"))
 
 
-def test_held_out_images_are_none_of_those_learned_from():
-    learn, held_out = split(tiny(), seed=3)
-    assert sorted([*learn, *held_out]) == list(range(90))
+def test_training_and_held_out_images_do_not_overlap():
+    training, held_out = split(tiny(), seed=3)
+    assert sorted([*training, *held_out]) == list(range(90))
     assert len(held_out) == 9
     assert (split(tiny(), seed=4)[1] != held_out).any()
 
@@ -151,27 +152,27 @@ def test_held_out_images_are_none_of_those_learned_from():
         ({"label_smoothing": 1.5}, "label_smoothing is 1.5"),
     ],
 )
-def test_settings_that_make_no_sense_are_named(settings, message):
+def test_invalid_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         configure(tiny(), **settings)
 
 
 @pytest.mark.parametrize("settings", [{"reduction": 64}, {"model": "resnet9"}, {"device": "gpu"}])
-def test_a_start_that_fails_leaves_nothing_behind(tmp_path, monkeypatch, settings):
+def test_a_run_that_fails_to_start_leaves_no_files(tmp_path, monkeypatch, settings):
     monkeypatch.setitem(sys.modules, "cupy", None)
     with pytest.raises((ValueError, RuntimeError)):
         run(tmp_path / "run", **settings)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_number_of_threads_that_is_none_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+def test_an_invalid_number_of_threads_is_refused_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setenv("SE_NUMPY_THREADS", "many")
     with pytest.raises(ValueError, match="SE_NUMPY_THREADS is 'many'"):
         run(tmp_path / "run")
     assert not list(tmp_path.iterdir())
 
 
-def test_an_interruption_while_the_first_steps_are_timed_leaves_nothing(tmp_path, monkeypatch):
+def test_an_interruption_during_timing_leaves_no_files(tmp_path, monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt
 
@@ -181,7 +182,7 @@ def test_an_interruption_while_the_first_steps_are_timed_leaves_nothing(tmp_path
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
+def test_a_folder_that_is_not_empty_is_refused_and_not_changed(tmp_path):
     (tmp_path / "precious.txt").write_text("mine")
     with pytest.raises(ValueError, match="not an empty folder"):
         run(tmp_path)
@@ -189,24 +190,23 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("model", "accuracy", "said"),
+    ("model", "accuracy", "expected"),
     [
-        ("resnet8", 0.17, "this network cannot pass 60 % here"),
-        ("se_resnet8", 0.99, "the same network without SE blocks cannot pass 60 % here"),
+        ("resnet8", 0.17, "this network cannot exceed 60 % on this data set"),
+        ("se_resnet8", 0.99, "without SE blocks this network cannot exceed 60 % on this data set"),
         ("se_resnet8", 0.13, ""),
         ("resnet20", 0.17, ""),
     ],
 )
-def test_what_a_result_means_depends_on_the_network_and_the_result(model, accuracy, said):
-    lines = remark("builtin", model, accuracy)
-    assert said in " ".join(lines)
-    assert bool(lines) == bool(said)
-    assert all(len(line) <= 80 for line in lines)
-    assert remark("cifar10", model, accuracy) == []
+def test_the_note_depends_on_the_network_and_the_accuracy(model, accuracy, expected):
+    note = remark("builtin", model, accuracy)
+    assert expected in note
+    assert bool(note) == bool(expected)
+    assert remark("cifar10", model, accuracy) == ""
 
 
 def test_a_training_step_on_a_device_neither_waits_nor_uploads(double):
-    """What a GPU would have to do for one step: no synchronisation; the launches are counted, to be kept low."""
+    """A step needs no synchronisation, and the number of kernel launches is limited."""
     learner = Learner(models.build("se_resnet20"), (8, 8, 3), seed=0, device="gpu")
     X = double.asarray(np.random.default_rng(0).standard_normal((4, 8, 8, 3)).astype(np.float32))
     labels = double.asarray(np.array([0, 1, 2, 9]))
@@ -214,11 +214,11 @@ def test_a_training_step_on_a_device_neither_waits_nor_uploads(double):
         loss, right = learner.step(X, labels, optim.SGD(weight_decay=5e-4), 0.1)
     assert syncs == cupy_double.uploads == []
     assert loss.shape == right.shape == ()
-    if host_kernels.compiler():  # with the kernels; without, the plain forms are counted
+    if host_kernels.compiler():  # without the kernels, NumPy-style operations would be counted
         assert len(launches) <= 391
 
 
-def test_a_step_moves_the_running_statistics():
+def test_a_step_updates_the_running_statistics():
     learner = Learner(models.build("se_resnet8", classes=3), (8, 9, 3), seed=0)
     net, state = learner.net, tree.map_leaves(np.copy, learner.state)
     X = np.random.default_rng(0).standard_normal((5, 8, 9, 3)).astype(np.float32)
@@ -228,7 +228,7 @@ def test_a_step_moves_the_running_statistics():
     np.testing.assert_allclose(learner.running, tree.flatten(state), rtol=1e-3, atol=1e-5)
 
 
-def test_a_device_learns_the_same_as_the_host(double):
+def test_training_on_a_device_equals_training_on_the_host(double):
     data = tiny()
     learners = {d: Learner(models.build("se_resnet8", classes=3), (8, 9, 3), seed=0, device=d) for d in ("cpu", "gpu")}
     for device, one in learners.items():
@@ -239,32 +239,32 @@ def test_a_device_learns_the_same_as_the_host(double):
     np.testing.assert_allclose(here, there, rtol=1e-3, atol=1e-4)
 
 
-def test_interval_of_a_share():
+def test_interval_of_a_proportion():
     low, high = wilson(0.82, 10_000)
     np.testing.assert_allclose([low, high], [0.8124, 0.8274], atol=2e-4)
     assert wilson(1.0, 10)[1] == 1.0
     assert wilson(0.0, 10)[0] == 0.0
 
 
-def test_a_network_comes_back_with_its_gates(tmp_path):
-    """Every ablation goes from the configuration through training and the file back to the network."""
+def test_a_trained_network_is_loaded_with_its_se_settings(tmp_path):
+    """Every ablation setting is kept from the configuration through training and the checkpoint."""
     gates = {"model": "se_resnet8", "reduction": 2, "bias": True, "gate": "tanh", "squeeze": "max", "stages": (1, 3),
              "placement": "pre"}  # fmt: skip
     run(tmp_path / "run", epochs=1, **gates)
     trained = Trained.load(tmp_path / "run" / "best.npz")
-    asked = dict(gates)
-    assert trained.net == models.build(asked.pop("model"), classes=3, **asked)
-    assert {name: trained.config[name] for name in asked} == {**asked, "stages": [1, 3]}
+    given = dict(gates)
+    assert trained.net == models.build(given.pop("model"), classes=3, **given)
+    assert {name: trained.config[name] for name in given} == {**given, "stages": [1, 3]}
 
 
-def test_a_subset_is_learned_from_and_what_is_held_out_stays(tmp_path):
+def test_a_subset_reduces_the_training_images_only(tmp_path):
     whole, part = run(tmp_path / "a", epochs=1), run(tmp_path / "b", epochs=1, subset=40)
-    assert "81 images to learn from, 9 held out" in whole[1]
-    assert "40 images to learn from, 9 held out" in part[1]
+    assert "81 training images, 9 held out" in whole[1]
+    assert "40 training images, 9 held out" in part[1]
 
 
-def test_the_picture_shows_test_images_with_its_answers(tmp_path, monkeypatch, a_good_epoch_then_bad_ones):
-    """Of the network of the best epoch, not of the last."""
+def test_the_figure_shows_test_images_with_predictions(tmp_path, monkeypatch, a_good_epoch_then_bad_ones):
+    """The predictions are those of the best epoch, not of the last."""
     pytest.importorskip("matplotlib")
     from matplotlib.figure import Figure
 
@@ -277,12 +277,12 @@ def test_the_picture_shows_test_images_with_its_answers(tmp_path, monkeypatch, a
     panels = drawn[0].subfigs[1].axes
     assert [axes.get_title() for axes in panels] == [data.classes[k] for k in p.argmax(1)]
     for axes, k, label in zip(panels, p.argmax(1), data.test_labels, strict=False):
-        assert axes.get_xlabel() == ("right" if k == label else f"is: {data.classes[label]}")
+        assert axes.get_xlabel() == ("correct" if k == label else f"true: {data.classes[label]}")
 
 
 @pytest.mark.parametrize("net", [residual(Linear(4), Linear(4)), Linear(3), serial(residual(Linear(4)))], ids=str)
-def test_a_learner_trains_the_network_it_was_given(net):
-    """Also one whose top is a sum or a lone layer: a step goes against the plain network's gradient."""
+def test_a_step_follows_the_gradient_of_the_plain_network(net):
+    """Also for a network that is a residual or a single layer."""
     rng = np.random.default_rng(0)
     X, labels = rng.standard_normal((6, 4), np.float32), np.array([0, 1, 2, 0, 1, 2])
     learned = Learner(net, (4,), seed=0)
@@ -296,7 +296,7 @@ def test_a_learner_trains_the_network_it_was_given(net):
 
 @dataclass(frozen=True)
 class TwoOrders(Layer):
-    """y = a x + b, whose gradients come back in another order than its parameters."""
+    """y = a x + b, with gradients in another order than the parameters."""
 
     def parameters(self, shape):
         return {"a": Parameter(shape, 1.0), "b": Parameter(shape)}
@@ -308,7 +308,7 @@ class TwoOrders(Layer):
         return params["a"] * dY, {"b": dY.sum(0), "a": (dY * cache).sum(0)}
 
 
-def test_gradients_find_their_parameters_by_name():
+def test_gradients_are_matched_to_parameters_by_name():
     X, labels = np.random.default_rng(0).standard_normal((6, 4), np.float32), np.array([0, 1, 2, 0, 1, 2])
     learned = Learner(TwoOrders(), (4,), seed=0)
     _, grads = learned.compiled.backward(
@@ -320,9 +320,21 @@ def test_gradients_find_their_parameters_by_name():
     np.testing.assert_allclose(learned.params["b"], -0.5 * grads["b"], rtol=1e-5, atol=1e-7)
 
 
-def test_objects_print_themselves_in_a_line():
+def test_reprs_are_short():
     data = tiny()
     normalise = Normalisation.of(data.train_images)
     network = Trained(models.build("se_resnet8"), {}, {}, normalise, data.classes, data.image_shape, {})
-    for thing in (data, network, draw(np.random.default_rng(0), 5000, augment=True)):
-        assert len(repr(thing)) < 120
+    learner = Learner(models.build("se_resnet8"), data.image_shape, 0)
+    predictor = learner.compiled.predictor(learner.params, learner.state)
+    images = Images(data.train_images, data.train_labels, normalise)
+    draws = draw(np.random.default_rng(0), 5000, augment=True)
+    for thing in (data, normalise, network, draws, images, learner, learner.compiled, predictor):
+        assert len(repr(thing)) < 140
+    learned = Trained(learner.net, learner.params, learner.state, normalise, data.classes, data.image_shape,
+                      {"model": "se_resnet8"})  # fmt: skip
+    parameters = f"{learner.w.size:,} parameters"
+    size = "x".join(map(str, data.image_shape))
+    assert repr(learned) == f"<Trained se_resnet8: {parameters}, images {size}, {len(data.classes)} classes>"
+    assert repr(learner) == f"<Learner: {parameters} float32 on cpu, input {size}, 10 classes>"
+    assert repr(predictor).endswith(" parameters, batch norm folded>")
+    assert repr(learner.compiled).startswith("<Compiled Serial of ")

@@ -1,6 +1,6 @@
-"""A data set that a network learns in a few steps, and runs on it: for the tests of the trainer, and for what kills it.
+"""Helpers for the tests of the trainer: a small data set that a network learns in a few steps, and runs on it.
 
-As a program, ``python training.py FOLDER`` starts or goes on with a run and writes it down after every step.
+``python training.py FOLDER`` starts or resumes a run and saves it after every step, for the test that kills it.
 """
 
 import io
@@ -14,16 +14,16 @@ from se_numpy.train import complete, configure, loop, train
 
 
 def tiny(n_train=90, n_test=40):
-    """Images whose brightest channel is their class: a plain network learns them in a few steps."""
+    """Return a data set in which the class is the brightest channel, which a network learns in a few steps."""
     rng = np.random.default_rng(0)
 
-    def some(n):
+    def draw(n):
         labels = np.arange(n) % 3
         images = rng.integers(0, 100, (n, 8, 9, 3), np.uint8)
         images[np.arange(n), :, :, labels] += 100
         return images, labels
 
-    return Dataset("builtin", ("red", "green", "blue"), *some(n_train), *some(n_test), False, "three colours")
+    return Dataset("builtin", ("red", "green", "blue"), *draw(n_train), *draw(n_test), False, "three colours")
 
 
 def settings(folder, **given):
@@ -31,18 +31,18 @@ def settings(folder, **given):
 
 
 def run(folder, **given):
-    """A whole run, and what it said."""
+    """Train a whole run; return it and its output."""
     out = io.StringIO()
     return train(tiny(), settings(folder, **given), out), out.getvalue()
 
 
 def numbers(folder, name="last.npz"):
-    """Everything a run has come to: parameters, statistics, velocity, in one vector."""
+    """Return all arrays of a checkpoint (parameters, statistics, velocity) in one vector."""
     trees, _ = checkpoint.load(folder / name)
     return np.concatenate([leaf.ravel() for _, leaf in tree.leaves(trees)])
 
 
-LONG = {"epochs": 4, "batch_size": 16, "augment": True}  # four epochs of six steps, each with chances of its own
+LONG = {"epochs": 4, "batch_size": 16, "augment": True}  # four epochs of six steps with different random numbers
 
 if __name__ == "__main__":
     loop.SAVE_EVERY = 0

@@ -1,9 +1,9 @@
-"""Makes the files of this folder out of a run: small, and silent about where they were made.
+"""Make the files of this folder from a run, without paths or times of the machine.
 
-    python tutorials/networks/make.py network RUN NAME.npz "WHAT THE DATA ARE"
-    python tutorials/networks/make.py gates RUN/excitations NAME_gates.npz "WHAT THE DATA ARE"
+    python tutorials/networks/make.py network RUN NAME.npz "DESCRIPTION OF THE DATA"
+    python tutorials/networks/make.py gates RUN/excitations NAME_gates.npz "DESCRIPTION OF THE DATA"
 
-README.md has the commands that made the runs. Both files are checkpoints, which
+README.md lists the commands of the runs. Both files are checkpoints, which
 ``se_numpy.checkpoint.load`` reads: trees of arrays, and a description.
 """
 
@@ -21,7 +21,7 @@ ABOUT = ("format", "se_numpy", "classes", "image_shape", "mean", "std")
 
 
 def network(run: Path, target: Path, made_of: str) -> None:
-    """Parameters and running statistics of the best epoch, without the optimiser's velocity."""
+    """Save parameters and running statistics of the best epoch, without the velocity."""
     trees, meta = checkpoint.load(run / "best.npz")
     result = json.loads((run / "result.json").read_text(encoding="utf-8"))
     data = meta["config"]["data"]
@@ -35,11 +35,11 @@ def network(run: Path, target: Path, made_of: str) -> None:
 
 
 def gates(study: Path, target: Path, made_of: str) -> None:
-    """What ``se-numpy excitations`` found: each gate's mean and spread by block, (1 + K, C).
+    """Save the gates' means and standard deviations by block, (1 + K, C), and the interventions.
 
-    The first row is that of all images, the others those of the K groups, in order.
+    The first row is for all images, the others are for the K groups in order.
     """
-    told = json.loads((study / "study.json").read_text(encoding="utf-8"))
+    contents = json.loads((study / "study.json").read_text(encoding="utf-8"))
     found: dict[tuple[str, str], dict[str, list[float]]] = {}
     with (study / "gates.csv").open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
@@ -57,7 +57,10 @@ def gates(study: Path, target: Path, made_of: str) -> None:
         for kind in ("mean", "std")
     }
     kept = ("images", "accuracy", "groups", "blocks", "interventions", "transplants")
-    about = {key: told[key] for key in kept} | {"config": told["config"], "made_of": made_of}
+    about = {key: contents[key] for key in kept} | {
+        "config": contents["config"],
+        "made_of": made_of,
+    }
     about["config"] |= {"out": None, "data": "FOLDER"}
     checkpoint.save(target, trees, about)
 

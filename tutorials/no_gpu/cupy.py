@@ -1,3 +1,3 @@
-"""In the path while notebooks are made and tested: a machine without a GPU, wherever they run."""
+"""Hides CuPy while notebooks are built and tested, so that their output is that of a CPU."""
 
 raise ModuleNotFoundError("No module named 'cupy'", name="cupy")

@@ -1,7 +1,7 @@
-"""The engine's CUDA kernels: one table of them, and how a function launches its row.
+"""The engine's CUDA kernels: a table of kernels, and functions that launch them.
 
-A launch costs a GPU several microseconds, however little it computes, and a formula in NumPy is a launch for every
-operation sign in it. So the engine's formulas have a second form, one kernel each. The NumPy form is the one to read.
+A launch costs several microseconds however little it computes, and a formula in NumPy needs one launch for every
+operation. The engine's formulas therefore exist a second time, as one kernel each. Read the NumPy version first.
 """
 
 from se_numpy.engine.cuda.kernels import cuda_kernel, dual_reduction, has_kernels, launch

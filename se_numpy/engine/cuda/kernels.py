@@ -1,9 +1,9 @@
-"""From a row of the table to a launch: CuPy's ElementwiseKernel and ReductionKernel, each made once."""
+"""Launching the kernels of the table with CuPy's ElementwiseKernel and ReductionKernel, each created once."""
 
 from collections.abc import Callable
 from functools import cache, wraps
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -14,9 +14,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def cuda_kernel(name: str) -> Callable[[F], F]:
-    """Give a function of arrays and numbers its kernel in the table as a second form, for a GPU.
+    """Decorate a function of arrays and numbers to launch its kernel in the table when the arrays are on a GPU.
 
-    What a kernel cannot do (complex numbers, several dtypes) the function itself does, launch by launch.
+    Arguments that no kernel supports (complex numbers, mixed dtypes) are passed to the function itself.
     """
 
     def decorate(plain: F) -> F:
@@ -25,13 +25,13 @@ def cuda_kernel(name: str) -> Callable[[F], F]:
             xp = array_module(*args)
             return launch(name, xp, *args) if has_kernels(xp, *args) else plain(*args)
 
-        return call  # type: ignore[return-value]
+        return cast(F, call)
 
     return decorate
 
 
 def launch(name: str, xp: ModuleType, *args: Any, inputs: str = "", formula: str = "") -> Any:
-    """Launch a kernel of the table; ``inputs`` and ``formula`` fill the places that a template leaves open."""
+    """Launch a kernel of the table; ``inputs`` and ``formula`` fill in the placeholders of a template."""
     row = TABLE[name]
     operation = row.operation.replace("{formula}", formula)
     return elementwise_kernel(xp, row.inputs.replace("{inputs}", inputs), row.outputs, operation, name)(*args)
@@ -39,12 +39,12 @@ def launch(name: str, xp: ModuleType, *args: Any, inputs: str = "", formula: str
 
 @cache
 def elementwise_kernel(xp: ModuleType, inputs: str, outputs: str, operation: str, name: str) -> Any:
-    """Return CuPy's ElementwiseKernel, made once."""
+    """Return a cached ElementwiseKernel."""
     return xp.ElementwiseKernel(inputs, outputs, operation, name)
 
 
 def has_kernels(xp: ModuleType, *args: Any) -> bool:
-    """Return whether there are kernels for these: on a GPU, with one dtype of real numbers; indices and flags aside."""
+    """Return whether kernels support these arguments: on a GPU, in one real dtype (integers and flags do not count)."""
     if xp is np or not hasattr(xp, "ElementwiseKernel"):
         return False
     dtypes = {a.dtype for a in args if hasattr(a, "dtype") and getattr(a, "ndim", 0) > 0}
@@ -53,7 +53,7 @@ def has_kernels(xp: ModuleType, *args: Any) -> bool:
 
 
 def dual_reduction(name: str, *args: Any, axis: int) -> tuple[Array, Array]:
-    """Sum the two expressions of a row over ``axis`` in one launch, as the parts of one complex number."""
+    """Sum the two expressions of a row over ``axis`` in one launch, as real and imaginary part of a complex number."""
     xp, double = array_module(*args), args[0].dtype == np.float64
     both = _reduction_kernel(xp, name, double)(*args, axis=axis)
     return both.real, both.imag

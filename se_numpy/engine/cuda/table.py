@@ -1,16 +1,16 @@
-"""Every CUDA kernel of the engine: its parameters, its C for one element, and the function that it must equal.
+"""All CUDA kernels of the engine: parameters, C code for one element, and the function that each must equal.
 
-``inputs`` and ``outputs`` are written as CuPy's ElementwiseKernel has them: ``raw`` parameters are whole arrays with
-flat indices, all others are broadcast, and ``i`` counts the elements. Outputs that are given as arguments are written
-in place. ``equals`` names the function of the book whose values, or whose gradients, the kernel gives; a contract test
-holds every row to it. A dual reduction's ``operation`` is the pair of expressions whose sums it returns.
+``inputs`` and ``outputs`` follow CuPy's ElementwiseKernel: ``raw`` parameters are whole arrays with flat indices, all
+others are broadcast, and ``i`` is the index of the element. Outputs passed as arguments are written in place.
+``equals`` names the function whose values or gradients the kernel computes; a contract test compares the two. The
+``operation`` of a dual reduction is the pair of expressions whose sums it returns.
 """
 
 from typing import NamedTuple
 
 
 class Kernel(NamedTuple):
-    """One row: parameters, results, the C of one element, and what it must equal."""
+    """A row of the table: parameters, results, C code for one element, and the function it must equal."""
 
     inputs: str
     outputs: str
@@ -18,10 +18,10 @@ class Kernel(NamedTuple):
     equals: str
 
 
-RECTIFIED = "auto rectified = [](T v) { return v < 0 ? (T)0 : v; }"  # not v > 0 ? v : 0: a NaN stays one
+RECTIFIED = "auto rectified = [](T v) { return v < 0 ? (T)0 : v; }"  # v > 0 ? v : 0 would turn NaN into 0
 
 TABLE = {
-    # ------------------------------------------------------------------------------------------ numbers one by one
+    # ----------------------------------------------------------------------------------------- element by element
     "sigmoid": Kernel(
         "T x", "T y", "T e = exp(x < 0 ? x : -x); y = (x < 0 ? e : (T)1) / (1 + e)",
         "ops.sigmoid",
@@ -97,14 +97,14 @@ TABLE = {
         "ops.normalize",
     ),
     "bn_grad_coefficients": Kernel(
-        "raw T of_dy, raw T of_dyx, T mean, T var, T gamma, int32 groups, float64 m, float64 eps",
+        "raw T sum_dy, raw T sum_dyx, T mean, T var, T gamma, int32 groups, float64 m, float64 eps",
         "T a, T b, T c, T dgamma, T dbeta",
         """
         double sum = 0, product = 0;
         #pragma unroll 8
         for (int g = 0; g < groups; ++g) {
-            sum += of_dy[g * _ind.size() + i];
-            product += of_dyx[g * _ind.size() + i];
+            sum += sum_dy[g * _ind.size() + i];
+            product += sum_dyx[g * _ind.size() + i];
         }
         T root = 1 / sqrt(var + (T)eps);
         dbeta = sum;
@@ -150,7 +150,7 @@ TABLE = {
         "se.excite",
     ),
     "through_gates": Kernel(
-        "T of_dy, T of_dyx, T a, T beta, T s", "T da2", "da2 = (a * of_dyx + beta * of_dy) * s * (1 - s)",
+        "T sum_dy, T sum_dyx, T a, T beta, T s", "T da2", "da2 = (a * sum_dyx + beta * sum_dy) * s * (1 - s)",
         "se.excite_backward",
     ),
     "through_hidden": Kernel(
@@ -164,14 +164,14 @@ TABLE = {
         "se.excite_backward",
     ),
     "through_squeeze": Kernel(
-        "raw T da1, raw T W1, T s, T of_dy, T of_dyx, T images, T mean, int32 R, int32 C, float64 pixels",
-        "T shift, T of_dv, T of_dvx",
+        "raw T da1, raw T W1, T s, T sum_dy, T sum_dyx, T images, T mean, int32 R, int32 C, float64 pixels",
+        "T shift, T sum_dv, T sum_dvx",
         """
         T dz = 0;
         for (int j = 0; j < R; ++j) dz += da1[i / C * R + j] * W1[j * C + i % C];
         shift = dz / pixels;
-        of_dv = s * of_dy + dz;
-        of_dvx = s * of_dyx + dz * (images - mean)
+        sum_dv = s * sum_dy + dz;
+        sum_dvx = s * sum_dyx + dz * (images - mean)
         """,
         "se.excite_backward",
     ),
@@ -208,9 +208,9 @@ TABLE = {
         "T g, float64 lr, float64 momentum, float64 decay, int32 nesterov",
         "T w, T v",
         """
-        T slope = g + (T)decay * w;
-        v = (T)momentum * v + slope;
-        w -= (T)lr * (nesterov ? slope + (T)momentum * v : v)
+        T grad = g + (T)decay * w;
+        v = (T)momentum * v + grad;
+        w -= (T)lr * (nesterov ? grad + (T)momentum * v : v)
         """,
         "optim.SGD",
     ),

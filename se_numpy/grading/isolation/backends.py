@@ -1,4 +1,4 @@
-"""The ways of running a child, strongest first, and which of them work here: each is tried once, not guessed."""
+"""The sandbox backends, strongest first, and a test run that finds out which of them work on this machine."""
 
 import contextlib
 import os
@@ -19,40 +19,40 @@ LEVELS = ("L1", "L2", "L3")
 
 
 class IsolationMissing(RuntimeError):
-    """The isolation that was asked for is not to be had on this machine."""
+    """The requested isolation is not available on this machine."""
 
 
 @dataclass(frozen=True)
 class Backend:
-    """How a child is started and what it gives up."""
+    """How a child is started and restricted."""
 
-    option: str  # as it is asked for
-    name: str  # as it is reported
+    option: str  # the value of --isolation
+    name: str  # the name in reports
     level: str
     landlock: bool
     seccomp: bool
-    leaves_processes: bool  # whether what it starts can outlive it
-    wrap: Callable[[SandboxPaths], list[str]]  # what stands before the interpreter's command
-    runner: str | None = None  # where the child finds the two files that it starts with, if not in their own place
+    leaves_processes: bool  # processes that the child starts can outlive it
+    wrap: Callable[[SandboxPaths], list[str]]  # returns the prefix of the interpreter's command
+    runner: str | None = None  # the folder of the child's two files inside the sandbox, if they are mounted elsewhere
 
 
 class Finding(NamedTuple):
-    """What ``doctor`` says about one backend."""
+    """The result of ``doctor`` for one backend."""
 
     backend: str
     level: str
     works: bool
-    remedy: str  # why not, and what to install; empty if it works
+    remedy: str  # the reason and what to install; empty if the backend works
 
 
 def _bubblewrap(p: SandboxPaths) -> list[str]:
-    """Own mounts, nothing of which can be written to; own processes, network, users; nothing shared but three pipes."""
+    """Return a command with read-only mounts and separate processes, network and users; only three pipes are shared."""
     command = [shutil.which("bwrap") or "bwrap", "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc",
                "--unshare-uts", "--unshare-cgroup-try", "--uid", "65534", "--gid", "65534", "--cap-drop", "ALL",
                "--new-session", "--die-with-parent"]  # fmt: skip
     for root in p.roots:
         command += ["--ro-bind", root, root]
-    for link in ("/lib", "/lib64"):  # on most systems links into /usr
+    for link in ("/lib", "/lib64"):  # links into /usr on most systems
         if os.path.islink(link):
             command += ["--symlink", os.readlink(link), link]
     for path in p.hidden:
@@ -73,69 +73,74 @@ BACKENDS = (
 
 
 def choose(isolation: str = "auto", require: str | None = None) -> Backend:
-    """The backend called ``isolation``, or with "auto" the strongest that works here.
+    """Return the backend called ``isolation``, or the strongest that works if it is "auto".
 
-    Raises IsolationMissing where it does not work or is below ``require`` ("L1" to "L3"); nothing weaker is taken
-    instead. Raises ValueError for a name that does not exist.
+    Raises
+    ------
+    IsolationMissing
+        If the backend does not work, or if its level is below ``require`` ("L1" to "L3").  It is never replaced by a
+        weaker one.
+    ValueError
+        If there is no such backend or level.
     """
     names = [backend.option for backend in BACKENDS]
     if isolation != "auto" and isolation not in names:
-        raise ValueError(f"there is no isolation called {isolation!r}; expected auto, {', '.join(names)}")
+        raise ValueError(f"there is no isolation {isolation!r}; expected auto, {', '.join(names)}")
     if require is not None and require not in LEVELS:
-        raise ValueError(f"there is no isolation level {require!r}; expected one of {', '.join(LEVELS)}")
+        raise ValueError(f"there is no isolation level {require!r}; expected {', '.join(LEVELS)}")
     found = None
     why = []
     for backend in BACKENDS:
         if isolation not in ("auto", backend.option) or (require is not None and backend.level < require):
             continue
-        if not (remedy := _trouble(backend)):
+        if not (remedy := _problem(backend)):
             found = backend
             break
         why.append(f"{backend.name}: {remedy}")
     if found is None:
-        asked = " at ".join(w for w in (isolation if isolation != "auto" else "", require) if w)
+        wanted = " at ".join(w for w in (isolation if isolation != "auto" else "", require) if w)
         below = "" if why else f"{isolation} is weaker than {require}; "
         reason = f"{below}{' '.join(why)}".rstrip("; ")
-        raise IsolationMissing(f"isolation {asked or isolation} is not to be had here: {reason}")
+        raise IsolationMissing(f"isolation {wanted or isolation} is not available here: {reason}")
     return found
 
 
 def doctor() -> list[Finding]:
-    """What each backend, strongest first, is like on this machine.  Takes up to a second the first time."""
-    return [Finding(b.name, b.level, not (remedy := _trouble(b)), remedy) for b in BACKENDS]
+    """Test each backend on this machine, strongest first.  The first call takes up to a second."""
+    return [Finding(b.name, b.level, not (remedy := _problem(b)), remedy) for b in BACKENDS]
 
 
 def missing(level: str) -> tuple[str, ...]:
-    """One sentence for each level above ``level`` that cannot be had here: what it would need."""
+    """Return a sentence for each level above ``level`` that is not available here: the reason and the remedy."""
     return tuple(f"{f.level} ({f.backend}): {f.remedy}" for f in doctor() if f.level > level and not f.works)
 
 
 _trying = threading.Lock()
 
 
-def _trouble(backend: Backend) -> str:
+def _problem(backend: Backend) -> str:
     with _trying:
-        return _tried(backend, os.environ.get("PATH", ""))
+        return _cached_problem(backend, os.environ.get("PATH", ""))
 
 
 @cache
-def _tried(backend: Backend, _path: str) -> str:
-    """Empty if the backend works; else why not and what to do."""
+def _cached_problem(backend: Backend, _path: str) -> str:
+    """Return the reason why the backend does not work, and the remedy; an empty string if it works."""
     if sys.platform == "win32":
-        return "submissions are run on Linux and macOS only; on Windows use WSL, or check(function) in a notebook."
+        return "submissions run on Linux and macOS only; on Windows, use WSL or check(function) in a notebook."
     if backend.option == "bwrap" and not shutil.which("bwrap"):
         where = "" if sys.platform == "linux" else " (on Linux)"
         return f"bubblewrap is not installed; install the package bubblewrap{where}."
     if backend.seccomp and not lockdown.seccomp_possible():
         return "needs Linux on x86-64 or 64-bit ARM."
     if backend.landlock and not lockdown.landlock_version():
-        return "this kernel has no Landlock or has it switched off; needs Linux 5.13 or newer with lsm=landlock."
+        return "Landlock is missing or disabled in this kernel; needs Linux 5.13 or newer, started with lsm=landlock."
     try:
         problem = _try(backend)
     except (RuntimeError, OSError) as error:
         problem = str(error)
     if problem and backend.option == "bwrap":
-        problem += " In a container allow user namespaces, or rely on the container and a lower level."
+        problem += " In a container, allow user namespaces, or rely on the container and a lower level."
     return problem
 
 
@@ -155,7 +160,7 @@ def starts():
 
 
 def _try(backend: Backend) -> str:
-    """Run a child that does one harmless thing and attempts three that its level forbids."""
+    """Run a child that does one harmless thing and attempts three that L2 and L3 forbid."""
     import numpy as np
 
     from se_numpy.grading.isolation.child import Child, Limits
@@ -171,11 +176,11 @@ def _try(backend: Backend) -> str:
         child = stack.enter_context(Child.on(backend, probe, replace(Limits(), seconds=20)))
         reply = child.call("numbers", [np.ones(2)], {})
         if reply.status != "ok" or not np.array_equal(reply.outputs[0], [2.0, 2.0]):
-            return f"a harmless function could not be called: {reply.message}."
+            return f"a test call of a harmless function failed: {reply.message}."
         if backend.level == "L1":
             return ""
         for attempt, what in (("reads", "read files"), ("connects", "open connections"), ("starts", "start processes")):
             reply = child.call(attempt, [], {})
             if reply.status == "ok" and reply.outputs[0] != 0:
-                return f"a function could still {what}."
+                return f"a test function was able to {what}."
     return ""

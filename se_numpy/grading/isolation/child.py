@@ -1,4 +1,4 @@
-"""A submission that can be called: starts its process, starts another one where that ended, and always answers."""
+"""Call the functions of a submission in a child process, which is restarted when it ends."""
 
 import secrets
 import shutil
@@ -12,7 +12,7 @@ import numpy as np
 from se_numpy.grading.isolation import wire
 from se_numpy.grading.isolation.backends import Backend, choose
 from se_numpy.grading.isolation.process import Ended, Process
-from se_numpy.grading.isolation.sandbox_paths import places
+from se_numpy.grading.isolation.sandbox_paths import sandbox_paths
 from se_numpy.grading.models import Reply
 from se_numpy.grading.sandbox_worker import pack
 from se_numpy.grading.submission import Submission
@@ -20,15 +20,15 @@ from se_numpy.grading.submission import Submission
 
 @dataclass(frozen=True)
 class Limits:
-    """What a submission gets."""
+    """The resource limits of a submission."""
 
-    seconds: float = 5.0  # for a call
-    start_seconds: float = 10.0  # for its own lines at top level
-    memory_mb: int = 512  # of address space; the interpreter and NumPy take about 170 of it
-    cpu_seconds: int = 120  # of one process, should nobody be there any more to stop it
-    file_mb: int = 16  # the largest file it can write, where it can write at all
-    files: int = 64  # open at once
-    processes: int = 64  # of the user; not for root, and not on its own a bound that holds
+    seconds: float = 5.0  # wall-clock time of a call
+    start_seconds: float = 10.0  # wall-clock time of the submission's top-level code
+    memory_mb: int = 512  # address space, about 170 MB of which the interpreter and NumPy take
+    cpu_seconds: int = 120  # processor time of one process, in case the grader dies and cannot stop it
+    file_mb: int = 16  # size of a file, for backends that allow writing
+    files: int = 64  # open files
+    processes: int = 64  # processes of the user; ignored for root, so not sufficient on its own
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -36,19 +36,27 @@ class Limits:
                 raise ValueError(f"the limit {name} is {value}; expected a number above 0")
 
     def resources(self) -> dict[str, int]:
-        """As resource limits."""
+        """Return the limits by the names of RLIMIT constants."""
         return {"AS": self.memory_mb << 20, "CPU": self.cpu_seconds, "FSIZE": self.file_mb << 20, "CORE": 0,
                 "NOFILE": self.files, "NPROC": self.processes}  # fmt: skip
 
 
 class Child:
-    """Calls a submission's functions in another process.  To be used in a ``with`` statement, by one thread.
+    """A context manager that calls a submission's functions in another process.  Use it from one thread at a time.
 
-    After a time-out, a crash or a breach of the protocol the next call starts a fresh process, which runs the
-    submission's text again. A submission that cannot be run at all answers every call with "unreadable".
+    After a timeout, a crash or a violation of the protocol, the next call starts a new process, which runs the
+    submission's code again. If that code cannot run, every call returns the status "unreadable".
 
-    isolation: "auto", or the name of a backend ("bwrap", "landlock", "process")
-    require:   the lowest level to be satisfied with, "L1" to "L3"; IsolationMissing where it cannot be had
+    Parameters
+    ----------
+    submission
+        The submission to run.
+    isolation
+        The backend: "auto", "bwrap", "landlock" or "process".
+    limits
+        The resource limits (default: ``Limits()``).
+    require
+        The lowest acceptable level, "L1" to "L3"; IsolationMissing is raised if it is not available.
     """
 
     def __init__(
@@ -59,7 +67,7 @@ class Child:
 
     @classmethod
     def on(cls, backend: Backend, submission: Submission, limits: Limits) -> "Child":
-        """One on a backend that may not work, to see whether it does."""
+        """Create a child on a given backend, without checking that the backend works."""
         child = cls.__new__(cls)
         child._set_up(backend, submission, limits)
         return child
@@ -67,7 +75,7 @@ class Child:
     def _set_up(self, backend: Backend, submission: Submission, limits: Limits) -> None:
         self.submission, self.limits = submission, limits
         self.level, self.backend = backend.level, backend.name
-        self.starts = 0  # processes so far
+        self.starts = 0  # processes started so far
         self._how = backend
         self._process: Process | None = None
         self._unreadable: Reply | None = None
@@ -84,10 +92,16 @@ class Child:
     def call(
         self, function: str, arguments: Sequence[np.ndarray | float | int], hyper: Mapping[str, float | int]
     ) -> Reply:
-        """What ``function(*arguments, **hyper)`` comes to.  Raises RuntimeError where the fault is the grader's own."""
+        """Call ``function(*arguments, **hyper)`` and return the reply.
+
+        Raises
+        ------
+        RuntimeError
+            If the process cannot be started, which is not the submission's fault.
+        """
         if self._unreadable is not None:
             return self._unreadable
-        number = secrets.randbits(52)  # not to be guessed by an answer that is sent ahead
+        number = secrets.randbits(52)  # random, so that a reply cannot be sent in advance
         frame = wire.call(number, function, arguments, hyper)
         try:
             process = self._running()
@@ -98,18 +112,18 @@ class Child:
         except BaseException:
             self.restart()
             raise
-        if reply.status == "memory":  # who knows what was half done
+        if reply.status == "memory":  # the process may be in an inconsistent state
             self.restart()
         return self._unreadable or reply
 
     def restart(self) -> None:
-        """Let the next call have a fresh process."""
+        """End the process, so that the next call starts a new one."""
         if self._process is not None:
             self._process.kill()
             self._process = None
 
     def close(self) -> None:
-        """End the process, whatever it started, and its folder."""
+        """End the process and its descendants, and remove its folder."""
         self.restart()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -117,14 +131,14 @@ class Child:
 
     @property
     def token(self) -> str:
-        """What the process and those that it starts have in their environment; empty while there is none."""
+        """The token in the environment of the process and its descendants; empty if no process is running."""
         return self._process.token if self._process is not None else ""
 
     def _running(self) -> Process:
-        """The process, the submission's text run in it.  Raises Ended where that is not possible."""
+        """Return a process in which the submission's code has run.  Raises Ended if that fails."""
         process = self._process
         if process is not None and (not process.alive or process.cpu > self.limits.cpu_seconds / 2):
-            self.restart()  # ended between two calls, or soon to be ended by its limit: no call's fault
+            self.restart()  # the next call must not suffer from an earlier one's exit or processor time
             process = None
         if process is None:
             self._process = process = self._start()
@@ -132,26 +146,26 @@ class Child:
         return process
 
     def _start(self) -> Process:
-        """A process that is locked down and has NumPy.  Until here no line of the submission has run."""
-        where, how = places(), self._how
+        """Start a locked-down process with NumPy imported, before any code of the submission runs."""
+        where, how = sandbox_paths(), self._how
         runner, lockdown = where.runner, where.lockdown
         if how.runner is not None:
             runner, lockdown = f"{how.runner}/runner.py", f"{how.runner}/lockdown.py"
         cwd = "/"
-        if how.level == "L1":  # what it writes beside itself does not stay
+        if how.level == "L1":  # a temporary folder for files that the submission writes
             self._folder = cwd = self._folder or tempfile.mkdtemp(prefix="se_numpy-")
         number = secrets.randbits(52)
         settings = {"call": number, "limits": self.limits.resources(), "lockdown": lockdown, "numpy": where.numpy,
                     "readable": list(where.readable()) if how.landlock else None, "seccomp": how.seccomp}  # fmt: skip
-        flags = ["-I", "-S", "-B", "-u", "-X", "utf8"]  # no environment, site-packages, bytecode, buffers; UTF-8
+        flags = ["-I", "-S", "-B", "-u", "-X", "utf8"]  # no environment, site-packages, bytecode or buffering; UTF-8
         self.starts += 1
         process = Process([*how.wrap(where), where.interpreter, *flags, runner], cwd,
                           leaves_processes=how.leaves_processes)  # fmt: skip
         try:
             process.ask(pack(settings), wire.Answer(number), 60)
         except Ended as end:
-            said = (end.reply.stdout.strip() or end.reply.message).splitlines()[-1]
-            raise RuntimeError(f"the process for submissions could not be started ({self.backend}): {said}") from None
+            reason = (end.reply.stdout.strip() or end.reply.message).splitlines()[-1]
+            raise RuntimeError(f"the sandbox process could not be started ({self.backend}): {reason}") from None
         except BaseException:
             process.kill()
             raise
@@ -164,7 +178,7 @@ class Child:
             reply = process.ask(frame, wire.Answer(number), self.limits.start_seconds)
         except Ended as end:
             reply = end.reply
-            message = f"its lines at top level were run first: {reply.message}"
+            message = f"while running its top-level code: {reply.message}"
         else:
             message = reply.message
         if reply.status != "ok":

@@ -1,9 +1,9 @@
-"""What a process takes away from itself, for good, before it runs somebody else's code.  Linux; standard library only.
+"""Restrict the current process permanently before it runs untrusted code.  Linux; standard library only.
 
-``limits``: memory, processor time, sizes of files, processes. ``landlock``: no file can be opened but those below the
-given paths, and those for reading only. ``seccomp``: no new process or program, no socket, no signal to others, nothing
-that changes a file's owner, mode or times (which Landlock does not see). All three are handed on to threads, and none
-can be undone, by root neither. The numbers are those of the kernel's user interface, which never change.
+``limits`` limits memory, processor time, file sizes and processes. ``landlock`` allows opening only files below the
+given paths, and only for reading. ``seccomp`` forbids new processes and programs, sockets, signals to other processes,
+and changes of a file's owner, mode or times, which Landlock does not cover. Threads inherit all three, and none can be
+undone, even by root. The numbers belong to the kernel's user-space interface, which is stable.
 """
 
 import ctypes
@@ -15,11 +15,11 @@ from collections.abc import Mapping, Sequence
 _NO_NEW_PRIVS, _SET_SECCOMP = 38, 22
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on every architecture
 _READ_FILE, _READ_DIR = 1 << 2, 1 << 3
-_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}  # how many rights each Landlock version knows: all are denied
+_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}  # the number of access rights of each Landlock version; all are denied
 
 
 def limits(given: Mapping[str, int]) -> None:
-    """Set what ``given`` names (RLIMIT_ names without the prefix); what a system lacks is left out."""
+    """Set resource limits, by RLIMIT names without the prefix, skipping those that the system does not have."""
     import resource
 
     for name, value in given.items():
@@ -29,16 +29,16 @@ def limits(given: Mapping[str, int]) -> None:
         most = resource.getrlimit(kind)[1]
         most = value + 1 if most == resource.RLIM_INFINITY else most
         soft = min(value, most)
-        hard = min(value + 1, most) if name == "CPU" else soft  # a soft limit says why a process ends, a hard one kills
+        hard = min(value + 1, most) if name == "CPU" else soft  # the soft limit sends SIGXCPU, the hard one SIGKILL
         try:
             resource.setrlimit(kind, (soft, hard))
         except (ValueError, OSError):
-            if platform.system() == "Linux":  # macOS knows RLIMIT_AS by name but not what to do with it
+            if platform.system() == "Linux":  # macOS defines RLIMIT_AS but does not support it
                 raise
 
 
 def no_new_privileges() -> None:
-    """Programs that would run as another user (sudo, su) stay this one; what it may do beyond its files is dropped."""
+    """Disable privilege gain by programs such as sudo, and drop all capabilities of root."""
     if platform.system() != "Linux":
         return
     _prctl(_NO_NEW_PRIVS, 1)
@@ -48,14 +48,20 @@ def no_new_privileges() -> None:
 
 
 def landlock_version() -> int:
-    """0 where the kernel has no Landlock, or has it switched off."""
+    """Return the kernel's Landlock version; 0 if Landlock is missing or disabled."""
     if platform.system() != "Linux":
         return 0
     return max(0, _libc().syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(1)))
 
 
 def landlock(readable: Sequence[str]) -> None:
-    """From now on, open nothing but what lies in or below ``readable``, and that for reading.  Raises OSError."""
+    """Allow this process to open only files in or below ``readable``, and only for reading.
+
+    Raises
+    ------
+    OSError
+        If the kernel refuses.
+    """
     version = landlock_version()
     denied = (1 << _RIGHTS.get(version, 16 if version > 5 else 0)) - 1
     attributes = struct.pack("Q", denied)
@@ -64,7 +70,7 @@ def landlock(readable: Sequence[str]) -> None:
         try:
             descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)  # type: ignore[attr-defined, unused-ignore]
         except OSError:
-            continue  # gone meanwhile: nothing to allow
+            continue  # the path no longer exists
         rights = _READ_FILE | (_READ_DIR if os.path.isdir(path) else 0)
         rule = struct.pack("=Qi", rights, descriptor)
         _call(_libc().syscall, _ADD_RULE, ruleset, 1, rule, ctypes.c_uint32(0))
@@ -73,7 +79,7 @@ def landlock(readable: Sequence[str]) -> None:
     os.close(ruleset)
 
 
-# System calls that are refused, by their numbers on x86-64 and on 64-bit ARM (None: it has no such call).
+# Refused system calls, by their numbers on x86-64 and on 64-bit ARM (None if the call does not exist there).
 _REFUSED: dict[str, tuple[int | None, int | None]] = {
     # other programs and processes
     "fork": (57, None), "vfork": (58, None), "execve": (59, 221), "execveat": (322, 281), "ptrace": (101, 117),
@@ -82,7 +88,7 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "pidfd_send_signal": (424, 424), "tkill": (200, 130), "rt_sigqueueinfo": (129, 138),
     "rt_tgsigqueueinfo": (297, 240), "setpriority": (141, 140), "sched_setscheduler": (144, 119),
     "sched_setattr": (314, 274), "sched_setparam": (142, 118), "ioprio_set": (251, 30), "sched_setaffinity": (203, 122),
-    # the network, and what goes round this filter or round the limits on memory
+    # the network, and calls that bypass this filter or the memory limit
     "socket": (41, 198), "io_uring_setup": (425, 425), "bpf": (321, 280), "perf_event_open": (298, 241),
     "userfaultfd": (323, 282), "shmget": (29, 194), "msgget": (68, 186), "semget": (64, 190), "mq_open": (240, 180),
     "memfd_create": (319, 279), "memfd_secret": (447, 447), "add_key": (248, 217), "request_key": (249, 218),
@@ -91,35 +97,41 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "unshare": (272, 97), "setns": (308, 268), "chroot": (161, 51), "mount": (165, 40), "umount2": (166, 39),
     "pivot_root": (155, 41), "move_mount": (429, 429), "fsopen": (430, 430), "fsmount": (432, 432),
     "open_tree": (428, 428), "mount_setattr": (442, 442), "open_by_handle_at": (304, 265),
-    # files: owner, mode, times, length by name
+    # owner, mode, times and length of files
     "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "chown": (92, None), "fchown": (93, 55),
     "lchown": (94, None), "fchownat": (260, 54), "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7),
     "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16), "utime": (132, None),
     "utimes": (235, None), "utimensat": (280, 88), "futimesat": (261, None), "truncate": (76, 45), "mknod": (133, None),
     "mknodat": (259, 33),
 }  # fmt: skip
-_ABSENT: dict[str, tuple[int | None, int | None]] = {  # answered as by a kernel without them: the C library goes on
+_ABSENT: dict[str, tuple[int | None, int | None]] = {  # reported as not implemented, so that libc uses older calls
     "clone3": (435, 435), "openat2": (437, 437),
 }  # fmt: skip
 _KILL, _TGKILL, _CLONE, _PRLIMIT = (62, 129), (234, 131), (56, 220), (302, 261)
 _OPEN, _OPENAT = (2, None), (257, 56)
 _ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
-_FIRST_UNKNOWN = 450  # calls younger than this table are answered as absent
+_FIRST_UNKNOWN = 450  # calls newer than this table are reported as not implemented
 
 _LOAD, _AND, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _EPERM, _ENOSYS, _END = 0x7FFF0000, 0x00050001, 0x00050026, 0x80000000
-_NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16  # where the kernel puts them, in bytes
+_NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16  # byte offsets in the kernel's struct seccomp_data
 
-_Line = tuple[int, int, int, int]  # code, how many lines to skip if true, if false, operand
+_Line = tuple[int, int, int, int]  # code, lines to skip if true, lines to skip if false, operand
 
 
 def seccomp_possible() -> bool:
-    """Whether this kernel has filters and this module its system calls' numbers."""
+    """Return True if the kernel supports filters and this module knows the machine's system call numbers."""
     return platform.machine() in _ARCHITECTURES and struct.calcsize("P") == 8 and os.path.exists("/proc/self/status")
 
 
 def seccomp() -> None:
-    """Refuse the system calls above from now on.  Raises OSError."""
+    """Refuse the system calls listed above.
+
+    Raises
+    ------
+    OSError
+        If the kernel refuses the filter.
+    """
     which, architecture = _ARCHITECTURES[platform.machine()]
     program: list[_Line] = [
         (_LOAD, 0, 0, _ARCHITECTURE), (_EQUAL, 1, 0, architecture), (_RETURN, 0, 0, _END),  # 32-bit calls
@@ -136,11 +148,11 @@ def seccomp() -> None:
     for call in _ABSENT.values():
         on(call, (_RETURN, 0, 0, _ENOSYS))
     allow_else_refuse: tuple[_Line, _Line] = (_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _EPERM)
-    for call in (_KILL, _TGKILL):  # only oneself: abort() does
+    for call in (_KILL, _TGKILL):  # a process may signal itself, as abort() does
         on(call, (_LOAD, 0, 0, _ARGUMENTS), (_EQUAL, 0, 1, os.getpid()), *allow_else_refuse)
     on(_CLONE, (_LOAD, 0, 0, _ARGUMENTS), (_ANY_BIT, 0, 1, 0x10000), *allow_else_refuse)  # CLONE_THREAD
     on(_PRLIMIT, (_LOAD, 0, 0, _ARGUMENTS), (_EQUAL, 0, 1, 0), *allow_else_refuse)
-    for call, flags in ((_OPEN, 1), (_OPENAT, 2)):  # O_TRUNC without writing: Landlock before version 3 lets it pass
+    for call, flags in ((_OPEN, 1), (_OPENAT, 2)):  # O_TRUNC on reading, which Landlock before version 3 allows
         load: _Line = (_LOAD, 0, 0, _ARGUMENTS + 8 * flags)
         on(call, load, (_AND, 0, 0, 0o1003), (_EQUAL, 1, 0, 0o1000), *allow_else_refuse)
     program.append((_RETURN, 0, 0, _ALLOW))

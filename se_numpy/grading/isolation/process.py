@@ -1,4 +1,4 @@
-"""One child: its channels, its clock and its end.  What ends it is outside of it: a deadline and SIGKILL."""
+"""A child process, its channels and its deadline.  Only the parent ends it, by SIGKILL."""
 
 import contextlib
 import os
@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from se_numpy.grading.isolation.wire import Answer, Breach, clean
 from se_numpy.grading.models import Reply
 
-MAX_OUTPUT = 64 << 10  # of what is printed during a call
-TOKEN = "SE_NUMPY_CHILD"  # in the environment of a child and so of what it leaves behind
+MAX_OUTPUT = 64 << 10  # bytes of printed output kept per call
+TOKEN = "SE_NUMPY_CHILD"  # environment variable that marks a child and its descendants
 
 
 class Ended(Exception):
-    """The child is no more; what that means for the call is ``reply``."""
+    """The child has ended; ``reply`` is the reply to the call."""
 
     def __init__(self, status: str, message: str, stdout: str = "") -> None:
         super().__init__(message)
@@ -25,20 +25,20 @@ class Ended(Exception):
 
 
 class Process:
-    """A child that has been started and is asked one thing at a time, by one thread."""
+    """A running child, which answers one request at a time, from one thread."""
 
     def __init__(self, argv: Sequence[str], cwd: str, *, leaves_processes: bool) -> None:
         self.token = secrets.token_hex(16)
-        self.cpu = 0.0  # seconds, at most, that it can have used of a processor
+        self.cpu = 0.0  # upper bound of the processor time used, in seconds
         self._leaves_processes = leaves_processes
-        theirs_in, self._requests = os.pipe()
-        self._answers, theirs_out = os.pipe()
+        child_in, self._requests = os.pipe()
+        self._answers, child_out = os.pipe()
         threads = {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL", "BLIS", "VECLIB_MAXIMUM")}
         kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
         try:
             self._popen = subprocess.Popen(
-                [*argv, str(theirs_in), str(theirs_out)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, pass_fds=(theirs_in, theirs_out), cwd=cwd, start_new_session=True,
+                [*argv, str(child_in), str(child_out)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, pass_fds=(child_in, child_out), cwd=cwd, start_new_session=True,
                 env={**threads, **kept, "LC_ALL": "C.UTF-8", TOKEN: self.token},
             )  # fmt: skip
         except BaseException:
@@ -46,8 +46,8 @@ class Process:
             os.close(self._answers)
             raise
         finally:
-            os.close(theirs_in)
-            os.close(theirs_out)
+            os.close(child_in)
+            os.close(child_out)
         assert self._popen.stdout is not None
         self._printed = self._popen.stdout.fileno()
         for descriptor in (self._requests, self._answers, self._printed):
@@ -55,24 +55,31 @@ class Process:
 
     @property
     def alive(self) -> bool:
+        """True if the child is running."""
         return self._popen.poll() is None
 
     def ask(self, frame: bytes, answer: Answer, seconds: float) -> Reply:
-        """The child's answer to ``frame``.  Raises Ended, with the child killed, where there is none to be had."""
+        """Send ``frame`` and return the child's reply.
+
+        Raises
+        ------
+        Ended
+            If the child does not reply within ``seconds`` or violates the protocol; the child has been killed.
+        """
         output = bytearray()
         started = time.monotonic()
         try:
             if _readable(self._answers) and self.alive:
-                raise Breach("something was written to the grader's channel before the call")
+                raise Breach("it wrote to the grader's channel before the call")
             self._exchange(frame, answer, started + seconds, output)
             if _readable(self._answers) and self.alive:
-                raise Breach("more than one answer was written to the grader's channel")
+                raise Breach("it wrote more than one reply to the grader's channel")
         except Breach as breach:
             self.kill()
             raise Ended("refused", f"the process was stopped: {breach}", _text(output)) from None
         except TimeoutError:
             self.kill()
-            raise Ended("timeout", f"did not come to an end within {seconds:g} s", _text(output)) from None
+            raise Ended("timeout", f"did not finish within {seconds:g} s", _text(output)) from None
         except EOFError:
             self._drain(output)
             raise self._gone(_text(output)) from None
@@ -81,9 +88,9 @@ class Process:
         return answer.reply(_text(output))
 
     def _exchange(self, frame: bytes, answer: Answer, deadline: float, output: bytearray) -> None:
-        """Write the frame, read the answer and what is printed, all at once, so that no full pipe stops anything.
+        """Write the frame and read the reply and the printed output concurrently, so that no full pipe blocks.
 
-        What was printed before the answer is read with it: an answer takes two rounds at least, a pipe's content one.
+        Output printed before the reply is read in time, because a reply takes at least two rounds and output one.
         """
         pending = memoryview(frame)
         poll = select.poll()
@@ -115,7 +122,7 @@ class Process:
                         break
 
     def _read_output(self, output: bytearray) -> bool:
-        """Whether there was something; what is beyond the bound is read and thrown away."""
+        """Read printed output, discarding what exceeds MAX_OUTPUT; return False at its end."""
         try:
             piece = os.read(self._printed, 1 << 16)
         except BlockingIOError:
@@ -124,29 +131,29 @@ class Process:
         return bool(piece)
 
     def _drain(self, output: bytearray) -> None:
-        for _ in range(64):  # a thread of the submission's may never stop printing
+        for _ in range(64):  # bounded, because a thread of the submission may never stop printing
             if not _readable(self._printed) or not self._read_output(output):
                 break
 
     def _gone(self, stdout: str) -> Ended:
-        """Why the child closed its channel."""
+        """Return the reason why the child closed its channel."""
         try:
             code = self._popen.wait(1)
         except subprocess.TimeoutExpired:
             self.kill()
             return Ended("crashed", "the process was stopped: it closed the grader's channel", stdout)
         self.kill()
-        number = -code if code < 0 else code - 128 if code > 128 else 0  # bubblewrap passes signals on as a shell does
+        number = -code if code < 0 else code - 128 if code > 128 else 0  # bubblewrap returns 128 + signal, like a shell
         if number == signal.SIGXCPU:
-            return Ended("timeout", "the process used up all its processor time", stdout)
+            return Ended("timeout", "the process exceeded its limit of processor time", stdout)
         if number == signal.SIGKILL:
-            return Ended("crashed", "the process was killed from outside; is the machine out of memory?", stdout)
+            return Ended("crashed", "the process was killed by the system; is the machine out of memory?", stdout)
         name = signal.Signals(number).name if number in set(signal.Signals) else ""
         ending = f"signal {name}" if name else f"exit code {code}"
-        return Ended("crashed", f"the process ended ({ending}) while it was being asked", stdout)
+        return Ended("crashed", f"the process ended during the call ({ending})", stdout)
 
     def kill(self) -> None:
-        """End the child, and what it started, and give its channels back."""
+        """Kill the child and its descendants, and close its channels."""
         for descriptor in (self._requests, self._answers):
             with contextlib.suppress(OSError):
                 os.close(descriptor)
@@ -167,12 +174,12 @@ def _readable(descriptor: int) -> bool:
 
 def _text(output: bytearray) -> str:
     text = clean(output[:MAX_OUTPUT].decode("utf-8", "replace"))
-    return text + f"\n(cut after {MAX_OUTPUT >> 10} KiB)" if len(output) > MAX_OUTPUT else text
+    return text + f"\n(truncated after {MAX_OUTPUT >> 10} KiB)" if len(output) > MAX_OUTPUT else text
 
 
 def _sweep(token: str, child: subprocess.Popen[bytes]) -> None:
-    """Kill the child's session and whatever else carries its token, until nothing does: a new session is no escape."""
-    if child.poll() is None:  # else its number may be somebody else's by now
+    """Kill the child's session, and then every process with its token, which also finds those in new sessions."""
+    if child.poll() is None:  # otherwise the process ID may have been reused
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, signal.SIGKILL)
     deadline = time.monotonic() + 5
@@ -184,7 +191,7 @@ def _sweep(token: str, child: subprocess.Popen[bytes]) -> None:
 
 
 def running(token: str) -> list[int]:
-    """The processes, dead ones apart, that started with ``token`` in their environment.  Linux; else none."""
+    """Return the IDs of the running processes that have ``token`` in their environment.  Empty except on Linux."""
     mark = f"{TOKEN}={token}".encode()
     found = []
     for name in os.listdir("/proc") if os.path.isdir("/proc") else ():

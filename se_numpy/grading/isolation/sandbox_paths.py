@@ -1,6 +1,6 @@
-"""What a child may read: the interpreter, the standard library, NumPy, the system's libraries; nothing else.
+"""The paths that a child may read: the interpreter, the standard library, NumPy and the system's libraries.
 
-Packages lie side by side in site-packages, so those folders are hidden and only NumPy is shown again.
+Other packages share the folder site-packages with NumPy, so that folder is hidden and only NumPy in it is shown.
 """
 
 import os
@@ -20,18 +20,18 @@ from se_numpy.grading.isolation import lockdown
 
 @dataclass(frozen=True)
 class SandboxPaths:
-    """Paths without links in them."""
+    """The readable and hidden paths of a sandbox, with symbolic links resolved."""
 
     interpreter: str
-    roots: tuple[str, ...]  # folders to be read
-    hidden: tuple[str, ...]  # folders within them that are not
-    shown: tuple[str, ...]  # files and folders, within those or elsewhere, that are
+    roots: tuple[str, ...]  # readable folders
+    hidden: tuple[str, ...]  # folders in the roots that are not readable
+    shown: tuple[str, ...]  # readable files and folders in hidden folders or elsewhere
     numpy: str = os.path.dirname(os.path.realpath(np.__file__))
     runner: str = os.path.realpath(sandbox_worker.__file__)
     lockdown: str = os.path.realpath(lockdown.__file__)
 
     def readable(self) -> Iterator[str]:
-        """The same as a list of what may be read, without exceptions: a root with something hidden is its parts."""
+        """Yield the readable paths; a root that contains a hidden folder is replaced by its readable parts."""
         for root in self.roots:
             yield from self._without_hidden(root)
         yield from self.shown
@@ -44,15 +44,15 @@ class SandboxPaths:
             return
         with os.scandir(path) as entries:
             for entry in entries:
-                if not entry.is_symlink():  # what it points to is a part of a root, or not to be read
+                if not entry.is_symlink():  # a link's target is readable only if it is itself in a root
                     yield from self._without_hidden(entry.path)
                 elif not any(h == os.path.realpath(entry) for h in self.hidden):
                     yield entry.path
 
 
 @cache
-def places() -> SandboxPaths:
-    """Of this interpreter and this NumPy."""
+def sandbox_paths() -> SandboxPaths:
+    """Return the paths for this interpreter and this NumPy."""
     interpreter = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
     library = os.path.realpath(sysconfig.get_path("stdlib"))
     wanted = [str(Path(interpreter).parents[1] / "lib"), library, "/lib", "/lib64", "/usr/lib", "/usr/lib64"]

@@ -1,4 +1,4 @@
-"""Frames to and from a child, as seen by the side that believes nothing: every number is checked before it is used."""
+"""The grader's side of the protocol with a child.  Every field of a reply is checked before it is used."""
 
 import json
 import struct
@@ -11,17 +11,23 @@ from se_numpy.grading.models import Reply
 from se_numpy.grading.sandbox_worker import MAX_ARRAYS, MAX_BYTES, MAX_HEADER, MAX_MESSAGE, pack
 
 DTYPES = frozenset(("|b1", "|i1", "|u1", "<f2", "<i2", "<u2", "<f4", "<i4", "<u4", "<f8", "<i8", "<u8"))
-_FROM_CHILD = ("ok", "error", "memory", "refused", "missing")  # the other statuses are not a child's to give
+_FROM_CHILD = ("ok", "error", "memory", "refused", "missing")  # only the grader may set the other statuses
 
 
 class Breach(Exception):
-    """A child did not keep to the protocol; only a submission that wrote to the channel itself brings that about."""
+    """A child violated the protocol, which happens only if the submission writes to the channel itself."""
 
 
 def call(
     number: int, function: str | None, arguments: Sequence[np.ndarray | float | int], hyper: Mapping[str, float | int]
 ) -> bytes:
-    """The frame that calls a function.  Arrays keep their order in memory and whether they may be written to."""
+    """Return the frame that calls a function; arrays keep their memory order and their writeable flag.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not a number or an array of real numbers.
+    """
     described: list[dict[str, Any]] = []
     raw: list[bytes] = []
     for argument in arguments:
@@ -40,7 +46,7 @@ def call(
 
 
 def load(number: int, source: str) -> bytes:
-    """The frame that runs a submission's text."""
+    """Return the frame that runs a submission's code."""
     raw = source.encode("utf-8", "surrogatepass")
     text = {"dtype": "|u1", "shape": [len(raw)], "order": "text"}
     return pack({"call": number, "function": None, "arguments": [text], "hyper": {}}, raw)
@@ -54,22 +60,28 @@ def _number(value: Any) -> float | int:
 
 
 class Answer:
-    """One frame of a child's, put together from what arrives.  Raises Breach as soon as something is wrong."""
+    """A reply assembled from the pieces that arrive; an invalid header raises Breach at once."""
 
     def __init__(self, number: int, arguments: int = 0) -> None:
         self._number, self._arguments = number, arguments
         self._data = bytearray()
         self._header: dict[str, Any] | None = None
         self._arrays: list[tuple[np.dtype, tuple[int, ...], int]] = []
-        self._end = 4  # how many bytes of the frame are known to come
+        self._end = 4  # length of the frame in bytes, as far as known
 
     @property
     def wanted(self) -> int:
-        """How many bytes are still to come, as far as is known; 0 when the frame is whole."""
+        """The number of bytes still expected, as far as known; 0 if the frame is complete."""
         return self._end - len(self._data)
 
     def feed(self, piece: bytes) -> None:
-        """Take what arrived, at most ``wanted`` bytes of it."""
+        """Add a piece of the frame, of at most ``wanted`` bytes.
+
+        Raises
+        ------
+        Breach
+            If the header is invalid.
+        """
         self._data += piece
         if self._end == 4 and not self.wanted:
             (length,) = struct.unpack_from("<I", self._data)
@@ -84,26 +96,26 @@ class Answer:
         try:
             header = json.loads(text)
         except (ValueError, RecursionError):
-            raise Breach("its header is no JSON") from None
+            raise Breach("its header is not JSON") from None
         if not isinstance(header, dict) or header.get("call") != self._number or type(header["call"]) is not int:
-            raise Breach("it answered a call that was not made")
+            raise Breach("it replied to a call that was not made")
         if header.get("status") not in _FROM_CHILD or not isinstance(header.get("message", ""), str):
-            raise Breach("it answered with a status that does not exist")
+            raise Breach("it replied with an unknown status")
         mutated = header.get("mutated", [])
         if not isinstance(mutated, list) or any(type(i) is not int or not 0 <= i < self._arguments for i in mutated):
-            raise Breach("it names arguments that were not given")
+            raise Breach("it named arguments that were not given")
         if type(header.get("listed", False)) is not bool:
-            raise Breach("it says something else than whether it is a list")
+            raise Breach("its field 'listed' is not a boolean")
         arrays = header.get("arrays", [])
         if not isinstance(arrays, list) or len(arrays) > MAX_ARRAYS or (arrays and header["status"] != "ok"):
-            raise Breach("it announced more arrays than are taken")
+            raise Breach("it announced more arrays than are accepted")
         self._arrays = [_described(array) for array in arrays]
         if sum(size for _, _, size in self._arrays) > MAX_BYTES:
             raise Breach(f"it announced more than {MAX_BYTES:,} bytes")
         return header
 
     def reply(self, stdout: str) -> Reply:
-        """The whole frame as a record.  The arrays are plain, in this process's own memory."""
+        """Return the complete frame as a Reply, with plain arrays in this process's own memory."""
         assert self._header is not None
         assert not self.wanted
         at = self._end - sum(size for _, _, size in self._arrays)
@@ -120,7 +132,7 @@ class Answer:
 
 def _described(array: Any) -> tuple[np.dtype, tuple[int, ...], int]:
     if not isinstance(array, dict) or not isinstance(array.get("dtype"), str) or array["dtype"] not in DTYPES:
-        raise Breach("it announced an array of no known dtype")
+        raise Breach("it announced an array of an unknown dtype")
     shape = array.get("shape")
     if not isinstance(shape, list) or len(shape) > 32 or any(type(n) is not int or not 0 <= n < 1 << 31 for n in shape):
         raise Breach("it announced an array of an impossible shape")
@@ -128,11 +140,11 @@ def _described(array: Any) -> tuple[np.dtype, tuple[int, ...], int]:
     size = dtype.itemsize
     for n in (n for n in shape if n > 0):
         size *= n
-    if size > MAX_BYTES:  # also where another side is 0: NumPy could not hold the shape
+    if size > MAX_BYTES:  # also if another side is 0, because NumPy rejects such shapes
         raise Breach(f"it announced an array of shape {tuple(shape)}")
     return dtype, tuple(shape), 0 if 0 in shape else size
 
 
 def clean(text: str) -> str:
-    """``text`` without what a terminal, a page or an XML file would take for an order."""
+    """Remove characters from ``text`` that terminals, HTML or XML would interpret as control characters."""
     return "".join(c for c in text if c.isprintable() or c in "\n\t")

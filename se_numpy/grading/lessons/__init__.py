@@ -1,8 +1,8 @@
-"""What a tutorial is made of: exercises that never raise, hints, solutions, sentences held to their numbers, figures.
+"""Helpers of the tutorials: exercises that never raise, hints, solutions, checked sentences and figures.
 
     from se_numpy.grading.lessons import check, claim, exercise, hint, solution
 
-In a plain script a card, a hint and a solution print themselves; in a notebook they are what their cell shows.
+In a plain script, cards, hints and solutions are printed; in a notebook, the cell displays them.
 """
 
 from se_numpy.grading.lessons.checked_text import claim

@@ -1,11 +1,11 @@
-"""Sentences with numbers in them that are true, or stop the tutorial."""
+"""Sentences whose numbers are checked against computed values."""
 
 import re
 from typing import Any
 
 from se_numpy.grading.lessons.display import say
 
-# A number of its own: not the 2 of conv2d, the 1 of W1, the 3 of 3x3 or that of an equation.
+# A free-standing number: not the 2 of conv2d, the 1 of W1, the 3 of 3x3 or the number of an equation.
 NUMBER = re.compile(
     r"(?<![\w.,])(?:(?<![\w)])[-−])?[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?(?![0-9A-Za-z]|\.[0-9])"
 )
@@ -15,26 +15,32 @@ ABOVE = ("above", "over", "more than", "at least", ">", "≥")
 
 
 def claim(sentence: str, *values: Any) -> None:
-    """Print the sentence, if its numbers are the values: each must be its value, rounded to the digits written.
+    """Print a sentence if each of its numbers equals its value, rounded to the digits written.
 
-    ``claim("3 of 8 entries are wrong, an error of 12.5 %", wrong, 8, wrong / 8)``.  A number before % is a share in
-    hundredths; after "below" or "at most", "above" or "at least" it is a bound. Write numbers that come from nowhere
-    ("three checks") in words.  Raises AssertionError, naming the number, where a sentence is wrong, and ValueError
-    where it has not as many numbers as there are values.
+    An example is ``claim("3 of 8 entries are wrong, 37.5 %", wrong, 8, wrong / 8)``. A number before % is a
+    percentage, and a number after "below", "at most", "above" or "at least" is a bound. Spell out numbers that are
+    not computed ("three checks").
+
+    Raises
+    ------
+    AssertionError
+        If a number differs from its value; the message names the number.
+    ValueError
+        If the numbers in the sentence and the values differ in count.
     """
     masked = EQUATION.sub(lambda found: "#" * len(found[0]), sentence)
     found = list(NUMBER.finditer(masked))
     if len(found) != len(values):
         numbers = ", ".join(match[0] for match in found) or "none"
-        raise ValueError(f"{sentence!r} has {len(found)} numbers ({numbers}); expected {len(values)}, one a value")
+        raise ValueError(f"{sentence!r} has {len(found)} numbers ({numbers}); expected {len(values)}, one per value")
     for match, value in zip(found, values, strict=True):
         share = sentence[match.end() :].lstrip().startswith("%")
-        _hold(sentence, sentence[: match.start()], match[0], value * 100 if share else value)
+        _check_number(sentence, sentence[: match.start()], match[0], value * 100 if share else value)
     say(sentence)
 
 
-def _hold(sentence: str, before: str, written: str, value: Any) -> None:
-    """AssertionError unless the value is the number written, or within it where it is a bound."""
+def _check_number(sentence: str, before: str, written: str, value: Any) -> None:
+    """Raise AssertionError unless the value rounds to the written number, or respects it as a bound."""
     plain = written.replace(",", "").replace("−", "-")
     number, value = float(plain), float(value)
     words = before.rstrip().lower()

@@ -1,4 +1,4 @@
-"""Who shows a value: a notebook and a prompt show what a cell or line ends with, a script shows nothing by itself."""
+"""Display of values: a notebook or prompt shows the last value by itself, a script has to print it."""
 
 import sys
 from dataclasses import dataclass
@@ -8,20 +8,20 @@ Value = TypeVar("Value")
 
 
 def display(value: Value) -> Value:
-    """The value, printed first if nobody else would show it."""
+    """Return the value; in a script, print it first."""
     if not _interactive():
         say(repr(value))
     return value
 
 
 def say(text: str) -> None:
-    """Print, with ? in place of what the terminal has no letter for."""
+    """Print text, with ? for characters that the terminal cannot encode."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     print(text.encode(encoding, "replace").decode(encoding), flush=True)
 
 
 def _interactive() -> bool:
-    """Whether the value of an expression is shown without being printed."""
+    """Return True in a notebook or at a prompt, which show values without print."""
     ipython = sys.modules.get("IPython")
     if ipython is not None and ipython.get_ipython() is not None:
         return True
@@ -30,7 +30,7 @@ def _interactive() -> bool:
 
 @dataclass(frozen=True, repr=False)
 class Text:
-    """Words and code, as plain text for a terminal and as Markdown for a notebook."""
+    """A text in two forms: plain for a terminal, Markdown for a notebook."""
 
     plain: str
     markdown: str
@@ -44,6 +44,6 @@ class Text:
 
 @dataclass(frozen=True, repr=False)
 class NotYet(Text):
-    """The card of an exercise that nobody has begun."""
+    """The card of an exercise that has not been attempted."""
 
     passed: bool = False

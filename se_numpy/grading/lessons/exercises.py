@@ -1,4 +1,4 @@
-"""An exercise: a function to fill in, and the card that says how far it is right."""
+"""Exercises: functions to fill in, and the cards that grade them."""
 
 import dis
 import os
@@ -15,28 +15,37 @@ from se_numpy.grading.notebook import PUBLIC_SEED
 from se_numpy.grading.notebook_card import Card
 
 Function = Callable[..., Any]
-SOLVED = "SE_NUMPY_SOLUTIONS"  # this environment variable at 1 puts the library's functions in place of the stubs
-SECONDS = 60.0  # a search on a machine that is busy elsewhere should end where it ends on an idle one
+SOLVED = "SE_NUMPY_SOLUTIONS"  # if this environment variable is 1, the library's functions replace the stubs
+SECONDS = 60.0  # long enough for the search to end with the same result on a busy machine
 IDLE = {"RESUME", "NOP", "LOAD_CONST", "LOAD_COMMON_CONSTANT", "RETURN_CONST", "RETURN_VALUE"}
 
 
 def exercise(function: Function) -> Function:
-    """The function as it stands; with the environment variable SE_NUMPY_SOLUTIONS at 1 the library's own instead.
+    """Return the function, or the library's own if the environment variable SE_NUMPY_SOLUTIONS is 1.
 
-    Raises ValueError where there is no task of the function's name.
+    Raises
+    ------
+    ValueError
+        If no task has the function's name.
     """
     task = find(function.__name__)
     if os.environ.get(SOLVED) != "1":
         return function
-    say(f"{task.name}: the library's own function stands here, because {SOLVED} is 1.")
+    say(f"{task.name}: using the library's own function, because {SOLVED} is 1.")
     return task.oracle
 
 
 def check(name: str, function: Function, *, layout: str = "NHWC") -> Card | NotYet:
-    """The verdict on a function, as a card; a function with nothing in it is "not attempted yet", and no error.
+    """Grade a function and return a card; an empty function gets the card "not attempted yet".
 
-    ``layout`` "NCHW" is for a function that takes and gives channels-first arrays.  Raises ValueError for a task that
-    there is not, or a layout.
+    Set ``layout`` to "NCHW" for a function that takes and returns channels-first arrays.
+
+    Raises
+    ------
+    ValueError
+        If the task or the layout does not exist.
+    TypeError
+        If ``function`` is not callable.
     """
     task = find(name)
     if layout not in ("NHWC", "NCHW"):
@@ -46,20 +55,20 @@ def check(name: str, function: Function, *, layout: str = "NHWC") -> Card | NotY
     if not attempted(function):
         start = f"{name}: not attempted yet."
         then = "Write its body, then run this cell again."
-        ask, tell = f'hint("{name}")', f'solution("{name}")'
-        return display(NotYet(f"{start} {then}\nStuck? {ask} helps, {tell} tells.",
-                            f"**{start}** {then} Stuck? `{ask}` helps, `{tell}` tells."))  # fmt: skip
-    with single_threaded_blas():  # products of small arrays: BLAS's threads would wait for each other
+        ask, show = f'hint("{name}")', f'solution("{name}")'
+        return display(NotYet(f"{start} {then}\nStuck? {ask} gives a hint, {show} shows a solution.",
+                            f"**{start}** {then} Stuck? `{ask}` gives a hint, `{show}` shows a solution."))  # fmt: skip
+    with single_threaded_blas():  # faster for products of small arrays
         report = grade_task(task, caller(function), seed=PUBLIC_SEED, layout=layout, seconds=SECONDS)
     report = replace(report, hints=tuple(hint for hint in report.hints if hint != FOR_POINTS))
-    if report.counterexample:  # how to see it again from a file is of no use where the function stands above
+    if report.counterexample:  # a notebook needs no lines to reproduce it
         report = replace(report, counterexample=replace(report.counterexample, repro=""))
     note = "This is the library's own function." if function is task.oracle else ""
     return display(Card(report, note))
 
 
 def attempted(function: Function) -> bool:
-    """Whether there is anything in the function's body: more than a docstring, `...`, `pass` or `return`."""
+    """Return True if the function's body contains more than a docstring, `...`, `pass` or `return`."""
     code = getattr(function, "__code__", None)
     if code is None:
         return True

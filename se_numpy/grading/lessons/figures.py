@@ -1,4 +1,4 @@
-"""One look for the figures of all tutorials: readable at the width of a notebook's column, by every kind of eye.
+"""The common style of the tutorials' figures: legible in a notebook column and with colour vision deficiency.
 
 Needs matplotlib (extra ``plot``).
 """
@@ -10,8 +10,8 @@ import numpy as np
 from se_numpy.train.figures import AMBER, BLUE, GREEN, ORANGE, PINK, SKY
 
 GREY = "#666666"
-SIGNED = "PuOr_r"  # a colour map for numbers of both signs: orange above 0, violet below, white at 0
-WIDTH = 7.0  # inches, at 100 dots an inch: a notebook's column
+SIGNED = "PuOr_r"  # a colour map for signed numbers: orange above 0, violet below, white at 0
+WIDTH = 7.0  # inches at 100 dpi, the width of a notebook column
 
 
 def style() -> None:
@@ -31,7 +31,7 @@ def style() -> None:
 
 
 def panels(rows: int, columns: int, height: float, **more: Any) -> tuple[Any, Any]:
-    """A figure of the column's width, and its axes (rows, columns), or (columns,) where there is one row."""
+    """Create a figure of the column's width and return it with its axes (rows, columns), or (columns,) for one row."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, height), squeeze=False, **more)
@@ -39,7 +39,7 @@ def panels(rows: int, columns: int, height: float, **more: Any) -> tuple[Any, An
 
 
 def picture(axes: Any, image: np.ndarray, title: str = "", **more: Any) -> None:
-    """An image (H, W, 3), or one map (H, W) in greys, without ticks."""
+    """Draw an image (H, W, 3), or a map (H, W) in shades of grey, without ticks."""
     if image.ndim == 2:
         more = {"cmap": "gray", **more}
     axes.imshow(image, **more)
@@ -48,7 +48,7 @@ def picture(axes: Any, image: np.ndarray, title: str = "", **more: Any) -> None:
 
 
 def heatmap(axes: Any, matrix: np.ndarray, title: str = "", *, limit: float | None = None, form: str = "") -> Any:
-    """A matrix of signed numbers as colours, 0 being white; with ``form`` (as ".1f") its numbers are written in."""
+    """Draw a matrix of signed numbers as colours, with white at 0; ``form`` (such as ".1f") also prints the numbers."""
     limit = float(np.abs(matrix).max()) or 1.0 if limit is None else limit
     drawn = axes.imshow(matrix, cmap=SIGNED, vmin=-limit, vmax=limit, aspect="equal")
     axes.set(xticks=[], yticks=[], title=title)
@@ -62,7 +62,7 @@ def heatmap(axes: Any, matrix: np.ndarray, title: str = "", *, limit: float | No
 
 
 def frame(rows: slice, columns: slice, colour: str = ORANGE) -> Any:
-    """A frame around some pixels of an image: ``axes.add_patch(frame(slice(8, 12), slice(43, 48)))``."""
+    """Return a frame around pixels of an image, for ``axes.add_patch(frame(slice(8, 12), slice(43, 48)))``."""
     from matplotlib.patches import Rectangle
 
     corner = columns.start - 0.5, rows.start - 0.5
@@ -70,14 +70,14 @@ def frame(rows: slice, columns: slice, colour: str = ORANGE) -> Any:
 
 
 def two_colours(low: str, high: str) -> Any:
-    """A colour map for no and yes."""
+    """Return a colour map for False and True."""
     from matplotlib.colors import ListedColormap
 
     return ListedColormap([low, high])
 
 
 def show() -> None:
-    """Show what was drawn: below the cell, in a window, or nowhere if there is none."""
+    """Show the open figures and close them."""
     import matplotlib.pyplot as plt
 
     plt.show()

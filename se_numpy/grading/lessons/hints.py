@@ -1,4 +1,4 @@
-"""Help with an exercise, a little at a time: hints from what the task knows, the solution from the library itself."""
+"""Help with an exercise: hints from the task's data, and solutions from the library's source."""
 
 import ast
 import inspect
@@ -18,9 +18,9 @@ from se_numpy.grading.search import smallest
 from se_numpy.grading.task import Task, attempt, differs
 
 LEVELS = 3
-MISTAKES = 5  # so many are told
-LINES = 44  # an example is no longer
-HELPERS = {  # what the library's functions call: a comment beside the import
+MISTAKES = 5  # the number of mistakes listed by default
+LINES = 44  # the largest number of lines of an example
+HELPERS = {  # comments on the helpers that the library's functions import
     "GATES": "GATES[gate] is a function and its gradient",
     "array_module": "array_module(x) is numpy, or cupy for arrays on a GPU",
     "check": "check compares shapes with the letters and returns the size of each letter",
@@ -34,15 +34,18 @@ HELPERS = {  # what the library's functions call: a comment beside the import
 
 
 def hint(name: str, level: int = 1) -> Text:
-    """Help with one exercise: 1 the equation and the shapes, 2 a small worked example, 3 what people get wrong.
+    """Show a hint: 1 the equation and the shapes, 2 a small worked example, 3 common mistakes.
 
-    Raises ValueError for a task or a level that there is not.
+    Raises
+    ------
+    ValueError
+        If the task or the level does not exist.
     """
     task = find(name)
     if level not in range(1, LEVELS + 1):
         raise ValueError(f"level is {level!r}; expected 1, 2 or 3")
     title, body = (_equation, _example, _mistakes)[level - 1](task)
-    more = f'More: hint("{name}", {level + 1})' if level < LEVELS else f'All of it: solution("{name}")'
+    more = f'Next: hint("{name}", {level + 1})' if level < LEVELS else f'The solution: solution("{name}")'
     return display(Text(f"{title}\n\n{textwrap.indent(body, '    ')}\n\n{more}\n",
                       f"**{title}**\n\n```text\n{body}\n```\n\n{more}"))  # fmt: skip
 
@@ -50,7 +53,12 @@ def hint(name: str, level: int = 1) -> Text:
 def solution(name: str) -> Text:
     """Show how a task can be solved: a version written out for the task, the library's own source, or both.
 
-    Each comes with the imports that it needs. Raises ValueError for a task that does not exist.
+    Each comes with the imports that it needs.
+
+    Raises
+    ------
+    ValueError
+        If the task does not exist.
     """
     task = find(name)
     parts = []
@@ -58,8 +66,8 @@ def solution(name: str) -> Text:
         parts.append((f"{name}, written out", _with_imports(task.written, name)))
     own = task.library or task.oracle
     if not own.__module__.startswith("se_numpy.grading."):
-        arguments = ", with other arguments" if task.library else ""
-        parts.append((f"{name} as the library has it ({own.__module__}){arguments}", _with_imports(own, name)))
+        arguments = ", with different arguments" if task.library else ""
+        parts.append((f"{name} from the library ({own.__module__}){arguments}", _with_imports(own, name)))
     last = _with_numpy_alone(parts[0][1])
     text = [f"{title}\n\n{textwrap.indent(code, '    ')}" for title, code in parts]
     pages = [f"**{title}**\n\n```python\n{code}\n```" for title, code in parts]
@@ -76,7 +84,7 @@ def _equation(task: Task) -> tuple[str, str]:
     again = [name for name in task.outputs if name in task.inputs]
     returned = _shapes(task, [name for name in task.outputs if name not in again])
     if again:
-        returned.append(f"{', '.join(again)}: renewed, of the same shapes")
+        returned.append(f"{', '.join(again)}: updated, same shapes")
     groups = {"arguments": _shapes(task, task.inputs), "keywords": keywords, "returned": returned}
     lines = [*textwrap.wrap(task.signature, 84, subsequent_indent="    "), ""]
     for title, members in groups.items():
@@ -86,7 +94,7 @@ def _equation(task: Task) -> tuple[str, str]:
 
 
 def _shapes(task: Task, names: Sequence[str]) -> list[str]:
-    """Every shape with the names that have it, in a line."""
+    """Return one line per shape, with the names that have it."""
     names_of = {"R": "C/r"} | ({"P": "H'", "Q": "W'", "D": "C'"} if "Q" in task.sizes else {})
     found: dict[str, list[str]] = {}
     for name in names:
@@ -97,15 +105,15 @@ def _shapes(task: Task, names: Sequence[str]) -> list[str]:
 
 
 def _example(task: Task) -> tuple[str, str]:
-    """The smallest input on which most of the known mistakes give something else, and its answer."""
+    """Return the smallest input found on which most of the known mistakes are wrong, with its right results."""
 
-    def telling(case: Any) -> bool:
+    def is_informative(case: Any) -> bool:
         right = task.answer(case)
         wrong = sum(differs(attempt(task, case, mistake.wrong), right) for mistake in task.mistakes)
         return wrong > 0.7 * len(task.mistakes)
 
-    title = "A small example: the arguments, then what is right for them"
-    case = smallest(task, telling, seed=0, seconds=1.0)
+    title = "A small example: the arguments, then the right results"
+    case = smallest(task, is_informative, seed=0, seconds=1.0)
     if case is None:
         case = task.draw(np.random.default_rng(0), "example", "random", {})
     lines = [row for name, value in {**case.arguments, **case.hyper}.items() for row in _value(name, value)]
@@ -113,7 +121,7 @@ def _example(task: Task) -> tuple[str, str]:
     answer = zip(task.outputs, task.answer(case), strict=True)
     lines += [row for name, value in answer for row in _value(name, value)]
     if len(lines) > LINES:
-        return title, f'too large to show; hint("{task.name}") has the shapes'
+        return title, f'too large to show; hint("{task.name}") lists the shapes'
     return title, textwrap.dedent("\n".join(lines))
 
 
@@ -123,15 +131,15 @@ def _value(name: str, value: Any) -> list[str]:
 
 
 def _mistakes(task: Task) -> tuple[str, str]:
-    """The likeliest ones, as the task has them; else its first few."""
+    """Return the task's likely mistakes, or its first few."""
     known = {mistake.name: mistake for mistake in task.mistakes}
     some = [known[name] for name in task.likely] or task.mistakes[:MISTAKES]
-    told = [textwrap.fill(f"{m.name}: {m.text}", 84, subsequent_indent="    ") for m in some]
-    return f"What people get wrong here ({len(told)} of {len(task.mistakes)} known mistakes)", "\n".join(told)
+    lines = [textwrap.fill(f"{m.name}: {m.text}", 84, subsequent_indent="    ") for m in some]
+    return f"Common mistakes ({len(lines)} of {len(task.mistakes)} known)", "\n".join(lines)
 
 
 def _with_imports(function: Callable[..., Any], name: str) -> str:
-    """The source of a function, called ``name``, below the imports that it needs."""
+    """Return the source of a function, renamed to ``name``, below the imports that it needs."""
     source = textwrap.dedent(inspect.getsource(function)).rstrip()
     source = source.replace(f"def {function.__name__}(", f"def {name}(")
     module, lines = sys.modules[function.__module__], []
@@ -140,15 +148,15 @@ def _with_imports(function: Callable[..., Any], name: str) -> str:
         if isinstance(statement, ast.Import | ast.ImportFrom):
             statement.names = [alias for alias in statement.names if (alias.asname or alias.name) in needed]
             if statement.names:
-                lines.append(_explained(ast.unparse(statement), [alias.name for alias in statement.names]))
+                lines.append(_with_comments(ast.unparse(statement), [alias.name for alias in statement.names]))
                 needed -= {alias.asname or alias.name for alias in statement.names}
     if needed:  # defined in the same file
-        lines.append(_explained(f"from {module.__name__} import {', '.join(sorted(needed))}", sorted(needed)))
+        lines.append(_with_comments(f"from {module.__name__} import {', '.join(sorted(needed))}", sorted(needed)))
     return "\n".join([*lines, "", "", source] if lines else [source])
 
 
 def _with_numpy_alone(code: str) -> list[str]:
-    """What to change before handing in code that imports the library, if anything."""
+    """Return a sentence on the changes that code needs before it can be submitted, or nothing."""
     imports = [node for node in ast.parse(code).body if isinstance(node, ast.Import | ast.ImportFrom)]
     names = {alias.name for node in imports if "se_numpy" in ast.unparse(node) for alias in node.names}
     changes = {
@@ -159,11 +167,11 @@ def _with_numpy_alone(code: str) -> list[str]:
         "call your own functions": bool(names - {"Array", "array_module", "check", "harmless_underflow", "EPS"}),
     }
     needed = [change for change, needs in changes.items() if needs]
-    return [textwrap.fill(f"A submission may use NumPy alone: {', '.join(needed)}.", 120)] if needed else []
+    return [textwrap.fill(f"A submission may use only NumPy: {', '.join(needed)}.", 120)] if needed else []
 
 
 def _free_names(source: str) -> set[str]:
-    """Names that the function in ``source`` uses and does not define."""
+    """Return the names that the function in ``source`` uses but does not define."""
     tree = ast.parse(source)
     names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
     own = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
@@ -171,8 +179,8 @@ def _free_names(source: str) -> set[str]:
     return {n.id for n in names} - {n.id for n in names if isinstance(n.ctx, ast.Store)} - own
 
 
-def _explained(line: str, names: Sequence[str]) -> str:
-    """An import with a comment on each of the library's helpers, beside it or, where that is too long, above it."""
-    told = [HELPERS[name] for name in names if name in HELPERS]
-    beside = f"{line}  # {'; '.join(told)}" if told else line
-    return beside if len(beside) <= 120 else "\n".join([*(f"# {words}" for words in told), line])
+def _with_comments(line: str, names: Sequence[str]) -> str:
+    """Return an import with comments on the library's helpers, on the same line if they fit, else above it."""
+    comments = [HELPERS[name] for name in names if name in HELPERS]
+    whole = f"{line}  # {'; '.join(comments)}" if comments else line
+    return whole if len(whole) <= 120 else "\n".join([*(f"# {comment}" for comment in comments), line])

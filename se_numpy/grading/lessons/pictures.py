@@ -1,6 +1,6 @@
-"""Pictures to look at: a boat and a diagram that are drawn here, and photographs where the reader has some.
+"""Pictures for the tutorials: a boat and a diagram drawn here, and the reader's own copy of CIFAR.
 
-CIFAR's makers state no licence, so no picture of theirs is part of this project.
+CIFAR has no stated licence, so this project includes none of its images.
 """
 
 import os
@@ -12,11 +12,11 @@ import numpy as np
 from se_numpy.data import Dataset, load_cifar
 from se_numpy.grading.lessons import figures
 
-SHOTS = "SE_NUMPY_DATA"  # this environment variable names a folder with CIFAR-10 or -100
+CIFAR_FOLDER = "SE_NUMPY_DATA"  # the environment variable that names a folder with CIFAR-10 or -100
 
 
 def boat() -> np.ndarray:
-    """A sailing boat at sunset: (48, 72, 3) uint8."""
+    """Draw a sailing boat at sunset: (48, 72, 3) uint8."""
     H, W = 48, 72
     i, j = np.mgrid[:H, :W].astype(float)
     red = np.stack([200 + i, 120 + 2 * i, 110 - i], -1)  # a sky that is brighter towards the horizon
@@ -35,19 +35,22 @@ def boat() -> np.ndarray:
 
 
 def photographs() -> Dataset | None:
-    """CIFAR from the folder that the environment variable SE_NUMPY_DATA names; None where it names none.
+    """Load CIFAR from the folder in the environment variable SE_NUMPY_DATA; return None if it is not set.
 
-    Raises DataError where there is something else in the folder.
+    Raises
+    ------
+    DataError
+        If the folder does not contain CIFAR.
     """
-    folder = os.environ.get(SHOTS)
+    folder = os.environ.get(CIFAR_FOLDER)
     return load_cifar(folder) if folder else None
 
 
-GATES = (0.95, 0.08, 0.5, 0.08, 0.95, 0.25)  # of the diagram's six channels
+GATES = (0.95, 0.08, 0.5, 0.08, 0.95, 0.25)  # of the six channels in the diagram
 
 
 def draw_block() -> None:
-    """The Squeeze-and-Excitation block as a diagram, Eqs. (2) to (4), with the shapes of all that flows."""
+    """Draw a diagram of the Squeeze-and-Excitation block, Eqs. (2) to (4), with all shapes."""
     from matplotlib.patches import FancyBboxPatch
 
     six = [figures.BLUE, figures.ORANGE, figures.GREEN, figures.PINK, figures.SKY, figures.AMBER]
@@ -81,7 +84,7 @@ def draw_block() -> None:
 
 
 def _stack(axes: Any, x: float, y: float, colours: Sequence[str], alphas: Sequence[float], size: float = 1.15) -> None:
-    """Maps (H, W, C), drawn as sheets one behind the other."""
+    """Draw maps (H, W, C) as sheets one behind the other."""
     from matplotlib.patches import Rectangle
 
     for k, (colour, alpha) in enumerate(zip(colours, alphas, strict=True)):
@@ -92,7 +95,7 @@ def _stack(axes: Any, x: float, y: float, colours: Sequence[str], alphas: Sequen
 
 
 def _column(axes: Any, x: float, y: float, colours: Sequence[str], values: Sequence[float], size: float = 0.27) -> None:
-    """A vector, drawn as small squares; pale is little."""
+    """Draw a vector as small squares; paler squares are smaller values."""
     from matplotlib.patches import Rectangle
 
     for k, (colour, value) in enumerate(zip(colours, values, strict=True)):

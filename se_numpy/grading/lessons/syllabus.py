@@ -1,4 +1,4 @@
-"""The tutorials as a course sees them: which functions each has one write, in the order in which they are met."""
+"""The syllabus: the tutorials and the functions to write in each, in order."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -18,7 +18,7 @@ class Lesson(NamedTuple):
 
     @property
     def files(self) -> tuple[str, str]:
-        """To read and to run, in the repository."""
+        """The notebook to read and the script to run, relative to the repository."""
         return f"tutorials/{self.file}.ipynb", f"tutorials/{self.file}.py"
 
 
@@ -38,10 +38,15 @@ LESSONS = (
 
 
 def lessons(numbers: Sequence[int] = ()) -> tuple[Lesson, ...]:
-    """Those of these numbers, in the tutorials' order, or all.  ValueError for a number that none has."""
+    """Return the lessons with these numbers in order, or all lessons.
+
+    Raises
+    ------
+    ValueError
+        If a number has no lesson with exercises.
+    """
     known = [lesson.number for lesson in LESSONS]
     for number in numbers:
         if number not in known:
-            asked = f"expected some of {known[0]} to {known[-1]}"
-            raise ValueError(f"tutorial {number} has no exercises to hand in; {asked}")
+            raise ValueError(f"tutorial {number} has no exercises; expected numbers from {known[0]} to {known[-1]}")
     return tuple(lesson for lesson in LESSONS if not numbers or lesson.number in numbers)

@@ -1,4 +1,4 @@
-"""Eqs. (2) to (4) in a row, and their gradients."""
+"""The Squeeze-and-Excitation block, Eqs. (2) to (4), and its gradients."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +24,7 @@ def _axes(s: Any) -> Any:
 
 
 def _block(squeeze: Any = se.squeeze, excite: Any = se.excite, scale: Any = se.scale) -> Callable[..., Any]:
-    """se_block with one of its three equations exchanged."""
+    """Return se_block with one of its three equations replaced."""
     return lambda U, W1, W2: scale(U, excite(squeeze(U), W1, W2))
 
 
@@ -37,43 +37,44 @@ se_block = Task(
     sizes=SIZES,
     fill=FILL,
     specials=(*SPECIALS, Special("zero weights: every gate is 1/2", {}, lambda a: {**a, "W2": 0 * a["W2"]})),
-    likely=("never called", "no ReLU", "no sigmoid", "the gates alone", "squeezed by the sum"),
+    likely=("gates ignored", "no ReLU", "no sigmoid", "gates only", "squeeze by sum"),
     mistakes=(
-        Mistake("squeezed by the maximum", "The squeeze took the largest pixel; Eq. (2) is the mean.",
+        Mistake("squeeze by maximum", "The squeeze took the maximum of the pixels; Eq. (2) takes their mean.",
                 _block(squeeze=lambda U: U.max((1, 2))), "Eq. (2)"),
-        Mistake("squeezed by the sum", "The squeeze is a sum; Eq. (2) divides by H·W.",
+        Mistake("squeeze by sum", "The squeeze summed the pixels; Eq. (2) divides the sum by H·W.",
                 _block(squeeze=lambda U: U.sum((1, 2))), "Eq. (2)"),
-        Mistake("squeezed over the batch", "The squeeze ran over the batch; every image has its own.",
+        Mistake("squeeze over the batch", "The squeeze averaged over the batch too; every image has its own squeeze.",
                 _block(squeeze=lambda U: np.broadcast_to(U.mean((0, 1, 2)), (len(U), U.shape[-1]))), "Eq. (2)"),
-        Mistake("no squeeze", "Every pixel has gates of its own: without Eq. (2) no pixel sees another.",
+        Mistake("no squeeze", "Every pixel got its own gates; Eq. (2) first averages each channel over its pixels.",
                 lambda U, W1, W2: U * sigmoid(relu(U @ W1.T) @ W2.T), "Eq. (2)"),
-        Mistake("no ReLU", "The excitation has no ReLU between its layers.",
+        Mistake("no ReLU", "The ReLU between the two layers is missing; Eq. (3) has δ there.",
                 _block(excite=lambda z, W1, W2: sigmoid(z @ W1.T @ W2.T)), "Eq. (3)"),
-        Mistake("no sigmoid", "The excitation has no sigmoid.",
+        Mistake("no sigmoid", "The sigmoid at the end of the excitation is missing; Eq. (3) has σ there.",
                 _block(excite=lambda z, W1, W2: relu(z @ W1.T) @ W2.T), "Eq. (3)"),
-        Mistake("softmax gates", "The gates are a softmax, so that channels compete; Eq. (3) has a sigmoid.",
-                _block(excite=lambda z, W1, W2: softmax(relu(z @ W1.T) @ W2.T)), "Eq. (3)"),
-        Mistake("hard sigmoid", "The gates are a hard sigmoid; Eq. (3) has σ itself.",
+        Mistake("softmax gates", "A softmax was used for the gates, which makes channels compete; Eq. (3) has the "
+                "sigmoid σ.", _block(excite=lambda z, W1, W2: softmax(relu(z @ W1.T) @ W2.T)), "Eq. (3)"),
+        Mistake("hard sigmoid", "A hard sigmoid was used for the gates; Eq. (3) has the sigmoid σ.",
                 _block(excite=lambda z, W1, W2: np.clip(relu(z @ W1.T) @ W2.T / 6 + 0.5, 0, 1)), "Eq. (3)"),
-        Mistake("tanh gates", "The gates are a tanh, which may be negative; Eq. (3) has a sigmoid.",
+        Mistake("tanh gates", "tanh was used for the gates, which can be negative; Eq. (3) has the sigmoid σ.",
                 _block(excite=lambda z, W1, W2: np.tanh(relu(z @ W1.T) @ W2.T)), "Eq. (3)"),
-        Mistake("ReLU before the sigmoid", "A second ReLU before the sigmoid: no gate can be below 1/2.",
+        Mistake("ReLU before the sigmoid", "A second ReLU was applied before the sigmoid, so no gate is below 1/2; "
+                "Eq. (3) has no ReLU there.",
                 _block(excite=lambda z, W1, W2: sigmoid(relu(relu(z @ W1.T) @ W2.T))), "Eq. (3)"),
-        Mistake("the maps added", "U was added to the result; a residual sum is not part of the block.",
+        Mistake("U added", "U was added to the result; the block does not include a residual connection.",
                 lambda U, W1, W2: U + se.se_block(U, W1, W2), "Eq. (4)"),
-        Mistake("the gates alone", "The gates themselves were returned, not the maps times them.",
+        Mistake("gates only", "The gates were returned; Eq. (4) multiplies the maps by them.",
                 lambda U, W1, W2: 0 * U + _axes(se.excite(se.squeeze(U), W1, W2)), "Eq. (4)"),
-        Mistake("never called", "The maps come out as they went in: the gates were not used.",
+        Mistake("gates ignored", "The maps were returned unchanged; Eq. (4) multiplies them by the gates.",
                 lambda U, W1, W2: U.copy()),
-        Mistake("1 - s", "Multiplied by 1 - s: an open gate lets its channel pass.",
+        Mistake("1 - s", "The maps were multiplied by 1 - s; Eq. (4) multiplies by s.",
                 _block(scale=lambda U, s: U * (1 - _axes(s))), "Eq. (4)"),
-        Mistake("gate on the squeeze", "The gates were multiplied with the squeeze, not with the maps.",
+        Mistake("gates on the squeeze", "The gates multiplied the squeeze; Eq. (4) multiplies the maps.",
                 lambda U, W1, W2: 0 * U + _axes(se.squeeze(U) * se.excite(se.squeeze(U), W1, W2)), "Eq. (4)"),
-        Mistake("spatial gates", "The gates depend on the pixel: this is a gate over the image, not over channels.",
-                lambda U, W1, W2: U * sigmoid(U.mean(3, keepdims=True)), "Eq. (4)"),
-        Mistake("W1 and W2 exchanged", "W1 was used where W2 belongs, transposed, and the other way round.",
+        Mistake("spatial gates", "The gates depend on the pixel and not on the channel; Eq. (4) has one gate for each "
+                "channel.", lambda U, W1, W2: U * sigmoid(U.mean(3, keepdims=True)), "Eq. (4)"),
+        Mistake("W1 and W2 swapped", "W1 and W2 were swapped and transposed; Eq. (3) applies W1 first, then W2.",
                 _block(excite=lambda z, W1, W2: sigmoid(relu(z @ W2) @ W1)), "Eq. (3)"),
-        Mistake("a second excitation", "The block was applied twice.",
+        Mistake("block applied twice", "The block was applied twice; it is applied once.",
                 lambda U, W1, W2: se.se_block(se.se_block(U, W1, W2), W1, W2)),
     ),
     alternates=(
@@ -91,7 +92,7 @@ def _backward(
     direct: float = 1, through: float = 1, spread: Any = lambda dz, U: _axes(dz) / U[0, :, :, 0].size,
     ds: Any = lambda d, U, s: (d * U).sum((1, 2)), z: Any = se.squeeze, excite_backward: Any = se.excite_backward,
 ) -> Callable[..., Any]:  # fmt: skip
-    """se_block_backward with a piece exchanged."""
+    """Return se_block_backward with one of its steps replaced."""
 
     def backward(d: Any, U: Any, W1: Any, W2: Any) -> Any:
         s = se.excite(se.squeeze(U), W1, W2)
@@ -102,7 +103,7 @@ def _backward(
 
 
 def _without(piece: str) -> Callable[..., Any]:
-    """excite_backward without the ReLU's mask, or without the sigmoid's derivative."""
+    """Return excite_backward without the ReLU mask, or without the derivative of the sigmoid."""
 
     def backward(ds: Any, z: Any, W1: Any, W2: Any) -> Any:
         h = relu(z @ W1.T)
@@ -115,7 +116,7 @@ def _without(piece: str) -> Callable[..., Any]:
 
 
 def _written_out(d: Any, U: Any, W1: Any, W2: Any) -> Any:
-    """All in one, by einsum."""
+    """Compute all gradients in one function with einsum."""
     pixels = U.shape[1] * U.shape[2]
     z = np.einsum("nhwc->nc", U) / pixels
     h = np.maximum(np.einsum("nc,rc->nr", z, W1), 0)
@@ -142,51 +143,53 @@ se_block_backward = Task(
     fill=FILL,
     specials=SPECIALS,
     points=4,
-    likely=("path through the gate left out", "gate's path without 1/(HW)", "ds as a mean", "σ' left out",
-            "ReLU's mask left out", "ds summed over the batch"),
+    likely=("path through the gate left out", "path through the gate without 1/(HW)", "ds as a mean", "σ' left out",
+            "ReLU mask left out", "ds summed over the batch"),
     mistakes=(
-        Mistake("path through the gate left out", "dU holds s·dX̃ alone. U also decides its own gate: a share of "
-                "1/(HW) of dz belongs to every pixel.", _backward(through=0)),
-        Mistake("path through the gate with the wrong sign", "The part of dU that comes through the gate has the wrong "
-                "sign.", _backward(through=-1)),
-        Mistake("path through the gate doubled", "The part of dU that comes through the gate was added twice.",
+        Mistake("path through the gate left out", "dU is only s·dX̃; U also determines the gates, so every pixel gets "
+                "1/(HW) of dz as well.", _backward(through=0)),
+        Mistake("sign of the path through the gate", "The part of dU through the gate was subtracted; it is added.",
+                _backward(through=-1)),
+        Mistake("path through the gate doubled", "The part of dU through the gate was added twice; it is added once.",
                 _backward(through=2)),
-        Mistake("direct path left out", "dU holds what came through the gate alone; s·dX̃ is missing.",
+        Mistake("direct path left out", "dU is only the part through the gate; the direct part s·dX̃ is missing.",
                 _backward(direct=0)),
-        Mistake("direct path without s", "The direct part of dU is s·dX̃; the gate is missing.",
+        Mistake("direct path without s", "The direct part of dU is dX̃ unchanged; it is s·dX̃.",
                 lambda d, U, W1, W2: (_backward(direct=0)(d, U, W1, W2)[0] + d, *_backward()(d, U, W1, W2)[1:])),
-        Mistake("gate's path without 1/(HW)", "The squeeze is a mean: each pixel has a share of 1/(HW) of dz.",
-                _backward(spread=lambda dz, U: _axes(dz)), "Eq. (2)"),
-        Mistake("gate's path with 1/(HW) twice", "dz was divided by H·W twice; the squeeze is one mean.",
-                _backward(spread=lambda dz, U: _axes(dz) / U[0, :, :, 0].size ** 2), "Eq. (2)"),
-        Mistake("ds summed over the batch", "ds was summed over the batch too; every image has gates of its own.",
+        Mistake("path through the gate without 1/(HW)", "Every pixel got all of dz; the squeeze is a mean, so each "
+                "pixel gets 1/(HW) of it.", _backward(spread=lambda dz, U: _axes(dz)), "Eq. (2)"),
+        Mistake("path through the gate with 1/(HW) twice", "dz was divided by H·W twice; the squeeze is a mean, so it "
+                "is divided once.", _backward(spread=lambda dz, U: _axes(dz) / U[0, :, :, 0].size ** 2), "Eq. (2)"),
+        Mistake("ds summed over the batch", "ds was summed over the batch too; every image has its own gates.",
                 _backward(ds=lambda d, U, s: np.broadcast_to((d * U).sum((0, 1, 2)), s.shape)), "Eq. (4)"),
-        Mistake("gate's path to the largest pixel", "dz went to the largest pixel, as after max pooling; Eq. (2) is a "
-                "mean.", _backward(spread=lambda dz, U: _axes(dz) * (U.max((1, 2), keepdims=True) == U)), "Eq. (2)"),
-        Mistake("ds as a mean", "ds was averaged over the pixels; all of them shared s, so it is their sum.",
+        Mistake("path through the gate to the largest pixel", "dz went to the largest pixel, as in max pooling; Eq. "
+                "(2) is a mean, so each pixel gets 1/(HW) of it.",
+                _backward(spread=lambda dz, U: _axes(dz) * (U.max((1, 2), keepdims=True) == U)), "Eq. (2)"),
+        Mistake("ds as a mean", "ds was averaged over the pixels; it is their sum, because all pixels share s.",
                 _backward(ds=lambda d, U, s: (d * U).mean((1, 2))), "Eq. (4)"),
-        Mistake("ds from the scaled maps", "ds was taken with X̃, perhaps written over U; it needs U.",
-                _backward(ds=lambda d, U, s: (d * U).sum((1, 2)) * s), "Eq. (4)"),
-        Mistake("ds without U", "ds is a sum of dX̃ alone; the derivative of s·u by s is u.",
-                _backward(ds=lambda d, U, s: d.sum((1, 2))), "Eq. (4)"),
-        Mistake("σ' left out", "The derivative of the sigmoid, s (1 - s), is missing.",
+        Mistake("ds from the scaled maps", "ds was computed with X̃, perhaps because X̃ overwrote U; it is computed "
+                "with U.", _backward(ds=lambda d, U, s: (d * U).sum((1, 2)) * s), "Eq. (4)"),
+        Mistake("ds without U", "ds is the sum of dX̃; the derivative of s·u with respect to s is u, so it is the sum "
+                "of dX̃·U.", _backward(ds=lambda d, U, s: d.sum((1, 2))), "Eq. (4)"),
+        Mistake("σ' left out", "The derivative of the sigmoid was left out; ds is multiplied by s (1 - s).",
                 _backward(excite_backward=_without("sigmoid")), "Eq. (3)"),
-        Mistake("ReLU's mask left out", "What the ReLU had cut off got a gradient.",
+        Mistake("ReLU mask left out", "The gradient passed the ReLU everywhere; it passes only where W1 z > 0.",
                 _backward(excite_backward=_without("relu")), "Eq. (3)"),
-        Mistake("dW1 with a summed squeeze", "dW1 was taken with the sum over the pixels; z is their mean.",
+        Mistake("dW1 with the sum of the pixels", "dW1 was computed with the sum over the pixels; z is their mean.",
                 lambda d, U, W1, W2: (se.se_block_backward(d, U, W1, W2)[0],
                                       se.se_block_backward(d, U, W1, W2)[1] * U[0, :, :, 0].size,
                                       se.se_block_backward(d, U, W1, W2)[2]), "Eq. (2)"),
-        Mistake("mean over the batch once more", "dW1 and dW2 were divided by N; the loss has its 1/N already.",
+        Mistake("extra mean over the batch", "dW1 and dW2 were divided by N; they are sums over the batch, because "
+                "the loss already contains 1/N.",
                 lambda d, U, W1, W2: tuple(g / len(U) if k else g
                                            for k, g in enumerate(se.se_block_backward(d, U, W1, W2)))),
-        Mistake("gates held constant", "The gates were treated as constants: dU = s·dX̃ and the weights learn nothing.",
+        Mistake("gates held constant", "The gates were treated as constants, so that dU = s·dX̃ and dW1 = dW2 = 0; "
+                "they depend on U, W1 and W2.",
                 lambda d, U, W1, W2: (d * _axes(se.excite(se.squeeze(U), W1, W2)), 0 * W1, 0 * W2)),
-        Mistake("ones for dX_tilde", "The gradient that arrives was ignored, as if it were 1 everywhere.",
-                lambda d, U, W1, W2: se.se_block_backward(np.ones_like(d), U, W1, W2)),
-        Mistake("sign", "The sign of every gradient is wrong.",
-                lambda *a: tuple(-g for g in se.se_block_backward(*a))),
-        Mistake("dW1 and dW2 exchanged", "The gradients came in another order: dU, dW1, dW2.",
+        Mistake("dX_tilde ignored", "The upstream gradient dX_tilde was taken as 1 everywhere; all gradients are "
+                "proportional to it.", lambda d, U, W1, W2: se.se_block_backward(np.ones_like(d), U, W1, W2)),
+        Mistake("sign", "All gradients have the wrong sign.", lambda *a: tuple(-g for g in se.se_block_backward(*a))),
+        Mistake("dW1 and dW2 swapped", "dW1 and dW2 were returned in the wrong order; the order is dU, dW1, dW2.",
                 lambda *a: tuple(se.se_block_backward(*a)[k] for k in (0, 2, 1))),
     ),
     alternates=(_backward(z=lambda U: U.mean((1, 2))), _written_out, _image_by_image),

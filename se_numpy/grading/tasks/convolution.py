@@ -12,8 +12,8 @@ from se_numpy.ops import conv2d as convolve
 from se_numpy.ops import conv2d_backward as convolve_backward
 
 HINT = (
-    "∗ is cross-correlation, as in every framework: the filters are not flipped. Zeros stand outside the image, "
-    "padding of them on every side; windows that do not fit are left out."
+    "∗ is cross-correlation, as in other frameworks: the filters are not flipped. The image is padded with "
+    "`padding` zeros on every side; windows that do not fit are left out."
 )
 SIZES = {"N": (2, 3), "P": (4, 7), "Q": (4, 7), "D": (1, 4), "C": (2, 6), "k": (1, 4)}
 HYPER = {"stride": (1, 2), "padding": (0, 1)}
@@ -21,16 +21,16 @@ SPECIALS = (
     Special("1x1 filters", {"k": 1}),
     Special("1x1 filters at stride 2", {"k": 1, "stride": 2, "padding": 0}),
     Special("3x3 filters, stride 2, padding 1", {"k": 3, "stride": 2, "padding": 1}),
-    Special("a row left over", {"k": 3, "stride": 2, "padding": 0, "P": 6, "Q": 7}),
-    Special("a column left over", {"k": 2, "stride": 2, "padding": 1, "P": 4, "Q": 5}),
-    Special("even filters", {"k": 4, "stride": 1, "padding": 1}),
-    Special("stride beyond the filters", {"k": 2, "stride": 3, "padding": 0, "P": 7, "Q": 6}),
-    Special("padding beyond the filters", {"k": 2, "stride": 1, "padding": 2}),
+    Special("a leftover row", {"k": 3, "stride": 2, "padding": 0, "P": 6, "Q": 7}),
+    Special("a leftover column", {"k": 2, "stride": 2, "padding": 1, "P": 4, "Q": 5}),
+    Special("filters of even size", {"k": 4, "stride": 1, "padding": 1}),
+    Special("stride larger than the filters", {"k": 2, "stride": 3, "padding": 0, "P": 7, "Q": 6}),
+    Special("padding as large as the filters", {"k": 2, "stride": 1, "padding": 2}),
     Special("one window", {"k": 4, "P": 4, "Q": 4, "stride": 1, "padding": 0}),
     Special("one image", {"N": 1}),
-    Special("one channel in", {"D": 1, "k": 3}),
-    Special("one channel out", {"C": 1}),
-    Special("as many channels out as in", {"D": 3, "C": 3}),
+    Special("one input channel", {"D": 1, "k": 3}),
+    Special("one output channel", {"C": 1}),
+    Special("as many output as input channels", {"D": 3, "C": 3}),
     Special("square images", {"P": 5, "Q": 5}),
 )
 
@@ -46,7 +46,7 @@ def _padded(X: np.ndarray, before: int, after: int | None = None, mode: Any = "c
 
 
 def _windows(X: np.ndarray, k: int, stride: int) -> np.ndarray:
-    """(N, H, W, D, k, k): the pixels under every place of a filter."""
+    """Return the pixels of every window: (N, H, W, D, k, k)."""
     return sliding_window_view(X, (k, k), (1, 2))[:, ::stride, ::stride]
 
 
@@ -55,7 +55,7 @@ def _flipped(V: np.ndarray) -> np.ndarray:
 
 
 def _channels_first(V: np.ndarray) -> np.ndarray:
-    """The numbers of V in the order D, k, k, C, called k, k, D, C."""
+    """Return the numbers of V in the order (D, k, k, C), reshaped to (k, k, D, C)."""
     return V.transpose(2, 0, 1, 3).reshape(V.shape)
 
 
@@ -63,7 +63,7 @@ def _channels_first(V: np.ndarray) -> np.ndarray:
 
 
 def _conv2d(X, V, stride, padding):
-    """One tap (a, b) of the filters at a time, for all windows at once."""
+    """Convolve one filter tap (a, b) at a time, for all windows at once."""
     X = np.pad(X, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     k = len(V)
     H, W = ((size - k) // stride + 1 for size in X.shape[1:3])
@@ -76,14 +76,14 @@ def _conv2d(X, V, stride, padding):
 
 
 def _by_windows(X, V, stride, padding):
-    """One window at a time."""
+    """Convolve one window at a time."""
     X, k = _padded(X, padding), len(V)
     rows, columns = (range(0, size - k + 1, stride) for size in X.shape[1:3])
     return np.stack([np.stack([np.tensordot(X[:, i : i + k, j : j + k], V, 3) for j in columns], 1) for i in rows], 1)
 
 
 def _by_rows(X, V, stride, padding):
-    """im2col: a matrix of windows times a matrix of filters."""
+    """Multiply a matrix of windows by a matrix of filters (im2col)."""
     windows = _windows(_padded(X, padding), len(V), stride).transpose(0, 1, 2, 4, 5, 3)
     return (windows.reshape(-1, V[..., 0].size) @ V.reshape(-1, V.shape[3])).reshape(*windows.shape[:3], -1)
 
@@ -110,53 +110,53 @@ conv2d = Task(
     specials=SPECIALS,
     points=3,
     hint=HINT,
-    likely=("filters flipped", "windows flattened as they came", "channels of the filters exchanged",
-            "size without + 1", "stride ignored", "padding ignored"),
+    likely=("filters flipped", "windows flattened channels-first", "filter channels swapped", "size without + 1",
+            "stride ignored", "padding ignored"),
     mistakes=(
-        Mistake("filters flipped", "The filters were turned by 180°, which is a convolution in the sense of "
-                "mathematics; ∗ of Eq. (1) is cross-correlation.", lambda X, V, **h: convolve(X, _flipped(V), **h)),
-        Mistake("filters transposed", "Rows and columns of the filters changed places.",
-                lambda X, V, **h: convolve(X, V.swapaxes(0, 1), **h)),
-        Mistake("channels of the filters exchanged", "The filters' axes of input and output channels changed places; V "
-                "is (k, k, C', C).", lambda X, V, **h: convolve(X, V.swapaxes(2, 3), **h)),
-        Mistake("windows in the order of channels first", "The numbers of a window and of a filter were not in the "
-                "same order: the filter had its channels first, the window last.",
+        Mistake("filters flipped", "The filters were rotated by 180°, as in a convolution in the mathematical sense; "
+                "∗ in Eq. (1) is cross-correlation.", lambda X, V, **h: convolve(X, _flipped(V), **h)),
+        Mistake("filters transposed", "The rows and columns of the filters were swapped; the first axis of V runs "
+                "along the height.", lambda X, V, **h: convolve(X, V.swapaxes(0, 1), **h)),
+        Mistake("filter channels swapped", "The input and output channels of the filters were swapped; V is (k, k, "
+                "C', C).", lambda X, V, **h: convolve(X, V.swapaxes(2, 3), **h)),
+        Mistake("filters flattened channels-first", "The filters were flattened with their channels first and the "
+                "windows with their channels last; both need the same order.",
                 lambda X, V, **h: convolve(X, _channels_first(V), **h)),
-        Mistake("windows flattened as they came", "sliding_window_view gives windows as (C', k, k), filters are "
-                "(k, k, C'): flattened so, their numbers do not meet. Move the channels to the end first.",
+        Mistake("windows flattened channels-first", "Windows of sliding_window_view are (C', k, k) and filters are "
+                "(k, k, C'), so flattened they do not match; move the channels of the windows to the end first.",
                 lambda X, V, **h: convolve(X, V.reshape(V.shape[2], *V.shape[:2], -1).transpose(1, 2, 0, 3), **h)),
-        Mistake("padded below and right alone", "All zeros stand below and to the right; padding of them belong on "
-                "every side.", lambda X, V, stride, padding: convolve(_padded(X, 0, 2 * padding), V, stride=stride)),
-        Mistake("padded above and left alone", "All zeros stand above and to the left; padding of them belong on "
-                "every side.", lambda X, V, stride, padding: convolve(_padded(X, 2 * padding, 0), V, stride=stride)),
-        Mistake("half the padding", "The zeros were shared between two sides; each side has so many as padding says.",
+        Mistake("padded only below and right", "All zeros were added below and to the right; they belong on every "
+                "side.", lambda X, V, stride, padding: convolve(_padded(X, 0, 2 * padding), V, stride=stride)),
+        Mistake("padded only above and left", "All zeros were added above and to the left; they belong on every side.",
+                lambda X, V, stride, padding: convolve(_padded(X, 2 * padding, 0), V, stride=stride)),
+        Mistake("half the padding", "The zeros were divided between opposite sides; each side gets the full padding.",
                 lambda X, V, stride, padding: convolve(_padded(X, padding // 2, padding - padding // 2), V,
                                                        stride=stride)),
-        Mistake("padding ignored", "No zeros stand around the image.",
+        Mistake("padding ignored", "The image was not padded; it gets zeros on every side.",
                 lambda X, V, stride, padding: convolve(X, V, stride=stride)),
-        Mistake("padded with the border", "The image was continued by its border pixels; outside are zeros.",
+        Mistake("padded with border pixels", "The image was padded with its border pixels; it is padded with zeros.",
                 lambda X, V, stride, padding: convolve(_padded(X, padding, mode="edge"), V, stride=stride)),
-        Mistake("always padded to the same size", "Padded by k // 2, whatever padding says.",
+        Mistake("padded by k // 2", "The image was padded by k // 2; the padding is an argument.",
                 lambda X, V, stride, padding: convolve(X, V, stride=stride, padding=len(V) // 2)),
-        Mistake("stride ignored", "Every window was taken; they stand stride pixels apart.",
+        Mistake("stride ignored", "The windows are one pixel apart; they should be stride pixels apart.",
                 lambda X, V, stride, padding: convolve(X, V, padding=padding)),
-        Mistake("windows at i, not at i · stride", "The result has the right size, but its windows stand one pixel "
-                "apart instead of stride.", _every_window_cut),
-        Mistake("stride down alone", "The stride was taken between rows, not between columns.",
-                lambda X, V, stride, padding: convolve(X, V, padding=padding)[:, ::stride]),
+        Mistake("windows at i instead of i · stride", "The result has the right size, but its windows are one pixel "
+                "apart instead of stride pixels.", _every_window_cut),
+        Mistake("stride only along the height", "The stride was applied along the height only; it applies to height "
+                "and width.", lambda X, V, stride, padding: convolve(X, V, padding=padding)[:, ::stride]),
         Mistake("size rounded up", "A last window that only partly fits was filled with zeros; the size is rounded "
                 "down, (H' + 2p - k) // stride + 1.", _rounded_up),
-        Mistake("size without + 1", "The last row and column of windows are missing: the size is "
-                "(H' + 2p - k) // stride + 1.", lambda X, V, **h: convolve(X, V, **h)[:, :-1, :-1]),
-        Mistake("one input channel", "Only the first channel of X was used; Eq. (1) sums over all.",
+        Mistake("size without + 1", "The last row and column of the result are missing; the size is (H' + 2p - k) // "
+                "stride + 1.", lambda X, V, **h: convolve(X, V, **h)[:, :-1, :-1]),
+        Mistake("one input channel", "Only the first channel of X was used; Eq. (1) sums over all channels.",
                 lambda X, V, **h: convolve(X[..., :1], V[:, :, :1], **h)),
-        Mistake("mean over the input channels", "The channels of X were averaged; Eq. (1) sums them.",
+        Mistake("mean over the input channels", "The channels of X were averaged; Eq. (1) sums over them.",
                 lambda X, V, **h: convolve(X, V, **h) / X.shape[3]),
-        Mistake("mean over the window", "Divided by the k·k pixels of a window; Eq. (1) is a sum.",
+        Mistake("mean over the window", "The result was divided by the k·k pixels of a window; Eq. (1) is a sum.",
                 lambda X, V, **h: convolve(X, V, **h) / len(V) ** 2),
-        Mistake("ReLU at the end", "A ReLU was put after the convolution; Eq. (1) has none.",
+        Mistake("ReLU at the end", "A ReLU was applied after the convolution; Eq. (1) has none.",
                 lambda X, V, **h: np.maximum(convolve(X, V, **h), 0)),
-        Mistake("rows and columns of the maps exchanged", "The maps came out transposed, (N, W, H, C).",
+        Mistake("maps transposed", "The maps were returned as (N, W, H, C); they are (N, H, W, C).",
                 lambda X, V, **h: convolve(X, V, **h).swapaxes(1, 2)),
     ),
     written=_conv2d,
@@ -174,7 +174,7 @@ conv2d = Task(
 
 
 def _wrong(dX: Callable | None = None, dV: Callable | None = None) -> Callable[..., Any]:
-    """conv2d_backward with one of its gradients, or both, exchanged."""
+    """Return conv2d_backward with one or both of its gradients replaced."""
 
     def backward(dU, X, V, **hyper):
         right_dX, right_dV = convolve_backward(dU, X, V, **hyper)
@@ -192,7 +192,7 @@ def _dV(*args: Any, **hyper: Any) -> np.ndarray:
 
 
 def _at_stride_1(dU: np.ndarray, X: np.ndarray, V: np.ndarray, padding: int) -> tuple[np.ndarray, np.ndarray]:
-    """Both gradients as if dU's windows stood one pixel apart."""
+    """Return both gradients as if the windows were one pixel apart."""
     U = convolve(X, V, padding=padding)
     as_if = np.zeros(U.shape)
     as_if[:, : dU.shape[1], : dU.shape[2]] = dU
@@ -200,7 +200,7 @@ def _at_stride_1(dU: np.ndarray, X: np.ndarray, V: np.ndarray, padding: int) -> 
 
 
 def _taps(dU: np.ndarray, k: int, stride: int) -> Any:
-    """Where the pixels under one tap of the filters are, for every tap."""
+    """Yield every filter tap (a, b) with the slices of the pixels under it."""
     _, H, W, _ = dU.shape
     for a in range(k):
         for b in range(k):
@@ -228,7 +228,7 @@ def _not_cropped(dU, X, V, stride, padding):
 
 
 def _conv2d_backward(dU, X, V, stride, padding):
-    """Tap by tap, as in the forward pass. Where windows overlap, their gradients add up."""
+    """Go through the filter taps as in the forward pass; gradients of overlapping windows add up."""
     X_padded = np.pad(X, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     k, (H, W) = len(V), dU.shape[1:3]
     dX, dV = np.zeros_like(X_padded), np.zeros_like(V)
@@ -253,7 +253,7 @@ def _backward_by_windows(dU, X, V, stride, padding):
 
 
 def _backward_by_correlation(dU, X, V, stride, padding):
-    """dX as a convolution: dU with zeros between, the filters flipped and their channels exchanged."""
+    """Compute dX as a convolution of dU, dilated by the stride, with flipped filters and swapped channels."""
     X_padded, k = _padded(X, padding), len(V)
     N, H, W, C = dU.shape
     spaced = np.zeros((N, X_padded.shape[1] + k - 1, X_padded.shape[2] + k - 1, C), dU.dtype)
@@ -275,61 +275,62 @@ conv2d_backward = Task(
     derive=_map_size,
     specials=SPECIALS,
     points=5,
-    hint="dX has the shape of X: the gradient of the zeros around it is dropped, and pixels that no window met have 0.",
-    likely=("dX: windows written over each other", "dX: not cropped", "dX: filters turned once too often",
-            "dX: channels of the filters not exchanged", "dX: stride forgotten", "dV: image not padded",
-            "dV: the first image alone", "dV: mean over the batch", "dV before dX"),
+    hint="dX has the shape of X: the gradient of the padding is dropped, and pixels outside every window get 0.",
+    likely=("dX: windows overwrite each other", "dX: not cropped", "dX: filters flipped",
+            "dX: filter channels not swapped", "dX: stride ignored", "dV: image not padded", "dV: first image only",
+            "dV: mean over the batch", "dV before dX"),
     mistakes=(
-        Mistake("dX: filters turned once too often", "dX has the filters turned by 180°: that belongs to the form of a "
-                "convolution with padded dU alone; where windows are added back the filters stay as they are.",
-                _wrong(dX=lambda dU, X, V, **h: _dX(dU, X, _flipped(V), **h))),
-        Mistake("dX: filters transposed", "dX has rows and columns of the filters exchanged.",
+        Mistake("dX: filters flipped", "dX was computed with filters rotated by 180°, which is right only if dX is "
+                "computed as a convolution of the padded dU; when windows are added back, the filters are not "
+                "flipped.", _wrong(dX=lambda dU, X, V, **h: _dX(dU, X, _flipped(V), **h))),
+        Mistake("dX: filters transposed", "dX was computed with the rows and columns of the filters swapped; the "
+                "first axis of V runs along the height.",
                 _wrong(dX=lambda dU, X, V, **h: _dX(dU, X, V.swapaxes(0, 1), **h))),
-        Mistake("dX: channels of the filters not exchanged", "On the way back output channels lead to input channels: "
-                "dX needs V with its last two axes the other way round.",
+        Mistake("dX: filter channels not swapped", "dX was computed from input to output channels; the backward pass "
+                "goes from output to input channels, so it swaps the last two axes of V.",
                 _wrong(dX=lambda dU, X, V, **h: _dX(dU, X, V.swapaxes(2, 3), **h))),
-        Mistake("dX: windows written over each other", "A pixel is in several windows; what they send back was written "
-                "(=) instead of added (+=), and the last one won.", _wrong(dX=_overwritten)),
-        Mistake("dX: mean over the windows", "Divided by the number of windows that a pixel was in; gradients add.",
-                _wrong(dX=_averaged)),
-        Mistake("dX: not cropped", "dX still has the gradient of the zeros around the image; it has the shape of X.",
+        Mistake("dX: windows overwrite each other", "The gradients of overlapping windows overwrote each other (=); "
+                "they are added (+=).", _wrong(dX=_overwritten)),
+        Mistake("dX: mean over the windows", "dX was divided by the number of windows that contain a pixel; their "
+                "gradients are summed.", _wrong(dX=_averaged)),
+        Mistake("dX: not cropped", "dX includes the gradient of the padding; it has the shape of X.",
                 _wrong(dX=_not_cropped)),
-        Mistake("dX: cropped at the wrong end", "dX was cut from the first row of the padded image; X begins padding "
-                "rows and columns later.",
+        Mistake("dX: cropped at the wrong end", "dX starts at the first row and column of the padded image; X starts "
+                "padding rows and columns later.",
                 _wrong(dX=lambda dU, X, V, **h: _not_cropped(dU, X, V, **h)[:, : X.shape[1], : X.shape[2]])),
-        Mistake("dX: stride forgotten", "dX was gathered as if the windows stood one pixel apart; they stand stride "
-                "apart.", _wrong(dX=lambda dU, X, V, stride, padding: _at_stride_1(dU, X, V, padding)[0])),
-        Mistake("dX: rows left over dropped", "dX ends with the last window; X has rows or columns after it, whose "
-                "gradient is 0.",
+        Mistake("dX: stride ignored", "dX was computed with windows one pixel apart; they are stride pixels apart.",
+                _wrong(dX=lambda dU, X, V, stride, padding: _at_stride_1(dU, X, V, padding)[0])),
+        Mistake("dX: leftover rows dropped", "dX ends with the last window; it has the shape of X, with gradient 0 "
+                "after the last window.",
                 _wrong(dX=lambda dU, X, V, stride, padding: _dX(dU, X, V, stride=stride, padding=padding)[
                     :, : stride * (dU.shape[1] - 1) + len(V) - padding,
                     : stride * (dU.shape[2] - 1) + len(V) - padding])),
-        Mistake("dX: one output channel", "Only the first output channel's gradient went into dX; all of them add.",
-                _wrong(dX=lambda dU, X, V, **h: _dX(dU[..., :1], X, V[..., :1], **h))),
-        Mistake("dX: mean over the batch", "dX was divided by N; no image had a part in another's pixels.",
+        Mistake("dX: one output channel", "dX was computed from the first output channel; the gradients of all output "
+                "channels are summed.", _wrong(dX=lambda dU, X, V, **h: _dX(dU[..., :1], X, V[..., :1], **h))),
+        Mistake("dX: mean over the batch", "dX was divided by N; every image has its own gradient.",
                 _wrong(dX=lambda dU, X, V, **h: _dX(dU, X, V, **h) / len(X))),
-        Mistake("dV: flipped", "dV is turned by 180°.", _wrong(dV=lambda *a, **h: _flipped(_dV(*a, **h)))),
-        Mistake("dV: transposed", "Rows and columns of dV changed places.",
-                _wrong(dV=lambda *a, **h: _dV(*a, **h).swapaxes(0, 1))),
-        Mistake("dV: in the order of channels first", "dV's numbers came as (C', k, k, C) and were called "
-                "(k, k, C', C): transpose, then reshape.", _wrong(dV=lambda *a, **h: _channels_first(_dV(*a, **h)))),
-        Mistake("dV: the first image alone", "dV was taken from the first image; filters are shared by all of them, so "
-                "their gradients add.", _wrong(dV=lambda dU, X, V, **h: _dV(dU[:1], X[:1], V, **h))),
-        Mistake("dV: mean over the batch", "dV was divided by N; the loss has its 1/N already.",
-                _wrong(dV=lambda dU, X, V, **h: _dV(dU, X, V, **h) / len(X))),
-        Mistake("dV: mean over the places", "dV was divided by H·W; a filter's gradient is the sum over all places.",
+        Mistake("dV: flipped", "dV is rotated by 180°; it has the orientation of V.",
+                _wrong(dV=lambda *a, **h: _flipped(_dV(*a, **h)))),
+        Mistake("dV: transposed", "The rows and columns of dV were swapped; the first axis of dV runs along the "
+                "height.", _wrong(dV=lambda *a, **h: _dV(*a, **h).swapaxes(0, 1))),
+        Mistake("dV: flattened channels-first", "dV was computed as (C', k, k, C) and reshaped to (k, k, C', C); "
+                "transpose it instead.", _wrong(dV=lambda *a, **h: _channels_first(_dV(*a, **h)))),
+        Mistake("dV: first image only", "dV was computed from the first image; all images share the filters, so their "
+                "gradients are summed.", _wrong(dV=lambda dU, X, V, **h: _dV(dU[:1], X[:1], V, **h))),
+        Mistake("dV: mean over the batch", "dV was divided by N; it is a sum over the batch, because the loss already "
+                "contains 1/N.", _wrong(dV=lambda dU, X, V, **h: _dV(dU, X, V, **h) / len(X))),
+        Mistake("dV: mean over the positions", "dV was divided by H·W; it is the sum over all positions.",
                 _wrong(dV=lambda dU, X, V, **h: _dV(dU, X, V, **h) / dU[0, :, :, 0].size)),
-        Mistake("dV: stride forgotten", "dV took windows of X one pixel apart; they stand stride apart.",
-                _wrong(dV=lambda dU, X, V, stride, padding: _at_stride_1(dU, X, V, padding)[1])),
-        Mistake("dV: image not padded", "dV took its windows from X without the zeros around it, so that they stand "
-                "padding pixels off.",
+        Mistake("dV: stride ignored", "dV was computed with windows of X one pixel apart; they are stride pixels "
+                "apart.", _wrong(dV=lambda dU, X, V, stride, padding: _at_stride_1(dU, X, V, padding)[1])),
+        Mistake("dV: image not padded", "dV was computed with windows of the unpadded image, which are off by padding "
+                "pixels; pad X first.",
                 _wrong(dV=lambda dU, X, V, stride, padding: _dV(dU, _padded(X, 0, 2 * padding), V, stride=stride))),
-        Mistake("ones for dU", "The gradient that arrives was ignored, as if dU were 1 everywhere.",
-                lambda dU, X, V, **h: convolve_backward(np.ones_like(dU), X, V, **h)),
-        Mistake("dV before dX", "Both gradients are right, but in the wrong order: dX, then dV.",
+        Mistake("dU ignored", "The upstream gradient dU was taken as 1 everywhere; both gradients are proportional to "
+                "it.", lambda dU, X, V, **h: convolve_backward(np.ones_like(dU), X, V, **h)),
+        Mistake("dV before dX", "Both gradients are right but in the wrong order; the order is dX, dV.",
                 lambda dU, X, V, **h: convolve_backward(dU, X, V, **h)[::-1]),
-        Mistake("sign", "The signs of both gradients are wrong.",
-                lambda dU, X, V, **h: convolve_backward(-dU, X, V, **h)),
+        Mistake("sign", "Both gradients have the wrong sign.", lambda dU, X, V, **h: convolve_backward(-dU, X, V, **h)),
     ),
     written=_conv2d_backward,
     alternates=(_conv2d_backward, _backward_by_windows, _backward_by_correlation),

@@ -21,7 +21,7 @@ SPECIALS = (
 
 
 def _wide(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Pre-activations in the thousands: gates are 0 or 1."""
+    """Scale z so that pre-activations are in the thousands and gates are 0 or 1."""
     return {**arguments, "z": 3e3 * arguments["z"]}
 
 
@@ -41,50 +41,55 @@ def _excite(z, W1, W2):
 excite = Task(
     signature="excite(z, W1, W2) -> s",
     equation="Eq. (3): s = σ(W2 δ(W1 z))",
-    title="Excitation: a gate for every channel",
+    title="Excitation: a gate for each channel",
     oracle=se.excite,
     axes="z: N C, W1: R C, W2: C R, s: N C",
     sizes=SIZES,
     fill=FILL,
     specials=SPECIALS,
     extremes=EXTREMES,
-    likely=("no ReLU between the layers", "no sigmoid", "ReLU before the sigmoid", "W1 and W2 exchanged",
+    likely=("no ReLU between the layers", "no sigmoid", "ReLU before the sigmoid", "W1 and W2 swapped",
             "softmax over the channels"),
     mistakes=(
-        Mistake("no ReLU between the layers", "Nothing stands between the two products; Eq. (3) has the ReLU δ there, "
-                "without which they are one.", _gate(sigmoid, lambda a: a)),
-        Mistake("sigmoid between the layers", "A sigmoid where Eq. (3) has δ, a ReLU.", _gate(sigmoid, sigmoid)),
-        Mistake("tanh between the layers", "A tanh where Eq. (3) has δ, a ReLU.", _gate(sigmoid, np.tanh)),
-        Mistake("leaky ReLU", "A leaky ReLU: δ in Eq. (3) is 0 for what is negative.",
+        Mistake("no ReLU between the layers", "The two matrix products follow each other directly; Eq. (3) has the "
+                "ReLU δ between them.", _gate(sigmoid, lambda a: a)),
+        Mistake("sigmoid between the layers", "A sigmoid was used between the layers; Eq. (3) has the ReLU δ there.",
+                _gate(sigmoid, sigmoid)),
+        Mistake("tanh between the layers", "tanh was used between the layers; Eq. (3) has the ReLU δ there.",
+                _gate(sigmoid, np.tanh)),
+        Mistake("leaky ReLU", "A leaky ReLU was used between the layers; δ in Eq. (3) sets negative numbers to 0.",
                 _gate(sigmoid, lambda a: np.where(a > 0, a, 0.01 * a))),
-        Mistake("absolute value between the layers", "|a| between the layers; δ in Eq. (3) is max(a, 0).",
+        Mistake("absolute value between the layers", "|a| was used between the layers; δ in Eq. (3) is max(a, 0).",
                 _gate(sigmoid, np.abs)),
-        Mistake("ReLU before the sigmoid", "A second ReLU in front of the sigmoid: no gate can be below 1/2.",
-                _gate(lambda a: sigmoid(relu(a)))),
-        Mistake("no sigmoid", "The sigmoid σ is missing: gates are not between 0 and 1.", _gate(lambda a: a)),
-        Mistake("tanh for the sigmoid", "tanh is no gate: it lies between -1 and 1, σ between 0 and 1.",
-                _gate(np.tanh)),
-        Mistake("ReLU for the sigmoid", "A ReLU at the end; Eq. (3) has the sigmoid σ there.", _gate(relu)),
-        Mistake("softmax over the channels", "Softmax makes channels compete; Eq. (3) has a sigmoid, so that several "
-                "may be open.", _gate(softmax)),
-        Mistake("softmax over the batch", "Softmax along the batch; Eq. (3) has a sigmoid, number by number.",
-                _gate(lambda a: softmax(a.T).T)),
-        Mistake("hard sigmoid", "A hard sigmoid, clip(a/6 + 1/2): Eq. (3) has σ itself.",
+        Mistake("ReLU before the sigmoid", "A second ReLU was applied before the sigmoid, so no gate is below 1/2; "
+                "Eq. (3) has no ReLU there.", _gate(lambda a: sigmoid(relu(a)))),
+        Mistake("no sigmoid", "The sigmoid at the end is missing; Eq. (3) has σ, so gates are between 0 and 1.",
+                _gate(lambda a: a)),
+        Mistake("tanh instead of the sigmoid", "tanh was used for the gates, which ranges from -1 to 1; σ in Eq. (3) "
+                "ranges from 0 to 1.", _gate(np.tanh)),
+        Mistake("ReLU instead of the sigmoid", "A ReLU was used at the end; Eq. (3) has the sigmoid σ there.",
+                _gate(relu)),
+        Mistake("softmax over the channels", "A softmax over the channels was used, which makes them compete; Eq. (3) "
+                "has a separate sigmoid for each channel.", _gate(softmax)),
+        Mistake("softmax over the batch", "A softmax over the batch was used; Eq. (3) applies a sigmoid to each "
+                "number separately.", _gate(lambda a: softmax(a.T).T)),
+        Mistake("hard sigmoid", "The hard sigmoid clip(a/6 + 1/2, 0, 1) was used; Eq. (3) has the sigmoid σ.",
                 _gate(lambda a: np.clip(a / 6 + 0.5, 0, 1))),
-        Mistake("hard sigmoid of slope 1/5", "A hard sigmoid, clip(a/5 + 1/2): Eq. (3) has σ itself.",
-                _gate(lambda a: np.clip(a / 5 + 0.5, 0, 1))),
-        Mistake("clipped", "The pre-activation cut to 0..1; Eq. (3) has the sigmoid.",
+        Mistake("hard sigmoid with slope 1/5", "The hard sigmoid clip(a/5 + 1/2, 0, 1) was used; Eq. (3) has the "
+                "sigmoid σ.", _gate(lambda a: np.clip(a / 5 + 0.5, 0, 1))),
+        Mistake("clipped", "The pre-activation was clipped to the range from 0 to 1; Eq. (3) has the sigmoid σ.",
                 _gate(lambda a: np.clip(a, 0, 1))),
-        Mistake("sigmoid of the negative", "σ(-a) = 1 - σ(a): the gates are turned round.",
+        Mistake("sign of the exponent", "σ(-a) = 1 - σ(a) was used, which inverts the gates; Eq. (3) has σ(a).",
                 _gate(lambda a: sigmoid(-a))),
-        Mistake("twice the sigmoid", "2 σ(a): gates lie between 0 and 1, not 2.", _gate(lambda a: 2 * sigmoid(a))),
-        Mistake("W1 and W2 exchanged", "W1 was used where W2 belongs, transposed, and the other way round.",
+        Mistake("twice the sigmoid", "2 σ(a) was used, which ranges from 0 to 2; the gates of Eq. (3) are σ(a).",
+                _gate(lambda a: 2 * sigmoid(a))),
+        Mistake("W1 and W2 swapped", "W1 and W2 were swapped and transposed; Eq. (3) applies W1 first, then W2.",
                 lambda z, W1, W2: sigmoid(relu(z @ W2) @ W1)),
-        Mistake("ReLU on the squeeze", "The ReLU stands before W1; in Eq. (3) it stands after it.",
+        Mistake("ReLU on the squeeze", "The ReLU was applied to z, before W1; Eq. (3) applies it after W1.",
                 lambda z, W1, W2: sigmoid(relu(z) @ W1.T @ W2.T)),
-        Mistake("mean over the batch", "The gates of a mean image for all; every image has gates of its own.",
-                lambda z, W1, W2: np.broadcast_to(se.excite(z.mean(0, keepdims=True), W1, W2), z.shape)),
-        Mistake("normalised squeeze", "z was normalised over its channels first; Eq. (3) takes it as it is.",
+        Mistake("mean over the batch", "All images got the gates of the mean z of the batch; every image has its own "
+                "gates.", lambda z, W1, W2: np.broadcast_to(se.excite(z.mean(0, keepdims=True), W1, W2), z.shape)),
+        Mistake("normalised squeeze", "z was normalised over its channels first; Eq. (3) uses z itself.",
                 lambda z, W1, W2: se.excite((z - z.mean(1, keepdims=True)) / (z.std(1, keepdims=True) + 1e-5), W1, W2)),
     ),
     written=_excite,
@@ -105,7 +110,7 @@ def _backward(
     dW1: Callable[..., Any] = lambda da1, z: da1.T @ z,
     dW2: Callable[..., Any] = lambda da2, h: da2.T @ h,
 ) -> Callable[..., Any]:
-    """excite_backward with one piece exchanged."""
+    """Return excite_backward with one of its steps replaced."""
 
     def backward(ds: Any, z: Any, W1: Any, W2: Any) -> Any:
         a1 = z @ W1.T
@@ -131,7 +136,7 @@ def _excite_backward(ds, z, W1, W2):
 
 
 def _loops(ds: Any, z: Any, W1: Any, W2: Any) -> Any:
-    """Image by image, sums in another order."""
+    """Compute the gradients image by image, which changes the order of the sums."""
     dz, dW1, dW2 = np.zeros_like(z), np.zeros_like(W1), np.zeros_like(W2)
     for n in range(len(z)):
         h = np.maximum(W1 @ z[n], 0)
@@ -154,48 +159,51 @@ excite_backward = Task(
     specials=SPECIALS[:4],
     extremes=EXTREMES,
     points=3,
-    likely=("σ' left out", "ReLU's mask left out", "mean over the batch once more", "dW2 with ds", "dW2 with a1",
-            "transposed gradients", "dW1 and dW2 exchanged"),
+    likely=("σ' left out", "ReLU mask left out", "extra mean over the batch", "dW2 without σ'", "dW2 without the ReLU",
+            "gradients transposed", "dW1 and dW2 swapped"),
     mistakes=(
-        Mistake("σ' left out", "The derivative of the sigmoid, s (1 - s), is missing.",
+        Mistake("σ' left out", "The derivative of the sigmoid was left out; ds is multiplied by s (1 - s).",
                 _backward(da2=lambda ds, a, s: ds)),
-        Mistake("s for s (1 - s)", "σ' is s (1 - s); the factor 1 - s is missing.",
+        Mistake("s instead of s (1 - s)", "ds was multiplied by s; the derivative of the sigmoid is s (1 - s).",
                 _backward(da2=lambda ds, a, s: ds * s)),
-        Mistake("1 - s for s (1 - s)", "σ' is s (1 - s); the factor s is missing.",
-                _backward(da2=lambda ds, a, s: ds * (1 - s))),
-        Mistake("a (1 - a) of the pre-activation", "σ' is s (1 - s) of the gate s, not of what went into the sigmoid.",
+        Mistake("1 - s instead of s (1 - s)", "ds was multiplied by 1 - s; the derivative of the sigmoid is s (1 - "
+                "s).", _backward(da2=lambda ds, a, s: ds * (1 - s))),
+        Mistake("a (1 - a) of the pre-activation", "ds was multiplied by a (1 - a), where a is the input of the "
+                "sigmoid; the derivative is s (1 - s), where s is its output.",
                 _backward(da2=lambda ds, a, s: ds * a * (1 - a))),
-        Mistake("derivative of tanh", "1 - s² is the derivative of tanh; that of σ is s (1 - s).",
-                _backward(da2=lambda ds, a, s: ds * (1 - s * s))),
-        Mistake("derivative of softmax", "This is the gradient of a softmax; Eq. (3) has a sigmoid.",
-                _backward(da2=lambda ds, a, s: s * (ds - (ds * s).sum(1, keepdims=True)))),
-        Mistake("ReLU's mask left out", "What the ReLU had cut off got a gradient: it passes only where a1 > 0.",
+        Mistake("derivative of tanh", "ds was multiplied by 1 - s², as for tanh; the derivative of the sigmoid is s "
+                "(1 - s).", _backward(da2=lambda ds, a, s: ds * (1 - s * s))),
+        Mistake("derivative of softmax", "The gradient of a softmax was computed; Eq. (3) has a sigmoid, whose "
+                "derivative is s (1 - s).", _backward(da2=lambda ds, a, s: s * (ds - (ds * s).sum(1, keepdims=True)))),
+        Mistake("ReLU mask left out", "The gradient passed the ReLU everywhere; it passes only where W1 z > 0.",
                 _backward(da1=lambda dh, a, h: dh)),
-        Mistake("ReLU's mask from the gradient", "The mask was taken from the gradient's own sign; it belongs to a1.",
-                _backward(da1=lambda dh, a, h: np.maximum(dh, 0))),
-        Mistake("ReLU's mask turned round", "The gradient passes where a1 < 0: it should where a1 > 0.",
+        Mistake("ReLU mask from the gradient", "The gradient was set to 0 where it is negative; it is set to 0 where "
+                "W1 z is negative.", _backward(da1=lambda dh, a, h: np.maximum(dh, 0))),
+        Mistake("ReLU mask inverted", "The gradient passed the ReLU where W1 z < 0; it passes where W1 z > 0.",
                 _backward(da1=lambda dh, a, h: dh * (a < 0))),
-        Mistake("times h for the mask", "Multiplied by h itself; the derivative of the ReLU is 0 or 1.",
-                _backward(da1=lambda dh, a, h: dh * h)),
-        Mistake("mean over the batch once more", "dW1 and dW2 are sums over the batch; the loss has its 1/N already.",
+        Mistake("h instead of the ReLU mask", "The gradient was multiplied by h = δ(W1 z); the derivative of the ReLU "
+                "is 0 or 1.", _backward(da1=lambda dh, a, h: dh * h)),
+        Mistake("extra mean over the batch", "dW1 and dW2 were divided by N; they are sums over the batch, because "
+                "the loss already contains 1/N.",
                 _backward(dW1=lambda g, z: g.T @ z / len(z), dW2=lambda g, h: g.T @ h / len(h))),
-        Mistake("first image alone", "dW1 and dW2 are of the first image; they are sums over the batch.",
+        Mistake("first image only", "dW1 and dW2 were computed from the first image; they are sums over the batch.",
                 _backward(dW1=lambda g, z: g[:1].T @ z[:1], dW2=lambda g, h: g[:1].T @ h[:1])),
-        Mistake("dW2 with a1", "dW2 is of h, after the ReLU, not of a1 before it.",
+        Mistake("dW2 without the ReLU", "dW2 was computed with W1 z; it is computed with h = δ(W1 z).",
                 lambda ds, z, W1, W2: (*se.excite_backward(ds, z, W1, W2)[:2],
                                        (ds * _slope(z, W1, W2)).T @ (z @ W1.T))),
-        Mistake("dW2 with ds", "dW2 takes ds as it came, before the sigmoid's derivative.",
+        Mistake("dW2 without σ'", "dW2 was computed with ds; it is computed with ds s (1 - s).",
                 lambda ds, z, W1, W2: (*se.excite_backward(ds, z, W1, W2)[:2], ds.T @ relu(z @ W1.T))),
-        Mistake("dW1 without the mask", "dW1 takes the gradient before the ReLU's mask, dz after it.",
+        Mistake("dW1 without the ReLU mask", "dW1 was computed without the mask of the ReLU; the gradient passes only "
+                "where W1 z > 0.",
                 lambda ds, z, W1, W2: (se.excite_backward(ds, z, W1, W2)[0], ((ds * _slope(z, W1, W2)) @ W2).T @ z,
                                        se.excite_backward(ds, z, W1, W2)[2])),
-        Mistake("transposed gradients", "dW1 and dW2 came out transposed: a gradient has the shape of its matrix.",
+        Mistake("gradients transposed", "dW1 and dW2 were transposed; each has the shape of its matrix.",
                 lambda *a: tuple(x.T if k else x for k, x in enumerate(se.excite_backward(*a)))),
-        Mistake("dW1 and dW2 exchanged", "The gradients are those asked for, in another order: dz, dW1, dW2.",
+        Mistake("dW1 and dW2 swapped", "dW1 and dW2 were returned in the wrong order; the order is dz, dW1, dW2.",
                 lambda *a: tuple(se.excite_backward(*a)[k] for k in (0, 2, 1))),
-        Mistake("sign", "The sign of every gradient is wrong.", lambda *a: tuple(-x for x in se.excite_backward(*a))),
-        Mistake("ones for ds", "The gradient that arrives was ignored, as if ds were 1 everywhere.",
-                lambda ds, *a: se.excite_backward(np.ones_like(ds), *a)),
+        Mistake("sign", "All gradients have the wrong sign.", lambda *a: tuple(-x for x in se.excite_backward(*a))),
+        Mistake("ds ignored", "The upstream gradient ds was taken as 1 everywhere; all gradients are proportional to "
+                "ds.", lambda ds, *a: se.excite_backward(np.ones_like(ds), *a)),
     ),
     written=_excite_backward,
     alternates=(
@@ -207,7 +215,7 @@ excite_backward = Task(
 
 
 def _slope(z: Any, W1: Any, W2: Any) -> Any:
-    """σ' of every gate."""
+    """Return the derivative of the sigmoid at every gate."""
     s = se.excite(z, W1, W2)
     return s * (1 - s)
 

@@ -1,4 +1,4 @@
-"""Softmax, the cross-entropy of it, and its gradient."""
+"""Softmax, softmax cross-entropy, and the gradient of the latter."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,19 +13,20 @@ SPECIALS = (
     Special("one row", {"N": 1}),
     Special("two classes", {"K": 2}),
     Special("as many rows as classes", {"N": 4, "K": 4}),
-    Special("all alike", {}, lambda a: {**a, "x": 0 * a["x"] + 2}),
+    Special("equal logits", {}, lambda a: {**a, "x": 0 * a["x"] + 2}),
     Special("far from zero", {}, lambda a: {**a, "x": a["x"] + 16}),
 )
 LABELLED = (
     *SPECIALS,
-    Special("the first class everywhere", {}, lambda a: {**a, "labels": 0 * a["labels"]}),
-    Special("the last class everywhere", {}, lambda a: {**a, "labels": 0 * a["labels"] + a["x"].shape[1] - 1}),
+    Special("all labels the first class", {}, lambda a: {**a, "labels": 0 * a["labels"]}),
+    Special("all labels the last class", {}, lambda a: {**a, "labels": 0 * a["labels"] + a["x"].shape[1] - 1}),
 )
 
 
 def _far_out(arguments: Arguments) -> Arguments:
-    """Logits of 10⁴ and more, the first row's all far below the last one's; the first label is the least likely class,
-    the last one the likeliest.
+    """Scale logits to about 10⁴, with the first row far below the last.
+
+    The first label is the least likely class, the last label the most likely one.
     """
     x = (1e4 * arguments["x"]).astype(np.float32).astype(np.float64)
     x[0], x[-1] = -np.abs(x[0]) - 1e3, np.abs(x[-1])
@@ -70,36 +71,37 @@ softmax = Task(
     specials=SPECIALS,
     extremes=EXTREMES,
     points=1,
-    hint="Take the largest x of each row off first: p stays the same, and nothing overflows.",
-    likely=("overflow", "over the batch", "over everything", "largest of the whole batch", "no sum"),
+    hint="Subtract the maximum of each row first: p stays the same, and nothing overflows.",
+    likely=("overflow", "over the batch", "over the whole array", "maximum of the whole batch", "no sum"),
     mistakes=(
-        Mistake("over the batch", "Columns add up to 1: the sum runs over the classes of one row, not over the batch.",
-                lambda x: np.exp(x) / np.exp(x).sum(0)),
-        Mistake("over everything", "All numbers together add up to 1; each row does.",
-                lambda x: np.exp(x) / np.exp(x).sum()),
-        Mistake("no sum", "e^x was not divided by the sum over the classes.", lambda x: np.exp(x)),
-        Mistake("mean for the sum", "e^x was divided by the mean over the classes; rows add up to 1 with the sum.",
+        Mistake("over the batch", "The sum runs over the batch, so that columns sum to 1; it should run over the "
+                "classes of each row.", lambda x: np.exp(x) / np.exp(x).sum(0)),
+        Mistake("over the whole array", "The sum runs over the whole array; it should run over the classes of each "
+                "row.", lambda x: np.exp(x) / np.exp(x).sum()),
+        Mistake("no sum", "e^x was returned; it is divided by its sum over the classes.", lambda x: np.exp(x)),
+        Mistake("mean instead of the sum", "e^x was divided by its mean over the classes; it is divided by its sum.",
                 lambda x: np.exp(x) / np.exp(x).mean(1, keepdims=True)),
-        Mistake("divided by the largest", "e^x was divided by the largest of its row; it is divided by the sum.",
-                lambda x: np.exp(x - x.max(1, keepdims=True))),
+        Mistake("divided by the maximum", "e^x was divided by the maximum of its row; it is divided by the sum of its "
+                "row.", lambda x: np.exp(x - x.max(1, keepdims=True))),
         Mistake("no exponential", "x was divided by the sum of x; softmax has e^x in both places.", _shares),
-        Mistake("magnitudes", "|x| was divided by the sum of |x|; softmax has e^x in both places.",
+        Mistake("absolute values", "|x| was divided by the sum of |x|; softmax has e^x in both places.",
                 lambda x: _shares(np.abs(x))),
-        Mistake("sign of the exponent", "e⁻ˣ was taken, so that the smallest x has the largest share.",
-                lambda x: ops.softmax(-x)),
-        Mistake("powers of 2", "2^x was taken; the base is e.", lambda x: ops.softmax(x * np.log(2))),
+        Mistake("sign of the exponent", "e⁻ˣ was used, so that the smallest x gets the largest probability; softmax "
+                "has e^x.", lambda x: ops.softmax(-x)),
+        Mistake("powers of 2", "2^x was used; the base is e.", lambda x: ops.softmax(x * np.log(2))),
         Mistake("squares", "x² was divided by the sum of x²; softmax has e^x in both places.",
                 lambda x: _shares(x * x)),
-        Mistake("sigmoid", "σ of every number by itself; a softmax lets classes compete, so that rows add up to 1.",
-                lambda x: ops.sigmoid(x)),
-        Mistake("logarithm", "log p came back; p was asked for.", _log_softmax),
-        Mistake("the largest alone", "1 at the largest and 0 elsewhere; softmax gives every class a share.",
-                lambda x: (x == x.max(1, keepdims=True)) * 1.0),
-        Mistake("twice", "Softmax was taken of softmax.", lambda x: ops.softmax(ops.softmax(x))),
-        Mistake("overflow", "e^x overflows where x is large, and ∞/∞ is no number: take the largest x of each row off "
-                "first.", lambda x: _shares(np.exp(x))),
-        Mistake("largest of the whole batch", "The largest x of the batch was taken off: in a row that lies far below "
-                "it every e^x is 0, and 0/0 is no number. Take the largest of each row.",
+        Mistake("sigmoid", "A sigmoid was applied to every number separately; softmax divides by the sum over the "
+                "classes, so that rows sum to 1.", lambda x: ops.sigmoid(x)),
+        Mistake("logarithm", "log p was returned; the result is p.", _log_softmax),
+        Mistake("one-hot maximum", "1 was returned at the maximum and 0 elsewhere; softmax gives every class a "
+                "probability.", lambda x: (x == x.max(1, keepdims=True)) * 1.0),
+        Mistake("softmax twice", "Softmax was applied twice; it is applied once.",
+                lambda x: ops.softmax(ops.softmax(x))),
+        Mistake("overflow", "e^x overflows for large x, and ∞/∞ is NaN; subtract the maximum of each row first.",
+                lambda x: _shares(np.exp(x))),
+        Mistake("maximum of the whole batch", "The maximum of the whole batch was subtracted, so that e^x is 0 in a "
+                "row far below it, and 0/0 is NaN; subtract the maximum of each row.",
                 lambda x: _shares(np.exp(x - x.max()))),
     ),
     alternates=(
@@ -114,7 +116,7 @@ softmax = Task(
 
 
 def _of_shares(f: Callable[..., Any]) -> Callable[..., Any]:
-    """A loss made of p at the label."""
+    """Return the mean of f(p), where p is the probability of the label."""
     return lambda x, labels: np.mean(f(_at_label(ops.softmax(x), labels)))
 
 
@@ -123,7 +125,7 @@ def _cross_entropy(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def _softmax_cross_entropy(x, labels):
-    x = x - x.max(1, keepdims=True)  # changes no probability, and nothing overflows
+    x = x - x.max(1, keepdims=True)  # avoids overflow without changing p
     log_p = x - np.log(np.exp(x).sum(1, keepdims=True))
     return -log_p[np.arange(len(x)), labels].mean()
 
@@ -144,62 +146,63 @@ softmax_cross_entropy = Task(
     specials=LABELLED,
     extremes=EXTREMES,
     points=2,
-    hint="log p = x - log Σ e^x; with the largest x of each row taken off first nothing overflows.",
-    likely=("sum over the batch", "sign", "labels of all rows", "largest taken off on one side", "overflow",
+    hint="log p = x - log Σ e^x; subtract the maximum of each row first, so that nothing overflows.",
+    likely=("sum over the batch", "sign", "labels of all rows", "maximum subtracted on one side", "overflow",
             "logarithm of 0"),
     mistakes=(
         Mistake("sum over the batch", "The losses of the rows were summed; L is their mean.",
                 lambda x, labels: _cross_entropy(x, labels) * len(x)),
-        Mistake("mean over the classes too", "Divided by N·K; L is a mean over the N rows.",
+        Mistake("mean over the classes too", "The loss was divided by N·K; L is the mean over the N rows.",
                 lambda x, labels: _cross_entropy(x, labels) / x.shape[1]),
-        Mistake("sign", "The sign is wrong: L = -log p is positive.", lambda x, labels: -_cross_entropy(x, labels)),
-        Mistake("one loss a row", "Every row's loss came back; L is their mean, one number.",
+        Mistake("sign", "The loss has the wrong sign; L is the mean of -log p.",
+                lambda x, labels: -_cross_entropy(x, labels)),
+        Mistake("one loss per row", "The loss of every row was returned; L is their mean, a single number.",
                 lambda x, labels: -_at_label(_log_softmax(x), labels)),
-        Mistake("the first row alone", "The loss of the first row; L is the mean over all.",
+        Mistake("first row only", "The loss of the first row was returned; L is the mean over all rows.",
                 lambda x, labels: _cross_entropy(x[:1], labels[:1])),
-        Mistake("logarithm to base 2", "log₂ was taken; log is the natural one.", _of_shares(lambda p: -np.log2(p))),
-        Mistake("logarithm to base 10", "log₁₀ was taken; log is the natural one.", _of_shares(lambda p: -np.log10(p))),
-        Mistake("labels counted from 1", "The class before the label was taken: labels count from 0.",
+        Mistake("logarithm to base 2", "log₂ was used; the loss has the natural logarithm.",
+                _of_shares(lambda p: -np.log2(p))),
+        Mistake("logarithm to base 10", "log₁₀ was used; the loss has the natural logarithm.",
+                _of_shares(lambda p: -np.log10(p))),
+        Mistake("labels counted from 1", "The class before the label was used; labels count from 0.",
                 lambda x, labels: _cross_entropy(x, (labels - 1) % x.shape[1])),
-        Mistake("the class after the label", "The class after the label was taken: labels count from 0.",
+        Mistake("class after the label", "The class after the label was used; labels count from 0.",
                 lambda x, labels: _cross_entropy(x, (labels + 1) % x.shape[1])),
         Mistake("no logarithm", "-p was averaged; the loss is -log p.", _of_shares(np.negative)),
         Mistake("1 - p", "1 - p was averaged; the loss is -log p.", _of_shares(lambda p: 1 - p)),
         Mistake("-log (1 - p)", "-log (1 - p) of the label was averaged; the loss is -log p.",
                 _of_shares(lambda p: -np.log(1 - p))),
-        Mistake("entropy of the prediction", "-p log p was averaged, with p where the label's 1 belongs.",
+        Mistake("p log p", "-p log p of the label was averaged; the loss is -log p.",
                 _of_shares(lambda p: -p * np.log(p))),
-        Mistake("labels of all rows", "log p[:, labels] takes every row at the labels of all; each row has a label of "
-                "its own: log p[np.arange(N), labels].", lambda x, labels: -_log_softmax(x)[:, labels].mean()),
-        Mistake("all classes", "-log p was averaged over all classes; only the label's counts.",
+        Mistake("labels of all rows", "log p[:, labels] takes the labels of all rows in every row; use log "
+                "p[np.arange(N), labels].", lambda x, labels: -_log_softmax(x)[:, labels].mean()),
+        Mistake("all classes", "-log p was averaged over all classes; only the class of the label counts.",
                 lambda x, labels: -_log_softmax(x).mean()),
-        Mistake("squared error", "The squared difference to a one-hot label; cross-entropy is -log p.",
+        Mistake("squared error", "The squared difference from the one-hot label was used; cross-entropy is -log p.",
                 lambda x, labels: ((ops.softmax(x) - _one_hot(labels, x)) ** 2).sum(1).mean()),
-        Mistake("sigmoid for softmax", "-log σ(x) of the label; the classes compete in a softmax.",
+        Mistake("sigmoid instead of softmax", "-log σ(x) of the label was averaged; p is a softmax over the classes.",
                 lambda x, labels: np.logaddexp(0, -_at_label(x, labels)).mean()),
-        Mistake("softmax over the batch", "The softmax ran over the batch; it runs over the classes of one row.",
-                lambda x, labels: -_at_label(_log_softmax(x.T).T, labels).mean()),
-        Mistake("softmax twice", "Softmax was taken twice: x are logits, not probabilities.",
+        Mistake("softmax over the batch", "The softmax runs over the batch; it should run over the classes of each "
+                "row.", lambda x, labels: -_at_label(_log_softmax(x.T).T, labels).mean()),
+        Mistake("softmax twice", "Softmax was applied twice; x contains logits, not probabilities.",
                 lambda x, labels: _cross_entropy(ops.softmax(x), labels)),
-        Mistake("the logit alone", "-x of the label: log Σ e^x is missing.",
+        Mistake("logit only", "-x of the label was averaged; log Σ e^x is missing.",
                 lambda x, labels: -_at_label(x, labels).mean()),
-        Mistake("log-sum alone", "log Σ e^x: the logit of the label has to be taken off.",
+        Mistake("log-sum only", "log Σ e^x was averaged; the logit of the label is subtracted from it.",
                 lambda x, labels: np.logaddexp.reduce(x, 1).mean()),
-        Mistake("distance to the largest", "The largest logit less the label's; the loss has log Σ e^x.",
-                lambda x, labels: (x.max(1) - _at_label(x, labels)).mean()),
-        Mistake("largest taken off on one side", "The largest x was taken off in log Σ e^x, but not off the label's "
-                "logit: add it again.",
-                lambda x, labels: (_cross_entropy(x, labels) - x.max(1).mean())),
-        Mistake("overflow", "e^x overflows where x is large, and ∞/∞ is no number: take the largest x of each row off "
-                "first.", lambda x, labels: -np.log(_at_label(_shares(np.exp(x)), labels)).mean()),
-        Mistake("logarithm of 0", "p itself is 0 where x lies far below the largest, and log 0 is -∞: "
-                "log p = x - log Σ e^x does not need p.", _of_shares(lambda p: -np.log(p))),
-        Mistake("largest of the whole batch", "The largest x of the batch was taken off: in a row that lies far below "
-                "it every e^x is 0, and log 0 is -∞. Take the largest of each row.",
+        Mistake("maximum instead of log-sum", "The logit of the label was subtracted from the maximum; it is "
+                "subtracted from log Σ e^x.", lambda x, labels: (x.max(1) - _at_label(x, labels)).mean()),
+        Mistake("maximum subtracted on one side", "The maximum was subtracted in log Σ e^x but not from the logit of "
+                "the label; subtract it from both.", lambda x, labels: (_cross_entropy(x, labels) - x.max(1).mean())),
+        Mistake("overflow", "e^x overflows for large x, and ∞/∞ is NaN; subtract the maximum of each row first.",
+                lambda x, labels: -np.log(_at_label(_shares(np.exp(x)), labels)).mean()),
+        Mistake("logarithm of 0", "p is 0 where x is far below the maximum, and log 0 is -∞; use log p = x - log Σ "
+                "e^x, which does not need p.", _of_shares(lambda p: -np.log(p))),
+        Mistake("maximum of the whole batch", "The maximum of the whole batch was subtracted, so that e^x is 0 in a "
+                "row far below it, and log 0 is -∞; subtract the maximum of each row.",
                 lambda x, labels: (np.log(np.exp(x - x.max()).sum(1)) - _at_label(x - x.max(), labels)).mean()),
-        Mistake("p kept from 0", "A small number was added to p before the logarithm, or p cut off there: no loss can "
-                "be larger than its logarithm. log p = x - log Σ e^x needs neither.",
-                _of_shares(lambda p: -np.log(p + 1e-12))),
+        Mistake("p bounded below", "A small number was added to p, or p was clipped, which bounds the loss; use log p "
+                "= x - log Σ e^x, which does not need p.", _of_shares(lambda p: -np.log(p + 1e-12))),
     ),
     written=_softmax_cross_entropy,
     alternates=(
@@ -217,7 +220,7 @@ softmax_cross_entropy = Task(
 
 
 def _less_one_hot(p: Callable[..., Any] = ops.softmax, q: Callable[..., Any] = _one_hot) -> Callable[..., Any]:
-    """dL (p - q) / N with its p or its q exchanged."""
+    """Return dL (p - q) / N with p or q replaced."""
     return lambda dL, x, labels: dL * (p(x) - q(labels, x)) / len(x)
 
 
@@ -244,7 +247,7 @@ def _entry_by_entry(dL, x, labels):
 
 
 def _both_derivatives(dL, x, labels):
-    """Through p: the Jacobian of softmax, p (1 at the diagonal - p), times -1/p at the label, whose p cancels."""
+    """Multiply the Jacobian of softmax by the gradient of -log p; the factor p at the label cancels."""
     p, q = ops.softmax(x), _one_hot(labels, x)
     return dL / len(x) * np.einsum("nkj,nj->nk", p[:, :, None] - np.eye(x.shape[1], dtype=x.dtype), q)
 
@@ -261,52 +264,57 @@ softmax_cross_entropy_backward = Task(
     specials=(*LABELLED, Special("dL negative", {}, lambda a: {**a, "dL": -a["dL"]})),
     extremes=EXTREMES,
     points=2,
-    hint="dL is a number: what the rest of a program would send back, 1 where nothing follows.",
-    likely=("without 1/N", "dL ignored", "p alone", "1 taken off at the labels of all rows",
-            "derivative of softmax once more", "sign"),
+    hint="dL is a number, the upstream gradient of L; it is 1 if L is the final result.",
+    likely=("without 1/N", "dL ignored", "p only", "1 subtracted at the labels of all rows",
+            "extra derivative of softmax", "sign"),
     mistakes=(
-        Mistake("without 1/N", "p - q was not divided by N; L is a mean over the N rows.",
+        Mistake("without 1/N", "p - q was not divided by N; L is the mean over the N rows.",
                 lambda dL, x, labels: _backward(dL, x, labels) * len(x)),
-        Mistake("1/(N·K)", "Divided by N·K; L is a mean over the N rows alone.",
+        Mistake("1/(N·K)", "p - q was divided by N·K; L is the mean over the N rows.",
                 lambda dL, x, labels: _backward(dL, x, labels) / x.shape[1]),
-        Mistake("1/K for 1/N", "Divided by K; L is a mean over the N rows.",
+        Mistake("1/K instead of 1/N", "p - q was divided by K instead of N; L is the mean over the N rows.",
                 lambda dL, x, labels: _backward(dL, x, labels) * len(x) / x.shape[1]),
-        Mistake("1/N²", "Divided by N twice.", lambda dL, x, labels: _backward(dL, x, labels) / len(x)),
-        Mistake("dL ignored", "The gradient that arrives, dL, was ignored.",
+        Mistake("1/N²", "p - q was divided by N twice; L is the mean over the N rows.",
+                lambda dL, x, labels: _backward(dL, x, labels) / len(x)),
+        Mistake("dL ignored", "The upstream gradient dL was ignored; the result is multiplied by it.",
                 lambda dL, x, labels: _backward(1.0, x, labels)),
-        Mistake("sign", "q - p: the gradient is p - q.", lambda dL, x, labels: -_backward(dL, x, labels)),
-        Mistake("p alone", "The label was not taken off: the gradient is p - q.", _less_one_hot(q=lambda labels, x: 0)),
-        Mistake("-q alone", "p is missing: the gradient is p - q.", _less_one_hot(p=lambda x: 0)),
-        Mistake("1 taken off everywhere", "p - 1 in every class; 1 is taken off at the label alone.",
+        Mistake("sign", "q - p was used; the gradient is p - q.", lambda dL, x, labels: -_backward(dL, x, labels)),
+        Mistake("p only", "The one-hot label q was not subtracted; the gradient is p - q.",
+                _less_one_hot(q=lambda labels, x: 0)),
+        Mistake("-q only", "The probability p is missing; the gradient is p - q.", _less_one_hot(p=lambda x: 0)),
+        Mistake("1 subtracted everywhere", "1 was subtracted in every class; it is subtracted only at the label.",
                 _less_one_hot(q=lambda labels, x: 1)),
-        Mistake("at the label alone", "Only the label's class has a gradient; the others have p.",
+        Mistake("label only", "Only the class of the label got a gradient; the other classes get p.",
                 lambda dL, x, labels: _backward(dL, x, labels) * _one_hot(labels, x)),
-        Mistake("1 taken off at the labels of all rows", "dx[:, labels] -= 1 takes 1 off at the labels of all rows; "
-                "each row has one of its own: dx[np.arange(N), labels].",
+        Mistake("1 subtracted at the labels of all rows", "dx[:, labels] -= 1 subtracts 1 at the labels of all rows "
+                "in every row; use dx[np.arange(N), labels].",
                 _less_one_hot(q=lambda labels, x: _one_hot(labels, x).max(0))),
-        Mistake("labels counted from 1", "1 was taken off at the class before the label: labels count from 0.",
+        Mistake("labels counted from 1", "1 was subtracted at the class before the label; labels count from 0.",
                 lambda dL, x, labels: _backward(dL, x, (labels - 1) % x.shape[1])),
-        Mistake("the class after the label", "1 was taken off at the class after the label: labels count from 0.",
+        Mistake("class after the label", "1 was subtracted at the class after the label; labels count from 0.",
                 lambda dL, x, labels: _backward(dL, x, (labels + 1) % x.shape[1])),
-        Mistake("no softmax", "x - q: the gradient has p = softmax(x), not x.", _less_one_hot(p=lambda x: x)),
-        Mistake("sigmoid for softmax", "σ(x) - q belongs to a loss of independent classes; p is a softmax.",
+        Mistake("no softmax", "x - q was used; the gradient is p - q with p = softmax(x).",
+                _less_one_hot(p=lambda x: x)),
+        Mistake("sigmoid instead of softmax", "σ(x) - q was used, as for independent classes; p is a softmax.",
                 _less_one_hot(p=ops.sigmoid)),
-        Mistake("softmax over the batch", "The softmax ran over the batch; it runs over the classes of one row.",
-                _less_one_hot(p=lambda x: ops.softmax(x.T).T)),
-        Mistake("softmax twice", "Softmax was taken twice: x are logits, not probabilities.",
+        Mistake("softmax over the batch", "The softmax runs over the batch; it should run over the classes of each "
+                "row.", _less_one_hot(p=lambda x: ops.softmax(x.T).T)),
+        Mistake("softmax twice", "Softmax was applied twice; x contains logits, not probabilities.",
                 _less_one_hot(p=lambda x: ops.softmax(ops.softmax(x)))),
-        Mistake("derivative of softmax once more", "Multiplied by p (1 - p); p - q has the derivative of softmax in it "
-                "already.", lambda dL, x, labels: _backward(dL, x, labels) * ops.softmax(x) * (1 - ops.softmax(x))),
-        Mistake("gradient of p, not of x", "-q/p is the gradient of p = softmax(x); x was asked for.",
+        Mistake("extra derivative of softmax", "The gradient was multiplied by p (1 - p); p - q already contains the "
+                "derivative of softmax.",
+                lambda dL, x, labels: _backward(dL, x, labels) * ops.softmax(x) * (1 - ops.softmax(x))),
+        Mistake("gradient with respect to p", "-q/p was used, the gradient with respect to p = softmax(x); the result "
+                "is the gradient with respect to x.",
                 lambda dL, x, labels: -dL * _one_hot(labels, x) / ops.softmax(x) / len(x)),
-        Mistake("gradient of the squared error", "2 (p - q) p: that is of squared differences, and without the sum "
-                "over the classes.", lambda dL, x, labels: 2 * _backward(dL, x, labels) * ops.softmax(x)),
-        Mistake("labels smoothed", "Labels were smoothed by 0.1; q is 1 at the label and 0 elsewhere.",
+        Mistake("gradient of the squared error", "2 (p - q) p was used, a part of the gradient of the squared error; "
+                "that of cross-entropy is p - q.", lambda dL, x, labels: 2 * _backward(dL, x, labels) * ops.softmax(x)),
+        Mistake("labels smoothed", "The labels were smoothed by 0.1; q is 1 at the label and 0 elsewhere.",
                 _less_one_hot(q=_smoothed)),
-        Mistake("summed over the batch", "The rows were summed; every row of x has its own gradient.",
+        Mistake("summed over the batch", "The gradients of the rows were summed; every row of x has its own gradient.",
                 lambda dL, x, labels: _backward(dL, x, labels).sum(0)),
-        Mistake("overflow", "e^x overflows where x is large, and ∞/∞ is no number: take the largest x of each row off "
-                "first.", _less_one_hot(p=lambda x: _shares(np.exp(x)))),
+        Mistake("overflow", "e^x overflows for large x, and ∞/∞ is NaN; subtract the maximum of each row first.",
+                _less_one_hot(p=lambda x: _shares(np.exp(x)))),
     ),
     written=_softmax_cross_entropy_backward,
     alternates=(_softmax_cross_entropy_backward, _less_one_hot(), _entry_by_entry, _both_derivatives),

@@ -1,4 +1,4 @@
-"""What the parts make together: a residual block with SE, and one step of training with it."""
+"""A residual block with SE, and a training step of a small network with it."""
 
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -22,7 +22,7 @@ def _conv_backward(dU, X, V):
     return ops.conv2d_backward(dU, X, V, stride=1, padding=1)
 
 
-# All that the two tasks are made of; alternates and mistakes exchange some of it.
+# The parts of both tasks; alternates and mistakes replace some of them.
 PARTS: dict[str, Callable[..., Any]] = {
     "conv1": _conv,
     "bn1": batch_norm,
@@ -48,7 +48,7 @@ PARTS: dict[str, Callable[..., Any]] = {
 
 
 def _forward(f: Any, X, V1, gamma1, beta1, V2, gamma2, beta2, W1, W2) -> SimpleNamespace:
-    """Every value of the block, by its name; ``f`` has the parts."""
+    """Compute every value of the block with the parts in ``f``."""
     U1 = f.conv1(X, V1)
     A1 = f.bn1(U1, gamma1, beta1)
     H = f.relu1(A1)
@@ -58,13 +58,13 @@ def _forward(f: Any, X, V1, gamma1, beta1, V2, gamma2, beta2, W1, W2) -> SimpleN
     return SimpleNamespace(U1=U1, A1=A1, H=H, U2=U2, A2=A2, S=S, Y=f.relu2(S))
 
 
-def _block(**exchanged: Callable[..., Any]) -> Callable[..., Any]:
-    f = SimpleNamespace(**{**PARTS, **exchanged})
+def _block(**replaced: Callable[..., Any]) -> Callable[..., Any]:
+    f = SimpleNamespace(**{**PARTS, **replaced})
     return lambda *arguments: _forward(f, *arguments).Y
 
 
-def _step(**exchanged: Callable[..., Any]) -> Callable[..., Any]:
-    f = SimpleNamespace(**{**PARTS, **exchanged})
+def _step(**replaced: Callable[..., Any]) -> Callable[..., Any]:
+    f = SimpleNamespace(**{**PARTS, **replaced})
 
     def step(X, labels, V1, gamma1, beta1, V2, gamma2, beta2, W1, W2, W, b, lr):
         t = _forward(f, X, V1, gamma1, beta1, V2, gamma2, beta2, W1, W2)
@@ -90,14 +90,14 @@ def _step(**exchanged: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _hidden(A: np.ndarray, W1: np.ndarray) -> np.ndarray:
-    """What the ReLU between the two layers of the gates is given."""
+    """Return the input of the ReLU in the excitation."""
     return se.squeeze(A) @ W1.T
 
 
-def _lively(arguments: Arguments) -> Arguments:
-    """Numbers with which every part has something to say, and a rounding does not change a gradient.
+def _away_from_kinks(arguments: Arguments) -> Arguments:
+    """Adjust the arguments so that every part affects the result and rounding does not change a ReLU mask.
 
-    Every other hidden unit of the gates is open for most images, and no ReLU gets a number within 10⁻³ of its corner.
+    Every other hidden unit of the excitation is active for most images, and no ReLU input is within 10⁻³ of 0.
     """
     a, f = dict(arguments), SimpleNamespace(**PARTS)
     names = ("X", "V1", "gamma1", "beta1", "V2", "gamma2", "beta2", "W1", "W2")
@@ -113,7 +113,7 @@ def _lively(arguments: Arguments) -> Arguments:
 
 
 def _alternate(make: Callable[..., Callable[..., Any]], k: int) -> Callable[..., Any]:
-    """Put together from the k-th other way to write each part."""
+    """Build the function from the k-th alternate of each part."""
 
     def other(task: Task) -> Callable[..., Any]:
         return task.alternates[k % len(task.alternates)]
@@ -186,74 +186,77 @@ residual_block = Task(
     axes=AXES + ", Y: N H W C",
     sizes=SIZES,
     fill=FILL,
-    prepare=_lively,
+    prepare=_away_from_kinks,
     specials=SPECIALS,
     points=4,
     likely=("no shortcut", "SE after the sum", "SE left out", "ReLU before the sum too", "no ReLU at the end",
-            "the first filters twice"),
-    hint="Both convolutions have stride 1 and padding 1; batch norm is that of training, with eps = 10⁻⁵.",
+            "V1 used twice"),
+    hint="Both convolutions have stride 1 and padding 1; batch norm is in training mode, with eps = 10⁻⁵.",
     mistakes=(
-        Mistake("no shortcut", "X was not added: the block is X plus its branch.",
+        Mistake("no shortcut", "X was not added; the block is X plus its branch.",
                 _block(join=lambda X, A, W1, W2: _se(A, W1, W2))),
-        Mistake("shortcut added twice", "X was added twice.", _block(join=lambda X, A, W1, W2: 2 * X + _se(A, W1, W2))),
-        Mistake("SE left out", "The SE block was never called.", _block(join=lambda X, A, W1, W2: X + A)),
-        Mistake("SE on the shortcut", "The gates scaled X; they belong on the branch, before the sum.",
+        Mistake("shortcut added twice", "X was added twice; it is added once.",
+                _block(join=lambda X, A, W1, W2: 2 * X + _se(A, W1, W2))),
+        Mistake("SE left out", "The SE block was left out; it scales the branch before the sum.",
+                _block(join=lambda X, A, W1, W2: X + A)),
+        Mistake("SE on the shortcut", "The gates scaled X; they scale the branch before the sum.",
                 _block(join=lambda X, A, W1, W2: _se(X, W1, W2) + A)),
-        Mistake("SE after the sum", "The gates scaled the sum; they belong on the branch, before the sum.",
+        Mistake("SE after the sum", "The gates scaled the sum; they scale the branch before the sum.",
                 _block(join=lambda X, A, W1, W2: _se(X + A, W1, W2))),
-        Mistake("SE after the last ReLU", "The gates scaled the block's result; they belong on the branch, before the "
+        Mistake("SE after the last ReLU", "The gates scaled the result of the block; they scale the branch before the "
                 "sum.", lambda *a: _se(_block(join=lambda X, A, W1, W2: X + A)(*a), *a[-2:])),
-        Mistake("gates from the shortcut", "The gates were computed from X; the branch gates itself.",
+        Mistake("gates from the shortcut", "The gates were computed from X; they are computed from the branch.",
                 _block(join=lambda X, A, W1, W2: X + A * _gates(X, W1, W2))),
-        Mistake("gates alone", "The gates were added to X; they multiply the branch.",
+        Mistake("gates only", "The gates were added to X; they multiply the branch, which is added to X.",
                 _block(join=lambda X, A, W1, W2: X + _gates(A, W1, W2))),
-        Mistake("1 + s", "The branch was added to its gated self, A (1 + s); Eq. (4) is s A.",
+        Mistake("1 + s", "The branch was multiplied by 1 + s; Eq. (4) multiplies by s.",
                 _block(join=lambda X, A, W1, W2: X + A * (1 + _gates(A, W1, W2))), "Eq. (4)"),
-        Mistake("gates from a maximum", "The squeeze of the gates took the largest pixel; Eq. (2) is the mean.",
+        Mistake("squeeze by maximum", "The squeeze took the maximum of the pixels; Eq. (2) takes their mean.",
                 _block(join=lambda X, A, W1, W2: X + A * se.excite(A.max((1, 2)), W1, W2)[:, None, None]), "Eq. (2)"),
-        Mistake("softmax gates", "The gates are a softmax; Eq. (3) has a sigmoid.",
+        Mistake("softmax gates", "A softmax was used for the gates; Eq. (3) has the sigmoid σ.",
                 _block(join=lambda X, A, W1, W2: X + A * softmax(relu(se.squeeze(A) @ W1.T) @ W2.T)[:, None, None]),
                 "Eq. (3)"),
-        Mistake("ReLU before SE", "A ReLU stands between the second batch norm and SE; there is none.",
+        Mistake("ReLU before SE", "A ReLU was applied between the second batch norm and SE; the block has none there.",
                 _block(join=lambda X, A, W1, W2: X + _se(relu(A), W1, W2))),
-        Mistake("ReLU before the sum", "The ReLU stands on the branch, before the sum; it is the block's last step.",
-                _block(join=lambda X, A, W1, W2: X + relu(_se(A, W1, W2)), relu2=lambda S: S)),
-        Mistake("ReLU before the sum too", "A ReLU stands on the branch, before the sum; the one after it is enough.",
-                _block(join=lambda X, A, W1, W2: X + relu(_se(A, W1, W2)))),
-        Mistake("no ReLU at the end", "The sum came back; a ReLU follows it.", _block(relu2=lambda S: S)),
-        Mistake("no ReLU between", "The ReLU between the convolutions is missing.", _block(relu1=lambda A: A)),
-        Mistake("no batch norm after the first convolution", "The first batch norm is missing.",
-                _block(bn1=lambda x, gamma, beta: x)),
-        Mistake("no batch norm after the second convolution", "The second batch norm is missing.",
-                _block(bn2=lambda x, gamma, beta: x)),
-        Mistake("batch norm after the ReLU", "ReLU, then batch norm; batch norm comes first.",
+        Mistake("ReLU before the sum", "The ReLU was applied to the branch, before the sum; it is applied after the "
+                "sum.", _block(join=lambda X, A, W1, W2: X + relu(_se(A, W1, W2)), relu2=lambda S: S)),
+        Mistake("ReLU before the sum too", "A ReLU was applied to the branch too, before the sum; the block has only "
+                "the one after the sum.", _block(join=lambda X, A, W1, W2: X + relu(_se(A, W1, W2)))),
+        Mistake("no ReLU at the end", "The sum was returned; a ReLU follows it.", _block(relu2=lambda S: S)),
+        Mistake("no ReLU between the convolutions", "The ReLU between the convolutions was left out; it follows the "
+                "first batch norm.", _block(relu1=lambda A: A)),
+        Mistake("no batch norm after the first convolution", "The first batch norm was left out; each convolution is "
+                "followed by batch norm.", _block(bn1=lambda x, gamma, beta: x)),
+        Mistake("no batch norm after the second convolution", "The second batch norm was left out; each convolution "
+                "is followed by batch norm.", _block(bn2=lambda x, gamma, beta: x)),
+        Mistake("batch norm after the ReLU", "The first ReLU was applied before batch norm; batch norm comes first.",
                 _block(bn1=lambda x, gamma, beta: batch_norm(relu(x), gamma, beta), relu1=lambda A: A)),
-        Mistake("batch norm before the convolutions", "Batch norm and ReLU came before each convolution, the order of "
-                "the pre-activation block; here they come after it.", _pre_activation),
-        Mistake("each image normalised by itself", "Batch norm took its statistics from every image; they run over the "
-                "batch too.", _block(
-                    bn1=lambda *a: norm._over(1, 2)(*a, EPS), bn2=lambda *a: norm._over(1, 2)(*a, EPS))),
-        Mistake("variance divided by m - 1", "Batch norm took the variance divided by m - 1; it is divided by m.",
-                _block(
-            bn1=lambda *a: norm._norm(var=lambda x: x.var((0, 1, 2), ddof=1))(*a, EPS),
-            bn2=lambda *a: norm._norm(var=lambda x: x.var((0, 1, 2), ddof=1))(*a, EPS))),
-        Mistake("filters flipped", "Both convolutions turned their filters by 180°; ∗ of Eq. (1) is cross-correlation.",
+        Mistake("batch norm before the convolutions", "Batch norm and ReLU were applied before each convolution, as "
+                "in the pre-activation block; here each convolution is followed by batch norm.", _pre_activation),
+        Mistake("statistics of each image", "Batch norm normalised each image separately; it computes its statistics "
+                "over the batch too.",
+                _block(bn1=lambda *a: norm._over(1, 2)(*a, EPS), bn2=lambda *a: norm._over(1, 2)(*a, EPS))),
+        Mistake("variance divided by m - 1", "Batch norm divided the variance by m - 1; it uses the biased variance, "
+                "divided by m.",
+                _block(bn1=lambda *a: norm._norm(var=lambda x: x.var((0, 1, 2), ddof=1))(*a, EPS),
+                       bn2=lambda *a: norm._norm(var=lambda x: x.var((0, 1, 2), ddof=1))(*a, EPS))),
+        Mistake("filters flipped", "Both convolutions rotated their filters by 180°; ∗ in Eq. (1) is "
+                "cross-correlation.",
                 _block(conv1=lambda X, V: _conv(X, V[::-1, ::-1]), conv2=lambda X, V: _conv(X, V[::-1, ::-1])),
                 "Eq. (1)"),
-        Mistake("the first filters twice", "V1 was used in both convolutions; the second has V2.",
+        Mistake("V1 used twice", "V1 was used in both convolutions; the second uses V2.",
                 lambda X, V1, g1, b1, V2, *a: _block()(X, V1, g1, b1, V1, *a)),
-        Mistake("V1 and V2 exchanged", "The first convolution had V2, the second V1.",
+        Mistake("V1 and V2 swapped", "V1 and V2 were swapped; the first convolution uses V1.",
                 lambda X, V1, g1, b1, V2, *a: _block()(X, V2, g1, b1, V1, *a)),
-        Mistake("the first gamma and beta twice", "gamma1 and beta1 were used in both batch norms; the second has "
-                "its own.",
-                lambda X, V1, g1, b1, V2, g2, b2, *a: _block()(X, V1, g1, b1, V2, g1, b1, *a)),
+        Mistake("gamma1 and beta1 used twice", "gamma1 and beta1 were used in both batch norms; the second uses "
+                "gamma2 and beta2.", lambda X, V1, g1, b1, V2, g2, b2, *a: _block()(X, V1, g1, b1, V2, g1, b1, *a)),
     ),
     written=_residual_block,
     alternates=(_residual_block, *(_alternate(_block, k) for k in range(1, 4))),
 )  # fmt: skip
 
 
-# ------------------------------------------------------------------------------------------- a step of training
+# ---------------------------------------------------------------------------------------------- a training step
 
 _RIGHT = _step()
 
@@ -317,85 +320,93 @@ se_resnet_step = Task(
     signature="se_resnet_step(X, labels, V1, gamma1, beta1, V2, gamma2, beta2, W1, W2, W, b, lr) "
     "-> loss, V1, gamma1, beta1, V2, gamma2, beta2, W1, W2, W, b",
     equation="p ← p - η ∂L/∂p",
-    title="A step of training of a small SE-ResNet",
+    title="A training step of a small SE-ResNet",
     oracle=_RIGHT,
     axes=AXES + ", labels: N, W: K C, b: K",
     sizes={**SIZES, "K": (3, 6)},
     hyper={"lr": (1.0, 2.0, 4.0)},  # large, so that a wrong gradient shows in the parameters
     fill={**FILL, "labels": "labels"},
-    prepare=_lively,
+    prepare=_away_from_kinks,
     specials=(*SPECIALS, Special("as many classes as channels", {"C": 4, "K": 4})),
     points=6,
     rounds=5,
-    likely=("learning rate left out", "1/(HW) forgotten", "statistics held constant",
-            "path through the gates left out", "first ReLU's mask left out", "gradients alone", "loss after the step"),
+    likely=("learning rate left out", "1/(HW) left out", "statistics held constant", "path through the gates left out",
+            "mask of the first ReLU left out", "gradients only", "loss after the step"),
     hint="residual_block, the mean of each channel (Eq. 2), W z + b, softmax cross-entropy, and p - lr ∂L/∂p for every "
-    "parameter, all gradients taken before any parameter moves. loss is that before the step.",
+    "parameter. Compute all gradients before updating any parameter, and return the loss before the step.",
     mistakes=(
-        Mistake("sign of the step", "p + η ∂L/∂p climbs; p - η ∂L/∂p descends.",
+        Mistake("sign of the step", "p + η ∂L/∂p was computed, which increases the loss; the step is p - η ∂L/∂p.",
                 _step(update=lambda name, p, dp, lr: p + lr * dp)),
-        Mistake("learning rate left out", "p - ∂L/∂p: the learning rate is missing.",
+        Mistake("learning rate left out", "p - ∂L/∂p was computed; the step is p - η ∂L/∂p.",
                 _step(update=lambda name, p, dp, lr: p - dp)),
-        Mistake("gradients alone", "The gradients came back; the new parameters p - η ∂L/∂p were asked for.",
+        Mistake("gradients only", "The gradients were returned; the results are the new parameters p - η ∂L/∂p.",
                 _step(update=lambda name, p, dp, lr: dp)),
-        Mistake("new V1 and V2 exchanged", "Both are right, but in each other's place.",
+        Mistake("new V1 and V2 swapped", "The new V1 and V2 are right but in each other's position.",
                 lambda *a, **h: (lambda t: (t[0], t[4], *t[2:4], t[1], *t[5:]))(_RIGHT(*a, **h))),
-        Mistake("loss after the step", "The parameters are right, but the loss is that after the step.", _loss_after),
-        Mistake("loss summed", "The loss was summed over the batch, its gradients too; it is the mean.",
+        Mistake("loss after the step", "The parameters are right, but the loss was computed after the step; it is the "
+                "loss before the step.", _loss_after),
+        Mistake("loss summed", "The loss and its gradients were summed over the batch; the loss is the mean.",
                 _step(loss=lambda x, labels: ops.softmax_cross_entropy(x, labels) * len(x),
                       loss_backward=lambda x, labels: ops.softmax_cross_entropy_backward(float(len(x)), x, labels))),
-        Mistake("gradients without 1/N", "The loss is the mean over the batch, but its gradients are those of the sum.",
+        Mistake("gradients without 1/N", "The gradients are those of the summed loss; the loss is the mean over the "
+                "batch.",
                 _step(loss_backward=lambda x, labels: ops.softmax_cross_entropy_backward(float(len(x)), x, labels))),
-        Mistake("1/N twice", "The gradients were divided by N once more; the loss has its 1/N already.",
+        Mistake("1/N twice", "The gradients were divided by N again; the loss already contains 1/N.",
                 _step(loss_backward=lambda x, labels: ops.softmax_cross_entropy_backward(1 / len(x), x, labels))),
-        Mistake("labels counted from 1", "The class before the label was taken: labels count from 0.",
+        Mistake("labels counted from 1", "The class before the label was used; labels count from 0.",
                 lambda X, labels, *a, **h: _RIGHT(X, (labels - 1) % len(a[-1]), *a, **h)),
-        Mistake("no label in the gradient", "The gradient of the logits is p; it is p - q, with q = 1 at the label.",
-                _step(loss_backward=lambda x, labels: softmax(x) / len(x))),
-        Mistake("classifier first", "W was renewed before its old value had passed the gradient on.",
-                _step(linear_backward=_classifier_first)),
-        Mistake("db as a mean", "db was averaged over the batch; the loss has its 1/N already.",
+        Mistake("no label in the gradient", "p was used as the gradient of the logits; it is p - q, with q = 1 at the "
+                "label.", _step(loss_backward=lambda x, labels: softmax(x) / len(x))),
+        Mistake("classifier first", "W was updated before the gradient passed through it; all gradients are computed "
+                "with the old parameters.", _step(linear_backward=_classifier_first)),
+        Mistake("db as a mean", "db was averaged over the batch; it is a sum, because the loss already contains 1/N.",
                 _step(linear_backward=lambda dx, z, W, b, lr: (dx @ W, dx.T @ z, dx.mean(0)))),
-        Mistake("largest for the mean before the classifier", "The maps were pooled by their maximum; "
-                "it is their mean.",
+        Mistake("max pooling before the classifier", "The maps were pooled by their maximum before the classifier; "
+                "they are pooled by their mean.",
                 _step(pool=lambda Y: Y.max((1, 2)), pool_backward=ops.global_max_pool2d_backward), "Eq. (2)"),
-        Mistake("1/(HW) forgotten", "The gradient of the last pooling lacks its 1/(HW): every pixel has a share.",
-                _step(pool_backward=lambda dz, Y: dz[:, None, None] + 0 * Y), "Eq. (2)"),
-        Mistake("last ReLU's mask left out", "The gradient passed the last ReLU everywhere; it passes where the sum "
-                "was positive.", _step(relu2_backward=lambda dy, x: dy)),
-        Mistake("first ReLU's mask left out", "The gradient passed the ReLU between the convolutions everywhere; it "
-                "passes where its input was positive.", _step(relu1_backward=lambda dy, x: dy)),
-        Mistake("path through the gates left out", "The gates were held constant for the maps under them, which also "
-                "made them: that path is missing.", _step(se_backward=_se_without_path), "Eqs. (2) to (4)"),
-        Mistake("gates left out of the direct path", "The gradient went back to the branch without its gates; the "
-                "derivative of s u by u is s.", _step(se_backward=_se_without_gate), "Eq. (4)"),
-        Mistake("SE skipped on the way back", "The gradient went around the SE block: its weights did not learn, and "
-                "the branch lacks the gates.", _step(se_backward=lambda dS, A, W1, W2: (dS, 0 * W1, 0 * W2)),
+        Mistake("1/(HW) left out", "Every pixel got all of the gradient of the last pooling; it is a mean, so each "
+                "pixel gets 1/(HW) of it.", _step(pool_backward=lambda dz, Y: dz[:, None, None] + 0 * Y), "Eq. (2)"),
+        Mistake("mask of the last ReLU left out", "The gradient passed the last ReLU everywhere; it passes only where "
+                "the sum is positive.", _step(relu2_backward=lambda dy, x: dy)),
+        Mistake("mask of the first ReLU left out", "The gradient passed the ReLU between the convolutions everywhere; "
+                "it passes only where its input is positive.", _step(relu1_backward=lambda dy, x: dy)),
+        Mistake("path through the gates left out", "The gates were treated as constants; they are computed from the "
+                "maps, whose gradient includes the path through the gates.",
+                _step(se_backward=_se_without_path), "Eqs. (2) to (4)"),
+        Mistake("gates left out of the direct path", "The gradient passed to the branch without the gates; the "
+                "derivative of s u with respect to u is s.", _step(se_backward=_se_without_gate), "Eq. (4)"),
+        Mistake("SE skipped in the backward pass", "The backward pass skipped the SE block, so that W1 and W2 did not "
+                "change and the gradient of the branch lacks the gates.",
+                _step(se_backward=lambda dS, A, W1, W2: (dS, 0 * W1, 0 * W2)),
                 "Eqs. (2) to (4)"),
-        Mistake("SE never called", "The SE block is missing on both ways, so that W1 and W2 did not learn.",
+        Mistake("SE left out", "The SE block was left out of both passes, so that W1 and W2 did not change; it scales "
+                "the branch before the sum.",
                 _step(join=lambda X, A, W1, W2: X + A, se_backward=lambda dS, A, W1, W2: (dS, 0 * W1, 0 * W2)),
                 "Eqs. (2) to (4)"),
-        Mistake("no shortcut", "X was not added to the branch.", _step(join=lambda X, A, W1, W2: _se(A, W1, W2))),
-        Mistake("statistics held constant", "Batch norm's mean and variance were held constant on the way back; they "
-                "are the batch's own and move with it.",
+        Mistake("no shortcut", "X was not added; the block is X plus its branch.",
+                _step(join=lambda X, A, W1, W2: _se(A, W1, W2))),
+        Mistake("statistics held constant", "The mean and variance of batch norm were treated as constants in the "
+                "backward pass; they are computed from the batch and have gradients.",
                 _step(bn1_backward=_held_constant, bn2_backward=_held_constant)),
-        Mistake("filters turned once too often", "The gradient passed the second convolution with its filters turned "
-                "by 180° although its windows are added back as they are.",
+        Mistake("filters flipped in the backward pass", "The gradient passed the second convolution with filters "
+                "rotated by 180°; when windows are added back, the filters are not flipped.",
                 _step(conv2_backward=lambda dU, H, A, V: (
                     _conv_backward(dU, H, V[::-1, ::-1])[0], _conv_backward(dU, H, V)[1])), "Eq. (1)"),
-        Mistake("channels of the filters not exchanged", "The gradient passed the second convolution from input to "
-                "output channels; it goes the other way.",
+        Mistake("filter channels not swapped", "The gradient passed the second convolution from input to output "
+                "channels; the backward pass goes from output to input channels.",
                 _step(conv2_backward=lambda dU, H, A, V: (
                     _conv_backward(dU, H, V.swapaxes(2, 3))[0], _conv_backward(dU, H, V)[1])), "Eq. (1)"),
-        Mistake("second filters from before the ReLU", "V2's gradient was taken with what stood before the ReLU; the "
-                "second convolution saw what came out of it.",
+        Mistake("V2 from before the ReLU", "The gradient of V2 was computed with the input of the ReLU; the second "
+                "convolution receives its output.",
                 _step(conv2_backward=lambda dU, H, A, V: (
                     _conv_backward(dU, H, V)[0], _conv_backward(dU, A, V)[1])), "Eq. (1)"),
-        Mistake("gammas and betas not renewed", "Batch norm's gammas and betas stayed as they were; they learn too.",
-                _not_updated("gamma1", "beta1", "gamma2", "beta2")),
-        Mistake("gates not renewed", "W1 and W2 stayed as they were; they learn too.", _not_updated("W1", "W2")),
-        Mistake("bias not renewed", "b stayed as it was; it learns too.", _not_updated("b")),
-        Mistake("classifier alone renewed", "Only W and b were renewed; all parameters learn.", _not_updated(
+        Mistake("gammas and betas not updated", "The gammas and betas of batch norm were not updated; they are "
+                "trained too.", _not_updated("gamma1", "beta1", "gamma2", "beta2")),
+        Mistake("gate weights not updated", "W1 and W2 were not updated; they are trained too.",
+                _not_updated("W1", "W2")),
+        Mistake("bias not updated", "b was not updated; it is trained too.", _not_updated("b")),
+        Mistake("only the classifier updated", "Only W and b were updated; all parameters are trained.",
+                _not_updated(
             "V1", "gamma1", "beta1", "V2", "gamma2", "beta2", "W1", "W2")),
     ),
     written=_se_resnet_step,

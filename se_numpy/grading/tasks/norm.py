@@ -9,7 +9,7 @@ from se_numpy import ops
 from se_numpy.grading.task import Arguments, Mistake, Sizes, Special, Task
 
 SIZES = {"N": (2, 4), "H": (2, 5), "W": (2, 5), "C": (2, 6)}
-HYPER = {"eps": (1e-5, 0.1, 0.5)}  # large ones show where eps stands
+HYPER = {"eps": (1e-5, 0.1, 0.5)}  # large values reveal a misplaced eps
 FILL = {"x": "maps"}
 SPECIALS = (
     Special("one image", {"N": 1}),
@@ -22,12 +22,12 @@ ALL = (0, 1, 2)
 
 
 def _numbers(least: int) -> Callable[[Sizes], Sizes | None]:
-    """A channel has so many numbers at least: of one alone nothing is left once its mean is taken off."""
+    """Reject sizes with fewer values per channel: a single value minus its mean is always 0."""
     return lambda s: {} if s["N"] * s["H"] * s["W"] >= least else None
 
 
 def _exact(x: np.ndarray) -> np.ndarray:
-    """Numbers that single precision has too."""
+    """Round to numbers that are exact in single precision."""
     return x.astype(np.float32).astype(np.float64)
 
 
@@ -42,7 +42,7 @@ def _one_flat_channel(arguments: Arguments) -> Arguments:
 
 
 def _with_statistics(arguments: Arguments) -> Arguments:
-    """mean and var are those of x."""
+    """Set mean and var to the statistics of x."""
     mean, var = arguments["x"].mean(ALL), arguments["x"].var(ALL)
     return {**arguments, "mean": mean, "var": var}
 
@@ -64,12 +64,12 @@ def _norm(
     root: Callable[..., Any] = lambda var, eps: np.sqrt(var + eps),
     end: Callable[..., Any] = lambda x_hat, gamma, beta: gamma * x_hat + beta,
 ) -> Callable[..., Any]:
-    """batch_norm with one of its steps exchanged."""
+    """Return batch_norm with one of its steps replaced."""
     return lambda x, gamma, beta, eps: end((x - mean(x)) / root(var(x), eps), gamma, beta)
 
 
 def _over(*axes: int) -> Callable[..., Any]:
-    """batch_norm with its statistics over other axes."""
+    """Return batch_norm with its statistics over other axes."""
     return _norm(lambda x: x.mean(axes, keepdims=True), lambda x: x.var(axes, keepdims=True))
 
 
@@ -80,7 +80,7 @@ def _batch_norm(x, gamma, beta, eps):
 
 
 def _by_channel(x, gamma, beta, eps):
-    """One channel at a time, its numbers in a row."""
+    """Normalise one channel at a time, as a vector."""
     y = np.empty_like(x)
     for c in range(x.shape[-1]):
         numbers = x[..., c].ravel()
@@ -112,50 +112,53 @@ batch_norm = Task(
         Special("numbers around 1000", {"eps": 1e-5}, _far_from_0),
     ),
     points=2,
-    likely=("statistics of each image", "statistics over the batch alone", "eps outside the root",
+    likely=("statistics of each image", "statistics over the batch only", "eps outside the root",
             "variance divided by m - 1", "divided by the variance"),
-    hint="mean and var are the batch's own, over N, H and W; var is the biased one, divided by m = N·H·W.",
+    hint="mean and var are the statistics of the batch, over N, H and W; var is biased, divided by m = N·H·W.",
     mistakes=(
-        Mistake("variance divided by m - 1", "The variance was divided by m - 1; the batch is normalised by its biased "
-                "variance, divided by m.", _norm(var=lambda x: x.var(ALL, ddof=1) if x[..., 0].size > 1 else 0 * x)),
-        Mistake("variance not divided", "The sum of the squares was taken; the variance is their mean.",
+        Mistake("variance divided by m - 1", "The variance was divided by m - 1; batch norm uses the biased variance, "
+                "divided by m.", _norm(var=lambda x: x.var(ALL, ddof=1) if x[..., 0].size > 1 else 0 * x)),
+        Mistake("variance not divided", "The squares were summed; the variance is their mean.",
                 _norm(var=lambda x: x.var(ALL) * x[..., 0].size)),
-        Mistake("mean of x² for the variance", "The variance was taken about 0; it is about the mean.",
+        Mistake("mean of x² as variance", "The mean of x² was used; the variance is the mean of (x - mean)².",
                 _norm(var=_mean_square)),
-        Mistake("mean magnitude for the deviation", "Divided by the mean of |x - mean|; the equation has the root "
-                "of the mean square.", _norm(var=lambda x: np.abs(x - x.mean(ALL)).mean(ALL) ** 2)),
-        Mistake("statistics of each image", "Every image was normalised by itself (instance norm); batch norm takes "
-                "its statistics over the batch too.", _over(1, 2)),
-        Mistake("statistics of each image, all channels", "Every image was normalised over its channels too "
-                "(layer norm); batch norm takes each channel by itself.", _over(1, 2, 3)),
-        Mistake("statistics over the batch alone", "Every pixel has statistics of its own; those of a channel run over "
-                "N, H and W.", _over(0)),
-        Mistake("statistics over everything", "All channels share one mean and variance; each has its own.",
-                _over(0, 1, 2, 3)),
-        Mistake("statistics over channels", "Every pixel was normalised over its channels; each channel is normalised "
+        Mistake("mean absolute deviation", "The mean of |x - mean| was used; the standard deviation is the root of "
+                "the mean of (x - mean)².", _norm(var=lambda x: np.abs(x - x.mean(ALL)).mean(ALL) ** 2)),
+        Mistake("statistics of each image", "Each image was normalised separately (instance norm); batch norm "
+                "computes its statistics over the batch too.", _over(1, 2)),
+        Mistake("statistics of each image, all channels", "Each image was normalised over all its channels (layer "
+                "norm); batch norm normalises each channel separately over the batch.", _over(1, 2, 3)),
+        Mistake("statistics over the batch only", "Each pixel was normalised over the batch; each channel is "
+                "normalised over N, H and W.", _over(0)),
+        Mistake("statistics over the whole array", "All channels share one mean and variance; each channel has its "
+                "own.", _over(0, 1, 2, 3)),
+        Mistake("statistics over channels", "Each pixel was normalised over its channels; each channel is normalised "
                 "over N, H and W.", _over(3)),
-        Mistake("channels taken for the second axis", "The statistics ran over axes 0, 2 and 3, as for channels-first "
-                "maps; here channels are the last axis.", _over(0, 2, 3)),
-        Mistake("statistics of the first image", "Mean and variance are those of the first image; they run over all.",
-                _norm(lambda x: x[0].mean((0, 1)), lambda x: x[0].var((0, 1)))),
-        Mistake("eps outside the root", "√var + eps; eps stands under the root.",
+        Mistake("channels as the second axis", "The statistics were computed over axes 0, 2 and 3, as for "
+                "channels-first maps; here channels are the last axis.", _over(0, 2, 3)),
+        Mistake("statistics of the first image", "The mean and variance were computed from the first image; they are "
+                "computed over all images.", _norm(lambda x: x[0].mean((0, 1)), lambda x: x[0].var((0, 1)))),
+        Mistake("eps outside the root", "√var + eps was used; eps belongs inside the root, √(var + eps).",
                 _norm(root=lambda var, eps: np.sqrt(var) + eps)),
-        Mistake("eps left out", "√var without eps; it keeps a channel without variance from dividing by 0.",
-                _norm(root=lambda var, eps: np.sqrt(var))),
-        Mistake("eps of 10⁻⁵ whatever was given", "eps is an argument; 10⁻⁵ was used.",
+        Mistake("eps left out", "√var was used without eps, which divides by 0 in a constant channel; the equation "
+                "has √(var + eps).", _norm(root=lambda var, eps: np.sqrt(var))),
+        Mistake("eps fixed at 10⁻⁵", "10⁻⁵ was used for eps; eps is an argument.",
                 _norm(root=lambda var, eps: np.sqrt(var + 1e-5))),
-        Mistake("divided by the variance", "Divided by var + eps; the equation has its root.",
-                _norm(root=lambda var, eps: var + eps)),
-        Mistake("mean not taken off", "x / √(var + eps): the mean is taken off first.", _norm(mean=lambda x: 0)),
-        Mistake("not divided", "Only the mean was taken off; x - mean is divided by √(var + eps).",
+        Mistake("divided by the variance", "x - mean was divided by var + eps; it is divided by the root √(var + "
+                "eps).", _norm(root=lambda var, eps: var + eps)),
+        Mistake("mean not subtracted", "x / √(var + eps) was computed; the mean is subtracted first.",
+                _norm(mean=lambda x: 0)),
+        Mistake("not divided", "Only the mean was subtracted; x - mean is divided by √(var + eps).",
                 _norm(root=lambda var, eps: 1)),
-        Mistake("gamma forgotten", "gamma is missing.", _norm(end=lambda x_hat, gamma, beta: x_hat + beta)),
-        Mistake("beta forgotten", "beta is missing.", _norm(end=lambda x_hat, gamma, beta: gamma * x_hat)),
-        Mistake("gamma and beta exchanged", "gamma is the factor, beta the summand.",
+        Mistake("gamma left out", "gamma was left out; the normalised x is multiplied by gamma.",
+                _norm(end=lambda x_hat, gamma, beta: x_hat + beta)),
+        Mistake("beta left out", "beta was left out; it is added at the end.",
+                _norm(end=lambda x_hat, gamma, beta: gamma * x_hat)),
+        Mistake("gamma and beta swapped", "gamma and beta were swapped; gamma is multiplied and beta is added.",
                 _norm(end=lambda x_hat, gamma, beta: beta * x_hat + gamma)),
-        Mistake("gamma times beta too", "gamma (x̂ + beta): beta is added after gamma.",
+        Mistake("beta times gamma", "gamma (x̂ + beta) was computed; beta is added after the multiplication by gamma.",
                 _norm(end=lambda x_hat, gamma, beta: gamma * (x_hat + beta))),
-        Mistake("1 + gamma", "The factor is 1 + gamma; the equation has gamma.",
+        Mistake("1 + gamma", "The factor is 1 + gamma; it should be gamma.",
                 _norm(end=lambda x_hat, gamma, beta: (1 + gamma) * x_hat + beta)),
     ),
     written=_batch_norm,
@@ -185,40 +188,41 @@ normalize = Task(
         Special("numbers around 1000", {}, lambda a: {**_far_from_0(a), "mean": _exact(a["mean"] + 1e3)}),
     ),
     points=1,
-    hint="mean and var are given, those of the past; the batch's own are not looked at.",
+    hint="mean and var are given, usually running averages; the statistics of the batch are not used.",
     mistakes=(
-        Mistake("the batch's own statistics", "Mean and variance of the batch were taken; in evaluation those that are "
-                "given stand in their place.",
+        Mistake("statistics of the batch", "The mean and variance of the batch were used; in evaluation the given "
+                "ones are used.",
                 lambda x, mean, var, gamma, beta, eps: gamma * (x - x.mean(ALL)) / np.sqrt(x.var(ALL) + eps) + beta),
-        Mistake("the batch's own mean", "The mean of the batch was taken off, not the one that is given.",
+        Mistake("mean of the batch", "The mean of the batch was subtracted; the given mean is subtracted.",
                 lambda x, mean, var, gamma, beta, eps: gamma * (x - x.mean(ALL)) / np.sqrt(var + eps) + beta),
-        Mistake("the batch's own variance", "The variance of the batch was taken, not the one that is given.",
+        Mistake("variance of the batch", "The variance of the batch was used; the given variance is used.",
                 lambda x, mean, var, gamma, beta, eps: gamma * (x - mean) / np.sqrt(x.var(ALL) + eps) + beta),
-        Mistake("eps outside the root", "√var + eps; eps stands under the root.",
+        Mistake("eps outside the root", "√var + eps was used; eps belongs inside the root, √(var + eps).",
                 lambda x, mean, var, gamma, beta, eps: gamma * (x - mean) / (np.sqrt(var) + eps) + beta),
-        Mistake("eps left out", "√var without eps.",
+        Mistake("eps left out", "√var was used without eps; the equation has √(var + eps).",
                 lambda x, mean, var, gamma, beta, eps: gamma * (x - mean) / np.sqrt(var) + beta),
-        Mistake("eps of 10⁻⁵ whatever was given", "eps is an argument; 10⁻⁵ was used.",
+        Mistake("eps fixed at 10⁻⁵", "10⁻⁵ was used for eps; eps is an argument.",
                 lambda x, mean, var, gamma, beta, eps: gamma * (x - mean) / np.sqrt(var + 1e-5) + beta),
-        Mistake("divided by the variance", "Divided by var + eps; the equation has its root.",
-                lambda x, mean, var, gamma, beta, eps: gamma * (x - mean) / (var + eps) + beta),
-        Mistake("multiplied by the root", "Multiplied by √(var + eps); the equation divides.",
+        Mistake("divided by the variance", "x - mean was divided by var + eps; it is divided by the root √(var + "
+                "eps).", lambda x, mean, var, gamma, beta, eps: gamma * (x - mean) / (var + eps) + beta),
+        Mistake("multiplied by the root", "x - mean was multiplied by √(var + eps); it is divided by √(var + eps).",
                 lambda x, mean, var, gamma, beta, eps: gamma * (x - mean) * np.sqrt(var + eps) + beta),
-        Mistake("mean not taken off", "x / √(var + eps): the mean is taken off first.",
+        Mistake("mean not subtracted", "x / √(var + eps) was computed; the mean is subtracted first.",
                 lambda x, mean, var, gamma, beta, eps: gamma * x / np.sqrt(var + eps) + beta),
-        Mistake("mean added", "x + mean; the equation has x - mean.",
+        Mistake("mean added", "The mean was added to x; it is subtracted.",
                 lambda x, mean, var, gamma, beta, eps: gamma * (x + mean) / np.sqrt(var + eps) + beta),
-        Mistake("x alone divided", "gamma x / √(var + eps) - mean + beta: mean and x are divided together.",
-                lambda x, mean, var, gamma, beta, eps: gamma * x / np.sqrt(var + eps) - mean + beta),
-        Mistake("gamma forgotten", "gamma is missing.",
+        Mistake("only x divided", "gamma x / √(var + eps) - mean + beta was computed; the mean is subtracted before "
+                "the division.", lambda x, mean, var, gamma, beta, eps: gamma * x / np.sqrt(var + eps) - mean + beta),
+        Mistake("gamma left out", "gamma was left out; the normalised x is multiplied by gamma.",
                 lambda x, mean, var, gamma, beta, eps: (x - mean) / np.sqrt(var + eps) + beta),
-        Mistake("beta forgotten", "beta is missing.",
+        Mistake("beta left out", "beta was left out; it is added at the end.",
                 lambda x, mean, var, gamma, beta, eps: gamma * (x - mean) / np.sqrt(var + eps)),
-        Mistake("gamma and beta exchanged", "gamma is the factor, beta the summand.",
+        Mistake("gamma and beta swapped", "gamma and beta were swapped; gamma is multiplied and beta is added.",
                 lambda x, mean, var, gamma, beta, eps: beta * (x - mean) / np.sqrt(var + eps) + gamma),
-        Mistake("gamma times beta too", "gamma (x̂ + beta): beta is added after gamma.",
+        Mistake("beta times gamma", "gamma (x̂ + beta) was computed; beta is added after the multiplication by gamma.",
                 lambda x, mean, var, gamma, beta, eps: gamma * ((x - mean) / np.sqrt(var + eps) + beta)),
-        Mistake("mean and variance exchanged", "The variance was taken off and the root of the mean divided by.",
+        Mistake("mean and variance swapped", "The mean and variance were swapped; the mean is subtracted, and the "
+                "root of the variance divides.",
                 lambda x, mean, var, gamma, beta, eps: gamma * (x - var) / np.sqrt(np.abs(mean) + eps) + beta),
     ),
     alternates=(
@@ -237,7 +241,7 @@ normalize = Task(
 def _oracle(
     dy: np.ndarray, x: np.ndarray, mean: np.ndarray, var: np.ndarray, gamma: np.ndarray, eps: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The library's gradients. The library computes mean and var from x, and asks for beta as well."""
+    """Call the library's function, which computes mean and var from x and also takes beta."""
     return ops.batch_norm_backward(dy, x, gamma, np.zeros_like(gamma), eps=eps)
 
 
@@ -257,7 +261,7 @@ def _wrong(
     dbeta: Callable[..., Any] = lambda dy: dy.sum(ALL),
     root: Callable[..., Any] = lambda var, eps: np.sqrt(var + eps),
 ) -> Callable[..., Any]:
-    """batch_norm_backward with one of its pieces exchanged; ``of_mean`` and ``of_var`` weigh the statistics' parts."""
+    """Return batch_norm_backward with one step replaced; ``of_mean`` and ``of_var`` scale the terms of dx."""
 
     def backward(dy, x, mean, var, gamma, eps):
         x_hat = (x - mean) / root(var, eps)
@@ -269,7 +273,7 @@ def _wrong(
 
 
 def _through_every_line(dy, x, mean, var, gamma, eps):
-    """Each line of the forward pass undone by itself: x̂, then the variance, then the mean."""
+    """Differentiate each line of the forward pass separately: x̂, then the variance, then the mean."""
     m, off, root = x[..., 0].size, x - mean, np.sqrt(var + eps)
     dx_hat = dy * gamma
     dvar = -0.5 * (dx_hat * off).sum(ALL) / root**3
@@ -278,7 +282,7 @@ def _through_every_line(dy, x, mean, var, gamma, eps):
 
 
 def _times_m(dy, x, mean, var, gamma, eps):
-    """The same with sums for means: everything times m, and divided by it once."""
+    """Use sums instead of means, and divide by m once."""
     m = x[..., 0].size
     x_hat = (x - mean) / np.sqrt(var + eps)
     dgamma, dbeta = np.einsum("nhwc,nhwc->c", dy, x_hat), np.einsum("nhwc->c", dy)
@@ -286,7 +290,7 @@ def _times_m(dy, x, mean, var, gamma, eps):
 
 
 def _as_a_matrix(dy, x, mean, var, gamma, eps):
-    """One channel at a time, by the matrix of all dx̂/dx."""
+    """Multiply by the Jacobian of x̂ with respect to x, one channel at a time."""
     m, dx = x[..., 0].size, np.empty_like(x)
     dgamma, dbeta = np.empty_like(gamma), np.empty_like(gamma)
     for c in range(x.shape[-1]):
@@ -299,7 +303,7 @@ def _as_a_matrix(dy, x, mean, var, gamma, eps):
 
 batch_norm_backward = Task(
     signature="batch_norm_backward(dy, x, mean, var, gamma, eps) -> dx, dgamma, dbeta",
-    equation="y = gamma (x - mean) / √(var + eps) + beta, mean and var those of x, differentiated",
+    equation="y = gamma (x - mean) / √(var + eps) + beta, with mean and var of x, differentiated",
     title="The gradients of batch norm in training",
     oracle=_oracle,
     library=ops.batch_norm_backward,
@@ -316,56 +320,61 @@ batch_norm_backward = Task(
     ),
     points=4,
     likely=("mean and variance held constant", "variance held constant", "mean held constant", "m = N",
-            "gamma forgotten in dx", "dgamma from x", "dgamma as a mean"),
-    hint="mean and var are the batch's own, so they move when x does: x̂ = (x - mean) / √(var + eps), ⟨·⟩ is the mean "
-    "over N, H and W.",
+            "gamma left out of dx", "dgamma from x", "dgamma as a mean"),
+    hint="mean and var are computed from x, so dx includes their gradients. Notation: x̂ = (x - mean) / √(var + eps), "
+    "and ⟨·⟩ is the mean over N, H and W.",
     mistakes=(
-        Mistake("mean and variance held constant", "dx = gamma dy / √(var + eps) would hold if mean and variance were "
-                "constants; they are the batch's own, and each x moves them.", _wrong(of_mean=0, of_var=0)),
-        Mistake("variance held constant", "The part of dx through the variance, -x̂ ⟨dy x̂⟩, is missing.",
+        Mistake("mean and variance held constant", "dx = gamma dy / √(var + eps) treats the mean and variance as "
+                "constants; they are computed from x, so dx includes their gradients.", _wrong(of_mean=0, of_var=0)),
+        Mistake("variance held constant", "The variance was treated as constant; dx includes the term -x̂ ⟨dy x̂⟩.",
                 _wrong(of_var=0)),
-        Mistake("mean held constant", "The part of dx through the mean, -⟨dy⟩, is missing.", _wrong(of_mean=0)),
-        Mistake("sign of the variance's part", "The part through the variance is -x̂ ⟨dy x̂⟩, with a minus.",
-                _wrong(of_var=-1)),
-        Mistake("sign of the mean's part", "The part through the mean is -⟨dy⟩, with a minus.", _wrong(of_mean=-1)),
-        Mistake("half the variance's part", "The part through the variance is half of what it is: the square in var "
-                "has a slope of 2 (x - mean).", _wrong(of_var=0.5)),
-        Mistake("twice the variance's part", "The part through the variance is twice what it is: the root has a slope "
-                "of 1/2.", _wrong(of_var=2)),
-        Mistake("m = N", "Divided by N; the means run over N·H·W numbers of a channel.", _wrong(m=len)),
-        Mistake("m = H·W", "Divided by H·W; the means run over N·H·W numbers of a channel.",
+        Mistake("mean held constant", "The mean was treated as constant; dx includes the term -⟨dy⟩.",
+                _wrong(of_mean=0)),
+        Mistake("sign of the variance term", "The variance term of dx was added; it is -x̂ ⟨dy x̂⟩, with a minus "
+                "sign.", _wrong(of_var=-1)),
+        Mistake("sign of the mean term", "The mean term of dx was added; it is -⟨dy⟩, with a minus sign.",
+                _wrong(of_mean=-1)),
+        Mistake("half the variance term", "The variance term of dx is half as large as it should be; the square in "
+                "the variance has the derivative 2 (x - mean).", _wrong(of_var=0.5)),
+        Mistake("twice the variance term", "The variance term of dx is twice as large as it should be; the derivative "
+                "of the root has the factor 1/2.", _wrong(of_var=2)),
+        Mistake("m = N", "The sums were divided by N; the means are over the N·H·W values of a channel.",
+                _wrong(m=len)),
+        Mistake("m = H·W", "The sums were divided by H·W; the means are over the N·H·W values of a channel.",
                 _wrong(m=lambda x: x[0, ..., 0].size)),
-        Mistake("m = N·H·W·C", "Divided by the number of all entries; a channel has N·H·W.", _wrong(m=np.size)),
-        Mistake("m - 1", "Divided by m - 1; the batch's variance is the biased one, divided by m.",
-                _wrong(m=lambda x: x[..., 0].size - 1)),
-        Mistake("sums for means", "⟨·⟩ are sums; they are means, divided by m = N·H·W.", _wrong(m=lambda x: 1)),
-        Mistake("gamma forgotten in dx", "dx has lost its factor gamma.",
+        Mistake("m = N·H·W·C", "The sums were divided by N·H·W·C; the means are over the N·H·W values of a channel.",
+                _wrong(m=np.size)),
+        Mistake("m - 1", "The sums were divided by m - 1; they are divided by m, because the variance is the biased "
+                "one.", _wrong(m=lambda x: x[..., 0].size - 1)),
+        Mistake("sums instead of means", "Sums were used for ⟨·⟩; they are means, divided by m = N·H·W.",
+                _wrong(m=lambda x: 1)),
+        Mistake("gamma left out of dx", "gamma was left out of dx; dx has the factor gamma / √(var + eps).",
                 _wrong(factor=lambda gamma, var, eps: 1 / np.sqrt(var + eps))),
-        Mistake("root forgotten in dx", "dx has lost its factor 1 / √(var + eps).",
+        Mistake("root left out of dx", "√(var + eps) was left out of dx; dx has the factor gamma / √(var + eps).",
                 _wrong(factor=lambda gamma, var, eps: gamma)),
-        Mistake("dx divided by the variance", "dx was divided by var + eps; the equation has its root.",
+        Mistake("dx divided by the variance", "dx was divided by var + eps; it is divided by the root √(var + eps).",
                 _wrong(factor=lambda gamma, var, eps: gamma / (var + eps))),
-        Mistake("eps outside the root", "√var + eps; eps stands under the root, on the way back too.",
+        Mistake("eps outside the root", "√var + eps was used; eps belongs inside the root in the backward pass too.",
                 _wrong(root=lambda var, eps: np.sqrt(var) + eps)),
-        Mistake("eps left out", "√var without eps; it stands under the root, on the way back too.",
+        Mistake("eps left out", "√var was used without eps; the backward pass has √(var + eps) too.",
                 _wrong(root=lambda var, eps: np.sqrt(var))),
-        Mistake("dgamma from x", "dgamma = Σ dy x; gamma multiplies x̂, so it is Σ dy x̂.",
+        Mistake("dgamma from x", "dgamma = Σ dy x was computed; gamma multiplies x̂, so dgamma is Σ dy x̂.",
                 _wrong(dgamma=lambda dy, x_hat, x: (dy * x).sum(ALL))),
-        Mistake("dgamma without x̂", "dgamma is Σ dy x̂; x̂ is missing.",
+        Mistake("dgamma without x̂", "dgamma = Σ dy was computed; it is Σ dy x̂.",
                 _wrong(dgamma=lambda dy, x_hat, x: dy.sum(ALL))),
-        Mistake("dgamma as a mean", "dgamma was divided by m; gamma's gradient is the sum of dy x̂.",
+        Mistake("dgamma as a mean", "dgamma was divided by m; it is the sum of dy x̂.",
                 _wrong(dgamma=lambda dy, x_hat, x: (dy * x_hat).mean(ALL))),
-        Mistake("dbeta as a mean", "dbeta was divided by m; beta's gradient is the sum of dy.",
+        Mistake("dbeta as a mean", "dbeta was divided by m; it is the sum of dy.",
                 _wrong(dbeta=lambda dy: dy.mean(ALL))),
         Mistake("dgamma and dbeta as means", "dgamma and dbeta were divided by m; both are sums.",
                 _wrong(dgamma=lambda dy, x_hat, x: (dy * x_hat).mean(ALL), dbeta=lambda dy: dy.mean(ALL))),
-        Mistake("dgamma and dbeta over the batch alone", "dgamma and dbeta were summed over N alone; all pixels of a "
-                "channel share its gamma and beta.",
+        Mistake("dgamma and dbeta over the batch only", "dgamma and dbeta were summed over N only; all pixels of a "
+                "channel share gamma and beta, so they are summed over N, H and W.",
                 _wrong(dgamma=lambda dy, x_hat, x: (dy * x_hat).sum(0), dbeta=lambda dy: dy.sum(0))),
-        Mistake("dgamma and dbeta exchanged", "dgamma = Σ dy x̂ comes before dbeta = Σ dy.",
-                lambda *a, **h: (lambda grads: (grads[0], grads[2], grads[1]))(_oracle(*a, **h))),
-        Mistake("ones for dy", "The gradient that arrives was ignored, as if dy were 1 everywhere.",
-                lambda dy, *a, **h: _oracle(np.ones_like(dy), *a, **h)),
+        Mistake("dgamma and dbeta swapped", "dgamma and dbeta were returned in the wrong order; the order is dx, "
+                "dgamma, dbeta.", lambda *a, **h: (lambda grads: (grads[0], grads[2], grads[1]))(_oracle(*a, **h))),
+        Mistake("dy ignored", "The upstream gradient dy was taken as 1 everywhere; all gradients are proportional to "
+                "it.", lambda dy, *a, **h: _oracle(np.ones_like(dy), *a, **h)),
     ),
     written=_batch_norm_backward,
     alternates=(_batch_norm_backward, _through_every_line, _times_m, _as_a_matrix),

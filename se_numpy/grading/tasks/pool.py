@@ -1,4 +1,4 @@
-"""Max pooling and its gradient.  Global average pooling is Eq. (2), in ``squeeze``."""
+"""Max pooling and its gradient.  Global average pooling, Eq. (2), is in ``squeeze``."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,13 +11,13 @@ from se_numpy.grading.task import Arguments, Mistake, Sizes, Special, Task
 
 SIZES = {"N": (2, 3), "P": (4, 7), "Q": (4, 7), "C": (2, 5)}
 HYPER = {"kernel": (2, 3), "stride": (1, 2, 3)}
-FILL = {"x": "apart"}  # no two equal, so that every window has one largest
+FILL = {"x": "apart"}  # distinct numbers, so that every window has a unique maximum
 SPECIALS = (
     Special("windows side by side", {"kernel": 2, "stride": 2}),
-    Special("windows that overlap", {"kernel": 3, "stride": 2}),
-    Special("windows with gaps between", {"kernel": 2, "stride": 3}),
-    Special("a row left over", {"kernel": 2, "stride": 2, "P": 5, "Q": 6}),
-    Special("a column left over", {"kernel": 3, "stride": 3, "P": 6, "Q": 7}),
+    Special("overlapping windows", {"kernel": 3, "stride": 2}),
+    Special("gaps between windows", {"kernel": 2, "stride": 3}),
+    Special("a leftover row", {"kernel": 2, "stride": 2, "P": 5, "Q": 6}),
+    Special("a leftover column", {"kernel": 3, "stride": 3, "P": 6, "Q": 7}),
     Special("one window", {"kernel": 4, "stride": 1, "P": 4, "Q": 4}),
     Special("windows of one pixel", {"kernel": 1, "stride": 2}),
     Special("one image", {"N": 1}),
@@ -33,7 +33,7 @@ def _map_size(s: Sizes) -> Sizes | None:
 
 
 def _apart(arguments: Arguments) -> Arguments:
-    """No two equal numbers in a map, for of equal ones either might be called the largest."""
+    """Make the numbers distinct, so that every maximum is unique."""
     x = arguments["x"]
     if len(np.unique(x)) < x.size:
         x = x + np.arange(x.size).reshape(x.shape) / 256
@@ -41,19 +41,19 @@ def _apart(arguments: Arguments) -> Arguments:
 
 
 def _windows(x: np.ndarray, kernel: int, stride: int) -> np.ndarray:
-    """(N, H, W, C, kernel, kernel)"""
+    """Return the windows of x: (N, H, W, C, kernel, kernel)."""
     return sliding_window_view(x, (kernel, kernel), (1, 2))[:, ::stride, ::stride]
 
 
 def _places(x: np.ndarray, kernel: int, stride: int) -> Iterator[tuple[int, int, Any]]:
-    """Every window: its place in y, and where it lies in x."""
+    """Yield the position of every window in y and its slices in x."""
     for i in range((x.shape[1] - kernel) // stride + 1):
         for j in range((x.shape[2] - kernel) // stride + 1):
             yield i, j, np.s_[:, i * stride : i * stride + kernel, j * stride : j * stride + kernel]
 
 
 def _of_windows(f: Callable[..., Any]) -> Callable[..., Any]:
-    """A pooling by something else than the maximum."""
+    """Return pooling with f in place of the maximum."""
     return lambda x, kernel, stride: f(_windows(x, kernel, stride))
 
 
@@ -70,7 +70,7 @@ def _every_window_cut(x, kernel, stride):
 
 
 def _stepping_by_kernel(x, kernel, stride):
-    """As many windows as there should be, but at steps of kernel: those beyond the border are cut, or empty."""
+    """Take the right number of windows, but kernel pixels apart; those beyond the border are cut off or empty."""
     H, W = ((size - kernel) // stride + 1 for size in x.shape[1:3])
     rows, columns = ([slice(i * kernel, (i + 1) * kernel) for i in range(n)] for n in (H, W))
     return np.stack([np.stack([x[:, r, c].max((1, 2)) for c in columns], 1) for r in rows], 1)
@@ -98,48 +98,50 @@ max_pool2d = Task(
     derive=_map_size,
     specials=SPECIALS,
     points=2,
-    hint="Windows are kernel x kernel pixels and stand stride pixels apart; those that do not fit are left out.",
-    likely=("windows at i, not at i · stride", "windows at i · kernel", "stride ignored", "size without + 1",
-            "size rounded up", "zeros win"),
+    hint="Windows are kernel x kernel pixels and stride pixels apart; those that do not fit are left out.",
+    likely=("windows at i instead of i · stride", "windows at i · kernel", "stride ignored", "size without + 1",
+            "size rounded up", "maximum starts at 0"),
     mistakes=(
-        Mistake("mean", "The mean of each window; max pooling takes the largest.",
+        Mistake("mean", "The mean of each window was taken; max pooling takes the maximum.",
                 _of_windows(lambda w: w.mean((4, 5)))),
-        Mistake("smallest", "The smallest of each window; max pooling takes the largest.",
+        Mistake("minimum", "The minimum of each window was taken; max pooling takes the maximum.",
                 _of_windows(lambda w: w.min((4, 5)))),
-        Mistake("sum", "The sum of each window; max pooling takes the largest.", _of_windows(lambda w: w.sum((4, 5)))),
-        Mistake("median", "The median of each window; max pooling takes the largest.",
+        Mistake("sum", "The sum of each window was taken; max pooling takes the maximum.",
+                _of_windows(lambda w: w.sum((4, 5)))),
+        Mistake("median", "The median of each window was taken; max pooling takes the maximum.",
                 _of_windows(lambda w: np.median(w, (4, 5)))),
-        Mistake("largest magnitude", "The largest |x| of each window; max pooling looks at x with its sign.",
+        Mistake("largest absolute value", "The largest |x| of each window was taken; max pooling takes the largest x.",
                 _of_windows(lambda w: np.abs(w).max((4, 5)))),
-        Mistake("place of the largest", "The place of the largest in its window; its value was asked for.",
-                _of_windows(lambda w: w.reshape(*w.shape[:4], -1).argmax(4) * 1.0)),
-        Mistake("zeros win", "Nothing below 0 came out: the search for the largest began at 0 instead of -∞.",
-                lambda x, **h: np.maximum(ops.max_pool2d(x, **h), 0)),
-        Mistake("first pixel of each window", "Every stride-th pixel was taken; max pooling takes the largest of a "
-                "window.", _of_windows(lambda w: w[..., 0, 0])),
-        Mistake("largest of the rows alone", "Windows are one pixel high; they are kernel x kernel.",
+        Mistake("index of the maximum", "The index of the maximum in its window was returned; the result is its "
+                "value.", _of_windows(lambda w: w.reshape(*w.shape[:4], -1).argmax(4) * 1.0)),
+        Mistake("maximum starts at 0", "No result is below 0, because the search for the maximum started at 0; it "
+                "starts at -∞.", lambda x, **h: np.maximum(ops.max_pool2d(x, **h), 0)),
+        Mistake("first pixel of each window", "The first pixel of each window was taken; max pooling takes the "
+                "maximum.", _of_windows(lambda w: w[..., 0, 0])),
+        Mistake("windows one pixel high", "The windows are one pixel high; they should be kernel x kernel pixels.",
                 _of_windows(lambda w: w[..., 0, :].max(4))),
-        Mistake("largest of the columns alone", "Windows are one pixel wide; they are kernel x kernel.",
+        Mistake("windows one pixel wide", "The windows are one pixel wide; they should be kernel x kernel pixels.",
                 _of_windows(lambda w: w[..., 0].max(4))),
-        Mistake("windows of 2", "Windows of 2 x 2 pixels, whatever kernel says.",
+        Mistake("2 x 2 windows", "The windows are 2 x 2 pixels; they should be kernel x kernel pixels.",
                 lambda x, kernel, stride: ops.max_pool2d(x, kernel=2, stride=stride)),
-        Mistake("stride ignored", "Windows stand side by side, kernel pixels apart; the step is stride.",
+        Mistake("stride ignored", "The windows are kernel pixels apart; they should be stride pixels apart.",
                 lambda x, kernel, stride: ops.max_pool2d(x, kernel=kernel, stride=kernel)),
-        Mistake("windows at i · kernel", "The result has the right size, but its windows begin at multiples of "
-                "kernel; they begin at multiples of stride.", _stepping_by_kernel),
-        Mistake("stride 1", "Every window was taken; they stand stride pixels apart.",
+        Mistake("windows at i · kernel", "The result has the right size, but its windows start at multiples of "
+                "kernel; they start at multiples of stride.", _stepping_by_kernel),
+        Mistake("stride 1", "The windows are one pixel apart; they should be stride pixels apart.",
                 lambda x, kernel, stride: ops.max_pool2d(x, kernel=kernel, stride=1)),
-        Mistake("windows at i, not at i · stride", "The result has the right size, but its windows stand one pixel "
-                "apart instead of stride.", _every_window_cut),
+        Mistake("windows at i instead of i · stride", "The result has the right size, but its windows are one pixel "
+                "apart instead of stride pixels.", _every_window_cut),
         Mistake("size rounded up", "A last window that only partly fits was kept; the size is rounded down.",
                 _rounded_up),
-        Mistake("size without + 1", "The last row and column of windows are missing: the size is "
-                "(H' - kernel) // stride + 1.", lambda x, **h: ops.max_pool2d(x, **h)[:, :-1, :-1]),
-        Mistake("largest of all channels", "The largest over the channels too; each channel is pooled by itself.",
+        Mistake("size without + 1", "The last row and column of the result are missing; the size is (H' - kernel) // "
+                "stride + 1.", lambda x, **h: ops.max_pool2d(x, **h)[:, :-1, :-1]),
+        Mistake("maximum over all channels", "The maximum was taken over the channels too; each channel is pooled "
+                "separately.",
                 lambda x, **h: ops.max_pool2d(x, **h).max(3, keepdims=True) + 0 * ops.max_pool2d(x, **h)),
-        Mistake("largest of the whole map", "The largest pixel of each map everywhere; every window has its own.",
-                lambda x, **h: x.max((1, 2), keepdims=True) + 0 * ops.max_pool2d(x, **h)),
-        Mistake("rows and columns exchanged", "The maps came out transposed, (N, W, H, C).",
+        Mistake("maximum of the whole map", "The maximum of the whole map was returned everywhere; every window has "
+                "its own maximum.", lambda x, **h: x.max((1, 2), keepdims=True) + 0 * ops.max_pool2d(x, **h)),
+        Mistake("maps transposed", "The maps were returned as (N, W, H, C); they are (N, H, W, C).",
                 lambda x, **h: ops.max_pool2d(x, **h).swapaxes(1, 2)),
     ),
     written=_max_pool2d,
@@ -152,7 +154,7 @@ max_pool2d = Task(
 
 
 def _send_back(share: Callable[..., Any], add: bool = True) -> Callable[..., Any]:
-    """share(dy of a window, its pixels) goes back to the pixels of each window, and adds up or not."""
+    """Return a backward pass that adds or assigns share(dy of a window, its pixels) to the pixels of each window."""
 
     def backward(dy, x, kernel, stride):
         dx = np.zeros_like(x)
@@ -182,7 +184,7 @@ def _overwritten_with_zeros(dy, x, kernel, stride):
 
 
 def _as_at_kernel(dy, x, kernel, stride):
-    """As if windows stood side by side."""
+    """Compute dx as if the windows were kernel pixels apart."""
     dx = np.zeros_like(x)
     for i in range(dy.shape[1]):
         for j in range(dy.shape[2]):
@@ -198,17 +200,17 @@ def _rows_dropped(dy, x, kernel, stride):
 
 
 def _max_pool2d_backward(dy, x, kernel, stride):
-    """One window of one channel of one image at a time."""
+    """Handle one window of one channel of one image at a time."""
     dx = np.zeros_like(x)
     for n, i, j, c in np.ndindex(dy.shape):
         window = x[n, i * stride : i * stride + kernel, j * stride : j * stride + kernel, c]
-        a, b = np.unravel_index(window.argmax(), window.shape)  # of equals, the first
+        a, b = np.unravel_index(window.argmax(), window.shape)  # the first of equal maxima
         dx[n, i * stride + a, j * stride + b, c] += dy[n, i, j, c]
     return dx
 
 
 def _by_places(dy, x, kernel, stride):
-    """Every winner's place in x, and one sum over equal places."""
+    """Find the index of every maximum in x and sum dy over equal indices."""
     N, H, W, C = dy.shape
     w = _windows(x, kernel, stride).reshape(N, H, W, C, -1).argmax(4)
     n, i, j, c = np.indices(dy.shape)
@@ -230,45 +232,47 @@ max_pool2d_backward = Task(
     prepare=_apart,
     specials=SPECIALS,
     points=3,
-    hint="The largest pixel of a window gets all of its dy; a pixel that won several windows gets the sum.",
-    likely=("written, not added", "windows written over each other", "all of it to every pixel", "windows side by side",
-            "ones for dy", "rows left over dropped"),
+    hint="The largest pixel of a window gets all of its dy; the maximum of several windows gets their sum.",
+    likely=("overwritten, not added", "windows overwrite each other", "dy to every pixel", "windows side by side",
+            "dy ignored", "leftover rows dropped"),
     mistakes=(
-        Mistake("shared by the window", "Every pixel of a window got an equal share, the gradient of mean pooling; the "
-                "largest gets it all.", _send_back(lambda d, w: d / w[0, :, :, 0].size + 0 * w)),
-        Mistake("all of it to every pixel", "Every pixel of a window got dy; only the largest does.",
+        Mistake("equal shares in each window", "Every pixel of a window got an equal share of dy, as in mean pooling; "
+                "the largest pixel gets all of it.", _send_back(lambda d, w: d / w[0, :, :, 0].size + 0 * w)),
+        Mistake("dy to every pixel", "Every pixel of a window got dy; only the largest pixel gets it.",
                 _send_back(lambda d, w: d + 0 * w)),
-        Mistake("written, not added", "A pixel that won several windows kept the last one's dy; they add.",
-                _send_back(lambda d, w: d * _is_largest(w), add=False)),
-        Mistake("windows written over each other", "Whole windows were written (=) where they overlap, zeros too; they "
+        Mistake("overwritten, not added", "A pixel that is the maximum of several windows got only the last dy; their "
+                "dy are added.", _send_back(lambda d, w: d * _is_largest(w), add=False)),
+        Mistake("windows overwrite each other", "Whole windows, including their zeros, overwrote each other (=); they "
                 "are added (+=).", _overwritten_with_zeros),
-        Mistake("to the first pixel", "The first pixel of a window got dy; the largest does.",
+        Mistake("dy to the first pixel", "The first pixel of a window got dy; the largest pixel gets it.",
                 _send_back(lambda d, w: d * _corner(w))),
-        Mistake("to the smallest", "The smallest pixel of a window got dy; the largest does.",
+        Mistake("dy to the smallest pixel", "The smallest pixel of a window got dy; the largest pixel gets it.",
                 _send_back(lambda d, w: d * (w == w.min((1, 2), keepdims=True)))),
-        Mistake("to the largest magnitude", "The pixel of the largest |x| got dy; the largest x does.",
-                _send_back(lambda d, w: d * _is_largest(np.abs(w)))),
-        Mistake("to the largest of all channels", "The largest of a window over all channels got dy; each channel has "
-                "a winner of its own.", _send_back(lambda d, w: d * (w == w.max((1, 2, 3), keepdims=True)))),
-        Mistake("to the largest of all images", "The largest of a window over all images got dy; each image has a "
-                "winner of its own.", _send_back(lambda d, w: d * (w == w.max((0, 1, 2), keepdims=True)))),
-        Mistake("to the largest of the map", "Only the largest pixel of a whole map got its windows' dy; every window "
-                "has a winner.", lambda dy, x, **h: _send_back(lambda d, w: d * (w == w.max((1, 2), keepdims=True)))(
+        Mistake("dy to the largest absolute value", "The pixel with the largest |x| got dy; the pixel with the "
+                "largest x gets it.", _send_back(lambda d, w: d * _is_largest(np.abs(w)))),
+        Mistake("dy to the maximum over all channels", "The largest pixel of a window over all channels got dy; each "
+                "channel has its own maximum.", _send_back(lambda d, w: d * (w == w.max((1, 2, 3), keepdims=True)))),
+        Mistake("dy to the maximum over all images", "The largest pixel of a window over all images got dy; each "
+                "image has its own maximum.", _send_back(lambda d, w: d * (w == w.max((0, 1, 2), keepdims=True)))),
+        Mistake("dy to the maximum of the map", "Only the largest pixel of a map got the dy of its windows; each "
+                "window has its own maximum.",
+                lambda dy, x, **h: _send_back(lambda d, w: d * (w == w.max((1, 2), keepdims=True)))(
                     dy, x, **h) * _is_largest(x)),
-        Mistake("ones for dy", "Every winner got 1: the gradient that arrives, dy, was ignored.",
+        Mistake("dy ignored", "Every maximum got 1; it gets the upstream gradient dy.",
                 _send_back(lambda d, w: _is_largest(w) * 1.0)),
-        Mistake("times x", "dy was multiplied by the largest pixel; the slope of a maximum is 1.",
+        Mistake("times x", "dy was multiplied by the largest pixel; the derivative of a maximum is 1.",
                 _send_back(lambda d, w: d * w * _is_largest(w))),
-        Mistake("negative winners dropped", "A window whose largest pixel is negative sent nothing back; it does.",
-                _send_back(lambda d, w: d * _is_largest(w) * (w > 0))),
-        Mistake("windows side by side", "Windows were taken kernel pixels apart; they stand stride pixels apart.",
+        Mistake("negative maxima ignored", "A window with a negative maximum passed no gradient back; its maximum "
+                "gets dy too.", _send_back(lambda d, w: d * _is_largest(w) * (w > 0))),
+        Mistake("windows side by side", "The windows are kernel pixels apart; they should be stride pixels apart.",
                 _as_at_kernel),
-        Mistake("rows left over dropped", "dx ends with the last window; it has the shape of x, with 0 where no window "
-                "was.", _rows_dropped),
-        Mistake("mean of the windows won", "dy was averaged over the windows that a pixel won; it adds.",
+        Mistake("leftover rows dropped", "dx ends with the last window; it has the shape of x, with 0 outside all "
+                "windows.", _rows_dropped),
+        Mistake("mean over the windows", "dy was averaged over the windows in which a pixel is the maximum; their dy "
+                "are added.",
                 lambda dy, x, **h: ops.max_pool2d_backward(dy, x, **h)
                 / np.maximum(ops.max_pool2d_backward(np.ones_like(dy), x, **h), 1)),
-        Mistake("sign", "The sign of dx is wrong.", _send_back(lambda d, w: -d * _is_largest(w))),
+        Mistake("sign", "dx has the wrong sign.", _send_back(lambda d, w: -d * _is_largest(w))),
     ),
     written=_max_pool2d_backward,
     alternates=(_max_pool2d_backward, _send_back(lambda d, w: d * _is_largest(w)), _by_places),

@@ -12,7 +12,7 @@ from se_numpy.optim import SGD
 def _step(
     w: np.ndarray, g: np.ndarray, v: np.ndarray, lr: float, momentum: float, weight_decay: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The library's step, which writes into its arguments, on copies."""
+    """Call the library's step on copies, because it modifies its arguments."""
     w, g, v = w.copy(), g.copy(), v.copy()
     SGD(momentum=momentum, weight_decay=weight_decay, nesterov=False).step(w, g, v, lr)
     return w, v
@@ -29,7 +29,7 @@ def _wrong(
     weights: Callable[..., Any] = lambda w, g, v, new, lr, mu, decay: w - lr * new,
     kept: Callable[..., Any] = lambda new, g, v, mu: new,
 ) -> Callable[..., Any]:
-    """sgd_momentum with the velocity, the step or the velocity that is handed on exchanged."""
+    """Return sgd_momentum with the velocity, the step or the returned velocity replaced."""
 
     def step(w, g, v, lr, momentum, weight_decay):
         new = velocity(w, g, v, lr, momentum, weight_decay)
@@ -76,74 +76,75 @@ sgd_momentum = Task(
     specials=(
         Special("no momentum", {"momentum": 0.0}),
         Special("no weight decay", {"weight_decay": 0.0}),
-        Special("neither", {"momentum": 0.0, "weight_decay": 0.0}),
+        Special("no momentum and no weight decay", {"momentum": 0.0, "weight_decay": 0.0}),
         Special("the first step", {}, _at_rest),
         Special("no gradient", {}, lambda a: {**a, "g": 0 * a["g"]}),
         Special("learning rate 1", {"lr": 1.0}),
         Special("one parameter", {"P": 1}),
     ),
     points=2,
-    hint="η is lr, μ momentum, λ weight_decay. Return new arrays: w, g and v stay as they are.",
-    likely=("learning rate in the velocity", "weight decay apart", "weight decay twice", "running mean",
-            "sign of the velocity", "old velocity handed on", "v before w"),
+    hint="η is lr, μ is momentum and λ is weight_decay. Return new arrays; do not modify w, g and v.",
+    likely=("learning rate in the velocity", "decoupled weight decay", "weight decay twice", "running mean",
+            "sign of the velocity", "old velocity returned", "v before w"),
     mistakes=(
-        Mistake("Nesterov", "This is Nesterov's step, w - η (g + λ w + μ v); w moves by η v.", _nesterov),
-        Mistake("learning rate in the velocity", "v ← μ v + η (g + λ w), w ← w - v: here η stands outside the "
-                "velocity, as in PyTorch.", _wrong(lambda w, g, v, lr, mu, decay: mu * v + lr * (g + decay * w),
+        Mistake("Nesterov", "Nesterov's step w - η (g + λ w + μ v) was used; the step is w - η v.", _nesterov),
+        Mistake("learning rate in the velocity", "v ← μ v + η (g + λ w) and w ← w - v were used; here η multiplies "
+                "the velocity in the step, as in PyTorch.",
+                _wrong(lambda w, g, v, lr, mu, decay: mu * v + lr * (g + decay * w),
                                          lambda w, g, v, new, lr, mu, decay: w - new)),
-        Mistake("learning rate in the velocity, sign too", "v ← μ v - η (g + λ w), w ← w + v: here η and the minus "
-                "stand outside the velocity, as in PyTorch.",
+        Mistake("learning rate and sign in the velocity", "v ← μ v - η (g + λ w) and w ← w + v were used; here -η "
+                "multiplies the velocity in the step, as in PyTorch.",
                 _wrong(lambda w, g, v, lr, mu, decay: mu * v - lr * (g + decay * w),
                        lambda w, g, v, new, lr, mu, decay: w + new)),
-        Mistake("running mean", "v ← μ v + (1 - μ) (g + λ w) is a running mean; the gradient comes in whole.",
-                _wrong(lambda w, g, v, lr, mu, decay: mu * v + (1 - mu) * (g + decay * w))),
-        Mistake("running mean of g alone", "v ← μ v + (1 - μ) g + λ w: the gradient comes in whole.",
-                _wrong(lambda w, g, v, lr, mu, decay: mu * v + (1 - mu) * g + decay * w)),
-        Mistake("momentum and 1 - momentum exchanged", "v ← (1 - μ) v + g + λ w: the velocity keeps the share μ.",
-                _wrong(lambda w, g, v, lr, mu, decay: (1 - mu) * v + g + decay * w)),
-        Mistake("momentum on the gradient too", "v ← μ (v + g + λ w): μ multiplies the old velocity alone.",
+        Mistake("running mean", "v ← μ v + (1 - μ) (g + λ w) was used, a running mean; the gradient is added without "
+                "a factor.", _wrong(lambda w, g, v, lr, mu, decay: mu * v + (1 - mu) * (g + decay * w))),
+        Mistake("running mean of g only", "v ← μ v + (1 - μ) g + λ w was used; the gradient g is added without a "
+                "factor.", _wrong(lambda w, g, v, lr, mu, decay: mu * v + (1 - mu) * g + decay * w)),
+        Mistake("1 - momentum instead of momentum", "v ← (1 - μ) v + g + λ w was used; the old velocity is multiplied "
+                "by μ.", _wrong(lambda w, g, v, lr, mu, decay: (1 - mu) * v + g + decay * w)),
+        Mistake("momentum on the gradient too", "v ← μ (v + g + λ w) was used; μ multiplies only the old velocity.",
                 _wrong(lambda w, g, v, lr, mu, decay: mu * (v + g + decay * w))),
-        Mistake("velocity not damped", "v ← v + g + λ w: the old velocity is multiplied by μ.",
+        Mistake("velocity not damped", "v ← v + g + λ w was used; the old velocity is multiplied by μ.",
                 _wrong(lambda w, g, v, lr, mu, decay: v + g + decay * w)),
-        Mistake("momentum left out", "v ← g + λ w: μ v is missing.",
+        Mistake("momentum left out", "v ← g + λ w was used; μ v is missing.",
                 _wrong(lambda w, g, v, lr, mu, decay: g + decay * w)),
-        Mistake("momentum 0.9 whatever was given", "momentum is an argument; 0.9 was used.",
+        Mistake("momentum fixed at 0.9", "0.9 was used for the momentum; momentum is an argument.",
                 _wrong(lambda w, g, v, lr, mu, decay: 0.9 * v + g + decay * w)),
-        Mistake("weight decay left out", "v ← μ v + g: λ w is missing.",
+        Mistake("weight decay left out", "v ← μ v + g was used; λ w is missing.",
                 _wrong(lambda w, g, v, lr, mu, decay: mu * v + g)),
-        Mistake("sign of the weight decay", "λ w was taken off the gradient, so that weights grow; it is added.",
-                _wrong(lambda w, g, v, lr, mu, decay: mu * v + g - decay * w)),
-        Mistake("twice the weight decay", "2 λ w is the gradient of λ w²; the equation has λ w.",
+        Mistake("sign of the weight decay", "λ w was subtracted from the gradient, which makes weights grow; it is "
+                "added.", _wrong(lambda w, g, v, lr, mu, decay: mu * v + g - decay * w)),
+        Mistake("twice the weight decay", "2 λ w was added, the gradient of λ w²; the equation has λ w.",
                 _wrong(lambda w, g, v, lr, mu, decay: mu * v + g + 2 * decay * w)),
-        Mistake("weight decay apart", "w is right this time, but v lacks λ w: w was shrunk beside the velocity (as in "
-                "AdamW), or v was kept from before the decay. The next step will be wrong.",
+        Mistake("decoupled weight decay", "w is right, but v lacks λ w, as in AdamW or with v saved before the decay; "
+                "λ w belongs in v, or the next step is wrong.",
                 _wrong(lambda w, g, v, lr, mu, decay: mu * v + g,
                        lambda w, g, v, new, lr, mu, decay: w - lr * new - lr * decay * w)),
-        Mistake("weight decay without the learning rate", "w was shrunk by λ w beside the velocity; λ w belongs "
-                "into it.",
+        Mistake("weight decay without the learning rate", "λ w was subtracted from w directly; it belongs in the "
+                "velocity, which is multiplied by η.",
                 _wrong(lambda w, g, v, lr, mu, decay: mu * v + g,
                        lambda w, g, v, new, lr, mu, decay: w - lr * new - decay * w)),
-        Mistake("weight decay twice", "λ w is in v, and w was shrunk by η λ w once more.",
-                _wrong(weights=lambda w, g, v, new, lr, mu, decay: w - lr * new - lr * decay * w)),
-        Mistake("sign of the velocity", "v ← μ v - g - λ w with w - η v: the two signs cancel, and w climbs.",
-                _wrong(lambda w, g, v, lr, mu, decay: mu * v - g - decay * w)),
-        Mistake("velocity with its minus", "v ← μ v - g - λ w, w ← w + η v: here the minus stands at the step, and v "
-                "goes on with the sign of the gradient.",
+        Mistake("weight decay twice", "λ w was added to v, and η λ w was also subtracted from w; weight decay is "
+                "applied once.", _wrong(weights=lambda w, g, v, new, lr, mu, decay: w - lr * new - lr * decay * w)),
+        Mistake("sign of the velocity", "v ← μ v - g - λ w and w ← w - η v were used, which increases the loss; v "
+                "adds g and λ w.", _wrong(lambda w, g, v, lr, mu, decay: mu * v - g - decay * w)),
+        Mistake("negated velocity", "v ← μ v - g - λ w and w ← w + η v were used; here v keeps the sign of the "
+                "gradient, and the step subtracts η v.",
                 _wrong(lambda w, g, v, lr, mu, decay: mu * v - g - decay * w,
                        lambda w, g, v, new, lr, mu, decay: w + lr * new)),
-        Mistake("sign of the step", "w + η v climbs; w - η v descends.",
+        Mistake("sign of the step", "w + η v was computed, which increases the loss; the step is w - η v.",
                 _wrong(weights=lambda w, g, v, new, lr, mu, decay: w + lr * new)),
-        Mistake("step by the old velocity", "w moved by the velocity from before; v is renewed first.",
+        Mistake("step by the old velocity", "w was updated with the old velocity; v is updated first.",
                 _wrong(weights=lambda w, g, v, new, lr, mu, decay: w - lr * v)),
-        Mistake("step by the gradient", "w moved by η g: the velocity was renewed, but not used.",
+        Mistake("step by the gradient", "w was updated with g + λ w; it is updated with the velocity v.",
                 _wrong(weights=lambda w, g, v, new, lr, mu, decay: w - lr * (g + decay * w))),
-        Mistake("learning rate left out", "w - v: the learning rate is missing.",
+        Mistake("learning rate left out", "w - v was computed; the step is w - η v.",
                 _wrong(weights=lambda w, g, v, new, lr, mu, decay: w - new)),
-        Mistake("old velocity handed on", "w is right, but the velocity that came back is the old one.",
+        Mistake("old velocity returned", "w is right, but the old velocity was returned; return the new one.",
                 _wrong(kept=lambda new, g, v, mu: v)),
-        Mistake("v before w", "Both are right, but in the wrong order: w, then v.",
+        Mistake("v before w", "Both results are right but in the wrong order; the order is w, v.",
                 lambda *a, **h: _step(*a, **h)[::-1]),
-        Mistake("w alone", "Only w came back; the next step needs v too.", lambda *a, **h: _step(*a, **h)[0]),
+        Mistake("w only", "Only w was returned; the next step needs v too.", lambda *a, **h: _step(*a, **h)[0]),
     ),
     written=_sgd_momentum,
     alternates=(_sgd_momentum, _number_by_number, _in_place,

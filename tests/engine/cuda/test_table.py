@@ -1,4 +1,4 @@
-"""The table of CUDA kernels: every row has a home and equals the book; what it cannot do goes the plain way."""
+"""The table of CUDA kernels: every row is used and equals the book; unsupported arguments use NumPy functions."""
 
 import ast
 import importlib
@@ -19,7 +19,7 @@ from se_numpy.layers import update_running
 from se_numpy.optim import SGD
 from se_numpy.train import Learner
 
-try:  # before the double takes CuPy's name
+try:  # before the double replaces the module cupy
     import cupy  # noqa: F401  (finds the libraries)
     from cupy_backends.cuda.libs import nvrtc as NVRTC
 
@@ -28,17 +28,17 @@ except (ImportError, RuntimeError):
     NVRTC = None
 
 PACKAGE = Path(se_numpy.__file__).parent
-needs_compiler = pytest.mark.skipif(host_kernels.compiler() is None, reason="no C++ compiler to stand in for a GPU's")
+needs_compiler = pytest.mark.skipif(host_kernels.compiler() is None, reason="no C++ compiler to run kernels on a CPU")
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_a_row_names_what_it_must_equal(name):
+def test_row_names_an_existing_function(name):
     module, _, function = TABLE[name].equals.rpartition(".")
     assert hasattr(importlib.import_module(f"se_numpy.{module}"), function)
 
 
-def test_every_row_is_launched_somewhere_and_nothing_else_is():
-    """By its name as a literal: cuda_kernel("NAME"), launch("NAME", ...), dual_reduction("NAME", ...)."""
+def test_launched_kernels_are_the_rows_of_the_table():
+    """Look for literal names in cuda_kernel("NAME"), launch("NAME", ...) and dual_reduction("NAME", ...)."""
     used = set()
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -48,7 +48,7 @@ def test_every_row_is_launched_somewhere_and_nothing_else_is():
     assert used == set(TABLE)
 
 
-def test_no_c_stands_outside_the_table():
+def test_no_c_code_outside_the_table():
     for path in PACKAGE.rglob("*.py"):
         if path.parent.name != "cuda":
             text = path.read_text(encoding="utf-8")
@@ -57,7 +57,7 @@ def test_no_c_stands_outside_the_table():
 
 @pytest.fixture
 def squared(monkeypatch):
-    """A formula of two signs: two launches, or one."""
+    """Return a function of two operations: two launches in NumPy's form, one as a kernel."""
     monkeypatch.setitem(TABLE, "squared", TABLE["sigmoid"]._replace(
         inputs="T x, float64 k", outputs="T y", operation="y = x * x + k"))  # fmt: skip
 
@@ -69,30 +69,30 @@ def squared(monkeypatch):
 
 
 @needs_compiler
-def test_a_formula_is_one_launch(double, squared):
+def test_kernel_is_one_launch(double, squared):
     import cupy_double
 
     x = np.linspace(-2, 2, 7, dtype=np.float32)
-    there = double.asarray(x)
+    on_device = double.asarray(x)
     with cupy_double.counting() as (launches, syncs):
-        y = squared(there, 0.5)
+        y = squared(on_device, 0.5)
     assert (launches, syncs) == (["squared"], [])
     np.testing.assert_array_equal(to_host(y), squared(x, 0.5))
 
 
-@pytest.mark.parametrize("x", [np.array([1 + 2j]), np.array([3])], ids=["complex", "whole numbers"])
-def test_what_a_kernel_cannot_do_the_plain_form_does(double, squared, x):
+@pytest.mark.parametrize("x", [np.array([1 + 2j]), np.array([3])], ids=["complex", "integers"])
+def test_unsupported_dtypes_use_the_plain_function(double, squared, x):
     np.testing.assert_array_equal(to_host(squared(double.asarray(x), 0.5)), squared(x, 0.5))
 
 
-def test_two_dtypes_go_the_plain_way(double):
+def test_mixed_dtypes_use_the_plain_function(double):
     x, mean = np.ones((2, 3, 3, 2), np.float32), np.zeros(2)
     moved = [double.asarray(v) for v in (x, mean, mean + 1, mean + 1, mean)]
     assert engine.normalize(*moved).dtype == ops.normalize(x, mean, mean + 1, mean + 1, mean).dtype == np.float64
 
 
 @needs_compiler
-def test_a_nan_stays_one(double):
+def test_nan_is_preserved(double):
     maps = double.asarray(np.array([[[[np.nan, -1.0, 2.0]]]]))
     np.testing.assert_array_equal(to_host(AffineMaps(maps, rectify=True).write())[0, 0, 0], [np.nan, 0, 2])
     ((_, rows),) = unfold(AffineMaps(maps, rectify=True), slice(0, 1), slice(0, 1), 1, (1, 2), maps.dtype)
@@ -100,7 +100,7 @@ def test_a_nan_stays_one(double):
 
 
 @pytest.mark.parametrize("size", [500.0, -500.0, 0.0, -0.0])
-def test_sigmoid_has_both_ends_on_a_device_too(double, size):
+def test_sigmoid_of_extreme_numbers_on_device(double, size):
     x = np.array([[size]], np.float32)
     for f, book in ((engine.sigmoid, se.sigmoid), (lambda x: engine.sigmoid_backward(x * 0 + 3, x),
                                                     lambda x: ops.sigmoid_backward(x * 0 + 3, x))):  # fmt: skip
@@ -108,7 +108,7 @@ def test_sigmoid_has_both_ends_on_a_device_too(double, size):
 
 
 @pytest.mark.parametrize("bad", [np.inf, np.nan])
-def test_an_infinite_gradient_stays_out_of_what_was_cut_off(xp, bad):
+def test_masked_infinite_gradients_become_zero(xp, bad):
     dy, x = np.array([bad, bad, 1.0, bad]), np.array([-1.0, 0.0, 2.0, 3.0])
     found = to_host(engine.relu_backward(xp.asarray(dy), xp.asarray(x)))
     np.testing.assert_array_equal(found, [0, 0, 1, bad])
@@ -116,13 +116,13 @@ def test_an_infinite_gradient_stays_out_of_what_was_cut_off(xp, bad):
 
 @pytest.mark.parametrize("smoothing", [0, 0.2])
 @pytest.mark.parametrize("dL", [0.7, np.array(0.7)], ids=["number", "array"])
-def test_the_loss_on_a_device(double, smoothing, dL):
+def test_loss_on_device(double, smoothing, dL):
     x, labels = np.random.default_rng(0).standard_normal((5, 3)) * 9, np.array([0, 2, 1, 1, 0], np.uint8)
-    there = double.asarray(x), double.asarray(labels)
-    loss = engine.softmax_cross_entropy(*there, smoothing=smoothing)
+    on_device = double.asarray(x), double.asarray(labels)
+    loss = engine.softmax_cross_entropy(*on_device, smoothing=smoothing)
     np.testing.assert_allclose(to_host(loss), ops.softmax_cross_entropy(x, labels, smoothing=smoothing), rtol=1e-12)
-    dL_there = double.asarray(dL) if isinstance(dL, np.ndarray) else dL
-    dx = engine.softmax_cross_entropy_backward(dL_there, *there, smoothing=smoothing)
+    dL_on_device = double.asarray(dL) if isinstance(dL, np.ndarray) else dL
+    dx = engine.softmax_cross_entropy_backward(dL_on_device, *on_device, smoothing=smoothing)
     expected = ops.softmax_cross_entropy_backward(dL, x, labels, smoothing=smoothing)
     np.testing.assert_allclose(to_host(dx), expected, rtol=1e-12, atol=1e-15)
 
@@ -134,30 +134,30 @@ def test_sgd_is_one_launch(double, sgd):
 
     rng = np.random.default_rng(0)
     w, g, v = rng.standard_normal((3, 11))
-    there = [double.asarray(a) for a in (w, g, v)]
+    on_device = [double.asarray(a) for a in (w, g, v)]
     with cupy_double.counting() as (launches, _):
-        sgd.step(*there, 0.3)
+        sgd.step(*on_device, 0.3)
     assert len(launches) == 1
     sgd.step(w, g, v, 0.3)
-    np.testing.assert_allclose(to_host(there[0]), w, rtol=1e-14)
-    np.testing.assert_allclose(to_host(there[2]), v, rtol=1e-14)
+    np.testing.assert_allclose(to_host(on_device[0]), w, rtol=1e-14)
+    np.testing.assert_allclose(to_host(on_device[2]), v, rtol=1e-14)
 
 
 @needs_compiler
-def test_running_statistics_move_in_one_launch(double):
+def test_running_statistics_are_updated_in_one_launch(double):
     import cupy_double
 
     batch, running = np.random.default_rng(0).standard_normal((2, 7))
-    there = double.asarray(batch), double.asarray(running)
+    on_device = double.asarray(batch), double.asarray(running)
     with cupy_double.counting() as (launches, _):
-        engine.move_running(there[0], 0.3, there[1])
+        engine.move_running(on_device[0], 0.3, on_device[1])
     assert len(launches) == 1
     update_running(running, batch, momentum=0.3)
-    np.testing.assert_allclose(to_host(there[1]), running, rtol=1e-14)
+    np.testing.assert_allclose(to_host(on_device[1]), running, rtol=1e-14)
 
 
 @needs_compiler
-def test_kernels_are_made_once(double, squared):
+def test_kernels_are_created_once(double, squared):
     before = kernels.elementwise_kernel.cache_info().misses
     x = double.asarray(np.ones(3))
     squared(x, 1.0)
@@ -168,7 +168,7 @@ def test_kernels_are_made_once(double, squared):
 @needs_compiler
 @pytest.mark.parametrize("T", ["float", "double"])
 def test_every_kernel_of_a_training_step_compiles_for_a_gpu(double, T):
-    """By NVRTC, CuPy's own compiler, which needs no GPU; skipped where CuPy or NVRTC are not installed."""
+    """Compile with NVRTC, which CuPy uses and which needs no GPU; skipped if CuPy or NVRTC is not installed."""
     nvrtc = NVRTC or pytest.skip("CuPy or NVRTC is not installed")
     kernels.elementwise_kernel.cache_clear()
     host_kernels.made.clear()

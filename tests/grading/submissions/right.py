@@ -1,4 +1,4 @@
-"""A submission that is right throughout, in NumPy alone: what a good student hands in."""
+"""A submission that solves every task correctly with only NumPy."""
 
 import numpy as np
 
