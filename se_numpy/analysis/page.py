@@ -127,9 +127,9 @@ def write_page(found: Study, folder: Path, picked: Sequence[int] | None = None) 
     Raises
     ------
     ImportError
-        If matplotlib is missing.
+        If matplotlib is not installed.
     RuntimeError
-        If Jinja2 is missing.
+        If Jinja2 is not installed.
     """
     sections = []
     for picture in all_pictures(found, picked):

@@ -248,7 +248,7 @@ def panels(
     Raises
     ------
     ImportError
-        If matplotlib is missing.
+        If matplotlib is not installed.
     """
     from matplotlib.figure import Figure
 

@@ -34,9 +34,9 @@ def write_report(folder: str | Path, dataset: Dataset, out: str | Path | None = 
     ValueError
         If the folder does not hold a run, or the run used another data set.
     ImportError
-        If matplotlib is missing.
+        If matplotlib is not installed.
     RuntimeError
-        If Jinja2 is missing.
+        If Jinja2 is not installed.
     """
     import matplotlib  # noqa: F401 - fail before minutes of work, not after
 

@@ -179,7 +179,7 @@ class ClassView:
         Raises
         ------
         RuntimeError
-            If Jinja2 is missing.
+            If Jinja2 is not installed.
         """
         grades = [Bar(line(r.name), f"{points(finite(r.points))} of {points(finite(r.max_points))}",
                       share(r.points, r.max_points)) for r in self.reports]  # fmt: skip

@@ -14,6 +14,7 @@ from se_numpy.grading.course import Options, grade_all, grade_path, submissions,
 from se_numpy.grading.isolation import IsolationMissing
 from se_numpy.grading.models import Report
 from se_numpy.grading.report import FILES, FORMATS, as_gradescope, check_formats, show, write, write_file
+from se_numpy.pages import missing_library
 from se_numpy.workers import terminate_on_error, workers
 
 
@@ -100,8 +101,12 @@ def _grade_class(
     view = ClassView(tuple(found[path] for path in paths))
     print(view.text())
     if args.out:
-        view.write(args.out)
-        print(f"{args.out}: class.html, grades.csv, and a folder with the report of each submission")
+        missing = missing_library("grade")
+        view.write(args.out, [name for name in CLASS_FILES if name != "html" or not missing])
+        files = "grades.csv" if missing else "class.html, grades.csv"
+        print(f"{args.out}: {files}, and a folder with the report of each submission")
+        if missing:
+            print(f"class.html was not written: {missing}")
     else:
         print("No files were written; --out DIR writes grades.csv, class.html and a report on each submission.")
     return list(view.reports)

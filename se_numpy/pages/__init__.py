@@ -21,7 +21,7 @@ def render(template: str, **values: Any) -> str:
     Raises
     ------
     RuntimeError
-        If Jinja2 is missing.
+        If Jinja2 is not installed.
     jinja2.UndefinedError
         If the template uses a value that was not given.
     """
@@ -36,7 +36,7 @@ def missing_library(extra: str = "pages") -> str:
         found = find_spec("jinja2") is not None
     except ValueError:  # imports of it are blocked
         found = False
-    return "" if found else f"HTML pages need Jinja2, which is missing: {install_command(extra)}"
+    return "" if found else f"HTML pages need Jinja2, which is not installed: {install_command(extra)}"
 
 
 @cache

@@ -340,9 +340,11 @@ def test_the_report_is_one_self_contained_page(reported, small):
     for sentence in [run_summaries.headline(run, found), *run_summaries.findings(run, found)]:
         assert " ".join(sentence.split()) in said
     for c in found.by_class():
-        assert f"{c.name} {c.images} {c.right} {100 * c.recall:.1f} %" in said
-    for words in ("weight decay 0.0005", "SHA-256 abc123", "command se-numpy train", "Gone on with after epoch 2",
-                  "the colour of the strip", "decided by the cue", "4 (the model's default)"):  # fmt: skip
+        assert f"{c.name} {c.images} {c.right} {100 * c.recall:.1f} " in said
+    for words in ("weight decay 0.0005", "SHA-256 abc123", "command se-numpy train", "Resumed after epoch 2",
+                  "the colour of the strip", "variance between cues", "4 (the model's default)",
+                  "Date 2026-11-29 02:31 UTC", "Training time 4s for 3 epochs", "Parameters 80,730",
+                  "Multiply-adds per image 12,504,320", "Device CPU: "):  # fmt: skip
         assert words in said, words
     for heading in ("Training curves", "Accuracy by class", "Confusion matrix", "Most confident mistakes", "Gates",
                     "Settings", "Environment"):  # fmt: skip
@@ -367,8 +369,8 @@ def test_the_report_of_a_run_without_gates_mistakes_and_environment(tmp_path, sm
     assert len(reader.images) == 2  # curves, confusion
     assert "This is a resnet8, which has no SE blocks and therefore no gates." in said
     assert "The network made no mistakes on these images." in said
-    assert "Not known: the run's folder holds no env.json." in said
-    assert "The worst mistakes" not in said
+    assert "Unknown: the run's folder has no env.json." in said
+    assert "Most confident mistakes" not in said
 
 
 def test_gates_without_a_squeeze_are_explained(tmp_path, small, capsys):
@@ -410,7 +412,7 @@ def test_the_report_command_without_jinja2(tmp_path, finished, small, monkeypatc
     monkeypatch.setitem(sys.modules, "jinja2", None)
     assert main(["report", str(finished), "--out", str(tmp_path / "a.html")]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("se-numpy: HTML pages need Jinja2, which is missing: pip install")
+    assert error.startswith("se-numpy: HTML pages need Jinja2, which is not installed: pip install")
     assert "[plot]" in error
     assert not (tmp_path / "a.html").exists()
 

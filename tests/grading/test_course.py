@@ -457,7 +457,8 @@ def test_the_gradescope_zip_grades_a_submission(tmp_path):
 def test_the_gradescope_zip_installs_the_requirements_of_the_library():
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     needed = [*project["dependencies"], *project["optional-dependencies"]["grade"]]
-    assert [re.match(r"[\w-]+", line)[0] for line in needed] == autograder.NEEDS.split()
+    names = [re.match(r"[\w-]+", line)[0] for line in needed]
+    assert [name for name in names if name != "jinja2"] == autograder.NEEDS.split()  # Gradescope gets no HTML page
     with zipfile.ZipFile(io.BytesIO(autograder.build(requirement="se-numpy[grade]==0.1.0"))) as archive:
         assert not [name for name in archive.namelist() if name.startswith("se_numpy/")]
         setup = archive.read("setup.sh").decode()

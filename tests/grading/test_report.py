@@ -147,7 +147,7 @@ def test_csv_has_one_row_as_long_as_its_header(drawn):
 
 def test_the_html_format_needs_jinja2_and_no_other_does(monkeypatch):
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    with pytest.raises(RuntimeError, match="HTML pages need Jinja2, which is missing: pip install"):
+    with pytest.raises(RuntimeError, match="HTML pages need Jinja2, which is not installed: pip install"):
         as_html(report())
     for name in FORMATS:
         assert name == "html" or FORMATS[name](report(squeeze_report()))

@@ -48,7 +48,7 @@ def check_formats(names: Iterable[str]) -> list[str]:
 
 
 def write(report: Report, folder: str | os.PathLike[str], formats: Iterable[str]) -> list[Path]:
-    """Write the report as files to a folder, which is created, and return their paths; files are replaced atomically."""
+    """Write the report as files to a folder, which is created, and return the paths; files are replaced atomically."""
     formats = check_formats(formats)
     Path(folder).mkdir(parents=True, exist_ok=True)
     return [write_file(Path(folder) / FILES[name], FORMATS[name](report)) for name in formats]

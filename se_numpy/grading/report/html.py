@@ -14,7 +14,7 @@ def as_html(report: Report) -> str:
     Raises
     ------
     RuntimeError
-        If Jinja2 is missing.
+        If Jinja2 is not installed.
     """
     score = f"{text.points(report.points)} of {text.points(report.max_points)} points"
     passed = sum(task.status == "passed" for task in report.tasks)
