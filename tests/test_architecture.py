@@ -19,7 +19,7 @@ FLOORS = [
     ("layers",),
     ("engine",),
     ("layer_check", "models", "complexity", "optim"),
-    ("data", "train", "checkpoint", "interop", "analysis", "ablation"),
+    ("data", "train", "checkpoint", "interop", "pages", "analysis", "ablation"),
     ("grading", "cli", "__main__"),
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}

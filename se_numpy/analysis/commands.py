@@ -78,7 +78,11 @@ def _output_folder(out: str | None, run: str) -> Path:
 
 
 def _write_page(found: Any, out: Path, picked: list[int] | None) -> str:
-    """Write the page and return its path; without matplotlib return the reason why there is no page."""
+    """Write the page and return its path; without matplotlib or Jinja2 return the reason why there is no page."""
+    from se_numpy.pages import missing_library
+
+    if missing := missing_library("plot"):
+        return f"not written: {missing}"
     from se_numpy.analysis.page import write_page
 
     try:

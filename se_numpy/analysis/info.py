@@ -29,6 +29,7 @@ class Optional(NamedTuple):
 
 OPTIONAL = (
     Optional("matplotlib", "figures and reports", "plot"),
+    Optional("jinja2", "HTML pages", "pages"),
     Optional("pillow", "image files", "plot", "PIL"),
     Optional("cupy", "GPU support", "cuda12"),  # install_command also names cuda13
     Optional("safetensors", "weights from other libraries", "weights"),

@@ -1,28 +1,30 @@
-"""Where a command writes: nothing is written over but what the same command wrote before, and that is asked first."""
+"""Check where a command may write: it overwrites only files that the same command wrote before."""
 
 from pathlib import Path
 
-LOOKED_AT = 4096  # bytes from the beginning, in which the name of the command stands that wrote the file
+HEAD = 4096  # bytes at the beginning of a file, in which the command that wrote it is named
 
 
 def output_path(name: str, option: str, suffix: str, maker: str) -> Path:
-    """The file that ``maker``, such as "se-numpy plot", may write; what it writes must hold that name.
+    """Return the path of a file that ``maker``, such as "se-numpy plot", may write; its files must name it.
 
-    Raises ValueError for another ending, for a folder that is not there, and for a file that is somebody else's.
+    Raises
+    ------
+    ValueError
+        If the name has another suffix, its folder does not exist, or the file exists and was made by something else.
     """
     path = Path(name)
     if path.suffix.lower() != suffix:
         raise ValueError(f"{option} is {name!r}; expected the name of a {suffix} file")
     if not path.parent.is_dir():
-        raise ValueError(f"{option} {name}: there is no folder {path.parent}; make it first, or name another")
-    if path.exists() and not _by(path, maker):
-        raise ValueError(f"{name} exists already, and {maker} did not make it; nothing is overwritten: give {option} "
-                         "another name")  # fmt: skip
+        raise ValueError(f"{option} {name}: folder {path.parent} does not exist; make it first, or give another name")
+    if path.exists() and not _made_by(path, maker):
+        raise ValueError(f"{name} exists already and was not made by {maker}; give {option} another name")
     return path
 
 
-def _by(path: Path, maker: str) -> bool:
+def _made_by(path: Path, maker: str) -> bool:
     if not path.is_file():
         return False
     with path.open("rb") as file:
-        return maker.encode() in file.read(LOOKED_AT)
+        return maker.encode() in file.read(HEAD)

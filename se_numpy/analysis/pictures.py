@@ -1,6 +1,7 @@
-"""Figures of a study, drawn with matplotlib (extra ``plot``): each in as many columns of panels as there is room for.
+"""Figures of a network's gates, drawn with matplotlib (extra ``plot``) in a given number of columns of panels.
 
-Colours are Okabe and Ito's, or viridis for heatmaps; where colours tell lines apart, so do the strokes.
+Lines have the colours of Okabe and Ito, heatmaps those of viridis; lines of different colours also have different
+dashes. ``figure`` draws for wide and narrow screens, in light and dark colours.
 """
 
 import io
@@ -10,29 +11,61 @@ from typing import Any
 
 import numpy as np
 
+from se_numpy import pages
 from se_numpy.analysis.gates import HIGH, LOW, Groups, group_means, group_stds
 from se_numpy.analysis.interventions import ALL, kinds
 from se_numpy.analysis.study import GateSummary, Study
-from se_numpy.train.figures import BLUE, COLOURS, GREY, ORANGE
+from se_numpy.train.figures import BLUE, COLOURS, GREY, ORANGE, ink, paper
 
 OWN = {"red": ORANGE, "green": "#009E73", "blue": BLUE, "cyan": "#56B4E9", "magenta": "#CC79A7", "yellow": "#E69F00"}
-STROKES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)))
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)))
 MOST_PANELS, MOST_CHANNELS = 12, 100
 DPI = 130
-WIDE, NARROW = 3, 1  # columns of panels on a page, on a phone
+WIDE, NARROW = 3, 1  # columns of panels on a wide screen, on a phone
+INK, PAPER = "#e4e8ec", "#14171b"  # of the dark pages, as in their stylesheet
+DARK: Any = {
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
+    **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), PAPER),
+}
 
 Draw = Callable[[Any, str], None]  # onto these axes, for this block
 
 
-def png(figure: Any) -> bytes:
-    """The figure as a PNG file."""
+def figure(
+    draw: Callable[[int], Any], alt: str, columns: tuple[int, int] = (WIDE, NARROW), *, photographs: bool = False
+) -> pages.Figure:
+    """Return the figure that ``draw`` makes for a number of columns, wide and narrow, in light and dark colours.
+
+    ``photographs`` keeps all colours; otherwise a figure has at most 256, which makes its file a third as large.
+    """
+    from matplotlib import rc_context
+
+    save = png if photographs else palette_png
+    light = [save(draw(count)) for count in columns]
+    with rc_context(DARK):
+        dark = [save(draw(count)) for count in columns]
+    return pages.Figure(alt, *light, *dark)
+
+
+def png(drawn: Any) -> bytes:
+    """Return a matplotlib figure as a PNG file."""
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=DPI)
+    drawn.savefig(file, format="png", dpi=DPI)
+    return file.getvalue()
+
+
+def palette_png(drawn: Any) -> bytes:
+    """Return a matplotlib figure as a PNG file of at most 256 colours."""
+    from PIL import Image  # matplotlib needs it too
+
+    file = io.BytesIO()
+    with Image.open(io.BytesIO(png(drawn))) as image:
+        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
     return file.getvalue()
 
 
 def shown_blocks(found: GateSummary) -> list[str]:
-    """The blocks that get a panel: all, or a dozen spread evenly from the first to the last."""
+    """Return the blocks that get a panel: all, or a dozen spaced evenly from the first to the last."""
     blocks = list(found.gates)
     if len(blocks) <= MOST_PANELS:
         return blocks
@@ -40,29 +73,29 @@ def shown_blocks(found: GateSummary) -> list[str]:
 
 
 def chosen(groups: Groups, most: int) -> list[int]:
-    """Groups to draw: all, or ``most`` spread evenly over the list, so that nobody picked them for what they show."""
+    """Return the groups to draw: all, or ``most`` spaced evenly over the list, whatever they show."""
     n = len(groups.names)
     return list(range(n)) if n <= most else np.linspace(0, n - 1, most).round().astype(int).tolist()
 
 
 def lines(found: GateSummary, groups: Groups, columns: int = WIDE, *, picked: Sequence[int], band: bool = False) -> Any:
-    """Figure 6 of the paper: the mean gate of each picked group over the channels, and that of all images.
+    """Draw the mean gate of each picked group, and of all images, over the channels, as in Figure 6 of the paper.
 
-    Channels are in the order of the mean over all. ``band`` adds one standard deviation between images of a group, as
-    Figure 7 does for two classes.
+    Channels are sorted by their mean over all images. ``band`` adds one standard deviation between the images of a
+    group, as in Figure 7 for two classes.
     """
 
     def draw(axes: Any, block: str) -> None:
         s = found.gates[block]
         means, stds, order = group_means(s, groups), group_stds(s, groups), channels(s)
         x = np.arange(len(order))
-        for k, colour, stroke in zip(picked, cycle(COLOURS), cycle(STROKES), strict=False):
-            colour = OWN.get(groups.names[k], colour)  # a group called after a colour has that one, or its neighbour
-            axes.plot(x, means[k, order], color=colour, linestyle=stroke, linewidth=1.4, label=groups.names[k])
+        for k, colour, dashes in zip(picked, cycle(COLOURS), cycle(DASHES), strict=False):
+            colour = OWN.get(groups.names[k], colour)  # a group named after a colour is drawn in that colour
+            axes.plot(x, means[k, order], color=colour, linestyle=dashes, linewidth=1.4, label=groups.names[k])
             if band:
                 low, high = (np.clip(means[k, order] + sign * stds[k, order], 0, 1) for sign in (-1, 1))
                 axes.fill_between(x, low, high, color=colour, alpha=0.22, linewidth=0)
-        axes.plot(x, s.mean(0)[order], color="black", linewidth=2, alpha=0.75, label="all images")
+        axes.plot(x, s.mean(0)[order], color=ink(), linewidth=2, alpha=0.75, label="all images")
         axes.set(xlabel="channel, by its mean gate", ylabel="gate", title=block)
         low, high = reach(means)
         axes.set_ylim(low - 0.02, high + 0.02)
@@ -71,10 +104,10 @@ def lines(found: GateSummary, groups: Groups, columns: int = WIDE, *, picked: Se
 
 
 def heatmaps(found: GateSummary, groups: Groups, columns: int = WIDE) -> Any:
-    """The mean gate of each group (down) and channel (across), in the order that ``lines`` has."""
+    """Draw the mean gate of each group (rows) and channel (columns), the channels in the order of ``lines``."""
     from matplotlib.ticker import MaxNLocator
 
-    few = len(groups.names) <= 12
+    named = len(groups.names) <= 12
 
     def draw(axes: Any, block: str) -> None:
         s = found.gates[block]
@@ -82,9 +115,9 @@ def heatmaps(found: GateSummary, groups: Groups, columns: int = WIDE) -> Any:
         low, high = reach(means)
         image = axes.imshow(means[:, channels(s)], vmin=low, vmax=high, cmap="viridis", aspect="auto",
                             interpolation="nearest")  # fmt: skip
-        if few:
+        if named:
             axes.set_yticks(range(len(groups.names)), groups.names, fontsize=8.5)
-        axes.set(xlabel="channel, by its mean gate", title=block, ylabel="" if few else groups.what)
+        axes.set(xlabel="channel, by its mean gate", title=block, ylabel="" if named else groups.what)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.figure.colorbar(image, ax=axes, label="mean gate", shrink=0.9)
 
@@ -92,18 +125,18 @@ def heatmaps(found: GateSummary, groups: Groups, columns: int = WIDE) -> Any:
 
 
 def depth(found: GateSummary, columns: int = WIDE) -> Any:
-    """Block by block: the share of the gates' variance between groups, and how far the gates vary at all."""
+    """Draw, for each block, the share of the gates' variance between groups, and the gates' standard deviation."""
     blocks, x = [b.block for b in found.summaries], np.arange(len(found.summaries))
 
     def draw(axes: Any, what: str) -> None:
         if what == "share":
             for g, colour, mark in zip(found.groupings, (BLUE, ORANGE), ("o", "s"), strict=False):
                 axes.plot(x, [100 * b.between[g.what] for b in found.summaries], color=colour, marker=mark,
-                          label=f"between {_plural(g.what)}", clip_on=False)  # fmt: skip
-            axes.axhline(100 * found.groupings[0].chance, color=GREY, linestyle="--", label="if the class says nothing")
+                          label=f"between {plural(g.what)}", clip_on=False)  # fmt: skip
+            axes.axhline(100 * found.groupings[0].chance, color=GREY, linestyle="--", label="expected by chance")
             axes.set(ylabel="share of variance (%)", ylim=(0, 100))
         else:
-            axes.plot(x, [b.spread for b in found.summaries], color="black", marker="D", label="all images")
+            axes.plot(x, [b.spread for b in found.summaries], color=ink(), marker="D", label="all images")
             axes.plot(x, [b.within for b in found.summaries], color=BLUE, marker="o", linestyle="--",
                       label="within a class")  # fmt: skip
             axes.set(ylabel="standard deviation of a gate")
@@ -115,16 +148,16 @@ def depth(found: GateSummary, columns: int = WIDE) -> Any:
 
 
 def saturation(found: GateSummary, columns: int = WIDE) -> Any:
-    """The share of gates that are nearly shut, nearly open, and between, block by block."""
+    """Draw, for each block, the shares of gates that are nearly closed, nearly open, and in between."""
 
     def draw(axes: Any, _: str) -> None:
         x, bottom = np.arange(len(found.summaries)), np.zeros(len(found.summaries))
         low, high = (np.array([100 * getattr(b, name) for b in found.summaries]) for name in ("low", "high"))
         for share, colour, hatch, label in (
-            (low, BLUE, "//", f"below {LOW:g}"), (100 - low - high, "#DDDDDD", "", "between"),
+            (low, BLUE, "//", f"below {LOW:g}"), (100 - low - high, GREY, "", "in between"),
             (high, ORANGE, "..", f"above {HIGH:g}"),
         ):  # fmt: skip
-            axes.bar(x, share, 0.7, bottom, color=colour, hatch=hatch, edgecolor="white", label=label)
+            axes.bar(x, share, 0.7, bottom, color=colour, hatch=hatch, edgecolor=paper(), label=label)
             bottom = bottom + share
         axes.set(ylabel="share of gates (%)", ylim=(0, 100))
         _blocks(axes, [b.block for b in found.summaries])
@@ -134,11 +167,14 @@ def saturation(found: GateSummary, columns: int = WIDE) -> Any:
 
 
 def costs(found: Study, columns: int = WIDE) -> Any:
-    """What each intervention costs: a panel a kind, a row a block, 95 % intervals; one scale but for the first."""
+    """Draw the accuracy that each intervention costs, with 95 % intervals: a panel for each kind, a row for each block.
+
+    All panels but the first share one scale.
+    """
     blocks = [*found.gates, ALL]
 
     def draw(axes: Any, kind: str) -> None:
-        # Gates that are all 1 may cost so much that beside it nothing else could be told apart.
+        # Gates that are all 1 may cost so much that the others would be unreadable on the same scale.
         alike = [o for o in found.outcomes if (o.kind == "one") == (kind == "one")]
         low, high = min(100 * o.low for o in alike), max(100 * o.high for o in alike)
         for y, block in enumerate(blocks):
@@ -154,14 +190,14 @@ def costs(found: Study, columns: int = WIDE) -> Any:
 
 
 def title_of(kind: str) -> str:
-    """An intervention's name, as people would say it."""
-    words = {"one": "all gates 1", "mean": "mean of all images", "shuffled": "another image's gates"}
-    what = kind.removesuffix(" mean").removeprefix("within ")
-    return words.get(kind, f"mean of its {what}" if kind.endswith(" mean") else f"another's of its {what}")
+    """Return the title of an intervention's panel."""
+    titles = {"one": "all gates 1", "mean": "mean of all images", "shuffled": "gates of another image"}
+    group = kind.removesuffix(" mean").removeprefix("within ")
+    return titles.get(kind, f"mean of the {group}" if kind.endswith(" mean") else f"another image, same {group}")
 
 
 def gradient_paths(found: Study, columns: int = WIDE) -> Any:
-    """The share of U's gradient that comes through the gate, block by block."""
+    """Draw, for each block, the share of U's gradient that comes through the gate."""
 
     def draw(axes: Any, _: str) -> None:
         axes.bar(np.arange(len(found.paths)), [100 * p.share for p in found.paths.values()], 0.6, color=BLUE)
@@ -173,41 +209,47 @@ def gradient_paths(found: Study, columns: int = WIDE) -> Any:
 
 
 def transplants(found: Study, columns: int = WIDE) -> Any:
-    """What the network answers with the gates of an image with another strip, block by block."""
-    kinds_of_answer = (("own", "own strip's glyph", "#BBBBBB", ""), ("donor", "donor strip's glyph", ORANGE, "//"),
-                       ("other", "another in sight", BLUE, ".."), ("unseen", "not in sight", "black", ""))  # fmt: skip
+    """Draw, for each block, what the network answers with the gates of an image with another strip."""
+    kinds_of_answer = (("own", "own strip's glyph", GREY, ""), ("donor", "donor strip's glyph", ORANGE, "//"),
+                       ("other", "another glyph shown", BLUE, ".."), ("unseen", "glyph not shown", ink(), ""))
 
     def draw(axes: Any, _: str) -> None:
         left = np.zeros(len(found.transplants))
         for key, label, colour, hatch in kinds_of_answer:
             share = np.array([100 * getattr(a, key) for a in found.transplants.values()])
-            axes.barh(np.arange(len(left)), share, 0.65, left, color=colour, hatch=hatch, edgecolor="white",
+            axes.barh(np.arange(len(left)), share, 0.65, left, color=colour, hatch=hatch, edgecolor=paper(),
                       label=label)  # fmt: skip
             left = left + share
         axes.set_yticks(range(len(left)), list(found.transplants))
         axes.set(xlabel="answers (%)", xlim=(0, 100), ylim=(len(left) - 0.5, -0.5))
-        axes.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, 1.0 + 0.13 * 4 / columns),
-                    ncols=4 if columns > 1 else 2)  # fmt: skip
+        axes.figure.legend(frameon=False, fontsize=9, loc="outside upper center", ncols=4 if columns > 1 else 2,
+                           columnspacing=1.2)  # fmt: skip
 
     return panels([""], draw, 1, width=_one(columns), height=1.6 + 0.4 * len(found.transplants))
 
 
 def reach(means: np.ndarray) -> tuple[float, float]:
-    """The scale that gates are drawn on: 0 to 1, or beyond where they are not sigmoids and go beyond."""
+    """Return the range of the gates' scale: 0 to 1, or more if the gates are not sigmoids and exceed it."""
     return min(0.0, float(means.min())), max(1.0, float(means.max()))
 
 
 def channels(s: np.ndarray) -> np.ndarray:
-    """The channels to draw, by their mean gate; of very many a hundred, spread evenly, as the paper draws fifty."""
+    """Return the channels to draw, sorted by their mean gate: all, or a hundred spaced evenly (the paper draws 50)."""
     order = s.mean(0).argsort()
-    few = np.linspace(0, len(order) - 1, min(len(order), MOST_CHANNELS)).round().astype(int)
-    return order[few]
+    picked = np.linspace(0, len(order) - 1, min(len(order), MOST_CHANNELS)).round().astype(int)
+    return order[picked]
 
 
 def panels(
     names: Sequence[str], draw: Draw, columns: int, *, width: float = 0.0, height: float = 2.4, legend: bool = False
 ) -> Any:
-    """A figure with a panel for each name, ``columns`` of them side by side.  Raises ImportError without matplotlib."""
+    """Draw a panel for each name, ``columns`` of them side by side, and return the figure.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    """
     from matplotlib.figure import Figure
 
     columns = min(columns, len(names))
@@ -227,7 +269,7 @@ def panels(
 
 
 def _blocks(axes: Any, names: list[str]) -> None:
-    """A tick for each block, slanted where they would run into each other."""
+    """Label each block on the x-axis, slanted if the labels would overlap."""
     many = len(names) > 4
     step = -(-len(names) // 24)
     axes.set_xticks(range(0, len(names), step), names[::step], rotation=60 if many else 0, fontsize=9,
@@ -237,9 +279,10 @@ def _blocks(axes: Any, names: list[str]) -> None:
 
 
 def _one(columns: int) -> float:
-    """The width of a figure with a single panel, in inches."""
+    """Return the width of a figure with a single panel, in inches."""
     return 4.6 if columns == NARROW else 6.4
 
 
-def _plural(what: str) -> str:
+def plural(what: str) -> str:
+    """Return the plural of "class" or "cue"."""
     return f"{what}es" if what.endswith("s") else f"{what}s"

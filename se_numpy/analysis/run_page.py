@@ -1,9 +1,12 @@
-"""A run as one HTML page: what it shows, its curves, its mistakes, its gates, what it was asked and what it ran on."""
+"""A training run as one HTML page: curves, accuracy by class, mistakes, gates, settings, environment."""
 
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from se_numpy.analysis import html, pictures, run_pictures, summaries
+from se_numpy import pages
+from se_numpy.analysis import pictures, run_pictures, summaries
 from se_numpy.analysis.evaluation import Evaluation, evaluate
 from se_numpy.analysis.info import in_words
 from se_numpy.analysis.network import Network, load
@@ -11,124 +14,168 @@ from se_numpy.analysis.run_summaries import findings, headline, interval, settin
 from se_numpy.analysis.runs import RunRecord, read_run
 from se_numpy.analysis.study import GateSummary, summarize
 from se_numpy.analysis.summaries import percent
+from se_numpy.complexity import cost
 from se_numpy.data import Dataset
 from se_numpy.data.glyphs import PLAIN_BOUND
+from se_numpy.pages import Figure, Table
+from se_numpy.train.console import duration
 from se_numpy.train.figures import draw_curves
 
 NAME = "report.html"
-MAKER = "se-numpy report"  # the page says so, and may be written over by its like
-LOOKED_AT = 1000  # test images whose gates are summed up
-FOLDED = 20  # a table of more classes than this is folded away
+MAKER = "se-numpy report"  # named in the page; only a page that names it is overwritten
+GATE_IMAGES = 1000  # test images whose gates are summarised
 
 
 def write_report(folder: str | Path, dataset: Dataset, out: str | Path | None = None, *, device: str = "cpu") -> Path:
-    """The report of the run in ``folder`` on its data set, written to ``out`` (default: report.html in the folder).
+    """Write the report of the run in ``folder`` to ``out`` (default: report.html in the folder) and return its path.
 
-    Raises ValueError where the folder is no run's or the data set another, ImportError without matplotlib.
+    Raises
+    ------
+    ValueError
+        If the folder does not hold a run, or the run used another data set.
+    ImportError
+        If matplotlib is not installed.
+    RuntimeError
+        If Jinja2 is not installed.
     """
-    import matplotlib  # noqa: F401 - said before minutes of work, not after
+    import matplotlib  # noqa: F401 - fail before minutes of work, not after
 
+    if missing := pages.missing_library("plot"):
+        raise RuntimeError(missing)
     run, network = read_run(folder), load(folder)
     found = evaluate(network, dataset, device=device)
-    seen = summarize(network, dataset, min(LOOKED_AT, len(dataset.test_labels))) if network.blocks else None
+    images = min(GATE_IMAGES, len(dataset.test_labels))
+    gates = summarize(network, dataset, images) if network.blocks else None
     path = Path(out) if out is not None else run.folder / NAME
-    path.write_text(page(run, network, dataset, found, seen), encoding="utf-8")
+    path.write_text(page(run, network, dataset, found, gates), encoding="utf-8")
     return path
 
 
-def page(run: RunRecord, network: Network, dataset: Dataset, found: Evaluation, seen: GateSummary | None) -> str:
-    """The page itself; ``seen`` is None for a network without gates."""
-    title = f"{run.config.get('model', 'A network')} on {dataset.name}"
-    return html.document(title, "\n".join([
-        html.paragraph(f"{found.source}. The test set, with the network of the best epoch.", "quiet"),
-        html.paragraph(headline(run, found), "answer"),
-        html.section("What is seen", html.bullets(findings(run, found))),
-        _curves(run, dataset),
-        _classes(found),
-        _confusions(found),
-        _mistakes(found, dataset),
-        _gates(network, seen),
-        html.section("What it was asked", html.facts(settings(run.config))),
-        _machines(run),
-    ]), MAKER)  # fmt: skip
+def page(run: RunRecord, network: Network, dataset: Dataset, found: Evaluation, gates: GateSummary | None) -> str:
+    """Return the page; ``gates`` is None for a network without gates."""
+    return pages.render(
+        "run_report.html", maker=MAKER, title=f"{run.config.get('model', 'A network')} on {dataset.name}",
+        source=f"{found.source}. Evaluated on the test set with the network of the best epoch.",
+        overview=overview(run, network, found), headline=headline(run, found), findings=findings(run, found),
+        curves=_curves(run, dataset), classes=_classes(found),
+        accuracy=f"Overall accuracy is {percent(found.accuracy)} ({interval(*found.interval)}) and the cross-entropy "
+                 f"{found.loss:.4f}.",
+        confusion=_confusion(found), confusions=_confusions(found), mistakes=_mistakes(found, dataset),
+        gates=None if gates is None else _gates(gates), no_gates=_no_gates(network),
+        settings=settings(run.config), environments=_environments(run),
+    )  # fmt: skip
 
 
-def _curves(run: RunRecord, dataset: Dataset) -> str:
+def overview(run: RunRecord, network: Network, found: Evaluation) -> list[tuple[str, str]]:
+    """Return the first facts about a run: accuracy, date, training time, size of the network, device."""
+    size = cost(network.net, network.shape)
+    epochs, seconds = len(run.history), sum(row.get("seconds", 0.0) for row in run.history)
+    rows = [
+        ("Test accuracy", percent(found.accuracy)),
+        ("Date", _date(run)),
+        ("Training time", f"{duration(seconds)} for {epochs} epoch{'s' * (epochs != 1)}" if seconds else ""),
+        ("Parameters", f"{size.parameters:,}"),
+        ("Multiply-adds per image", f"{size.multiply_adds():,}"),
+        ("Device", _device(run)),
+    ]
+    return [(name, text) for name, text in rows if text]
+
+
+def _date(run: RunRecord) -> str:
+    """Return when the run started; for a run that did not record it, when its settings were written."""
+    started = run.starts[0].get("started") if run.starts else None
+    if isinstance(started, str):
+        try:
+            return f"{datetime.fromisoformat(started).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+        except ValueError:
+            pass
+    file = (run.folder or Path()) / "config.json"
+    return f"{datetime.fromtimestamp(file.stat().st_mtime, UTC):%Y-%m-%d %H:%M} UTC" if file.is_file() else ""
+
+
+def _device(run: RunRecord) -> str:
+    """Return the GPU or the processor of the last start, or the device of the settings if neither is known."""
+    start = run.starts[-1] if run.starts else {}
+    gpu, cpu = start.get("gpu"), start.get("cpu")
+    if run.config.get("device") != "cpu" and isinstance(gpu, dict) and gpu.get("name"):
+        return f"GPU: {gpu['name']}"
+    threads = start.get("threads")
+    words = [str(cpu["model"])] if isinstance(cpu, dict) and cpu.get("model") else []
+    words += [f"{threads} thread{'s' * (threads != 1)}"] if threads else []
+    return f"CPU: {', '.join(words)}" if words else str(run.config.get("device", ""))
+
+
+def _curves(run: RunRecord, dataset: Dataset) -> Figure:
     bounded = dataset.name == "builtin" and run.config.get("model") == "resnet8"
-    bound = (PLAIN_BOUND, "no resnet8 without SE passes this") if bounded else None
+    bound = (PLAIN_BOUND, "upper bound of resnet8 without SE") if bounded else None
     row = run.chosen
-    text = ("The images learned from (as they were drawn, during the epoch) and those held out of the training set "
-            "(after it). The dotted line is the epoch whose network was kept.")  # fmt: skip
-    alt = (f"Loss and accuracy over {len(run.history)} epochs. At epoch {row['epoch']:.0f}: training "
-           f"{percent(row['train_accuracy'])}, held out {percent(row['val_accuracy'])}.")  # fmt: skip
-    return html.section("Learning", html.paragraph(text),
-                         _figure(lambda columns: draw_curves(run.history, bound=bound, columns=columns), alt,
-                                 columns=(2, 1)))  # fmt: skip
+    alt = (f"Loss and accuracy over {len(run.history)} epochs. At epoch {row['epoch']:.0f}: training accuracy "
+           f"{percent(row['train_accuracy'])}, validation accuracy {percent(row['val_accuracy'])}.")  # fmt: skip
+    return _figure(lambda columns: draw_curves(run.history, bound=bound, columns=columns), alt, columns=(2, 1))
 
 
-def _classes(found: Evaluation) -> str:
-    rows = [[c.name, f"{c.images:,}", f"{c.right:,}", f"{100 * c.recall:.1f} %",
-             f"{100 * c.interval[0]:.1f} to {100 * c.interval[1]:.1f}", f"{100 * c.precision:.1f} %"]
-            for c in found.by_class()]  # fmt: skip
-    table = html.table(["class", "images", "right", "recall", "95 % interval", "precision"], rows)
-    text = ("Recall: of the images of a class, the share that was named so. Precision: of the images named so, the "
-            f"share that are. All together: {percent(found.accuracy)} ({interval(*found.interval)}), cross-entropy "
-            f"{found.loss:.4f}.")  # fmt: skip
-    shown = html.folded(f"All {len(rows)} classes", table) if len(rows) > FOLDED else table
-    return html.section("Class by class", html.paragraph(text), shown)
+def _classes(found: Evaluation) -> Table:
+    return Table(
+        ["class", "images", "correct", "recall (%)", "95 % interval", "precision (%)"],
+        [[c.name, f"{c.images:,}", f"{c.right:,}", f"{100 * c.recall:.1f}",
+          f"{100 * c.interval[0]:.1f}–{100 * c.interval[1]:.1f}", f"{100 * c.precision:.1f}"]
+         for c in found.by_class()])  # fmt: skip
 
 
-def _confusions(found: Evaluation) -> str:
-    listed = found.confusions()
-    alt = "Confusion matrix. " + "; ".join(f"{c.true} taken for {c.answered} {c.times} times" for c in listed)
-    table = html.table(["true", "answered", "times", "of the class"],
-                        [[c.true, c.answered, f"{c.times:,}", f"{100 * c.share:.1f} %"] for c in listed])  # fmt: skip
-    return html.section("What is taken for what", html.paragraph(
-        "A row for each true class; the colour is the share of it, so that rows can be compared."),
-        _figure(lambda columns: run_pictures.confusion(found, columns), alt),
-        html.folded("The commonest mistakes", table) if listed else "")  # fmt: skip
+def _confusion(found: Evaluation) -> Figure:
+    alt = "Confusion matrix. Most common confusions: " + (
+        "; ".join(f"{c.true} classified as {c.answered} {_times(c.times)}" for c in found.confusions()) or "none")
+    return _figure(lambda columns: run_pictures.confusion(found, columns), f"{alt}.")
 
 
-def _mistakes(found: Evaluation, dataset: Dataset) -> str:
+def _confusions(found: Evaluation) -> Table:
+    return Table(["true class", "predicted class", "images", "share of true class"],
+                 [[c.true, c.answered, f"{c.times:,}", f"{100 * c.share:.1f} %"] for c in found.confusions()],
+                 text_columns=2)  # fmt: skip
+
+
+def _mistakes(found: Evaluation, dataset: Dataset) -> Figure | None:
     picked = found.worst(run_pictures.MISTAKES)
     if not len(picked):
-        return ""
-    alt = "Images, each with what it was called and what it is: " + "; ".join(
-        f"{found.classes[found.answers[i]]}, is {found.classes[found.labels[i]]}" for i in picked)  # fmt: skip
-    text = "Where it was surest and wrong: what it said, how likely it thought that, and what the label says."
-    return html.section("The worst mistakes", html.paragraph(text), _figure(
-        lambda columns: run_pictures.mistakes(found, dataset.test_images, columns), alt))  # fmt: skip
+        return None
+    alt = "Misclassified images with their predicted and true classes: " + "; ".join(
+        f"{found.classes[found.answers[i]]}, true class {found.classes[found.labels[i]]}" for i in picked)
+    return _figure(lambda columns: run_pictures.mistakes(found, dataset.test_images, columns), f"{alt}.",
+                   photographs=True)  # fmt: skip
 
 
-def _gates(network: Network, seen: GateSummary | None) -> str:
-    if seen is None:
-        return html.section("The gates", html.paragraph(f"This is a {network.why_no_gates.partition(';')[0]}."))
-    rows = [[b.block, str(b.channels), f"{b.mean:.2f}", f"±{b.spread:.3f}", f"{100 * b.low:.1f} %",
-             f"{100 * b.high:.1f} %", *(f"{100 * share:.1f} %" for share in b.between.values())]
-            for b in seen.summaries]  # fmt: skip
-    head = ["block", "channels", "mean", "between images", "below .05", "above .95",
-            *(f"decided by the {g.what}" for g in seen.groupings)]  # fmt: skip
-    groups = seen.groupings[-1]
+def _gates(found: GateSummary) -> dict[str, Any]:
+    """Return what the page says about gates: findings, a figure and how to read it, a table of the blocks."""
+    groups = found.groupings[-1]
     picked = pictures.chosen(groups, 4 if groups.what == "class" else 6)
-    few = "a few classes" if groups.what == "class" else "each colour of the strip"
-    text = (f"On {seen.images:,} test images: the mean gate of {few} over the channels of each block, and the mean "
-            "over all images.")  # fmt: skip
-    alt = "Mean gates over channels. " + "; ".join(f"{b.block}: mean gate {b.mean:.2f}" for b in seen.summaries)
-    return html.section("The gates", html.bullets(summaries.of_gates(seen)), html.paragraph(text), _figure(
-        lambda columns: pictures.lines(seen, groups, columns, picked=picked), alt),
-        html.folded("Block by block", html.table(head, rows)),
-        html.paragraph("What the gates are needed for, se-numpy excitations tells."))  # fmt: skip
+    drawn = "selected classes" if groups.what == "class" else "each strip colour"
+    alt = "Mean gates over channels. " + "; ".join(f"{b.block}: mean gate {b.mean:.2f}" for b in found.summaries)
+    return {
+        "findings": summaries.of_gates(found),
+        "text": f"The mean gate of {drawn} over the channels of each block, and the mean over all images, for "
+                f"{found.images:,} test images.",
+        "figure": _figure(lambda columns: pictures.lines(found, groups, columns, picked=picked), f"{alt}."),
+        "blocks": Table(
+            ["block", "channels", "mean gate", "standard deviation between images", "below 0.05", "above 0.95",
+             *(f"variance between {pictures.plural(g.what)}" for g in found.groupings)],
+            [[b.block, str(b.channels), f"{b.mean:.2f}", f"{b.spread:.3f}", f"{100 * b.low:.1f} %",
+              f"{100 * b.high:.1f} %", *(f"{100 * share:.1f} %" for share in b.between.values())]
+             for b in found.summaries]),
+    }  # fmt: skip
 
 
-def _machines(run: RunRecord) -> str:
-    """What each start of the run says of its machine; the first in sight."""
-    if not run.starts:
-        return html.section("What it ran on", html.paragraph("Not known: the run's folder holds no env.json."))
-    later = [html.folded(f"Gone on with after epoch {start.get('epoch')}", html.facts(in_words(start)))
-             for start in run.starts[1:]]  # fmt: skip
-    return html.section("What it ran on", html.facts(in_words(run.starts[0])), *later)
+def _no_gates(network: Network) -> str:
+    return "" if network.blocks else f"This is a {network.why_no_gates.partition(';')[0]}."
 
 
-def _figure(draw: Any, alt: str, columns: tuple[int, int] = (pictures.WIDE, pictures.NARROW)) -> str:
-    wide, narrow = (pictures.png(draw(count)) for count in columns)
-    return html.figure(wide, narrow, alt)
+def _environments(run: RunRecord) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return a title and the facts for each start of the run."""
+    return [(f"Resumed after epoch {start.get('epoch')}", in_words(start)) for start in run.starts]
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"
+
+
+def _figure(draw: Callable[[int], Any], alt: str, **how: Any) -> Figure:
+    return pictures.figure(draw, alt, **how)

@@ -1,7 +1,7 @@
-"""Many submissions at once: the gradebook, which mistakes were made how often, and who made the same ones.
+"""The reports of a class: gradebook, common mistakes, and groups of submissions with the same mistakes.
 
-A mistake counts once a submission and task, by its diagnosis. What failed in a way that has no name is counted under
-its verdict, so that the counts of a task add up to those who did not pass it.
+A mistake is counted by its diagnosis, once for each submission and task. Failures without a diagnosis are counted under
+their verdict, so that the counts of a task add up to the number of submissions that did not pass it.
 """
 
 import json
@@ -11,57 +11,64 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from se_numpy import pages
 from se_numpy.grading.models import Report, TaskReport
 from se_numpy.grading.report import check_formats, load, write_file
-from se_numpy.grading.report.html_parts import bar, escaped, one_line, page
 from se_numpy.grading.report.json_io import to_plain
 from se_numpy.grading.report.table import write_table
 from se_numpy.grading.report.terminal import wrap
-from se_numpy.grading.report.text import finite, line, points, share, verdict
+from se_numpy.grading.report.text import clean, finite, line, points, share, verdict
+from se_numpy.pages import Bar
 
 CLASS_FILES = {"terminal": "class.txt", "json": "class.json", "html": "class.html", "csv": "grades.csv"}
 NOT_ATTEMPTED, NOT_RUN = verdict("missing"), verdict("unreadable")
-_LARGEST = 64 * 2**20  # bytes of a report.json that is read
+_LARGEST = 64 * 2**20  # bytes; a larger report.json is not read
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """One way in which a task was not passed, and by whom."""
+    """A reason why submissions failed a task."""
 
     task: str
     name: str
     text: str
-    known: bool  # whether it has a name of its own, or only a verdict
+    known: bool  # it has a diagnosis, not only a verdict
     submissions: tuple[str, ...]
-    of: int  # how many submissions were graded on the task
+    of: int  # the number of submissions graded on the task
 
 
 @dataclass(frozen=True)
 class Group:
     """Submissions with the same verdict and the same diagnosis on every task."""
 
-    findings: tuple[tuple[str, str], ...]  # (task, mistake or verdict) of what did not pass; none: all passed
+    findings: tuple[tuple[str, str], ...]  # (task, mistake or verdict) of each failed task; empty if all passed
     submissions: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class ClassView:
-    """The reports of a class; ``unreadable`` names those there is no report of, and says why."""
+    """The reports of a class; ``unreadable`` holds the name of each submission without a report, and the reason."""
 
     reports: tuple[Report, ...]
     unreadable: tuple[tuple[str, str], ...] = ()
 
     @staticmethod
     def read(folder: str | os.PathLike[str]) -> "ClassView":
-        """The view of all report.json below a folder.  What is no report is listed as unreadable, under its path."""
+        """Read every report.json below a folder; a file that is not a report is listed in ``unreadable``.
+
+        Raises
+        ------
+        ValueError
+            If the folder does not exist.
+        """
         root = Path(folder)
         if not root.is_dir():
-            raise ValueError(f"{folder} is no folder; expected the one that holds the submissions' report.json")
+            raise ValueError(f"folder {folder} does not exist; expected a folder with report.json files")
         reports, unreadable = [], []
         for path in sorted(root.rglob("report.json")):
             try:
                 if not path.is_file() or path.stat().st_size > _LARGEST:
-                    raise ValueError(f"it is no file, or one of more than {_LARGEST >> 20} MB")
+                    raise ValueError(f"it is not a file, or is larger than {_LARGEST >> 20} MB")
                 reports.append(load(path.read_bytes()))
             except (ValueError, OSError) as error:
                 unreadable.append((str(path.relative_to(root)), line(error)))
@@ -69,7 +76,7 @@ class ClassView:
 
     @property
     def mistakes(self) -> tuple[Mistake, ...]:
-        """What went wrong in the tasks: what has a name before what has none, the most frequent first."""
+        """The mistakes in all tasks: those with a diagnosis first, the most frequent first."""
         found: dict[tuple[str, str, bool], list[str]] = {}
         texts: dict[tuple[str, str, bool], str] = {}
         graded: dict[str, int] = {}
@@ -84,13 +91,13 @@ class ClassView:
         return tuple(sorted(rows, key=lambda row: (not row.known, -len(row.submissions), row.task, row.name)))
 
     @property
-    def _made(self) -> tuple[Mistake, ...]:
-        """``mistakes`` of what was begun and could be run: the rest is many rows and says little."""
+    def _attempted(self) -> tuple[Mistake, ...]:
+        """The mistakes of submissions that were attempted and could be run."""
         return tuple(m for m in self.mistakes if m.name not in (NOT_ATTEMPTED, NOT_RUN))
 
     @property
     def groups(self) -> tuple[Group, ...]:
-        """Submissions that went wrong in the same way, the largest group first."""
+        """The groups of submissions with the same mistakes, the largest first."""
         found: dict[tuple[tuple[str, str], ...], list[str]] = {}
         for report in self.reports:
             wrong = tuple((line(t.task), _finding(t)) for t in _tasks(report) if t.status != "passed")
@@ -105,7 +112,7 @@ class ClassView:
 
     @property
     def tasks(self) -> tuple[tuple[str, int, int], ...]:
-        """Each task, how many passed it, and how many were graded on it."""
+        """The name of each task, the number of submissions that passed it, and the number graded on it."""
         counts: dict[str, list[int]] = {}
         for report in self.reports:
             for task in _tasks(report):
@@ -115,11 +122,11 @@ class ClassView:
         return tuple((name, passed, of) for name, (passed, of) in counts.items())
 
     def csv(self) -> str:
-        """The gradebook: a row a submission, columns for each task."""
+        """Return the gradebook as CSV, a row for each submission."""
         return write_table(self.reports, self.unreadable)
 
     def json(self) -> str:
-        """Everything as JSON: the counts, the groups, and each submission's report without its tables of numbers."""
+        """Return the counts, the groups and each submission's report, without its arrays, as JSON."""
         brief = [{k: v for k, v in to_plain(r).items() if k not in ("tasks", "versions")} for r in self.reports]
         found: dict[str, Any] = {
             "schema": 1,
@@ -135,7 +142,7 @@ class ClassView:
         return json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     def text(self, names: bool = True) -> str:
-        """The view for a terminal; without ``names``, nobody's."""
+        """Return the view for a terminal; without ``names`` it names no submission."""
         lines = wrap(self._summary())
         if self.reports and names:
             rows = [(line(r.name)[:60], points(finite(r.points)), points(finite(r.max_points))) for r in self.reports]
@@ -143,48 +150,55 @@ class ClassView:
             lines += ["", "Grades"] + [f"  {name:<{wide}}  {earned:>{far}} of {most}" for name, earned, most in rows]
         if self.tasks:
             wide = max(len(name[:40]) for name, _, _ in self.tasks)
-            lines += ["", "Passed"] + [f"  {name[:40]:<{wide}}  {p:>4} of {of}" for name, p, of in self.tasks]
-        if made := self._made:
-            lines += ["", "What went wrong"]
+            lines += ["", "Pass rate by task"]
+            lines += [f"  {name[:40]:<{wide}}  {passed:>4} of {of}" for name, passed, of in self.tasks]
+        if made := self._attempted:
+            lines += ["", "Common mistakes"]
             for m in made:
                 lines += wrap(f"{m.task}: {m.name}", f"  {len(m.submissions):>4} of {m.of:<4} ", " " * 15)
                 lines += wrap(line(m.text, 1000), " " * 15)
         if left := [m for m in self.mistakes if m.name == NOT_ATTEMPTED]:
-            told = ", ".join(f"{m.task} by {len(m.submissions)}" for m in left)
-            lines += ["", *wrap(f"Not attempted: {told}", "", "  ")]
-        if names and (torn := dict.fromkeys(n for m in self.mistakes if m.name == NOT_RUN for n in m.submissions)):
-            lines += ["", *wrap(f"Cannot be run: {', '.join(torn)}", "", "  ")]
+            counts = ", ".join(f"{m.task} by {len(m.submissions)}" for m in left)
+            lines += ["", *wrap(f"Not attempted: {counts}", "", "  ")]
+        if names and (broken := dict.fromkeys(n for m in self.mistakes if m.name == NOT_RUN for n in m.submissions)):
+            lines += ["", *wrap(f"Cannot be run: {', '.join(broken)}", "", "  ")]
         if self.groups and names:
-            lines += ["", "Who went wrong in the same way"]
+            lines += ["", "Submissions with the same mistakes"]
             for group in self.groups:
-                lines += wrap(_wrong(group), f"  {len(group.submissions):>4}  ", " " * 8)
+                lines += wrap(_mistakes_of(group), f"  {len(group.submissions):>4}  ", " " * 8)
                 lines += wrap(", ".join(group.submissions), " " * 8)
         if self.unreadable and names:
-            lines += ["", "No report"]
+            lines += ["", "Submissions without a report"]
             for name, why in self.unreadable:
                 lines += wrap(f"{line(name)}: {line(why)}", "  ", "    ")
         return "\n".join(lines) + "\n"
 
     def html(self, names: bool = True) -> str:
-        """The view as a page; without ``names`` it can be shown in the lecture."""
-        parts = [f"<header><h1>The class</h1><p>{escaped(self._summary())}</p></header>"]
-        if names and self.reports:
-            parts.append(_section("Grades", _grades(self.reports)))
-        if made := self._made:
-            parts.append(_section("What went wrong", _bars(
-                [(f"{m.task}: {m.name}", line(m.text, 1000), len(m.submissions), m.of) for m in made],
-                "Mistake", "#c4212c")))  # fmt: skip
-        if self.tasks:
-            parts.append(_section("Who passed", _bars([(n, "", p, of) for n, p, of in self.tasks], "Task", "#1a7f37")))
-        if names and self.groups:
-            parts.append(_section("Who went wrong in the same way", _groups(self.groups)))
-        if names and self.unreadable:
-            rows = "".join(f"<li>{one_line(name)}: {one_line(why)}</li>" for name, why in self.unreadable)
-            parts.append(_section("No report", f"<ul>{rows}</ul>"))
-        return page("The class", "\n".join(parts))
+        """Return the view as a page; without ``names`` it names no submission and can be shown in a lecture.
+
+        Raises
+        ------
+        RuntimeError
+            If Jinja2 is not installed.
+        """
+        grades = [Bar(line(r.name), f"{points(finite(r.points))} of {points(finite(r.max_points))}",
+                      share(r.points, r.max_points)) for r in self.reports]  # fmt: skip
+        mistakes = [Bar(f"{m.task}: {m.name}", f"{len(m.submissions)} of {m.of}", share(len(m.submissions), m.of),
+                        line(m.text, 1000)) for m in self._attempted]  # fmt: skip
+        groups = [{"mistakes": clean(_mistakes_of(g)), "count": len(g.submissions),
+                   "submissions": clean(", ".join(g.submissions), 200_000)} for g in self.groups]  # fmt: skip
+        return pages.render(
+            "class.html", maker="se-numpy grade", title="Class overview", summary=self._summary(), mistakes=mistakes,
+            tasks=[Bar(name, f"{passed} of {of}", share(passed, of)) for name, passed, of in self.tasks],
+            grades=grades if names else [], groups=groups if names else [],
+            unreadable=[(line(name), line(why)) for name, why in self.unreadable] if names else [],
+        )  # fmt: skip
 
     def write(self, folder: str | os.PathLike[str], formats: Iterable[str] = tuple(CLASS_FILES)) -> list[Path]:
-        """The view as files in a folder, which is made; formats that only one submission has are left out."""
+        """Write the view as files to a folder, which is created, and return their paths.
+
+        Formats that exist only for single submissions are skipped.
+        """
         Path(folder).mkdir(parents=True, exist_ok=True)
         content = {"terminal": self.text, "json": self.json, "html": self.html, "csv": self.csv}
         wanted = [name for name in check_formats(formats) if name in CLASS_FILES]
@@ -193,16 +207,16 @@ class ClassView:
     def _summary(self) -> str:
         count = len(self.reports) + len(self.unreadable)
         passed = sum(report.passed for report in self.reports)
-        said = f"{count} submission{'' if count == 1 else 's'}, {passed} passed everything."
+        text = f"{count} submission{'' if count == 1 else 's'}, {passed} passed all tasks."
         if self.reports:
             shares = sorted(share(report.points, report.max_points) for report in self.reports)
             middle = (shares[(len(shares) - 1) // 2] + shares[len(shares) // 2]) / 2
-            said += f" The median is {100 * middle:.0f} % of the points."
-        return said + (f" {len(self.unreadable)} without a report." if self.unreadable else "")
+            text += f" The median is {100 * middle:.0f} % of the points."
+        return text + (f" {len(self.unreadable)} without a report." if self.unreadable else "")
 
 
 def _tasks(report: Report) -> Iterable[TaskReport]:
-    """A submission's tasks, each once."""
+    """Return a submission's tasks, each once."""
     return {line(task.task): task for task in report.tasks}.values()
 
 
@@ -210,47 +224,10 @@ def _finding(task: TaskReport) -> str:
     return line(task.diagnosis.mistake) if task.diagnosis else verdict(task.status)
 
 
-def _wrong(group: Group) -> str:
-    told = [f"{task}: {what}" for task, what in group.findings if what not in (NOT_ATTEMPTED, NOT_RUN)]
-    for what in (NOT_ATTEMPTED, NOT_RUN):
-        if tasks := [task for task, found in group.findings if found == what]:
-            told.append(f"{what}: {', '.join(tasks)}")
-    return "; ".join(told) or "everything passed"
-
-
-def _section(title: str, inside: str) -> str:
-    return f"<section><h2>{title}</h2>\n{inside}</section>"
-
-
-def _bars(rows: list[tuple[str, str, int, int]], what: str, colour: str) -> str:
-    """A bar chart that is a table: name, explanation, count, and a bar of count/of."""
-    drawn = []
-    for name, about, count, of in rows:
-        said = f' <br><span class="quiet">{escaped(about)}</span>' if about.strip() else ""
-        drawn.append(
-            f'<tr><th scope="row">{one_line(name)}{said}</th><td class="number">{count} of {of}</td>'
-            f'<td class="bar">{bar(share(count, of), f"{count} of {of}", colour)}</td></tr>'
-        )
-    head = f'<th scope="col">{what}</th><th scope="col" class="number">Submissions</th><th scope="col">Share</th>'
-    return f'<table class="list"><thead><tr>{head}</tr></thead><tbody>{"".join(drawn)}</tbody></table>'
-
-
-def _groups(groups: tuple[Group, ...]) -> str:
-    rows = "".join(
-        f'<tr><th scope="row">{escaped(_wrong(group))}</th><td class="number">{len(group.submissions)}</td>'
-        f"<td>{escaped(', '.join(group.submissions), 200_000)}</td></tr>"
-        for group in groups
-    )
-    head = '<th scope="col">What</th><th scope="col" class="number">Count</th><th scope="col">Who</th>'
-    return f'<table class="list"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
-
-
-def _grades(reports: tuple[Report, ...]) -> str:
-    rows = "".join(
-        f'<tr><th scope="row">{one_line(report.name)}</th>'
-        f'<td class="number">{points(finite(report.points))} of {points(finite(report.max_points))}</td>'
-        f'<td class="bar">{bar(share(report.points, report.max_points), "the share of the points")}</td></tr>'
-        for report in reports
-    )
-    head = '<th scope="col">Submission</th><th scope="col" class="number">Points</th><th scope="col">Share</th>'
-    return f'<table class="list"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+def _mistakes_of(group: Group) -> str:
+    """Return a group's mistakes as text: those with a name, then tasks that were not attempted or cannot be run."""
+    parts = [f"{task}: {mistake}" for task, mistake in group.findings if mistake not in (NOT_ATTEMPTED, NOT_RUN)]
+    for verdict_ in (NOT_ATTEMPTED, NOT_RUN):
+        if tasks := [task for task, found in group.findings if found == verdict_]:
+            parts.append(f"{verdict_}: {', '.join(tasks)}")
+    return "; ".join(parts) or "all tasks passed"

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from se_numpy.grading.classroom import ClassView
+from se_numpy.grading.classroom import CLASS_FILES, ClassView
 from se_numpy.grading.commands import FAILED, INTERRUPTED, NO_ISOLATION, Exit, chosen
 from se_numpy.grading.course import Options, grade_all, grade_path, submissions, title
 from se_numpy.grading.isolation import IsolationMissing
 from se_numpy.grading.models import Report
 from se_numpy.grading.report import FILES, FORMATS, as_gradescope, check_formats, show, write, write_file
+from se_numpy.pages import missing_library
 from se_numpy.workers import terminate_on_error, workers
 
 
@@ -31,6 +32,8 @@ def grade(args: argparse.Namespace) -> None:
         args.assignment, chosen(args.tasks), args.seed_file, args.isolation, args.require, args.run_all, args.deadline
     )
     formats = check_formats(args.format.split(","))
+    if "html" in formats and (missing := missing_library("grade")):
+        raise ValueError(missing)
     if args.jobs < 1:
         raise ValueError(f"--jobs is {args.jobs}; expected at least 1")
     options.to_assignment()
@@ -98,8 +101,12 @@ def _grade_class(
     view = ClassView(tuple(found[path] for path in paths))
     print(view.text())
     if args.out:
-        view.write(args.out)
-        print(f"{args.out}: class.html, grades.csv, and a folder with the report of each submission")
+        missing = missing_library("grade")
+        view.write(args.out, [name for name in CLASS_FILES if name != "html" or not missing])
+        files = "grades.csv" if missing else "class.html, grades.csv"
+        print(f"{args.out}: {files}, and a folder with the report of each submission")
+        if missing:
+            print(f"class.html was not written: {missing}")
     else:
         print("No files were written; --out DIR writes grades.csv, class.html and a report on each submission.")
     return list(view.reports)

@@ -26,6 +26,20 @@ class Predictions(NamedTuple):
     caption: str = ""
 
 
+def ink() -> str:
+    """Return the colour of text, which depends on the style in use."""
+    from matplotlib import rcParams
+
+    return rcParams["text.color"]
+
+
+def paper() -> str:
+    """Return the colour of the background, which depends on the style in use."""
+    from matplotlib import rcParams
+
+    return rcParams["figure.facecolor"]
+
+
 def curves(
     history: History, path: str | Path, *, title: str = "", bound: tuple[float, str] | None = None,
     predictions: Predictions | None = None,
@@ -103,8 +117,8 @@ def _draw_bound(axes: Any, level: float, words: str) -> None:
     axes.axhline(level, color=GREY, linestyle="--", linewidth=1, zorder=0.9)
     axes.annotate("\n".join(wrap(words, len(words) // 2 + 3)), (float(right), level), (-2 if right else 3, 5),
                   xycoords=("axes fraction", "data"), textcoords="offset points", ha="right" if right else "left",
-                  color="#555555", fontsize=9,
-                  bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"})  # fmt: skip
+                  color=ink(), fontsize=9,
+                  bbox={"boxstyle": "square,pad=0.1", "facecolor": paper(), "edgecolor": "none"})  # fmt: skip
 
 
 def draw_together(runs: Mapping[str, Sequence[History]], *, title: str = "", columns: int = 2) -> Any:
@@ -138,8 +152,8 @@ def draw_together(runs: Mapping[str, Sequence[History]], *, title: str = "", col
         axes.set_xlim(0.5, longest + 0.5)
     lines, labels = panels[0].get_legend_handles_labels()
     end = "o" if longest == 1 else ""
-    strokes = [Line2D([], [], color="black", linestyle="-", marker=end),
-               Line2D([], [], color="black", linestyle="--", marker=end, fillstyle="none")]  # fmt: skip
+    strokes = [Line2D([], [], color=ink(), linestyle="-", marker=end),
+               Line2D([], [], color=ink(), linestyle="--", marker=end, fillstyle="none")]  # fmt: skip
     figure.legend([*lines, *strokes], [*labels, "held out", "training"], loc="outside lower center", frameon=False,
                   ncols=columns if max(map(len, labels)) > 20 else 2 * columns)  # fmt: skip
     figure.suptitle(title)

@@ -7,6 +7,7 @@ import math
 import time
 from contextlib import suppress
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from shlex import quote
 from typing import TextIO
@@ -128,7 +129,9 @@ def _record_environment(session: Session, folder: Path) -> None:
     """Append an entry to env.json: a resumed run may be on another machine."""
     path = folder / "env.json"
     starts = run_dir.read_json(path) if path.exists() else []
-    found = {"seed": session.config.seed, "epoch": session.position.epoch, **environment(session.digest)}
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    found = {"seed": session.config.seed, "epoch": session.position.epoch, "started": now,
+             **environment(session.digest)}  # fmt: skip
     run_dir.write_json(path, [*starts, found])
 
 

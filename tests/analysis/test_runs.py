@@ -1,6 +1,7 @@
-"""Runs read back and told: how they differ, their curves together, the report as one page, what is said of a result."""
+"""Runs read from their folders: how they differ, their curves, the HTML report and its sentences and figures."""
 
 import csv
+import io
 import json
 import sys
 from dataclasses import asdict, replace
@@ -10,7 +11,7 @@ import pytest
 from specimens import CLASSES, Reader, made_up, save
 
 from se_numpy import data
-from se_numpy.analysis import html, pictures, run_page, run_pictures, run_summaries, runs
+from se_numpy.analysis import pictures, run_page, run_pictures, run_summaries, runs
 from se_numpy.analysis.output_path import output_path
 from se_numpy.analysis.run_page import write_report
 from se_numpy.analysis.runs import RunRecord, find_runs, group_runs, read_run
@@ -18,21 +19,22 @@ from se_numpy.cli import main
 from se_numpy.data import builtin
 from se_numpy.data.glyphs import PLAIN_BOUND
 from se_numpy.models import NAMES
+from se_numpy.pages import Figure
 from se_numpy.train import configure, figures
 from se_numpy.train.environment import environment
 
-pytestmark = pytest.mark.xdist_group("runs")  # the report below is made once
+pytestmark = pytest.mark.xdist_group("runs")  # share the report below
 COLUMNS = ("epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds")
 
 
 def history(*accuracies, start=1):
-    """Rows of an epoch each: held out as given, training a tenth above that."""
+    """A row for each epoch: validation accuracy as given, training accuracy higher by 0.1."""
     return [dict(zip(COLUMNS, (k, 0.1, 3.0 - a, a + 0.1, 2.0 - a, a, 1.5), strict=True))
             for k, a in enumerate(accuracies, start)]  # fmt: skip
 
 
 def write_run(folder, rows=None, result=None, starts=None, **settings):
-    """A run's folder as the trainer leaves it, but for the networks."""
+    """Write the files that the trainer leaves in a run's folder, except the networks."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = history(0.2, 0.5, 0.4) if rows is None else rows
     config = asdict(configure(builtin(train=1, test=1), **{"epochs": len(rows), **settings}))
@@ -53,7 +55,7 @@ def record(rows=None, result=None, **config):
                      result or {}, [])  # fmt: skip
 
 
-def test_a_run_is_read_as_it_was_written(tmp_path):
+def test_a_run_is_read_from_its_folder(tmp_path):
     folder = write_run(tmp_path / "a", result={"test_accuracy": 0.5}, starts=[{"threads": 2}], lr=0.25)
     run = read_run(folder)
     assert run.config["lr"] == 0.25
@@ -61,7 +63,7 @@ def test_a_run_is_read_as_it_was_written(tmp_path):
     assert run.result == {"test_accuracy": 0.5}
     assert run.starts == [{"threads": 2}]
     assert run.chosen["epoch"] == 2
-    assert record(history(0.5, 0.2, 0.5)).chosen["epoch"] == 3  # of the best the last, as the trainer keeps it
+    assert record(history(0.5, 0.2, 0.5)).chosen["epoch"] == 3  # the last of equal epochs, like the trainer
 
 
 @pytest.mark.parametrize(("file", "text", "said"), [
@@ -76,7 +78,7 @@ def test_a_run_is_read_as_it_was_written(tmp_path):
     ("metrics.csv", ",".join(COLUMNS) + "\n1,2", "line 2: expected a row of numbers"),
     ("metrics.csv", "epoch,lr\n1,2", "missing train_loss, train_accuracy, val_loss, val_accuracy"),
 ])  # fmt: skip
-def test_what_is_wrong_with_a_folder_is_told(tmp_path, capsys, file, text, said):
+def test_damaged_run_folders_are_refused(tmp_path, capsys, file, text, said):
     path = write_run(tmp_path / "a") / file
     path.unlink(missing_ok=True)
     if text is not None:
@@ -94,7 +96,7 @@ def labels(*configs):
             for label, group in group_runs([record(**c) for c in configs]).items()}  # fmt: skip
 
 
-def test_runs_are_told_apart_by_what_differs():
+def test_runs_are_labelled_by_the_settings_that_differ():
     a = {"model": "se_resnet8", "seed": 0, "lr": 0.1, "device": "cpu", "out": "x"}
     b = a | {"seed": 1, "device": "gpu", "out": "y"}
     assert labels(a, b) == {"se_resnet8": [0, 1]}
@@ -105,19 +107,19 @@ def test_runs_are_told_apart_by_what_differs():
     assert labels(a | {"stages": [1, 2]}, b | {"stages": None}) == {"stages 1, 2": [0], "stages default": [1]}
 
 
-def test_an_older_run_had_the_settings_that_are_now_the_defaults():
+def test_missing_settings_of_older_runs_are_the_defaults():
     assert labels({"seed": 0}, {"seed": 1, "gate": "sigmoid"}) == {"net": [0, 1]}
     assert labels({"seed": 0}, {"seed": 1, "gate": "tanh"}) == {"gate sigmoid": [0], "gate tanh": [1]}
 
 
-def test_a_folder_of_runs_stands_for_them(tmp_path):
+def test_a_folder_of_runs_means_each_of_them(tmp_path):
     for s in (0, 1):
         write_run(tmp_path / "several" / f"s{s}", seed=s)
     assert [path.name for path in find_runs(tmp_path / "several")] == ["s0", "s1"]
     assert find_runs(tmp_path / "several" / "s1") == [tmp_path / "several" / "s1"]
 
 
-def test_curves_together_are_means_in_bands_as_far_as_all_go():
+def test_several_runs_are_drawn_as_their_mean_with_a_band():
     groups = {"two": [history(0.2, 0.4, 0.9), history(0.4, 0.8)], "one": [history(0.1, 0.3, 0.5)]}
     figure = figures.draw_together(groups, title="both")
     accuracy = figure.axes[1]
@@ -127,7 +129,7 @@ def test_curves_together_are_means_in_bands_as_far_as_all_go():
     assert np.allclose(train.get_ydata(), [40, 70])
     assert (train.get_linestyle(), held_out.get_linestyle()) == ("--", "-")
     assert np.allclose(alone.get_ydata(), [10, 30, 50])
-    (band,) = accuracy.collections  # around the two alone
+    (band,) = accuracy.collections  # of the group of two runs
     spread = 100 * np.std([0.4, 0.8], ddof=1)
     ys = band.get_paths()[0].vertices[:, 1]
     assert ys.max() == pytest.approx(60 + spread)
@@ -135,7 +137,7 @@ def test_curves_together_are_means_in_bands_as_far_as_all_go():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["two", "one", "held out", "training"]
 
 
-def test_one_runs_curves_mark_the_chosen_epoch(tmp_path):
+def test_the_curves_of_a_run_mark_the_chosen_epoch(tmp_path):
     figure = figures.draw_curves(history(0.2, 0.5, 0.4), title="what")
     train, held_out, chosen = figure.axes[1].get_lines()
     assert np.allclose(held_out.get_ydata(), [20, 50, 40])
@@ -149,7 +151,7 @@ def test_one_runs_curves_mark_the_chosen_epoch(tmp_path):
     assert (tmp_path / "c.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_title_and_legend_stand_above_the_curves():
+def test_title_and_legend_are_above_the_curves():
     figure = figures.draw_curves(history(0.2, 0.5), title="what")
     figure.draw_without_rendering()
     (legend,) = figure.legends
@@ -162,7 +164,7 @@ def test_title_and_legend_stand_above_the_curves():
     (0.1, 0.1, 0.1, 0.3, 0.61, 0.66), (0.0, 0.05, 0.4, 0.9, 0.9, 0.9), (0.9, 0.9, 0.9, 0.4, 0.1, 0.1),
     (0.6, 0.65, 0.8, 0.85, 0.9, 0.9), (0.1,) * 6,
 ])  # fmt: skip
-def test_the_words_at_the_bound_lie_on_no_curve(accuracies):
+def test_the_label_of_the_bound_does_not_overlap_the_curves(accuracies):
     figure = figures.draw_curves(history(*accuracies), bound=(0.6, "no resnet8 without SE passes this"))
     figure.draw_without_rendering()
     axes = figure.axes[1]
@@ -175,7 +177,7 @@ def test_the_words_at_the_bound_lie_on_no_curve(accuracies):
     assert axes.get_lines()[3].get_ydata()[0] == pytest.approx(60)
 
 
-def test_a_single_epoch_is_seen():
+def test_a_single_epoch_is_drawn_as_a_marker():
     together = figures.draw_together({"a": [history(0.2)], "b": [history(0.3)]})
     for figure in (figures.draw_curves(history(0.2)), together):
         for axes in figure.axes:
@@ -200,7 +202,7 @@ def test_the_plot_command(tmp_path, capsys, monkeypatch):
     assert "--out is 'curves.pdf'; expected the name of a .png file" in capsys.readouterr().err
 
 
-def test_only_what_the_same_command_made_is_written_over(tmp_path, capsys, monkeypatch):
+def test_only_files_of_the_same_command_are_overwritten(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_run(tmp_path / "r")
     assert main(["plot", "r"]) == 0
@@ -211,19 +213,19 @@ def test_only_what_the_same_command_made_is_written_over(tmp_path, capsys, monke
     theirs = (tmp_path / "r" / "curves.png").read_bytes()
     for words in (["plot", "r", "--out", "r/curves.png"], ["predict", "r", "test:0", "--figure", "r/curves.png"]):
         assert main(words) == 2
-        assert "r/curves.png exists already, and se-numpy" in capsys.readouterr().err
+        assert "r/curves.png exists already and was not made by se-numpy" in capsys.readouterr().err
     assert (tmp_path / "r" / "curves.png").read_bytes() == theirs
     (tmp_path / "page.html").write_text("mine")
     assert main(["report", "r", "--out", "page.html"]) == 2
-    assert "page.html exists already, and se-numpy report did not make it" in capsys.readouterr().err
+    assert "page.html exists already and was not made by se-numpy report" in capsys.readouterr().err
     assert main(["report", "r", "--out", "page.pdf"]) == 2
     assert "--out is 'page.pdf'; expected the name of a .html file" in capsys.readouterr().err
 
 
-# ------------------------------------------------------------------------------------------------ the words
+# ------------------------------------------------------------------------------------------------ the sentences
 
 
-def test_the_headline_names_the_numbers_it_rests_on():
+def test_the_headline_states_its_numbers():
     found = made_up([0, 0, 1, 1], [0, 0, 1, 2])
     told = run_summaries.headline(record(), found)
     low, high = found.interval
@@ -240,14 +242,14 @@ def test_the_headline_names_the_numbers_it_rests_on():
     ("se_resnet14", "builtin", 0.99, None),
     ("se_resnet8", "elsewhere", 0.99, None),
 ])  # fmt: skip
-def test_the_bound_is_claimed_where_it_is_proven(model, source, right, said):
+def test_the_bound_is_claimed_only_where_it_is_proven(model, source, right, said):
     answers = np.where(np.arange(1000) < 1000 * right, 0, 1)
     told = run_summaries.headline(record(model=model, data=source), made_up(answers, np.zeros(1000, int)))
     assert (said in told) if said else ("60.4 %" not in told)
     assert f"{100 * PLAIN_BOUND:.1f}" == "60.4"
 
 
-def test_findings_follow_the_numbers():
+def test_findings_state_the_numbers():
     found = made_up([0, 0, 1, 2, 2], [0, 0, 1, 1, 2])
     told = run_summaries.findings(record(), found)
     assert told[0] == ("The network is from epoch 2 of 3, which had the best accuracy on the held-out images: 50.0 %.")
@@ -260,7 +262,7 @@ def test_findings_follow_the_numbers():
     assert perfect[1:] == ["The network made no mistakes on these images."]
 
 
-def test_a_run_that_was_cut_and_one_that_contradicts_itself_are_told():
+def test_findings_report_stopped_and_contradictory_runs():
     found = made_up(np.zeros(100, int), np.zeros(100, int))
     assert "interrupted after 3 of 9 epochs" in run_summaries.findings(record(epochs=9), found)[0]
     finished = record(epochs=9, result={"test_accuracy": 1.0})
@@ -270,7 +272,7 @@ def test_a_run_that_was_cut_and_one_that_contradicts_itself_are_told():
         assert any("disagrees with result.json" in text for text in told) is not fits
 
 
-def test_settings_are_told_for_people():
+def test_settings_are_readable():
     config = {"model": "se_resnet8", "reduction": None, "augment": True, "lr": 5e-4, "stages": None}
     told = dict(run_summaries.settings(config))
     assert told == {"model": "se_resnet8", "reduction": "4 (the model's default)", "augment": "yes", "lr": "0.0005",
@@ -294,7 +296,8 @@ def small():
 @pytest.fixture(scope="module")
 def reported(tmp_path_factory, small):
     """A run's folder with its report."""
-    start = {"seed": 0, "epoch": 0, **environment("abc123", ["se-numpy", "train"])}
+    start = {"seed": 0, "epoch": 0, "started": "2026-11-29T03:31:00+01:00",
+             **environment("abc123", ["se-numpy", "train"])}  # fmt: skip
     folder = write_run(tmp_path_factory.mktemp("run") / "r", starts=[start, start | {"epoch": 2}])
     save(folder / "best.npz")
     with pytest.MonkeyPatch.context() as patch:
@@ -312,8 +315,8 @@ def finished(tmp_path):
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    """Pages have their figures, but nobody draws them, as that takes long."""
-    monkeypatch.setattr(run_page, "_figure", lambda draw, alt, columns=(): html.figure(b"", b"", alt))
+    """Replace the figures of pages by empty files, because drawing is slow."""
+    monkeypatch.setattr(run_page, "_figure", lambda draw, alt, **how: Figure(alt, b"", b"", b"", b""))
 
 
 def read(path):
@@ -323,27 +326,42 @@ def read(path):
     return reader, " ".join(" ".join(reader.text).replace("\xa0", " ").split()), text
 
 
-def test_the_report_is_one_page_that_needs_nothing(reported, small):
+def test_the_report_is_one_self_contained_page(reported, small):
     reader, said, text = read(reported / "report.html")
     assert len(reader.images) == 4  # curves, confusion, mistakes, gates
     assert all(len(image["alt"]) > 40 for image in reader.images)
-    assert len(reader.loads) == 8
+    assert len(reader.loads) == 16  # each figure wide and narrow, light and dark
     assert all(source.startswith("data:image/png;base64,iVBOR") for source in reader.loads)
     assert "url(" not in text
     assert 'name="viewport"' in text
-    assert output_path(str(reported / "report.html"), "--out", ".html", "se-numpy report")  # may be written over
+    assert output_path(str(reported / "report.html"), "--out", ".html", "se-numpy report")  # may be overwritten
     found = run_page.evaluate(run_page.load(reported), small)
     run = read_run(reported)
     for sentence in [run_summaries.headline(run, found), *run_summaries.findings(run, found)]:
         assert " ".join(sentence.split()) in said
     for c in found.by_class():
-        assert f"{c.name} {c.images} {c.right} {100 * c.recall:.1f} %" in said
-    for words in ("weight decay 0.0005", "SHA-256 abc123", "command se-numpy train", "Gone on with after epoch 2",
-                  "the colour of the strip", "decided by the cue", "4 (the model's default)"):  # fmt: skip
+        assert f"{c.name} {c.images} {c.right} {100 * c.recall:.1f} " in said
+    for words in ("weight decay 0.0005", "SHA-256 abc123", "command se-numpy train", "Resumed after epoch 2",
+                  "the colour of the strip", "variance between cues", "4 (the model's default)",
+                  "Date 2026-11-29 02:31 UTC", "Training time 4s for 3 epochs", "Parameters 80,730",
+                  "Multiply-adds per image 12,504,320", "Device CPU: "):  # fmt: skip
         assert words in said, words
+    for heading in ("Training curves", "Accuracy by class", "Confusion matrix", "Most confident mistakes", "Gates",
+                    "Settings", "Environment"):  # fmt: skip
+        assert f"<h2>{heading}</h2>" in text
 
 
-def test_a_run_without_gates_without_mistakes_without_env_says_so(tmp_path, small, undrawn):
+def test_the_device_and_the_date_of_a_run_may_be_unknown(tmp_path):
+    assert run_page._device(record(device="auto")) == "auto"
+    gpu = {"gpu": {"name": "A100"}, "cpu": {"model": "Xeon"}, "threads": 1}
+    assert run_page._device(record(device="auto")._replace(starts=[gpu])) == "GPU: A100"
+    assert run_page._device(record(device="cpu")._replace(starts=[gpu])) == "CPU: Xeon, 1 thread"
+    assert run_page._date(record()._replace(folder=tmp_path)) == ""
+    written = read_run(write_run(tmp_path / "r", starts=[{"started": "yesterday"}]))
+    assert run_page._date(written).endswith(" UTC")  # of config.json
+
+
+def test_the_report_of_a_run_without_gates_mistakes_and_environment(tmp_path, small, undrawn):
     folder = write_run(tmp_path / "r", model="resnet8")
     save(folder / "best.npz", model="resnet8")
     truth = replace(small, test_labels=run_page.evaluate(run_page.load(folder), small).answers)
@@ -351,27 +369,27 @@ def test_a_run_without_gates_without_mistakes_without_env_says_so(tmp_path, smal
     assert len(reader.images) == 2  # curves, confusion
     assert "This is a resnet8, which has no SE blocks and therefore no gates." in said
     assert "The network made no mistakes on these images." in said
-    assert "Not known: the run's folder holds no env.json." in said
-    assert "The worst mistakes" not in said
+    assert "Unknown: the run's folder has no env.json." in said
+    assert "Most confident mistakes" not in said
 
 
-def test_gates_of_single_pixels_are_told_as_such(tmp_path, small, capsys):
+def test_gates_without_a_squeeze_are_explained(tmp_path, small, capsys):
     folder = write_run(tmp_path / "r", squeeze="none")
     save(folder / "best.npz", config=asdict(configure(small, squeeze="none")))
-    told = run_page._gates(run_page.load(folder), None)
-    assert "This is a se_resnet8 without squeeze, whose gates differ from pixel to pixel." in told
+    text = run_page._no_gates(run_page.load(folder))
+    assert text == "This is a se_resnet8 without squeeze, whose gates differ from pixel to pixel."
     assert main(["excitations", str(folder)]) == 2
     assert "without squeeze, whose gates differ from pixel to pixel" in capsys.readouterr().err
 
 
-def test_names_cannot_break_the_report(finished, small, undrawn):
+def test_names_are_escaped_in_the_report(finished, small, undrawn):
     bad = "<script>alert('&')</script>"
     run, network = read_run(finished), run_page.load(finished)
     found = replace(run_page.evaluate(network, small), classes=(bad, *network.classes[1:]), source=bad)
     odd = {"platform": bad, "cpu": "odd", "gpu": 3, "blas": [7]}
     run = run._replace(config={**run.config, "out": bad}, starts=[odd])
     reader = Reader()
-    reader.feed(run_page.page(run, network, replace(small, name=bad), found, None))  # it has no tag of that kind
+    reader.feed(run_page.page(run, network, replace(small, name=bad), found, None))  # fails on a script
     assert "".join(reader.text).count(bad) >= 5
 
 
@@ -388,7 +406,66 @@ def test_the_report_command(tmp_path, finished, small, undrawn, monkeypatch, cap
     assert "figures need matplotlib, which is not installed: pip install" in capsys.readouterr().err
 
 
+def test_the_report_command_without_jinja2(tmp_path, finished, small, monkeypatch, capsys):
+    monkeypatch.setattr(data, "load", lambda source: small)
+    monkeypatch.setattr(run_page, "evaluate", lambda *_, **__: pytest.fail("evaluated before the check"))
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    assert main(["report", str(finished), "--out", str(tmp_path / "a.html")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("se-numpy: HTML pages need Jinja2, which is not installed: pip install")
+    assert "[plot]" in error
+    assert not (tmp_path / "a.html").exists()
+
+
 # ------------------------------------------------------------------------------------------------ its figures
+
+
+def contrast(a, b):
+    """The contrast of two colours (WCAG 2)."""
+    from matplotlib.colors import to_rgb
+
+    def bright(colour):
+        c = np.array(to_rgb(colour))
+        return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4) @ (0.2126, 0.7152, 0.0722) + 0.05
+
+    low, high = sorted((bright(a), bright(b)))
+    return high / low
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_text_of_figures_has_enough_contrast(dark):
+    from matplotlib import colormaps, rc_context
+    from matplotlib.text import Text
+
+    found = made_up(np.arange(50) % 3, np.arange(50) % 2)
+    images = np.zeros((50, 5, 5, 3), np.uint8)
+    with rc_context(pictures.DARK if dark else {}):
+        drawn = [figures.draw_curves(history(0.2, 0.5), bound=(0.6, "a bound")), run_pictures.mistakes(found, images)]
+        for figure in drawn:
+            assert all(contrast(t.get_color(), figure.get_facecolor()) >= 4.5 for t in figure.findobj(Text))
+        axes = run_pictures.confusion(found).axes[0]
+        (image,) = axes.get_images()
+        assert len(axes.texts) == 6
+        for text in axes.texts:
+            j, i = text.get_position()
+            assert contrast(text.get_color(), image.to_rgba(image.get_array())[i, j, :3]) >= 4.5
+    for colour in colormaps["viridis"](np.linspace(0, 1, 20)):
+        assert contrast(run_pictures.readable(colour[:3]), colour[:3]) >= 4.5
+
+
+def test_a_figure_is_drawn_for_wide_and_narrow_screens_in_light_and_dark(monkeypatch):
+    from matplotlib.image import imread
+
+    monkeypatch.setattr(pictures, "DPI", 40)
+    drawn = pictures.figure(lambda columns: figures.draw_curves(history(0.2, 0.5), columns=columns), "alt", (2, 1))
+    corners = {}
+    for name in ("wide", "narrow", "wide_dark", "narrow_dark"):
+        pixels = imread(io.BytesIO(getattr(drawn, name)))
+        corners[name] = pixels[0, 0, :3]
+        assert (pixels.shape[1] > pixels.shape[0]) == name.startswith("wide")
+    assert np.allclose(corners["wide"], 1)
+    assert np.allclose(corners["wide_dark"], np.array([0x14, 0x17, 0x1B]) / 255)
+    assert drawn.width == round(0.72 * 9 * 40)
 
 
 def test_the_confusion_matrix_shows_counts_on_shares():
@@ -398,22 +475,22 @@ def test_the_confusion_matrix_shows_counts_on_shares():
     assert {(t.get_position(), t.get_text()) for t in axes.texts} == {
         ((0, 0), "2"), ((1, 0), "1"), ((2, 1), "1"), ((2, 2), "2")}  # fmt: skip
     assert [t.get_text() for t in axes.get_yticklabels()] == list(CLASSES)
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("answered", "true")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted class", "true class")
 
 
-def test_a_matrix_of_a_hundred_classes_has_no_numbers_and_few_names():
+def test_a_matrix_of_a_hundred_classes_has_no_counts_and_few_labels():
     names = [f"c{i}" for i in range(100)]
     axes = run_pictures.confusion(made_up(np.arange(100), np.arange(100), names)).axes[0]
     assert not axes.texts
     assert len(axes.get_xticklabels()) == 25
 
 
-def test_mistakes_are_shown_with_what_was_said_and_what_they_are():
+def test_mistakes_are_shown_with_predicted_and_true_classes():
     found = made_up([0, 1, 2, 0], [0, 0, 1, 1], sure=[0.99, 0.6, 0.8, 0.95])
     images = np.random.default_rng(0).integers(0, 256, (4, 5, 5, 3), np.uint8)
     figure = run_pictures.mistakes(found, images)
     assert [(a.get_title(), a.get_xlabel()) for a in figure.axes] == [
-        ("cat, 95.0 %", "is dog"), ("ship, 80.0 %", "is dog"), ("dog, 60.0 %", "is cat")]  # fmt: skip
+        ("cat, 95.0 %", "true: dog"), ("ship, 80.0 %", "true: dog"), ("dog, 60.0 %", "true: cat")]  # fmt: skip
     assert (figure.axes[0].get_images()[0].get_array() == images[3]).all()
     assert run_pictures.mistakes(made_up([0], [0]), images) is None
     assert runs.common_setting([record(lr=1), record(lr=1)], "lr") == 1

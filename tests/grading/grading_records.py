@@ -1,4 +1,4 @@
-"""Records to draw reports from: a few by hand, and any that hypothesis can think of."""
+"""Reports for tests: a few written by hand, and a strategy for arbitrary ones."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -10,14 +10,14 @@ EVIL = "<script>alert(1)</script> & \"'\x1b[31m\x00\ud800\u202e]]>"
 
 
 def squeeze_report() -> TaskReport:
-    """Somebody took the maximum."""
+    """The report of a submission that takes the maximum."""
     return TaskReport(
         "squeeze", "Squeeze: global average pooling", "Eq. (2): z_c = 1/(HW) Σ u_c(i, j)", "squeeze(U) -> z", "failed",
         0.5, 2.0,
         (
             Check("shape", 0.5, 0.5, True),
             Check("values of z", 0.0, 1.5, False, "z is wrong on 12 of 12 inputs", 4.1e11),
-            Check("extremes", 0.0, 0.0, None, "not looked at"),
+            Check("extremes", 0.0, 0.0, None, "not run"),
         ),
         Counterexample(
             {"U": np.array([[[[1.0], [2.0]]]])}, {"z": np.array([[1.5]])}, {"z": np.array([[2.0]])},
@@ -43,7 +43,7 @@ def report(*tasks: TaskReport, name: str = "ada.py", message: str = "") -> Repor
 
 
 def evil_report() -> Report:
-    """Every text is an attack."""
+    """A report in which every text is an attack."""
     array = np.array([np.nan, np.inf, -np.inf, 1e300])
     example = Counterexample({EVIL: EVIL, "x": array}, {EVIL: array}, {"y": -array, EVIL: array * 2}, EVIL, EVIL)
     check = Check(EVIL, 0, 1, False, EVIL, float("inf"))
@@ -52,7 +52,7 @@ def evil_report() -> Report:
     return Report(EVIL, EVIL, EVIL, EVIL, (EVIL,), EVIL, EVIL, 0.0, (task,), EVIL, {EVIL: EVIL})
 
 
-# Surrogates too: a file name or a message may hold what no encoding can write.
+# With surrogates: a file name or a message may hold characters that no encoding can write.
 words = st.one_of(st.text(st.characters(), max_size=30), st.sampled_from(["", EVIL, "=1+1", "word " * 2000]))
 numbers = st.one_of(st.floats(), st.sampled_from([0.0, 1.0, 2.5]))
 arrays = st.one_of(

@@ -1,4 +1,4 @@
-"""Reports read back: pages, of which every tag is closed and nothing is loaded, and JSON that holds numbers only."""
+"""Parsers of reports: pages must be balanced and load nothing, JSON must be strict."""
 
 import json
 import re
@@ -7,13 +7,13 @@ from html.parser import HTMLParser
 FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
 VOID = {"meta", "br"}
 TAGS = """
-    html head meta title style body main header footer section h1 h2 h3 p strong span code pre ul li div br a
+    html head meta title style body main header footer section h1 h2 h3 p strong span code pre ul li dl dt dd div br a
     table caption thead tbody tr th td details summary svg rect
 """
 
 
 class Balanced(HTMLParser):
-    """Fails where a tag is not closed, where a script could run, and where something would be loaded."""
+    """Fails if a tag is not closed, a script could run, or something would be loaded."""
 
     def __init__(self, page):
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a report is written as: text, JSON, Gradescope's results.json, JUnit XML, a page, a row of a gradebook."""
+"""Formats of a report: text, JSON, Gradescope's results.json, JUnit XML, HTML, CSV for a gradebook."""
 
 import os
 import tempfile
@@ -33,23 +33,29 @@ FILES = {
 
 
 def check_formats(names: Iterable[str]) -> list[str]:
-    """The names of formats, each once.  Raises ValueError for one that there is not."""
+    """Return the names of formats, each once.
+
+    Raises
+    ------
+    ValueError
+        If a name is not a format.
+    """
     names = list(dict.fromkeys(names))
     for name in names:
         if name not in FORMATS:
-            raise ValueError(f"there is no format {name!r}; expected one of {', '.join(FORMATS)}")
+            raise ValueError(f"unknown format {name!r}; expected one of {', '.join(FORMATS)}")
     return names
 
 
 def write(report: Report, folder: str | os.PathLike[str], formats: Iterable[str]) -> list[Path]:
-    """The report as files in a folder, which is made; returns their paths.  A file is there whole or not at all."""
+    """Write the report as files to a folder, which is created, and return the paths; files are replaced atomically."""
     formats = check_formats(formats)
     Path(folder).mkdir(parents=True, exist_ok=True)
     return [write_file(Path(folder) / FILES[name], FORMATS[name](report)) for name in formats]
 
 
 def write_file(path: Path, content: str) -> Path:
-    """A text file, written beside its place and then moved there, so that nobody reads half of it."""
+    """Write a text file atomically: to a temporary file in the same folder, which then replaces it."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with open(descriptor, "w", encoding="utf-8", newline="") as file:

@@ -1,8 +1,7 @@
-"""Arrays as people read them: cut into planes, at most a window of each, expected beside yours beside the difference.
+"""Arrays for reports: planes of numbers, with the expected values, the returned ones and their difference in one row.
 
-Terminal, page and card all draw the same ``Block``: what is shown is decided here, once. An array of more than two long
-axes is shown plane by plane, the map of one image and channel each; the label says where a plane lies, so that
-``U[0, :, :, 3]`` can be typed in.
+Terminal, page and card draw the same ``Block``. An array with more than two axes longer than 1 is shown plane by plane,
+usually the feature map of one image and channel; its label, such as ``U[0, :, :, 3]``, is the index of the plane.
 """
 
 import math
@@ -14,12 +13,12 @@ import numpy as np
 
 from se_numpy.grading.report.text import line, number
 
-PLANES, SIDE = 4, 8  # at most so many planes of an array, at most so many rows and columns of each
+PLANES, SIDE = 4, 8  # the most planes of an array, the most rows and columns of a plane that are shown
 
 
 @dataclass(frozen=True)
 class Outline:
-    """An array too large to be kept: what is known of it."""
+    """The shape, dtype and digest of an array that is too large to keep."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -28,21 +27,21 @@ class Outline:
 
 @dataclass(frozen=True)
 class Grid:
-    """One plane, or a window of it, ready to be drawn."""
+    """A plane, or a window of it, ready to be drawn."""
 
-    title: str  # "expected", "yours", "difference", or nothing
+    title: str  # "expected", "yours", "difference", or empty
     label: str  # "U[0, :, :, 3]"
     texts: list[list[str]]
-    values: np.ndarray  # what is coloured; NaN where a number has no colour
+    values: np.ndarray  # decide the colours; NaN has none
     marked: np.ndarray  # where yours differs
     rows: range
     columns: range
-    limit: float  # the magnitude that the strongest colour stands for
+    limit: float  # the magnitude with the strongest colour
 
 
 @dataclass(frozen=True)
 class Block:
-    """All that is shown of one argument or one result: a line about it, and rows of grids that stand side by side."""
+    """An argument or a result as it is shown: a line about it and rows of grids."""
 
     name: str
     about: str
@@ -51,7 +50,7 @@ class Block:
 
 @dataclass(frozen=True)
 class View:
-    """Where a shown part lies in its array."""
+    """The position of a shown window in its array."""
 
     index: tuple[int | slice, ...]
     rows: range
@@ -59,18 +58,19 @@ class View:
     label: str
 
     def take(self, array: np.ndarray) -> np.ndarray:
+        """Return the window as a two-dimensional array."""
         plane = array[self.index]
         plane = plane.reshape((1,) * (2 - plane.ndim) + plane.shape)
         return plane[self.rows.start : self.rows.stop, self.columns.start : self.columns.stop]
 
 
 def block(name: str, value: Any, planes: int = PLANES) -> Block:
-    """One argument: an array by its planes, anything else as a text."""
+    """Return an argument as a block: the planes of an array, or the text of any other value."""
     if not isinstance(value, np.ndarray | Outline):
         value = value.item() if isinstance(value, np.generic) else value
         return Block(line(name, 60), repr(line(value)) if isinstance(value, str) else number(value))
     if isinstance(value, Outline):
-        return Block(line(name, 60), f"{_kind(value)}, too large to be kept; sha256 {line(value.sha256, 12)}")
+        return Block(line(name, 60), f"{_kind(value)}, too large to keep; sha256 {line(value.sha256, 12)}")
     array = np.asarray(value)
     views, rest = _views(array.shape, name, planes)
     limit = _limit(array)
@@ -79,7 +79,7 @@ def block(name: str, value: Any, planes: int = PLANES) -> Block:
 
 
 def compare(name: str, expected: Any, got: Any = None, planes: int = PLANES) -> Block:
-    """One result: expected, yours and the difference side by side; one above the other where their shapes differ."""
+    """Return a result as a block: expected, returned and difference in one row, or in several if the shapes differ."""
     if got is None:
         return _titled(block(name, expected, planes), "expected")
     difference = _difference(expected, got)
@@ -90,7 +90,7 @@ def compare(name: str, expected: Any, got: Any = None, planes: int = PLANES) -> 
     expected, got = np.asarray(expected), np.asarray(got)
     size = _size(difference)
     worst = float(size.max(initial=0.0))
-    # A wrong entry is one that counts beside the worst: what is smaller by a thousand may be rounding.
+    # Differences a thousand times smaller than the largest may be rounding.
     marked = size > (worst / 1000 if math.isfinite(worst) else 0.0)
     views, rest = _views(expected.shape, name, planes, size)
     digits = _digits(expected[marked], got[marked])
@@ -110,10 +110,10 @@ def compare(name: str, expected: Any, got: Any = None, planes: int = PLANES) -> 
 
 
 def comparisons(expected: Mapping[str, Any], got: Mapping[str, Any], planes: int = PLANES) -> Iterator[Block]:
-    """Every result that was expected, and what was returned beside those; in one line what agrees where others do not.
+    """Yield a block for each expected result and each unexpected one; results that agree take one line.
 
-    The tolerance is not known here. A result agrees if it is off by single precision at most, and by far less than
-    the worst of the results.
+    The tolerance is not known here. A result agrees if its relative error is at most 1e-6 and a thousand times smaller
+    than that of the worst result.
     """
     off = {name: _relative(right, got[name]) for name, right in expected.items() if name in got}
     worst = max(off.values(), default=0.0)
@@ -128,7 +128,7 @@ def comparisons(expected: Mapping[str, Any], got: Mapping[str, Any], planes: int
 
 
 def _relative(expected: Any, got: Any) -> float:
-    """The largest difference over the largest number; infinite where they cannot be compared."""
+    """Return the largest difference divided by the largest number, or infinity if they cannot be compared."""
     difference = _difference(expected, got)
     if difference is None:
         return math.inf
@@ -148,7 +148,7 @@ def _kind(array: np.ndarray | Outline) -> str:
 def _views(
     shape: tuple[int, ...], name: str, planes: int, size: np.ndarray | None = None
 ) -> tuple[list[View], str]:
-    """Which parts are shown, and a remark if they are not all: the planes, and the windows, of the largest ``size``."""
+    """Return the windows to show, those with the largest ``size``, and a remark if they are not the whole array."""
     if 0 in shape:
         return [], ""
     axes = _plane_axes(shape, name)
@@ -156,7 +156,7 @@ def _views(
     outer, inner = [shape[a] for a in others], [shape[a] for a in axes]
     weight = np.zeros(shape) if size is None else size
     weight = weight.transpose(others + axes).reshape(math.prod(outer), *(1,) * (2 - len(inner)), *inner)
-    # The worst planes, but in their own order.
+    # The worst planes, in the order of the array.
     chosen = np.sort(np.argsort(-weight.max((1, 2)), kind="stable")[:planes])
     views = []
     for plane in chosen:
@@ -169,11 +169,12 @@ def _views(
         views.append(View(index, rows, columns, line(label, 80)))
     if len(views) == len(weight) and len(views[0].rows) == weight.shape[1] and len(views[0].columns) == weight.shape[2]:
         return views, ""
-    return views, "its beginning is shown" if size is None else "the part around the largest differences is shown"
+    part = "the beginning" if size is None else "the part around the largest differences"
+    return views, f"only {part} is shown"
 
 
 def _plane_axes(shape: tuple[int, ...], name: str) -> list[int]:
-    """The axes of a plane: all that are longer than 1 if there are at most two, else a map's height and width."""
+    """Return the axes of a plane: those longer than 1 if there are at most two, else a map's height and width."""
     if len(shape) <= 2:
         return list(range(len(shape)))
     long = [axis for axis, size in enumerate(shape) if size > 1]
@@ -194,7 +195,7 @@ def _grid(
     part = view.take(array)
     with np.errstate(all="ignore"):
         if part.dtype.kind == "f":
-            part = part.astype(np.float64)  # a wider number has no text of its own
+            part = part.astype(np.float64)  # tolist() leaves wider numbers as NumPy scalars
         values = part.real.astype(np.float64) if part.dtype.kind in "fiubc" else np.full(part.shape, np.nan)
     texts = [[number(entry, digits) for entry in row] for row in part.tolist()]
     where = np.zeros(part.shape, bool) if marked is None else view.take(marked)
@@ -202,7 +203,7 @@ def _grid(
 
 
 def _difference(expected: Any, got: Any) -> np.ndarray | None:
-    """Yours less expected; 0 where both are the same infinity or both NaN, None where they cannot be subtracted."""
+    """Return returned minus expected, 0 where both are NaN or the same infinity; None if they cannot be subtracted."""
     if not (isinstance(expected, np.ndarray) and isinstance(got, np.ndarray)) or expected.shape != got.shape:
         return None
     if expected.dtype.kind not in "fiubc" or got.dtype.kind not in "fiubc":
@@ -221,7 +222,7 @@ def _size(difference: np.ndarray) -> np.ndarray:
 
 
 def _limit(array: np.ndarray) -> float:
-    """The largest finite magnitude."""
+    """Return the largest finite magnitude."""
     if array.dtype.kind not in "fiubc":
         return 0.0
     with np.errstate(all="ignore"):
@@ -230,7 +231,7 @@ def _limit(array: np.ndarray) -> float:
 
 
 def _digits(expected: np.ndarray, got: np.ndarray) -> int:
-    """How many digits tell the numbers that differ apart; at least 4."""
+    """Return the number of digits, at least 4, at which the numbers that differ also look different."""
     pairs = list(zip(expected[:SIDE].tolist(), got[:SIDE].tolist(), strict=True))
     for digits in range(4, 12):
         if all(number(e, digits) != number(g, digits) for e, g in pairs):

@@ -1,7 +1,7 @@
-"""The report as Gradescope's results.json: one test a task, texts as plain text, every number finite.
+"""A report as Gradescope's results.json: one test for each task, plain text, finite numbers.
 
-Fields and their types are those of the platform's "Autograder Specifications". A status colours a test; its score is
-what counts. Nothing is hidden here by default, for one hidden test hides the total from the students.
+Fields and types follow Gradescope's "Autograder Specifications". The status only colours a test; its score counts. By
+default nothing is hidden, because one hidden test hides the total from students.
 """
 
 import json
@@ -13,11 +13,19 @@ from se_numpy.grading.report.terminal import task_lines
 from se_numpy.grading.report.text import clean, finite, level, line, points, verdict
 
 VISIBILITY = ("visible", "hidden", "after_due_date", "after_published")
-_LONGEST = 20_000  # characters of one test's output
+_LONGEST = 20_000  # characters of a test's output
 
 
 def as_gradescope(report: Report, *, visibility: str | Mapping[str, str] = "visible") -> str:
-    """results.json; ``visibility`` is one for all tasks, or one for each by the task's name, others visible."""
+    """Return results.json.
+
+    ``visibility`` is that of all tasks, or a mapping from names of tasks; tasks that it does not name are visible.
+
+    Raises
+    ------
+    ValueError
+        If Gradescope does not know a visibility.
+    """
     for word in (visibility,) if isinstance(visibility, str) else visibility.values():
         if word not in VISIBILITY:
             raise ValueError(f"visibility {word!r} is unknown to Gradescope; expected one of {', '.join(VISIBILITY)}")
@@ -43,7 +51,7 @@ def as_gradescope(report: Report, *, visibility: str | Mapping[str, str] = "visi
 
 
 def _test(number: int, task: TaskReport, visibility: str) -> dict[str, Any]:
-    # The platform draws name, points and verdict itself, so the first line of the terminal's text goes.
+    # Gradescope shows name and points itself, so the first line of the terminal's text is dropped.
     output = "\n".join([f"Verdict: {verdict(task.status)}.", *list(task_lines(task))[1:]])
     errors = [finite(check.error) for check in task.checks if check.error is not None]
     return {

@@ -1,8 +1,8 @@
-"""The report as JSON, and back again: the records as they are, in version 1 of a form that ``schema.json`` describes.
+"""Write a report as JSON and read it back; ``schema.json`` describes the format, version 1.
 
-Names are those of ``record.py``. JSON has no NaN and no infinities: they are the strings "NaN", "Infinity" and
-"-Infinity". An array is {"dtype", "shape", "values"}, flat and in C order, and if complex also "imaginary"; one of more
-than 64 entries is {"dtype", "shape", "sha256"}, and comes back as an ``Outline``.
+Names are those of ``models.py``. JSON has no NaN and no infinities: they are the strings "NaN", "Infinity" and
+"-Infinity". An array is {"dtype", "shape", "values"}, flat and in C order, with "imaginary" if it is complex; an array
+of more than 64 entries is {"dtype", "shape", "sha256"} and is read as an ``Outline``.
 """
 
 import hashlib
@@ -33,25 +33,32 @@ _PARTS: dict[str, type] = {
 
 
 def as_json(report: Report) -> str:
-    """The report as JSON text."""
+    """Return the report as JSON text."""
     return json.dumps(to_plain(report), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def to_plain(report: Report) -> dict[str, Any]:
-    """The report as dicts, lists, texts and finite numbers."""
+    """Return the report as dicts, lists, texts and finite numbers."""
     total = {"points": _number(report.points), "max_points": _number(report.max_points), "passed": report.passed}
     return {"schema": SCHEMA, "tool": f"se_numpy {se_numpy.__version__}", **total, **_record(report)}
 
 
 def load(text: str | bytes) -> Report:
-    """The report that ``as_json`` wrote.  Raises ValueError, in one sentence, for anything else."""
+    """Return the report that ``as_json`` wrote.
+
+    Raises
+    ------
+    ValueError
+        If the text is not such a report.
+    """
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"this is no report: it is not JSON ({line(error)})") from None
+        raise ValueError(f"this is not a report: it is not JSON ({line(error)})") from None
     if not isinstance(found, dict) or found.get("schema") != SCHEMA:
         version = line(found.get("schema", "none")) if isinstance(found, dict) else "none"
-        raise ValueError(f'this is no report: its "schema" is {version}, expected {SCHEMA}; grade the submission again')
+        problem = f'its "schema" is {version}, expected {SCHEMA}'
+        raise ValueError(f"this is not a report: {problem}; grade the submission again")
     try:
         return _build(Report, found)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -59,7 +66,7 @@ def load(text: str | bytes) -> Report:
 
 
 def schema() -> dict[str, Any]:
-    """The JSON schema of what ``as_json`` writes."""
+    """Return the JSON schema of reports."""
     return json.loads(resources.files("se_numpy.grading.report").joinpath("schema.json").read_text(encoding="utf-8"))
 
 
@@ -116,7 +123,7 @@ def _number(value: float) -> float | str:
 
 
 def _value(value: Any) -> Any:
-    """An argument or a result."""
+    """Return an argument or a result as JSON holds it."""
     value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, np.ndarray | Outline):
         return _array(value)
@@ -158,7 +165,7 @@ def _array(array: np.ndarray | Outline) -> dict[str, Any]:
     about: dict[str, Any] = {"dtype": array.dtype.str if array.dtype.kind == "U" else array.dtype.name}
     about["shape"] = list(array.shape)
     kind = array.dtype.kind
-    if kind not in "fiubc":  # texts, objects, dates: not numbers, but they may be looked at
+    if kind not in "fiubc":  # texts, objects, dates
         texts = [clean(entry, SHORT) for entry in array.reshape(-1)[:ENTRIES].tolist()]
         return {**about, "dtype": f"<U{SHORT}", **({"values": texts} if array.size <= ENTRIES else _digest(array))}
     if array.size > ENTRIES:

@@ -1,6 +1,6 @@
-"""The report as JUnit XML, which continuous integration draws: one test case a task.
+"""A report as JUnit XML for continuous integration: one test case for each task.
 
-A wrong answer is a failure; an exception, a time-out, a crash is an error; a function that is missing is skipped.
+A wrong result is a failure; an exception, a time-out or a crash is an error; a missing function is skipped.
 """
 
 from xml.etree import ElementTree as ET
@@ -13,14 +13,14 @@ _ELEMENTS = {"passed": None, "failed": "failure", "missing": "skipped"}  # every
 
 
 def as_junit(report: Report) -> str:
-    """The report as JUnit XML."""
+    """Return the report as JUnit XML."""
     suites = ET.Element("testsuites", name="se_numpy")
     suite = ET.SubElement(suites, "testsuite", name=line(report.name), time=f"{finite(report.seconds):.3f}")
     if report.started:
         suite.set("timestamp", line(report.started, 60))
     _properties(suite, report)
     outcomes = [_case(suite, task) for task in report.tasks]
-    if not report.tasks:  # a suite without cases would be green
+    if not report.tasks:  # an empty suite would pass
         case = ET.SubElement(suite, "testcase", classname="submission", name=line(report.name), time="0.000")
         why = clean(report.message) or "no task was graded"
         ET.SubElement(case, "error", type="unreadable", message=line(why)).text = why

@@ -1,4 +1,4 @@
-"""Reports as rows for a gradebook: one submission a row, points and verdict of each task in columns."""
+"""Reports as CSV for a gradebook: a row for each submission, columns for the points and the verdict of each task."""
 
 import csv
 import io
@@ -10,13 +10,13 @@ from se_numpy.grading.report.text import finite, line, points, share
 
 
 def as_csv(report: Report) -> str:
-    """One submission as CSV, the names of the columns first."""
+    """Return a report as CSV with a header."""
     return write_table([report])
 
 
 def write_table(reports: Sequence[Report], unreadable: Iterable[tuple[str, str]] = ()) -> str:
-    """Many submissions as CSV; at the end those of which there is only a name and what was wrong with them."""
-    # Submissions may have been graded on different tasks: the columns are those of all of them.
+    """Return reports as CSV, followed by submissions without a report, given by name and reason."""
+    # Submissions may have been graded on different tasks.
     tasks = list(dict.fromkeys(line(task.task) for report in reports for task in report.tasks))
     head = ["submission", *(column for task in tasks for column in (f"{task} points", f"{task} status"))]
     page = io.StringIO()
@@ -37,6 +37,6 @@ def write_table(reports: Sequence[Report], unreadable: Iterable[tuple[str, str]]
 
 
 def _cell(entry: str) -> str:
-    """A text that a spreadsheet will not take for a formula and run; numbers stay as they are."""
+    """Return a text that no spreadsheet takes for a formula; numbers stay as they are."""
     harmless = not entry.startswith(("=", "+", "-", "@")) or re.fullmatch(r"-[0-9.]+(e[+-]?[0-9]+)?", entry)
     return entry if harmless else "'" + entry

@@ -1,4 +1,4 @@
-"""The report for a terminal: plain text of at most 88 columns, with colours only where they are asked for."""
+"""A report for a terminal: plain text of at most 88 columns, optionally in colour."""
 
 import os
 import textwrap
@@ -10,19 +10,19 @@ from se_numpy.grading.report import arrays, text
 from se_numpy.grading.report.arrays import Block, Grid
 
 WIDTH = 88
-PLANES = 2  # of each array; a page has room for more
+PLANES = 2  # shown of each array; a page has room for more
 _COLOURS = {"good": "\x1b[32m", "bad": "\x1b[31m", "dim": "\x1b[2m"}
 
 
 def as_text(report: Report, *, colour: bool = False) -> str:
-    """The whole report as text."""
+    """Return the report as text."""
     lines = wrap(f"{text.line(report.name)}   {text.points(report.points)} of {text.points(report.max_points)} points")
     lines.append("")
     if report.message:
         lines += [*wrap(report.message), ""]
-    said = {report.message} - {""}  # of all tasks: it is told once
-    attempted = [task for task in report.tasks if task.status != "missing" and task.message not in said]
-    if report.tasks and (attempted or not said):
+    shown = {report.message} - {""}  # a message about all tasks is shown only once
+    attempted = [task for task in report.tasks if task.status != "missing" and task.message not in shown]
+    if report.tasks and (attempted or not shown):
         lines += [*_overview(report, attempted), ""]
     for task in attempted:
         lines += [*task_lines(task), ""]
@@ -31,12 +31,12 @@ def as_text(report: Report, *, colour: bool = False) -> str:
 
 
 def show(report: Report, screen: TextIO) -> None:
-    """Write the report to a screen: in colour if it is one, and nobody has set NO_COLOR."""
+    """Write the report to a stream, in colour if it is a terminal and NO_COLOR is not set."""
     screen.write(as_text(report, colour=screen.isatty() and not os.environ.get("NO_COLOR")))
 
 
 def task_lines(task: TaskReport) -> Iterator[str]:
-    """One task: its verdict, its checks, the smallest failing input, the diagnosis."""
+    """Yield the lines of a task: verdict, checks, diagnosis, smallest failing input."""
     earned = f"{text.points(task.points)} of {text.points(task.max_points)}"
     head = f"{_mark(task.status == 'passed')}  {text.line(task.task, 40)}: {text.verdict(task.status)}, {earned} points"
     yield from wrap(head, "", "        ")
@@ -48,7 +48,8 @@ def task_lines(task: TaskReport) -> Iterator[str]:
     if task.diagnosis:
         d = task.diagnosis
         yield ""
-        yield from wrap(f"Diagnosis: {text.line(d.mistake)}, on {d.agreed} of {d.of} inputs that can tell.", "    ")
+        agreement = f"agrees on {d.agreed} of {d.of} inputs that distinguish it"
+        yield from wrap(f"Diagnosis: {text.line(d.mistake)} ({agreement})", "    ")
         yield from wrap(d.text, "      ")
         yield from wrap(d.equation, "      ")
     for feature in task.features:
@@ -61,34 +62,34 @@ def task_lines(task: TaskReport) -> Iterator[str]:
         yield from wrap(f"Hint: {text.clean(hint)}", "    ", "      ")
     if task.stdout.strip():
         yield ""
-        yield "    It printed:"
+        yield "    Printed output:"
         yield from (row for printed in text.clean(task.stdout).splitlines() for row in wrap(printed, "    | "))
 
 
 def counterexample_lines(example: Counterexample) -> Iterator[str]:
-    """The smallest failing input, with what was expected and what came."""
-    yield "    The smallest failing input found:"
+    """Yield the lines of the smallest failing input, the expected results and the returned ones."""
+    yield "    Smallest failing input:"
     for name, value in example.arguments.items():
         yield from block_lines(arrays.block(name, value, PLANES))
     if example.got:
-        yield "    The answer:"
+        yield "    Expected and returned values:"
         for shown in arrays.comparisons(example.expected, example.got, PLANES):
             yield from block_lines(shown)
     else:
-        yield "    Expected, but nothing was returned:"
+        yield "    Expected values (nothing was returned):"
         for name, value in example.expected.items():
             yield from block_lines(arrays.compare(name, value, planes=PLANES))
     yield from wrap(example.problem, "    ")
     if example.repro.strip():
         yield ""
-        yield "    To see it again:"
+        yield "    Code to reproduce:"
         yield ""
-        # A line of code stays one line: cut in two it could not be run.
+        # Wrapped code could not be run.
         yield from (f"      {row}".rstrip() for row in text.clean(example.repro).splitlines())
 
 
 def _overview(report: Report, attempted: list[TaskReport]) -> Iterator[str]:
-    """A line for each task that was attempted, and one for all that were not."""
+    """Yield a line for each attempted task, and one for all the others."""
     wide = max((len(text.line(task.task, 40)) for task in attempted), default=0)
     for task in attempted:
         earned = f"{text.points(task.points):>6} of {text.points(task.max_points):<6}"
@@ -110,8 +111,8 @@ def _check(check: Check) -> Iterator[str]:
     row = f"    {_mark(check.passed)}  {text.line(check.name, 60)}"
     if check.max_points:
         row += f"  {text.points(check.points)}/{text.points(check.max_points)}"
-    if check.error is not None and not check.passed and (far := text.beyond(check.error)):
-        row += f" ({far})"
+    if check.error is not None and not check.passed and (excess := text.beyond(check.error)):
+        row += f" ({excess})"
     yield from wrap(row, "", "            ")
     yield from wrap(check.message, "            ")
 
@@ -128,13 +129,13 @@ def _ending(report: Report) -> Iterator[str]:
 
 
 def block_lines(shown: Block) -> Iterator[str]:
-    """One array: a line about it, and its planes."""
+    """Yield the lines of an array: one about it, and its planes."""
     yield from wrap(f"{shown.name}: {shown.about}", "      ", "        ")
     for grids in shown.rows:
         drawn = [_grid(grid) for grid in grids]
         if grids[0].label != shown.name:
             yield from wrap(grids[0].label, "        ")
-        # Side by side where that fits, else one above the other.
+        # In one row if that fits, else one below another.
         if sum(len(rows[0]) + 3 for rows in drawn) <= WIDTH - 8:
             yield from ("        " + "   ".join(parts).rstrip() for parts in zip(*drawn, strict=True))
         else:
@@ -142,7 +143,7 @@ def block_lines(shown: Block) -> Iterator[str]:
 
 
 def _grid(grid: Grid) -> list[str]:
-    """The numbers in columns of one width, the title above; * stands behind those that differ."""
+    """Return the numbers in columns of one width below the title; * marks those that differ."""
     star = [[f"{t}*" if m and grid.title == "yours" else f"{t} " for t, m in zip(*row, strict=True)]
             for row in zip(grid.texts, grid.marked.tolist(), strict=True)]  # fmt: skip
     wide = max(len(entry) for row in star for entry in row)
@@ -156,7 +157,7 @@ def _mark(passed: bool | None) -> str:
 
 
 def wrap(words: str, first: str = "", then: str | None = None) -> list[str]:
-    """A text broken into lines of WIDTH; none where there is no text."""
+    """Return a text broken into lines of at most WIDTH characters."""
     then = first if then is None else then
     cleaned = text.clean(words).expandtabs(4)
     lines: list[str] = []
