@@ -20,7 +20,7 @@ FORBIDDEN = {
     r"\b(whoever|whosoever|nobody|somebody|who ever)\b": "the subject: the user, a student, the caller; or the passive",
     r"\b(some|all|each|many|most|none|both|one|two|part|out)? ?of (which|whom)\b": "a second sentence",
     r"\bso (many|much) (as|of|is|are|was|were)\b": "the number itself",
-    r"\b(there is|there are|where there is|where there are) none\b": "if it does not exist, or without",
+    r"\bwhere (there (is|are) (none|no)|none|no \w+ (is|are))\b": "if it does not exist, or without",
     r"\bin words\b": "as text, or describe",
     r"\bby heart\b": "from memory, hard-coded",
     r"\bgo(es)? on (with|to|from|until|where)\b": "continue, resume",

@@ -23,7 +23,7 @@ _CHUNK = 1 << 16
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """When to give up on a server, in seconds and bytes per second."""
+    """Limits after which a download gives up on a server, in seconds and bytes per second."""
 
     timeout: float = 30  # without a single byte
     min_speed: float = 1000  # the original server delivers 55,000; below this, the connection has stalled

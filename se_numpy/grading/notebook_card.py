@@ -18,7 +18,7 @@ class Card:
 
     @property
     def passed(self) -> bool:
-        """Whether the task passed."""
+        """True if the task passed."""
         return self.task.status == "passed"
 
     def _repr_html_(self) -> str:

@@ -30,6 +30,7 @@ from se_numpy.train.session import Session
 from se_numpy.wrapping import wrap_text
 
 SAVE_EVERY = 60  # seconds; at most this much work is lost in a power cut
+RESUME = "se-numpy train --resume"
 
 
 def train(
@@ -175,7 +176,7 @@ def _train_to_end(run: Run, session: Session, say: Console) -> Run:
                 if stop.requested and row["epoch"] < run.config.epochs:
                     raise KeyboardInterrupt
         except KeyboardInterrupt:
-            say(wrap_text(f"stopped  {_after_early_end(run)}", 9))
+            say(wrap_text("stopped  " + _after_early_end(run).replace(f" {RESUME}", f"\n         {RESUME}"), 9))
             raise
         except NotFinite as error:
             raise NotFinite(
@@ -217,4 +218,4 @@ def _after_early_end(run: Run, *, resumable: bool = True) -> str:
     if not resumable:
         epochs = f"{len(run.history)} epoch{'s' * (len(run.history) != 1)}"
         return f"the last and the best checkpoint of the {epochs} before are kept in {run.folder}"
-    return f"the progress is saved in {run.folder}; resume with: se-numpy train --resume {quote(str(run.folder))}"
+    return f"the progress is saved in {run.folder}; resume with: {RESUME} {quote(str(run.folder))}"

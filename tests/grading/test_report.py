@@ -39,7 +39,7 @@ any_report = settings(max_examples=80, deadline=None, suppress_health_check=list
 
 
 def fits(value, rule, root):
-    """Whether a value fits a JSON schema, for the keywords that schema.json uses."""
+    """Return True if a value fits a JSON schema, for the keywords that schema.json uses."""
     known = {"type", "required", "properties", "additionalProperties", "items", "anyOf", "enum", "const", "$ref",
              "maxLength", "maxItems", "description", "$schema", "title", "$defs"}  # fmt: skip
     assert set(rule) <= known, set(rule) - known

@@ -193,7 +193,7 @@ def test_ctrl_c_stops_after_the_step_and_prints_how_to_resume(tmp_path, monkeypa
         with pytest.raises(KeyboardInterrupt):
             train(tiny(), settings(tmp_path / "run", **LONG), out)
     assert signal.getsignal(signal.SIGINT) is before
-    assert out.getvalue().rstrip().endswith(f"resume with: se-numpy train --resume {tmp_path / 'run'}")
+    assert out.getvalue().rstrip().endswith(f"resume with:\n         se-numpy train --resume {tmp_path / 'run'}")
     assert checkpoint.load(tmp_path / "run" / "last.npz")[1]["position"]["step"] == 9 - 6
     resume(tmp_path / "run", io.StringIO(), dataset=tiny())
     assert_same_results(tmp_path / "run", uninterrupted)
