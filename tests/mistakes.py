@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from pairs import Chance
+from pairs import Rng
 
 import se_numpy as sn
 from se_numpy import relu, sigmoid
@@ -218,7 +218,7 @@ SEEDS = range(20)
 def caught(pair, lib) -> str:
     """Return the name of the first check that fails on any of a few cases, or "" if none does."""
     for seed in SEEDS:
-        args, hyper = pair.case(Chance(seed))
+        args, hyper = pair.case(Rng(seed))
         for check in (pair.check_value, pair.check_gradient):
             try:
                 check(lib, args, hyper)

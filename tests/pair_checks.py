@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pairs import PAIRS, Chance
+from pairs import PAIRS, Rng
 
 import se_numpy
 from se_numpy import to_host
@@ -15,7 +15,7 @@ from se_numpy import to_host
 UPSTREAM = 3, 1  # differs from the seeds of the cases: if dy equals x, the gradient of batch norm is only rounding
 
 
-class Steered(Chance):
+class Steered(Rng):
     """A source of cases that hypothesis controls and shrinks."""
 
     def __init__(self, data: st.DataObject) -> None:
@@ -92,7 +92,7 @@ def checks(*names: str) -> type:
         @pytest.mark.parametrize("seed", range(4))
         def test_device_arrays_give_equal_results(self, pair, seed, device_xp):
             xp = device_xp
-            args, hyper = pair.case(Chance(seed))
+            args, hyper = pair.case(Rng(seed))
             y = pair.forward(se_numpy)(*args, **hyper)
             upstream = np.random.default_rng(UPSTREAM)
             dys = [np.asarray(upstream.standard_normal(np.shape(part))) for part in as_tuple(y)]
@@ -109,7 +109,7 @@ def checks(*names: str) -> type:
         @pytest.mark.parametrize("seed", range(4))
         def test_no_floating_point_error_is_raised(self, pair, seed):
             """This includes extreme values, whose exponentials correctly underflow to 0."""
-            args, hyper = pair.case(Chance(seed))
+            args, hyper = pair.case(Rng(seed))
             grow = pair.name in ("sigmoid", "softmax", "softmax_cross_entropy", "excite")
             args = tuple(500 * a if grow and k == 0 else a for k, a in enumerate(args))
             with np.errstate(all="raise"):

@@ -15,7 +15,7 @@ import witness
 from se_numpy.gradcheck import check_backward
 
 
-class Chance:
+class Rng:
     """A seeded source of sizes, settings and arrays.  ``pair_checks`` has a subclass that hypothesis controls."""
 
     def __init__(self, seed: int) -> None:
@@ -36,7 +36,7 @@ class Pair:
     """A pair of functions.  ``forward(lib)`` and ``backward(lib)`` return them; ``witness`` is a plain form of f."""
 
     name: str
-    case: Callable[[Chance], Case]
+    case: Callable[[Rng], Case]
     witness: Callable[..., Any]
     forward: Callable[[Any], Callable[..., Any]]
     backward: Callable[[Any], Callable[..., Any]]
@@ -76,7 +76,7 @@ def _tuple(x: Any) -> tuple:
 # ------------------------------------------------------------------------------------------------------------- cases
 
 
-def _conv2d(chance: Chance) -> Case:
+def _conv2d(chance: Rng) -> Case:
     groups, stride = chance.integer(1, 3), chance.integer(1, 3)
     kh, kw, padding = chance.integer(1, 4), chance.integer(1, 4), chance.integer(0, 2)
     N, c, C = chance.integer(1, 3), chance.integer(1, 3), groups * chance.integer(1, 3)
@@ -85,47 +85,47 @@ def _conv2d(chance: Chance) -> Case:
     return (X, V), {"stride": stride, "padding": padding, "groups": groups}
 
 
-def _depthwise(chance: Chance) -> Case:
+def _depthwise(chance: Rng) -> Case:
     C = chance.integer(2, 5)
     X, V = chance.normal(2, chance.integer(3, 7), chance.integer(3, 6), C), chance.normal(3, 3, 1, C)
     return (X, V), {"stride": chance.integer(1, 2), "padding": chance.integer(0, 1), "groups": C}
 
 
-def _images(chance: Chance) -> np.ndarray:
+def _images(chance: Rng) -> np.ndarray:
     shape = (chance.integer(1, 4), chance.integer(2, 6), chance.integer(2, 5), chance.integer(2, 7))
     return chance.normal(*shape) + 0.5 * chance.normal(shape[-1])
 
 
-def _linear(chance: Chance) -> Case:
+def _linear(chance: Rng) -> Case:
     N, D, K = chance.integer(1, 4), chance.integer(1, 6), chance.integer(1, 5)
     bias = (chance.normal(K),) if chance.integer(0, 1) else ()
     return (chance.normal(N, D), chance.normal(K, D), *bias), {}
 
 
-def _another_gate(chance: Chance) -> Case:
+def _another_gate(chance: Rng) -> Case:
     args, _ = _excite(chance)
     return args, {"gate": ["tanh", "relu"][chance.integer(0, 1)]}
 
 
-def _excite(chance: Chance) -> Case:
+def _excite(chance: Rng) -> Case:
     N, h = chance.integer(1, 4), chance.integer(1, 3)
     C = h * chance.integer(2, 4)
     biases = (chance.normal(h), chance.normal(C)) if chance.integer(0, 1) else ()
     return (2 * chance.normal(N, C), chance.normal(h, C), 2 * chance.normal(C, h), *biases), {}
 
 
-def _scale(chance: Chance) -> Case:
+def _scale(chance: Rng) -> Case:
     U = _images(chance)
     return (U, chance.normal(len(U), U.shape[-1])), {}
 
 
-def _se_block(chance: Chance) -> Case:
+def _se_block(chance: Rng) -> Case:
     (z, *weights), _ = _excite(chance)
     U = chance.normal(len(z), chance.integer(2, 5), chance.integer(2, 6), z.shape[1]) + z[:, None, None]
     return (U, *weights), {}
 
 
-def _pool(chance: Chance) -> Case:
+def _pool(chance: Rng) -> Case:
     kernel = chance.integer(1, 4)
     padding = chance.integer(0, kernel // 2)
     least = max(1, kernel - 2 * padding)
@@ -133,42 +133,42 @@ def _pool(chance: Chance) -> Case:
     return (x,), {"kernel": kernel, "stride": chance.integer(1, 3), "padding": padding}
 
 
-def _loss(chance: Chance) -> Case:
+def _loss(chance: Rng) -> Case:
     N, K = chance.integer(1, 5), chance.integer(2, 6)
     labels = np.array([chance.integer(0, K - 1) for _ in range(N)])
     return (2 * chance.normal(N, K), labels), {"smoothing": 0.1 * chance.integer(0, 3)}
 
 
-def _softmax(chance: Chance) -> Case:
+def _softmax(chance: Rng) -> Case:
     return (2 * chance.normal(chance.integer(1, 5), chance.integer(2, 6)),), {}
 
 
-def _statistics(chance: Chance) -> Case:
+def _statistics(chance: Rng) -> Case:
     return (_images(chance),), {}
 
 
-def _normalize(chance: Chance) -> Case:
+def _normalize(chance: Rng) -> Case:
     x = _images(chance)
     C = x.shape[-1]
     return (x, chance.normal(C), chance.normal(C) ** 2 + 0.1, chance.normal(C), chance.normal(C)), {}
 
 
-def _batch_norm(chance: Chance) -> Case:
+def _batch_norm(chance: Rng) -> Case:
     x = _images(chance)
     return (x, chance.normal(x.shape[-1]), chance.normal(x.shape[-1])), {}
 
 
-def _anything(chance: Chance) -> Case:
+def _anything(chance: Rng) -> Case:
     axes = chance.integer(1, 4)
     return (3 * chance.normal(*(chance.integer(1, 5) for _ in range(axes))),), {}
 
 
-def _dropout(chance: Chance) -> Case:
+def _dropout(chance: Rng) -> Case:
     (x,), _ = _anything(chance)
     return (x, chance.normal(*x.shape) > 0), {"p": 0.1 * chance.integer(0, 9)}
 
 
-def _pair(name: str, case: Callable[[Chance], Case], witness: Callable[..., Any], function: str = "", **more) -> Pair:
+def _pair(name: str, case: Callable[[Rng], Case], witness: Callable[..., Any], function: str = "", **more) -> Pair:
     function = function or name
     backward = f"{function}_backward"
     return Pair(name, case, witness, lambda lib: getattr(lib, function), lambda lib: getattr(lib, backward), **more)

@@ -16,7 +16,7 @@ import cupy_double
 from faults import FAULTS
 from faults import caught as caught_by_contract
 from mistakes import MISTAKES, caught
-from pairs import PAIRS, Chance
+from pairs import PAIRS, Rng
 from test_book import CALLS, entered
 from test_book import PAIRS as NAMES
 
@@ -42,7 +42,7 @@ def pairs() -> None:
     print(f"worst relative error of a gradient over {CASES} random cases (tolerance {TOLERANCE:g})\n")
     print(f"{'operation':24s} {'central differences':>20s} {'complex step':>14s}")
     for pair in PAIRS.values():
-        errors = [pair.check_gradient(se_numpy, *pair.case(Chance(seed))) for seed in range(CASES)]
+        errors = [pair.check_gradient(se_numpy, *pair.case(Rng(seed))) for seed in range(CASES)]
         central, complex_step = (max(column) for column in zip(*errors, strict=True))
         print(f"{pair.name:24s} {central:20.1e} {complex_step:14.1e}")
 

@@ -31,9 +31,7 @@ def test_gates_of_an_image_do_not_depend_on_the_others():
 
 def test_gates_do_not_depend_on_the_positions_of_pixels():
     shuffled = U.reshape(4, 15, 8)[:, np.random.default_rng(0).permutation(15)].reshape(U.shape)
-    np.testing.assert_allclose(
-        sn.excite(sn.squeeze(U), W1, W2), sn.excite(sn.squeeze(shuffled), W1, W2), rtol=1e-12
-    )
+    np.testing.assert_allclose(sn.excite(sn.squeeze(U), W1, W2), sn.excite(sn.squeeze(shuffled), W1, W2), rtol=1e-12)
 
 
 def test_channels_may_be_permuted():

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from pairs import PAIRS, Chance
+from pairs import PAIRS, Rng
 
 import se_numpy as sn
 from se_numpy import engine, layers
@@ -159,7 +159,10 @@ UNFIT = {
     "float16": (lambda a: a.astype(np.float16), r"\w+ has dtype float16; expected float32 or float64: use \w+.astype"),
     "integers": (lambda a: a.astype(np.int64), r"\w+ has dtype int64; expected float32 or float64"),
     "masked": (np.ma.masked_array, r"\w+ is a masked array, .* expected a plain array: use \w+.filled\(value\)"),
-    "matrix": (lambda a: a.reshape(len(a), -1).view(np.matrix), r"\w+ is an np.matrix, .* expected a plain array: use np.asarray\(\w+\)"),
+    "matrix": (
+        lambda a: a.reshape(len(a), -1).view(np.matrix),
+        r"\w+ is an np.matrix, .* expected a plain array: use np.asarray\(\w+\)",
+    ),
 }
 FIT = {
     "complex": lambda a: a.astype(np.complex128),
@@ -170,7 +173,7 @@ FIT = {
 
 def calls(pair):
     """Yield the forward and backward functions of the book and the engine, each with arguments."""
-    args, hyper = pair.case(Chance(0))
+    args, hyper = pair.case(Rng(0))
     forward, backward = pair.forward(sn), pair.backward(sn)
     y = forward(*args, **hyper)
     dys = [np.ones_like(part) for part in (y if isinstance(y, tuple) else (y,))]

@@ -1,11 +1,8 @@
 # %% [markdown]
 # # 1. Look at images as arrays
 #
-# [![Open in Colab][badge]][colab] · [all tutorials](README.md) · [this one as a
+# [all tutorials](README.md) · [this one as a
 # script](01_images_as_arrays.py)
-#
-# [badge]: https://colab.research.google.com/assets/colab-badge.svg
-# [colab]: https://colab.research.google.com/github/OWNER/se_numpy/blob/main/tutorials/01_images_as_arrays.ipynb
 #
 # **You will** take pictures apart into numbers, and write two functions of one line each. They
 # are two of the three steps of a Squeeze-and-Excitation block.
@@ -16,16 +13,12 @@
 # **You need** Python and a little NumPy; a CPU; 20 minutes.
 
 # %%
-# Installs the library if it is missing, as in Colab.
+# Stops if the library is not installed.
 import importlib.util
-import subprocess
 import sys
 
 if importlib.util.find_spec("se_numpy") is None:
-    if "google.colab" not in sys.modules:
-        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" in the repository')
-    library = "se-numpy[plot,grade] @ git+https://github.com/OWNER/se_numpy"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)
+    sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" in the repository')
 
 # %%
 import numpy as np

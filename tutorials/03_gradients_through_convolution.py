@@ -1,11 +1,8 @@
 # %% [markdown]
 # # 3. Send gradients back through a convolution
 #
-# [![Open in Colab][badge]][colab] · [all tutorials](README.md) ·
+# [all tutorials](README.md) ·
 # [this one as a script](03_gradients_through_convolution.py)
-#
-# [badge]: https://colab.research.google.com/assets/colab-badge.svg
-# [colab]: https://colab.research.google.com/github/OWNER/se_numpy/blob/main/tutorials/03_gradients_through_convolution.ipynb
 #
 # **You will** measure a derivative in three ways, find a wrong one that has been widely copied,
 # and write `relu_backward` and `conv2d_backward`.
@@ -16,16 +13,12 @@
 # **You need** [tutorial 2](02_convolve.ipynb), derivatives and the chain rule; a CPU; 50 minutes.
 
 # %%
-# Installs the library if it is missing, as in Colab.
+# Stops if the library is not installed.
 import importlib.util
-import subprocess
 import sys
 
 if importlib.util.find_spec("se_numpy") is None:
-    if "google.colab" not in sys.modules:
-        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" in the repository')
-    library = "se-numpy[plot,grade] @ git+https://github.com/OWNER/se_numpy"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)
+    sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" in the repository')
 
 # %%
 import numpy as np

@@ -1,11 +1,8 @@
 # %% [markdown]
 # # 4. Test a gradient
 #
-# [![Open in Colab][badge]][colab] · [all tutorials](README.md) · [this one as a
+# [all tutorials](README.md) · [this one as a
 # script](04_test_a_gradient.py)
-#
-# [badge]: https://colab.research.google.com/assets/colab-badge.svg
-# [colab]: https://colab.research.google.com/github/OWNER/se_numpy/blob/main/tutorials/04_test_a_gradient.ipynb
 #
 # **You will** write a gradient checker of a dozen lines, run it on more than sixty wrong
 # gradients, and see which testing habits hide mistakes.
@@ -17,16 +14,12 @@
 # equations of the block appear here as something to be tested; tutorials 6 and 7 explain them.
 
 # %%
-# Installs the library if it is missing, as in Colab.
+# Stops if the library is not installed.
 import importlib.util
-import subprocess
 import sys
 
 if importlib.util.find_spec("se_numpy") is None:
-    if "google.colab" not in sys.modules:
-        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" in the repository')
-    library = "se-numpy[plot,grade] @ git+https://github.com/OWNER/se_numpy"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)
+    sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" in the repository')
 
 # %%
 import numpy as np

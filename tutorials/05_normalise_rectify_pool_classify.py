@@ -1,11 +1,8 @@
 # %% [markdown]
 # # 5. Normalise, rectify, pool, classify
 #
-# [![Open in Colab][badge]][colab] · [all tutorials](README.md) ·
+# [all tutorials](README.md) ·
 # [this one as a script](05_normalise_rectify_pool_classify.py)
-#
-# [badge]: https://colab.research.google.com/assets/colab-badge.svg
-# [colab]: https://colab.research.google.com/github/OWNER/se_numpy/blob/main/tutorials/05_normalise_rectify_pool_classify.ipynb
 #
 # **You will** build everything between two convolutions and after the last: batch norm, ReLU,
 # pooling, softmax and the loss. You differentiate batch norm twice, once step by step and once in
@@ -19,16 +16,12 @@
 # between them.
 
 # %%
-# Installs the library if it is missing, as in Colab.
+# Stops if the library is not installed.
 import importlib.util
-import subprocess
 import sys
 
 if importlib.util.find_spec("se_numpy") is None:
-    if "google.colab" not in sys.modules:
-        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" in the repository')
-    library = "se-numpy[plot,grade] @ git+https://github.com/OWNER/se_numpy"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)
+    sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" in the repository')
 
 # %%
 import numpy as np

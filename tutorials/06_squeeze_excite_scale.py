@@ -1,11 +1,8 @@
 # %% [markdown]
 # # 6. Squeeze, excite, scale
 #
-# [![Open in Colab][badge]][colab] · [all tutorials](README.md) ·
+# [all tutorials](README.md) ·
 # [this one as a script](06_squeeze_excite_scale.py)
-#
-# [badge]: https://colab.research.google.com/assets/colab-badge.svg
-# [colab]: https://colab.research.google.com/github/OWNER/se_numpy/blob/main/tutorials/06_squeeze_excite_scale.ipynb
 #
 # **You will** build a Squeeze-and-Excitation block one equation at a time, choose its weights by
 # hand, and see it answer a question that no single pixel can answer. Then you write `excite` and
@@ -18,16 +15,12 @@
 # [tutorial 1](01_images_as_arrays.ipynb); a CPU; 45 minutes.
 
 # %%
-# Installs the library if it is missing, as in Colab.
+# Stops if the library is not installed.
 import importlib.util
-import subprocess
 import sys
 
 if importlib.util.find_spec("se_numpy") is None:
-    if "google.colab" not in sys.modules:
-        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" in the repository')
-    library = "se-numpy[plot,grade] @ git+https://github.com/OWNER/se_numpy"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)
+    sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" in the repository')
 
 # %%
 import numpy as np

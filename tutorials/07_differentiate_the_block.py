@@ -1,11 +1,8 @@
 # %% [markdown]
 # # 7. Differentiate the block
 #
-# [![Open in Colab][badge]][colab] · [all tutorials](README.md) ·
+# [all tutorials](README.md) ·
 # [this one as a script](07_differentiate_the_block.py)
-#
-# [badge]: https://colab.research.google.com/assets/colab-badge.svg
-# [colab]: https://colab.research.google.com/github/OWNER/se_numpy/blob/main/tutorials/07_differentiate_the_block.ipynb
 #
 # **You will** send a gradient back through a Squeeze-and-Excitation block, by hand and line by
 # line, on both of its paths, and verify each of them. Then you write `excite_backward` and
@@ -18,16 +15,12 @@
 # [tutorial 3](03_gradients_through_convolution.ipynb); a CPU; 55 minutes.
 
 # %%
-# Installs the library if it is missing, as in Colab.
+# Stops if the library is not installed.
 import importlib.util
-import subprocess
 import sys
 
 if importlib.util.find_spec("se_numpy") is None:
-    if "google.colab" not in sys.modules:
-        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" in the repository')
-    library = "se-numpy[plot,grade] @ git+https://github.com/OWNER/se_numpy"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)
+    sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" in the repository')
 
 # %%
 from textwrap import shorten

@@ -1,11 +1,8 @@
 # %% [markdown]
 # # 8. Assemble a network and count it
 #
-# [![Open in Colab][badge]][colab] · [all tutorials](README.md) · [this one as a
+# [all tutorials](README.md) · [this one as a
 # script](08_assemble_and_count.py)
-#
-# [badge]: https://colab.research.google.com/assets/colab-badge.svg
-# [colab]: https://colab.research.google.com/github/OWNER/se_numpy/blob/main/tutorials/08_assemble_and_count.ipynb
 #
 # **You will** build a SE-ResNet from layers, run it, and compute its cost before it has seen a
 # picture: by hand, with the library, and compared with the paper's tables. You write
@@ -18,16 +15,12 @@
 # does; a CPU; 45 minutes.
 
 # %%
-# Installs the library if it is missing, as in Colab.
+# Stops if the library is not installed.
 import importlib.util
-import subprocess
 import sys
 
 if importlib.util.find_spec("se_numpy") is None:
-    if "google.colab" not in sys.modules:
-        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" in the repository')
-    library = "se-numpy[plot,grade] @ git+https://github.com/OWNER/se_numpy"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)
+    sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" in the repository')
 
 # %%
 import numpy as np
@@ -410,9 +403,9 @@ claim("Multiply-adds, in billions: 3.858 without, 3.860 with SE.", *work)
 # %% [markdown]
 # The paper says so too: about 10 percent more parameters, and blocks in the last stage can be
 # left out at little loss in accuracy, for 4 percent. Between $r = 2$ and $r = 16$ the error
-# hardly changes while the cost falls by a factor of eight; so the paper uses 16. (The paper
-# states 3.86 and 3.87 billion multiply-adds; the second includes the additions of the squeeze and
-# the products of the scaling.)
+# hardly changes while the cost falls by a factor of eight; so the paper uses 16.
+# (The paper states 3.86 and 3.87 billion multiply-adds; the second includes the additions of the
+# squeeze and the products of the scaling.)
 #
 # ## A common mistake: gates after the sum
 #

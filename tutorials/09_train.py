@@ -1,11 +1,8 @@
 # %% [markdown]
 # # 9. Train it
 #
-# [![Open in Colab][badge]][colab] · [all tutorials](README.md) · [this one as a
+# [all tutorials](README.md) · [this one as a
 # script](09_train.py)
-#
-# [badge]: https://colab.research.google.com/assets/colab-badge.svg
-# [colab]: https://colab.research.google.com/github/OWNER/se_numpy/blob/main/tutorials/09_train.ipynb
 #
 # **You will** write a training loop, verify that it learns, find three bugs by their curves, and
 # train a network on a task that it can only solve with a SE block. You write `sgd_momentum` and
@@ -19,16 +16,12 @@
 # computation.
 
 # %%
-# Installs the library if it is missing, as in Colab.
+# Stops if the library is not installed.
 import importlib.util
-import subprocess
 import sys
 
 if importlib.util.find_spec("se_numpy") is None:
-    if "google.colab" not in sys.modules:
-        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" in the repository')
-    library = "se-numpy[plot,grade] @ git+https://github.com/OWNER/se_numpy"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)
+    sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" in the repository')
 
 # %%
 import io

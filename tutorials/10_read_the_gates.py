@@ -1,11 +1,8 @@
 # %% [markdown]
 # # 10. Read the gates
 #
-# [![Open in Colab][badge]][colab] · [all tutorials](README.md) · [this one as a
+# [all tutorials](README.md) · [this one as a
 # script](10_read_the_gates.py)
-#
-# [badge]: https://colab.research.google.com/assets/colab-badge.svg
-# [colab]: https://colab.research.google.com/github/OWNER/se_numpy/blob/main/tutorials/10_read_the_gates.ipynb
 #
 # **You will** load two trained networks, draw the paper's Figure 6 for them, replace their gates,
 # and give one picture the gates of another.
@@ -16,20 +13,15 @@
 # **You need** [tutorial 9](09_train.ipynb); a CPU; 40 minutes. The networks are trained already.
 
 # %%
-# Installs the library if it is missing, as in Colab.
+# Stops if the library is not installed.
 import importlib.util
-import subprocess
 import sys
 
 if importlib.util.find_spec("se_numpy") is None:
-    if "google.colab" not in sys.modules:
-        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" in the repository')
-    library = "se-numpy[plot,grade] @ git+https://github.com/OWNER/se_numpy"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)
+    sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" in the repository')
 
 # %%
 from pathlib import Path
-from urllib.request import urlretrieve
 
 import numpy as np
 from se_numpy import checkpoint
@@ -48,18 +40,13 @@ figures.style()
 # ## Two trained networks
 #
 # They are in the folder `networks` next to this tutorial. One was trained on photographs,
-# CIFAR-10, the other on the glyphs of tutorial 9. (Colab has no such folder and downloads them
-# first.)
+# CIFAR-10, the other on the glyphs of tutorial 9.
 
 # %%
 folder = Path(globals().get("__file__", "here")).parent / "networks"
 for name in ("se_resnet20_cifar10", "se_resnet20_cifar10_gates", "se_resnet8_builtin"):
     if not (folder / f"{name}.npz").exists():
-        if "google.colab" not in sys.modules:
-            sys.exit(f"networks/{name}.npz is missing; copy that folder next to this tutorial")
-        folder.mkdir(exist_ok=True)
-        address = f"https://github.com/OWNER/se_numpy/raw/main/tutorials/networks/{name}.npz"
-        urlretrieve(address, folder / f"{name}.npz")
+        sys.exit(f"networks/{name}.npz is missing; copy that folder next to this tutorial")
 
 photo_network = load_gated(folder / "se_resnet20_cifar10.npz")
 glyph_network = load_gated(folder / "se_resnet8_builtin.npz")

@@ -1,10 +1,7 @@
 # %% [markdown]
 # # 11. Move it to a GPU
 #
-# [![Open in Colab][badge]][colab] · [all tutorials](README.md) · [this one as a script](11_gpu.py)
-#
-# [badge]: https://colab.research.google.com/assets/colab-badge.svg
-# [colab]: https://colab.research.google.com/github/OWNER/se_numpy/blob/main/tutorials/11_gpu.ipynb
+# [all tutorials](README.md) · [this one as a script](11_gpu.py)
 #
 # **You will** run familiar code on the available processor, build an array that simulates a GPU
 # array, and use it to count the operations of a GPU.
@@ -18,16 +15,12 @@
 # on the CPU and print what would be different. This tutorial does not measure the speed of a GPU.
 
 # %%
-# Installs the library if it is missing, as in Colab.
+# Stops if the library is not installed.
 import importlib.util
-import subprocess
 import sys
 
 if importlib.util.find_spec("se_numpy") is None:
-    if "google.colab" not in sys.modules:
-        sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" in the repository')
-    library = "se-numpy[plot,grade] @ git+https://github.com/OWNER/se_numpy"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)
+    sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" in the repository')
 
 # %%
 import copy
@@ -520,8 +513,8 @@ claim(
 # %% [markdown]
 # This is a whole training step on a simulated GPU, with the NumPy form of every operation. With
 # the kernels it takes fewer than four hundred launches: [a
-# test](https://github.com/OWNER/se_numpy/blob/main/tests/train/test_train.py) counts them, and
-# fails if there are more, or if anything waits.
+# test](../tests/train/test_train.py) counts them, and fails if there are more, or if anything
+# waits.
 
 # %% [markdown]
 # ## Remaining differences

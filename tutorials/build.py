@@ -3,7 +3,7 @@
     python tutorials/build.py                        build every stale notebook
     python tutorials/build.py 02 03                  build these notebooks
     python tutorials/build.py --check                report problems without running anything
-    python tutorials/build.py --repository YOU/NAME  set the repository of badges and first cells
+    python tutorials/build.py --address              follow the address in pyproject.toml
 
 The source is a script in percent format (NN_name.py, "# %%" and "# %% [markdown]"); do not edit
 NN_name.ipynb by hand. Building needs the extra ``tutorials``: jupytext reads the script, nbclient
@@ -219,20 +219,18 @@ def smaller(png: str) -> str:
     return base64.b64encode(packed.getvalue()).decode() + "\n"
 
 
-def move(repository: str) -> None:
-    """Set the repository in all scripts, README.md and prose.py.
-
-    Raises
-    ------
-    ValueError
-        If ``repository`` is not of the form OWNER/NAME.
-    """
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
-        raise ValueError(f"repository is {repository!r}; expected OWNER/NAME, as on GitHub")
-    now = prose.repository()
-    for path in [*sources(), HERE / "README.md", HERE / "prose.py"]:
+def follow_address() -> None:
+    """Write the badges and first cells of all scripts for the address in pyproject.toml."""
+    address = prose.repository()
+    links = re.compile(
+        r"^# (\[!\[Open in Colab\]\(\S+\)\]\(\S+\) · )?(?=\[all tutorials\])", re.MULTILINE
+    )
+    first = re.compile(r"(?<=\n# %%\n).*?(?=\n\n# %%)", re.DOTALL)
+    for path in sources():
         text = path.read_text(encoding="utf-8")
-        path.write_text(text.replace(now, repository), encoding="utf-8")
+        text = links.sub(f"# {prose.badge(path.stem, address)}", text, count=1)
+        text = first.sub(lambda _: prose.first_cell(address), text, count=1)
+        path.write_text(text, encoding="utf-8")
 
 
 def main() -> int:
@@ -246,12 +244,14 @@ def main() -> int:
         "--check", action="store_true", help="report problems without running anything"
     )
     parser.add_argument(
-        "--repository", metavar="OWNER/NAME", help="set the repository of badges and first cells"
+        "--address",
+        action="store_true",
+        help="write badges and first cells for [project.urls] Repository in pyproject.toml",
     )
     args = parser.parse_args()
     try:
-        if args.repository:
-            move(args.repository)
+        if args.address:
+            follow_address()
         paths = sources(args.names)
         if args.check:
             return 1 if check(paths) else 0

@@ -7,13 +7,22 @@ import ast
 import base64
 import json
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-OWNER = "OWNER/se_numpy"  # the repository of badges and first cells; set by build.py --repository
+PYPROJECT = Path(__file__).parent.parent / "pyproject.toml"
 
 FIRST_CELL = """\
+# Stops if the library is not installed.
+import importlib.util
+import sys
+
+if importlib.util.find_spec("se_numpy") is None:
+    sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" in the repository')"""
+
+COLAB_CELL = """\
 # Installs the library if it is missing, as in Colab.
 import importlib.util
 import subprocess
@@ -22,7 +31,7 @@ import sys
 if importlib.util.find_spec("se_numpy") is None:
     if "google.colab" not in sys.modules:
         sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" in the repository')
-    library = "se-numpy[plot,grade] @ git+https://github.com/{owner}"
+    library = "se-numpy[plot,grade] @ git+{address}"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)"""
 
 FRAME = (
@@ -47,8 +56,25 @@ MEASURED = re.compile(
 NOTEBOOK, PICTURE = 1_000_000, 100_000  # bytes
 
 
-def repository() -> str:
-    return OWNER
+def repository() -> str | None:
+    """Return the repository's address, or None while pyproject.toml has none in [project.urls]."""
+    project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
+    return project.get("urls", {}).get("Repository")
+
+
+def first_cell(address: str | None) -> str:
+    """Return the first code cell, which installs the library only if it has an address."""
+    return FIRST_CELL if address is None else COLAB_CELL.format(address=address)
+
+
+def badge(name: str, address: str | None) -> str:
+    """Return a Colab badge for the notebook ``name``, or nothing without an address."""
+    if address is None:
+        return ""
+    path = address.removeprefix("https://github.com/")
+    colab = f"https://colab.research.google.com/github/{path}/blob/main/tutorials/{name}.ipynb"
+    image = "https://colab.research.google.com/assets/colab-badge.svg"
+    return f"[![Open in Colab]({image})]({colab}) · "
 
 
 def cells(script: str) -> list[tuple[str, str]]:
@@ -73,8 +99,10 @@ def of_script(script: str) -> list[str]:
         found.append("has no title of the form '# 1. Look at images as arrays'")
     if not re.search(r"\*\*You need\*\*(?:(?!\n\n).)*?[0-9]+ minutes", text, re.DOTALL):
         found.append("does not give its duration in minutes")
-    if not code or code[0] != FIRST_CELL.format(owner=OWNER):
-        found.append("the first code cell is not prose.FIRST_CELL")
+    if not code or code[0] != first_cell(repository()):
+        found.append("the first code cell is not prose.first_cell(); run: build.py --address")
+    if ("Open in Colab" in text) != (repository() is not None):
+        found.append("the Colab badge does not match pyproject.toml; run: build.py --address")
     found += [
         f"has a magic or a shell line: {line}"
         for line in re.findall(r"^[!%].*$", "\n".join(code), re.MULTILINE)
@@ -170,7 +198,7 @@ def of_text(text: str, folder: Path) -> list[str]:
     found = [f"{match[0]} is not rendered by GitHub" for match in REFUSED.finditer(text)]
     for target in (match[1] or match[2] for match in LINK.finditer(text)):
         if re.match(r"https?://|#|mailto:", target):
-            _, here, path = target.partition(f"{OWNER}/blob/main/")
+            _, here, path = target.partition(f"{repository()}/blob/main/")
             if here and not (folder.parent / path).exists():
                 found.append(f"the link {target} is broken: the file does not exist")
         elif not (folder / target.partition("#")[0]).exists():

@@ -210,8 +210,12 @@ def gradient_paths(found: Study, columns: int = WIDE) -> Any:
 
 def transplants(found: Study, columns: int = WIDE) -> Any:
     """Draw, for each block, what the network answers with the gates of an image with another strip."""
-    kinds_of_answer = (("own", "own strip's glyph", GREY, ""), ("donor", "donor strip's glyph", ORANGE, "//"),
-                       ("other", "another glyph shown", BLUE, ".."), ("unseen", "glyph not shown", ink(), ""))
+    kinds_of_answer = (
+        ("own", "own strip's glyph", GREY, ""),
+        ("donor", "donor strip's glyph", ORANGE, "//"),
+        ("other", "another glyph shown", BLUE, ".."),
+        ("unseen", "glyph not shown", ink(), ""),
+    )
 
     def draw(axes: Any, _: str) -> None:
         left = np.zeros(len(found.transplants))

@@ -124,7 +124,8 @@ def _classes(found: Evaluation) -> Table:
 
 def _confusion(found: Evaluation) -> Figure:
     alt = "Confusion matrix. Most common confusions: " + (
-        "; ".join(f"{c.true} classified as {c.answered} {_times(c.times)}" for c in found.confusions()) or "none")
+        "; ".join(f"{c.true} classified as {c.answered} {_times(c.times)}" for c in found.confusions()) or "none"
+    )
     return _figure(lambda columns: run_pictures.confusion(found, columns), f"{alt}.")
 
 
@@ -139,7 +140,8 @@ def _mistakes(found: Evaluation, dataset: Dataset) -> Figure | None:
     if not len(picked):
         return None
     alt = "Misclassified images with their predicted and true classes: " + "; ".join(
-        f"{found.classes[found.answers[i]]}, true class {found.classes[found.labels[i]]}" for i in picked)
+        f"{found.classes[found.answers[i]]}, true class {found.classes[found.labels[i]]}" for i in picked
+    )
     return _figure(lambda columns: run_pictures.mistakes(found, dataset.test_images, columns), f"{alt}.",
                    photographs=True)  # fmt: skip
 

@@ -65,11 +65,14 @@ def _constant(found: Study) -> str:
     o = found.outcome(ALL, "mean")
     text = (f"With every gate fixed at its mean over all images, accuracy is {percent(o.accuracy)} instead of "
             f"{percent(found.accuracy)}, a loss of {points(o)}.")  # fmt: skip
-    return text + {
-        "lost": " So the gates' dependence on the image matters: constants cannot replace them without loss.",
-        "noise": " That is within noise: on these images, constant gates do as well.",
-        "gained": " So the network does better with constants than with its own gates.",
-    }[effect(o)]
+    return (
+        text
+        + {
+            "lost": " So the gates' dependence on the image matters: constants cannot replace them without loss.",
+            "noise": " That is within noise: on these images, constant gates do as well.",
+            "gained": " So the network does better with constants than with its own gates.",
+        }[effect(o)]
+    )
 
 
 def _open(found: Study) -> str:

@@ -44,12 +44,29 @@ _10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", 
 _100 = tuple(f"class {i}" for i in range(100))
 _KEYS_10, _KEYS_100 = ("labels", "label_names"), ("fine_labels", "fine_label_names")
 LAYOUTS = (  # in order of preference
-    Layout("CIFAR-10", "binary", "cifar-10-batches-bin", _BINARIES, "test_batch.bin", "batches.meta.txt",
-           _KEYS_10, _10, 10_000),
-    Layout("CIFAR-10", "pickled", "cifar-10-batches-py", _BATCHES, "test_batch", "batches.meta",
-           _KEYS_10, _10, 10_000),
-    Layout("CIFAR-100", "binary", "cifar-100-binary", ("train.bin",), "test.bin", "fine_label_names.txt",
-           _KEYS_100, _100, 50_000),
+    Layout(
+        "CIFAR-10",
+        "binary",
+        "cifar-10-batches-bin",
+        _BINARIES,
+        "test_batch.bin",
+        "batches.meta.txt",
+        _KEYS_10,
+        _10,
+        10_000,
+    ),
+    Layout("CIFAR-10", "pickled", "cifar-10-batches-py", _BATCHES, "test_batch", "batches.meta", _KEYS_10, _10, 10_000),
+    Layout(
+        "CIFAR-100",
+        "binary",
+        "cifar-100-binary",
+        ("train.bin",),
+        "test.bin",
+        "fine_label_names.txt",
+        _KEYS_100,
+        _100,
+        50_000,
+    ),
     Layout("CIFAR-100", "pickled", "cifar-100-python", ("train",), "test", "meta", _KEYS_100, _100, 50_000),
 )
 _FOLDERS = ", ".join(layout.folder for layout in LAYOUTS)
@@ -90,8 +107,9 @@ def load_cifar(folder: str | Path, *, rows: int | None = None, only: str | None 
         test = _read_batch(layout, place / layout.test, rows or 10_000)
         classes = _read_classes(layout, place / layout.meta)
     except OSError as error:
-        raise DataError(f"{error.filename or folder} cannot be read ({error.strerror}); check the permissions "
-                        "and the disk.") from error
+        raise DataError(
+            f"{error.filename or folder} cannot be read ({error.strerror}); check the permissions and the disk."
+        ) from error
     images, labels = (np.concatenate(parts) for parts in zip(*train, strict=True))
     source = f"{layout.title}, {layout.form} layout, {place}"
     return Dataset(layout.name, classes, images, labels, *test, augment=True, source=source)
@@ -117,16 +135,20 @@ def _find(folder: Path, only: str | None) -> tuple[Path, Layout]:
         raise DataError(f"{folder} is not a folder; give a folder that contains one of {_FOLDERS}.")
     for place, layout, missing in candidates(folder, only) if folder.is_dir() else ():
         if missing:  # searching further might find the other data set
-            raise DataError(f"{place} holds an incomplete copy of {layout.title}, {layout.form} layout: "
-                            f"{', '.join(missing)} missing; unpack its archive again.")
+            raise DataError(
+                f"{place} holds an incomplete copy of {layout.title}, {layout.form} layout: "
+                f"{', '.join(missing)} missing; unpack its archive again."
+            )
         return place, layout
     for path in sorted(folder.iterdir()) if folder.is_dir() else [folder]:
         if path.name.endswith(packed) and (path.name.startswith("cifar") or path == folder):
             command = shlex.join(["tar", "-xf", str(path), "-C", str(path.parent)])
             raise DataError(f"{path} is still packed; unpack it with `{command}`, then give the folder {path.parent}.")
-    raise DataError(f"{folder} does not contain CIFAR; expected one of {_FOLDERS}, at most two levels down. "
-                    f"Download it with `se-numpy data download {only or 'cifar10'}`, or run `se-numpy train` without "
-                    "--data to use the built-in set.")
+    raise DataError(
+        f"{folder} does not contain CIFAR; expected one of {_FOLDERS}, at most two levels down. "
+        f"Download it with `se-numpy data download {only or 'cifar10'}`, or run `se-numpy train` without "
+        "--data to use the built-in set."
+    )
 
 
 def _read_batch(layout: Layout, path: Path, rows: int) -> tuple[np.ndarray, np.ndarray]:
@@ -140,8 +162,10 @@ def _read_batch(layout: Layout, path: Path, rows: int) -> tuple[np.ndarray, np.n
         pixels, labels = (_parse_binary if layout.form == "binary" else _parse_pickled)(layout, raw, rows)
         wrong = np.flatnonzero((labels < 0) | (labels >= len(layout.classes)))
         if wrong.size:
-            raise ValueError(f"row {wrong[0]} (counting from 0) has the label {labels[wrong[0]]}; "
-                             f"expected 0 to {len(layout.classes) - 1}")
+            raise ValueError(
+                f"row {wrong[0]} (counting from 0) has the label {labels[wrong[0]]}; "
+                f"expected 0 to {len(layout.classes) - 1}"
+            )
     images = pixels.reshape(rows, 3, 32, 32).transpose(0, 2, 3, 1)
     return np.ascontiguousarray(images), labels.astype(np.int64)
 
@@ -199,8 +223,9 @@ def _describing_errors(path: Path, layout: Layout) -> Iterator[None]:
         raise
     except Exception as error:
         reason = str(error) if isinstance(error, ValueError) else f"its content is invalid, {error!r}"
-        raise DataError(f"{path} is damaged or not a {layout.title} file: {reason[:300]}; "
-                        "download and unpack its archive again.") from error
+        raise DataError(
+            f"{path} is damaged or not a {layout.title} file: {reason[:300]}; download and unpack its archive again."
+        ) from error
 
 
 @dataclass(slots=True)

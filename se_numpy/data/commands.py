@@ -28,9 +28,14 @@ def add(commands: Any) -> None:
     p.set_defaults(run=_where, parser=p)
     p.add_argument("name", metavar="NAME", nargs="?", type=_name, choices=NAMES,
                    help="cifar10 or cifar100 (default: both)")  # fmt: skip
-    p = actions.add_parser("download", help="download a data set", description=(
-        "Download a data set, unless this machine has a copy. Several servers are tried in turn. The same command "
-        "resumes an interrupted download. An archive is unpacked only if its size and SHA-256 are correct."))
+    p = actions.add_parser(
+        "download",
+        help="download a data set",
+        description=(
+            "Download a data set, unless this machine has a copy. Several servers are tried in turn. The same command "
+            "resumes an interrupted download. An archive is unpacked only if its size and SHA-256 are correct."
+        ),
+    )
     p.set_defaults(run=_download, parser=p)
     p.add_argument("name", metavar="NAME", nargs="?", default="cifar10", type=_name, choices=NAMES,
                    help="cifar10 or cifar100 (default: cifar10)")  # fmt: skip

@@ -93,8 +93,9 @@ def _checked(folder: Path, archive: Archive, say: Callable[[str], None]) -> Path
         say("note     this copy was repackaged (its checksums differ from the published ones): do not compare results "
             "with published ones; to get the original files, choose another folder with --to")  # fmt: skip
         return folder
-    raise DataError(f"{folder} is damaged: {wrong[0].path.name}: {wrong[0].problem}; move it away, then run this "
-                    "command again.")
+    raise DataError(
+        f"{folder} is damaged: {wrong[0].path.name}: {wrong[0].problem}; move it away, then run this command again."
+    )
 
 
 def _archive(
@@ -120,8 +121,10 @@ def _archive(
         except KeyboardInterrupt:
             part = partial_path(target)
             kept = part.stat().st_size if part.exists() else 0
-            say(f"stopped  {kept / 1e6:,.1f} of {archive.size / 1e6:,.1f} MB are kept in {part}; "
-                "run the same command to resume")
+            say(
+                f"stopped  {kept / 1e6:,.1f} of {archive.size / 1e6:,.1f} MB are kept in {part}; "
+                "run the same command to resume"
+            )
             raise
         except DataError as error:
             offline = offline and isinstance(error, Offline)

@@ -113,8 +113,10 @@ def _raise_failure(target: Path, part: Path, errors: dict[str, ServerError]) -> 
 def _check_free_space(part: Path, size: int) -> None:
     free = shutil.disk_usage(part.parent).free
     if free < size - _size(part):
-        raise DataError(f"{part.parent} has {free / 1e6:,.0f} MB of free space, but {size / 1e6:,.0f} MB are needed; "
-                        "free some disk space or choose another folder with --to.")
+        raise DataError(
+            f"{part.parent} has {free / 1e6:,.0f} MB of free space, but {size / 1e6:,.0f} MB are needed; "
+            "free some disk space or choose another folder with --to."
+        )
 
 
 def _host(url: str) -> str:

@@ -55,5 +55,7 @@ class Progress:
     def _status(self) -> str:
         speed = (self.received - self.resumed_at) / max(time.monotonic() - self.started, 1e-9)
         left = (self.total - self.received) / max(speed, 1)
-        return (f"{self.title}: {100 * self.received / self.total:.0f} % of {self.total / 1e6:,.0f} MB, "
-                f"{speed / 1e6:.2f} MB/s, {tqdm.format_interval(left)} left")
+        return (
+            f"{self.title}: {100 * self.received / self.total:.0f} % of {self.total / 1e6:,.0f} MB, "
+            f"{speed / 1e6:.2f} MB/s, {tqdm.format_interval(left)} left"
+        )

@@ -94,9 +94,11 @@ def find(name: str) -> Path:
         if copy.state == "packed":
             raise DataError(f"{copy.path} seems to be {title}, still packed; check and unpack it with {command}.")
     incomplete = "".join(f" ({copy.path}: {copy.description})" for copy in found[:1])
-    raise DataError(f"{title} is in none of the folders that `se-numpy data where` lists{incomplete}; download it with "
-                    f"{command}. Without a network, use the built-in set (--data builtin), or copy "
-                    f"{archives(name)[0].file} into {cache_folder()} and run the same command.")
+    raise DataError(
+        f"{title} is in none of the folders that `se-numpy data where` lists{incomplete}; download it with "
+        f"{command}. Without a network, use the built-in set (--data builtin), or copy "
+        f"{archives(name)[0].file} into {cache_folder()} and run the same command."
+    )
 
 
 def _find_copy(place: SearchPath, name: str) -> Copy | None:

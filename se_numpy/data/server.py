@@ -149,8 +149,10 @@ def _disk_errors(part: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DataError(f"{part} cannot be written ({error.strerror}); free some disk space or choose another folder "
-                        "with --to. The next run resumes the download.") from error
+        raise DataError(
+            f"{part} cannot be written ({error.strerror}); free some disk space or choose another folder "
+            "with --to. The next run resumes the download."
+        ) from error
 
 
 def _http_error(error: urllib.error.HTTPError, ranged: bool) -> ServerError:

@@ -45,8 +45,10 @@ def verify(source: str, say: Callable[[str], None] = print) -> Dataset | None:
         _check_archive(path, say)
         return None
     if not path.is_dir():
-        raise DataError(f"{source!r} is not a folder, an archive or the name of a data set, such as cifar10; "
-                        "`se-numpy data where` lists the local copies.")
+        raise DataError(
+            f"{source!r} is not a folder, an archive or the name of a data set, such as cifar10; "
+            "`se-numpy data where` lists the local copies."
+        )
     place, layout, missing = next(candidates(path, name), (path, None, []))
     if layout is None or missing:
         load_cifar(path, only=name)  # raises the DataError
@@ -104,17 +106,20 @@ def _check_archive(path: Path, say: Callable[[str], None]) -> None:
                 raise DataError(f"{path} is not {archive.file}: {mismatch}; delete it and download it again.")
             say(f"{path}: {archive.title}, {archive.form} layout, packed; size and SHA-256 correct")
             return
-    raise DataError(f"{path} has {path.stat().st_size:,} bytes, which is not the size of any CIFAR archive; "
-                    "download it again.")
+    raise DataError(
+        f"{path} has {path.stat().st_size:,} bytes, which is not the size of any CIFAR archive; download it again."
+    )
 
 
 def _raise_damaged(place: Path, archive: Archive, wrong: list[FileCheck]) -> None:
     command = ["se-numpy", "data", "download", archive.dataset]
     if all(check.repackaged for check in wrong):
         command += ["--to", str(place.parent / "original")]
-        raise DataError(f"{place} is readable but was repackaged: no image file has its published checksum. Do not "
-                        f"compare results with published ones; download the original files with "
-                        f"`{shlex.join(command)}`.")
+        raise DataError(
+            f"{place} is readable but was repackaged: no image file has its published checksum. Do not "
+            f"compare results with published ones; download the original files with "
+            f"`{shlex.join(command)}`."
+        )
     files = ", ".join(check.path.name for check in wrong)
     raise DataError(f"{place} is damaged ({files}); move it away, then run `{shlex.join(command)}`.")
 

@@ -36,9 +36,7 @@ def backward_filters(V: Array, scale: Array | None, p: ConvPlan, dtype: object) 
     return _along_lanes(flipped, p.input_width) if p.stride == 1 else flipped
 
 
-def backward_at_stride_1(
-    dU: AffineMaps, n: slice, h: slice, filters: Array, p: ConvPlan, x: Array, dx: Array
-) -> Array:
+def backward_at_stride_1(dU: AffineMaps, n: slice, h: slice, filters: Array, p: ConvPlan, x: Array, dx: Array) -> Array:
     """Write rows h of images n to dx; return the contribution of x, the same rows of X, to dV, flipped: (kh, kw, C)."""
     lanes = _lanes(dU, n, h, dx.shape[2], p.kernel, dx.dtype, before=p.before)
     _add_up(lanes, filters, dx)
@@ -104,9 +102,7 @@ def _lanes(
     )  # fmt: skip
 
 
-def _columns(
-    X: AffineMaps, n: slice, h: slice, W: int, kw: int, stride: int, before: int, dtype: object
-) -> Array:
+def _columns(X: AffineMaps, n: slice, h: slice, W: int, kw: int, stride: int, before: int, dtype: object) -> Array:
     """Copy the pixels that each column of the kernel meets: (n, rows, kw, W, C); zeros outside the maps."""
     H_, W_, C = X.shape[1:]
     top, bottom = (min(max(i, 0), H_) for i in (h.start, h.stop))

@@ -42,18 +42,14 @@ def backward_filters(V: Array, scale: Array | None, p: ConvPlan, dtype: object) 
     return _toeplitz(_transposed(V[::-1, ::-1], p.groups), p.groups, p.input_tile, 1, dtype, factor)
 
 
-def backward_at_stride_1(
-    dU: AffineMaps, n: slice, h: slice, filters: Array, p: ConvPlan, x: Array, dx: Array
-) -> Array:
+def backward_at_stride_1(dU: AffineMaps, n: slice, h: slice, filters: Array, p: ConvPlan, x: Array, dx: Array) -> Array:
     """Write rows h of images n to dx; return the contribution of x, the same rows of X, to dV.
 
     The windows of dU serve twice: multiplied by the flipped filters they give dX, multiplied by X they give dV,
     flipped. ``filters_at_stride_1`` takes the sum of the contributions.
     """
     dVs = []
-    windows = unfold(
-        dU, n, h, dx.shape[2], p.kernel, dx.dtype, before=p.before, groups=p.groups, tile=p.input_tile
-    )
+    windows = unfold(dU, n, h, dx.shape[2], p.kernel, dx.dtype, before=p.before, groups=p.groups, tile=p.input_tile)
     for part, rows in windows:
         dVs.append(product_over_rows(_tiles(x[part], p.groups, p.input_tile, dx.dtype), rows))
         _multiply(rows, filters, dx[part], p.groups, p.input_tile)
@@ -125,9 +121,7 @@ def _stacked_filters(V: Array, scale: Array | None, p: ConvPlan, dtype: object) 
     return transposed.reshape(p.groups, Kh * Kw * C // p.groups, -1)
 
 
-def _toeplitz(
-    V: Array, groups: int, tile: int, stride: int, dtype: object, factor: Array | None = None
-) -> Array:
+def _toeplitz(V: Array, groups: int, tile: int, stride: int, dtype: object, factor: Array | None = None) -> Array:
     """Repeat V (kh, kw, c, C), times a factor, for every pixel of a tile: (groups, kh·wide·c, tile·C/groups)."""
     xp, (kh, kw, c, C) = array_module(V), V.shape
     matrices = _scaled(V.reshape(kh, kw, c, groups, C // groups).transpose(3, 0, 1, 2, 4), factor, dtype)

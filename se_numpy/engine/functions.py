@@ -82,9 +82,7 @@ def conv2d_backward(
 ) -> tuple[Array, Array]:
     H, W, stride, padding, groups = check_conv2d(X, V, stride, padding, groups)
     check("U: N H W C, dU: N H W C", (len(X), H, W, V.shape[-1]), dU)
-    dX, dV, _ = conv.convolve_backward(
-        AffineMaps(dU), AffineMaps(X), V, stride=stride, padding=padding, groups=groups
-    )
+    dX, dV, _ = conv.convolve_backward(AffineMaps(dU), AffineMaps(X), V, stride=stride, padding=padding, groups=groups)
     return dX, dV
 
 

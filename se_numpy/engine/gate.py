@@ -72,8 +72,16 @@ def _through_hidden(da2: Array, W2: Array, h: Array, R: int, C: int) -> Array:
 
 @cuda_kernel("through_squeeze")
 def _through_squeeze(
-    da1: Array, W1: Array, s: Array, sum_dy: Array, sum_dyx: Array, images: Array, mean: Array,
-    R: int, C: int, pixels: int,
+    da1: Array,
+    W1: Array,
+    s: Array,
+    sum_dy: Array,
+    sum_dyx: Array,
+    images: Array,
+    mean: Array,
+    R: int,
+    C: int,
+    pixels: int,
 ) -> tuple[Array, Array, Array]:
     """Return ``shift`` and, by image, Σ dv and Σ dv (U - mean), dv = s dy + shift being the gradient of a U + c."""
     dz = da1 @ W1

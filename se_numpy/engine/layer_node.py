@@ -70,9 +70,7 @@ def _batch_norm(layer: BatchNorm, params: Tree, state: Tree, X: Array, train: bo
 
 def _batch_norm_backward(layer: BatchNorm, params: Tree, cache: BatchNormCache, dY: Array) -> tuple[Array, Tree]:
     x, mean, var, of_batch = cache
-    dX, dgamma, dbeta = norm.batch_norm_backward_from(
-        dY, x, mean, var, params["gamma"], layer.eps, of_batch=of_batch
-    )
+    dX, dgamma, dbeta = norm.batch_norm_backward_from(dY, x, mean, var, params["gamma"], layer.eps, of_batch=of_batch)
     return dX, {"gamma": dgamma, "beta": dbeta}
 
 

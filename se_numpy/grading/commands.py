@@ -91,7 +91,7 @@ def add(commands: Any) -> None:
         "assignment. It needs Python 3.11, which it installs if the image is Ubuntu 22.04 or newer."))  # fmt: skip
     p.add_argument("--assignment", metavar="FILE.toml", help="the assignment to grade (default: all tasks)")
     p.add_argument("--requirement", metavar="SPEC", help="install the library with pip instead, for instance "
-                   "'se-numpy[grade] @ git+https://github.com/YOU/se_numpy'")  # fmt: skip
+                   "'se-numpy[grade]'")  # fmt: skip
     p.add_argument("--deadline", type=int, default=480, metavar="SECONDS", help="time limit for a whole submission "
                    "(default: 480)")  # fmt: skip
     p.add_argument("--out", metavar="FILE.zip", default="autograder.zip", help="file to write (default: "

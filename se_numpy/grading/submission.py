@@ -24,7 +24,7 @@ from typing import Any
 
 LAYOUTS = ("NHWC", "NCHW")
 MAX_SOURCE = 2 << 20  # bytes of Python
-MAX_FILE = 20 << 20   # bytes of a notebook, including its figures
+MAX_FILE = 20 << 20  # bytes of a notebook, including its figures
 
 OUTSIDE = {"print", "input", "open", "exec", "eval", "load", "loadtxt", "genfromtxt", "fromfile", "memmap"}
 

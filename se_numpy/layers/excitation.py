@@ -133,4 +133,3 @@ def se_layer(reduction: int = 16, bias: bool = False, *, gate: str = "sigmoid", 
 def _check_choice(what: str, given: Any, known: Collection[str]) -> None:
     if given not in known:
         raise ValueError(f"the {what} is {given!r}; expected one of {', '.join(known)}")
-

@@ -85,8 +85,15 @@ def test_impossible_rows_are_left_out_and_tables_share_runs(tmp_path):
     assert len({config.out for config in every}) == len(every)
     assert not [config for config in every if config.reduction == 32]
     assert [config.seed for config in every] == [0] * 24 + [1] * 24  # all rows with the first seed come first
-    standard = [ablation.config(table(n, "se_resnet8").row(label), 0).out for n, label in
-                (("gate", "sigmoid"), ("squeeze", "average"), ("reduction", "r = 4"), ("networks", "se_resnet8"))]
+    standard = [
+        ablation.config(table(n, "se_resnet8").row(label), 0).out
+        for n, label in (
+            ("gate", "sigmoid"),
+            ("squeeze", "average"),
+            ("reduction", "r = 4"),
+            ("networks", "se_resnet8"),
+        )
+    ]
     assert len(set(standard)) == 1
 
 

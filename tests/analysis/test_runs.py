@@ -196,7 +196,8 @@ def test_the_plot_command(tmp_path, capsys, monkeypatch):
     assert main(["plot", "several", "plain"]) == 0
     assert capsys.readouterr().out == (
         "se_resnet8: 2 runs, held-out accuracy 30.0, 40.0 %\nresnet8: 1 run, held-out accuracy 20.0 %\n"
-        "figure   compare.png\n")
+        "figure   compare.png\n"
+    )
     assert (tmp_path / "compare.png").read_bytes()[:4] == b"\x89PNG"
     assert main(["plot", "plain", "--out", "curves.pdf"]) == 2
     assert "--out is 'curves.pdf'; expected the name of a .png file" in capsys.readouterr().err

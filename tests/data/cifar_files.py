@@ -60,10 +60,12 @@ def python2(value: object) -> bytes:
         case np.ndarray():
             n, width = value.shape
             text = value.tobytes()
-            return (b"cnumpy.core.multiarray\n_reconstruct\nq\x06cnumpy\nndarray\nq\x07K\x00\x85U\x01b\x87Rq\x08"
-                    b"(K\x01" + python2(n) + python2(width) + b"\x86cnumpy\ndtype\nq\x09U\x02u1K\x00K\x01\x87R"
-                    b"(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89"
-                    b"T" + struct.pack("<i", len(text)) + text + b"tb")
+            return (
+                b"cnumpy.core.multiarray\n_reconstruct\nq\x06cnumpy\nndarray\nq\x07K\x00\x85U\x01b\x87Rq\x08"
+                b"(K\x01" + python2(n) + python2(width) + b"\x86cnumpy\ndtype\nq\x09U\x02u1K\x00K\x01\x87R"
+                b"(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89"
+                b"T" + struct.pack("<i", len(text)) + text + b"tb"
+            )
     raise TypeError(value)
 
 

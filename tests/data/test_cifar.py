@@ -36,8 +36,10 @@ from se_numpy.data.cifar import load_cifar
 def test_round_trip(tmp_path, layout, dump):
     data = load(write(tmp_path, layout, dump=dump))
     *train, test = (content(layout, index) for index in range(len(FILES[layout])))
-    for images, labels, parts in ((data.train_images, data.train_labels, train),
-                                  (data.test_images, data.test_labels, [test])):
+    for images, labels, parts in (
+        (data.train_images, data.train_labels, train),
+        (data.test_images, data.test_labels, [test]),
+    ):
         np.testing.assert_array_equal(images, np.concatenate([expected_images(pixels) for pixels, _ in parts]))
         np.testing.assert_array_equal(labels, np.concatenate([labels for _, labels in parts]))
         assert images.dtype == np.uint8
@@ -188,8 +190,10 @@ def test_label_out_of_range(tmp_path, layout):
 
 
 @pytest.mark.parametrize("layout", FOLDERS)
-@pytest.mark.parametrize(("raw", "words"), [(b"\x1f\x8b\x08" + bytes(99), "looks like a gzip archive"),
-                                            (b"<html>404 not found</html>", "looks like text")])
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [(b"\x1f\x8b\x08" + bytes(99), "looks like a gzip archive"), (b"<html>404 not found</html>", "looks like text")],
+)
 def test_a_file_of_another_type(tmp_path, layout, raw, words):
     path = write(tmp_path, layout) / FILES[layout][0]
     path.write_bytes(raw)
@@ -218,26 +222,27 @@ def test_unreadable_file(tmp_path, layout, monkeypatch):
     assert f"{folder / FILES[layout][0]} cannot be read (Permission denied)" in message(folder)
 
 
-
-
-@pytest.mark.parametrize(("batch", "words"), [
-    ([1, 2], "invalid"),
-    ({"labels": [1, 2, 3]}, "'data'"),
-    ({"data": PIXELS}, "'labels'"),
-    ({"data": [[0] * 32] * 3, "labels": [1, 2, 3]}, "invalid"),
-    ({"data": PIXELS[:2], "labels": [1, 2, 3]}, "(2, 3072)"),
-    ({"data": PIXELS.reshape(-1), "labels": [1, 2, 3]}, "(9216,)"),
-    ({"data": PIXELS.astype(np.int16), "labels": [1, 2, 3]}, "'i2'"),
-    ({"data": PIXELS.astype(object), "labels": [1, 2, 3]}, "steps"),
-    ({"data": np.array([[None]]), "labels": [1, 2, 3]}, "'O8'"),
-    ({"data": PIXELS, "labels": [1, 2]}, "2 labels"),
-    ({"data": PIXELS, "labels": [1, 2, True]}, "not 3 integers"),
-    ({"data": PIXELS, "labels": [1, 2, "3"]}, "not 3 integers"),
-    ({"data": PIXELS, "labels": [1, 2, -1]}, "the label -1"),
-    ({"data": PIXELS, "labels": [1, 2, 1 << 70]}, f"the label {1 << 70}"),
-    ({"data": PIXELS, "labels": [1, 2, 3.0]}, "BINFLOAT"),
-    ({"data": PIXELS, "labels": 7}, "invalid"),
-])
+@pytest.mark.parametrize(
+    ("batch", "words"),
+    [
+        ([1, 2], "invalid"),
+        ({"labels": [1, 2, 3]}, "'data'"),
+        ({"data": PIXELS}, "'labels'"),
+        ({"data": [[0] * 32] * 3, "labels": [1, 2, 3]}, "invalid"),
+        ({"data": PIXELS[:2], "labels": [1, 2, 3]}, "(2, 3072)"),
+        ({"data": PIXELS.reshape(-1), "labels": [1, 2, 3]}, "(9216,)"),
+        ({"data": PIXELS.astype(np.int16), "labels": [1, 2, 3]}, "'i2'"),
+        ({"data": PIXELS.astype(object), "labels": [1, 2, 3]}, "steps"),
+        ({"data": np.array([[None]]), "labels": [1, 2, 3]}, "'O8'"),
+        ({"data": PIXELS, "labels": [1, 2]}, "2 labels"),
+        ({"data": PIXELS, "labels": [1, 2, True]}, "not 3 integers"),
+        ({"data": PIXELS, "labels": [1, 2, "3"]}, "not 3 integers"),
+        ({"data": PIXELS, "labels": [1, 2, -1]}, "the label -1"),
+        ({"data": PIXELS, "labels": [1, 2, 1 << 70]}, f"the label {1 << 70}"),
+        ({"data": PIXELS, "labels": [1, 2, 3.0]}, "BINFLOAT"),
+        ({"data": PIXELS, "labels": 7}, "invalid"),
+    ],
+)
 def test_pickle_with_invalid_content(tmp_path, batch, words):
     path = write(tmp_path, PY10) / "test_batch"
     path.write_bytes(pickle.dumps(batch, protocol=2))

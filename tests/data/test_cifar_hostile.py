@@ -84,17 +84,20 @@ def test_malicious_pickle(tmp_path, name, file, monkeypatch):
     assert peak < 4 << 20
 
 
-@pytest.mark.parametrize(("name", "words"), [
-    ("os.system", "uses GLOBAL 'os system'"),
-    ("eval", "uses GLOBAL '__builtin__ eval'"),
-    ("eval by INST", "uses INST"),
-    ("codecs.decode", "uses GLOBAL '_codecs decode'"),
-    ("giant array", "not enough values"),
-    ("giant state", "(268435455, 3072)"),
-    ("many dictionaries", "more than 2,060 steps"),
-    ("deep key", "more than 2,060 steps"),
-    ("deep key, few steps", "a key of its dictionary is not a string"),  # hashing a very deep one crashes Python
-])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("os.system", "uses GLOBAL 'os system'"),
+        ("eval", "uses GLOBAL '__builtin__ eval'"),
+        ("eval by INST", "uses INST"),
+        ("codecs.decode", "uses GLOBAL '_codecs decode'"),
+        ("giant array", "not enough values"),
+        ("giant state", "(268435455, 3072)"),
+        ("many dictionaries", "more than 2,060 steps"),
+        ("deep key", "more than 2,060 steps"),
+        ("deep key, few steps", "a key of its dictionary is not a string"),  # hashing a very deep one crashes Python
+    ],
+)
 def test_malicious_pickle_error_gives_the_reason(tmp_path, name, words):
     (write(tmp_path, PY10) / "test_batch").write_bytes(MALICIOUS[name])
     assert words in message(tmp_path)
@@ -199,9 +202,37 @@ def test_random_bytes(folders, layout, raw):
 
 
 # Programs of valid opcodes reach more of the stack machine than random bytes.
-OPCODES = [b"}", b"]", b")", b"(", b"t", b"\x85", b"\x86", b"\x87", b"a", b"e", b"s", b"u", b"R", b"b", b"N", b"\x88",
-           b"0", b"K\x01", b"M\x00\x0c", b"U\x04data", b"U\x06labels", b"U\x02u1", b"q\x01", b"h\x01", b"2", b".",
-           b"cnumpy\ndtype\n", b"cnumpy\nndarray\n", b"c_codecs\nencode\n"]
+OPCODES = [
+    b"}",
+    b"]",
+    b")",
+    b"(",
+    b"t",
+    b"\x85",
+    b"\x86",
+    b"\x87",
+    b"a",
+    b"e",
+    b"s",
+    b"u",
+    b"R",
+    b"b",
+    b"N",
+    b"\x88",
+    b"0",
+    b"K\x01",
+    b"M\x00\x0c",
+    b"U\x04data",
+    b"U\x06labels",
+    b"U\x02u1",
+    b"q\x01",
+    b"h\x01",
+    b"2",
+    b".",
+    b"cnumpy\ndtype\n",
+    b"cnumpy\nndarray\n",
+    b"c_codecs\nencode\n",
+]
 
 
 @settings(FUZZ, max_examples=CASES or 150)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from geometries import drawn as drawn_geometries
-from pairs import PAIRS, Chance
+from pairs import PAIRS, Rng
 
 import se_numpy
 from se_numpy import engine, models, tree
@@ -128,22 +128,30 @@ NETWORKS: dict[str, Layer] = {
     "sum of one branch": serial(Conv(6), Sum((("a", serial(Conv(6), BatchNorm(), ReLU())),)), Conv(4), *tail()),
     "nested sums": serial(Conv(6), residual(serial(residual(branch()), ReLU(), branch())), ReLU(), *tail()),
     "sums in both branches": serial(
-        Conv(6), residual(branch()), ReLU(), residual(serial(residual(branch()), ReLU()), serial(branch(), ReLU())),
+        Conv(6),
+        residual(branch()),
+        ReLU(),
+        residual(serial(residual(branch()), ReLU()), serial(branch(), ReLU())),
         ReLU(),
     ),
     "nested blocks": serial(Conv(6), *(serial(serial(residual(branch(SE(2))), ReLU())) for _ in "123"), *tail()),
     "two identities": serial(Conv(6), residual(serial(), serial()), ReLU(), *tail()),
     "sum without relu": serial(Conv(6), BatchNorm(), ReLU(), residual(branch()), Conv(4), *tail()),
     "concat": serial(Conv(6), Concat((("a", branch()), ("b", branch(SE(2))))), ReLU(), *tail()),
-    "concat after relu": serial(
-        residual(branch(), Conv(6)), ReLU(), concat(branch(), serial(), Pool("max", 3, 1, 1))
-    ),
+    "concat after relu": serial(residual(branch(), Conv(6)), ReLU(), concat(branch(), serial(), Pool("max", 3, 1, 1))),
     "pooling": serial(Conv(6), BatchNorm(), ReLU(), Pool(), Conv(5, stride=2), BatchNorm(), ReLU(), *tail()),
     "pooling past the edge": serial(Conv(6), Pool("max", 3, 2, ceil=True), Pool("avg", 2), *tail()),
     "depthwise": serial(Conv(6), BatchNorm(), ReLU(), Conv(6, groups=6), BatchNorm(), ReLU(), Conv(8, 1), *tail()),
     "strided depthwise": serial(
-        Conv(6), BatchNorm(), ReLU(), Conv(6, 3, stride=2, groups=6), BatchNorm(), ReLU(), Conv(6, 5, groups=6),
-        Conv(6, 2, stride=3, padding=0, groups=6), *tail()
+        Conv(6),
+        BatchNorm(),
+        ReLU(),
+        Conv(6, 3, stride=2, groups=6),
+        BatchNorm(),
+        ReLU(),
+        Conv(6, 5, groups=6),
+        Conv(6, 2, stride=3, padding=0, groups=6),
+        *tail(),
     ),
     "narrow groups": serial(
         Conv(12), BatchNorm(), ReLU(), Conv(12, groups=3), BatchNorm(), SE(2), Conv(6, stride=2, groups=6), *tail()
@@ -194,7 +202,7 @@ VECTORS: dict[str, Layer] = {  # networks of vectors (D,)
 }
 
 
-def draw_network(chance: Chance) -> Layer:
+def draw_network(chance: Rng) -> Layer:
     """Return a random network of everything that the engine fuses, and some layers that it does not."""
     layers, C = [], 2
     for _ in range(chance.integer(1, 3)):
@@ -204,7 +212,7 @@ def draw_network(chance: Chance) -> Layer:
     return serial(*layers, *end)
 
 
-def _unit(chance: Chance, C: int, depth: int) -> tuple[list[Layer], int]:
+def _unit(chance: Rng, C: int, depth: int) -> tuple[list[Layer], int]:
     """Return layers for maps of C channels, and the number of channels of their output."""
     kind = chance.integer(0, 6) if depth else 0
     if kind <= 1:
@@ -227,7 +235,7 @@ def _unit(chance: Chance, C: int, depth: int) -> tuple[list[Layer], int]:
     return [residual(serial(inside, Conv(C, 1), *closing), shortcut), *([ReLU()] if chance.integer(0, 2) else [])], C
 
 
-def _same_size(chance: Chance, C: int) -> tuple[Serial, int]:
+def _same_size(chance: Rng, C: int) -> tuple[Serial, int]:
     """Return one or two convolutions that keep the image size, each possibly with batch norm and ReLU."""
     layers: list[Layer] = []
     for _ in range(chance.integer(1, 2)):
@@ -307,7 +315,7 @@ PAIR_OF = {"conv2d": ("conv2d", "depthwise conv2d")}  # other operations have th
 def check_operation(name: str, seed: int, *, xp: Any = np, dtype: Any = np.float64) -> None:
     """Compare an operation and its backward, if there is one, with the book on a random case from pairs.py."""
     for pair in PAIR_OF.get(name, (name,)):
-        args, hyper = PAIRS[pair].case(Chance(seed))
+        args, hyper = PAIRS[pair].case(Rng(seed))
         compare(name, args, hyper, xp, dtype, seed)
 
 

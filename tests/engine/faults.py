@@ -15,7 +15,7 @@ from contract import (
     NETWORKS,
     OPERATIONS,
     VECTORS,
-    Chance,
+    Rng,
     check_geometries,
     check_large_maps,
     check_network,
@@ -268,7 +268,7 @@ def contract(xp):
     for name in VECTORS:
         yield name, lambda name=name: check_network(VECTORS[name], (4,))
     for seed in range(10):
-        yield f"random network {seed}", lambda seed=seed: check_network(draw_network(Chance(seed)), (7, 9, 2))
+        yield f"random network {seed}", lambda seed=seed: check_network(draw_network(Rng(seed)), (7, 9, 2))
 
 
 def networks(names):

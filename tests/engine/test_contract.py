@@ -3,7 +3,7 @@
 import contract
 import numpy as np
 import pytest
-from contract import NETWORKS, OPERATIONS, VECTORS, Chance, check_network, check_operation, small_blocks
+from contract import NETWORKS, OPERATIONS, VECTORS, Rng, check_network, check_operation, small_blocks
 
 DTYPE = pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["float64", "float32"])
 MODE = pytest.mark.parametrize("train", [True, False], ids=["training", "evaluation"])
@@ -47,7 +47,7 @@ def test_network_of_vectors_on_device(name, device_xp):
 
 @pytest.mark.parametrize("seed", range(30))
 def test_random_network(seed):
-    net = contract.draw_network(Chance(seed))
+    net = contract.draw_network(Rng(seed))
     shape = (7 + seed % 3, 9 - seed % 4, 2)
     check_network(net, shape, train=seed % 3 > 0, seed=seed, N=1 + seed % 4)
     with small_blocks(threads=3):

@@ -55,8 +55,7 @@ def test_window_of_a_tile_contains_the_windows_of_its_pixels(kernel, stride, til
     hyper = {"stride": stride, "before": (1, 2), "groups": 3}
     one = [rows.copy() for _, rows in unfold(maps, slice(0, N), slice(0, H), columns, kernel, x.dtype, **hyper)]
     many = [
-        rows.copy()
-        for _, rows in unfold(maps, slice(0, N), slice(0, H), columns, kernel, x.dtype, **hyper, tile=tile)
+        rows.copy() for _, rows in unfold(maps, slice(0, N), slice(0, H), columns, kernel, x.dtype, **hyper, tile=tile)
     ]
     pixels = one[0].reshape(3, N, H, columns, kh, kw, 2)
     tiles = many[0].reshape(3, N, H, across, kh, wide, 2)

@@ -502,7 +502,7 @@ def test_doctor_names_every_backend():
 
 
 SUBMISSIONS = Path(__file__).parent / "submissions"
-WRONG = '''
+WRONG = """
 def squeeze(U):
     return U.max((1, 2))
 
@@ -523,7 +523,7 @@ def relu_backward(dy, x):
 
 def scale(U, s):
     return U * (1 + s[:, None, None])
-'''
+"""
 
 
 def test_a_correct_submission_gets_all_points():

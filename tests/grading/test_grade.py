@@ -249,7 +249,7 @@ def test_an_exception_is_reported_once_and_skipped_checks_have_no_result():
     assert [checks[name].passed for name in ("dtype", "values of s", "inputs untouched", "repeatable")] == [None] * 4
 
 
-ALIKE = '''
+ALIKE = """
 import numpy as np
 def nothing(x): x + 1
 def inside(x): return x, (x, x)
@@ -259,7 +259,7 @@ def narrow(): return 1
 def leaves(x): raise SystemExit
 def words(x): return "100"
 def far(x): return np.linalg.norm(x, axis=5)
-'''
+"""
 
 
 def test_calls_in_process_and_in_the_sandbox_give_the_same_messages():

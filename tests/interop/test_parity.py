@@ -89,7 +89,8 @@ def training_errors(module, net, params, state, X_t, X, wanted):
         "gradients": max(relative_error(t.form.to_theirs(grads[t.ours]), theirs[t.theirs]) for t in learned),
         "running statistics": max(
             relative_error(ours[t.ours] + after.get(t.conv_bias, 0), after[t.theirs])
-            for t in wanted if t.tree == "state"
+            for t in wanted
+            if t.tree == "state"
         ),
     }
 

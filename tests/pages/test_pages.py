@@ -144,8 +144,10 @@ def test_filters():
 
 
 def test_the_package_imports_without_jinja2():
-    code = ("import sys; sys.modules['jinja2'] = None; import se_numpy.pages as p; import se_numpy.analysis.page; "
-            "import se_numpy.grading.notebook_card; assert p.stylesheet('task.css'); print(p.missing_library('grade'))")
+    code = (
+        "import sys; sys.modules['jinja2'] = None; import se_numpy.pages as p; import se_numpy.analysis.page; "
+        "import se_numpy.grading.notebook_card; assert p.stylesheet('task.css'); print(p.missing_library('grade'))"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.startswith("HTML pages need Jinja2, which is not installed: pip install")
     assert "[grade]" in out

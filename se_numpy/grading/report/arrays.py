@@ -145,9 +145,7 @@ def _kind(array: np.ndarray | Outline) -> str:
     return f"{shape}, {line(array.dtype, 30)}" + (", empty" if 0 in array.shape else "")
 
 
-def _views(
-    shape: tuple[int, ...], name: str, planes: int, size: np.ndarray | None = None
-) -> tuple[list[View], str]:
+def _views(shape: tuple[int, ...], name: str, planes: int, size: np.ndarray | None = None) -> tuple[list[View], str]:
     """Return the windows to show, those with the largest ``size``, and a remark if they are not the whole array."""
     if 0 in shape:
         return [], ""

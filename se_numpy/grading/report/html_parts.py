@@ -79,7 +79,7 @@ def diagnosis(found: Diagnosis) -> str:
     return (
         f'<div class="diagnosis"><p><strong>{one_line(found.mistake)}</strong> '
         f'<span class="quiet">agrees on {found.agreed} of {found.of} inputs that distinguish it</span></p>'
-        f'{paragraph(found.text)}{paragraph(found.equation, "equation")}</div>'
+        f"{paragraph(found.text)}{paragraph(found.equation, 'equation')}</div>"
     )
 
 
@@ -100,7 +100,7 @@ def counterexample(example: Counterexample) -> str:
 
 def block(shown: Block) -> str:
     """Return an argument or a result: a line about it and its heatmaps."""
-    rows = [f"<p><code>{html.escape(shown.name)}</code> <span class=\"quiet\">{html.escape(shown.about)}</span></p>"]
+    rows = [f'<p><code>{html.escape(shown.name)}</code> <span class="quiet">{html.escape(shown.about)}</span></p>']
     # The planes of one array share a row; expected, yours and difference of a plane have a row of their own.
     alone = all(len(grids) == 1 for grids in shown.rows)
     for grids in [tuple(g for row in shown.rows for g in row)] if alone and shown.rows else shown.rows:
@@ -116,7 +116,7 @@ def grid(shown: Grid, name: str) -> str:
     out = ['<table class="grid">', f"<caption>{caption}</caption>" if caption else ""]
     many_rows, many_columns = len(shown.rows) > 1, len(shown.columns) > 1
     if many_columns:
-        corner = "<td style=\"border:0\"></td>" if many_rows else ""
+        corner = '<td style="border:0"></td>' if many_rows else ""
         heads = "".join(f'<th scope="col">{column}</th>' for column in shown.columns)
         out.append(f"<thead><tr>{corner}{heads}</tr></thead>")
     out.append("<tbody>")

@@ -256,7 +256,10 @@ def _batch_norm_backward(dy, x, mean, var, gamma, eps):
 
 
 def _wrong(
-    of_mean: float = 1, of_var: float = 1, m: Callable[..., int] = lambda x: x[..., 0].size, factor: Any = None,
+    of_mean: float = 1,
+    of_var: float = 1,
+    m: Callable[..., int] = lambda x: x[..., 0].size,
+    factor: Any = None,
     dgamma: Callable[..., Any] = lambda dy, x_hat, x: (dy * x_hat).sum(ALL),
     dbeta: Callable[..., Any] = lambda dy: dy.sum(ALL),
     root: Callable[..., Any] = lambda var, eps: np.sqrt(var + eps),
