@@ -1,1 +1,13 @@
 """Analysis of trained networks: evaluation, training curves, gates by class and depth, and interventions on gates."""
+
+from typing import TYPE_CHECKING
+
+from se_numpy import lazy as _lazy
+
+if TYPE_CHECKING:  # these are imported on first use
+    from se_numpy.analysis import evaluation, gates, interventions, network, prediction, runs, study
+
+__all__ = ["evaluation", "gates", "interventions", "network", "prediction", "runs", "study"]
+
+if not TYPE_CHECKING:  # a type checker would take every name for an attribute
+    __getattr__, __dir__ = _lazy.attach(__name__, __all__, __all__)
