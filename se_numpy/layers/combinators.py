@@ -152,7 +152,7 @@ def unused(parts: tuple[T, ...], caches: list[Any]) -> tuple[T, ...]:
         If a backward pass has already used the cache.
     """
     if len(caches) != len(parts):
-        raise ValueError("the cache is used up; run a forward pass before each backward pass")
+        raise ValueError("the cache has been used by a backward pass; run forward again before each backward pass")
     return parts
 
 

@@ -49,7 +49,7 @@ def test_a_cache_can_be_used_once():
     X = np.ones((2, 3))
     _, cache = net.forward({}, {}, X)
     net.backward({}, cache, X)
-    with pytest.raises(ValueError, match="used up"):
+    with pytest.raises(ValueError, match="used by a backward pass"):
         net.backward({}, cache, X)
 
 
