@@ -138,7 +138,7 @@ def test_weak_tasks_are_refused():
     assert any("'largest pixel' is off by only" in p for p in problems)
     assert any("give the same results" in p for p in problems)
     wrong = replace(squeeze, alternates=(lambda U: U.sum((1, 2)),))
-    assert any("alternate 1 fails" in p for p in verify(wrong, seeds=range(1)).problems)
+    assert any("alternative 1 fails" in p for p in verify(wrong, seeds=range(1)).problems)
     assert any("``written`` is not among" in p for p in verify(wrong, seeds=range(1)).problems)
     backward = all_tasks()["squeeze_backward"]
     upside = replace(backward, oracle=lambda dz, U: -backward.oracle(dz, U), alternates=())
@@ -240,7 +240,7 @@ def test_an_invalid_out_folder_is_refused_before_grading(folder, capsys, monkeyp
     monkeypatch.setattr("se_numpy.grading.grade_command.grade_all", None)  # must not be called
     code, _, err = run("grade", folder, "--out", folder / "good.py", capsys=capsys)
     assert code == 2
-    assert "good.py is a file; expected a folder, or the name of a new one" in err
+    assert "good.py is a file; expected a folder, which may be new" in err
     assert list(folder.glob(".se-numpy")) == []
 
 
@@ -279,7 +279,7 @@ def test_exit_codes(folder, capsys, monkeypatch):
     monkeypatch.setattr("se_numpy.grading.course.grade_task", lambda *a, **k: 1 / 0)
     code, _, err = run("grade", folder / "good.py", *two, capsys=capsys)
     assert code == 3
-    assert "internal error of the grader" in err
+    assert "internal error in the grader" in err
 
 
 def test_reports_are_written_to_a_folder(folder, tmp_path, capsys):
