@@ -61,8 +61,8 @@ class Diagnosis:
     mistake: str  # its name
     text: str  # one or two sentences: what was done and what should be done
     equation: str
-    agreed: int  # the number of these inputs on which the results are the same
-    of: int  # the number of inputs on which the mistake gives a wrong result
+    agreed: int  # the number of informative inputs with the same results
+    of: int  # the number of informative inputs, those on which the mistake gives wrong results
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ class Task:
 
     ``signature`` is, for example, "excite(z, W1, W2) -> s", and ``axes`` gives the axes of every array in it. Letters
     in ``sizes`` are drawn from the range given there; the others come from ``derive``, which may also reject sizes by
-    returning None. ``fill`` gives the kind of values of an argument if they are not normal; ``hyper`` gives the
+    returning None. ``fill`` gives the kind of an argument's values if they are not normal; ``hyper`` gives the
     keyword arguments and their choices. ``prepare`` receives the drawn arguments and may set those that depend on
     others. ``forward`` is the function that a backward task differentiates, and ``rounds`` the number of random cases.
     ``written`` is the alternative that ``solution`` shows first, for a task whose oracle is hard to read by itself; it

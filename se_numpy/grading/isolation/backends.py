@@ -33,7 +33,7 @@ class Backend:
     seccomp: bool
     leaves_processes: bool  # processes that the child starts can outlive it
     wrap: Callable[[SandboxPaths], list[str]]  # returns the prefix of the interpreter's command
-    runner: str | None = None  # the folder for the child's two files in the sandbox, if it differs from outside
+    runner: str | None = None  # the folder for the child's two files in the sandbox, if not the same as outside
 
 
 class Finding(NamedTuple):

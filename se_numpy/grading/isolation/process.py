@@ -55,7 +55,7 @@ class Process:
 
     @property
     def alive(self) -> bool:
-        """Whether the child is running."""
+        """True if the child is running."""
         return self._popen.poll() is None
 
     def ask(self, frame: bytes, answer: Answer, seconds: float) -> Reply:
