@@ -87,7 +87,7 @@ def add(commands: Any) -> None:
                    "with --marks)")  # fmt: skip
     p.set_defaults(run=_template, parser=p)
     p = commands.add_parser("gradescope-zip", help="write an autograder for Gradescope", description=(
-        "Write a zip with this library, the assignment and its secret. Upload it as the autograder of a programming "
+        "Write a zip with this library, the assignment and its secret. Upload it as the autograder for a programming "
         "assignment. It needs Python 3.11, which it installs if the image is Ubuntu 22.04 or newer."))  # fmt: skip
     p.add_argument("--assignment", metavar="FILE.toml", help="the assignment to grade (default: all tasks)")
     p.add_argument("--requirement", metavar="SPEC", help="install the library with pip instead, for instance "
@@ -260,7 +260,7 @@ def _gradescope_zip(args: argparse.Namespace) -> None:
         raise ValueError(f"--out is {args.out}; expected a name ending in .zip")
     path.write_bytes(build(args.assignment, requirement=args.requirement, deadline=args.deadline))
     library = args.requirement or f"se_numpy {se_numpy.__version__}, as installed here"
-    print(f"{path}: upload it as the autograder of a programming assignment; it uses {library}")
+    print(f"{path}: upload it as the autograder for a programming assignment; it uses {library}")
 
 
 def _doctor(args: argparse.Namespace) -> None:
