@@ -41,7 +41,7 @@ class SGD:
         for name, vector in (("w", w), ("g", g), ("v", v)):
             check(f"{name}: ...", vector)
         if not w.shape == g.shape == v.shape:
-            raise ValueError(f"w, g, v have shapes {w.shape}, {g.shape}, {v.shape}; expected the same")
+            raise ValueError(f"w, g, v have shapes {w.shape}, {g.shape}, {v.shape}; expected equal shapes")
         _descend(g, lr, self.momentum, self.weight_decay, int(self.nesterov), w, v)
 
 
@@ -138,7 +138,7 @@ def _constant_at_end(lr: float, steps: int, at: Schedule) -> Schedule:
 def _check_number(name: str, value: Any, *, most: float = float("inf")) -> None:
     try:
         fits = 0 <= value <= most and isfinite(value)
-    except (TypeError, ValueError):  # text, or an array of several numbers
+    except (TypeError, ValueError):  # a string, or an array with several elements
         raise TypeError(f"{name} is {value!r}; expected a number") from None
     if not fits:
         upper = "" if most == float("inf") else f" and at most {most:g}"

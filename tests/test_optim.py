@@ -37,7 +37,7 @@ def test_sgd_keeps_float32():
 
 
 def test_sgd_refuses_vectors_of_different_sizes():
-    with pytest.raises(ValueError, match="expected the same"):
+    with pytest.raises(ValueError, match="expected equal shapes"):
         SGD().step(np.ones(3), np.ones(4), np.ones(3), 0.1)
 
 

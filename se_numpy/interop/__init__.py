@@ -1,4 +1,4 @@
-"""Weights from other libraries: read the state dicts of PyTorch networks into networks of this library, and write them.
+"""Weights from other libraries: load PyTorch state dicts into networks from this library, and write them.
 
     arrays = read("seresnet50.safetensors")                        names to arrays, in the layout of the file
     params, state = load(arrays, net, shape)                       the naming scheme is detected

@@ -60,10 +60,10 @@ def same_shape(given: Shape, expected: Shape) -> bool:
 
 
 def infer_settings(shapes: Shapes, model: str, scheme: Scheme, shape: Shape | None = None) -> dict[str, Any]:
-    """Infer the settings with which ``models.build(model, ...)`` makes the network of these tensors.
+    """Infer the settings with which ``models.build(model, ...)`` makes a network that fits these tensors.
 
     The classes, the reduction ratio and the biases follow from the tensors. The position of the stride and the rounding
-    of pooling do not; they are those usual in the scheme.
+    of pooling do not; they are set to what is usual in the scheme.
 
     Raises
     ------

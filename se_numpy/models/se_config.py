@@ -9,7 +9,7 @@ stages     the stages with SE blocks; None for all         Table 13
 placement  "standard", "pre", "post", "identity" or "3x3"  Figure 5, Tables 14, 15
 =========  ==============================================  =====================
 
-Stages are numbered by their names here: stage1 is stage 2 of the paper, whose stage 1 is the stem.
+Stages are numbered as in their names here: stage1 is stage 2 of the paper, whose stage 1 is the stem.
 """
 
 from collections.abc import Collection

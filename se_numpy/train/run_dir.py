@@ -83,7 +83,7 @@ def find(run: str | Path) -> tuple[Path, Path]:
 
 
 def existing(run: str | Path) -> Path:
-    """Return the path of a run, its folder or a checkpoint.
+    """Return the path of a run, which is its folder or a checkpoint.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def suggest_other_checkpoint(file: Path) -> str:
         epoch = checkpoint.load(other)[1]["position"]["epoch"]
     except (ValueError, KeyError, TypeError, OSError):
         return ""
-    return f"; {other.name}, of epoch {epoch}, is intact: se-numpy train --resume {quote(str(other))}"
+    return f"; {other.name}, from epoch {epoch}, is intact: se-numpy train --resume {quote(str(other))}"
 
 
 def finished(folder: Path) -> Run | None:

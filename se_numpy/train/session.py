@@ -25,8 +25,8 @@ from se_numpy.train.learner import Learner, stream
 from se_numpy.train.nan_check import NotFinite, finite
 from se_numpy.wrapping import terminal_columns
 
-VALIDATION_SHARE = 0.1  # of the training images, held out to choose the epoch; at most 5,000
-FORMAT = 2  # of checkpoints; format 1 cannot be resumed
+VALIDATION_SHARE = 0.1  # fraction of the training images held out to choose the epoch; at most 5,000 images
+FORMAT = 2  # checkpoint format; format 1 cannot be resumed
 NARROW_BAR = "{desc}: {percentage:3.0f}%|{bar}| {remaining}{postfix}"
 
 
@@ -65,7 +65,7 @@ class Session:
 
     @property
     def watch(self) -> bool:
-        """True if every loss is checked, as on a CPU; on a GPU this would wait for each step."""
+        """True if every loss is checked, as on a CPU; on a GPU, checking would wait for each step."""
         return self.device == "cpu"
 
     def epoch(self, after_step: Callable[[], None], terminal: TextIO | None, *, watch: bool) -> dict[str, float]:

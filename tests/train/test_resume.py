@@ -233,7 +233,7 @@ def test_a_damaged_checkpoint_is_kept_and_the_other_one_suggested(tmp_path, monk
     flipped[len(good) // 2] ^= 1
     last.write_bytes({"truncated": good[:-100], "flipped": bytes(flipped), "empty": b""}[damage])
     bad, best = last.read_bytes(), (folder / "best.npz").read_bytes()
-    with pytest.raises(ValueError, match=r"last\.npz .* nothing was changed; best\.npz, of epoch \d, is intact: se"):
+    with pytest.raises(ValueError, match=r"last\.npz .* nothing was changed; best\.npz, from epoch \d, is intact: se"):
         resume(folder, io.StringIO(), dataset=tiny())
     assert last.read_bytes() == bad
     assert (folder / "best.npz").read_bytes() == best
