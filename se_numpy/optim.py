@@ -64,8 +64,8 @@ def constant(lr: float, steps: int) -> Schedule:
     Raises
     ------
     ValueError, TypeError
-        Unless lr is a number of at least 0 and steps an integer of at least 1. Every schedule raises the same errors
-        when it is called with a step that is not an integer of at least 0.
+        Unless lr is a number >= 0 and steps an integer >= 1. Every schedule raises the same errors when it is called
+        with a step that is not an integer >= 0.
     """
     return _constant_at_end(lr, steps, lambda step: lr)
 
@@ -76,7 +76,7 @@ def step(lr: float, steps: int, *, milestones: tuple[float, ...] = (0.5, 0.75), 
     Raises
     ------
     ValueError, TypeError
-        As ``constant`` does, and unless ``factor`` and the milestones are numbers of at least 0.
+        As ``constant`` does, and unless ``factor`` and the milestones are numbers >= 0.
 
     References
     ----------
@@ -142,7 +142,7 @@ def _check_number(name: str, value: Any, *, most: float = float("inf")) -> None:
         raise TypeError(f"{name} is {value!r}; expected a number") from None
     if not fits:
         upper = "" if most == float("inf") else f" and at most {most:g}"
-        raise ValueError(f"{name} is {value}; expected a number of at least 0{upper}")
+        raise ValueError(f"{name} is {value}; expected a number, at least 0{upper}")
 
 
 SCHEDULES: dict[str, Callable[[float, int], Schedule]] = {

@@ -17,7 +17,7 @@ for any f and g that the network learns and any pixel noise. Assign six glyphs t
 turn, and let X be the number of correct answers; an answer is correct if the score of the right class exceeds all
 others. Consider four of the colours and four glyphs. Of the 4! = 24 assignments of these glyphs to these colours, at
 most one is answered correctly for all four colours. Suppose there were two, π and σ, which assign the glyphs π(c) and
-σ(c) to colour c. Then, with g as it is for the first assignment,
+σ(c) to colour c. Then, with g evaluated for the first assignment,
 
     f_π(c)(c) + g_π(c) > f_σ(c)(c) + g_σ(c)    for each colour c where π and σ differ.
 
@@ -42,7 +42,7 @@ from se_numpy.data.dataset import Dataset
 PLAIN_BOUND = 29 / 48  # the highest expected accuracy of any sum f_k(strip) + g_k(glyphs); derived above
 
 COLOURS = ("red", "green", "blue", "cyan", "magenta", "yellow")
-SHIFTS = np.concatenate([np.eye(3), -np.eye(3)]).astype(np.float32)  # (colour, channel); cyan is a darker red channel
+SHIFTS = np.concatenate([np.eye(3), -np.eye(3)]).astype(np.float32)  # (colour, channel); cyan darkens the red channel
 
 # Seven pixels of each glyph are lit, so that the squeeze is the same for all; any two differ in at least six pixels.
 DRAWING = """

@@ -1,4 +1,4 @@
-"""One HTTP request: append what the server sends to a file, and describe any fault of the server."""
+"""One HTTP request: append what the server sends to a file, and report what the server does wrong."""
 
 import http.client
 import io

@@ -94,7 +94,7 @@ def _save(tar: tarfile.TarFile, member: tarfile.TarInfo, expected: File, to: Pat
 
 
 def _tar(file: "_BoundedReader") -> tarfile.TarFile:
-    return tarfile.open(fileobj=file, mode="r:")  # type: ignore[call-overload]  # needs only read, seek and tell
+    return tarfile.open(fileobj=file, mode="r:")  # type: ignore[call-overload]  # needs only read, seek, tell
 
 
 class _BoundedReader:

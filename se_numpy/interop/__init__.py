@@ -45,7 +45,7 @@ _HOMES = {
     "trained": ("pretrained",),
     "weights": ("StateDictMismatch", "dump", "load"),
 }
-if not TYPE_CHECKING:  # a type checker would take every name for an attribute
+if not TYPE_CHECKING:  # a type checker would accept any name as an attribute
     __getattr__, __dir__ = _lazy.attach(
         __name__, __all__, attributes={name: home for home, names in _HOMES.items() for name in names}
     )

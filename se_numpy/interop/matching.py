@@ -12,7 +12,7 @@ from se_numpy.interop.schemes import Scheme, printable
 from se_numpy.layers import Shape
 
 Shapes = Mapping[str, Shape]
-MAX_GROUPS = 8  # listed for each kind of difference
+MAX_GROUPS = 8  # lines printed for each kind of difference
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ class Module(NamedTuple):
     three: tuple[int, int]  # 1x1, 3x3
     five: tuple[int, int]  # 1x1, 3x3, 3x3
     pool: str
-    pooled: int  # 1x1 after a pooling
+    pooled: int  # 1x1 after the pooling
 
 
 BN_INCEPTION = (

@@ -71,7 +71,7 @@ class SEConfig:
         return gates
 
     def at(self, stage: int, placement: str = "standard") -> tuple[Layer, ...]:
-        """Return a tuple of the SE layer for this stage and placement; it is empty if there is none."""
+        """Return a tuple with the SE layer for this stage and placement, or an empty tuple if there is none."""
         in_stage = self.stages is None or stage in self.stages
         if self.reduction is None or placement != self.placement or not in_stage:
             return ()

@@ -44,7 +44,7 @@ class Config:
 
     def __post_init__(self) -> None:
         if isinstance(self.stages, list):
-            object.__setattr__(self, "stages", tuple(self.stages))  # JSON and TOML have lists only
+            object.__setattr__(self, "stages", tuple(self.stages))  # JSON and TOML have only lists
         for field in fields(self):
             _check_type(field.name, field.type, getattr(self, field.name))
         for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("subset", 1)):
@@ -136,7 +136,7 @@ def highest_lr(model: str) -> float:
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
-    """Read settings of ``Config`` from a TOML file as written by ``to_toml``; the file may leave out any of them.
+    """Read settings of ``Config`` from a TOML file as written by ``to_toml``; the file may omit any of them.
 
     Raises
     ------

@@ -48,7 +48,7 @@ def recipe(session: Session) -> str:
 
 
 def introduce(session: Session, why: str, say: Console) -> None:
-    """Print the model, the data and the device; ``why`` is the reason for the choice of the device."""
+    """Print the model, the data and the device; ``why`` is the reason for choosing the device."""
     config, dataset, device = session.config, session.dataset, session.device
     cores = f"{threads()} thread{'s' * (threads() != 1)}, " if device == "cpu" else ""
     for line in (
@@ -124,7 +124,7 @@ def format_result(result: dict[str, float]) -> str:
     interval = f"95 % interval {100 * low:.1f} to {100 * high:.1f} %"
     return wrap_text(
         f"\ntest     accuracy {100 * accuracy:.2f} % on {images} ({interval})\n"
-        f"         network of epoch {result['epoch']:.0f}, after {duration(result['seconds'])} of training", 9
+        f"         network from epoch {result['epoch']:.0f}, after {duration(result['seconds'])} of training", 9
     )  # fmt: skip
 
 

@@ -95,7 +95,7 @@ class Learner:
             self.__dict__["device"] = "cpu" if on_host(w) else "gpu"
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the vectors on the host; the trees and the compiled network are created again."""
+        """Return the vectors on the host; ``__setstate__`` recreates the trees and the compiled network."""
         held = {name: value for name, value in vars(self).items() if name not in ("compiled", "params", "state")}
         return held | {name: to_host(held[name]) for name in VECTORS}
 
@@ -256,5 +256,5 @@ def _check_labels(labels: Array, N: int, classes: int) -> None:
 
 
 def stream(seed: int, purpose: str, *key: int) -> np.random.Generator:
-    """Return the generator for one purpose, independent of the generators for all others."""
+    """Return the generator for one purpose, independent of those for all other purposes."""
     return np.random.default_rng([seed, *purpose.encode(), *key])

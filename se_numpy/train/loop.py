@@ -193,7 +193,7 @@ def _train_to_end(run: Run, session: Session, say: Console) -> Run:
 
 
 def _located(run: Run, session: Session, error: NotFinite) -> str:
-    """Return the message with the step and the layer; on a GPU, repeat the epoch and check every loss to find them."""
+    """Return an error message with the step and the layer; on a GPU, repeat the epoch, checking every loss."""
     if session.watch:
         return str(error)
     again = Session(session.dataset, session.config, session.device)

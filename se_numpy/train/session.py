@@ -196,7 +196,7 @@ class Session:
         self.learner.restore(trees)
         at, sums = meta["position"], trees["sums"]
         self.position = Position(at["epoch"], at["step"], seconds=at["seconds"], history=meta["history"])
-        if self.position.step:  # in their own dtype, so that the sums continue exactly
+        if self.position.step:  # kept in their own dtype, so that the sums continue exactly
             self.position.loss, self.position.right = (to_device(sums[k], self.device)[()] for k in ("loss", "right"))
 
 
