@@ -129,7 +129,7 @@ def test_readme_lists_title_minutes_and_exercises(script):
     for name in prose.exercises(text):
         assert f"`{name}`" in cells[3]
     assert script.with_suffix(".ipynb").name in cells[4]
-    assert script.with_suffix(".ipynb").name in cells[5]
+    assert f"[.py]({script.name})" == cells[5]
 
 
 @every_tutorial
