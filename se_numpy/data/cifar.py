@@ -188,7 +188,7 @@ def _parse_pickled(layout: Layout, raw: bytes, rows: int) -> tuple[np.ndarray, n
         raise ValueError(f"its array is {shape} of {dtype.arguments[0]!r}; expected {(rows, PIXELS)} of 'u1'")
     labels = batch[layout.keys[0]]
     if len(labels) != rows or not all(type(label) is int for label in labels):
-        raise ValueError(f"it has {len(labels):,} labels; expected {rows:,}, all integers")
+        raise ValueError(f"its {len(labels):,} labels should be {rows:,} integers")
     pixels = np.frombuffer(text.encode("latin1"), np.uint8).reshape(shape, order="F" if fortran else "C")
     return pixels, np.array(labels)
 
