@@ -11,7 +11,7 @@ from se_numpy.grading.diagnose import Tried
 from se_numpy.grading.models import Check, Reply
 from se_numpy.grading.task import Task
 
-# Shares of a task's points; checks other than values give points only if the values of one output are right.
+# Shares of a task's points; checks other than "values" earn points only if the values of at least one output are right.
 SHARES = {"shape": 1.0, "dtype": 0.5, "values": 5.0, "special cases": 1.5, "inputs untouched": 0.5, "repeatable": 0.5,
           "extremes": 1.0}  # fmt: skip
 

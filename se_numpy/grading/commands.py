@@ -1,6 +1,6 @@
 """The command line of grading: grade, tasks, show, verify-task, new-task, student-template, gradescope-zip, doctor.
 
-Exit codes: 0 all passed, 1 something failed, 2 usage error, 3 internal error of the grader, 4 the required isolation
+Exit codes: 0 all passed, 1 something failed, 2 usage error, 3 internal error in the grader, 4 the required isolation
 is not available.
 """
 
@@ -35,7 +35,7 @@ An assignment is a file like this:
     [[task]]
     file = "my_gate.py"
 
-Exit codes: 0 all passed, 1 something failed, 2 usage error, 3 internal error of the grader, 4 less isolation than
+Exit codes: 0 all passed, 1 something failed, 2 usage error, 3 internal error in the grader, 4 less isolation than
 --require demands, 130 Ctrl-C. `se-numpy doctor` explains the levels L1, L2 and L3.
 """
 
@@ -136,7 +136,7 @@ def _guarded(command: Any) -> Any:
             if isinstance(error, OSError) and error.filename:  # for example a folder that is not writable
                 raise
             traceback.print_exc()
-            message = "internal error of the grader, not caused by a submission; see the traceback above"
+            message = "internal error in the grader, not caused by a submission; see the traceback above"
             raise Exit(OWN_FAULT, f"{message} ({type(error).__name__})") from None
 
     return run

@@ -38,7 +38,7 @@ class Verification:
     margin: float  # its error relative to the tolerance
     worst_alternate: float  # the largest error of correct code relative to the tolerance
     gradient: float | None  # relative error of the oracle against a complex step
-    slowest: float  # seconds of the longest call
+    slowest: float  # duration of the longest call, in seconds
     problems: tuple[str, ...]
 
 

@@ -234,7 +234,7 @@ def _left_out(tree: ast.Module) -> list[ast.stmt]:
 
 
 def _harmless(node: ast.Assign | ast.AnnAssign | ast.AugAssign, known: set[str], functions: set[str]) -> bool:
-    """Return True if an assignment uses only known names and calls no function of the notebook."""
+    """Return True if an assignment uses only known names and calls no functions from the notebook."""
     if isinstance(node.value, ast.Lambda):
         return True
     used = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}

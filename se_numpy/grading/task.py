@@ -18,7 +18,7 @@ Fill = Callable[[str, tuple[int, ...], Sizes], np.ndarray]  # kind of numbers, s
 
 @dataclass(frozen=True)
 class Mistake:
-    """A common wrong version: its name, a text that says what was done and what is right, and its code."""
+    """A common wrong version: its name, a message that says what was done and what is right, and its code."""
 
     name: str
     text: str

@@ -279,7 +279,7 @@ def test_exit_codes(folder, capsys, monkeypatch):
     monkeypatch.setattr("se_numpy.grading.course.grade_task", lambda *a, **k: 1 / 0)
     code, _, err = run("grade", folder / "good.py", *two, capsys=capsys)
     assert code == 3
-    assert "internal error of the grader" in err
+    assert "internal error in the grader" in err
 
 
 def test_reports_are_written_to_a_folder(folder, tmp_path, capsys):

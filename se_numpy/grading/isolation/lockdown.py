@@ -152,7 +152,8 @@ def seccomp() -> None:
         on(call, (_LOAD, 0, 0, _ARGUMENTS), (_EQUAL, 0, 1, os.getpid()), *allow_else_refuse)
     on(_CLONE, (_LOAD, 0, 0, _ARGUMENTS), (_ANY_BIT, 0, 1, 0x10000), *allow_else_refuse)  # CLONE_THREAD
     on(_PRLIMIT, (_LOAD, 0, 0, _ARGUMENTS), (_EQUAL, 0, 1, 0), *allow_else_refuse)
-    for call, flags in ((_OPEN, 1), (_OPENAT, 2)):  # O_TRUNC on reading, which Landlock before version 3 allows
+    # O_TRUNC on files opened for reading, which Landlock allows before version 3
+    for call, flags in ((_OPEN, 1), (_OPENAT, 2)):
         load: _Line = (_LOAD, 0, 0, _ARGUMENTS + 8 * flags)
         on(call, load, (_AND, 0, 0, 0o1003), (_EQUAL, 1, 0, 0o1000), *allow_else_refuse)
     program.append((_RETURN, 0, 0, _ALLOW))

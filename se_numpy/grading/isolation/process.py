@@ -1,4 +1,4 @@
-"""A child process, its channels and its deadline.  Only the parent ends it, by SIGKILL."""
+"""A child process, its channels and its deadline.  Only the parent ends it, with SIGKILL."""
 
 import contextlib
 import os

@@ -51,7 +51,7 @@ def as_gradescope(report: Report, *, visibility: str | Mapping[str, str] = "visi
 
 
 def _test(number: int, task: TaskReport, visibility: str) -> dict[str, Any]:
-    # Gradescope shows name and points itself, so the first line of the terminal's text is dropped.
+    # Gradescope shows the name and the points itself, so the first line of the terminal's text is dropped.
     output = "\n".join([f"Verdict: {verdict(task.status)}.", *list(task_lines(task))[1:]])
     errors = [finite(check.error) for check in task.checks if check.error is not None]
     return {

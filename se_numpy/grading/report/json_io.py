@@ -1,6 +1,6 @@
 """Write a report as JSON and read it back; ``schema.json`` describes the format, version 1.
 
-Names are those of ``models.py``. JSON has no NaN and no infinities: they are the strings "NaN", "Infinity" and
+Names are those of ``models.py``. JSON has no NaN or infinities: they are written as the strings "NaN", "Infinity" and
 "-Infinity". An array is {"dtype", "shape", "values"}, flat and in C order, with "imaginary" if it is complex; an array
 of more than 64 entries is {"dtype", "shape", "sha256"} and is read as an ``Outline``.
 """
