@@ -3,7 +3,7 @@
 An example:
 
     title = "Homework 3"
-    tasks = ["relu", "sigmoid"]     # with their own points
+    tasks = ["relu", "sigmoid"]     # with their default points
     secret_file = "secret.txt"      # any bytes; without it the test inputs are public
 
     [[task]]
@@ -38,7 +38,7 @@ LIMITS = {"seconds_per_call": 2.0, "memory_mb": 512.0}
 
 @dataclass(frozen=True)
 class Item:
-    """A task of an assignment, with its points and its visibility."""
+    """A task in an assignment, with its points and visibility."""
 
     task: Task
     points: float
@@ -55,7 +55,7 @@ class Assignment:
     limits: dict[str, float] = field(default_factory=lambda: dict(LIMITS))
 
     def seed(self, sha256: str, task: str) -> int:
-        """Return the seed of a task's inputs: fixed for each submission, unpredictable without the secret.
+        """Return the seed for a task's inputs: fixed for each submission, unpredictable without the secret.
 
         Without a secret the seed is 0.
         """
@@ -66,7 +66,7 @@ class Assignment:
 
     @property
     def seed_id(self) -> str:
-        """An identifier of the secret that does not reveal it, to compare reports."""
+        """An identifier for the secret that does not reveal it, for comparing reports."""
         return "public" if self.secret is None else hashlib.sha256(b"seed:" + self.secret).hexdigest()[:12]
 
 
@@ -142,7 +142,7 @@ def _items(path: Path, entry: dict[str, Any]) -> list[Item]:
 
 
 def read_secret(path: str | Path) -> bytes:
-    """Return the contents of the file, without surrounding whitespace, as a course's secret."""
+    """Return a file's contents, without surrounding whitespace, as the course's secret."""
     return _secret(Path(path))
 
 
@@ -150,7 +150,7 @@ def _secret(path: Path) -> bytes:
     try:
         secret = path.read_bytes().strip()
     except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}; expected a file with the course's secret, any bytes") from None
+        raise ValueError(f"{path}: {error.strerror}; expected a file with the course's secret (any bytes)") from None
     if len(secret) < 8:
         raise ValueError(f"{path} contains {len(secret)} bytes; expected a secret of at least 8 bytes")
     return secret

@@ -1,8 +1,8 @@
 """Gradescope autograders: a zip with setup.sh, run_autograder and the files that they need.
 
 Gradescope runs each submission in its own container; the grader uses the strongest isolation that the container
-allows, and the report says which. A valid results.json without points is written before anything runs and replaced
-after every task, so that a submission that reaches the deadline keeps the points of the tasks graded by then.
+allows, and the report says which. A valid results.json with score 0 is written before anything runs and replaced after
+every task, so that a submission that reaches the deadline keeps its points for the tasks graded by then.
 """
 
 import io
@@ -66,14 +66,14 @@ def build(
     Raises
     ------
     ValueError
-        If the assignment is invalid, or names a file outside its folder.
+        If the assignment is invalid or names a file outside its folder.
     """
     files: dict[str, str | bytes] = {} if requirement else _library()
     files["setup.sh"] = SETUP.format(requirement=_quoted(requirement or NEEDS), library="" if requirement else COPY)
     options = ""
     if assignment is not None:
         assignment = Path(assignment)
-        load(assignment)  # raises here rather than in the container
+        load(assignment)  # so that errors are raised here rather than in the container
         files["assignment.toml"] = assignment.read_text(encoding="utf-8")
         options = "--assignment source/assignment.toml "
         files |= _referenced(assignment)
@@ -89,7 +89,7 @@ def build(
 
 
 def _library() -> dict[str, str | bytes]:
-    """Return every file of this package by its name in the zip."""
+    """Return every file in this package, keyed by its name in the zip."""
     home = Path(se_numpy.__file__).parent
     files = (path for path in sorted(home.rglob("*")) if path.is_file() and "__pycache__" not in path.parts)
     return {f"se_numpy/{path.relative_to(home).as_posix()}": path.read_bytes() for path in files}

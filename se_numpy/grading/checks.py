@@ -11,13 +11,13 @@ from se_numpy.grading.diagnose import Tried
 from se_numpy.grading.models import Check, Reply
 from se_numpy.grading.task import Task
 
-# Shares of a task's points; checks other than "values" earn points only if the values of at least one output are right.
+# Shares of a task's points; checks other than values count only if the values of at least one output are right.
 SHARES = {"shape": 1.0, "dtype": 0.5, "values": 5.0, "special cases": 1.5, "inputs untouched": 0.5, "repeatable": 0.5,
           "extremes": 1.0}  # fmt: skip
 
 
 class _Outcome(NamedTuple):
-    """A check before points are assigned; ``where`` is the name of the case that ``text`` is about, if any."""
+    """A check before its points are assigned; ``where`` names the case that ``text`` is about, if any."""
 
     name: str
     share: float
@@ -45,7 +45,7 @@ def checks_of(
     reported: dict[str, str] = {}  # text -> the first check with that text, to which the others refer
     checks = []
     for one in seen:
-        # Exceptions are compared without their numbers, because sizes differ between inputs.
+        # Exception messages are compared without digits, because sizes differ between inputs.
         first = reported.setdefault(re.sub(r"\d+", "", one.text) if "(line " in one.text else one.text, one.name)
         text = one.text if first == one.name or not one.text else f"same as {first}"
         most = max_points * one.share / whole
@@ -80,7 +80,7 @@ def _check_values(task: Task, random: Judged) -> list[_Outcome]:
 
 
 def _check_kinds(kinds: Mapping[str, Judged]) -> list[_Outcome]:
-    """Check special cases and extremes if the task has any."""
+    """Check special cases and extremes, if the task has any."""
     found = []
     for kind, name in (("special", "special cases"), ("extreme", "extremes")):
         if kind in kinds:
@@ -91,7 +91,7 @@ def _check_kinds(kinds: Mapping[str, Judged]) -> list[_Outcome]:
 
 
 def _check_side_effects(task: Task, tried: Sequence[Tried], again: Reply, answered: bool) -> list[_Outcome]:
-    """Check that inputs are unchanged and that a repeated call returns the same; skipped if no call succeeded."""
+    """Check that inputs are unchanged and repeated calls return the same result; skipped if no call succeeded."""
     if not answered:
         return [_Outcome(name, SHARES[name], None) for name in ("inputs untouched", "repeatable")]
     written = sorted({n for t in tried if t.reply.status == "ok" for n in t.reply.mutated})
@@ -106,7 +106,7 @@ def _check_side_effects(task: Task, tried: Sequence[Tried], again: Reply, answer
 
 
 def _repeated(before: Tried, again: Reply) -> bool:
-    """Return True if two replies to one input are equal up to double-precision rounding."""
+    """Return True if two replies to the same input are equal to within double-precision rounding."""
     if len(before.reply.outputs) != len(again.outputs):
         return False
     for a, b, tolerance in zip(before.reply.outputs, again.outputs, before.expected.tolerances, strict=False):
@@ -122,15 +122,15 @@ def _worst(one: Tried, verdicts: list[Verdict] | None) -> tuple[str, str, float]
         return one.reply.message, name, np.inf
     bad = next((v for v in verdicts if v.values or v.shape), None)
     if bad is not None and one.expected.case.kind == "extreme" and not bad.shape and bad.error < LENIENT:
-        bad = None  # at extremes the tolerance is LENIENT times as large
+        bad = None  # for extremes the tolerance is LENIENT times as large
     error = max(v.error for v in verdicts)
     return (bad.shape or bad.values, name, error) if bad else ("", "", min(error, 1.0))
 
 
 def hints_of(task: Task, tried: Sequence[Tried], verdicts: Sequence[list[Verdict] | None]) -> list[str]:
-    """Return remarks that cost no points: outputs that are right only in single precision.
+    """Return remarks, which cost no points, about outputs that are right only to single precision.
 
-    A submission that fails an extreme case gets none, because its errors have another cause.
+    A submission that fails an extreme case gets no remarks, because its errors have another cause.
     """
     pairs = list(zip(tried, verdicts, strict=True))
     far = [one.error for t, v in pairs if v and t.expected.case.kind == "extreme" for one in v]
@@ -144,4 +144,4 @@ def hints_of(task: Task, tried: Sequence[Tried], verdicts: Sequence[list[Verdict
     if not single:
         return []
     verb = "is" if len(single) == 1 else "are"
-    return [f"{', '.join(single)} {verb} right in single precision only: an intermediate result is float32."]
+    return [f"{', '.join(single)} {verb} right only to single precision: an intermediate result is float32."]

@@ -1,7 +1,7 @@
 """The reports of a class: gradebook, common mistakes, and groups of submissions with the same mistakes.
 
-A mistake is counted by its diagnosis, once for each submission and task. Failures without a diagnosis are counted under
-their verdict, so that the counts of a task add up to the number of submissions that did not pass it.
+Mistakes are counted by diagnosis, once for each submission and task. Failures without a diagnosis are counted under
+their verdict, so that the counts for a task add up to the number of submissions that did not pass it.
 """
 
 import json
@@ -22,7 +22,7 @@ from se_numpy.pages import Bar
 
 CLASS_FILES = {"terminal": "class.txt", "json": "class.json", "html": "class.html", "csv": "grades.csv"}
 NOT_ATTEMPTED, NOT_RUN = verdict("missing"), verdict("unreadable")
-_LARGEST = 64 * 2**20  # bytes; a larger report.json is not read
+_LARGEST = 64 * 2**20  # bytes; larger report.json files are not read
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Mistake:
     task: str
     name: str
     text: str
-    known: bool  # it has a diagnosis, not only a verdict
+    known: bool  # True for a diagnosis, False for a verdict only
     submissions: tuple[str, ...]
     of: int  # the number of submissions graded on the task
 
@@ -41,7 +41,7 @@ class Mistake:
 class Group:
     """Submissions with the same verdict and the same diagnosis on every task."""
 
-    findings: tuple[tuple[str, str], ...]  # (task, mistake or verdict) of each failed task; empty if all passed
+    findings: tuple[tuple[str, str], ...]  # (task, mistake or verdict) for each failed task; empty if all passed
     submissions: tuple[str, ...]
 
 
@@ -68,7 +68,7 @@ class ClassView:
         for path in sorted(root.rglob("report.json")):
             try:
                 if not path.is_file() or path.stat().st_size > _LARGEST:
-                    raise ValueError(f"it is not a file, or is larger than {_LARGEST >> 20} MB")
+                    raise ValueError(f"it is not a file or is larger than {_LARGEST >> 20} MB")
                 reports.append(load(path.read_bytes()))
             except (ValueError, OSError) as error:
                 unreadable.append((str(path.relative_to(root)), line(error)))
@@ -76,7 +76,7 @@ class ClassView:
 
     @property
     def mistakes(self) -> tuple[Mistake, ...]:
-        """The mistakes in all tasks: those with a diagnosis first, the most frequent first."""
+        """The mistakes in all tasks: those with a diagnosis first, then by frequency."""
         found: dict[tuple[str, str, bool], list[str]] = {}
         texts: dict[tuple[str, str, bool], str] = {}
         graded: dict[str, int] = {}
@@ -92,7 +92,7 @@ class ClassView:
 
     @property
     def _attempted(self) -> tuple[Mistake, ...]:
-        """The mistakes of submissions that were attempted and could be run."""
+        """The mistakes, except for tasks that were not attempted or could not be run."""
         return tuple(m for m in self.mistakes if m.name not in (NOT_ATTEMPTED, NOT_RUN))
 
     @property
@@ -122,11 +122,11 @@ class ClassView:
         return tuple((name, passed, of) for name, (passed, of) in counts.items())
 
     def csv(self) -> str:
-        """Return the gradebook as CSV, a row for each submission."""
+        """Return the gradebook as CSV, with a row for each submission."""
         return write_table(self.reports, self.unreadable)
 
     def json(self) -> str:
-        """Return the counts, the groups and each submission's report, without its arrays, as JSON."""
+        """Return the counts, the groups and a summary of each submission's report as JSON."""
         brief = [{k: v for k, v in to_plain(r).items() if k not in ("tasks", "versions")} for r in self.reports]
         found: dict[str, Any] = {
             "schema": 1,
@@ -142,7 +142,7 @@ class ClassView:
         return json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     def text(self, names: bool = True) -> str:
-        """Return the view for a terminal; without ``names`` it names no submission."""
+        """Return the view as text for a terminal; without ``names`` it names no submission."""
         lines = wrap(self._summary())
         if self.reports and names:
             rows = [(line(r.name)[:60], points(finite(r.points)), points(finite(r.max_points))) for r in self.reports]
@@ -174,7 +174,7 @@ class ClassView:
         return "\n".join(lines) + "\n"
 
     def html(self, names: bool = True) -> str:
-        """Return the view as a page; without ``names`` it names no submission and can be shown in a lecture.
+        """Return the view as an HTML page; without ``names`` it names no submission and can be shown in a lecture.
 
         Raises
         ------
@@ -195,7 +195,7 @@ class ClassView:
         )  # fmt: skip
 
     def write(self, folder: str | os.PathLike[str], formats: Iterable[str] = tuple(CLASS_FILES)) -> list[Path]:
-        """Write the view as files to a folder, which is created, and return their paths.
+        """Write the view as files to a folder, created if needed, and return their paths.
 
         Formats that exist only for single submissions are skipped.
         """
@@ -211,7 +211,7 @@ class ClassView:
         if self.reports:
             shares = sorted(share(report.points, report.max_points) for report in self.reports)
             middle = (shares[(len(shares) - 1) // 2] + shares[len(shares) // 2]) / 2
-            text += f" The median is {100 * middle:.0f} % of the points."
+            text += f" The median score is {100 * middle:.0f} % of the points."
         return text + (f" {len(self.unreadable)} without a report." if self.unreadable else "")
 
 
@@ -225,7 +225,7 @@ def _finding(task: TaskReport) -> str:
 
 
 def _mistakes_of(group: Group) -> str:
-    """Return a group's mistakes as text: those with a name, then tasks that were not attempted or cannot be run."""
+    """Return a group's mistakes as text: those with a name, then tasks not attempted, then tasks that cannot be run."""
     parts = [f"{task}: {mistake}" for task, mistake in group.findings if mistake not in (NOT_ATTEMPTED, NOT_RUN)]
     for verdict_ in (NOT_ATTEMPTED, NOT_RUN):
         if tasks := [task for task, found in group.findings if found == verdict_]:

@@ -1,4 +1,4 @@
-"""The command line of grading: grade, tasks, show, verify-task, new-task, student-template, gradescope-zip, doctor.
+"""The grading commands: grade, tasks, show, verify-task, new-task, student-template, gradescope-zip, doctor.
 
 Exit codes: 0 all passed, 1 something failed, 2 usage error, 3 internal error in the grader, 4 the required isolation
 is not available.
@@ -24,7 +24,7 @@ summary of the class: all grades, and how often each mistake was made.
 An assignment is a file like this:
 
     title = "Homework 3"
-    # with their default points:
+    # with default points:
     tasks = ["relu", "sigmoid"]
     # makes test inputs unpredictable:
     secret_file = "secret.txt"
@@ -41,7 +41,7 @@ Exit codes: 0 all passed, 1 something failed, 2 usage error, 3 internal error in
 
 
 class Exit(Exception):
-    """Ends a command with a nonzero exit code and no traceback."""
+    """Raised to end a command with a nonzero exit code and no traceback."""
 
     def __init__(self, code: int, message: str = "") -> None:
         super().__init__(message)
@@ -57,30 +57,30 @@ def add(commands: Any) -> None:
     p.set_defaults(run=_tasks, parser=p)
     p = commands.add_parser("show", help="show a task: signature, shapes, checks and known mistakes",
                             description="Show a task: its signature, shapes, checks and known mistakes.")  # fmt: skip
-    p.add_argument("task", metavar="TASK", help="name of a task; `se-numpy tasks` lists all")
+    p.add_argument("task", metavar="TASK", help="task name; `se-numpy tasks` lists all")
     p.add_argument("--mistakes", action="store_true", help="list every known mistake (for instructors)")
     p.set_defaults(run=_show, parser=p)
     p = commands.add_parser("verify-task", help="check the tasks themselves, including your own", description=(
         "Check that correct versions pass, that every mistake is caught on every seed by a wide margin, that no two "
         "mistakes give the same results, and that a backward oracle is the derivative of its forward function."
     ))  # fmt: skip
-    p.add_argument("task", nargs="*", metavar="TASK|FILE", help="names, or files with custom tasks (default: all "
+    p.add_argument("task", nargs="*", metavar="TASK|FILE", help="task names, or files with custom tasks (default: all "
                    "tasks)")  # fmt: skip
     p.add_argument("--seeds", type=int, default=50, metavar="N", help="number of seeds (default: 50)")
     p.add_argument("--json", metavar="FILE", help="also write the results to FILE as JSON")
     p.set_defaults(run=_verify, parser=p)
     p = commands.add_parser("new-task", help="write a template for a custom task",
                             description="Write a template for a custom task to NAME.py.")  # fmt: skip
-    p.add_argument("name", metavar="NAME", help="name of the function that students write")
+    p.add_argument("name", metavar="NAME", help="name of the function that students will write")
     p.set_defaults(run=_new_task, parser=p)
     p = commands.add_parser("student-template", help="write function stubs for students", description=(
-        "Write a file of functions to fill in, each with its equation and its shapes. If tasks are selected, also "
+        "Write a file with functions to fill in, each with its equation and shapes. If tasks are selected, also "
         "write a .toml file with their points, for grading a class with --assignment."))  # fmt: skip
     what = p.add_mutually_exclusive_group()
-    what.add_argument("--tasks", metavar="A,B", help="names of the tasks (default: all)")
-    what.add_argument("--tutorials", metavar="1,2", nargs="?", type=int_list, const=(), help="the exercises of these "
-                      "tutorials (of all without a value), in order and under their titles")  # fmt: skip
-    what.add_argument("--assignment", metavar="FILE.toml", help="the tasks of this assignment")
+    what.add_argument("--tasks", metavar="A,B", help="task names (default: all)")
+    what.add_argument("--tutorials", metavar="1,2", nargs="?", type=int_list, const=(), help="the exercises from these "
+                      "tutorials (all if none is named), in order, under the tutorials' titles")  # fmt: skip
+    what.add_argument("--assignment", metavar="FILE.toml", help="the tasks in this assignment")
     p.add_argument("--marks", choices=["nbgrader", "otter"], help="write an instructor's notebook for this tool, with "
                    "solutions")  # fmt: skip
     p.add_argument("--out", metavar="FILE", help=".py or .ipynb file (default: submission.py, or submission.ipynb "
@@ -106,8 +106,8 @@ def _add_grade(commands: Any) -> None:
     p = commands.add_parser("grade", help="grade submissions", description=GRADE)
     p.add_argument("files", nargs="+", metavar="FILE", help="submissions, or folders of submissions")
     p.add_argument("--tasks", metavar="A,B", help="grade only these tasks")
-    p.add_argument("--assignment", metavar="FILE.toml", help="tasks, points and limits of an assignment")
-    p.add_argument("--format", default="terminal", metavar="A,B", help="formats of the report: terminal, json, "
+    p.add_argument("--assignment", metavar="FILE.toml", help="TOML file with tasks, points and limits")
+    p.add_argument("--format", default="terminal", metavar="A,B", help="report formats: terminal, json, "
                    "gradescope, junit, html, csv (default: terminal)")  # fmt: skip
     p.add_argument("--out", metavar="DIR", help="folder for the reports (default: print them)")
     kinds = ["auto", "bwrap", "landlock", "process"]
@@ -120,12 +120,12 @@ def _add_grade(commands: Any) -> None:
     p.add_argument("--jobs", type=int, default=1, metavar="N", help="submissions to grade in parallel (default: 1)")
     p.add_argument("--dask", metavar="ADDRESS", help="grade on the Dask cluster with this scheduler address")
     p.add_argument("--deadline", type=float, metavar="SECONDS", help="time limit for a whole submission")
-    p.add_argument("--run-all", action="store_true", help="run all cells of a notebook, not only its definitions")
+    p.add_argument("--run-all", action="store_true", help="run all cells in a notebook, not only its definitions")
     p.set_defaults(run=_guarded(_grade), parser=p)
 
 
 def _guarded(command: Any) -> Any:
-    """Return the command with a separate exit code for internal errors of the grader."""
+    """Wrap a command so that internal errors in the grader have their own exit code."""
 
     def run(args: argparse.Namespace) -> None:
         try:
@@ -133,7 +133,7 @@ def _guarded(command: Any) -> Any:
         except (Exit, ValueError, KeyboardInterrupt, BrokenPipeError):
             raise
         except Exception as error:
-            if isinstance(error, OSError) and error.filename:  # for example a folder that is not writable
+            if isinstance(error, OSError) and error.filename:  # for example, a folder that is not writable
                 raise
             traceback.print_exc()
             message = "internal error in the grader, not caused by a submission; see the traceback above"
@@ -236,7 +236,7 @@ def _template(args: argparse.Namespace) -> None:
     assignment = Options(args.assignment, names).to_assignment()
     path = Path(args.out or ("submission.ipynb" if args.marks else "submission.py"))
     if path.suffix not in (".py", ".ipynb"):
-        raise ValueError(f"--out is {args.out}; expected a file that ends in .py or .ipynb")
+        raise ValueError(f"--out is {args.out}; expected a name ending in .py or .ipynb")
     if args.marks and path.suffix != ".ipynb":
         raise ValueError(f"--marks {args.marks} is for notebooks; expected --out NAME.ipynb")
     title = assignment.title if args.assignment else "Squeeze-and-Excitation by hand"
@@ -257,7 +257,7 @@ def _gradescope_zip(args: argparse.Namespace) -> None:
 
     path = Path(args.out)
     if path.suffix != ".zip":
-        raise ValueError(f"--out is {args.out}; expected a file that ends in .zip")
+        raise ValueError(f"--out is {args.out}; expected a name ending in .zip")
     path.write_bytes(build(args.assignment, requirement=args.requirement, deadline=args.deadline))
     library = args.requirement or f"se_numpy {se_numpy.__version__}, as installed here"
     print(f"{path}: upload it as the autograder of a programming assignment; it uses {library}")
@@ -276,7 +276,7 @@ def _write_new(texts: Mapping[Path, str]) -> None:
     """Write new files; if one of them already exists, write none."""
     for path in texts:
         if path.exists():
-            raise ValueError(f"{path} already exists; give another name, or move the file away")
+            raise ValueError(f"{path} already exists; choose another name or move the file away")
     for path, text in texts.items():
         with open(path, "x", encoding="utf-8") as file:
             file.write(text)

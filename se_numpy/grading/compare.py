@@ -1,9 +1,9 @@
-"""Comparison of results with the oracle's, within measured tolerances.
+"""Compare results with the oracle's, within measured tolerances.
 
-Rounding errors depend on the operation and on its size, so each case's tolerance is measured: the oracle and every
+Rounding errors depend on the operation and its size, so each case's tolerance is measured: the oracle and every
 other correct version of the task run in single precision, and the oracle also runs on inputs perturbed by one rounding.
-The tolerance is 32 times the largest deviation, and at least 64 roundings of the largest number. Single-precision
-results are within the tolerance; a result within 2⁻²⁰ of it was computed in double precision throughout.
+The tolerance is 32 times the largest deviation, and at least 64 rounding errors of the largest value. Single-precision
+results are within the tolerance; a result within 2⁻²⁰ times the tolerance was computed in double precision throughout.
 """
 
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ from se_numpy.grading.task import Case, Task
 SINGLE = 2.0**-24
 DOUBLE_OVER_SINGLE = 2.0**-29
 NUDGES = 3
-LENIENT = 1e3  # times the tolerance, for extreme cases: finite numbers whose first digits are right
-EXACT = 2.0**-20  # of the tolerance: double precision throughout; 2⁻²⁹ with a margin for unlucky rounding
-TINY = 1e-37  # smaller numbers are 0 in single precision
+LENIENT = 1e3  # factor on the tolerance in extreme cases: values must be finite, their first digits right
+EXACT = 2.0**-20  # fraction of the tolerance that double precision stays within: 2⁻²⁹, plus a margin
+TINY = 1e-37  # the smallest tolerance; smaller values are 0 in single precision
 
 
 class Expected(NamedTuple):
-    """A case with its right results and the tolerance of each."""
+    """A case with its correct results and the tolerance for each."""
 
     case: Case
     right: tuple[np.ndarray, ...]
@@ -32,7 +32,7 @@ class Expected(NamedTuple):
 class Verdict(NamedTuple):
     """The comparison of one output of one call; a message is "" if nothing is wrong."""
 
-    shape: str  # the message about the shape
+    shape: str  # a message about the shape
     dtype: str
     values: str
     error: float  # relative to the tolerance; inf if the values cannot be compared
@@ -43,7 +43,7 @@ class Verdict(NamedTuple):
 
 
 def expect(task: Task, case: Case) -> Expected:
-    """Return the right results of a case with their tolerances."""
+    """Return the correct results for a case with their tolerances."""
     with np.errstate(all="ignore"):
         right = task.answer(case)
         runs = [task.answer(case, f, np.float32) for f in (task.oracle, *task.alternates)]
@@ -59,7 +59,7 @@ def expect(task: Task, case: Case) -> Expected:
 
 
 def _nudged(case: Case, seed: int) -> Case:
-    """Return the case with every number moved up or down by one single-precision rounding."""
+    """Return the case with every value moved up or down by one single-precision rounding error."""
     rng = np.random.default_rng(seed)
     arguments = {
         name: value * (1 + SINGLE * rng.choice([-1.0, 1.0], value.shape))
@@ -79,13 +79,13 @@ def _distance(found: np.ndarray, right: np.ndarray) -> float:
 def compare(task: Task, expected: Expected, outputs: Sequence[np.ndarray], listed: bool = False) -> list[Verdict]:
     """Return a verdict on each output; if the number of outputs is wrong, every verdict says so.
 
-    ``listed`` says that the outputs were returned in a list rather than a tuple.
+    ``listed`` means that the outputs were returned in a list rather than a tuple.
     """
     names = task.outputs
     rows = listed and len(names) == 1 and [found.shape for found in outputs] != [expected.right[0].shape]
     if len(outputs) != len(names) or rows:
         returned = f"returned {len(outputs)} {'array' if len(outputs) == 1 else 'arrays'}"
-        wanted = f"expected {len(names)}: {', '.join(names)}" if len(names) > 1 else f"expected {names[0]} alone"
+        wanted = f"expected {len(names)}: {', '.join(names)}" if len(names) > 1 else f"expected only {names[0]}"
         if rows:
             returned, wanted = "returned a list", f"expected {names[0]} as one array"
         return [Verdict(f"{returned}; {wanted}", "", f"{returned}; {wanted}", np.inf)] * len(names)
@@ -152,7 +152,7 @@ def _judge_one(name: str, found: np.ndarray, right: np.ndarray, tolerance: float
 
 
 def agree(found: Sequence[np.ndarray], other: Sequence[np.ndarray], tolerances: Sequence[float]) -> bool:
-    """Return True if two sets of results are equal up to rounding."""
+    """Return True if two sets of results are equal to within rounding."""
     if len(found) != len(other):
         return False
     for a, b, tolerance in zip(found, other, tolerances, strict=False):  # both may lack outputs

@@ -1,4 +1,4 @@
-"""Grading of files: one submission, or all submissions of a course in parallel."""
+"""Grade files: one submission, or all submissions in a course in parallel."""
 
 import os
 import platform
@@ -28,15 +28,15 @@ SUFFIXES = (".py", ".ipynb")
 
 @dataclass(frozen=True)
 class Options:
-    """The options of grading, as plain values that can be sent to another process."""
+    """Grading options, as plain values that can be sent to another process."""
 
     assignment: str | None = None  # a TOML file
     tasks: tuple[str, ...] = ()
     secret_file: str | None = None
     isolation: str = "auto"
     require: str | None = None
-    run_all: bool = False  # run all cells of a notebook, not only its definitions
-    deadline: float | None = None  # seconds for a submission; tasks not reached by then are reported as such
+    run_all: bool = False  # run all cells in a notebook, not only its definitions
+    deadline: float | None = None  # time limit for a submission, in seconds; later tasks are reported as not reached
     search: float = SEARCH_SECONDS
 
     def to_assignment(self) -> Assignment:
@@ -63,7 +63,7 @@ def grade_path(
 ) -> Report:  # fmt: skip
     """Grade one submission, a .py or .ipynb file, and return its report.
 
-    ``on_task`` is called with the report so far after every task. A submission that cannot be read gets a report that
+    ``on_task`` is called after every task with the report so far. A submission that cannot be read gets a report that
     says so. If a .py file cannot be run as a whole, only its definitions are run, as in a notebook, so that a failing
     plot at its end costs no points.
 
@@ -115,9 +115,9 @@ def grade_path(
 
 
 def _verdict(item: Item, submission: Submission, child: Child, seed: int, search: float) -> TaskReport:
-    """Grade one task of a submission."""
+    """Grade one task in a submission."""
     function = item.task.name
-    if function not in submission.functions and function not in submission.source:  # nor imported or assigned
+    if function not in submission.functions and function not in submission.source:  # not imported or assigned either
         return _without_verdict(item, "missing", _not_found(item.task, submission.functions))
     found = grade_task(
         item.task, partial(child.call, function), seed=seed, layout=submission.layout, points=item.points,
@@ -129,7 +129,7 @@ def _verdict(item: Item, submission: Submission, child: Child, seed: int, search
 
 
 def _not_found(task: Task, functions: Sequence[str]) -> str:
-    """Return the message about a missing function; it suggests a similar name, unless that is another task's."""
+    """Return a message about a missing function; it suggests a similar name unless that names another task."""
     others = {other.lower(): other for other in functions if other not in all_tasks()}
     near = get_close_matches(task.name.lower(), others, n=1, cutoff=0.8)
     meant = f"did you mean your {others[near[0]]}? " if near else ""
@@ -144,7 +144,7 @@ def _without_verdict(item: Item, status: str, message: str) -> TaskReport:
 
 
 def submissions(paths: Sequence[str | Path]) -> list[Path]:
-    """Return the given files, and all submissions in the given folders in the order of their names.
+    """Return the given files, and all submissions in the given folders sorted by path.
 
     Raises
     ------
@@ -179,13 +179,13 @@ def grade_all(paths: Sequence[Path], options: Options, executor: Executor) -> It
     ValueError
         If the options name an invalid assignment or an unknown task.
     """
-    options.to_assignment()  # raises here, once
+    options.to_assignment()  # so that errors are raised here, once
     futures = {executor.submit(grade_path, str(path), options, None, title(path, paths)): path for path in paths}
     for future in as_completed(futures):
         yield futures[future], future.result()
 
 
 def title(path: Path, paths: Sequence[Path]) -> str:
-    """Return a submission's name: its file name, prefixed with its folders if submissions are in several."""
+    """Return a submission's name: its file name, prefixed with its folders if the submissions are in several."""
     common = os.path.commonpath([other.absolute().parent for other in paths])
     return "-".join(path.absolute().relative_to(common).parts)

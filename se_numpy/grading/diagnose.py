@@ -1,4 +1,4 @@
-"""Diagnosis of wrong submissions: a known mistake, or features that all wrong results share.
+"""Diagnose wrong submissions: a known mistake, or features that all wrong results share.
 
 A mistake is named only if the submission agrees with its wrong version on every input, including inputs on which that
 version happens to be right, because a wrong diagnosis does more harm than none.
@@ -17,7 +17,7 @@ Answer = tuple[np.ndarray, ...]
 
 
 class Tried(NamedTuple):
-    """A case with its right results and the submission's reply."""
+    """A case with its correct results and the submission's reply."""
 
     expected: Expected
     reply: Reply
@@ -28,7 +28,7 @@ class Tried(NamedTuple):
 
 
 def known_mistake(task: Task, tried: Sequence[Tried]) -> Diagnosis | None:
-    """Return the mistake that gives the submission's results on all inputs, or None.
+    """Return the mistake whose results equal the submission's on all inputs, or None.
 
     Extreme cases may distinguish two mistakes that otherwise give the same results, so a mistake that agrees there too
     is preferred; agreement on the usual inputs is enough.
@@ -51,7 +51,7 @@ def _of_kind(tried: Sequence[Tried], extreme: bool) -> list[Tried]:
 
 
 def _agreed(task: Task, wrong: Callable, tried: Sequence[Tried]) -> int | None:
-    """Count the informative inputs, on which the wrong version is wrong, or return None if the two disagree on any."""
+    """Count the inputs on which ``wrong`` is wrong; return None if the submission differs from it on any input."""
     count = 0
     for one in tried:
         theirs = attempt(task, one.expected.case, wrong)
@@ -65,7 +65,7 @@ def _agreed(task: Task, wrong: Callable, tried: Sequence[Tried]) -> int | None:
     return count
 
 
-# Constant factors to look for, in the task's letters; factors whose sizes a task does not have are skipped.
+# Constant factors to look for, in the task's letters; a factor is skipped if the task lacks one of its sizes.
 FACTORS: dict[str, Callable[[Sizes], float]] = {
     "-1": lambda s: -1,
     "2": lambda s: 2,
@@ -116,7 +116,7 @@ def _first_feature(name: str, pairs: Pairs) -> str:
     """Return the first feature that all wrong results of one output share, or ""."""
     if all(a.shape != b.shape for a, b, _ in pairs):
         if all(a.ndim == b.ndim == 2 and a.T.shape == b.shape and _close(a.T, b) for a, b, _ in pairs):
-            return f"{name} is the right result, transposed"
+            return f"{name} is the correct result, transposed"
         return ""
     same = [(a.astype(np.float64), b, e) for a, b, e in pairs if a.shape == b.shape]
     if len(same) < len(pairs) or not all(np.isfinite(a).all() for a, _, _ in same):
@@ -125,29 +125,29 @@ def _first_feature(name: str, pairs: Pairs) -> str:
         return f"{name} is 0 everywhere"
     for factor, of in FACTORS.items():
         if all(_times(a, b, of, e) for a, b, e in same):
-            return f"{name} is {_factor_text(factor)} the right result on every input"
+            return f"{name} is {_factor_text(factor)} the correct result on every input"
     if all(a.ndim == 2 and a.shape[0] == a.shape[1] and _close(a.T, b) for a, b, _ in same):
-        return f"{name} is the right result, transposed"
+        return f"{name} is the correct result, transposed"
     if all(b.ndim == 4 and b.shape[1] == b.shape[2] and _close(a, b.swapaxes(1, 2)) for a, b, _ in same):
-        return f"{name} has height and width exchanged"
+        return f"{name} has height and width swapped"
     ratio = {round(float(_ratio(a, b)), 6) for a, b, _ in same if _proportional(a, b)}
     if len(ratio) == 1 and all(_proportional(a, b) for a, b, _ in same):
-        return f"{name} is {ratio.pop():g} times the right result on every input"
+        return f"{name} is {ratio.pop():g} times the correct result on every input"
     if all(_proportional(a, b) for a, b, _ in same):
-        return f"{name} is proportional to the right result, with a factor that depends on the input"
+        return f"{name} is proportional to the correct result, with a factor that depends on the input"
     if all(_constant(a - b, b) for a, b, _ in same) and any(a.size > 2 for a, _, _ in same):
-        return f"{name} differs from the right result by the same number everywhere"
+        return f"{name} differs from the correct result by the same amount everywhere"
     if all(b.ndim == 4 and min(b.shape[1:3]) > 2 and _close(a[:, 1:-1, 1:-1], b[:, 1:-1, 1:-1]) for a, b, _ in same):
         return f"{name} is right except at the border"
     if all(b.ndim > 1 and len(b) > 1 and _close(a[0], b[0]) for a, b, _ in same):
         return f"{name} is right only for the first image of a batch"
     if all(np.abs(a - b).max() <= 1e-5 * np.abs(b).max() for a, b, _ in same):
-        return f"{name} is right to five digits; a step of the computation is not precise enough"
+        return f"{name} is right to five digits; a step in the computation is not precise enough"
     return ""
 
 
 def _conditions(fine: Sequence[Sizes], bad: Sequence[Sizes]) -> list[str]:
-    """Return the condition on the sizes that separates right results from wrong ones, if one does."""
+    """Return the condition on the sizes, if any, that separates right results from wrong ones."""
     if not fine or not bad:
         return []
     conditions: dict[str, Callable[[Sizes], bool]] = {
@@ -157,7 +157,7 @@ def _conditions(fine: Sequence[Sizes], bad: Sequence[Sizes]) -> list[str]:
         "for one channel": lambda s: s["C"] == 1,
         "at stride 1": lambda s: s["stride"] == 1,
         "without padding": lambda s: s["padding"] == 0,
-        "for kernels of one pixel": lambda s: s["k"] == 1,
+        "for 1×1 kernels": lambda s: s["k"] == 1,
         "for r = 1": lambda s: s["C"] == s["R"],
     }
     for condition, holds in conditions.items():

@@ -1,7 +1,7 @@
-"""Grading of one function against one task.
+"""Grade one function against one task.
 
 ``call(arguments, hyper)`` runs the submitted function, in this process or in a sandbox, and returns a Reply. The
-comparison is done here, on plain copies.
+results are compared here, as plain copies.
 """
 
 import time
@@ -22,7 +22,7 @@ from se_numpy.grading.task import Case, Task, attempt
 
 Call = Callable[[Sequence[Any], Mapping[str, Any]], Reply]
 SEARCH_SECONDS = 0.5
-ENDED = ("timeout", "memory", "crashed", "missing", "unreadable")  # no further calls after one of these
+ENDED = ("timeout", "memory", "crashed", "missing", "unreadable")  # no further calls are made after one of these
 
 FOR_POINTS = "Passed checks give points only if the values of at least one output are right."
 
@@ -78,12 +78,12 @@ def grade_task(
 
 
 def prepare(task: Task, seed: int) -> list[Expected]:
-    """Return the cases of a task with their right results and tolerances."""
+    """Return a task's cases with their correct results and tolerances."""
     return [expect(task, case) for case in task.cases(seed)]
 
 
 class _Counted:
-    """The submitted function, converted to the library's layout, with a count of its calls."""
+    """The submitted function, adapted to the library's layout, with a count of its calls."""
 
     def __init__(self, task: Task, call: Call, layout: str) -> None:
         self.task, self.call, self.layout, self.calls = task, call, layout, 0
@@ -127,7 +127,7 @@ def _counterexample(task: Task, one: _Counted, mistake: str | None, seed: int, s
         return bool(_problem(task, expect(task, case), one(case)))
 
     def is_distinctive(case: Case) -> bool:
-        """Return True if the submission is wrong in a way that no other known mistake is."""
+        """Return True if the submission is wrong here and no other known mistake gives its results."""
         expected, reply = expect(task, case), one(case)
         if not _problem(task, expected, reply):
             return False
@@ -155,7 +155,7 @@ def _counterexample(task: Task, one: _Counted, mistake: str | None, seed: int, s
 
 
 def _problem(task: Task, expected: Expected, reply: Reply) -> str:
-    """Return the first error message of one reply, or ""."""
+    """Return the first error message about a reply, or ""."""
     verdicts = _judged(task, expected, reply)
     if verdicts is None:
         return reply.message or STATUSES.get(reply.status, reply.status)

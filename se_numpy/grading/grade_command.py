@@ -55,19 +55,19 @@ def grade(args: argparse.Namespace) -> None:
 
 
 def _make_folder(path: Path) -> None:
-    """Create the folder and check that it is writable, so that no grades are lost at the end."""
+    """Create the folder and check that it is writable, so that grades are not lost at the end."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         (path / ".se-numpy").touch()
         (path / ".se-numpy").unlink()
     except (FileExistsError, NotADirectoryError):
-        raise ValueError(f"--out {path} is a file; expected a folder, or the name of a new one") from None
+        raise ValueError(f"--out {path} is a file; expected a folder, which may be new") from None
     except OSError as error:
         raise ValueError(f"--out {path}: {error.strerror}; expected a writable folder") from None
 
 
 def _grade_one(path: Path, options: Options, formats: Sequence[str], out: str | None) -> Report:
-    """Grade one submission; files are rewritten after each task, so that a timeout keeps the tasks graded so far."""
+    """Grade one submission; files are rewritten after each task, so that a timeout loses no tasks graded so far."""
     items = options.to_assignment().items
     visibility = {item.task.name: item.visibility for item in items}
     save = partial(_save, folder=out, formats=formats, visibility=visibility) if out else None
@@ -83,7 +83,7 @@ def _grade_one(path: Path, options: Options, formats: Sequence[str], out: str | 
 
 
 def _save(report: Report, folder: str, formats: Sequence[str], visibility: dict[str, str]) -> None:
-    """Write all files of a report; the assignment sets the visibility of Gradescope's tests."""
+    """Write all files of a report; the assignment sets the visibility of tests on Gradescope."""
     write(report, folder, formats)
     if "gradescope" in formats:
         write_file(Path(folder) / FILES["gradescope"], as_gradescope(report, visibility=visibility))
@@ -104,7 +104,7 @@ def _grade_class(
         missing = missing_library("grade")
         view.write(args.out, [name for name in CLASS_FILES if name != "html" or not missing])
         files = "grades.csv" if missing else "class.html, grades.csv"
-        print(f"{args.out}: {files}, and a folder with the report of each submission")
+        print(f"{args.out}: {files}, and a folder with each submission's report")
         if missing:
             print(f"class.html was not written: {missing}")
     else:

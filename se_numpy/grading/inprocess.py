@@ -1,6 +1,6 @@
 """Call trusted functions in the current process, in a notebook or in a test.
 
-Replies are the same as those of a sandboxed call, because both use the functions of ``sandbox_worker``.
+Replies are the same as from a sandboxed call, because both use the functions of ``sandbox_worker``.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Conversion between the library's layout and that of channels-first submissions.
+"""Convert between the library's layout and that of channels-first submissions.
 
 Maps are (N, H, W, C) in the library and (N, C, H, W) in a channels-first submission; filters are (k, k, C', C) and
 (C, C', k, k).

@@ -1,11 +1,11 @@
-"""Records of grading results: plain data without code from a submission, used by every report format."""
+"""Grading results as plain data, without code from a submission; used by every report format."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-# The status of a task, or the reason why a call returned no arrays.
+# The status of a task, or why a call returned no arrays.
 STATUSES = {
     "passed": "every check passed",
     "failed": "a check failed",
@@ -26,9 +26,9 @@ class Reply:
     status: str  # "ok", or a key of STATUSES other than "passed" and "failed"
     outputs: tuple[np.ndarray, ...] = ()
     mutated: tuple[int, ...] = ()  # indices of the arguments that the function modified
-    message: str = ""  # the exception's text or another error, for the author of the submission
+    message: str = ""  # the exception's text or another error, for the submission's author
     stdout: str = ""  # output printed during the call, truncated
-    listed: bool = False  # whether the outputs came in a list
+    listed: bool = False  # whether the outputs were returned in a list
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,13 @@ class Counterexample:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """A known mistake that gives the submission's results on every informative input."""
+    """A known mistake with the same results as the submission on every informative input."""
 
     mistake: str  # its name
-    text: str  # one or two sentences: what was done and what is right
+    text: str  # one or two sentences: what was done and what should be done
     equation: str
     agreed: int  # the number of informative inputs with the same results
-    of: int  # the number of informative inputs, on which the mistake is wrong
+    of: int  # the number of informative inputs, those on which the mistake gives wrong results
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ class TaskReport:
     counterexample: Counterexample | None = None
     diagnosis: Diagnosis | None = None
     features: tuple[str, ...] = ()  # features shared by all wrong results, if no known mistake matches
-    hints: tuple[str, ...] = ()  # remarks that cost no points, for example on single precision
-    message: str = ""  # the reason if values could not be compared
+    hints: tuple[str, ...] = ()  # remarks that cost no points, for example about single precision
+    message: str = ""  # why values could not be compared, if so
     stdout: str = ""
     seconds: float = 0.0
     calls: int = 0
@@ -95,12 +95,12 @@ class Report:
     sha256: str
     level: str  # the isolation level: "L0" to "L3"
     backend: str  # "in process", "plain child", "landlock", "bubblewrap"
-    missing: tuple[str, ...]  # requirements of stronger isolation on this machine, one sentence each
-    seed_id: str  # identifies runs with the same inputs without revealing the secret
+    missing: tuple[str, ...]  # what stronger isolation would require on this machine, one sentence each
+    seed_id: str  # equal for runs with the same secret, which it does not reveal
     started: str  # ISO 8601
     seconds: float
     tasks: tuple[TaskReport, ...] = ()
-    message: str = ""  # the reason if the file could not be graded as a whole
+    message: str = ""  # why the file could not be graded as a whole, if so
     versions: dict[str, str] = field(default_factory=dict)
 
     @property

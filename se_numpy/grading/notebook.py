@@ -25,7 +25,7 @@ PUBLIC_SEED = 0  # the seed for practice
 
 
 def check(task: str, function: Callable[..., Any], *, layout: str = "NHWC") -> Card:
-    """Check a function of this process and return a card with the verdict.
+    """Check a function in this process and return a card with the verdict.
 
     With ``layout="NCHW"``, the function receives and returns channels-first arrays.
     """
@@ -33,12 +33,12 @@ def check(task: str, function: Callable[..., Any], *, layout: str = "NHWC") -> C
 
 
 def assert_task(task: str, function: Callable[..., Any], *, layout: str = "NHWC") -> None:
-    """Assert that a function passes every check of a task, for use in tests.
+    """Assert that a function passes every check in a task; for use in tests.
 
     Raises
     ------
     AssertionError
-        If a check fails; the message is the whole verdict.
+        If a check fails; the message is the full verdict.
     """
     report = _report(task, function, layout)
     if report.status != "passed":
@@ -79,7 +79,7 @@ def load_ipython_extension(ipython: Any) -> None:
     def check_cell(line: str, cell: str) -> None:
         name = line.strip()
         if not name:
-            raise ValueError("%%check needs the name of a task, as in %%check squeeze")
+            raise ValueError("%%check needs a task name, as in %%check squeeze")
         display(check_source(name, cell))
 
     ipython.register_magic_function(check_cell, "cell", "check")

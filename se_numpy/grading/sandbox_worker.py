@@ -3,10 +3,10 @@
 It locks itself down, imports NumPy from a given folder, runs the submission's code once, and then answers calls until
 its channel closes. In both directions, a frame is
 
-    length of the header (4 bytes) · header (JSON) · the bytes of the arrays that the header declares, in order
+    header length (4 bytes) · header (JSON) · the bytes of the arrays declared in the header, in order
 
 and is never unpickled. Printed output goes to stdout and stderr, through a separate pipe. Nothing in this process can
-be trusted once the submission has started, because it shares the process; the grader checks every reply.
+be trusted once the submission has started, because the submission shares it; the grader checks every reply.
 """
 
 import importlib.util
@@ -18,12 +18,12 @@ import types
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-MODULE = "submission"  # the name of the submission's module, and of the file in its tracebacks
+MODULE = "submission"  # the submission's module name, and its file name in tracebacks
 MAX_HEADER = 64 << 10
 MAX_ARRAYS = 32
 MAX_BYTES = 64 << 20
 MAX_MESSAGE = 4 << 10
-TAKES = "it takes ("  # the start of the message for a function with other parameters
+TAKES = "it takes ("  # the start of the message if a function has the wrong parameters
 
 
 def pack(header: Mapping[str, Any], *arrays: bytes) -> bytes:
@@ -33,7 +33,7 @@ def pack(header: Mapping[str, Any], *arrays: bytes) -> bytes:
 
 
 class Refused(Exception):
-    """A function is missing, has other parameters or returned no numbers; the arguments are a status and a message."""
+    """A function is missing, has wrong parameters or returned no numbers; the arguments are a status and a message."""
 
 
 def main(requests: int, answers: int) -> None:
@@ -164,7 +164,7 @@ def arrays(asarray: Any, returned: Any) -> list[Any]:
             kind = type(returned).__name__
             raise Refused("refused", f"{name} is a tuple inside a {kind}; return the arrays one by one")
         try:
-            array = asarray(part)  # turns array subclasses into plain arrays
+            array = asarray(part)  # array subclasses become plain arrays
         except (ValueError, TypeError) as error:
             raise Refused("refused", f"{name}, a {type(part).__name__}, is not an array of numbers: {error}") from None
         if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
@@ -179,7 +179,7 @@ def arrays(asarray: Any, returned: Any) -> list[Any]:
 
 
 def explain(error: BaseException, file: str = MODULE) -> dict[str, Any]:
-    """Return the status and message for an exception, with the last line of ``file`` in its traceback."""
+    """Return the status and message for an exception, with the last line from ``file`` in its traceback."""
     if isinstance(error, Refused):
         return {"status": error.args[0], "message": error.args[1][:MAX_MESSAGE]}
     line, trace = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else None, error.__traceback__

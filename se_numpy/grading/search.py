@@ -1,6 +1,6 @@
 """Search for the smallest input on which a submission is wrong.
 
-A ladder of increasing sizes is tried first; then hypothesis, if it is installed, draws sizes and small integers and
+Increasing sizes are tried first; then hypothesis, if it is installed, draws sizes and small integers and
 shrinks failing inputs. On [[0, 1]] the maximum, the sum and twice the mean are equal, so the search prefers an input
 on which no other known mistake gives the submission's results.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from se_numpy.grading.task import Case, Sizes, Task
 
 Fails = Callable[[Case], bool]
-SMALL = 40  # up to this size numbers are drawn one by one; larger arrays come from one drawn seed
+SMALL = 40  # arrays up to this size are drawn element by element; larger ones from a drawn seed
 
 
 class _OutOfTime(Exception):
@@ -47,7 +47,7 @@ def smallest(task: Task, fails: Fails, *, seed: int, seconds: float) -> Case | N
 
 
 def _weight(case: Case) -> tuple[float, ...]:
-    """Return a sort key: fewer numbers first, then simpler ones."""
+    """Return a sort key: fewer values first, then simpler ones."""
     arrays = [a for a in case.arguments.values() if isinstance(a, np.ndarray)]
     flat = np.concatenate([a.ravel() for a in arrays]) if arrays else np.zeros(0)
     return (float(flat.size), float((flat != np.round(flat)).sum()), float(np.abs(flat).sum()), float((flat < 0).sum()))
@@ -62,7 +62,7 @@ def _key(case: Case) -> bytes:
 
 
 def _ladder(task: Task, seed: int) -> Iterator[Case]:
-    """Yield cases of small integers, from the smallest sizes upwards."""
+    """Yield cases with small integers, from the smallest sizes upwards."""
     rng = np.random.default_rng(seed)
     names = list(task.sizes)
     for top in (1, 2, 3, 4):
@@ -74,24 +74,24 @@ def _ladder(task: Task, seed: int) -> Iterator[Case]:
                 case = task.case("smallest", "random", chosen, lambda *what: _whole(rng, *what))
                 if case is not None:
                     yield case
-    for _ in range(20):  # no small case fails, so try random cases of the usual sizes
+    for _ in range(20):  # if no small case fails, try random cases with the usual sizes
         yield task.draw(rng, "smallest", "random", {})
 
 
 def _choices(task: Task, rng: np.random.Generator) -> Iterator[Sizes]:
-    """Yield two settings of the hyperparameters: the first choice of each, and random choices."""
+    """Yield two settings of the hyperparameters: the first choice for each, then random choices."""
     yield {k: choices[0] for k, choices in task.hyper.items()}
     yield {k: choices[rng.integers(len(choices))] for k, choices in task.hyper.items()}
 
 
 def _whole(rng: np.random.Generator, kind: str, shape: tuple[int, ...], sizes: Sizes) -> np.ndarray:
-    """Return small integers of a kind; gates and small factors are multiples of 1/4, weights of 1/2."""
+    """Return small integers, or multiples of 1/4 for gates and small factors and of 1/2 for weights."""
     size = int(np.prod(shape))
     if kind == "labels":
         return rng.integers(0, sizes["K"], shape)
     if kind in ("gates", "small"):
         return rng.integers(1, 4, shape) / 4
-    if kind == "weights":  # in halves, so that gates stay open
+    if kind == "weights":  # multiples of 1/2, so that gates stay open
         return rng.integers(-2, 3, shape) / 2
     if kind == "positive":
         return rng.integers(1, 4, shape).astype(float)
@@ -101,7 +101,7 @@ def _whole(rng: np.random.Generator, kind: str, shape: tuple[int, ...], sizes: S
 
 
 def _by_hypothesis(task: Task, check: Fails, seed: int) -> None:
-    """Let hypothesis find and shrink a failing case; ``check`` keeps the cases it tries."""
+    """Let hypothesis find and shrink a failing case; ``check`` records the failing cases."""
     try:
         from hypothesis import HealthCheck, Phase, find, settings
         from hypothesis import strategies as st

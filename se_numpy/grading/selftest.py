@@ -1,6 +1,6 @@
-"""Verification of tasks: ``se-numpy verify-task NAME|FILE``.
+"""Verify tasks: ``se-numpy verify-task NAME|FILE``.
 
-A task is accepted if, on every seed, each alternate is right in both precisions (within a quarter of the tolerance
+A task is accepted if, on every seed, each alternative is right in both precisions (within a quarter of the tolerance
 measured without it), each mistake is off by at least 100 times the tolerance, no two mistakes give the same results,
 a backward oracle is the derivative of its forward function, and no call is slow.
 """
@@ -20,7 +20,7 @@ from se_numpy.grading.grade import prepare
 from se_numpy.grading.task import Case, Task, attempt
 
 SEEDS = 50
-MARGIN = 100.0  # the smallest allowed error of a mistake on its worst case, relative to the tolerance
+MARGIN = 100.0  # the smallest error accepted for a mistake on its worst case, relative to the tolerance
 QUARTER = 0.25
 SLOW = 0.05  # the longest allowed call in seconds
 
@@ -37,7 +37,7 @@ class Verification:
     weakest: str  # the mistake that came closest to passing
     margin: float  # its error relative to the tolerance
     worst_alternate: float  # the largest error of correct code relative to the tolerance
-    gradient: float | None  # relative error of the oracle against a complex step
+    gradient: float | None  # the oracle's relative error against a complex step
     slowest: float  # duration of the longest call, in seconds
     problems: tuple[str, ...]
 
@@ -67,9 +67,9 @@ def verify(task: Task, *, seeds: Sequence[int] = range(SEEDS)) -> Verification:
     if slowest > SLOW:
         problems.append(f"a call takes {1e3 * slowest:.0f} ms; expected at most {1e3 * SLOW:.0f}; use smaller sizes")
     if not task.mistakes or not task.alternates:
-        problems.append("a task needs at least one mistake and at least one alternate")
+        problems.append("a task needs at least one mistake and at least one alternative")
     if task.written is not None and task.written not in task.alternates:
-        problems.append("``written`` is not among the alternates, so it is not verified; add it to them")
+        problems.append("``written`` is not in ``alternates``, so it is not verified; add it there")
     weakest = min(margins, key=lambda name: margins[name], default="")
     checks = 4 + len(task.outputs) + bool(task.specials) + bool(task.extremes)
     return Verification(
@@ -79,7 +79,7 @@ def verify(task: Task, *, seeds: Sequence[int] = range(SEEDS)) -> Verification:
 
 
 def _alternate(task: Task, k: int, cases: Sequence[Expected], problems: list[str]) -> float:
-    """Return the largest error of one alternate, relative to tolerances measured without it."""
+    """Return the largest error of one alternative, relative to tolerances measured without it."""
     without = replace(task, alternates=task.alternates[:k] + task.alternates[k + 1 :])
     worst = 0.0
     for one in cases:
@@ -93,7 +93,7 @@ def _alternate(task: Task, k: int, cases: Sequence[Expected], problems: list[str
             message = next((v.shape or v.values for v in verdicts if v.shape or v.values), "")
             if error > QUARTER or message:
                 where = f"in {dtype.__name__} on {one.case.name!r}"
-                problems.append(f"alternate {k + 1} fails {where}: {message or error}")
+                problems.append(f"alternative {k + 1} fails {where}: {message or error}")
             worst = max(worst, error)
     return worst
 
@@ -141,7 +141,7 @@ def _gradient(task: Task, problems: list[str]) -> float | None:
 
 
 def _slowest(task: Task, cases: Sequence[Case]) -> float:
-    """Return the time of the oracle's longest call, each the best of three to reduce noise."""
+    """Return the duration of the oracle's longest call, in seconds; each is the best of three, to reduce noise."""
 
     def seconds(case: Case) -> float:
         start = time.perf_counter()
@@ -161,7 +161,7 @@ def from_file(path: str | Path) -> list[Task]:
     """
     path = Path(path)
     if not path.exists():
-        raise ValueError(f"{path} does not exist; expected a file that `se-numpy new-task NAME` can write")
+        raise ValueError(f"{path} does not exist; `se-numpy new-task NAME` writes a template")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise ValueError(f"{path} is not a Python file; expected NAME.py")

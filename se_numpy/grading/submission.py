@@ -1,8 +1,8 @@
-"""Read a submission from a .py or .ipynb file, as Python source that is never executed here.
+"""Read a submission from a .py or .ipynb file, as Python source that is not executed here.
 
 From a notebook, only definitions are kept: imports, functions, classes, and assignments that neither call one of the
-notebook's own functions nor use a name that was left out. So plots and training loops do not run during grading. Line
-numbers stay the same, because statements that are left out become ``pass``.
+notebook's own functions nor use a name that was left out. Plots and training loops therefore do not run during grading.
+Line numbers stay the same, because statements that are left out become ``pass``.
 """
 
 import ast
@@ -24,28 +24,28 @@ from typing import Any
 
 LAYOUTS = ("NHWC", "NCHW")
 MAX_SOURCE = 2 << 20  # bytes of Python
-MAX_FILE = 20 << 20  # bytes of a notebook, including its figures
+MAX_FILE = 20 << 20  # bytes in a notebook, including its figures
 
 OUTSIDE = {"print", "input", "open", "exec", "eval", "load", "loadtxt", "genfromtxt", "fromfile", "memmap"}
 
 # IPython syntax: %magic, !shell, ?help, help?, name = %magic.
 _MAGIC = re.compile(r"^(\s*)(?=[%!?]|[\w., ]+=\s*[%!]|[\w.]+\?+\s*$)")
-_warnings = threading.Lock()  # because warnings.catch_warnings changes global state
+_warnings = threading.Lock()  # held because warnings.catch_warnings changes global state
 
 
 @dataclass(frozen=True)
 class Submission:
-    """The source code of a submission, with its layout and the names of its functions."""
+    """A submission's source code, with its layout and function names."""
 
     name: str  # the file's name, for reports
     source: str
     sha256: str  # the digest of the file's bytes
     layout: str = "NHWC"  # the layout of arrays; "NCHW" if the source sets LAYOUT = "NCHW"
-    functions: tuple[str, ...] = ()  # defined at top level, as far as can be seen without running the source
+    functions: tuple[str, ...] = ()  # defined at top level, as far as the source shows without being run
 
 
 def read(path: str | os.PathLike[str], *, run_all: bool = False) -> Submission:
-    """Read a submission from a .py or .ipynb file.  ``run_all`` keeps all code of a notebook.
+    """Read a submission from a .py or .ipynb file.  ``run_all`` keeps all code in a notebook.
 
     Raises
     ------
@@ -82,12 +82,12 @@ def from_source(source: str, name: str = "submission", sha256: str = "") -> Subm
 
 
 def definitions(submission: Submission) -> Submission:
-    """Keep only the definitions of a submission, as is done for notebooks."""
+    """Keep only the definitions in a submission, as is done for notebooks."""
     return from_source(_definitions(submission.source, submission.name), submission.name, submission.sha256)
 
 
 def _bytes_of(path: Path) -> bytes:
-    """Read a regular file.  Links are refused, because they could point to any file of the grader."""
+    """Read a regular file.  Links are refused, because they could point to any of the grader's files."""
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     if path.is_symlink():
         raise ValueError(f"{path} is a symbolic link; submit the file itself")
@@ -132,7 +132,7 @@ def _parse(source: str, name: str) -> ast.Module:
 
 
 def _layout(tree: ast.Module, name: str) -> str:
-    """Return the value of the last LAYOUT = "..."; "NHWC" without one."""
+    """Return the value of the last LAYOUT = "..."; "NHWC" if there is none."""
     layout = LAYOUTS[0]
     for node in tree.body:
         value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
@@ -145,7 +145,7 @@ def _layout(tree: ast.Module, name: str) -> str:
 
 def _functions(body: list[ast.stmt]) -> Iterator[str]:
     """Yield the names of the functions that ``body`` defines, including those inside if, try and with."""
-    waiting: list[ast.AST] = list(reversed(body))  # no recursion, because a hostile chain of elif may be very long
+    waiting: list[ast.AST] = list(reversed(body))  # no recursion, because a hostile elif chain may be very long
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.FunctionDef):
@@ -165,7 +165,7 @@ def _assigned(node: ast.AST) -> set[str]:
 
 
 def _joined(raw: bytes, name: str) -> str:
-    """Join all code cells into one text, without IPython syntax."""
+    """Join all code cells into one string, without IPython syntax."""
     try:
         notebook: Any = json.loads(raw)
         if "cells" not in notebook and "worksheets" in notebook:  # nbformat 3
@@ -180,7 +180,7 @@ def _joined(raw: bytes, name: str) -> str:
 
 
 def _python(cell: str, where: str) -> str:
-    """Replace magics and shell lines of a cell by ``pass``, if the cell is not valid Python without that."""
+    """Replace magics and shell lines in a cell with ``pass`` if the cell is not valid Python otherwise."""
     cell = cell.replace("\r\n", "\n").replace("\r", "\n")
     try:
         _parse(cell, where)
@@ -196,7 +196,7 @@ def _python(cell: str, where: str) -> str:
 
 
 def _definitions(source: str, name: str) -> str:
-    """Replace every top-level statement of ``source`` that is not a definition by ``pass``."""
+    """Replace every top-level statement of ``source`` that is not a definition with ``pass``."""
     tree = _parse(source, name)
     starts = [0]
     raw = source.encode("utf-8", "surrogatepass")

@@ -1,7 +1,7 @@
 """Tasks: one function for students to write, with its oracle, cases and known mistakes.
 
-The arguments are drawn from one line of axes ("U: N H W C, W1: R C"), which serves random cases, special cases, small
-cases, and the conversion to channels-first arrays. The right results come from the library's own function.
+One line of axes ("U: N H W C, W1: R C") describes the arguments; it serves random cases, special cases, small cases,
+and the conversion to channels-first arrays. The correct results come from the library's own function.
 """
 
 import warnings
@@ -13,12 +13,12 @@ import numpy as np
 
 Sizes = dict[str, int]
 Arguments = dict[str, Any]  # name -> array or number, in the order of the signature
-Fill = Callable[[str, tuple[int, ...], Sizes], np.ndarray]  # kind of numbers, shape, all sizes -> array
+Fill = Callable[[str, tuple[int, ...], Sizes], np.ndarray]  # kind of values, shape, all sizes -> array
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A common wrong version: its name, a message that says what was done and what is right, and its code."""
+    """A common wrong version: its name, a message saying what was done and what is right, and its code."""
 
     name: str
     text: str
@@ -52,11 +52,11 @@ class Task:
 
     ``signature`` is, for example, "excite(z, W1, W2) -> s", and ``axes`` gives the axes of every array in it. Letters
     in ``sizes`` are drawn from the range given there; the others come from ``derive``, which may also reject sizes by
-    returning None. ``fill`` gives the kind of numbers of an argument if they are not normal; ``hyper`` gives the
+    returning None. ``fill`` gives the kind of an argument's values if they are not normal; ``hyper`` gives the
     keyword arguments and their choices. ``prepare`` receives the drawn arguments and may set those that depend on
     others. ``forward`` is the function that a backward task differentiates, and ``rounds`` the number of random cases.
-    ``written`` is the alternate that ``solution`` shows first, for a task whose oracle is hard to read by itself; it
-    calls no helper of its file. ``library`` is the library function that the oracle adapts, if its arguments differ.
+    ``written`` is the alternative that ``solution`` shows first, for a task whose oracle is hard to read by itself; it
+    calls no helper from its file. ``library`` is the library function that the oracle adapts, if its arguments differ.
     """
 
     signature: str
@@ -128,7 +128,7 @@ class Task:
         return Case(name, self.prepare(arguments), {k: sizes[k] for k in self.hyper}, kind, sizes)
 
     def draw(self, rng: np.random.Generator, name: str, kind: str, fixed: Mapping[str, Any]) -> Case:
-        """Return a random case, if possible with pairwise different sizes, so that exchanged axes are noticed.
+        """Return a random case, if possible with pairwise different sizes, so that swapped axes are noticed.
 
         Raises
         ------
@@ -148,7 +148,7 @@ class Task:
         raise ValueError(f"{self.name}: no sizes fit {dict(fixed)}; expected wider ranges in ``sizes``")
 
     def cases(self, seed: int, number: int | None = None) -> Iterator[Case]:
-        """Yield the cases that a submission is graded on: informative random cases, special cases, extremes."""
+        """Yield the cases that a submission is graded on: informative random cases, special cases and extremes."""
         rng = np.random.default_rng([seed, *self.name.encode()])
         for k in range(number or self.rounds):
             yield self.informative(rng, f"random {k + 1}")
@@ -171,7 +171,7 @@ class Task:
 
 
 def fill(rng: np.random.Generator, kind: str, shape: tuple[int, ...], sizes: Sizes) -> np.ndarray:
-    """Return random numbers of a kind, exact in float32 so that single precision gets the same inputs.
+    """Return random values of a kind, exact in float32 so that single precision gets the same inputs.
 
     Raises
     ------
@@ -181,7 +181,7 @@ def fill(rng: np.random.Generator, kind: str, shape: tuple[int, ...], sizes: Siz
     x = rng.standard_normal(shape)
     if kind == "maps":  # every channel has its own offset, so that no mean is near 0
         x = x + rng.uniform(0.5, 2, shape[-1:]) * rng.choice([-1, 1], shape[-1:])
-    elif kind == "weights":  # scaled so that gates spread without saturating
+    elif kind == "weights":  # scaled so that gates vary without saturating
         x = 1.2 * x / max(1, shape[-1]) ** 0.5
     elif kind == "gates":
         x = rng.uniform(0.05, 0.95, shape)
@@ -191,10 +191,10 @@ def fill(rng: np.random.Generator, kind: str, shape: tuple[int, ...], sizes: Siz
         x = rng.uniform(0.05, 0.5, shape)
     elif kind == "labels":
         return rng.integers(0, sizes["K"], shape)
-    elif kind == "apart":  # distinct numbers, so that every maximum is unique
+    elif kind == "apart":  # distinct values, so that every maximum is unique
         x = (rng.permutation(int(np.prod(shape))).reshape(shape) - np.prod(shape) // 2) / 7 - 0.03
     elif kind != "normal":
-        raise ValueError(f"unknown kind of numbers {kind!r}")
+        raise ValueError(f"unknown kind of values {kind!r}")
     return np.asarray(x, np.float32).astype(np.float64)
 
 

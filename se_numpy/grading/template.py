@@ -32,7 +32,7 @@ def stub(task: Task) -> str:
 
 
 def _wrapped(text: str) -> list[str]:
-    """Wrap text to 100 characters without breaking lines inside parentheses."""
+    """Wrap text at 100 characters without breaking lines inside parentheses."""
     tied = re.sub(r"\([^()]*\)", lambda shape: shape[0].replace(" ", "\0"), text)
     return [line.replace("\0", " ") for line in textwrap.wrap(tied, 100)]
 
@@ -53,7 +53,7 @@ def as_python(
 ) -> str:
     """Return a Python file of stubs.
 
-    ``chosen`` are the options that make ``se-numpy grade`` grade only these tasks; ``lessons`` maps the first task of
+    ``chosen`` contains the options that restrict ``se-numpy grade`` to these tasks; ``lessons`` maps the first task of
     each tutorial to its lesson.
     """
     text = HEAD.format(title=title, file=quote(file), chosen=chosen)
@@ -72,7 +72,7 @@ def as_notebook(
 ) -> str:  # fmt: skip
     """Return a notebook of stubs with a check below each, or for ``marks`` "nbgrader" or "otter" an instructor's copy.
 
-    An instructor's copy contains the solutions between the tool's marks, and cells that give points. ``chosen`` and
+    An instructor's copy contains the solutions between the tool's marks and cells that award points. ``chosen`` and
     ``lessons`` are as in ``as_python``.
     """
     cells = [_text(HEAD.format(title=f"# {title}", file=quote(file), chosen=chosen))]
@@ -123,7 +123,7 @@ def _question(item: Item, marks: str | None) -> list[dict]:
 
 
 def _marked(grade_id: str, *, solution: bool = False, points: float = 0.0) -> dict:
-    """Return nbgrader's metadata of an autograded answer or of a test with points."""
+    """Return nbgrader's metadata for an autograded answer or for a test with points."""
     marked = {"grade": not solution, "grade_id": grade_id, "locked": not solution, "schema_version": 3,
               "solution": solution, "task": False}  # fmt: skip
     return marked if solution else {**marked, "points": points}
@@ -158,7 +158,7 @@ from se_numpy.grading.task import Mistake, Special, Task
 
 
 def right(x, a):
-    """Return x times one number per channel, clipped to the range from 0 to 1."""
+    """Return x times one factor per channel, clipped to [0, 1]."""
     return np.clip(x * a, 0, 1)
 
 
@@ -173,13 +173,13 @@ def right(x, a):
     specials=(Special("one image", {{"N": 1}}), Special("one channel", {{"C": 1}})),
     points=2,
     mistakes=(
-        Mistake("not clipped at 0", "Negative values were kept; the gate is 0 there.",
+        Mistake("not clipped at 0", "Negative values were kept; the gate should be 0 there.",
                 lambda x, a: np.minimum(x * a, 1)),
-        Mistake("not clipped at 1", "Values above 1 were kept; the gate is 1 there.",
+        Mistake("not clipped at 1", "Values above 1 were kept; the gate should be 1 there.",
                 lambda x, a: np.maximum(x * a, 0)),
-        Mistake("clipped before multiplying", "x was clipped before the multiplication; the product is clipped.",
+        Mistake("clipped before multiplying", "x was clipped before the multiplication; clip the product instead.",
                 lambda x, a: np.clip(x, 0, 1) * a),
-        Mistake("a ignored", "a was not used; x is multiplied by it.", lambda x, a: np.clip(x, 0, 1)),
+        Mistake("a ignored", "a was not used; multiply x by it.", lambda x, a: np.clip(x, 0, 1)),
     ),
     alternates=(  # other correct versions, which also measure the effect of rounding
         lambda x, a: np.minimum(np.maximum(a * x, 0), 1),

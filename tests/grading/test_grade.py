@@ -87,7 +87,7 @@ UNKNOWN = {
     "twice": ("se_block", lambda U, W1, W2: 2 * TASKS["se_block"].oracle(U, W1, W2), "2 times"),
     "N times": ("squeeze_backward", lambda dz, U: len(U) * TASKS["squeeze_backward"].oracle(dz, U), "N times"),
     "zeros": ("scale_backward", lambda d, U, s: (0 * U, 0 * s), "0 everywhere"),
-    "shifted": ("squeeze", lambda U: U.mean((1, 2)) + 0.5, "same number"),
+    "shifted": ("squeeze", lambda U: U.mean((1, 2)) + 0.5, "same amount"),
     "one output right": ("scale_backward", lambda d, U, s: (d * s[:, None, None], 0.3 * s), "dU is right"),
 }
 

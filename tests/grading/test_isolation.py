@@ -562,9 +562,9 @@ def test_a_backend_that_does_not_restrict_is_detected(disabled, action, isolatio
 
 
 def test_unknown_backends_and_levels_are_refused():
-    with pytest.raises(ValueError, match="no isolation 'docker'; expected auto, bwrap, landlock, process"):
+    with pytest.raises(ValueError, match="unknown isolation 'docker'; expected auto, bwrap, landlock, process"):
         choose("docker")
-    with pytest.raises(ValueError, match="no isolation level 'L4'; expected L1, L2, L3"):
+    with pytest.raises(ValueError, match="unknown isolation level 'L4'; expected L1, L2, L3"):
         choose("auto", "L4")
 
 

@@ -114,8 +114,8 @@ def test_the_class_as_text_and_as_a_page():
     page = parse(view.html())
     for words in (view.text(), " ".join(" ".join(page.words).split())):
         flat = " ".join(words.split())
-        for part in ("6 submissions, 2 passed all tasks.", "The median is 50 % of the points.", "1 without a report.",
-                     "squeeze: max pooling", "Your squeeze returns the largest value", "2 of 4",
+        for part in ("6 submissions, 2 passed all tasks.", "The median score is 50 % of the points.",
+                     "1 without a report.", "squeeze: max pooling", "Your squeeze returns the largest value", "2 of 4",
                      "line 3: invalid syntax", "ada, bob"):  # fmt: skip
             assert part in flat, part
     bars = [attrs for tag, attrs in page.seen if tag == "svg"]

@@ -11,7 +11,7 @@ process. There are three backends, strongest first:
 Guarantees on Linux:
 
                                                                            L1    L2    L3
-    endless loops, exit(), crashes and huge output end in a status          x     x     x
+    endless loops, exit(), crashes and huge output are reported             x     x     x
     memory, processor time and file sizes are limited                       x     x     x
     forged or early replies, objects and array subclasses are refused       x     x     x
     a patched NumPy has no effect on the grader                             x     x     x
@@ -32,7 +32,7 @@ Limitations:
   are not found.
 - At no level can the child's statements about itself be trusted. A submission shares its process with the code that
   replies for it, so it can hide that it modified its arguments, forge its own error message, or keep state between
-  calls of one process (``restart`` clears it). It cannot learn the expected results, which are never sent.
+  calls in one process (``restart`` clears it). It cannot learn the expected results, which are never sent.
 - L2 and L3 rely on the kernel; only another machine protects against kernel vulnerabilities. A submission can measure
   time and memory, read the system's libraries and the standard library, and at L2 see that other files exist.
 - A submission that uses all of its time and memory slows down other processes on the machine.

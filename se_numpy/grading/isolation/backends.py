@@ -1,4 +1,4 @@
-"""The sandbox backends, strongest first, and a test run that finds out which of them work on this machine."""
+"""The sandbox backends, strongest first, and a test run that finds out which ones work on this machine."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ class IsolationMissing(RuntimeError):
 
 @dataclass(frozen=True)
 class Backend:
-    """A way of starting and restricting a child."""
+    """A way to start and restrict a child."""
 
     option: str  # the value of --isolation
     name: str  # the name in reports
@@ -33,7 +33,7 @@ class Backend:
     seccomp: bool
     leaves_processes: bool  # processes that the child starts can outlive it
     wrap: Callable[[SandboxPaths], list[str]]  # returns the prefix of the interpreter's command
-    runner: str | None = None  # the folder of the child's two files inside the sandbox, if they are mounted elsewhere
+    runner: str | None = None  # the folder for the child's two files in the sandbox, if not the same as outside
 
 
 class Finding(NamedTuple):
@@ -46,13 +46,13 @@ class Finding(NamedTuple):
 
 
 def _bubblewrap(p: SandboxPaths) -> list[str]:
-    """Return a command with read-only mounts and separate processes, network and users; only three pipes are shared."""
+    """Return a bwrap command with read-only mounts and separate processes, network and users; it shares three pipes."""
     command = [shutil.which("bwrap") or "bwrap", "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc",
                "--unshare-uts", "--unshare-cgroup-try", "--uid", "65534", "--gid", "65534", "--cap-drop", "ALL",
                "--new-session", "--die-with-parent"]  # fmt: skip
     for root in p.roots:
         command += ["--ro-bind", root, root]
-    for link in ("/lib", "/lib64"):  # links into /usr on most systems
+    for link in ("/lib", "/lib64"):  # these link into /usr on most systems
         if os.path.islink(link):
             command += ["--symlink", os.readlink(link), link]
     for path in p.hidden:
@@ -73,7 +73,7 @@ BACKENDS = (
 
 
 def choose(isolation: str = "auto", require: str | None = None) -> Backend:
-    """Return the backend called ``isolation``, or the strongest that works if it is "auto".
+    """Return the backend named ``isolation``, or the strongest that works if it is "auto".
 
     Raises
     ------
@@ -85,9 +85,9 @@ def choose(isolation: str = "auto", require: str | None = None) -> Backend:
     """
     names = [backend.option for backend in BACKENDS]
     if isolation != "auto" and isolation not in names:
-        raise ValueError(f"there is no isolation {isolation!r}; expected auto, {', '.join(names)}")
+        raise ValueError(f"unknown isolation {isolation!r}; expected auto, {', '.join(names)}")
     if require is not None and require not in LEVELS:
-        raise ValueError(f"there is no isolation level {require!r}; expected {', '.join(LEVELS)}")
+        raise ValueError(f"unknown isolation level {require!r}; expected {', '.join(LEVELS)}")
     found = None
     why = []
     for backend in BACKENDS:
@@ -111,7 +111,7 @@ def doctor() -> list[Finding]:
 
 
 def missing(level: str) -> tuple[str, ...]:
-    """Return a sentence for each level above ``level`` that is not available here: the reason and the remedy."""
+    """Return the reason and the remedy, in a sentence, for each level above ``level`` that is not available here."""
     return tuple(f"{f.level} ({f.backend}): {f.remedy}" for f in doctor() if f.level > level and not f.works)
 
 
@@ -125,16 +125,16 @@ def _problem(backend: Backend) -> str:
 
 @cache
 def _cached_problem(backend: Backend, _path: str) -> str:
-    """Return the reason why the backend does not work, and the remedy; an empty string if it works."""
+    """Return why the backend does not work and the remedy, or an empty string if it works."""
     if sys.platform == "win32":
         return "submissions run on Linux and macOS only; on Windows, use WSL or check(function) in a notebook."
     if backend.option == "bwrap" and not shutil.which("bwrap"):
         where = "" if sys.platform == "linux" else " (on Linux)"
         return f"bubblewrap is not installed; install the package bubblewrap{where}."
     if backend.seccomp and not lockdown.seccomp_possible():
-        return "needs Linux on x86-64 or 64-bit ARM."
+        return "this backend needs Linux on x86-64 or 64-bit ARM."
     if backend.landlock and not lockdown.landlock_version():
-        return "Landlock is missing or disabled in this kernel; needs Linux 5.13 or newer, started with lsm=landlock."
+        return "Landlock is missing or disabled in this kernel; it needs Linux 5.13 or newer, booted with lsm=landlock."
     try:
         problem = _try(backend)
     except (RuntimeError, OSError) as error:
@@ -176,7 +176,7 @@ def _try(backend: Backend) -> str:
         child = stack.enter_context(Child.on(backend, probe, replace(Limits(), seconds=20)))
         reply = child.call("numbers", [np.ones(2)], {})
         if reply.status != "ok" or not np.array_equal(reply.outputs[0], [2.0, 2.0]):
-            return f"a test call of a harmless function failed: {reply.message}."
+            return f"a test call to a harmless function failed: {reply.message}."
         if backend.level == "L1":
             return ""
         for attempt, what in (("reads", "read files"), ("connects", "open connections"), ("starts", "start processes")):

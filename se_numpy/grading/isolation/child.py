@@ -22,13 +22,13 @@ from se_numpy.grading.submission import Submission
 class Limits:
     """The resource limits of a submission."""
 
-    seconds: float = 5.0  # wall-clock time of a call
-    start_seconds: float = 10.0  # wall-clock time of the submission's top-level code
+    seconds: float = 5.0  # wall-clock time for a call
+    start_seconds: float = 10.0  # wall-clock time for the submission's top-level code
     memory_mb: int = 512  # address space; the interpreter and NumPy take about 170 MB
-    cpu_seconds: int = 120  # processor time of one process, in case the grader dies and cannot stop it
-    file_mb: int = 16  # size of a file, for backends that allow writing
+    cpu_seconds: int = 120  # processor time for one process, in case the grader dies and cannot stop it
+    file_mb: int = 16  # file size, for backends that allow writing
     files: int = 64  # open files
-    processes: int = 64  # processes of the user; ignored for root, so not sufficient on its own
+    processes: int = 64  # processes owned by the user; not enforced for root, so not sufficient on its own
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -36,7 +36,7 @@ class Limits:
                 raise ValueError(f"the limit {name} is {value}; expected a number above 0")
 
     def resources(self) -> dict[str, int]:
-        """Return the limits by the names of RLIMIT constants."""
+        """Return the limits, keyed by RLIMIT constant without its prefix."""
         return {"AS": self.memory_mb << 20, "CPU": self.cpu_seconds, "FSIZE": self.file_mb << 20, "CORE": 0,
                 "NOFILE": self.files, "NPROC": self.processes}  # fmt: skip
 
@@ -44,7 +44,7 @@ class Limits:
 class Child:
     """A context manager that calls a submission's functions in another process.  Use it from one thread at a time.
 
-    After a timeout, a crash or a violation of the protocol, the next call starts a new process, which runs the
+    After a timeout, a crash or a protocol violation, the next call starts a new process, which runs the
     submission's code again. If that code cannot run, every call returns the status "unreadable".
 
     Parameters
@@ -67,7 +67,7 @@ class Child:
 
     @classmethod
     def on(cls, backend: Backend, submission: Submission, limits: Limits) -> "Child":
-        """Create a child on a given backend, without checking that the backend works."""
+        """Create a child with a given backend, without checking that the backend works."""
         child = cls.__new__(cls)
         child._set_up(backend, submission, limits)
         return child
@@ -146,13 +146,13 @@ class Child:
         return process
 
     def _start(self) -> Process:
-        """Start a locked-down process with NumPy imported, before any code of the submission runs."""
+        """Start a locked-down process with NumPy imported, before any of the submission's code runs."""
         where, how = sandbox_paths(), self._how
         runner, lockdown = where.runner, where.lockdown
         if how.runner is not None:
             runner, lockdown = f"{how.runner}/runner.py", f"{how.runner}/lockdown.py"
         cwd = "/"
-        if how.level == "L1":  # a temporary folder for files that the submission writes
+        if how.level == "L1":  # the submission may write files, so it gets a temporary folder
             self._folder = cwd = self._folder or tempfile.mkdtemp(prefix="se_numpy-")
         number = secrets.randbits(52)
         settings = {"call": number, "limits": self.limits.resources(), "lockdown": lockdown, "numpy": where.numpy,

@@ -2,8 +2,8 @@
 
 ``limits`` limits memory, processor time, file sizes and processes. ``landlock`` allows opening only files below the
 given paths, and only for reading. ``seccomp`` forbids new processes and programs, sockets, signals to other processes,
-and changes of a file's owner, mode or times, which Landlock does not cover. Threads inherit all three, and none can be
-undone, even by root. The numbers belong to the kernel's user-space interface, which is stable.
+and changes to a file's owner, mode or times, which Landlock does not cover. Threads inherit all three, and none can be
+undone, even by root. The constants are from the kernel's user-space interface, which is stable.
 """
 
 import ctypes
@@ -15,11 +15,11 @@ from collections.abc import Mapping, Sequence
 _NO_NEW_PRIVS, _SET_SECCOMP = 38, 22
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on every architecture
 _READ_FILE, _READ_DIR = 1 << 2, 1 << 3
-_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}  # the number of access rights of each Landlock version; all are denied
+_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}  # number of access rights in each Landlock version; all are denied
 
 
 def limits(given: Mapping[str, int]) -> None:
-    """Set resource limits, by RLIMIT names without the prefix, skipping those that the system does not have."""
+    """Set resource limits, keyed by RLIMIT constant without its prefix; those unknown to the system are skipped."""
     import resource
 
     for name, value in given.items():
@@ -38,7 +38,7 @@ def limits(given: Mapping[str, int]) -> None:
 
 
 def no_new_privileges() -> None:
-    """Disable privilege gain by programs such as sudo, and drop all capabilities of root."""
+    """Disable privilege gain by programs such as sudo, and drop all root capabilities."""
     if platform.system() != "Linux":
         return
     _prctl(_NO_NEW_PRIVS, 1)
@@ -79,9 +79,9 @@ def landlock(readable: Sequence[str]) -> None:
     os.close(ruleset)
 
 
-# Refused system calls, by their numbers on x86-64 and on 64-bit ARM (None if the call does not exist there).
+# Refused system calls, with their numbers on x86-64 and 64-bit ARM (None if the call does not exist there).
 _REFUSED: dict[str, tuple[int | None, int | None]] = {
-    # other programs and processes
+    # access to other programs and processes
     "fork": (57, None), "vfork": (58, None), "execve": (59, 221), "execveat": (322, 281), "ptrace": (101, 117),
     "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "process_madvise": (440, 440),
     "process_mrelease": (448, 448), "kcmp": (312, 272), "pidfd_open": (434, 434), "pidfd_getfd": (438, 438),
@@ -93,11 +93,11 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "userfaultfd": (323, 282), "shmget": (29, 194), "msgget": (68, 186), "semget": (64, 190), "mq_open": (240, 180),
     "memfd_create": (319, 279), "memfd_secret": (447, 447), "add_key": (248, 217), "request_key": (249, 218),
     "keyctl": (250, 219),
-    # another view of the file system
+    # other views of the file system
     "unshare": (272, 97), "setns": (308, 268), "chroot": (161, 51), "mount": (165, 40), "umount2": (166, 39),
     "pivot_root": (155, 41), "move_mount": (429, 429), "fsopen": (430, 430), "fsmount": (432, 432),
     "open_tree": (428, 428), "mount_setattr": (442, 442), "open_by_handle_at": (304, 265),
-    # owner, mode, times and length of files
+    # a file's owner, mode, times and length
     "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "chown": (92, None), "fchown": (93, 55),
     "lchown": (94, None), "fchownat": (260, 54), "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7),
     "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16), "utime": (132, None),
@@ -152,7 +152,7 @@ def seccomp() -> None:
         on(call, (_LOAD, 0, 0, _ARGUMENTS), (_EQUAL, 0, 1, os.getpid()), *allow_else_refuse)
     on(_CLONE, (_LOAD, 0, 0, _ARGUMENTS), (_ANY_BIT, 0, 1, 0x10000), *allow_else_refuse)  # CLONE_THREAD
     on(_PRLIMIT, (_LOAD, 0, 0, _ARGUMENTS), (_EQUAL, 0, 1, 0), *allow_else_refuse)
-    # O_TRUNC on files opened for reading, which Landlock allows before version 3
+    # O_TRUNC on files opened for reading, which Landlock allows before version 3.
     for call, flags in ((_OPEN, 1), (_OPENAT, 2)):
         load: _Line = (_LOAD, 0, 0, _ARGUMENTS + 8 * flags)
         on(call, load, (_AND, 0, 0, 0o1003), (_EQUAL, 1, 0, 0o1000), *allow_else_refuse)

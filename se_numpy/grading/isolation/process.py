@@ -29,7 +29,7 @@ class Process:
 
     def __init__(self, argv: Sequence[str], cwd: str, *, leaves_processes: bool) -> None:
         self.token = secrets.token_hex(16)
-        self.cpu = 0.0  # upper bound of the processor time used, in seconds
+        self.cpu = 0.0  # upper bound on the processor time used, in seconds
         self._leaves_processes = leaves_processes
         child_in, self._requests = os.pipe()
         self._answers, child_out = os.pipe()
@@ -90,7 +90,7 @@ class Process:
     def _exchange(self, frame: bytes, answer: Answer, deadline: float, output: bytearray) -> None:
         """Write the frame and read the reply and the printed output concurrently, so that no full pipe blocks.
 
-        Output printed before the reply is read in time, because a reply takes at least two rounds and output one.
+        Output printed before the reply is read in time, because a reply takes at least two polls and output one.
         """
         pending = memoryview(frame)
         poll = select.poll()
@@ -122,7 +122,7 @@ class Process:
                         break
 
     def _read_output(self, output: bytearray) -> bool:
-        """Read printed output, discarding what exceeds MAX_OUTPUT; return False at its end."""
+        """Read printed output, discarding what exceeds MAX_OUTPUT; return False at the end."""
         try:
             piece = os.read(self._printed, 1 << 16)
         except BlockingIOError:
@@ -131,12 +131,12 @@ class Process:
         return bool(piece)
 
     def _drain(self, output: bytearray) -> None:
-        for _ in range(64):  # bounded, because a thread of the submission may never stop printing
+        for _ in range(64):  # bounded, because one of the submission's threads may never stop printing
             if not _readable(self._printed) or not self._read_output(output):
                 break
 
     def _gone(self, stdout: str) -> Ended:
-        """Return the reason why the child closed its channel."""
+        """Return why the child closed its channel."""
         try:
             code = self._popen.wait(1)
         except subprocess.TimeoutExpired:
@@ -145,7 +145,7 @@ class Process:
         self.kill()
         number = -code if code < 0 else code - 128 if code > 128 else 0  # bubblewrap returns 128 + signal, like a shell
         if number == signal.SIGXCPU:
-            return Ended("timeout", "the process exceeded its limit of processor time", stdout)
+            return Ended("timeout", "the process exceeded its processor time limit", stdout)
         if number == signal.SIGKILL:
             return Ended("crashed", "the process was killed by the system; is the machine out of memory?", stdout)
         name = signal.Signals(number).name if number in set(signal.Signals) else ""
@@ -178,7 +178,7 @@ def _text(output: bytearray) -> str:
 
 
 def _sweep(token: str, child: subprocess.Popen[bytes]) -> None:
-    """Kill the child's session, and then every process with its token, which also finds those in new sessions."""
+    """Kill the child's session, and then every process with its token, including those in new sessions."""
     if child.poll() is None:  # otherwise the process ID may have been reused
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, signal.SIGKILL)

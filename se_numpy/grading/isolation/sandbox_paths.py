@@ -1,6 +1,6 @@
 """The paths that a child may read: the interpreter, the standard library, NumPy and the system's libraries.
 
-Other packages share the folder site-packages with NumPy, so that folder is hidden and only NumPy in it is shown.
+Other packages share the site-packages folder with NumPy, so that folder is hidden and only NumPy in it is visible.
 """
 
 import os

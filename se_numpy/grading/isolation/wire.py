@@ -60,22 +60,22 @@ def _number(value: Any) -> float | int:
 
 
 class Answer:
-    """A reply assembled from the pieces that arrive; an invalid header raises Breach at once."""
+    """A reply assembled from pieces as they arrive; an invalid header raises Breach at once."""
 
     def __init__(self, number: int, arguments: int = 0) -> None:
         self._number, self._arguments = number, arguments
         self._data = bytearray()
         self._header: dict[str, Any] | None = None
         self._arrays: list[tuple[np.dtype, tuple[int, ...], int]] = []
-        self._end = 4  # length of the frame in bytes, as far as known
+        self._end = 4  # frame length in bytes, as far as it is known
 
     @property
     def wanted(self) -> int:
-        """The number of bytes still expected, as far as known; 0 if the frame is complete."""
+        """The number of bytes still expected, as far as it is known; 0 if the frame is complete."""
         return self._end - len(self._data)
 
     def feed(self, piece: bytes) -> None:
-        """Add a piece of the frame, of at most ``wanted`` bytes.
+        """Add a piece of the frame, at most ``wanted`` bytes long.
 
         Raises
         ------
@@ -132,16 +132,16 @@ class Answer:
 
 def _described(array: Any) -> tuple[np.dtype, tuple[int, ...], int]:
     if not isinstance(array, dict) or not isinstance(array.get("dtype"), str) or array["dtype"] not in DTYPES:
-        raise Breach("it announced an array of an unknown dtype")
+        raise Breach("it announced an array with an unknown dtype")
     shape = array.get("shape")
     if not isinstance(shape, list) or len(shape) > 32 or any(type(n) is not int or not 0 <= n < 1 << 31 for n in shape):
-        raise Breach("it announced an array of an impossible shape")
+        raise Breach("it announced an array with an impossible shape")
     dtype = np.dtype(array["dtype"])
     size = dtype.itemsize
     for n in (n for n in shape if n > 0):
         size *= n
-    if size > MAX_BYTES:  # also if another side is 0, because NumPy rejects such shapes
-        raise Breach(f"it announced an array of shape {tuple(shape)}")
+    if size > MAX_BYTES:  # even if another side is 0, because NumPy rejects such shapes
+        raise Breach(f"it announced too large an array, of shape {tuple(shape)}")
     return dtype, tuple(shape), 0 if 0 in shape else size
 
 

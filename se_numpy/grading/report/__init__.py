@@ -1,4 +1,4 @@
-"""Formats of a report: text, JSON, Gradescope's results.json, JUnit XML, HTML, CSV for a gradebook."""
+"""Report formats: text, JSON, Gradescope's results.json, JUnit XML, HTML, CSV for a gradebook."""
 
 import os
 import tempfile
@@ -33,7 +33,7 @@ FILES = {
 
 
 def check_formats(names: Iterable[str]) -> list[str]:
-    """Return the names of formats, each once.
+    """Return the format names, each once.
 
     Raises
     ------
@@ -48,14 +48,14 @@ def check_formats(names: Iterable[str]) -> list[str]:
 
 
 def write(report: Report, folder: str | os.PathLike[str], formats: Iterable[str]) -> list[Path]:
-    """Write the report as files to a folder, which is created, and return the paths; files are replaced atomically."""
+    """Write the report as files to a folder, created if needed, and return the paths; files are replaced atomically."""
     formats = check_formats(formats)
     Path(folder).mkdir(parents=True, exist_ok=True)
     return [write_file(Path(folder) / FILES[name], FORMATS[name](report)) for name in formats]
 
 
 def write_file(path: Path, content: str) -> Path:
-    """Write a text file atomically: to a temporary file in the same folder, which then replaces it."""
+    """Write a text file atomically, through a temporary file in the same folder."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with open(descriptor, "w", encoding="utf-8", newline="") as file:

@@ -1,7 +1,7 @@
-"""Arrays for reports: planes of numbers, with the expected values, the returned ones and their difference in one row.
+"""Arrays for reports: planes of values, with the expected ones, the returned ones and their difference in one row.
 
-Terminal, page and card draw the same ``Block``. An array with more than two axes longer than 1 is shown plane by plane,
-usually the feature map of one image and channel; its label, such as ``U[0, :, :, 3]``, is the index of the plane.
+The terminal, the page and the card draw the same ``Block``. An array with more than two axes longer than 1 is shown
+plane by plane, usually the feature map of one image and channel; a plane's label is its index, as in ``U[0, :, :, 3]``.
 """
 
 import math
@@ -13,7 +13,7 @@ import numpy as np
 
 from se_numpy.grading.report.text import line, number
 
-PLANES, SIDE = 4, 8  # the most planes of an array, the most rows and columns of a plane that are shown
+PLANES, SIDE = 4, 8  # at most this many planes per array, and rows and columns per plane, are shown
 
 
 @dataclass(frozen=True)
@@ -32,16 +32,16 @@ class Grid:
     title: str  # "expected", "yours", "difference", or empty
     label: str  # "U[0, :, :, 3]"
     texts: list[list[str]]
-    values: np.ndarray  # decide the colours; NaN has none
+    values: np.ndarray  # determine the colours; NaN has none
     marked: np.ndarray  # where yours differs
     rows: range
     columns: range
-    limit: float  # the magnitude with the strongest colour
+    limit: float  # the magnitude that gets the strongest colour
 
 
 @dataclass(frozen=True)
 class Block:
-    """An argument or a result as it is shown: a line about it and rows of grids."""
+    """An argument or a result as shown in a report: a line about it and rows of grids."""
 
     name: str
     about: str
@@ -110,7 +110,7 @@ def compare(name: str, expected: Any, got: Any = None, planes: int = PLANES) -> 
 
 
 def comparisons(expected: Mapping[str, Any], got: Mapping[str, Any], planes: int = PLANES) -> Iterator[Block]:
-    """Yield a block for each expected result and each unexpected one; results that agree take one line.
+    """Yield a block for each expected result and each unexpected one; results that agree get one line each.
 
     The tolerance is not known here. A result agrees if its relative error is at most 1e-6 and a thousand times smaller
     than that of the worst result.
@@ -128,7 +128,7 @@ def comparisons(expected: Mapping[str, Any], got: Mapping[str, Any], planes: int
 
 
 def _relative(expected: Any, got: Any) -> float:
-    """Return the largest difference divided by the largest number, or infinity if they cannot be compared."""
+    """Return the largest difference divided by the largest expected value, or infinity if they cannot be compared."""
     difference = _difference(expected, got)
     if difference is None:
         return math.inf
@@ -154,7 +154,7 @@ def _views(shape: tuple[int, ...], name: str, planes: int, size: np.ndarray | No
     outer, inner = [shape[a] for a in others], [shape[a] for a in axes]
     weight = np.zeros(shape) if size is None else size
     weight = weight.transpose(others + axes).reshape(math.prod(outer), *(1,) * (2 - len(inner)), *inner)
-    # The worst planes, in the order of the array.
+    # The worst planes, in array order.
     chosen = np.sort(np.argsort(-weight.max((1, 2)), kind="stable")[:planes])
     views = []
     for plane in chosen:
@@ -193,7 +193,7 @@ def _grid(
     part = view.take(array)
     with np.errstate(all="ignore"):
         if part.dtype.kind == "f":
-            part = part.astype(np.float64)  # tolist() leaves wider numbers as NumPy scalars
+            part = part.astype(np.float64)  # tolist() leaves wider floats as NumPy scalars
         values = part.real.astype(np.float64) if part.dtype.kind in "fiubc" else np.full(part.shape, np.nan)
     texts = [[number(entry, digits) for entry in row] for row in part.tolist()]
     where = np.zeros(part.shape, bool) if marked is None else view.take(marked)
@@ -201,7 +201,7 @@ def _grid(
 
 
 def _difference(expected: Any, got: Any) -> np.ndarray | None:
-    """Return returned minus expected, 0 where both are NaN or the same infinity; None if they cannot be subtracted."""
+    """Return ``got`` - ``expected``, 0 where both are NaN or the same infinity; None if they cannot be subtracted."""
     if not (isinstance(expected, np.ndarray) and isinstance(got, np.ndarray)) or expected.shape != got.shape:
         return None
     if expected.dtype.kind not in "fiubc" or got.dtype.kind not in "fiubc":
@@ -229,7 +229,7 @@ def _limit(array: np.ndarray) -> float:
 
 
 def _digits(expected: np.ndarray, got: np.ndarray) -> int:
-    """Return the number of digits, at least 4, at which the numbers that differ also look different."""
+    """Return the number of digits, at least 4, with which values that differ also look different."""
     pairs = list(zip(expected[:SIDE].tolist(), got[:SIDE].tolist(), strict=True))
     for digits in range(4, 12):
         if all(number(e, digits) != number(g, digits) for e, g in pairs):

@@ -1,4 +1,4 @@
-"""Colours of heatmap cells: blue for negative numbers, orange for positive ones (safe for colour-blind readers)."""
+"""Colours of heatmap cells: blue for negative values, orange for positive ones (safe for colour-blind readers)."""
 
 import math
 

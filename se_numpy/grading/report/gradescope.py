@@ -1,7 +1,7 @@
 """A report as Gradescope's results.json: one test for each task, plain text, finite numbers.
 
 Fields and types follow Gradescope's "Autograder Specifications". The status only colours a test; its score counts. By
-default nothing is hidden, because one hidden test hides the total from students.
+default, nothing is hidden, because one hidden test hides the total from students.
 """
 
 import json
@@ -19,7 +19,7 @@ _LONGEST = 20_000  # characters of a test's output
 def as_gradescope(report: Report, *, visibility: str | Mapping[str, str] = "visible") -> str:
     """Return results.json.
 
-    ``visibility`` is that of all tasks, or a mapping from names of tasks; tasks that it does not name are visible.
+    ``visibility`` applies to all tasks, or maps task names to visibilities; tasks that it does not name are visible.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def as_gradescope(report: Report, *, visibility: str | Mapping[str, str] = "visi
 
 
 def _test(number: int, task: TaskReport, visibility: str) -> dict[str, Any]:
-    # Gradescope shows the name and the points itself, so the first line of the terminal's text is dropped.
+    # Gradescope shows the name and points itself, so the first line of the terminal text is dropped.
     output = "\n".join([f"Verdict: {verdict(task.status)}.", *list(task_lines(task))[1:]])
     errors = [finite(check.error) for check in task.checks if check.error is not None]
     return {

@@ -1,4 +1,4 @@
-"""A report as one HTML page without scripts, which loads nothing: for a screen, a phone and paper."""
+"""A report as one HTML page without scripts or external files, for screens, phones and paper."""
 
 from typing import Any
 

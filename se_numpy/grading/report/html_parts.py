@@ -1,6 +1,6 @@
-"""The body of a graded task as HTML, for the notebook card and, through ``as_html``, for the page of a report.
+"""The body of a graded task as HTML, for the notebook card and, through ``as_html``, for the report page.
 
-It is written without Jinja2 because a notebook card must work without it. Every text from outside this file is escaped;
+It is written without Jinja2 because a notebook card must work without it. All text from outside this file is escaped;
 the only style attributes are colours; there are no scripts.
 """
 
@@ -14,12 +14,12 @@ from se_numpy.grading.report.colormap import colours
 
 
 def escaped(words: Any, limit: int = text.LONG) -> str:
-    """Return a text escaped for HTML, between tags or in quotes."""
+    """Return text escaped for HTML, between tags or in quotes."""
     return html.escape(text.clean(words, limit), quote=True)
 
 
 def one_line(words: Any, limit: int = text.SHORT) -> str:
-    """Return a text escaped for HTML, on one line."""
+    """Return text escaped for HTML, on one line."""
     return html.escape(text.line(words, limit), quote=True)
 
 
@@ -29,7 +29,7 @@ def pill(status: str) -> str:
 
 
 def paragraph(words: Any, kind: str = "") -> str:
-    """Return a paragraph, or nothing if there is no text."""
+    """Return a paragraph, or an empty string if there is no text."""
     inside = escaped(words).strip().replace("\n", "<br>")
     return f"<p{f' class={chr(34)}{kind}{chr(34)}' if kind else ''}>{inside}</p>" if inside else ""
 
@@ -51,7 +51,7 @@ def task_body(task: TaskReport) -> str:
 
 
 def bullets(words: tuple[str, ...], heading: str = "") -> str:
-    """Return a list under a heading, or nothing if the list is empty."""
+    """Return a list under a heading, or an empty string if the list is empty."""
     entries = "".join(f"<li>{escaped(entry)}</li>" for entry in words)
     return (f"<h3>{heading}</h3>" if heading else "") + f"<ul>{entries}</ul>" if entries else ""
 
@@ -101,7 +101,7 @@ def counterexample(example: Counterexample) -> str:
 def block(shown: Block) -> str:
     """Return an argument or a result: a line about it and its heatmaps."""
     rows = [f'<p><code>{html.escape(shown.name)}</code> <span class="quiet">{html.escape(shown.about)}</span></p>']
-    # The planes of one array share a row; expected, yours and difference of a plane have a row of their own.
+    # The planes of an array share a row; a plane's expected, returned and difference grids have their own row.
     alone = all(len(grids) == 1 for grids in shown.rows)
     for grids in [tuple(g for row in shown.rows for g in row)] if alone and shown.rows else shown.rows:
         drawn = "".join(grid(g, shown.name) for g in grids)
@@ -110,7 +110,7 @@ def block(shown: Block) -> str:
 
 
 def grid(shown: Grid, name: str) -> str:
-    """Return a heatmap: numbers on colours, blue if negative and orange if positive, framed where they differ."""
+    """Return a heatmap: values on a background, blue if negative and orange if positive, framed where they differ."""
     label = f" <code>{html.escape(shown.label)}</code>" if shown.label != name else ""
     caption = f"{html.escape(shown.title)}{label}".strip()
     out = ['<table class="grid">', f"<caption>{caption}</caption>" if caption else ""]

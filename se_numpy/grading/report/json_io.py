@@ -1,6 +1,6 @@
 """Write a report as JSON and read it back; ``schema.json`` describes the format, version 1.
 
-Names are those of ``models.py``. JSON has no NaN or infinities: they are written as the strings "NaN", "Infinity" and
+Names are those in ``models.py``. JSON has no NaN or infinities: they are written as the strings "NaN", "Infinity" and
 "-Infinity". An array is {"dtype", "shape", "values"}, flat and in C order, with "imaginary" if it is complex; an array
 of more than 64 entries is {"dtype", "shape", "sha256"} and is read as an ``Outline``.
 """
@@ -38,7 +38,7 @@ def as_json(report: Report) -> str:
 
 
 def to_plain(report: Report) -> dict[str, Any]:
-    """Return the report as dicts, lists, texts and finite numbers."""
+    """Return the report as dicts, lists, strings and finite numbers."""
     total = {"points": _number(report.points), "max_points": _number(report.max_points), "passed": report.passed}
     return {"schema": SCHEMA, "tool": f"se_numpy {se_numpy.__version__}", **total, **_record(report)}
 
@@ -123,7 +123,7 @@ def _number(value: float) -> float | str:
 
 
 def _value(value: Any) -> Any:
-    """Return an argument or a result as JSON holds it."""
+    """Return an argument or a result in JSON form."""
     value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, np.ndarray | Outline):
         return _array(value)
@@ -165,7 +165,7 @@ def _array(array: np.ndarray | Outline) -> dict[str, Any]:
     about: dict[str, Any] = {"dtype": array.dtype.str if array.dtype.kind == "U" else array.dtype.name}
     about["shape"] = list(array.shape)
     kind = array.dtype.kind
-    if kind not in "fiubc":  # texts, objects, dates
+    if kind not in "fiubc":  # strings, objects, dates
         texts = [clean(entry, SHORT) for entry in array.reshape(-1)[:ENTRIES].tolist()]
         return {**about, "dtype": f"<U{SHORT}", **({"values": texts} if array.size <= ENTRIES else _digest(array))}
     if array.size > ENTRIES:

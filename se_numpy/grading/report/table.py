@@ -1,4 +1,4 @@
-"""Reports as CSV for a gradebook: a row for each submission, columns for the points and the verdict of each task."""
+"""Reports as CSV for a gradebook: a row for each submission, columns for each task's points and status."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ def as_csv(report: Report) -> str:
 
 
 def write_table(reports: Sequence[Report], unreadable: Iterable[tuple[str, str]] = ()) -> str:
-    """Return reports as CSV, followed by submissions without a report, given by name and reason."""
+    """Return reports as CSV, followed by the name and reason for each submission without a report."""
     # Submissions may have been graded on different tasks.
     tasks = list(dict.fromkeys(line(task.task) for report in reports for task in report.tasks))
     head = ["submission", *(column for task in tasks for column in (f"{task} points", f"{task} status"))]
@@ -37,6 +37,6 @@ def write_table(reports: Sequence[Report], unreadable: Iterable[tuple[str, str]]
 
 
 def _cell(entry: str) -> str:
-    """Return a text that no spreadsheet takes for a formula; numbers stay as they are."""
+    """Return text that no spreadsheet interprets as a formula; numbers are unchanged."""
     harmless = not entry.startswith(("=", "+", "-", "@")) or re.fullmatch(r"-[0-9.]+(e[+-]?[0-9]+)?", entry)
     return entry if harmless else "'" + entry

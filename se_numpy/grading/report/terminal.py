@@ -10,7 +10,7 @@ from se_numpy.grading.report import arrays, text
 from se_numpy.grading.report.arrays import Block, Grid
 
 WIDTH = 88
-PLANES = 2  # shown of each array; a page has room for more
+PLANES = 2  # shown for each array; a page has room for more
 _COLOURS = {"good": "\x1b[32m", "bad": "\x1b[31m", "dim": "\x1b[2m"}
 
 
@@ -36,7 +36,7 @@ def show(report: Report, screen: TextIO) -> None:
 
 
 def task_lines(task: TaskReport) -> Iterator[str]:
-    """Yield the lines of a task: verdict, checks, diagnosis, smallest failing input."""
+    """Yield the lines for a task: verdict, checks, diagnosis, smallest failing input."""
     earned = f"{text.points(task.points)} of {text.points(task.max_points)}"
     head = f"{_mark(task.status == 'passed')}  {text.line(task.task, 40)}: {text.verdict(task.status)}, {earned} points"
     yield from wrap(head, "", "        ")
@@ -67,7 +67,7 @@ def task_lines(task: TaskReport) -> Iterator[str]:
 
 
 def counterexample_lines(example: Counterexample) -> Iterator[str]:
-    """Yield the lines of the smallest failing input, the expected results and the returned ones."""
+    """Yield the lines for the smallest failing input, the expected results and the returned ones."""
     yield "    Smallest failing input:"
     for name, value in example.arguments.items():
         yield from block_lines(arrays.block(name, value, PLANES))
@@ -84,12 +84,12 @@ def counterexample_lines(example: Counterexample) -> Iterator[str]:
         yield ""
         yield "    Code to reproduce:"
         yield ""
-        # Wrapped code could not be run.
+        # Code is not wrapped, because wrapped code could not be run.
         yield from (f"      {row}".rstrip() for row in text.clean(example.repro).splitlines())
 
 
 def _overview(report: Report, attempted: list[TaskReport]) -> Iterator[str]:
-    """Yield a line for each attempted task, and one for all the others."""
+    """Yield a line for each attempted task and a single line for the others."""
     wide = max((len(text.line(task.task, 40)) for task in attempted), default=0)
     for task in attempted:
         earned = f"{text.points(task.points):>6} of {text.points(task.max_points):<6}"
@@ -129,13 +129,13 @@ def _ending(report: Report) -> Iterator[str]:
 
 
 def block_lines(shown: Block) -> Iterator[str]:
-    """Yield the lines of an array: one about it, and its planes."""
+    """Yield the lines for an array: one about it, then its planes."""
     yield from wrap(f"{shown.name}: {shown.about}", "      ", "        ")
     for grids in shown.rows:
         drawn = [_grid(grid) for grid in grids]
         if grids[0].label != shown.name:
             yield from wrap(grids[0].label, "        ")
-        # In one row if that fits, else one below another.
+        # In one row if they fit, otherwise one below the other.
         if sum(len(rows[0]) + 3 for rows in drawn) <= WIDTH - 8:
             yield from ("        " + "   ".join(parts).rstrip() for parts in zip(*drawn, strict=True))
         else:
@@ -143,7 +143,7 @@ def block_lines(shown: Block) -> Iterator[str]:
 
 
 def _grid(grid: Grid) -> list[str]:
-    """Return the numbers in columns of one width below the title; * marks those that differ."""
+    """Return the values in columns of equal width below the title; * marks those that differ."""
     star = [[f"{t}*" if m and grid.title == "yours" else f"{t} " for t, m in zip(*row, strict=True)]
             for row in zip(grid.texts, grid.marked.tolist(), strict=True)]  # fmt: skip
     wide = max(len(entry) for row in star for entry in row)
@@ -157,7 +157,7 @@ def _mark(passed: bool | None) -> str:
 
 
 def wrap(words: str, first: str = "", then: str | None = None) -> list[str]:
-    """Return a text broken into lines of at most WIDTH characters."""
+    """Return text broken into lines of at most WIDTH characters."""
     then = first if then is None else then
     cleaned = text.clean(words).expandtabs(4)
     lines: list[str] = []

@@ -1,4 +1,4 @@
-"""Texts and numbers for all formats of a report.
+"""Text and numbers for all report formats.
 
 Everything that comes from a submission, including its name, passes through ``clean`` before it reaches a report:
 terminals obey control characters, XML forbids most of them, and output may be megabytes long.
@@ -39,14 +39,14 @@ LEVELS = {
 
 
 def clean(text: Any, limit: int = LONG) -> str:
-    """Return a text of at most ``limit`` characters, without control characters other than newlines and tabs."""
+    """Return text of at most ``limit`` characters, without control characters other than newlines and tabs."""
     if not isinstance(text, str):
         try:
             text = str(text)
         except Exception:  # a submission's own __str__ may raise anything
             text = f"<{type(text).__name__}>"
     size = len(text)
-    text = text[: 2 * limit + 1000]  # regular expressions never run on megabytes
+    text = text[: 2 * limit + 1000]  # so that regular expressions never run on megabytes
     text = _ESCAPES.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
     text = _LONE.sub("\ufffd", _FORBIDDEN.sub("", text))
     if len(text) <= limit and size <= 2 * limit + 1000:
@@ -56,7 +56,7 @@ def clean(text: Any, limit: int = LONG) -> str:
 
 
 def line(text: Any, limit: int = SHORT) -> str:
-    """Return a clean text on one line."""
+    """Return clean text on one line."""
     return " ".join(clean(text, limit).split())
 
 
@@ -79,7 +79,7 @@ def number(value: Any, digits: int = 4) -> str:
 
 
 def beyond(error: float) -> str:
-    """Return how far an error exceeds the tolerance, or nothing if it does not or is not finite."""
+    """Return how far an error exceeds the tolerance, or an empty string if it does not or is not finite."""
     if not 1 < error < math.inf:
         return ""
     return f"error {number(error, 3)} times the tolerance" if error < 1e6 else "far beyond the tolerance"
@@ -95,13 +95,13 @@ def finite(value: Any) -> float:
 
 
 def share(part: float, whole: float) -> float:
-    """Return part/whole, clipped to 0 to 1; 0 if the whole is 0."""
+    """Return part/whole, clipped to [0, 1]; 0 if the whole is 0."""
     part, whole = finite(part), finite(whole)
     return min(1.0, max(0.0, part / whole)) if whole > 0 else 0.0
 
 
 def verdict(status: str) -> str:
-    """Return the short text of a status."""
+    """Return the short text for a status."""
     return VERDICTS.get(status, line(status, 40))
 
 

@@ -24,7 +24,7 @@ ANYWHERE = {
     "a false shape": (
         "r = sys.modules['__main__']\nn = sys._getframe(2).f_locals['header']['call']\n"
         "fake = {'call': n, 'status': 'ok', 'arrays': [{'dtype': '<f8', 'shape': [1 << 30, 1 << 30]}]}\n"
-        "r._write(int(sys.argv[2]), r.pack(fake))", "refused", "announced an array of shape"),
+        "r._write(int(sys.argv[2]), r.pack(fake))", "refused", "announced too large an array, of shape"),
     "an incomplete reply": (
         "r = sys.modules['__main__']\nn = sys._getframe(2).f_locals['header']['call']\n"
         "fake = {'call': n, 'status': 'ok', 'arrays': [{'dtype': '<f8', 'shape': [1000]}]}\n"
