@@ -1,8 +1,8 @@
 """Time single operations of the engine and of PyTorch (channels-last):  python benchmarks/operations.py [--book]
 
 The operations are all convolutions of SE-ResNet-20 and of ResNet-50, batch norm with ReLU, the SE block, the loss and
-SGD. A row says how many times its shape occurs in the network; "all" is the sum of the rows with these weights. The
-time of PyTorch's backward pass is the median of forward and backward together, minus that of forward. For the first
+SGD. A row says how many times its shape occurs in the network; "all" is the sum of the rows weighted by these counts.
+The time of PyTorch's backward pass is the median of forward and backward together, minus that of forward. For the first
 convolution of a network, the engine and PyTorch compute only the gradient of the filters, because training does not use
 the gradient of the images.
 

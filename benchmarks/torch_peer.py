@@ -1,6 +1,6 @@
 """The same networks in PyTorch, written in idiomatic PyTorch, to compare speed and numbers with.
 
-``modules(net)`` turns a network value of this library into torch modules layer by layer, so that both run the same
+``modules(net)`` converts a network of this library into torch modules layer by layer, so that both run the same
 architecture; ``copy_weights`` copies the parameters and running statistics.
 """
 

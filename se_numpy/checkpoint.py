@@ -19,7 +19,7 @@ from se_numpy.tree import Tree, from_leaves, leaves
 def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
     """Open a temporary file for writing, then sync it and rename it to ``path``.
 
-    A file that already exists at ``path`` is kept until then, and if an error occurs.
+    An existing file at ``path`` is kept until then, and also if an error occurs.
     """
     path = Path(path)
     temporary = path.with_name(path.name + ".tmp")
@@ -33,7 +33,7 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
-    with suppress(OSError):  # sync the renaming too, on systems that support it
+    with suppress(OSError):  # sync the rename too, where the system supports it
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -65,7 +65,7 @@ def load(path: str | Path) -> tuple[dict[str, Tree], dict[str, Any]]:
     FileNotFoundError
         If the file does not exist.
     PermissionError
-        If the file may not be read.
+        If reading the file is not permitted.
     ValueError
         If the file is not a checkpoint, or is damaged.
     """
@@ -94,7 +94,7 @@ def load(path: str | Path) -> tuple[dict[str, Tree], dict[str, Any]]:
 
 
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
-    """Read one array after checking its size, so that a false header cannot allocate memory."""
+    """Read one array after checking its size, so that a false header cannot exhaust memory."""
     if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
         raise ValueError(f"{info.filename} is compressed; expected an uncompressed array")
     with archive.open(info) as file:

@@ -1,4 +1,4 @@
-"""The ``se-numpy`` command. Errors are reported in one line, with exit code 2."""
+"""The ``se-numpy`` command. Errors are reported on one line, with exit code 2."""
 
 import argparse
 import difflib
@@ -113,12 +113,12 @@ def _sentence(error: BaseException, args: argparse.Namespace) -> str:
 
 
 def _advice(error: OSError, args: argparse.Namespace) -> str:
-    """Return advice for an error of the operating system."""
+    """Return advice for an operating system error."""
     folder = Path(str(error.filename)).parent
     if isinstance(error, FileNotFoundError):
         return "" if folder.is_dir() else f"; folder {folder} does not exist"
     if isinstance(error, IsADirectoryError):
-        return "; expected the name of a file"
+        return "; expected a file name"
     if isinstance(error, PermissionError | FileExistsError) or error.errno == errno.EROFS:
         return "; choose another location with --out, or change to another folder" if hasattr(args, "out") else ""
     return "; free some disk space, or choose another location with --out" if error.errno == errno.ENOSPC else ""
@@ -129,7 +129,7 @@ def _parser() -> Parser:
         "Squeeze-and-Excitation Networks in NumPy, with handwritten gradients."))  # fmt: skip
     parser.add_argument("--version", action="version", version=f"se-numpy {se_numpy.__version__}")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
-    p = subparsers.add_parser("help", help="show the help of a command")
+    p = subparsers.add_parser("help", help="show help for a command")
     p.add_argument("words", nargs="*", metavar="COMMAND", help="a command (default: list all commands)")
     p.set_defaults(run=lambda args: parser.parse_args([*args.words, "--help"]))
     _add_train(subparsers)
@@ -149,7 +149,7 @@ def _add_train(commands: Any) -> None:
         "--resume continues it and gives the same results as an uninterrupted run. Where two defaults are given, the "
         "second is for CIFAR."))  # fmt: skip
     p.set_defaults(run=_train, parser=p)
-    p.add_argument("--resume", metavar="RUN", help="continue a run: its folder, a checkpoint, or last")
+    p.add_argument("--resume", metavar="RUN", help="continue a run, given its folder, a checkpoint, or last")
     p.add_argument("--preset", metavar="NAME", help="smoke (seconds), quick (minutes; the default for the built-in "
                    "data set) or full")  # fmt: skip
     p.add_argument("--config", metavar="FILE", help="read settings from a TOML file; options override it")
@@ -165,7 +165,7 @@ def _add_train(commands: Any) -> None:
     how = p.add_argument_group("training")
     how.add_argument("--epochs", type=int, metavar="N", help="number of epochs (default: 6, 30)")
     how.add_argument("--time-budget", type=seconds, metavar="TIME",
-                     help="as many epochs as fit in this time, such as 10m or 1h30m")  # fmt: skip
+                     help="train as many epochs as fit in this time, such as 10m or 1h30m")  # fmt: skip
     how.add_argument("--batch-size", type=int, metavar="N", help="images per step (default: 128)")
     how.add_argument("--lr", type=float, metavar="X", help="maximum learning rate (default: 0.3, 0.4; for ResNeXt 0.1)")
     how.add_argument("--schedule", metavar="NAME", help="constant, step, cosine or one-cycle (default: one-cycle)")
@@ -184,7 +184,7 @@ def _add_train(commands: Any) -> None:
 def _add_gates(p: Any) -> None:
     """Add the options for the paper's ablations."""
     p.add_argument("--reduction", type=int, metavar="R",
-                   help="reduction ratio r (default: 4; in networks for large images 16)")  # fmt: skip
+                   help="reduction ratio r (default: 4; 16 in networks for large images)")  # fmt: skip
     p.add_argument("--bias", action="store_true", default=None, help="add biases to the SE blocks; Eq. (3) has none")
     p.add_argument("--gate", metavar="NAME", help="gate function: sigmoid, tanh or relu (default: sigmoid)")
     p.add_argument("--squeeze", metavar="NAME", help="squeeze operator: avg, max or none (default: avg)")
@@ -208,13 +208,13 @@ def _add_networks(commands: Any) -> None:
                    "networks)")  # fmt: skip
     _add_gates(p)
     p.add_argument("--classes", type=int, metavar="N",
-                   help="number of classes (default: 10; in networks for large images 1000)")  # fmt: skip
+                   help="number of classes (default: 10; 1000 in networks for large images)")  # fmt: skip
     p.add_argument("--size", type=int, metavar="N",
-                   help="height and width of the images (default: 32; in networks for large images 224)")  # fmt: skip
+                   help="height and width of the images (default: 32; 224 in networks for large images)")  # fmt: skip
     p.add_argument("--json", action="store_true", help="print JSON")
     p = commands.add_parser("complexity", help="compare parameters and FLOPs with the paper", description=(
         "Compare the parameters and multiply-adds of each network with the numbers printed in the paper, and state the "
-        "counting rule under which they agree. With MODEL, print the cost of these networks."))  # fmt: skip
+        "counting rule under which they agree. With MODEL, print the cost of the given networks."))  # fmt: skip
     p.set_defaults(run=_complexity, parser=p)
     p.add_argument("model", metavar="MODEL", nargs="*", help="a network (default: those in the paper's tables)")
     p.add_argument("--json", action="store_true", help="print JSON")

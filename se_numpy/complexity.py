@@ -1,4 +1,4 @@
-"""Count the parameters, operations and activations of a network from its value, without creating arrays.
+"""Count the parameters, operations and activations of a network, without creating arrays.
 
 All counts are for one image. The paper's "FLOPs" are multiply-adds; the counting rule is:
 
@@ -8,7 +8,7 @@ pooling      additions or comparisons in pooling, one for each element of a wind
 squeezing    additions of Eq. (2)
 scaling      multiplications of Eq. (4)
 additions    sums of the branches of residual units
-activations  elements returned by the layers; a training step keeps at most all of them
+activations  elements returned by the layers; a training step keeps at most this many
 ===========  ==========================================================================================
 
 Batch norm, ReLU and the sigmoids of the gates are not counted, as is usual in the literature.
@@ -103,7 +103,7 @@ def count_parameters(layer: Layer, shape: Shape) -> int:
 
 
 def _work(layer: Layer, shape: Shape, output: Shape) -> Cost:
-    """Return the operations of a layer that is not a combinator."""
+    """Return the cost in operations of a layer that is not a combinator."""
     if isinstance(layer, Conv):
         return Cost(products=prod(output) * layer.k**2 * shape[-1] // layer.groups)
     if isinstance(layer, Linear):
@@ -124,7 +124,7 @@ def _weights(layer: SE | NoSqueeze, shape: Shape) -> int:
 
 
 def summary(layer: Layer, shape: Shape, width: int | None = None) -> str:
-    """Return a table of all layers with output shape, parameters and multiply-adds, sums for each stage, and a total.
+    """Return a table of all layers with output shapes, parameters and multiply-adds, a sum for each stage, and a total.
 
     With ``width``, rows wider than that are split over several lines.
     """
@@ -201,6 +201,6 @@ def _figures(c: Cost) -> tuple[str, str]:
 
 
 def _kind(layer: Layer) -> str:
-    """Return the constructor call of the layer, without arguments that have their default value."""
+    """Return the layer's constructor call, leaving out arguments with default values."""
     changed = [f for f in fields(layer) if getattr(layer, f.name) != f.default]
     return f"{type(layer).__name__}({', '.join(f'{f.name}={getattr(layer, f.name)!r}' for f in changed)})"

@@ -295,7 +295,7 @@ def _bands(one: _Argument) -> Iterator[np.ndarray | None]:
 def _along_a_direction(
     one: _Argument, places: np.ndarray | None, rng: np.random.Generator, tolerance: float
 ) -> Comparison:
-    """Compare the numerical derivative along a random v with ⟨dx, v⟩, in smaller steps while a kink is in reach."""
+    """Compare the numerical derivative along a random v with ⟨dx, v⟩, in smaller steps while a kink is within reach."""
     v, last = _direction(one, places, rng), 0.0
     norm = float(((one.dx * one.scale) ** 2 * (v != 0)).sum()) ** 0.5
     for h in STEPS:

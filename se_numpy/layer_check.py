@@ -40,12 +40,12 @@ def check_layer(layer: Layer, shape: Shape, *, X: Array | None = None, seed: int
 
     The layer must
 
-    - be a value: frozen, hashable, equal to its copies, also to one that was pickled;
+    - be a value: frozen, hashable, equal to its copies, including a pickled one;
     - return the shapes and dtypes that it announces;
-    - write to none of its arguments, and compute the same from the same arguments and the same random generator;
+    - modify none of its arguments, and compute the same from the same arguments and the same random generator;
     - keep the caches of several forward passes apart;
     - have the right gradients of the input and of all parameters, in training and in evaluation (float64);
-    - move its running statistics by what ``batch_stats`` returns;
+    - update its running statistics by what ``batch_stats`` returns;
     - compute the same when ``engine.compile`` runs it;
     - run on CuPy: on a GPU if there is one, otherwise on a stand-in that refuses host arrays among device arrays.
 
@@ -64,7 +64,7 @@ def check_layer(layer: Layer, shape: Shape, *, X: Array | None = None, seed: int
     if not isinstance(layer, Layer):
         raise TypeError(f"layer is a {type(layer).__name__}; expected an instance of se_numpy.layers.Layer")
     if not (isinstance(shape, tuple) and all(isinstance(side, (int, np.integer)) for side in shape)):
-        raise TypeError(f"shape is {shape!r}; expected integers without the batch, such as (8, 7, 6) or (10,)")
+        raise TypeError(f"shape is {shape!r}; expected integers, without the batch size, as in (8, 7, 6)")
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((BATCH, *shape)) if X is None else np.asarray(X, np.float64)
     if len(X) < 2 or X.shape[1:] != shape:

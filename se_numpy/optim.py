@@ -41,7 +41,7 @@ class SGD:
         for name, vector in (("w", w), ("g", g), ("v", v)):
             check(f"{name}: ...", vector)
         if not w.shape == g.shape == v.shape:
-            raise ValueError(f"w, g, v have shapes {w.shape}, {g.shape}, {v.shape}; expected the same")
+            raise ValueError(f"w, g, v have shapes {w.shape}, {g.shape}, {v.shape}; expected equal shapes")
         _descend(g, lr, self.momentum, self.weight_decay, int(self.nesterov), w, v)
 
 
@@ -64,8 +64,8 @@ def constant(lr: float, steps: int) -> Schedule:
     Raises
     ------
     ValueError, TypeError
-        Unless lr is a number of at least 0 and steps an integer of at least 1. Every schedule raises the same errors
-        when it is called with a step that is not an integer of at least 0.
+        Unless lr is a number >= 0 and steps an integer >= 1. Every schedule raises the same errors when it is called
+        with a step that is not an integer >= 0.
     """
     return _constant_at_end(lr, steps, lambda step: lr)
 
@@ -76,7 +76,7 @@ def step(lr: float, steps: int, *, milestones: tuple[float, ...] = (0.5, 0.75), 
     Raises
     ------
     ValueError, TypeError
-        As ``constant`` does, and unless ``factor`` and the milestones are numbers of at least 0.
+        As ``constant`` does, and unless ``factor`` and the milestones are numbers >= 0.
 
     References
     ----------
@@ -138,11 +138,11 @@ def _constant_at_end(lr: float, steps: int, at: Schedule) -> Schedule:
 def _check_number(name: str, value: Any, *, most: float = float("inf")) -> None:
     try:
         fits = 0 <= value <= most and isfinite(value)
-    except (TypeError, ValueError):  # text, or an array of several numbers
+    except (TypeError, ValueError):  # a string, or an array with several elements
         raise TypeError(f"{name} is {value!r}; expected a number") from None
     if not fits:
         upper = "" if most == float("inf") else f" and at most {most:g}"
-        raise ValueError(f"{name} is {value}; expected a number of at least 0{upper}")
+        raise ValueError(f"{name} is {value}; expected a number, at least 0{upper}")
 
 
 SCHEDULES: dict[str, Callable[[float, int], Schedule]] = {

@@ -8,7 +8,7 @@ __all__ = ["asarray", "counting", "launches", "module", "ndarray", "syncs", "upl
 
 
 def _kernel(of_host):
-    """Return a kernel class that counts each call as a launch and computes with a kernel of the host."""
+    """Return a kernel class that counts each call as a launch and computes with a host kernel."""
 
     class Kernel(of_host):
         def __call__(self, *args, **kwargs):

@@ -139,7 +139,7 @@ def test_the_help_command(capsys):
      "runs: Permission denied; choose another location with --out, or change to another folder"),
     (OSError(30, "Read-only file system", "runs"), "Read-only file system; choose another location with --out, or"),
     (OSError(28, "No space left on device", "runs"), "device; free some disk space, or choose another location with"),
-    (IsADirectoryError(21, "Is a directory", "sub"), "sub: Is a directory; expected the name of a file"),
+    (IsADirectoryError(21, "Is a directory", "sub"), "sub: Is a directory; expected a file name"),
 ])  # fmt: skip
 def test_errors_of_the_operating_system_come_with_advice(capsys, monkeypatch, error, message):
     def fail(*args, **options):

@@ -244,7 +244,7 @@ def test_inputs_can_be_given():
 
 @pytest.mark.parametrize(("arguments", "error", "message"), [
     ((ReLU, (3,)), TypeError, "layer is a type; expected an instance"),
-    ((ReLU(), [3]), TypeError, r"shape is \[3\]; expected integers without the batch"),
+    ((ReLU(), [3]), TypeError, r"shape is \[3\]; expected integers, without the batch size"),
     ((Conv(3), (3,)), ValueError, "expected images"),
 ])  # fmt: skip
 def test_wrong_arguments_are_refused(arguments, error, message):

@@ -37,7 +37,7 @@ def test_sgd_keeps_float32():
 
 
 def test_sgd_refuses_vectors_of_different_sizes():
-    with pytest.raises(ValueError, match="expected the same"):
+    with pytest.raises(ValueError, match="expected equal shapes"):
         SGD().step(np.ones(3), np.ones(4), np.ones(3), 0.1)
 
 
@@ -77,9 +77,9 @@ def test_a_schedule_is_constant_after_its_last_step(name, steps):
         (0.1, -3, "steps is -3; expected a whole number, at least 1"),
         (0.1, 2.5, "steps is 2.5; expected a whole number"),
         (0.1, None, "steps is None; expected a whole number"),
-        (-0.1, 10, "lr is -0.1; expected a number of at least 0"),
-        (np.nan, 10, "lr is nan; expected a number of at least 0"),
-        (np.inf, 10, "lr is inf; expected a number of at least 0"),
+        (-0.1, 10, "lr is -0.1; expected a number, at least 0"),
+        (np.nan, 10, "lr is nan; expected a number, at least 0"),
+        (np.inf, 10, "lr is inf; expected a number, at least 0"),
         ("0.1", 10, "lr is '0.1'; expected a number"),
     ],
 )
@@ -98,7 +98,7 @@ def test_a_schedule_refuses_invalid_steps(name, at):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: one_cycle(0.1, 10, warmup=1.5), "warmup is 1.5; expected a number of at least 0 and at most 1"),
+        (lambda: one_cycle(0.1, 10, warmup=1.5), "warmup is 1.5; expected a number, at least 0 and at most 1"),
         (lambda: one_cycle(0.1, 10, warmup=-0.1), "warmup is -0.1"),
         (lambda: step(0.1, 10, factor=-1), "factor is -1"),
         (lambda: step(0.1, 10, milestones=(0.5, -0.1)), r"milestones\[1\] is -0.1"),

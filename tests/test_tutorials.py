@@ -129,7 +129,7 @@ def test_readme_lists_title_minutes_and_exercises(script):
     for name in prose.exercises(text):
         assert f"`{name}`" in cells[3]
     assert script.with_suffix(".ipynb").name in cells[4]
-    assert script.with_suffix(".ipynb").name in cells[5]
+    assert f"[.py]({script.name})" == cells[5]
 
 
 @every_tutorial
@@ -446,7 +446,7 @@ def test_solutions_run_by_themselves_and_pass(name):
     others = replace(task, alternates=tuple(f for f in task.alternates if f is not task.written))
     shown = re.findall("```python\n(.*?)```", solution(name)._repr_markdown_(), re.DOTALL)
     for code in shown[:-1] if task.library else shown:  # the library's function takes other arguments
-        assert "se_numpy.grading" not in code  # a solution needs no helper of the task's file
+        assert "se_numpy.grading" not in code  # a solution needs no helper from the task's file
         names = {}
         exec(code, names)
         assert grade_task(others, caller(names[name]), seed=1, seconds=0.0).status == "passed"

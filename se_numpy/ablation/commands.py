@@ -146,7 +146,8 @@ def as_text(report: Any) -> str:
         spread = "" if line.spread is None else f" ± {line.spread:.2f}"
         error = "–" if line.mean is None else f"{line.mean:.2f}{spread}"
         difference = f"{line.difference.mean:+.2f}" if line.difference else ""
-        verdict = re.split(r"[;:(,]", line.conclusion)[0].strip() + " (may be sampling)" * ("may be" in line.conclusion)
+        verdict = re.split(r"[;:(,]", line.conclusion)[0].strip()
+        verdict += " (uncertain)" * ("may be" in line.conclusion)
         rows.append((line.row.label, error, difference, verdict))
     widest = max(len(verdict) for *_, verdict in rows)
     table = ruled(("", "error", "difference", ""), [[(*row[:3], row[3].ljust(widest)) for row in rows]], None, left=1)

@@ -1,4 +1,4 @@
-"""Write a report as Markdown in the paper's layout, CSV, JSON and a figure."""
+"""Write a report as Markdown (in the paper's layout), CSV, JSON and a figure."""
 
 import csv
 import io

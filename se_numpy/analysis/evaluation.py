@@ -110,7 +110,7 @@ class Evaluation:
         return wrong[np.argsort(-self.probabilities[wrong].max(1), kind="stable")[:most]]
 
     def as_json(self) -> dict[str, Any]:
-        """Return everything except the single images as plain dicts and lists."""
+        """Return everything except the per-image results as plain dicts and lists."""
         low, high = self.interval
         return {
             "data": self.source, "images": len(self.labels), "loss": self.loss, "accuracy": self.accuracy,

@@ -93,7 +93,7 @@ def group_means(s: np.ndarray, groups: Groups) -> np.ndarray:
 
 
 def group_stds(s: np.ndarray, groups: Groups) -> np.ndarray:
-    """Return (K, C): the standard deviation of each gate between the images of a group."""
+    """Return (K, C): the standard deviation of each gate across the images of a group."""
     deviation = s - group_means(s, groups)[groups.of]
     return np.sqrt(_sums(deviation**2, groups) / groups.counts[:, None])
 

@@ -66,7 +66,7 @@ def kinds(groupings: Sequence[Groups]) -> list[str]:
 
 
 def donors(of: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw for each image another image of its group; an image that is alone in its group gets itself."""
+    """For each image, draw another image from its group; an image that is alone in its group gets itself."""
     donor = np.empty(len(of), int)
     for k in np.unique(of):
         members = rng.permutation(np.flatnonzero(of == k))

@@ -94,7 +94,7 @@ def _date(run: RunRecord) -> str:
 
 
 def _device(run: RunRecord) -> str:
-    """Return the GPU or the processor of the last start, or the device of the settings if neither is known."""
+    """Return the GPU or processor used at the last start, or the device from the settings if neither is known."""
     start = run.starts[-1] if run.starts else {}
     gpu, cpu = start.get("gpu"), start.get("cpu")
     if run.config.get("device") != "cpu" and isinstance(gpu, dict) and gpu.get("name"):

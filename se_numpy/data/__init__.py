@@ -10,7 +10,7 @@ from se_numpy.data.glyphs import builtin
 def load(source: str) -> Dataset:
     """Load "builtin", "cifar10" or "cifar100" by name, or CIFAR from the folder ``source``.
 
-    CIFAR by name is taken from the first location that has it; ``se-numpy data where`` lists them.
+    Given by name, CIFAR is loaded from the first location that has it; ``se-numpy data where`` lists them.
 
     Raises
     ------

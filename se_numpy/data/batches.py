@@ -99,7 +99,7 @@ class Images:
         return X, self.labels[index]
 
     def in_order(self, part: slice) -> tuple[Array, Array]:
-        """Return X and labels of a slice of the images, neither cropped nor flipped, for evaluation."""
+        """Return X and labels for a slice of the images, neither cropped nor flipped, for evaluation."""
         return self.normalise(self.padded[part, PAD : PAD + self.H, PAD : PAD + self.W]), self.labels[part]
 
 
@@ -108,7 +108,7 @@ def _crop(
     images: Array, index: Array, top: Array, left: Array, flip: Array, scale: Array, shift: Array,
     Hp: int, Wp: int, H: int, W: int, C: int, X: Array,
 ) -> None:  # fmt: skip
-    """Write the crops of padded images, flipped where drawn and normalised, to X."""
+    """Crop the padded images, flip those for which a flip was drawn, normalise them, and write them to X."""
     xp = array_module(images)
     across = xp.arange(W)
     rows = top[:, None] + xp.arange(H)

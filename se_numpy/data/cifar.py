@@ -15,7 +15,7 @@ PIXELS = 3 * 32 * 32  # bytes of an image in a file: 1024 red, 1024 green, 1024 
 
 
 class DataError(ValueError):
-    """A data set whose files are missing, damaged or not the expected ones."""
+    """A data set whose files are missing, damaged or not those expected."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def _read_batch(layout: Layout, path: Path, rows: int) -> tuple[np.ndarray, np.n
         raw = _read(path, rows)
         if raw.startswith(b"\x1f\x8b"):
             raise ValueError("it looks like a gzip archive")
-        if raw[:1] >= b" " and raw[:200].isascii():  # a data file starts with a label or byte 128
+        if raw[:1] >= b" " and raw[:200].isascii():  # a data file starts with a label or with byte 128
             raise ValueError("it looks like text, perhaps a saved web page")
         pixels, labels = (_parse_binary if layout.form == "binary" else _parse_pickled)(layout, raw, rows)
         wrong = np.flatnonzero((labels < 0) | (labels >= len(layout.classes)))
@@ -188,7 +188,7 @@ def _parse_pickled(layout: Layout, raw: bytes, rows: int) -> tuple[np.ndarray, n
         raise ValueError(f"its array is {shape} of {dtype.arguments[0]!r}; expected {(rows, PIXELS)} of 'u1'")
     labels = batch[layout.keys[0]]
     if len(labels) != rows or not all(type(label) is int for label in labels):
-        raise ValueError(f"its {len(labels):,} labels are not {rows:,} integers")
+        raise ValueError(f"its {len(labels):,} labels should be {rows:,} integers")
     pixels = np.frombuffer(text.encode("latin1"), np.uint8).reshape(shape, order="F" if fortran else "C")
     return pixels, np.array(labels)
 
@@ -207,10 +207,10 @@ def _read_classes(layout: Layout, path: Path) -> tuple[str, ...]:
 
 
 def _read(path: Path, rows: int) -> bytes:
-    """Read a whole file, after checking its size: a wrong file may be larger than the memory."""
+    """Read a whole file, after checking its size: a wrong file may not fit in memory."""
     size, most = path.stat().st_size, 65_536 + rows * 3 * PIXELS  # Python 3 pickles some bytes as two
     if size > most:
-        raise ValueError(f"it has {size:,} bytes; expected {most:,} at most")
+        raise ValueError(f"it has {size:,} bytes; expected at most {most:,}")
     return path.read_bytes()
 
 
@@ -222,7 +222,7 @@ def _describing_errors(path: Path, layout: Layout) -> Iterator[None]:
     except OSError:
         raise
     except Exception as error:
-        reason = str(error) if isinstance(error, ValueError) else f"its content is invalid, {error!r}"
+        reason = str(error) if isinstance(error, ValueError) else f"its content is invalid: {error!r}"
         raise DataError(
             f"{path} is damaged or not a {layout.title} file: {reason[:300]}; download and unpack its archive again."
         ) from error
@@ -246,7 +246,7 @@ def _unpickle(raw: bytes, rows: int) -> dict:
     """Return the dictionary in a pickle of protocol 2, its arrays as _PickledObject, its bytes as Latin-1 text.
 
     A pickle is a program for a small stack machine. Python's unpickler calls the functions that a file names, and a
-    few bytes can crash it or exhaust the memory even if it refuses all of them. This one supports only the opcodes
+    few bytes can crash it or exhaust memory even if it refuses to call any of them. This one supports only the opcodes
     in the official files, and calls nothing.
     """
     stack: list = []
@@ -283,7 +283,7 @@ def _unpickle(raw: bytes, rows: int) -> dict:
                 stack[-1].extend(items)
             case "SETITEM" | "SETITEMS" as name:
                 items = cut(marks.pop() if name == "SETITEMS" else -2)
-                if not all(isinstance(key, str) for key in items[::2]):  # hashing a deep tuple could crash Python
+                if not all(isinstance(key, str) for key in items[::2]):  # a deeply nested tuple could crash hash()
                     raise ValueError("a key of its dictionary is not a string")
                 stack[-1].update(zip(items[::2], items[1::2], strict=True))
             case "REDUCE":  # Python 3 pickles bytes as a call that encodes text; only the text is needed

@@ -42,7 +42,7 @@ def add(commands: Any) -> None:
     p.add_argument("--to", metavar="DIR", help="folder for the files (default: se_numpy in the user's cache)")
     p.add_argument("--from", dest="source", metavar="URL", help="use this server, or a local archive")
     p = actions.add_parser("verify", help="check the files, checksums and classes of a copy", description=(
-        "Check every file of a copy, count its images by class, and print a digest of all data. The exit code is 2 if "
+        "Check every file of a copy, count its images by class, and print a digest of its data. The exit code is 2 if "
         "anything is wrong."))  # fmt: skip
     p.set_defaults(run=_verify, parser=p)
     p.add_argument("where", metavar="PATH", nargs="?", default="cifar10",
@@ -72,7 +72,7 @@ def _where(args: argparse.Namespace) -> None:
 
 
 def _print_rows(rows: list[tuple[str, str, str, str]]) -> None:
-    """Print a table, or on a terminal that is too narrow for it, each row on several lines."""
+    """Print a table; on a terminal that is too narrow for it, print each row on several lines."""
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     lines = [" " + " ".join((mark, f"{path:<{widths[1]}}", f" {description:<{widths[2]}}", f" {found}"))
              for mark, path, description, found in rows]  # fmt: skip

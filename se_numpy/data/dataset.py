@@ -38,7 +38,7 @@ def digest(dataset: Dataset) -> str:
     """Return the SHA-256 of the loaded images and labels, in hexadecimal; it does not depend on the file layout.
 
     For each of train_images, train_labels, test_images and test_labels, the digest covers its name and shape as a
-    line of text, then its data in row-major order, integers as eight bytes in little-endian order.
+    line of text, then its data in row-major order, with integers as eight bytes in little-endian order.
     """
     found = hashlib.sha256()
     for name, dtype in (("train_images", "u1"), ("train_labels", "<i8"), ("test_images", "u1"), ("test_labels", "<i8")):

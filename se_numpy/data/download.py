@@ -101,7 +101,7 @@ def _checked(folder: Path, archive: Archive, say: Callable[[str], None]) -> Path
 def _archive(
     name: str, parent: Path, source: str | None, policy: RetryPolicy | None, say: Callable[[str], None]
 ) -> tuple[Path, Archive]:  # fmt: skip
-    """Return an archive with the right SHA-256, from ``source`` or from the first server that delivers it."""
+    """Return an archive with the correct SHA-256, from ``source`` or from the first server that delivers it."""
     known = list(archives(name))
     if source is not None and Path(source).expanduser().is_file():
         return _local_archive(Path(source).expanduser(), known)
@@ -135,7 +135,7 @@ def _archive(
                "and run this command again")  # fmt: skip
     if offline:
         raise Offline(f"no server could be reached; without a network, {instead}.")
-    raise DataError(f"{' '.join(failures)} Try again later, name another server with --from URL, {instead}.")
+    raise DataError(f"{' '.join(failures)} Try again later, give another server with --from URL, {instead}.")
 
 
 def _local_archive(path: Path, known: Sequence[Archive]) -> tuple[Path, Archive]:

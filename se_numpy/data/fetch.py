@@ -1,8 +1,8 @@
 """Download one file from the first of several servers that has it, and verify its checksum.
 
 The received bytes are kept next to the target, in a file whose name ends in .part. It survives a failing server, a lost
-connection and Ctrl-C; the next server, or the next run, resumes it. Servers are not trusted: only a file of the right
-size and SHA-256 is renamed to the target, and an existing target stays unchanged until then.
+connection and Ctrl-C; the next server, or the next run, resumes it. Servers are not trusted: only a file with the
+correct size and SHA-256 is renamed to the target, and an existing target stays unchanged until then.
 """
 
 import os
@@ -27,7 +27,7 @@ def fetch(
     urls: Sequence[str], target: Path, size: int, sha256: str, *,
     policy: RetryPolicy | None = None, progress: Progress | None = None,
 ) -> None:  # fmt: skip
-    """Download the file of this size and SHA-256 to ``target`` from the first of ``urls`` that delivers it.
+    """Download the file with this size and SHA-256 to ``target`` from the first of ``urls`` that delivers it.
 
     The received part of an incomplete download is kept, and the next call resumes it.
 
@@ -90,7 +90,7 @@ def _from_one(url: str, part: Path, size: int, sha256: str, policy: RetryPolicy,
             received = _empty(part)
             if from_this_server:
                 raise ServerError(f"sends a different file: its SHA-256 is {found[:12]}…, not {sha256[:12]}…")
-            from_this_server = True  # the bytes from before may be wrong: download the whole file once more
+            from_this_server = True  # the bytes received earlier may be wrong: download the whole file once more
             continue
         left = policy.attempts if received - before >= max(size // 100, 1) else left - 1
         problem = problem or ServerError(f"breaks off after {received:,} of {size:,} bytes")

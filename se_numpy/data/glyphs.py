@@ -1,7 +1,7 @@
-"""The built-in data set: name the glyph in the colour of the strip. SE networks can learn it, a plain ResNet-8 cannot.
+"""The built-in data set: name the glyph that has the strip's colour. SE networks can learn it, a plain ResNet-8 cannot.
 
-An image shows, on grey, a faint strip in one of six colours along its left edge and six glyphs near its right edge,
-one above the other: the glyph in row c has colour c, and all six are different ones of ten. The label is the glyph in
+An image shows, on grey, a faint strip in one of six colours along its left edge and six glyphs near its right edge, one
+above the other: the glyph in row c has colour c, and the six are distinct, drawn from ten. The label is the glyph in
 the strip's colour. Each colour is one channel made brighter or darker, so the strip is a cue that selects a channel,
 and the glyph is a local pattern in that channel. The strip alone carries no information about the label; the glyphs
 alone narrow it down to six of the ten classes.
@@ -17,18 +17,19 @@ for any f and g that the network learns and any pixel noise. Assign six glyphs t
 turn, and let X be the number of correct answers; an answer is correct if the score of the right class exceeds all
 others. Consider four of the colours and four glyphs. Of the 4! = 24 assignments of these glyphs to these colours, at
 most one is answered correctly for all four colours. Suppose there were two, π and σ, which assign the glyphs π(c) and
-σ(c) to colour c. Then, with g for the first assignment,
+σ(c) to colour c. Then, with g evaluated for the first assignment,
 
-    f_π(c)(c) + g_π(c) > f_σ(c)(c) + g_σ(c)    for each colour c where they differ.
+    f_π(c)(c) + g_π(c) > f_σ(c)(c) + g_σ(c)    for each colour c where π and σ differ.
 
 In the sum over c, the g cancel, since both sides run over the same four glyphs: Σ f_π(c)(c) > Σ f_σ(c)(c). The second
 assignment gives the same inequality with π and σ exchanged, a contradiction. So each of the C(6, 4) = 15 sets of four
-colours is answered correctly with probability 1/24 at most, and the expected number of such sets is at most
+colours is answered correctly with probability at most 1/24, and the expected number of such sets is at most
 15/24 = 5/8. Since X is at most 3 plus the number of such sets, its mean is at most 3 + 5/8, and the accuracy is at most
 (3 + 5/8) / 6 = 29/48, about 60 %.
 
-This bound holds for any f and g. The best scores known to us, f_k(c) = c k, answer a longest increasing subsequence of
-the glyphs correctly: 52 %. Training finds something closer to a guess among the six visible glyphs: 1/6, about 17 %.
+This bound holds for any f and g. The best scores known to us, f_k(c) = c k, give correct answers for a longest
+increasing subsequence of the glyphs: 52 %. Training finds something closer to a guess among the six visible glyphs:
+1/6, about 17 %.
 
 **Why SE can.** The squeeze averages over the whole image, so every position receives the colour of the strip. The
 excitation multiplies: it suppresses the channels of the other colours, and the remaining glyph is the label.
@@ -41,7 +42,7 @@ from se_numpy.data.dataset import Dataset
 PLAIN_BOUND = 29 / 48  # the highest expected accuracy of any sum f_k(strip) + g_k(glyphs); derived above
 
 COLOURS = ("red", "green", "blue", "cyan", "magenta", "yellow")
-SHIFTS = np.concatenate([np.eye(3), -np.eye(3)]).astype(np.float32)  # (colour, channel); cyan is a darker red channel
+SHIFTS = np.concatenate([np.eye(3), -np.eye(3)]).astype(np.float32)  # (colour, channel); cyan darkens the red channel
 
 # Seven pixels of each glyph are lit, so that the squeeze is the same for all; any two differ in at least six pixels.
 DRAWING = """
@@ -84,7 +85,7 @@ def builtin(seed: int = 0, train: int = 6400, test: int = 2000) -> Dataset:
 
 
 def _draw(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw n images and their labels, with each of the sixty pairs of label and strip colour equally often."""
+    """Draw n images and their labels, with each of the sixty pairs of a label and a strip colour equally often."""
     question = rng.permutation(n)
     label, strip = question % len(GLYPHS), question // len(GLYPHS) % len(COLOURS)
     deal = rng.permuted(np.tile(np.arange(len(GLYPHS)), (n, 1)), axis=1)

@@ -26,7 +26,7 @@ class Progress:
             self.bar.close()
 
     def restart(self, received: int) -> None:
-        """Start measuring again with ``received`` bytes in place, perhaps from an earlier run."""
+        """Restart the measurement with ``received`` bytes already on disk, perhaps from an earlier run."""
         self.received = self.resumed_at = received
         self.started = self.last_line = time.monotonic()
         if self.bar is not None:

@@ -1,4 +1,4 @@
-"""The folders where CIFAR is searched for: $SE_NUMPY_DATA, the current folder, and those of other libraries."""
+"""The folders that are searched for CIFAR: $SE_NUMPY_DATA, the current folder, and those of other libraries."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ class SearchPath:
 class Copy:
     """A copy of a data set: the folder with its files, or an archive.
 
-    state: "complete", "packed" (the size is right, the checksum has not been checked) or "incomplete".
+    state: "complete", "packed" (the size is correct; the checksum has not been checked) or "incomplete".
     archive: the archive itself, or the one that the folder was unpacked from.
     """
 

@@ -1,4 +1,4 @@
-"""One HTTP request: append what the server sends to a file, and describe what it does wrong."""
+"""One HTTP request: append what the server sends to a file, and report what the server does wrong."""
 
 import http.client
 import io
@@ -25,17 +25,17 @@ _CHUNK = 1 << 16
 class RetryPolicy:
     """Limits after which a download gives up on a server, in seconds and bytes per second."""
 
-    timeout: float = 30  # without a single byte
+    timeout: float = 30  # without receiving a byte
     min_speed: float = 1000  # the original server delivers 55,000; below this, the connection has stalled
-    window: float = 60  # over which the speed is measured
-    attempts: int = 4  # in a row that make no progress
-    backoff: float = 1  # before the second attempt; doubled before each further one
+    window: float = 60  # seconds over which the speed is measured
+    attempts: int = 4  # how many in a row may make no progress
+    backoff: float = 1  # wait before the second attempt; doubled before each further one
 
 
 class ServerError(Exception):
     """The reason why a server did not deliver the file.
 
-    transient: another attempt may succeed.  offline: the server was not reached.  wait: seconds before that attempt.
+    transient: another attempt may succeed.  offline: the server was not reached.  wait: seconds to wait before it.
     """
 
     def __init__(self, reason: str, *, transient: bool = False, offline: bool = False, wait: float = 0) -> None:
@@ -74,7 +74,7 @@ def request(
     except urllib.error.URLError as error:
         raise _connection_error(error.reason) from error
     except ssl.SSLError as error:
-        raise ServerError(f"breaks off the encryption ({error.reason})", transient=True) from error
+        raise ServerError(f"breaks off the encrypted connection ({error.reason})", transient=True) from error
     except TimeoutError as error:
         raise ServerError(f"stalls: no data for {policy.timeout:g} seconds", transient=True) from error
     except (OSError, http.client.HTTPException) as error:
@@ -145,7 +145,7 @@ def _write(file: io.FileIO, chunk: bytes) -> None:
 
 @contextmanager
 def _disk_errors(part: Path) -> Iterator[None]:
-    """Raise a DataError, which names no server, for an error of the local disk."""
+    """Raise a DataError, which names no server, for a local disk error."""
     try:
         yield
     except OSError as error:
@@ -168,7 +168,7 @@ def _http_error(error: urllib.error.HTTPError, ranged: bool) -> ServerError:
 
 
 def _connection_error(reason: object) -> ServerError:
-    """Translate the reason why a connection could not be made."""
+    """Return a ServerError that says why a connection could not be made."""
     if isinstance(reason, ssl.SSLCertVerificationError):
         return ServerError(f"has an untrusted certificate ({reason.verify_message})")
     if isinstance(reason, socket.gaierror):

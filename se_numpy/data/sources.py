@@ -9,7 +9,7 @@ from pathlib import Path
 
 SOURCES = Path(__file__).parent / "sources.json"
 TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
-MAX_FILE_SIZE = 400_000_000  # bytes, larger than any file of CIFAR; for files of unknown size
+MAX_FILE_SIZE = 400_000_000  # bytes, larger than any CIFAR file; for files of unknown size
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ def unpack(path: Path, archive: Archive, parent: Path) -> Path:
     hidden.mkdir(exist_ok=True)
     with lock_file(hidden, "written to"):
         try:
-            for leftover in hidden.iterdir():  # from a run that was killed
+            for leftover in hidden.iterdir():  # left by a run that was killed
                 leftover.unlink()
             _extract(path, archive, hidden)
             os.rename(hidden, target)
@@ -70,7 +70,7 @@ def _extract(path: Path, archive: Archive, hidden: Path) -> None:
 
 
 def _name(member: tarfile.TarInfo, folder: str) -> str:
-    """Return the name of a file in the archive's folder, "" for the folder itself; raise ValueError otherwise."""
+    """Return a file's name within the archive's folder, "" for the folder itself; refuse all other entries."""
     if member.isdir() and member.name == folder:
         return ""
     if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.sparse is not None:
@@ -94,7 +94,7 @@ def _save(tar: tarfile.TarFile, member: tarfile.TarInfo, expected: File, to: Pat
 
 
 def _tar(file: "_BoundedReader") -> tarfile.TarFile:
-    return tarfile.open(fileobj=file, mode="r:")  # type: ignore[call-overload]  # needs only read, seek and tell
+    return tarfile.open(fileobj=file, mode="r:")  # type: ignore[call-overload]  # needs only read, seek, tell
 
 
 class _BoundedReader:

@@ -1,7 +1,7 @@
 """Convolution, batch norm and ReLU or SE, fused into the passes of the convolution.
 
 The convolution writes U; the next node reads it as the deferred maps a U + c, rectified if a ReLU follows. Batch norm
-and the gate then work only on numbers per channel, in the forward pass and in the backward pass.
+and the gate then work only on per-channel values, in both the forward and the backward pass.
 """
 
 from dataclasses import dataclass

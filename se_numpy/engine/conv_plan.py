@@ -42,7 +42,7 @@ class ConvPlan:
         return (-(-W // tile) * window + W * others) * itemsize
 
     def row_flop(self, W: int, channels: int, filters: int) -> int:
-        """Return the operations of one row of W output pixels: windows of ``channels`` times ``filters``."""
+        """Return the number of operations for one row of W output pixels with ``channels`` and ``filters``."""
         return 2 * W * self.kernel[0] * self.kernel[1] * channels * filters
 
 

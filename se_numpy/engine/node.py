@@ -23,7 +23,7 @@ class Pass:
 
 @dataclass(frozen=True, eq=False)
 class Upstream:
-    """The gradient of a node's output, and what the next node already computed of it while it was in the cache."""
+    """The gradient of a node's output, and what the next node already computed from it while it was in the cache."""
 
     dY: Array  # None if the gradient of the input is not needed
     masked: bool = False  # the mask of the node's final ReLU has been applied

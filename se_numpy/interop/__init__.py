@@ -1,4 +1,4 @@
-"""Weights from other libraries: read the state dicts of PyTorch networks into networks of this library, and write them.
+"""Weights from other libraries: load PyTorch state dicts into networks from this library, and write them.
 
     arrays = read("seresnet50.safetensors")                        names to arrays, in the layout of the file
     params, state = load(arrays, net, shape)                       the naming scheme is detected
@@ -45,7 +45,7 @@ _HOMES = {
     "trained": ("pretrained",),
     "weights": ("StateDictMismatch", "dump", "load"),
 }
-if not TYPE_CHECKING:  # a type checker would take every name for an attribute
+if not TYPE_CHECKING:  # a type checker would accept any name as an attribute
     __getattr__, __dir__ = _lazy.attach(
         __name__, __all__, attributes={name: home for home, names in _HOMES.items() for name in names}
     )

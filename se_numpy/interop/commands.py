@@ -1,4 +1,4 @@
-"""The ``weights`` command: check whether a file of weights fits a network, and convert it."""
+"""The ``weights`` command: check whether a weights file fits a network, and convert it."""
 
 import argparse
 from contextlib import suppress
@@ -13,13 +13,13 @@ SCHEMES = "se_numpy, legacy, moskomule, inception, torchvision or timm"
 def add(commands: Any) -> None:
     """Add the parser of the command."""
     p = commands.add_parser("weights", help="check or convert pretrained weights", description=(
-        "Detect the naming scheme of a file of weights, check whether its tensors fit a network, and list all "
+        "Detect the naming scheme of a weights file, check whether its tensors fit a network, and list all "
         "differences. With --out, write the weights to a new file, under other names with --to. Reads .safetensors and "
         ".npz files, checkpoints of runs and, if PyTorch is installed, .pt, .pth and .bin files. No code in a file is "
         "executed."))  # fmt: skip
     p.set_defaults(run=_weights, parser=p)
-    p.add_argument("file", metavar="FILE", help="a file of weights, a checkpoint, or the folder of a run")
-    p.add_argument("--model", metavar="NAME", help="the network, such as se_resnet50 (a run names its own)")
+    p.add_argument("file", metavar="FILE", help="a weights file, a checkpoint, or the folder of a run")
+    p.add_argument("--model", metavar="NAME", help="the network, such as se_resnet50 (not needed for a run)")
     p.add_argument("--scheme", metavar="S", help=f"the naming scheme of the file: {SCHEMES} (default: detected)")
     p.add_argument("--out", metavar="FILE", help="write the weights to this .safetensors or .npz file")
     p.add_argument("--to", metavar="S", help="the naming scheme to write (default: that of the file; for a run, "
@@ -67,7 +67,7 @@ def _of_run(path: Path, args: argparse.Namespace) -> tuple[Any, ...]:
     if args.model not in (None, model):
         raise ValueError(f"{path} is a checkpoint of {model}; expected --model {model}, or no --model")
     if args.scheme is not None:
-        raise ValueError("--scheme is for files of other libraries; for a run, choose the names to write with --to")
+        raise ValueError("--scheme is for files from other libraries; for a run, choose the names to write with --to")
     print(wrap_text(f"{path}: the checkpoint of a run", 9))
     print(wrap_text(f"model    {model}, images {_by(run.shape)}, {len(run.classes)} classes", 9))
     metadata = {
@@ -95,7 +95,7 @@ def _of_file(args: argparse.Namespace) -> tuple[Any, ...]:
     model = args.model or read_metadata(args.file).get("model")
     types = ", ".join(sorted({str(array.dtype) for array in arrays.values()}))
     size = sum(array.size for array in arrays.values())
-    print(wrap_text(f"{args.file}: {_tensors(len(arrays))}, {size:,} numbers, {types}", 9))
+    print(wrap_text(f"{args.file}: {_tensors(len(arrays))}, {size:,} values, {types}", 9))
     print(wrap_text(f"scheme   {scheme.name}: {scheme.description}", 9))
     if not isinstance(model, str):
         raise ValueError("expected --model NAME, the network to check the weights against")
@@ -130,7 +130,7 @@ def _write(
 
 
 def note(net: Any, metadata: dict[str, Any], scheme: Any) -> str:
-    """Describe how a network differs from the usual one under these names, which the names alone do not show."""
+    """Describe how a network differs from the usual one with these tensor names, which do not show the difference."""
     import inspect
 
     from se_numpy import models
@@ -140,7 +140,7 @@ def note(net: Any, metadata: dict[str, Any], scheme: Any) -> str:
     if not usual or models.build(metadata["model"], **{**metadata["settings"], **usual}) == net:
         return ""
     listed = ", ".join(f"{name}={value!r}" for name, value in usual.items())
-    return f"networks under these names usually have {listed}; this one differs, so build the other network accordingly"
+    return f"networks with these names usually have {listed}; this one differs, so build the other network accordingly"
 
 
 def _tensors(count: int) -> str:

@@ -1,4 +1,4 @@
-"""Files of named arrays: read and write .safetensors and .npz files, and read PyTorch files if PyTorch is installed.
+"""Files with named arrays: read and write .safetensors and .npz files, and read PyTorch files if PyTorch is installed.
 
 No code in a file is executed, and false sizes in a .safetensors or .npz file do not cost memory.
 """
@@ -18,7 +18,7 @@ from se_numpy.install_hints import install_command
 
 METADATA_KEY = "se_numpy"
 MAX_METADATA = 4 << 20  # bytes, far more than the names of a thousand classes need
-MAX_COMPRESSION = 50  # the largest accepted ratio; weights hardly compress
+MAX_COMPRESSION = 50  # the largest accepted compression ratio; weights hardly compress
 _TORCH = (".pt", ".pth", ".bin")
 _WRAPPERS = ("state_dict", "model", "net")  # keys under which training scripts store a state dict
 _BYTES = {
@@ -48,7 +48,7 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
         ".safetensors": _read_safetensors, ".npz": _read_npz, **dict.fromkeys(_TORCH, _read_torch),
     }  # fmt: skip
     if path.suffix not in readers:
-        raise ValueError(f"{path} is not a file of weights; expected a name that ends in {', '.join(readers)}")
+        raise ValueError(f"{path} is not a weights file; expected a name ending in {', '.join(readers)}")
     path.open("rb").close()  # raises OSError if the file does not exist
     try:
         arrays = readers[path.suffix](path)
@@ -56,7 +56,7 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
         raise
     except Exception as error:  # the libraries raise various exceptions for damaged files
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ValueError(f"{path} is damaged or not a {path.suffix} file of weights: {reason}") from None
+        raise ValueError(f"{path} is damaged or not a {path.suffix} weights file: {reason}") from None
     return {name: a.astype(np.float32) if a.dtype == np.float16 else a for name, a in arrays.items()}
 
 
@@ -86,7 +86,7 @@ def write(path: str | Path, arrays: Mapping[str, Any], metadata: Mapping[str, An
     Raises
     ------
     ValueError
-        If the name of the file has another ending.
+        If the file name has another ending.
     MissingLibrary
         If safetensors is needed but not installed.
     OSError
@@ -110,7 +110,7 @@ def write(path: str | Path, arrays: Mapping[str, Any], metadata: Mapping[str, An
         with atomic_write(path) as file:
             file.write(save(host, header))
     else:
-        raise ValueError(f"{path}: expected a name that ends in .safetensors or .npz")
+        raise ValueError(f"{path}: expected a name ending in .safetensors or .npz")
 
 
 def _safetensors() -> Any:

@@ -12,7 +12,7 @@ from se_numpy.interop.schemes import Scheme, printable
 from se_numpy.layers import Shape
 
 Shapes = Mapping[str, Shape]
-MAX_GROUPS = 8  # listed for each kind of difference
+MAX_GROUPS = 8  # lines printed for each kind of difference
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,10 @@ def same_shape(given: Shape, expected: Shape) -> bool:
 
 
 def infer_settings(shapes: Shapes, model: str, scheme: Scheme, shape: Shape | None = None) -> dict[str, Any]:
-    """Infer the settings with which ``models.build(model, ...)`` makes the network of these tensors.
+    """Infer the settings with which ``models.build(model, ...)`` makes a network that fits these tensors.
 
     The classes, the reduction ratio and the biases follow from the tensors. The position of the stride and the rounding
-    of pooling do not; they are those usual in the scheme.
+    of pooling do not; they are set to what is usual in the scheme.
 
     Raises
     ------

@@ -24,7 +24,7 @@ from se_numpy.tree import leaves
 
 
 class Form(NamedTuple):
-    """The conversions of an array from the file's layout to ours and back, and of its shape to the file's."""
+    """The conversions of an array between the file's layout and ours, and of its shape to the file's."""
 
     to_ours: Callable[[np.ndarray], np.ndarray]
     to_theirs: Callable[[np.ndarray], np.ndarray]
@@ -121,8 +121,8 @@ def _modules(net: Serial, shape: Shape, scheme: Scheme) -> dict[str, str]:
         return {name: name for _, name in holders}
     if scheme.bottlenecks and not any(name.endswith("branch.conv3") for _, name in holders):
         raise ValueError(
-            f"in the scheme {scheme.name}, a block of two convolutions has one ReLU more, before its SE block, so the "
-            "networks differ; expected one with bottlenecks, such as se_resnet50, or another scheme"
+            f"in the scheme {scheme.name}, a block of two convolutions has an additional ReLU before its SE block, so "
+            "the networks differ; expected one with bottlenecks, such as se_resnet50, or another scheme"
         )
     odd = [name for i, (name, layer, _) in enumerate(places) if _unlike(name, layer, places[i + 1 :])]
     best: list[str] | None = None

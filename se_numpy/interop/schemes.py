@@ -1,7 +1,7 @@
 """Naming schemes, as data: the names of the layers of a network in other libraries.
 
-A table maps our layer to their module. {s} is a number, {b-1} that number minus one, {m:a} the number as a letter (1 is
-a), and {n} the index of the layer among all layers.
+A table maps the names of our layers to those of their modules. {s} is a number, {b-1} that number minus one, {m:a} the
+number as a letter (1 is a), and {n} the index of the layer among all layers.
 """
 
 import re
@@ -21,7 +21,7 @@ class Scheme:
     se: tuple[str, str] = ("fc1", "fc2")
     pointwise: bool = True  # SE blocks have 1x1 convolutions, not linear layers
     biased: str = r"(?!)"  # matches convolutions that have a bias despite a batch norm after them
-    bottlenecks: bool = False  # only bottleneck blocks are the same network
+    bottlenecks: bool = False  # the networks are the same only with bottleneck blocks
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -69,7 +69,7 @@ SCHEMES = {
                r"^layer0\.|\.se_module\.", (_LEGACY,), bottlenecks=True, settings={"stride_in": "1x1", "ceil": True}),
         Scheme("moskomule", "senet.pytorch: torchvision's ResNet with SE blocks of linear layers without biases",
                r"\.se\.fc\.\d\.", (_RESNET,), se=("fc.0", "fc.2"), pointwise=False, settings={"stride_in": "3x3"}),
-        Scheme("inception", "BN-Inception of pretrained-models.pytorch; the names of the SE blocks are ours",
+        Scheme("inception", "BN-Inception from pretrained-models.pytorch; the names of the SE blocks are ours",
                r"^inception_\d", (_inception(conv1="conv1_3x3"),
                _inception(conv1="conv1_7x7_s2", conv2="conv2_3x3_reduce", conv3="conv2_3x3")), biased="_"),
         Scheme("torchvision", "torchvision: ResNet, ResNeXt and VGG with batch norm; SE blocks as it names them",

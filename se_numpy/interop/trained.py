@@ -1,4 +1,4 @@
-"""Load pretrained networks from files of weights."""
+"""Load pretrained networks from weights files."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,7 +17,7 @@ from se_numpy.layers import Shape, walk
 from se_numpy.tree import Tree, from_leaves, leaves
 
 SETTINGS = (*models.SEConfig.__dataclass_fields__, "classes", "stride_in", "ceil")  # stored with weights
-TEXT_SETTINGS = ("gate", "squeeze", "placement", "stride_in")  # those whose values are strings
+TEXT_SETTINGS = ("gate", "squeeze", "placement", "stride_in")  # the settings whose values are strings
 
 if TYPE_CHECKING:
     from se_numpy.data.batches import Normalisation
@@ -30,9 +30,9 @@ def pretrained(
 ) -> "Trained":  # fmt: skip
     """Load the network ``model`` with the weights in a file, as ``Trained.load`` does for a run.
 
-    The settings of the network are inferred from the tensors and the naming scheme; metadata in the file override
-    them, and ``settings`` override both. By default, images are normalised as for ImageNet, and 1000 classes have the
-    names of ImageNet's. The ``config`` of the result records all settings, and under "prepare" the arguments for
+    The settings of the network are inferred from the tensors and the naming scheme; metadata in the file override them,
+    and ``settings`` override both. By default, images are normalised as for ImageNet, and if there are 1000 classes,
+    they have ImageNet's names. The ``config`` of the result records all settings, and under "prepare" the arguments for
     ``prepare``.
 
     Raises
@@ -76,7 +76,7 @@ def pretrained(
 
 
 def trusted_metadata(path: str | Path, model: str) -> dict[str, Any]:
-    """Return the valid metadata that ``se-numpy weights`` stored in a file, or {} if they are of another model.
+    """Return the valid metadata that ``se-numpy weights`` stored in a file, or {} if they are for another model.
 
     Files are not trusted, so only settings that cannot make the network larger are used.
     """

@@ -15,7 +15,7 @@ from se_numpy.interop.schemes import OWN, SCHEMES, Scheme, get_scheme, printable
 from se_numpy.layers import Serial, Shape
 from se_numpy.tree import Tree, differences, from_leaves, leaves
 
-_PREFIXES = ("module.", "_orig_mod.", "model.")  # that wrappers of a network add to every name
+_PREFIXES = ("module.", "_orig_mod.", "model.")  # added to every name by wrappers of a network
 
 
 class StateDictMismatch(ValueError):
@@ -122,7 +122,7 @@ def default_scheme(net: Serial, shape: Shape) -> Scheme:
 
 
 def unwrap(source: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Return the arrays on the host, without wrapper prefixes in their names, half precision widened to float32."""
+    """Return the arrays on the host, with half precision widened to float32 and wrapper prefixes removed from names."""
     arrays = {str(name): _host(name, array) for name, array in source.items()}
     for prefix in _PREFIXES:
         if arrays and all(name.startswith(prefix) for name in arrays):

@@ -61,7 +61,7 @@ class Layer:
         return {}
 
     def statistics(self, shape: Shape) -> Tree:
-        """Return the running statistics for inputs of ``shape``, in the form of ``parameters``."""
+        """Return the running statistics for inputs of ``shape``, in the same form as ``parameters``."""
         return {}
 
     def output_shape(self, shape: Shape) -> Shape:

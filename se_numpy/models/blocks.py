@@ -15,7 +15,7 @@ def stages(blocks: Sequence[int], block: Callable[[int, bool], Serial]) -> dict[
 
 
 def head(classes: int, *before: Layer) -> dict[str, Layer]:
-    """Build global average pooling and the classifier, with the layers ``before`` in front of the classifier.
+    """Build global average pooling and the classifier, with the layers in ``before`` between the two.
 
     Raises
     ------
@@ -56,5 +56,5 @@ def per_stage(depth: int, layers: int, examples: Sequence[int]) -> int:
 
 
 def wide(C: int, width: float) -> int:
-    """Scale the number of channels C by ``width``, rounded, to at least 1."""
+    """Scale the number of channels C by ``width``, rounded and at least 1."""
     return max(1, round(C * width))

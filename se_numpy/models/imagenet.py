@@ -21,10 +21,10 @@ def imagenet_resnet(
 ) -> Serial:  # fmt: skip
     """Build ResNet-18 or -34 (basic blocks), or -50, -101 or -152 (bottlenecks); with ``reduction``, the SE-ResNet.
 
-    ``stride_in`` is the convolution of a bottleneck that has the stride: the first "1x1", as in the paper and the
+    ``stride_in`` says which convolution of a bottleneck has the stride: the first "1x1", as in the paper and the
     released networks, or the "3x3", as in most frameworks today, with the same number of parameters and more
-    multiply-adds. ``blocks`` is the number of blocks of each stage, ``width`` the number of channels of the first.
-    ``ceil`` chooses the pooling of the released networks. ``gates`` are the fields of ``SEConfig``.
+    multiply-adds. ``blocks`` is the number of blocks of each stage, ``width`` the number of channels in the first
+    stage. ``ceil`` chooses the pooling of the released networks. ``gates`` are the fields of ``SEConfig``.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """BN-Inception and a small version: four parallel branches, concatenated along the channels, then SE (Figure 2).
 
-BN-Inception is by Ioffe & Szegedy, ICML 2015. This is the version released with the paper: a 5x5 convolution is
-replaced by two 3x3, and modules 4c and 4d have 608 channels.
+BN-Inception is by Ioffe & Szegedy, ICML 2015. This is the version released with the paper: each 5x5 convolution is
+replaced by two 3x3 ones, and modules 4c and 4d have 608 channels.
 """
 
 from typing import Any, NamedTuple
@@ -12,13 +12,13 @@ from se_numpy.models.se_config import SEConfig, optional
 
 
 class Module(NamedTuple):
-    """The channels of an Inception module; if ``one`` and ``pooled`` are 0 it halves the image."""
+    """The channels of an Inception module; if ``one`` and ``pooled`` are 0, it halves the image."""
 
     one: int  # 1x1
     three: tuple[int, int]  # 1x1, 3x3
     five: tuple[int, int]  # 1x1, 3x3, 3x3
     pool: str
-    pooled: int  # 1x1 after a pooling
+    pooled: int  # 1x1 after the pooling
 
 
 BN_INCEPTION = (
@@ -49,7 +49,7 @@ SMALL = (
 def bn_inception(*, classes: int = 1000, width: float = 1.0, ceil: bool = True, **gates: Any) -> Serial:
     """Build BN-Inception for large images, with 11.3 million parameters.
 
-    With ``ceil``, pooling windows extend past the edge, as in the released network; the image size then has to be a
+    With ``ceil``, pooling windows extend past the edge, as in the released network; the image size must then be a
     multiple of 32 and at least 64.
 
     Raises

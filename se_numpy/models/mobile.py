@@ -43,7 +43,9 @@ def mobilenet(*, classes: int = 1000, width: float = 1.0, **gates: Any) -> Seria
 
 
 def shufflenet(*, classes: int = 1000, groups: int = 3, width: int | None = None, **gates: Any) -> Serial:
-    """Build ShuffleNet 1x with ``groups`` groups and ``width`` channels in its first stage, a multiple of 4 groups.
+    """Build ShuffleNet 1x with ``groups`` groups.
+
+    ``width`` is the number of channels in its first stage, a multiple of 4 * groups.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The tables of the paper as data (``paper.json``); every number has its version of the paper and its source.
+"""The tables of the paper as data (``paper.json``); every number states its source and the version of the paper.
 
 ``number("10", "16", "top-1")`` is 22.28, from TPAMI, printed in both v3 and v4; ``table("10")`` has rows and columns.
 """
@@ -19,7 +19,7 @@ class Number(NamedTuple):
     value: float
     version: str
     source: str
-    digits: int  # printed after the decimal point
+    digits: int  # number of decimals printed
 
 
 class Table(NamedTuple):

@@ -19,7 +19,7 @@ RESNEXT_DEPTHS = (11, 20, 29)
 def resnet(
     depth: int, *, reduction: int | None = None, bias: bool = False, classes: int = 10, width: int = 16, **gates: Any
 ) -> Serial:
-    """Build the network of ``depth`` 6n + 2; with ``reduction`` r, an SE block ends every residual branch.
+    """Build the network with ``depth`` 6n + 2; with ``reduction`` r, an SE block ends every residual branch.
 
     It takes images (H, W, C) of at least 4 x 4 pixels and returns logits (classes,). ``bias`` adds biases to the SE
     blocks, which Eq. (3) does not have; ``gates`` are the other fields of ``SEConfig``.
@@ -79,7 +79,7 @@ def preact_resnet(
 def small_resnext(depth: int = 20, *, classes: int = 10, cardinality: int = 8, width: int = 4, **gates: Any) -> Serial:
     """Build a ResNeXt of depth 9n + 2 for small images; 3x3 convolutions have ``cardinality`` groups of ``width``.
 
-    ``small_resnext(29, cardinality=8, width=64)`` is the network 8x64d of Xie et al.; the default is small enough to
+    ``small_resnext(29, cardinality=8, width=64)`` is the 8x64d network of Xie et al.; the default is small enough to
     train on a laptop.
 
     Raises

@@ -9,7 +9,7 @@ stages     the stages with SE blocks; None for all         Table 13
 placement  "standard", "pre", "post", "identity" or "3x3"  Figure 5, Tables 14, 15
 =========  ==============================================  =====================
 
-Stages are numbered by their names here: stage1 is stage 2 of the paper, whose stage 1 is the stem.
+Stages are numbered as in their names here: stage1 is stage 2 of the paper, whose stage 1 is the stem.
 """
 
 from collections.abc import Collection
@@ -71,7 +71,7 @@ class SEConfig:
         return gates
 
     def at(self, stage: int, placement: str = "standard") -> tuple[Layer, ...]:
-        """Return a tuple of the SE layer for this stage and placement; it is empty if there is none."""
+        """Return a tuple with the SE layer for this stage and placement, or an empty tuple if there is none."""
         in_stage = self.stages is None or stage in self.stages
         if self.reduction is None or placement != self.placement or not in_stage:
             return ()

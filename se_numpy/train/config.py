@@ -14,7 +14,7 @@ from se_numpy.arrays import device_module
 from se_numpy.data import Dataset
 from se_numpy.layers import Serial
 
-MOST = 10**9  # the largest accepted value of any setting; anything larger is a typing error
+MOST = 10**9  # the largest accepted value of any setting; anything larger must be a typing error
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Config:
 
     def __post_init__(self) -> None:
         if isinstance(self.stages, list):
-            object.__setattr__(self, "stages", tuple(self.stages))  # JSON and TOML have lists only
+            object.__setattr__(self, "stages", tuple(self.stages))  # JSON and TOML have only lists
         for field in fields(self):
             _check_type(field.name, field.type, getattr(self, field.name))
         for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("subset", 1)):
@@ -97,7 +97,7 @@ def _check_type(name: str, kind: Any, value: object) -> None:
 
 PHOTOGRAPHS = {"model": "se_resnet20", "epochs": 30, "lr": 0.4}
 RECIPES: dict[str, dict[str, Any]] = {"builtin": {"model": "se_resnet8", "epochs": 6, "lr": 0.3}}
-# smoke: checks that everything runs. quick: minutes on two cores. full: for photographs, use a GPU or a whole night.
+# smoke: checks that everything runs. quick: minutes on two cores. full: for photographs; needs a GPU or a whole night.
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "smoke": {
         "builtin": {"epochs": 1, "subset": 512},
@@ -128,7 +128,7 @@ def configure(dataset: Dataset, *, preset: str | None = None, **given: Any) -> C
 
 
 def highest_lr(model: str) -> float:
-    """Return the highest default learning rate for this network.
+    """Return the upper limit of the default learning rate for this network.
 
     At 0.4, the 512 features of a ResNeXt overwhelm its classifier at first; Xie et al. (CVPR 2017) use 0.1.
     """
@@ -136,7 +136,7 @@ def highest_lr(model: str) -> float:
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
-    """Read settings of ``Config`` from a TOML file as written by ``to_toml``; the file may leave out any of them.
+    """Read settings of ``Config`` from a TOML file as written by ``to_toml``; the file may omit any of them.
 
     Raises
     ------

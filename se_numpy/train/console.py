@@ -48,7 +48,7 @@ def recipe(session: Session) -> str:
 
 
 def introduce(session: Session, why: str, say: Console) -> None:
-    """Print the model, the data and the device; ``why`` is the reason for the choice of the device."""
+    """Print the model, the data and the device; ``why`` is the reason for choosing the device."""
     config, dataset, device = session.config, session.dataset, session.device
     cores = f"{threads()} thread{'s' * (threads() != 1)}, " if device == "cpu" else ""
     for line in (
@@ -61,7 +61,7 @@ def introduce(session: Session, why: str, say: Console) -> None:
 
 
 def seconds_per_epoch(session: Session, per_step: float) -> float:
-    """Estimate the seconds of an epoch from those of a step."""
+    """Estimate the duration of an epoch from that of a step, both in seconds."""
     forward_share = 0.35  # the forward pass as a fraction of a step
     return per_step * (session.per_epoch + forward_share * len(session.validation) / session.config.batch_size)
 
@@ -83,7 +83,7 @@ def epochs_within(budget: float, session: Session, per_step: float) -> int:
     """
     one = seconds_per_epoch(session, per_step)
     if one > budget:
-        steps = session.per_epoch - (one - budget) / per_step  # evaluation takes as long as before
+        steps = session.per_epoch - (one - budget) / per_step  # evaluation takes the same time
         hint = f"try --subset {int(steps) * session.config.batch_size}" if steps >= 1 else "give more time"
         raise ValueError(f"one epoch takes {duration(one)}, longer than the time budget of {duration(budget)}; {hint}")
     return int(budget / one)
@@ -124,7 +124,7 @@ def format_result(result: dict[str, float]) -> str:
     interval = f"95 % interval {100 * low:.1f} to {100 * high:.1f} %"
     return wrap_text(
         f"\ntest     accuracy {100 * accuracy:.2f} % on {images} ({interval})\n"
-        f"         network of epoch {result['epoch']:.0f}, after {duration(result['seconds'])} of training", 9
+        f"         network from epoch {result['epoch']:.0f}, after {duration(result['seconds'])} of training", 9
     )  # fmt: skip
 
 
@@ -165,7 +165,7 @@ class EpochTable:
         return f"{first.rstrip()}\n{second}"
 
     def row(self, row: dict[str, float], left: float, best: bool) -> str:
-        """Return the line of one epoch; ``left`` is the estimated number of seconds to the end of the run."""
+        """Return the line of one epoch; ``left`` is the estimated time to the end of the run, in seconds."""
         cells = {
             "lr": _decimals(row["lr"], 5, 7),
             "train_loss": _decimals(row["train_loss"], 4, 7), "val_loss": _decimals(row["val_loss"], 4, 7),

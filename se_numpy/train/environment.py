@@ -88,7 +88,7 @@ def usable_cores() -> int | None:
 def cpu_quota() -> float | None:
     """Return the CPU quota of the container in cores (Linux, cgroups v1 and v2), or None if there is no limit.
 
-    It may be lower than the number of visible cores; more threads than this wait for each other.
+    It may be lower than the number of visible cores; any threads beyond it wait for the others.
     """
     limits = []
     for folder in _cgroups("cpu"):
@@ -133,7 +133,7 @@ def commit() -> dict[str, Any] | None:
 
 
 def command(argv: Sequence[str]) -> str:
-    """Return the command line as typed; the program by its name, without its folder."""
+    """Return the command line as typed, except that the program's name has no folder."""
     program = Path(argv[0]).name if argv else ""
     words = ["python", "-m", "se_numpy"] if program == "__main__.py" else [program]
     return shlex.join([*words, *argv[1:]])
@@ -175,7 +175,7 @@ def _limit(folder: Path) -> int | None:
 
 
 def _cgroups(controller: str) -> list[Path]:
-    """Return the folders of the control groups of this process up to the root; each may set a limit."""
+    """Return the folders of this process's control groups, up to the root; each may set a limit."""
     folders = [CGROUP, CGROUP / controller]
     for line in _read(PROC / "self" / "cgroup").splitlines():
         _, _, rest = line.partition(":")

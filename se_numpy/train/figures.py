@@ -44,7 +44,7 @@ def curves(
     history: History, path: str | Path, *, title: str = "", bound: tuple[float, str] | None = None,
     predictions: Predictions | None = None,
 ) -> None:  # fmt: skip
-    """Draw loss and accuracy over the epochs, for training and held-out images, to a PNG at ``path``.
+    """Plot loss and accuracy over the epochs, for training and held-out images, as a PNG file at ``path``.
 
     A dotted line marks the chosen epoch. ``bound`` is an accuracy (0 to 1) and the label of the line drawn there;
     ``predictions`` are drawn below the curves.
@@ -124,8 +124,8 @@ def _draw_bound(axes: Any, level: float, words: str) -> None:
 def draw_together(runs: Mapping[str, Sequence[History]], *, title: str = "", columns: int = 2) -> Any:
     """Draw the curves of several settings in one figure; ``runs`` maps a label to the histories of its seeds.
 
-    Solid lines are held-out images, dashed lines training images. For several runs, the mean is drawn with a band of
-    one standard deviation, over the epochs that all of them have.
+    Solid lines are for held-out images, dashed lines for training images. For several runs, the mean is drawn with a
+    band of one standard deviation, over the epochs that all of them have.
 
     Raises
     ------
@@ -161,7 +161,7 @@ def draw_together(runs: Mapping[str, Sequence[History]], *, title: str = "", col
 
 
 def _mean(histories: Sequence[History], key: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the epochs, and the mean and standard deviation of a column over the runs, up to the shortest run."""
+    """Return the epochs, and a column's mean and standard deviation over the runs, up to the end of the shortest."""
     shortest = min(histories, key=len)
     values = np.array([[row[key] for row in history[: len(shortest)]] for history in histories])
     spread = values.std(0, ddof=1) if len(values) > 1 else np.zeros(len(shortest))

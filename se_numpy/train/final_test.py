@@ -15,7 +15,7 @@ from se_numpy.train.run_dir import Run
 from se_numpy.train.session import Session
 from se_numpy.wrapping import wrap_text
 
-SHOWN = 8  # test images drawn with their predictions
+SHOWN = 8  # number of test images drawn with their predictions
 
 
 def run_final_test(run: Run, session: Session, say: Callable[[str], None]) -> None:

@@ -25,7 +25,7 @@ class Learner:
     match. The dtype and the device of the Learner do not change, unless the assignment is to w, which determines both.
     All other attributes are fixed.
 
-    A copy, shallow or deep, or a pickle is an independent Learner with the same values. With the same batches and
+    Copying (shallow or deep) and unpickling give an independent Learner with the same values. With the same batches and
     generators, the copy trains exactly as the original does, bit for bit.
 
     Raises
@@ -95,7 +95,7 @@ class Learner:
             self.__dict__["device"] = "cpu" if on_host(w) else "gpu"
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the vectors on the host; the trees and the compiled network are created again."""
+        """Return the vectors on the host; ``__setstate__`` recreates the trees and the compiled network."""
         held = {name: value for name, value in vars(self).items() if name not in ("compiled", "params", "state")}
         return held | {name: to_host(held[name]) for name in VECTORS}
 
@@ -124,7 +124,7 @@ class Learner:
         logits, cache = self.compiled.forward(self.params, self.state, X, train=True, rng=rng)
         loss = engine.softmax_cross_entropy(logits, labels, smoothing=smoothing)
         if watch and not finite(loss):
-            raise NotFinite(first_not_finite(self.net, self.params, self.state, X) or "the loss alone is not finite")
+            raise NotFinite(first_not_finite(self.net, self.params, self.state, X) or "only the loss is not finite")
         dlogits = engine.softmax_cross_entropy_backward(1.0, logits, labels, smoothing=smoothing)
         if stats := self.compiled.batch_stats(cache):
             engine.move_running(tree.flatten(tree.in_order_of(stats, self.state)), layers.MOMENTUM, self.running)
@@ -236,7 +236,7 @@ class Trained:
 
 
 def _check_shape(shape: layers.Shape) -> None:
-    """Raise ValueError if a shape of three channels has the channels first."""
+    """Raise ValueError if the shape of a three-channel image has the channels first."""
     if len(shape) == 3 and shape[0] == 3 and shape[1] == shape[2] > 4:
         right = (shape[1], shape[2], shape[0])
         raise ValueError(f"shape is {tuple(shape)}; expected (H, W, C), channels last: {right}")
@@ -256,5 +256,5 @@ def _check_labels(labels: Array, N: int, classes: int) -> None:
 
 
 def stream(seed: int, purpose: str, *key: int) -> np.random.Generator:
-    """Return the generator for one purpose, independent of the generators for all others."""
+    """Return the generator for one purpose, independent of those for all other purposes."""
     return np.random.default_rng([seed, *purpose.encode(), *key])

@@ -110,7 +110,7 @@ def resume(run: str | Path, out: TextIO | None = None, *, dataset: Dataset | Non
 
 
 def complete(dataset: Dataset, config: Config, out: TextIO | None = None) -> Run:
-    """Complete the run of this configuration in ``config.out``: start it, resume it, or read it if it is finished.
+    """Complete the run with this configuration in ``config.out``: start it, resume it, or read it if it is finished.
 
     Raises
     ------
@@ -142,7 +142,7 @@ def _train_to_end(run: Run, session: Session, say: Console) -> Run:
     started, first = saved, session.position.epoch
     run.history = session.position.history
 
-    # On a busy machine the threads of BLAS wait long for each other, even for small products.
+    # On a busy machine BLAS threads wait a long time for each other, even for small products.
     with lock_file(run.folder, "written to"), single_threaded_blas(), GracefulInterrupt() as stop:
         _record_environment(session, run.folder)
         if run.history:  # metrics.csv lacks a row if the run was interrupted before it was written
@@ -193,7 +193,7 @@ def _train_to_end(run: Run, session: Session, say: Console) -> Run:
 
 
 def _located(run: Run, session: Session, error: NotFinite) -> str:
-    """Return the message with the step and the layer; on a GPU, repeat the epoch and check every loss to find them."""
+    """Return an error message with the step and the layer; on a GPU, repeat the epoch, checking every loss."""
     if session.watch:
         return str(error)
     again = Session(session.dataset, session.config, session.device)
@@ -217,5 +217,5 @@ def _after_early_end(run: Run, *, resumable: bool = True) -> str:
         return "no checkpoint had been written yet, so nothing was kept"
     if not resumable:
         epochs = f"{len(run.history)} epoch{'s' * (len(run.history) != 1)}"
-        return f"the last and the best checkpoint of the {epochs} before are kept in {run.folder}"
+        return f"the last and the best checkpoint are kept in {run.folder} ({epochs} completed)"
     return f"the progress is saved in {run.folder}; resume with: {RESUME} {quote(str(run.folder))}"

@@ -15,7 +15,7 @@ class NotFinite(FloatingPointError):
 def first_not_finite(net: Layer, params: Tree, state: Tree, X: Array) -> str:
     """Describe the first array of a training pass over X (N, H, W, C) that is not finite; "" if all are finite.
 
-    Parameters are checked before outputs, because one that is not finite comes from the step before.
+    Parameters are checked before outputs, because a parameter that is not finite comes from the previous step.
     """
     for kind, numbers in (("the parameter", params), ("the running statistic", state)):
         for name, leaf in leaves(numbers):

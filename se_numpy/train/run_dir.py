@@ -83,7 +83,7 @@ def find(run: str | Path) -> tuple[Path, Path]:
 
 
 def existing(run: str | Path) -> Path:
-    """Return the path of a run, its folder or a checkpoint.
+    """Return the path of a run, which is its folder or a checkpoint.
 
     Raises
     ------
@@ -105,13 +105,13 @@ def existing(run: str | Path) -> Path:
 
 
 def suggest_other_checkpoint(file: Path) -> str:
-    """Return a hint to resume from the other checkpoint of the folder, or "" if it is damaged or missing."""
+    """Return a hint to resume from the other checkpoint in the folder, or "" if it is damaged or missing."""
     other = file.with_name("best.npz" if file.name == "last.npz" else "last.npz")
     try:
         epoch = checkpoint.load(other)[1]["position"]["epoch"]
     except (ValueError, KeyError, TypeError, OSError):
         return ""
-    return f"; {other.name}, of epoch {epoch}, is intact: se-numpy train --resume {quote(str(other))}"
+    return f"; {other.name}, from epoch {epoch}, is intact: se-numpy train --resume {quote(str(other))}"
 
 
 def finished(folder: Path) -> Run | None:
@@ -120,7 +120,7 @@ def finished(folder: Path) -> Run | None:
     Raises
     ------
     ValueError
-        If a file of the run is not as se-numpy train writes it.
+        If a file of the run does not have the format that se-numpy train writes.
     """
     path = folder / "result.json"
     if not path.exists():

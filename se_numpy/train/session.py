@@ -25,8 +25,8 @@ from se_numpy.train.learner import Learner, stream
 from se_numpy.train.nan_check import NotFinite, finite
 from se_numpy.wrapping import terminal_columns
 
-VALIDATION_SHARE = 0.1  # of the training images, held out to choose the epoch; at most 5,000
-FORMAT = 2  # of checkpoints; format 1 cannot be resumed
+VALIDATION_SHARE = 0.1  # fraction of the training images held out to choose the epoch; at most 5,000 images
+FORMAT = 2  # checkpoint format; format 1 cannot be resumed
 NARROW_BAR = "{desc}: {percentage:3.0f}%|{bar}| {remaining}{postfix}"
 
 
@@ -65,7 +65,7 @@ class Session:
 
     @property
     def watch(self) -> bool:
-        """True if every loss is checked, as on a CPU; on a GPU this would wait for each step."""
+        """True if every loss is checked, as on a CPU; on a GPU, checking would wait for each step."""
         return self.device == "cpu"
 
     def epoch(self, after_step: Callable[[], None], terminal: TextIO | None, *, watch: bool) -> dict[str, float]:
@@ -196,7 +196,7 @@ class Session:
         self.learner.restore(trees)
         at, sums = meta["position"], trees["sums"]
         self.position = Position(at["epoch"], at["step"], seconds=at["seconds"], history=meta["history"])
-        if self.position.step:  # in their own dtype, so that the sums continue exactly
+        if self.position.step:  # kept in their own dtype, so that the sums continue exactly
             self.position.loss, self.position.right = (to_device(sums[k], self.device)[()] for k in ("loss", "right"))
 
 

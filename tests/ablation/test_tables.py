@@ -299,13 +299,13 @@ def test_the_table_for_a_terminal_is_compact(tmp_path):
     texts = [" ".join(row.split()) for row in rows]
     assert texts[0] == "average 9.00 ± 1.00 baseline"
     assert texts[2] == "none (NoSqueeze) 50.00 ± 1.00 +41.00 higher error"
-    assert texts[3] == "without SE 19.00 ± 1.00 +10.00 higher error (may be sampling)"
+    assert texts[3] == "without SE 19.00 ± 1.00 +10.00 higher error (uncertain)"
     assert all(len(row) < 80 for row in rows)
     report.study = replace(report.study, base=replace(report.study.base, epochs=2))
     report.lines[2].verdict = verdict(report.lines[2].difference, sampling=50)
     longer = as_text(report)
     assert " 2 epochs, " in longer
-    assert "+41.00  higher error (may be sampling)" in longer
+    assert "+41.00  higher error (uncertain)" in longer
 
 
 def test_an_unfinished_table_is_drawn(tmp_path):

@@ -61,7 +61,7 @@ def test_the_card_does_not_need_jinja2(monkeypatch):
 
 
 def a_class() -> ClassView:
-    """Two take the maximum, one runs out of time, one is right, one has another assignment, one cannot be read."""
+    """Two take the maximum, one times out, one is right, one is for a different assignment, one cannot be read."""
     return ClassView(
         (
             report(squeeze_report(), passed(), name="ada"),

@@ -1,4 +1,4 @@
-"""Tests of files of weights: round trips, and damaged or malicious files, which are refused at no cost."""
+"""Tests of weights files: round trips, and damaged or malicious files, which are refused at no cost."""
 
 import io
 import json
@@ -97,9 +97,9 @@ def test_missing_files_and_unknown_file_types(tmp_path):
     with pytest.raises(FileNotFoundError):
         interop.read(tmp_path / "x.safetensors")
     (tmp_path / "x.h5").write_bytes(b"x")
-    with pytest.raises(ValueError, match=r"x\.h5 is not a file of weights; expected .* \.safetensors, \.npz, \.pt"):
+    with pytest.raises(ValueError, match=r"x\.h5 is not a weights file; expected .* \.safetensors, \.npz, \.pt"):
         interop.read(tmp_path / "x.h5")
-    with pytest.raises(ValueError, match=r"expected a name that ends in \.safetensors or \.npz"):
+    with pytest.raises(ValueError, match=r"expected a name ending in \.safetensors or \.npz"):
         interop.write(tmp_path / "x.pt", ARRAYS)
 
 
@@ -406,11 +406,11 @@ def test_nan_and_infinity_are_reported(tmp_path, capsys):
         (["{x}", "--model", "se_resnet9"], "did you mean"),
         (["{x}", "--model", "se_resnet8", "--scheme", "tim"], "unknown scheme 'tim'"),
         (["{x}", "--model", "se_resnet8", "--to", "legacy"], "--to needs --out FILE"),
-        (["{x}", "--model", "se_resnet8", "--to", "legacy", "--out", "{y}"], "one ReLU more"),
+        (["{x}", "--model", "se_resnet8", "--to", "legacy", "--out", "{y}"], "additional ReLU"),
         (["{x}", "--model", "se_resnet8", "--out", "{x}"], "exists already; choose another file name"),
-        (["{x}", "--model", "se_resnet8", "--out", "{y}.h5"], "ends in .safetensors or .npz"),
+        (["{x}", "--model", "se_resnet8", "--out", "{y}.h5"], "ending in .safetensors or .npz"),
         (["{run}", "--model", "resnet8"], "is a checkpoint of se_resnet8"),
-        (["{run}", "--scheme", "timm"], "--scheme is for files of other libraries"),
+        (["{run}", "--scheme", "timm"], "--scheme is for files from other libraries"),
         (["{y}"], "No such file"),
         (["{empty}"], "best.npz"),
     ],

@@ -141,7 +141,7 @@ def suitable_scheme(name):
 
 
 def test_legacy_basic_blocks_are_refused():
-    with pytest.raises(ValueError, match="one ReLU more"):
+    with pytest.raises(ValueError, match="additional ReLU"):
         tensors(models.build("se_resnet18"), (224, 224, 3), interop.SCHEMES["legacy"])
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from se_numpy.grading.lessons.display import say
 
-# A free-standing number: not the 2 of conv2d, the 1 of W1, the 3 of 3x3 or the number of an equation.
+# A free-standing number: not the 2 of conv2d, the 1 of W1, the 3 of 3x3 or an equation number.
 NUMBER = re.compile(
     r"(?<![\w.,])(?:(?<![\w)])[-−])?[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?(?![0-9A-Za-z]|\.[0-9])"
 )

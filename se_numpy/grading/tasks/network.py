@@ -341,7 +341,7 @@ se_resnet_step = Task(
                 _step(update=lambda name, p, dp, lr: p - dp)),
         Mistake("gradients only", "The gradients were returned; the results are the new parameters p - η ∂L/∂p.",
                 _step(update=lambda name, p, dp, lr: dp)),
-        Mistake("new V1 and V2 swapped", "The new V1 and V2 are right but in each other's position.",
+        Mistake("new V1 and V2 swapped", "The new V1 and V2 are right but swapped.",
                 lambda *a, **h: (lambda t: (t[0], t[4], *t[2:4], t[1], *t[5:]))(_RIGHT(*a, **h))),
         Mistake("loss after the step", "The parameters are right, but the loss was computed after the step; it is the "
                 "loss before the step.", _loss_after),

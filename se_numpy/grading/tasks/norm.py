@@ -144,7 +144,7 @@ batch_norm = Task(
                 "has √(var + eps).", _norm(root=lambda var, eps: np.sqrt(var))),
         Mistake("eps fixed at 10⁻⁵", "10⁻⁵ was used for eps; eps is an argument.",
                 _norm(root=lambda var, eps: np.sqrt(var + 1e-5))),
-        Mistake("divided by the variance", "x - mean was divided by var + eps; it is divided by the root √(var + "
+        Mistake("divided by the variance", "x - mean was divided by var + eps; it should be divided by √(var + "
                 "eps).", _norm(root=lambda var, eps: var + eps)),
         Mistake("mean not subtracted", "x / √(var + eps) was computed; the mean is subtracted first.",
                 _norm(mean=lambda x: 0)),
@@ -203,7 +203,7 @@ normalize = Task(
                 lambda x, mean, var, gamma, beta, eps: gamma * (x - mean) / np.sqrt(var) + beta),
         Mistake("eps fixed at 10⁻⁵", "10⁻⁵ was used for eps; eps is an argument.",
                 lambda x, mean, var, gamma, beta, eps: gamma * (x - mean) / np.sqrt(var + 1e-5) + beta),
-        Mistake("divided by the variance", "x - mean was divided by var + eps; it is divided by the root √(var + "
+        Mistake("divided by the variance", "x - mean was divided by var + eps; it should be divided by √(var + "
                 "eps).", lambda x, mean, var, gamma, beta, eps: gamma * (x - mean) / (var + eps) + beta),
         Mistake("multiplied by the root", "x - mean was multiplied by √(var + eps); it is divided by √(var + eps).",
                 lambda x, mean, var, gamma, beta, eps: gamma * (x - mean) * np.sqrt(var + eps) + beta),
@@ -355,7 +355,7 @@ batch_norm_backward = Task(
                 _wrong(factor=lambda gamma, var, eps: 1 / np.sqrt(var + eps))),
         Mistake("root left out of dx", "√(var + eps) was left out of dx; dx has the factor gamma / √(var + eps).",
                 _wrong(factor=lambda gamma, var, eps: gamma)),
-        Mistake("dx divided by the variance", "dx was divided by var + eps; it is divided by the root √(var + eps).",
+        Mistake("dx divided by the variance", "dx was divided by var + eps; it should be divided by √(var + eps).",
                 _wrong(factor=lambda gamma, var, eps: gamma / (var + eps))),
         Mistake("eps outside the root", "√var + eps was used; eps belongs inside the root in the backward pass too.",
                 _wrong(root=lambda var, eps: np.sqrt(var) + eps)),

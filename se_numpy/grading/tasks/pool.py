@@ -124,14 +124,14 @@ max_pool2d = Task(
                 _of_windows(lambda w: w[..., 0].max(4))),
         Mistake("2 x 2 windows", "The windows are 2 x 2 pixels; they should be kernel x kernel pixels.",
                 lambda x, kernel, stride: ops.max_pool2d(x, kernel=2, stride=stride)),
-        Mistake("stride ignored", "The windows are kernel pixels apart; they should be stride pixels apart.",
+        Mistake("stride ignored", "The windows are ``kernel`` pixels apart; they should be ``stride`` pixels apart.",
                 lambda x, kernel, stride: ops.max_pool2d(x, kernel=kernel, stride=kernel)),
         Mistake("windows at i · kernel", "The result has the right size, but its windows start at multiples of "
                 "kernel; they start at multiples of stride.", _stepping_by_kernel),
-        Mistake("stride 1", "The windows are one pixel apart; they should be stride pixels apart.",
+        Mistake("stride 1", "The windows are one pixel apart; they should be ``stride`` pixels apart.",
                 lambda x, kernel, stride: ops.max_pool2d(x, kernel=kernel, stride=1)),
         Mistake("windows at i instead of i · stride", "The result has the right size, but its windows are one pixel "
-                "apart instead of stride pixels.", _every_window_cut),
+                "apart, not ``stride`` pixels apart.", _every_window_cut),
         Mistake("size rounded up", "A last window that only partly fits was kept; the size is rounded down.",
                 _rounded_up),
         Mistake("size without + 1", "The last row and column of the result are missing; the size is (H' - kernel) // "
@@ -264,7 +264,7 @@ max_pool2d_backward = Task(
                 _send_back(lambda d, w: d * w * _is_largest(w))),
         Mistake("negative maxima ignored", "A window with a negative maximum passed no gradient back; its maximum "
                 "gets dy too.", _send_back(lambda d, w: d * _is_largest(w) * (w > 0))),
-        Mistake("windows side by side", "The windows are kernel pixels apart; they should be stride pixels apart.",
+        Mistake("windows side by side", "The windows are ``kernel`` pixels apart, not ``stride`` pixels apart.",
                 _as_at_kernel),
         Mistake("leftover rows dropped", "dx ends with the last window; it has the shape of x, with 0 outside all "
                 "windows.", _rows_dropped),
