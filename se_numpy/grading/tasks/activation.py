@@ -9,28 +9,28 @@ from se_numpy.grading.task import Arguments, Mistake, Special, Task
 
 SIZES = {"N": (3, 5), "C": (4, 8)}
 SPECIALS = (
-    Special("one number", {"N": 1, "C": 1}),
+    Special("a single value", {"N": 1, "C": 1}),
     Special("all negative", {}, lambda a: {**a, "x": -np.abs(a["x"])}),
     Special("all positive", {}, lambda a: {**a, "x": np.abs(a["x"])}),
 )
 
 
 def _some_zeros(arguments: Arguments) -> Arguments:
-    """Set every third x to 0, where ReLU has no derivative and 0 is the convention."""
+    """Set every third value of x to 0, where ReLU has no derivative and 0 is used by convention."""
     x = arguments["x"].copy()
     x.flat[::3] = 0
     return {**arguments, "x": x}
 
 
 def _far_out(arguments: Arguments) -> Arguments:
-    """Set a third of x to 10⁴ and a third to -10⁴."""
+    """Set a third of the values of x to 10⁴ and a third to -10⁴."""
     x = arguments["x"].copy()
     x.flat[::3], x.flat[1::3] = 1e4, -1e4
     return {**arguments, "x": x}
 
 
 def _one_by_one(f: Any) -> Any:
-    """Return a function of arrays that applies f in a loop."""
+    """Return a function that applies f to arrays, one element at a time."""
 
     def loop(*arrays):
         y = np.empty_like(arrays[0])
@@ -54,7 +54,7 @@ relu = Task(
     sizes=SIZES,
     specials=(*SPECIALS, Special("zeros", {}, lambda a: {**a, "x": 0 * a["x"]}),
               Special("large values", {"N": 5}, lambda a: {**a, "x": 16 * a["x"]})),
-    extremes=(Special("numbers of ±10⁴", {}, _far_out),),
+    extremes=(Special("values of ±10⁴", {}, _far_out),),
     points=1,
     likely=("identity", "step", "absolute value", "min", "maximum of the array"),
     mistakes=(
@@ -97,10 +97,10 @@ relu_backward = Task(
     axes="dy: N C, x: N C, dx: N C",
     sizes=SIZES,
     specials=(*SPECIALS, Special("some zeros", {}, _some_zeros)),
-    extremes=(Special("numbers of ±10⁴", {}, _far_out),),
+    extremes=(Special("values of ±10⁴", {}, _far_out),),
     points=1,
     hint="At 0, where ReLU is not differentiable, the derivative is taken as 0, as in other frameworks.",
-    likely=("mask from dy", "no mask", "dy and x swapped", "gradient passed at 0", "dy ignored", "times x"),
+    likely=("mask from dy", "no mask", "dy and x swapped", "gradient passed on at 0", "dy ignored", "times x"),
     mistakes=(
         Mistake("mask from dy", "dy was set to 0 where dy is negative; the mask comes from x, so dx should be dy where "
                 "x > 0.", lambda dy, x: dy * (dy > 0)),
@@ -108,7 +108,7 @@ relu_backward = Task(
                 lambda dy, x: np.maximum(dy, 0) * (x > 0)),
         Mistake("no mask", "dy was passed on everywhere, as with the mask y >= 0; dx should be 0 where x is negative, "
                 "because y is constant there.", lambda dy, x: dy.copy()),
-        Mistake("gradient passed at 0", "dy was passed on where x is 0, as with the mask x >= 0; the gradient at 0 is "
+        Mistake("gradient passed on at 0", "dy was passed on where x is 0, as with the mask x >= 0; the gradient at 0 is "
                 "0 by convention.", lambda dy, x: dy * (x >= 0)),
         Mistake("dy and x swapped", "x was returned where dy is positive; the result should be dy where x is positive.",
                 lambda dy, x: x * (dy > 0)),
@@ -147,7 +147,7 @@ sigmoid = Task(
     sizes=SIZES,
     specials=(*SPECIALS, Special("zeros", {}, lambda a: {**a, "x": 0 * a["x"]}),
               Special("a wide range", {}, lambda a: {**a, "x": 4 * a["x"]})),
-    extremes=(Special("numbers of ±10⁴", {}, _far_out),),
+    extremes=(Special("values of ±10⁴", {}, _far_out),),
     points=1,
     hint="e⁻ˣ overflows for very negative x; use the equivalent e^x / (1 + e^x) there.",
     mistakes=(
@@ -196,7 +196,7 @@ sigmoid_backward = Task(
     axes="dy: N C, x: N C, dx: N C",
     sizes=SIZES,
     specials=(*SPECIALS, Special("a wide range", {}, lambda a: {**a, "x": 4 * a["x"]})),
-    extremes=(Special("numbers of ±10⁴", {}, _far_out),),
+    extremes=(Special("values of ±10⁴", {}, _far_out),),
     points=1,
     mistakes=(
         Mistake("σ only", "dy was multiplied by σ; the derivative is σ (1 - σ).", lambda dy, x: dy * _sigmoid(x)),

@@ -30,7 +30,7 @@ SPECIALS = (
     Special("one image", {"N": 1}),
     Special("one input channel", {"D": 1, "k": 3}),
     Special("one output channel", {"C": 1}),
-    Special("as many output as input channels", {"D": 3, "C": 3}),
+    Special("as many output channels as input channels", {"D": 3, "C": 3}),
     Special("square images", {"P": 5, "Q": 5}),
 )
 
@@ -55,7 +55,7 @@ def _flipped(V: np.ndarray) -> np.ndarray:
 
 
 def _channels_first(V: np.ndarray) -> np.ndarray:
-    """Return the numbers of V in the order (D, k, k, C), reshaped to (k, k, D, C)."""
+    """Return the elements of V in the order (D, k, k, C), reshaped to (k, k, D, C)."""
     return V.transpose(2, 0, 1, 3).reshape(V.shape)
 
 
@@ -276,7 +276,7 @@ conv2d_backward = Task(
     derive=_map_size,
     specials=SPECIALS,
     points=5,
-    hint="dX has the shape of X: the gradient of the padding is dropped, and pixels outside every window get 0.",
+    hint="dX has the shape of X: the gradient of the padding is dropped, and pixels outside all windows get 0.",
     likely=("dX: windows overwrite each other", "dX: not cropped", "dX: filters flipped",
             "dX: filter channels not swapped", "dX: stride ignored", "dV: image not padded", "dV: first image only",
             "dV: mean over the batch", "dV before dX"),

@@ -137,7 +137,7 @@ def _excite_backward(ds, z, W1, W2):
 
 
 def _loops(ds: Any, z: Any, W1: Any, W2: Any) -> Any:
-    """Compute the gradients image by image, which changes the order of the sums."""
+    """Compute the gradients image by image, which changes the order of summation."""
     dz, dW1, dW2 = np.zeros_like(z), np.zeros_like(W1), np.zeros_like(W2)
     for n in range(len(z)):
         h = np.maximum(W1 @ z[n], 0)

@@ -18,8 +18,8 @@ SPECIALS = (
 )
 LABELLED = (
     *SPECIALS,
-    Special("all labels the first class", {}, lambda a: {**a, "labels": 0 * a["labels"]}),
-    Special("all labels the last class", {}, lambda a: {**a, "labels": 0 * a["labels"] + a["x"].shape[1] - 1}),
+    Special("every label is the first class", {}, lambda a: {**a, "labels": 0 * a["labels"]}),
+    Special("every label is the last class", {}, lambda a: {**a, "labels": 0 * a["labels"] + a["x"].shape[1] - 1}),
 )
 
 
@@ -264,7 +264,7 @@ softmax_cross_entropy_backward = Task(
     specials=(*LABELLED, Special("dL negative", {}, lambda a: {**a, "dL": -a["dL"]})),
     extremes=EXTREMES,
     points=2,
-    hint="dL is a number, the upstream gradient of L; it is 1 if L is the final result.",
+    hint="dL is the upstream gradient of L, a number; it is 1 if L is the final result.",
     likely=("without 1/N", "dL ignored", "p only", "1 subtracted at the labels of all rows",
             "extra derivative of softmax", "sign"),
     mistakes=(

@@ -22,7 +22,7 @@ def _conv_backward(dU, X, V):
     return ops.conv2d_backward(dU, X, V, stride=1, padding=1)
 
 
-# The parts of both tasks; alternates and mistakes replace some of them.
+# The steps of both tasks; alternative solutions and mistakes replace some of them.
 PARTS: dict[str, Callable[..., Any]] = {
     "conv1": _conv,
     "bn1": batch_norm,
@@ -48,7 +48,7 @@ PARTS: dict[str, Callable[..., Any]] = {
 
 
 def _forward(f: Any, X, V1, gamma1, beta1, V2, gamma2, beta2, W1, W2) -> SimpleNamespace:
-    """Compute every value of the block with the parts in ``f``."""
+    """Compute all intermediate values of the block with the steps in ``f``."""
     U1 = f.conv1(X, V1)
     A1 = f.bn1(U1, gamma1, beta1)
     H = f.relu1(A1)
@@ -95,7 +95,7 @@ def _hidden(A: np.ndarray, W1: np.ndarray) -> np.ndarray:
 
 
 def _away_from_kinks(arguments: Arguments) -> Arguments:
-    """Adjust the arguments so that every part affects the result and rounding does not change a ReLU mask.
+    """Adjust the arguments so that every step affects the result and rounding does not change a ReLU mask.
 
     Every other hidden unit of the excitation is active for most images, and no ReLU input is within 10⁻³ of 0.
     """
@@ -113,7 +113,7 @@ def _away_from_kinks(arguments: Arguments) -> Arguments:
 
 
 def _alternate(make: Callable[..., Callable[..., Any]], k: int) -> Callable[..., Any]:
-    """Build the function from the k-th alternate of each part."""
+    """Build the function from the k-th alternative solution of each step."""
 
     def other(task: Task) -> Callable[..., Any]:
         return task.alternates[k % len(task.alternates)]
@@ -324,7 +324,7 @@ se_resnet_step = Task(
     oracle=_RIGHT,
     axes=AXES + ", labels: N, W: K C, b: K",
     sizes={**SIZES, "K": (3, 6)},
-    hyper={"lr": (1.0, 2.0, 4.0)},  # large, so that a wrong gradient shows in the parameters
+    hyper={"lr": (1.0, 2.0, 4.0)},  # large, so that a wrong gradient changes the parameters visibly
     fill={**FILL, "labels": "labels"},
     prepare=_away_from_kinks,
     specials=(*SPECIALS, Special("as many classes as channels", {"C": 4, "K": 4})),

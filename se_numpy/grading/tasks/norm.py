@@ -27,7 +27,7 @@ def _numbers(least: int) -> Callable[[Sizes], Sizes | None]:
 
 
 def _exact(x: np.ndarray) -> np.ndarray:
-    """Round to numbers that are exact in single precision."""
+    """Round to values that are exact in single precision."""
     return x.astype(np.float32).astype(np.float64)
 
 
@@ -69,7 +69,7 @@ def _norm(
 
 
 def _over(*axes: int) -> Callable[..., Any]:
-    """Return batch_norm with its statistics over other axes."""
+    """Return batch_norm with its statistics computed over other axes."""
     return _norm(lambda x: x.mean(axes, keepdims=True), lambda x: x.var(axes, keepdims=True))
 
 
@@ -109,7 +109,7 @@ batch_norm = Task(
     specials=SPECIALS,
     extremes=(
         Special("a channel without variance", {"C": 3, "eps": 1e-5}, _one_flat_channel),
-        Special("numbers around 1000", {"eps": 1e-5}, _far_from_0),
+        Special("values around 1000", {"eps": 1e-5}, _far_from_0),
     ),
     points=2,
     likely=("statistics of each image", "statistics over the batch only", "eps outside the root",
@@ -185,7 +185,7 @@ normalize = Task(
     specials=SPECIALS,
     extremes=(
         Special("variance 0", {"eps": 0.1}, lambda a: {**a, "var": 0 * a["var"]}),
-        Special("numbers around 1000", {}, lambda a: {**_far_from_0(a), "mean": _exact(a["mean"] + 1e3)}),
+        Special("values around 1000", {}, lambda a: {**_far_from_0(a), "mean": _exact(a["mean"] + 1e3)}),
     ),
     points=1,
     hint="mean and var are given, usually running averages; the statistics of the batch are not used.",
@@ -264,7 +264,7 @@ def _wrong(
     dbeta: Callable[..., Any] = lambda dy: dy.sum(ALL),
     root: Callable[..., Any] = lambda var, eps: np.sqrt(var + eps),
 ) -> Callable[..., Any]:
-    """Return batch_norm_backward with one step replaced; ``of_mean`` and ``of_var`` scale the terms of dx."""
+    """Return batch_norm_backward with one step replaced; ``of_mean`` and ``of_var`` scale two terms of dx."""
 
     def backward(dy, x, mean, var, gamma, eps):
         x_hat = (x - mean) / root(var, eps)
@@ -319,7 +319,7 @@ batch_norm_backward = Task(
     specials=SPECIALS,
     extremes=(
         Special("a channel without variance", {"C": 3, "eps": 0.1}, _then_statistics(_one_flat_channel)),
-        Special("numbers around 1000", {"eps": 1e-5}, _then_statistics(_far_from_0)),
+        Special("values around 1000", {"eps": 1e-5}, _then_statistics(_far_from_0)),
     ),
     points=4,
     likely=("mean and variance held constant", "variance held constant", "mean held constant", "m = N",

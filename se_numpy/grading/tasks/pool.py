@@ -11,7 +11,7 @@ from se_numpy.grading.task import Arguments, Mistake, Sizes, Special, Task
 
 SIZES = {"N": (2, 3), "P": (4, 7), "Q": (4, 7), "C": (2, 5)}
 HYPER = {"kernel": (2, 3), "stride": (1, 2, 3)}
-FILL = {"x": "apart"}  # distinct numbers, so that every window has a unique maximum
+FILL = {"x": "apart"}  # distinct values, so that every window has a unique maximum
 SPECIALS = (
     Special("windows side by side", {"kernel": 2, "stride": 2}),
     Special("overlapping windows", {"kernel": 3, "stride": 2}),
@@ -33,7 +33,7 @@ def _map_size(s: Sizes) -> Sizes | None:
 
 
 def _apart(arguments: Arguments) -> Arguments:
-    """Make the numbers distinct, so that every maximum is unique."""
+    """Make the values distinct, so that every maximum is unique."""
     x = arguments["x"]
     if len(np.unique(x)) < x.size:
         x = x + np.arange(x.size).reshape(x.shape) / 256
@@ -53,7 +53,7 @@ def _places(x: np.ndarray, kernel: int, stride: int) -> Iterator[tuple[int, int,
 
 
 def _of_windows(f: Callable[..., Any]) -> Callable[..., Any]:
-    """Return pooling with f in place of the maximum."""
+    """Return max_pool2d with f in place of the maximum."""
     return lambda x, kernel, stride: f(_windows(x, kernel, stride))
 
 
@@ -70,7 +70,7 @@ def _every_window_cut(x, kernel, stride):
 
 
 def _stepping_by_kernel(x, kernel, stride):
-    """Take the right number of windows, but kernel pixels apart; those beyond the border are cut off or empty."""
+    """Take the right number of windows, but ``kernel`` pixels apart; at the border they are cut off or empty."""
     H, W = ((size - kernel) // stride + 1 for size in x.shape[1:3])
     rows, columns = ([slice(i * kernel, (i + 1) * kernel) for i in range(n)] for n in (H, W))
     return np.stack([np.stack([x[:, r, c].max((1, 2)) for c in columns], 1) for r in rows], 1)
@@ -98,7 +98,7 @@ max_pool2d = Task(
     derive=_map_size,
     specials=SPECIALS,
     points=2,
-    hint="Windows are kernel x kernel pixels and stride pixels apart; those that do not fit are left out.",
+    hint="Windows are `kernel` x `kernel` pixels and `stride` pixels apart; those that do not fit are left out.",
     likely=("windows at i instead of i · stride", "windows at i · kernel", "stride ignored", "size without + 1",
             "size rounded up", "maximum starts at 0"),
     mistakes=(
@@ -154,7 +154,7 @@ max_pool2d = Task(
 
 
 def _send_back(share: Callable[..., Any], add: bool = True) -> Callable[..., Any]:
-    """Return a backward pass that adds or assigns share(dy of a window, its pixels) to the pixels of each window."""
+    """Return a backward pass that adds share(dy, pixels) of each window to its pixels, or assigns it."""
 
     def backward(dy, x, kernel, stride):
         dx = np.zeros_like(x)
@@ -184,7 +184,7 @@ def _overwritten_with_zeros(dy, x, kernel, stride):
 
 
 def _as_at_kernel(dy, x, kernel, stride):
-    """Compute dx as if the windows were kernel pixels apart."""
+    """Compute dx as if the windows were ``kernel`` pixels apart."""
     dx = np.zeros_like(x)
     for i in range(dy.shape[1]):
         for j in range(dy.shape[2]):
@@ -232,7 +232,7 @@ max_pool2d_backward = Task(
     prepare=_apart,
     specials=SPECIALS,
     points=3,
-    hint="The largest pixel of a window gets all of its dy; the maximum of several windows gets their sum.",
+    hint="The largest pixel of a window gets the window's dy; the maximum of several windows gets the sum of theirs.",
     likely=("overwritten, not added", "windows overwrite each other", "dy to every pixel", "windows side by side",
             "dy ignored", "leftover rows dropped"),
     mistakes=(

@@ -11,7 +11,7 @@ SPECIALS = (
     Special("one channel", {"C": 1}),
     Special("maps of one pixel", {"H": 1, "W": 1}),
     Special("as many images as channels", {"N": 4, "C": 4}),
-    Special("as many rows as images and columns as channels", {"N": 3, "H": 3, "W": 5, "C": 5}),
+    Special("as many rows as images, as many columns as channels", {"N": 3, "H": 3, "W": 5, "C": 5}),
     Special("square maps with H = W = C", {"H": 4, "W": 4, "C": 4}),
     Special("as many columns as images", {"N": 3, "H": 4, "W": 3, "C": 5}),
 )

@@ -29,7 +29,7 @@ def _wrong(
     weights: Callable[..., Any] = lambda w, g, v, new, lr, mu, decay: w - lr * new,
     kept: Callable[..., Any] = lambda new, g, v, mu: new,
 ) -> Callable[..., Any]:
-    """Return sgd_momentum with the velocity, the step or the returned velocity replaced."""
+    """Return sgd_momentum with the update of the velocity, the step or the returned velocity replaced."""
 
     def step(w, g, v, lr, momentum, weight_decay):
         new = velocity(w, g, v, lr, momentum, weight_decay)
