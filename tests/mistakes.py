@@ -27,7 +27,7 @@ class Mistake:
 
 
 def _gate(gate, hidden=relu):
-    """Return Eq. (3) with another gate or another hidden nonlinearity."""
+    """Return excite with a different gate or hidden nonlinearity."""
     return lambda z, W1, W2, b1=0, b2=0: gate(hidden(z @ W1.T + b1) @ W2.T + b2)
 
 
@@ -90,13 +90,13 @@ def _flipped(V):
 
 
 def _padded_below(X, V, *, stride=1, padding=0, groups=1):
-    """Convolve with all padding after the image, as TensorFlow's SAME does for even sizes."""
+    """Convolve with all the padding below and to the right, as TensorFlow's SAME does for even sizes."""
     X = np.pad(X, ((0, 0), (0, 2 * padding), (0, 2 * padding), (0, 0)))
     return sn.conv2d(X, V, stride=stride, groups=groups)
 
 
 def _overwritten(dX, dU, X, V, *, stride=1, padding=0, groups=1):
-    """Return dX in which the last of several overlapping windows overwrites the others."""
+    """Return dX where, of several overlapping windows, the last overwrites the others."""
     if groups > 1:
         return dX
     kh, kw, c, C = V.shape
@@ -113,10 +113,10 @@ MISTAKES = [
     # Eq. (2)
     Mistake("squeeze by the maximum", "squeeze", lambda U: U.max((1, 2))),
     Mistake("squeeze without 1/(HW)", "squeeze", lambda U: U.sum((1, 2))),
-    Mistake("squeeze over the batch too", "squeeze", lambda U: 0 * U.mean((1, 2)) + U.mean((0, 1, 2))),
+    Mistake("squeeze over the batch as well", "squeeze", lambda U: 0 * U.mean((1, 2)) + U.mean((0, 1, 2))),
     Mistake("squeeze over the height only", "squeeze", lambda U: U[:, :, 0].mean(1)),
-    Mistake("gradient of squeeze without 1/(HW)", "squeeze_backward", lambda dz, U: dz[:, None, None] + 0 * U),
-    Mistake("gradient of squeeze to the largest pixel", "squeeze_backward", _at_the_largest),
+    Mistake("gradient of the squeeze without 1/(HW)", "squeeze_backward", lambda dz, U: dz[:, None, None] + 0 * U),
+    Mistake("gradient of the squeeze sent to the largest pixel", "squeeze_backward", _at_the_largest),
     # Eq. (3)
     Mistake("no ReLU between the layers", "excite", _gate(sigmoid, lambda a: a)),
     Mistake("a sigmoid between the layers", "excite", _gate(sigmoid, sigmoid)),
@@ -128,8 +128,8 @@ MISTAKES = [
     Mistake("biases omitted", "excite", lambda z, W1, W2, b1=0, b2=0: sn.excite(z, W1, W2)),
     Mistake("derivative of the sigmoid omitted", "excite_backward", _excite_backward(lambda a, s: 1)),
     Mistake("s (1 - s) of the pre-activation", "excite_backward", _excite_backward(lambda a, s: a * (1 - a))),
-    Mistake("derivative of tanh instead of the sigmoid", "excite_backward", _excite_backward(lambda a, s: 1 - s * s)),
-    Mistake("mask of ReLU omitted", "excite_backward", _excite_backward(mask=False)),
+    Mistake("derivative of tanh, not of the sigmoid", "excite_backward", _excite_backward(lambda a, s: 1 - s * s)),
+    Mistake("ReLU mask omitted", "excite_backward", _excite_backward(mask=False)),
     Mistake("weight gradients averaged over the batch", "excite_backward",
             _excite_backward(share=lambda dW, z: dW / len(z))),
     Mistake("dW1 from a summed squeeze", "excite_backward", _excite_backward(z_of=lambda z: 20 * z)),
@@ -137,7 +137,7 @@ MISTAKES = [
     Mistake("gate added instead of multiplied", "scale", lambda U, s: U + s[:, None, None]),
     Mistake("1 + s instead of s", "scale", lambda U, s: U * (1 + s[:, None, None])),
     Mistake("1 - s instead of s", "scale", lambda U, s: U * (1 - s[:, None, None])),
-    Mistake("the gate without the feature maps", "scale", lambda U, s: 0 * U + s[:, None, None]),
+    Mistake("gate returned without the feature maps", "scale", lambda U, s: 0 * U + s[:, None, None]),
     Mistake("ds as a mean over the pixels", "scale_backward",
             lambda dX, U, s: (dX * s[:, None, None], (dX * U).mean((1, 2)))),
     Mistake(
@@ -151,7 +151,8 @@ MISTAKES = [
     Mistake("direct path omitted", "se_block_backward", _se_backward(direct=0)),
     Mistake("path through the gate without 1/(HW)", "se_block_backward",
             _se_backward(spread=lambda dz, U: dz[:, None, None])),
-    Mistake("path through the gate to the largest pixel", "se_block_backward", _se_backward(spread=_at_the_largest)),
+    Mistake("path through the gate sent to the largest pixel", "se_block_backward",
+            _se_backward(spread=_at_the_largest)),
     # Eq. (1)
     Mistake("kernel flipped, as in a true convolution", "conv2d", lambda X, V, **h: sn.conv2d(X, _flipped(V), **h)),
     Mistake("padding only below and to the right", "conv2d", _padded_below),
@@ -163,7 +164,7 @@ MISTAKES = [
             _conv_backward(dX=lambda dX, dU, X, V, **h: sn.conv2d_backward(dU, X, _flipped(V), **h)[0])),
     Mistake("overlapping windows overwritten", "conv2d_backward", _conv_backward(dX=_overwritten)),
     Mistake("dV flipped", "conv2d_backward", _conv_backward(dV=lambda dV, *a, **h: _flipped(dV))),
-    Mistake("dV of the first image only", "conv2d_backward",
+    Mistake("dV from the first image only", "conv2d_backward",
             _conv_backward(dV=lambda dV, dU, X, V, **h: sn.conv2d_backward(dU[:1], X[:1], V, **h)[1])),
     Mistake("dV as a mean over the batch", "conv2d_backward",
             _conv_backward(dV=lambda dV, dU, *a, **h: dV / len(dU))),
@@ -181,25 +182,25 @@ MISTAKES = [
     Mistake("m = N instead of N·H·W", "batch_norm_backward", _batch_norm_backward(m_of=len)),
     Mistake("gamma omitted in dx", "batch_norm_backward", _batch_norm_backward(scale=False)),
     # other operations
-    Mistake("mask of ReLU from the gradient", "relu_backward", lambda dy, x: dy * (dy > 0)),
+    Mistake("ReLU mask from the gradient", "relu_backward", lambda dy, x: dy * (dy > 0)),
     Mistake("gradient of a leaky ReLU", "relu_backward", lambda dy, x: np.where(x > 0, dy, 0.01 * dy)),
-    Mistake("mask of ReLU from output >= 0", "relu_backward", lambda dy, x: dy * (relu(x) >= 0)),
+    Mistake("ReLU mask from output >= 0", "relu_backward", lambda dy, x: dy * (relu(x) >= 0)),
     Mistake("tanh' = 1 - tanh", "tanh_backward", lambda dy, x: dy * (1 - np.tanh(x))),
     Mistake("sigmoid' = σ", "sigmoid_backward", lambda dy, x: dy * sigmoid(x)),
-    Mistake("remaining values not scaled up", "dropout", lambda x, mask, p: x * mask),
-    Mistake("scale of dropout omitted in its gradient", "dropout_backward", lambda dy, x, mask, p: dy * mask),
+    Mistake("kept values not scaled up", "dropout", lambda x, mask, p: x * mask),
+    Mistake("dropout scale omitted in the gradient", "dropout_backward", lambda dy, x, mask, p: dy * mask),
     Mistake("db as a mean", "linear_backward",
             lambda dy, x, W, b=None: (dy @ W, dy.T @ x, *([] if b is None else [dy.mean(0)]))),
     Mistake("dW from x + 1", "linear_backward",
             lambda dy, x, W, b=None: (dy @ W, dy.T @ (x + 1), *([] if b is None else [dy.sum(0)]))),
-    Mistake("max pooling with a padding of 0", "max_pool2d", lambda x, **h: np.maximum(sn.max_pool2d(x, **h), 0)),
+    Mistake("max pooling padded with zeros", "max_pool2d", lambda x, **h: np.maximum(sn.max_pool2d(x, **h), 0)),
     Mistake("padding excluded from the mean", "avg_pool2d",
             lambda x, **h: sn.avg_pool2d(x, **h) / sn.avg_pool2d(np.ones_like(x), **h)),
-    Mistake("gradient of average pooling not divided", "avg_pool2d_backward",
+    Mistake("gradient of average pooling not divided by the window size", "avg_pool2d_backward",
             lambda dy, x, **h: sn.avg_pool2d_backward(dy, x, **h) * h["kernel"] ** 2),
-    Mistake("gradient of the maximum shared by all pixels", "global_max_pool2d_backward",
+    Mistake("gradient of the maximum spread over all pixels", "global_max_pool2d_backward",
             lambda dy, x: sn.squeeze_backward(dy, x)),
-    Mistake("derivative of softmax as for the sigmoid", "softmax_backward",
+    Mistake("softmax derivative like that of the sigmoid", "softmax_backward",
             lambda dp, x: dp * sn.softmax(x) * (1 - sn.softmax(x))),
     Mistake("loss summed, not averaged", "softmax_cross_entropy",
             lambda x, labels, **h: sn.softmax_cross_entropy(x, labels, **h) * len(x)),
@@ -216,7 +217,7 @@ SEEDS = range(20)
 
 
 def caught(pair, lib) -> str:
-    """Return the name of the first check that fails on any of a few cases, or "" if none does."""
+    """Return the name of the first check that fails on any of the cases, or "" if none does."""
     for seed in SEEDS:
         args, hyper = pair.case(Rng(seed))
         for check in (pair.check_value, pair.check_gradient):

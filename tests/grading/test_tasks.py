@@ -59,7 +59,7 @@ def named(name):
 
 
 def test_batch_norm_backward():
-    """mean and var depend on x, so the gradient is that of the whole of batch_norm."""
+    """mean and var depend on x, so this is the gradient of batch_norm as a whole."""
     task, forward = named("batch_norm_backward"), named("batch_norm").oracle
 
     def backward(dy, x, gamma, beta, eps):
@@ -74,7 +74,7 @@ def test_batch_norm_backward():
 
 
 def test_se_resnet_step():
-    """Parameters change by lr times the gradient of the loss, and the loss is that of the block."""
+    """The parameters change by lr times the gradient of the loss, which is computed from the output of the block."""
     task, block = named("se_resnet_step"), named("residual_block").oracle
     for case in task.cases(0, number=2):
         X, labels, *parameters = case.arguments.values()

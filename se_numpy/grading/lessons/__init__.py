@@ -1,4 +1,4 @@
-"""Helpers of the tutorials: exercises that never raise, hints, solutions, checked sentences and figures.
+"""Helpers for the tutorials: exercises that never raise, hints, solutions, checked sentences and figures.
 
     from se_numpy.grading.lessons import check, claim, exercise, hint, solution
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from se_numpy.grading.lessons.display import say
 
-# A free-standing number: not the 2 of conv2d, the 1 of W1, the 3 of 3x3 or an equation number.
+# A free-standing number: not the 2 in conv2d, the 1 in W1, the 3 in 3x3 or an equation number.
 NUMBER = re.compile(
     r"(?<![\w.,])(?:(?<![\w)])[-−])?[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?(?![0-9A-Za-z]|\.[0-9])"
 )
@@ -17,7 +17,7 @@ ABOVE = ("above", "over", "more than", "at least", ">", "≥")
 def claim(sentence: str, *values: Any) -> None:
     """Print a sentence if each of its numbers equals its value, rounded to the digits written.
 
-    An example is ``claim("3 of 8 entries are wrong, 37.5 %", wrong, 8, wrong / 8)``. A number before % is a
+    For example, ``claim("3 of 8 entries are wrong, 37.5 %", wrong, 8, wrong / 8)``. A number before % is a
     percentage, and a number after "below", "at most", "above" or "at least" is a bound. Spell out numbers that are
     not computed ("three checks").
 
@@ -26,7 +26,7 @@ def claim(sentence: str, *values: Any) -> None:
     AssertionError
         If a number differs from its value; the message names the number.
     ValueError
-        If the numbers in the sentence and the values differ in count.
+        If there is not exactly one value for each number in the sentence.
     """
     masked = EQUATION.sub(lambda found: "#" * len(found[0]), sentence)
     found = list(NUMBER.finditer(masked))

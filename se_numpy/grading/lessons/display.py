@@ -1,4 +1,4 @@
-"""Display of values: a notebook or prompt shows the last value by itself, a script has to print it."""
+"""Display values: a notebook or prompt shows the last value automatically; a script has to print it."""
 
 import sys
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ def display(value: Value) -> Value:
 
 
 def say(text: str) -> None:
-    """Print text, with ? for characters that the terminal cannot encode."""
+    """Print text, with ? in place of characters that the terminal cannot encode."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     print(text.encode(encoding, "replace").decode(encoding), flush=True)
 
@@ -30,7 +30,7 @@ def _interactive() -> bool:
 
 @dataclass(frozen=True, repr=False)
 class Text:
-    """A text in two forms: plain for a terminal, Markdown for a notebook."""
+    """Text in two forms: plain for a terminal, Markdown for a notebook."""
 
     plain: str
     markdown: str
@@ -44,6 +44,6 @@ class Text:
 
 @dataclass(frozen=True, repr=False)
 class NotYet(Text):
-    """The card of an exercise that has not been attempted."""
+    """The card for an exercise that has not been attempted."""
 
     passed: bool = False

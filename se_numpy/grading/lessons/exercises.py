@@ -36,7 +36,7 @@ def exercise(function: Function) -> Function:
 
 
 def check(name: str, function: Function, *, layout: str = "NHWC") -> Card | NotYet:
-    """Grade a function and return a card; an empty function gets the card "not attempted yet".
+    """Grade a function and return a card; a function without a body gets the card "not attempted yet".
 
     Set ``layout`` to "NCHW" for a function that takes and returns channels-first arrays.
 
@@ -58,10 +58,10 @@ def check(name: str, function: Function, *, layout: str = "NHWC") -> Card | NotY
         ask, show = f'hint("{name}")', f'solution("{name}")'
         return display(NotYet(f"{start} {then}\nStuck? {ask} gives a hint, {show} shows a solution.",
                             f"**{start}** {then} Stuck? `{ask}` gives a hint, `{show}` shows a solution."))  # fmt: skip
-    with single_threaded_blas():  # faster for products of small arrays
+    with single_threaded_blas():  # faster for small matrix products
         report = grade_task(task, caller(function), seed=PUBLIC_SEED, layout=layout, seconds=SECONDS)
     report = replace(report, hints=tuple(hint for hint in report.hints if hint != FOR_POINTS))
-    if report.counterexample:  # a notebook needs no lines to reproduce it
+    if report.counterexample:  # a notebook needs no code to reproduce it
         report = replace(report, counterexample=replace(report.counterexample, repro=""))
     note = "This is the library's own function." if function is task.oracle else ""
     return display(Card(report, note))

@@ -1,4 +1,4 @@
-"""The common style of the tutorials' figures: legible in a notebook column and with colour vision deficiency.
+"""The common style of the tutorials' figures: legible in a narrow column and with colour vision deficiency.
 
 Needs matplotlib (extra ``plot``).
 """
@@ -10,7 +10,7 @@ import numpy as np
 from se_numpy.train.figures import AMBER, BLUE, GREEN, ORANGE, PINK, SKY
 
 GREY = "#666666"
-SIGNED = "PuOr_r"  # a colour map for signed numbers: orange above 0, violet below, white at 0
+SIGNED = "PuOr_r"  # a colour map for signed values: orange above 0, violet below, white at 0
 WIDTH = 7.0  # inches at 100 dpi, the width of a notebook column
 
 
@@ -31,7 +31,7 @@ def style() -> None:
 
 
 def panels(rows: int, columns: int, height: float, **more: Any) -> tuple[Any, Any]:
-    """Create a figure of the column's width and return it with its axes (rows, columns), or (columns,) for one row."""
+    """Create a figure as wide as a column; return it and its axes (rows, columns), or (columns,) for one row."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, height), squeeze=False, **more)
@@ -39,7 +39,7 @@ def panels(rows: int, columns: int, height: float, **more: Any) -> tuple[Any, An
 
 
 def picture(axes: Any, image: np.ndarray, title: str = "", **more: Any) -> None:
-    """Draw an image (H, W, 3), or a map (H, W) in shades of grey, without ticks."""
+    """Draw an image (H, W, 3), or a map (H, W) in greyscale, without ticks."""
     if image.ndim == 2:
         more = {"cmap": "gray", **more}
     axes.imshow(image, **more)
@@ -48,7 +48,7 @@ def picture(axes: Any, image: np.ndarray, title: str = "", **more: Any) -> None:
 
 
 def heatmap(axes: Any, matrix: np.ndarray, title: str = "", *, limit: float | None = None, form: str = "") -> Any:
-    """Draw a matrix of signed numbers as colours, with white at 0; ``form`` (such as ".1f") also prints the numbers."""
+    """Draw a matrix of signed values as colours, white at 0; with ``form`` (such as ".1f"), print the values too."""
     limit = float(np.abs(matrix).max()) or 1.0 if limit is None else limit
     drawn = axes.imshow(matrix, cmap=SIGNED, vmin=-limit, vmax=limit, aspect="equal")
     axes.set(xticks=[], yticks=[], title=title)
@@ -62,7 +62,7 @@ def heatmap(axes: Any, matrix: np.ndarray, title: str = "", *, limit: float | No
 
 
 def frame(rows: slice, columns: slice, colour: str = ORANGE) -> Any:
-    """Return a frame around pixels of an image, for ``axes.add_patch(frame(slice(8, 12), slice(43, 48)))``."""
+    """Return a frame around part of an image, for ``axes.add_patch(frame(slice(8, 12), slice(43, 48)))``."""
     from matplotlib.patches import Rectangle
 
     corner = columns.start - 0.5, rows.start - 0.5

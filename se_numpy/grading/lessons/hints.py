@@ -19,7 +19,7 @@ from se_numpy.grading.task import Task, attempt, differs
 
 LEVELS = 3
 MISTAKES = 5  # the number of mistakes listed by default
-LINES = 44  # the largest number of lines of an example
+LINES = 44  # the maximum number of lines in an example
 HELPERS = {  # comments on the helpers that the library's functions import
     "GATES": "GATES[gate] is a function and its gradient",
     "array_module": "array_module(x) is numpy, or cupy for arrays on a GPU",
@@ -34,7 +34,7 @@ HELPERS = {  # comments on the helpers that the library's functions import
 
 
 def hint(name: str, level: int = 1) -> Text:
-    """Show a hint: 1 the equation and the shapes, 2 a small worked example, 3 common mistakes.
+    """Show a hint: at level 1 the equation and the shapes, at 2 a small worked example, at 3 common mistakes.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def solution(name: str) -> Text:
     if not own.__module__.startswith("se_numpy.grading."):
         arguments = ", with different arguments" if task.library else ""
         parts.append((f"{name} from the library ({own.__module__}){arguments}", _with_imports(own, name)))
-    last = _with_numpy_alone(parts[0][1])
+    last = _with_only_numpy(parts[0][1])
     text = [f"{title}\n\n{textwrap.indent(code, '    ')}" for title, code in parts]
     pages = [f"**{title}**\n\n```python\n{code}\n```" for title, code in parts]
     return display(Text("\n\n".join(text + last) + "\n", "\n\n".join(pages + last)))
@@ -94,7 +94,7 @@ def _equation(task: Task) -> tuple[str, str]:
 
 
 def _shapes(task: Task, names: Sequence[str]) -> list[str]:
-    """Return one line per shape, with the names that have it."""
+    """Return one line per shape, with the names of the arrays that have it."""
     names_of = {"R": "C/r"} | ({"P": "H'", "Q": "W'", "D": "C'"} if "Q" in task.sizes else {})
     found: dict[str, list[str]] = {}
     for name in names:
@@ -105,14 +105,14 @@ def _shapes(task: Task, names: Sequence[str]) -> list[str]:
 
 
 def _example(task: Task) -> tuple[str, str]:
-    """Return the smallest input found on which most of the known mistakes are wrong, with its right results."""
+    """Return the smallest input found on which most of the known mistakes are wrong, with the correct results."""
 
     def is_informative(case: Any) -> bool:
         right = task.answer(case)
         wrong = sum(differs(attempt(task, case, mistake.wrong), right) for mistake in task.mistakes)
         return wrong > 0.7 * len(task.mistakes)
 
-    title = "A small example: the arguments, then the right results"
+    title = "A small example: the arguments, then the correct results"
     case = smallest(task, is_informative, seed=0, seconds=1.0)
     if case is None:
         case = task.draw(np.random.default_rng(0), "example", "random", {})
@@ -155,7 +155,7 @@ def _with_imports(function: Callable[..., Any], name: str) -> str:
     return "\n".join([*lines, "", "", source] if lines else [source])
 
 
-def _with_numpy_alone(code: str) -> list[str]:
+def _with_only_numpy(code: str) -> list[str]:
     """Return a sentence on the changes that code needs before it can be submitted, or nothing."""
     imports = [node for node in ast.parse(code).body if isinstance(node, ast.Import | ast.ImportFrom)]
     names = {alias.name for node in imports if "se_numpy" in ast.unparse(node) for alias in node.names}

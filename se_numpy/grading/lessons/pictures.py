@@ -46,7 +46,7 @@ def photographs() -> Dataset | None:
     return load_cifar(folder) if folder else None
 
 
-GATES = (0.95, 0.08, 0.5, 0.08, 0.95, 0.25)  # of the six channels in the diagram
+GATES = (0.95, 0.08, 0.5, 0.08, 0.95, 0.25)  # the gates of the six channels in the diagram
 
 
 def draw_block() -> None:
@@ -84,7 +84,7 @@ def draw_block() -> None:
 
 
 def _stack(axes: Any, x: float, y: float, colours: Sequence[str], alphas: Sequence[float], size: float = 1.15) -> None:
-    """Draw maps (H, W, C) as sheets one behind the other."""
+    """Draw maps (H, W, C) as sheets, one behind another."""
     from matplotlib.patches import Rectangle
 
     for k, (colour, alpha) in enumerate(zip(colours, alphas, strict=True)):

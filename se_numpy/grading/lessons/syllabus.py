@@ -9,7 +9,7 @@ class Lesson(NamedTuple):
 
     number: int
     title: str
-    file: str  # in the folder tutorials, without its ending
+    file: str  # in the folder tutorials, without its extension
     tasks: tuple[str, ...]
 
     @property
@@ -38,12 +38,12 @@ LESSONS = (
 
 
 def lessons(numbers: Sequence[int] = ()) -> tuple[Lesson, ...]:
-    """Return the lessons with these numbers in order, or all lessons.
+    """Return the lessons with these numbers, in the order of the syllabus; by default, all lessons.
 
     Raises
     ------
     ValueError
-        If a number has no lesson with exercises.
+        If a number is not that of a tutorial with exercises.
     """
     known = [lesson.number for lesson in LESSONS]
     for number in numbers:

@@ -4,7 +4,7 @@ from importlib import import_module
 
 from se_numpy.grading.task import Task
 
-# One file per subject; the TASKS of a file build on each other in order.
+# One file per subject; within a file, each of the TASKS builds on the previous ones.
 SUBJECTS = (
     "convolution", "activation", "norm", "squeeze", "excite", "scale", "block", "pool", "loss", "sgd", "network",
 )  # fmt: skip

@@ -9,28 +9,28 @@ from se_numpy.grading.task import Arguments, Mistake, Special, Task
 
 SIZES = {"N": (3, 5), "C": (4, 8)}
 SPECIALS = (
-    Special("one number", {"N": 1, "C": 1}),
+    Special("a single value", {"N": 1, "C": 1}),
     Special("all negative", {}, lambda a: {**a, "x": -np.abs(a["x"])}),
     Special("all positive", {}, lambda a: {**a, "x": np.abs(a["x"])}),
 )
 
 
 def _some_zeros(arguments: Arguments) -> Arguments:
-    """Set every third x to 0, where ReLU has no derivative and 0 is the convention."""
+    """Set every third value of x to 0, where ReLU has no derivative and 0 is used by convention."""
     x = arguments["x"].copy()
     x.flat[::3] = 0
     return {**arguments, "x": x}
 
 
 def _far_out(arguments: Arguments) -> Arguments:
-    """Set a third of x to 10⁴ and a third to -10⁴."""
+    """Set a third of the values of x to 10⁴ and a third to -10⁴."""
     x = arguments["x"].copy()
     x.flat[::3], x.flat[1::3] = 1e4, -1e4
     return {**arguments, "x": x}
 
 
 def _one_by_one(f: Any) -> Any:
-    """Return a function of arrays that applies f in a loop."""
+    """Return a function that applies f to arrays, one element at a time."""
 
     def loop(*arrays):
         y = np.empty_like(arrays[0])
@@ -54,18 +54,18 @@ relu = Task(
     sizes=SIZES,
     specials=(*SPECIALS, Special("zeros", {}, lambda a: {**a, "x": 0 * a["x"]}),
               Special("large values", {"N": 5}, lambda a: {**a, "x": 16 * a["x"]})),
-    extremes=(Special("numbers of ±10⁴", {}, _far_out),),
+    extremes=(Special("values of ±10⁴", {}, _far_out),),
     points=1,
     likely=("identity", "step", "absolute value", "min", "maximum of the array"),
     mistakes=(
         Mistake("min", "min(x, 0), the negative part, was returned; δ keeps the positive part, max(x, 0).",
                 lambda x: np.minimum(x, 0)),
-        Mistake("leaky ReLU", "Negative numbers were multiplied by 0.01; δ sets them to 0.",
+        Mistake("leaky ReLU", "Negative values were multiplied by 0.01; δ sets them to 0.",
                 lambda x: np.where(x > 0, x, 0.01 * x)),
-        Mistake("very leaky ReLU", "Negative numbers were multiplied by 0.1; δ sets them to 0.",
+        Mistake("very leaky ReLU", "Negative values were multiplied by 0.1; δ sets them to 0.",
                 lambda x: np.where(x > 0, x, 0.1 * x)),
-        Mistake("absolute value", "|x| was returned, which makes negative numbers positive; δ sets them to 0.", np.abs),
-        Mistake("identity", "x was returned unchanged; δ sets negative numbers to 0.", lambda x: x.copy()),
+        Mistake("absolute value", "|x| was returned, which makes negative values positive; δ sets them to 0.", np.abs),
+        Mistake("identity", "x was returned unchanged; δ sets negative values to 0.", lambda x: x.copy()),
         Mistake("step", "1 was returned where x is positive; δ returns x itself there.", lambda x: (x > 0) * 1.0),
         Mistake("sign", "The sign of x was returned; δ returns x itself where it is positive.", np.sign),
         Mistake("ReLU6", "The result was clipped at 6; δ has no upper bound.", lambda x: np.clip(x, 0, 6)),
@@ -77,7 +77,7 @@ relu = Task(
         Mistake("swish", "x σ(x) was computed; δ is max(x, 0).", lambda x: x * _sigmoid(x)),
         Mistake("sigmoid", "The sigmoid σ was used; δ is the ReLU.", _sigmoid),
         Mistake("max with 1", "max(x, 1) was computed; δ is max(x, 0).", lambda x: np.maximum(x, 1)),
-        Mistake("maximum of the array", "The maximum of the whole array was returned; δ applies to every number "
+        Mistake("maximum of the array", "The maximum of the whole array was returned; δ applies to each element "
                 "separately.", lambda x: np.max(x)),
     ),
     alternates=(
@@ -97,36 +97,36 @@ relu_backward = Task(
     axes="dy: N C, x: N C, dx: N C",
     sizes=SIZES,
     specials=(*SPECIALS, Special("some zeros", {}, _some_zeros)),
-    extremes=(Special("numbers of ±10⁴", {}, _far_out),),
+    extremes=(Special("values of ±10⁴", {}, _far_out),),
     points=1,
     hint="At 0, where ReLU is not differentiable, the derivative is taken as 0, as in other frameworks.",
-    likely=("mask from dy", "no mask", "dy and x swapped", "gradient passed at 0", "dy ignored", "times x"),
+    likely=("mask from dy", "no mask", "dy and x swapped", "gradient passed on at 0", "dy ignored", "times x"),
     mistakes=(
-        Mistake("mask from dy", "dy was set to 0 where dy is negative; the mask comes from x, so dy passes where x > "
-                "0.", lambda dy, x: dy * (dy > 0)),
-        Mistake("negative gradients dropped", "Negative gradients were set to 0; dy keeps its sign where x > 0.",
+        Mistake("mask from dy", "dy was set to 0 where dy is negative; the mask comes from x, so dx should be dy where "
+                "x > 0.", lambda dy, x: dy * (dy > 0)),
+        Mistake("negative gradients dropped", "Negative gradients were set to 0; they should be kept where x > 0.",
                 lambda dy, x: np.maximum(dy, 0) * (x > 0)),
-        Mistake("no mask", "dy passed everywhere, as with the mask y >= 0; dx is 0 where x is negative, because y is "
-                "constant there.", lambda dy, x: dy.copy()),
-        Mistake("gradient passed at 0", "dy passed where x is 0, as with the mask x >= 0; the gradient at 0 is taken "
-                "as 0.", lambda dy, x: dy * (x >= 0)),
-        Mistake("dy and x swapped", "x was returned where dy is positive; the result is dy where x is positive.",
+        Mistake("no mask", "dy was passed on everywhere, as with the mask y >= 0; dx should be 0 where x is negative, "
+                "because y is constant there.", lambda dy, x: dy.copy()),
+        Mistake("gradient passed on at 0", "dy was passed on where x is 0, as with the mask x >= 0; the gradient at 0 is "
+                "0 by convention.", lambda dy, x: dy * (x >= 0)),
+        Mistake("dy and x swapped", "x was returned where dy is positive; the result should be dy where x is positive.",
                 lambda dy, x: x * (dy > 0)),
-        Mistake("mask inverted", "dy passed where x is negative; it passes where x is positive.",
+        Mistake("mask inverted", "dy was passed on where x is negative; it should be passed on where x is positive.",
                 lambda dy, x: dy * (x < 0)),
         Mistake("leaky", "A hundredth of dy was passed on where x is negative; the gradient of ReLU is 0 there.",
                 lambda dy, x: np.where(x > 0, dy, 0.01 * dy)),
-        Mistake("very leaky", "A tenth of dy passed where x is negative; the gradient of ReLU is 0 there.",
+        Mistake("very leaky", "A tenth of dy was passed on where x is negative; the gradient of ReLU is 0 there.",
                 lambda dy, x: np.where(x > 0, dy, 0.1 * dy)),
-        Mistake("dy ignored", "Only the mask was returned; it is multiplied by the upstream gradient dy.",
+        Mistake("dy ignored", "Only the mask was returned; it should be multiplied by the upstream gradient dy.",
                 lambda dy, x: (x > 0) * 1.0),
         Mistake("times x", "dy was multiplied by δ(x); the derivative of ReLU is 1 where x > 0.",
                 lambda dy, x: dy * np.maximum(x, 0)),
-        Mistake("sign of x", "dx is -dy where x is negative, the gradient of |x|; the gradient of ReLU is 0 there.",
+        Mistake("sign of x", "dx is -dy where x is negative, as for |x|; the gradient of ReLU is 0 there.",
                 lambda dy, x: dy * np.sign(x)),
         Mistake("mask at 1", "dy was passed on where x > 1; it should be passed on where x > 0.",
                 lambda dy, x: dy * (x > 1)),
-        Mistake("sign", "dx has the wrong sign; it is dy where x > 0.", lambda dy, x: -dy * (x > 0)),
+        Mistake("sign", "dx has the wrong sign; it should be dy where x > 0.", lambda dy, x: -dy * (x > 0)),
         Mistake("ReLU of x", "The forward result δ(x) was returned; dx is dy where x > 0.",
                 lambda dy, x: np.maximum(x, 0)),
     ),
@@ -147,7 +147,7 @@ sigmoid = Task(
     sizes=SIZES,
     specials=(*SPECIALS, Special("zeros", {}, lambda a: {**a, "x": 0 * a["x"]}),
               Special("a wide range", {}, lambda a: {**a, "x": 4 * a["x"]})),
-    extremes=(Special("numbers of ±10⁴", {}, _far_out),),
+    extremes=(Special("values of ±10⁴", {}, _far_out),),
     points=1,
     hint="e⁻ˣ overflows for very negative x; use the equivalent e^x / (1 + e^x) there.",
     mistakes=(
@@ -160,7 +160,7 @@ sigmoid = Task(
                 "e⁻ˣ).", lambda x: np.clip(0.2 * x + 0.5, 0, 1)),
         Mistake("clipped at 0 and 1", "x was clipped to the range from 0 to 1; σ(x) is 1 / (1 + e⁻ˣ).",
                 lambda x: np.clip(x, 0, 1)),
-        Mistake("softmax", "A softmax was used, which makes every row sum to 1; σ applies to each number separately.",
+        Mistake("softmax", "A softmax was used, which makes every row sum to 1; σ applies to each element separately.",
                 lambda x: ops.softmax(x)),
         Mistake("without 1 +", "1 / e⁻ˣ was computed, which is e^x; the denominator of σ is 1 + e⁻ˣ.", np.exp),
         Mistake("two forms mixed", "e^x / (1 + e⁻ˣ) was computed, which mixes two forms; σ is 1 / (1 + e⁻ˣ) or e^x / "
@@ -169,11 +169,11 @@ sigmoid = Task(
                 lambda x: 1 / (1 - np.exp(-x))),
         Mistake("2σ - 1", "2 σ(x) - 1 was computed, which ranges from -1 to 1; σ ranges from 0 to 1.",
                 lambda x: 2 * _sigmoid(x) - 1),
-        Mistake("power of 2", "1 / (1 + 2⁻ˣ) was computed; the base is e.", lambda x: _sigmoid(x * np.log(2))),
-        Mistake("derivative", "The derivative σ (1 - σ) was returned; the result is σ itself.",
+        Mistake("power of 2", "1 / (1 + 2⁻ˣ) was computed; the base should be e.", lambda x: _sigmoid(x * np.log(2))),
+        Mistake("derivative", "The derivative σ (1 - σ) was returned; the result should be σ itself.",
                 lambda x: _sigmoid(x) * _sigmoid(-x)),
-        Mistake("ReLU first", "Negative numbers were set to 0 first, so no result is below 1/2; σ applies to x "
-                "itself.", lambda x: _sigmoid(np.maximum(x, 0))),
+        Mistake("ReLU first", "Negative values were set to 0 first, so no result is below 1/2; σ applies to x itself.",
+                lambda x: _sigmoid(np.maximum(x, 0))),
         Mistake("softsign", "x / (1 + |x|) was rescaled to the range from 0 to 1; σ(x) is 1 / (1 + e⁻ˣ).",
                 lambda x: (x / (1 + np.abs(x)) + 1) / 2),
         Mistake("overflow for large x", "e^x / (1 + e^x) was computed, but e^x overflows for large x, and ∞/∞ is NaN; "
@@ -196,7 +196,7 @@ sigmoid_backward = Task(
     axes="dy: N C, x: N C, dx: N C",
     sizes=SIZES,
     specials=(*SPECIALS, Special("a wide range", {}, lambda a: {**a, "x": 4 * a["x"]})),
-    extremes=(Special("numbers of ±10⁴", {}, _far_out),),
+    extremes=(Special("values of ±10⁴", {}, _far_out),),
     points=1,
     mistakes=(
         Mistake("σ only", "dy was multiplied by σ; the derivative is σ (1 - σ).", lambda dy, x: dy * _sigmoid(x)),
@@ -212,19 +212,21 @@ sigmoid_backward = Task(
                 lambda dy, x: dy * _sigmoid(x) * (1 + _sigmoid(x))),
         Mistake("σ twice", "σ was applied twice; the derivative is y (1 - y) with y = σ(x), not y = σ(σ(x)).",
                 lambda dy, x: dy * _sigmoid(_sigmoid(x)) * _sigmoid(-_sigmoid(x))),
-        Mistake("dy ignored", "Only the derivative was returned; it is multiplied by the upstream gradient dy.",
+        Mistake("dy ignored", "Only the derivative was returned; it should be multiplied by the upstream gradient dy.",
                 lambda dy, x: _sigmoid(x) * _sigmoid(-x)),
-        Mistake("dy and x swapped", "x times the derivative at dy was returned; the result is dy times the derivative "
-                "at x.", lambda dy, x: x * _sigmoid(dy) * _sigmoid(-dy)),
-        Mistake("no derivative", "dy was returned unchanged; it is multiplied by σ (1 - σ).", lambda dy, x: dy.copy()),
+        Mistake("dy and x swapped", "x times the derivative at dy was returned; the result should be dy times the "
+                "derivative at x.", lambda dy, x: x * _sigmoid(dy) * _sigmoid(-dy)),
+        Mistake("no derivative", "dy was returned unchanged; it should be multiplied by σ (1 - σ).",
+                lambda dy, x: dy.copy()),
         Mistake("always 1/4", "dy was multiplied by 1/4, the derivative at 0; elsewhere the derivative is σ (1 - σ).",
                 lambda dy, x: dy / 4),
-        Mistake("derivative squared", "dy was multiplied by the derivative twice; it is multiplied once.",
+        Mistake("derivative squared", "dy was multiplied by the derivative twice; it should be multiplied once.",
                 lambda dy, x: dy * (_sigmoid(x) * _sigmoid(-x)) ** 2),
-        Mistake("divided by the derivative", "dy was divided by σ (1 - σ); it is multiplied by it.",
+        Mistake("divided by the derivative", "dy was divided by σ (1 - σ); it should be multiplied by σ (1 - σ).",
                 lambda dy, x: dy / (_sigmoid(x) * _sigmoid(-x))),
-        Mistake("sign", "dx has the wrong sign; it is dy σ (1 - σ).", lambda dy, x: -dy * _sigmoid(x) * _sigmoid(-x)),
-        Mistake("mask of the ReLU", "dy passed where x > 0, as for the ReLU; the derivative of σ is σ (1 - σ).",
+        Mistake("sign", "dx has the wrong sign; it should be dy σ (1 - σ).",
+                lambda dy, x: -dy * _sigmoid(x) * _sigmoid(-x)),
+        Mistake("mask of the ReLU", "dy was passed on where x > 0, as for ReLU; the derivative of σ is σ (1 - σ).",
                 lambda dy, x: dy * (x > 0)),
         Mistake("overflow for very negative x", "e⁻ˣ / (1 + e⁻ˣ)² was computed, but e⁻ˣ overflows for very negative "
                 "x, and ∞/∞ is NaN; use σ (1 - σ).", lambda dy, x: dy * np.exp(-x) / (1 + np.exp(-x)) ** 2),

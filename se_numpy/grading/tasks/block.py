@@ -51,11 +51,11 @@ se_block = Task(
                 _block(excite=lambda z, W1, W2: sigmoid(z @ W1.T @ W2.T)), "Eq. (3)"),
         Mistake("no sigmoid", "The sigmoid at the end of the excitation is missing; Eq. (3) has σ there.",
                 _block(excite=lambda z, W1, W2: relu(z @ W1.T) @ W2.T), "Eq. (3)"),
-        Mistake("softmax gates", "A softmax was used for the gates, which makes channels compete; Eq. (3) has the "
+        Mistake("softmax gates", "A softmax was used for the gates, which makes the channels compete; Eq. (3) has the "
                 "sigmoid σ.", _block(excite=lambda z, W1, W2: softmax(relu(z @ W1.T) @ W2.T)), "Eq. (3)"),
         Mistake("hard sigmoid", "A hard sigmoid was used for the gates; Eq. (3) has the sigmoid σ.",
                 _block(excite=lambda z, W1, W2: np.clip(relu(z @ W1.T) @ W2.T / 6 + 0.5, 0, 1)), "Eq. (3)"),
-        Mistake("tanh gates", "tanh was used for the gates, which can be negative; Eq. (3) has the sigmoid σ.",
+        Mistake("tanh gates", "tanh was used, so gates can be negative; Eq. (3) has the sigmoid σ.",
                 _block(excite=lambda z, W1, W2: np.tanh(relu(z @ W1.T) @ W2.T)), "Eq. (3)"),
         Mistake("ReLU before the sigmoid", "A second ReLU was applied before the sigmoid, so no gate is below 1/2; "
                 "Eq. (3) has no ReLU there.",
@@ -66,15 +66,15 @@ se_block = Task(
                 lambda U, W1, W2: 0 * U + _axes(se.excite(se.squeeze(U), W1, W2)), "Eq. (4)"),
         Mistake("gates ignored", "The maps were returned unchanged; Eq. (4) multiplies them by the gates.",
                 lambda U, W1, W2: U.copy()),
-        Mistake("1 - s", "The maps were multiplied by 1 - s; Eq. (4) multiplies by s.",
+        Mistake("1 - s", "The maps were multiplied by 1 - s; Eq. (4) multiplies them by s.",
                 _block(scale=lambda U, s: U * (1 - _axes(s))), "Eq. (4)"),
-        Mistake("gates on the squeeze", "The gates multiplied the squeeze; Eq. (4) multiplies the maps.",
+        Mistake("gates on the squeeze", "The squeeze was multiplied by the gates; Eq. (4) multiplies the maps by them.",
                 lambda U, W1, W2: 0 * U + _axes(se.squeeze(U) * se.excite(se.squeeze(U), W1, W2)), "Eq. (4)"),
-        Mistake("spatial gates", "The gates depend on the pixel and not on the channel; Eq. (4) has one gate for each "
+        Mistake("spatial gates", "The gates depend on the pixel, not on the channel; Eq. (4) has one gate for each "
                 "channel.", lambda U, W1, W2: U * sigmoid(U.mean(3, keepdims=True)), "Eq. (4)"),
         Mistake("W1 and W2 swapped", "W1 and W2 were swapped and transposed; Eq. (3) applies W1 first, then W2.",
                 _block(excite=lambda z, W1, W2: sigmoid(relu(z @ W2) @ W1)), "Eq. (3)"),
-        Mistake("block applied twice", "The block was applied twice; it is applied once.",
+        Mistake("block applied twice", "The block was applied twice; it should be applied once.",
                 lambda U, W1, W2: se.se_block(se.se_block(U, W1, W2), W1, W2)),
     ),
     alternates=(
@@ -146,41 +146,42 @@ se_block_backward = Task(
     likely=("path through the gate left out", "path through the gate without 1/(HW)", "ds as a mean", "σ' left out",
             "ReLU mask left out", "ds summed over the batch"),
     mistakes=(
-        Mistake("path through the gate left out", "dU is only s·dX̃; U also determines the gates, so every pixel gets "
-                "1/(HW) of dz as well.", _backward(through=0)),
-        Mistake("sign of the path through the gate", "The part of dU through the gate was subtracted; it is added.",
-                _backward(through=-1)),
-        Mistake("path through the gate doubled", "The part of dU through the gate was added twice; it is added once.",
-                _backward(through=2)),
+        Mistake("path through the gate left out", "dU is only s·dX̃; U also determines the gates, so every pixel "
+                "should get 1/(HW) of dz as well.", _backward(through=0)),
+        Mistake("sign of the path through the gate", "The part of dU through the gate was subtracted; it should be "
+                "added.", _backward(through=-1)),
+        Mistake("path through the gate doubled", "The part of dU through the gate was added twice; it should be added "
+                "once.", _backward(through=2)),
         Mistake("direct path left out", "dU is only the part through the gate; the direct part s·dX̃ is missing.",
                 _backward(direct=0)),
-        Mistake("direct path without s", "The direct part of dU is dX̃ unchanged; it is s·dX̃.",
+        Mistake("direct path without s", "The direct part of dU is dX̃ unchanged; it should be s·dX̃.",
                 lambda d, U, W1, W2: (_backward(direct=0)(d, U, W1, W2)[0] + d, *_backward()(d, U, W1, W2)[1:])),
         Mistake("path through the gate without 1/(HW)", "Every pixel got all of dz; the squeeze is a mean, so each "
-                "pixel gets 1/(HW) of it.", _backward(spread=lambda dz, U: _axes(dz)), "Eq. (2)"),
-        Mistake("path through the gate with 1/(HW) twice", "dz was divided by H·W twice; the squeeze is a mean, so it "
-                "is divided once.", _backward(spread=lambda dz, U: _axes(dz) / U[0, :, :, 0].size ** 2), "Eq. (2)"),
+                "pixel should get 1/(HW) of dz.", _backward(spread=lambda dz, U: _axes(dz)), "Eq. (2)"),
+        Mistake("path through the gate with 1/(HW) twice", "dz was divided by H·W twice; the squeeze is a mean, so dz "
+                "should be divided once.",
+                _backward(spread=lambda dz, U: _axes(dz) / U[0, :, :, 0].size ** 2), "Eq. (2)"),
         Mistake("ds summed over the batch", "ds was summed over the batch too; every image has its own gates.",
                 _backward(ds=lambda d, U, s: np.broadcast_to((d * U).sum((0, 1, 2)), s.shape)), "Eq. (4)"),
         Mistake("path through the gate to the largest pixel", "dz went to the largest pixel, as in max pooling; Eq. "
-                "(2) is a mean, so each pixel gets 1/(HW) of it.",
+                "(2) is a mean, so each pixel should get 1/(HW) of dz.",
                 _backward(spread=lambda dz, U: _axes(dz) * (U.max((1, 2), keepdims=True) == U)), "Eq. (2)"),
-        Mistake("ds as a mean", "ds was averaged over the pixels; it is their sum, because all pixels share s.",
+        Mistake("ds as a mean", "ds was averaged over the pixels; it should be their sum, because all pixels share s.",
                 _backward(ds=lambda d, U, s: (d * U).mean((1, 2))), "Eq. (4)"),
-        Mistake("ds from the scaled maps", "ds was computed with X̃, perhaps because X̃ overwrote U; it is computed "
-                "with U.", _backward(ds=lambda d, U, s: (d * U).sum((1, 2)) * s), "Eq. (4)"),
-        Mistake("ds without U", "ds is the sum of dX̃; the derivative of s·u with respect to s is u, so it is the sum "
-                "of dX̃·U.", _backward(ds=lambda d, U, s: d.sum((1, 2))), "Eq. (4)"),
-        Mistake("σ' left out", "The derivative of the sigmoid was left out; ds is multiplied by s (1 - s).",
+        Mistake("ds from the scaled maps", "ds was computed with X̃, perhaps because X̃ overwrote U; it should be "
+                "computed with U.", _backward(ds=lambda d, U, s: (d * U).sum((1, 2)) * s), "Eq. (4)"),
+        Mistake("ds without U", "ds is the sum of dX̃; the derivative of s·u with respect to s is u, so ds should be "
+                "the sum of dX̃·U.", _backward(ds=lambda d, U, s: d.sum((1, 2))), "Eq. (4)"),
+        Mistake("σ' left out", "The derivative of the sigmoid was left out; ds should be multiplied by s (1 - s).",
                 _backward(excite_backward=_without("sigmoid")), "Eq. (3)"),
-        Mistake("ReLU mask left out", "The gradient passed the ReLU everywhere; it passes only where W1 z > 0.",
-                _backward(excite_backward=_without("relu")), "Eq. (3)"),
+        Mistake("ReLU mask left out", "The gradient was passed through the ReLU everywhere; it should be passed on "
+                "only where W1 z > 0.", _backward(excite_backward=_without("relu")), "Eq. (3)"),
         Mistake("dW1 with the sum of the pixels", "dW1 was computed with the sum over the pixels; z is their mean.",
                 lambda d, U, W1, W2: (se.se_block_backward(d, U, W1, W2)[0],
                                       se.se_block_backward(d, U, W1, W2)[1] * U[0, :, :, 0].size,
                                       se.se_block_backward(d, U, W1, W2)[2]), "Eq. (2)"),
-        Mistake("extra mean over the batch", "dW1 and dW2 were divided by N; they are sums over the batch, because "
-                "the loss already contains 1/N.",
+        Mistake("extra mean over the batch", "dW1 and dW2 were divided by N; they should be sums over the batch, "
+                "because the loss already contains 1/N.",
                 lambda d, U, W1, W2: tuple(g / len(U) if k else g
                                            for k, g in enumerate(se.se_block_backward(d, U, W1, W2)))),
         Mistake("gates held constant", "The gates were treated as constants, so that dU = s·dX̃ and dW1 = dW2 = 0; "
@@ -189,8 +190,8 @@ se_block_backward = Task(
         Mistake("dX_tilde ignored", "The upstream gradient dX_tilde was taken as 1 everywhere; all gradients are "
                 "proportional to it.", lambda d, U, W1, W2: se.se_block_backward(np.ones_like(d), U, W1, W2)),
         Mistake("sign", "All gradients have the wrong sign.", lambda *a: tuple(-g for g in se.se_block_backward(*a))),
-        Mistake("dW1 and dW2 swapped", "dW1 and dW2 were returned in the wrong order; the order is dU, dW1, dW2.",
-                lambda *a: tuple(se.se_block_backward(*a)[k] for k in (0, 2, 1))),
+        Mistake("dW1 and dW2 swapped", "dW1 and dW2 were returned in the wrong order; the correct order is dU, dW1, "
+                "dW2.", lambda *a: tuple(se.se_block_backward(*a)[k] for k in (0, 2, 1))),
     ),
     alternates=(_backward(z=lambda U: U.mean((1, 2))), _written_out, _image_by_image),
 )  # fmt: skip

@@ -30,7 +30,7 @@ SPECIALS = (
     Special("one image", {"N": 1}),
     Special("one input channel", {"D": 1, "k": 3}),
     Special("one output channel", {"C": 1}),
-    Special("as many output as input channels", {"D": 3, "C": 3}),
+    Special("as many output channels as input channels", {"D": 3, "C": 3}),
     Special("square images", {"P": 5, "Q": 5}),
 )
 
@@ -55,7 +55,7 @@ def _flipped(V: np.ndarray) -> np.ndarray:
 
 
 def _channels_first(V: np.ndarray) -> np.ndarray:
-    """Return the numbers of V in the order (D, k, k, C), reshaped to (k, k, D, C)."""
+    """Return the elements of V in the order (D, k, k, C), reshaped to (k, k, D, C)."""
     return V.transpose(2, 0, 1, 3).reshape(V.shape)
 
 
@@ -113,41 +113,42 @@ conv2d = Task(
     likely=("filters flipped", "windows flattened channels-first", "filter channels swapped", "size without + 1",
             "stride ignored", "padding ignored"),
     mistakes=(
-        Mistake("filters flipped", "The filters were rotated by 180°, as in a convolution in the mathematical sense; "
-                "∗ in Eq. (1) is cross-correlation.", lambda X, V, **h: convolve(X, _flipped(V), **h)),
+        Mistake("filters flipped", "The filters were rotated by 180°, as in mathematical convolution; ∗ in Eq. (1) is "
+                "cross-correlation.", lambda X, V, **h: convolve(X, _flipped(V), **h)),
         Mistake("filters transposed", "The rows and columns of the filters were swapped; the first axis of V runs "
                 "along the height.", lambda X, V, **h: convolve(X, V.swapaxes(0, 1), **h)),
-        Mistake("filter channels swapped", "The input and output channels of the filters were swapped; V is (k, k, "
-                "C', C).", lambda X, V, **h: convolve(X, V.swapaxes(2, 3), **h)),
+        Mistake("filter channels swapped", "The input and output channels of the filters were swapped; V has the shape "
+                "(k, k, C', C).", lambda X, V, **h: convolve(X, V.swapaxes(2, 3), **h)),
         Mistake("filters flattened channels-first", "The filters were flattened with their channels first and the "
-                "windows with their channels last; both need the same order.",
+                "windows with their channels last; both must use the same order.",
                 lambda X, V, **h: convolve(X, _channels_first(V), **h)),
-        Mistake("windows flattened channels-first", "Windows of sliding_window_view are (C', k, k) and filters are "
-                "(k, k, C'), so flattened they do not match; move the channels of the windows to the end first.",
+        Mistake("windows flattened channels-first", "The windows from sliding_window_view are (C', k, k), the filters "
+                "(k, k, C'), so they do not match once flattened; first move the channels of the windows to the end.",
                 lambda X, V, **h: convolve(X, V.reshape(V.shape[2], *V.shape[:2], -1).transpose(1, 2, 0, 3), **h)),
-        Mistake("padded only below and right", "All zeros were added below and to the right; they belong on every "
-                "side.", lambda X, V, stride, padding: convolve(_padded(X, 0, 2 * padding), V, stride=stride)),
-        Mistake("padded only above and left", "All zeros were added above and to the left; they belong on every side.",
-                lambda X, V, stride, padding: convolve(_padded(X, 2 * padding, 0), V, stride=stride)),
-        Mistake("half the padding", "The zeros were divided between opposite sides; each side gets the full padding.",
+        Mistake("padded only below and right", "All zeros were added below and to the right; they should be added on "
+                "every side.", lambda X, V, stride, padding: convolve(_padded(X, 0, 2 * padding), V, stride=stride)),
+        Mistake("padded only above and left", "All zeros were added above and to the left; they should be added on "
+                "every side.", lambda X, V, stride, padding: convolve(_padded(X, 2 * padding, 0), V, stride=stride)),
+        Mistake("half the padding", "The zeros were divided between opposite sides; each side should get the full "
+                "padding.",
                 lambda X, V, stride, padding: convolve(_padded(X, padding // 2, padding - padding // 2), V,
                                                        stride=stride)),
         Mistake("padding ignored", "The image was not padded; it should be padded with zeros on every side.",
                 lambda X, V, stride, padding: convolve(X, V, stride=stride)),
-        Mistake("padded with border pixels", "The image was padded with its border pixels; it is padded with zeros.",
-                lambda X, V, stride, padding: convolve(_padded(X, padding, mode="edge"), V, stride=stride)),
-        Mistake("padded by k // 2", "The image was padded by k // 2; the padding is an argument.",
+        Mistake("padded with border pixels", "The image was padded with its border pixels; it should be padded with "
+                "zeros.", lambda X, V, stride, padding: convolve(_padded(X, padding, mode="edge"), V, stride=stride)),
+        Mistake("padded by k // 2", "The image was padded by k // 2 pixels; it should be padded by `padding` pixels.",
                 lambda X, V, stride, padding: convolve(X, V, stride=stride, padding=len(V) // 2)),
-        Mistake("stride ignored", "The windows are one pixel apart; they should be ``stride`` pixels apart.",
+        Mistake("stride ignored", "The windows are one pixel apart; they should be `stride` pixels apart.",
                 lambda X, V, stride, padding: convolve(X, V, padding=padding)),
         Mistake("windows at i instead of i · stride", "The result has the right size, but its windows are one pixel "
-                "apart instead of stride pixels.", _every_window_cut),
-        Mistake("stride only along the height", "The stride was applied along the height only; it applies to height "
-                "and width.", lambda X, V, stride, padding: convolve(X, V, padding=padding)[:, ::stride]),
-        Mistake("size rounded up", "A last window that only partly fits was filled with zeros; the size is rounded "
-                "down, (H' + 2p - k) // stride + 1.", _rounded_up),
-        Mistake("size without + 1", "The last row and column of the result are missing; the size is (H' + 2p - k) // "
-                "stride + 1.", lambda X, V, **h: convolve(X, V, **h)[:, :-1, :-1]),
+                "apart, not `stride` pixels apart.", _every_window_cut),
+        Mistake("stride only along the height", "The stride was applied along the height only; it should be applied "
+                "along the width too.", lambda X, V, stride, padding: convolve(X, V, padding=padding)[:, ::stride]),
+        Mistake("size rounded up", "A last window that fits only partly was filled up with zeros; the size should be "
+                "rounded down: (H' + 2p - k) // stride + 1.", _rounded_up),
+        Mistake("size without + 1", "The last row and column of the result are missing; the size should be (H' + 2p - "
+                "k) // stride + 1.", lambda X, V, **h: convolve(X, V, **h)[:, :-1, :-1]),
         Mistake("one input channel", "Only the first channel of X was used; Eq. (1) sums over all channels.",
                 lambda X, V, **h: convolve(X[..., :1], V[:, :, :1], **h)),
         Mistake("mean over the input channels", "The channels of X were averaged; Eq. (1) sums over them.",
@@ -156,7 +157,7 @@ conv2d = Task(
                 lambda X, V, **h: convolve(X, V, **h) / len(V) ** 2),
         Mistake("ReLU at the end", "A ReLU was applied after the convolution; Eq. (1) has none.",
                 lambda X, V, **h: np.maximum(convolve(X, V, **h), 0)),
-        Mistake("maps transposed", "The maps were returned as (N, W, H, C); they are (N, H, W, C).",
+        Mistake("maps transposed", "The maps were returned as (N, W, H, C); they should be (N, H, W, C).",
                 lambda X, V, **h: convolve(X, V, **h).swapaxes(1, 2)),
     ),
     written=_conv2d,
@@ -275,7 +276,7 @@ conv2d_backward = Task(
     derive=_map_size,
     specials=SPECIALS,
     points=5,
-    hint="dX has the shape of X: the gradient of the padding is dropped, and pixels outside every window get 0.",
+    hint="dX has the shape of X: the gradient of the padding is dropped, and pixels outside all windows get 0.",
     likely=("dX: windows overwrite each other", "dX: not cropped", "dX: filters flipped",
             "dX: filter channels not swapped", "dX: stride ignored", "dV: image not padded", "dV: first image only",
             "dV: mean over the batch", "dV before dX"),
@@ -286,49 +287,50 @@ conv2d_backward = Task(
         Mistake("dX: filters transposed", "dX was computed with the rows and columns of the filters swapped; the "
                 "first axis of V runs along the height.",
                 _wrong(dX=lambda dU, X, V, **h: _dX(dU, X, V.swapaxes(0, 1), **h))),
-        Mistake("dX: filter channels not swapped", "dX was computed from input to output channels; the backward pass "
-                "goes from output to input channels, so it swaps the last two axes of V.",
+        Mistake("dX: filter channels not swapped", "The filters were applied from input to output channels; the "
+                "backward pass goes from output to input channels, so the last two axes of V should be swapped.",
                 _wrong(dX=lambda dU, X, V, **h: _dX(dU, X, V.swapaxes(2, 3), **h))),
         Mistake("dX: windows overwrite each other", "The gradients of overlapping windows overwrote each other (=); "
-                "they are added (+=).", _wrong(dX=_overwritten)),
-        Mistake("dX: mean over the windows", "dX was divided by the number of windows that contain a pixel; their "
-                "gradients are summed.", _wrong(dX=_averaged)),
-        Mistake("dX: not cropped", "dX includes the gradient of the padding; it has the shape of X.",
+                "they should be added (+=).", _wrong(dX=_overwritten)),
+        Mistake("dX: mean over the windows", "dX was divided by the number of windows that contain each pixel; their "
+                "gradients should be summed.", _wrong(dX=_averaged)),
+        Mistake("dX: not cropped", "dX includes the gradient of the padding; it should have the shape of X.",
                 _wrong(dX=_not_cropped)),
         Mistake("dX: cropped at the wrong end", "dX starts at the first row and column of the padded image; X starts "
-                "padding rows and columns later.",
+                "`padding` rows and columns later.",
                 _wrong(dX=lambda dU, X, V, **h: _not_cropped(dU, X, V, **h)[:, : X.shape[1], : X.shape[2]])),
-        Mistake("dX: stride ignored", "dX was computed with windows one pixel apart; they are stride pixels apart.",
-                _wrong(dX=lambda dU, X, V, stride, padding: _at_stride_1(dU, X, V, padding)[0])),
-        Mistake("dX: leftover rows dropped", "dX ends with the last window; it has the shape of X, with gradient 0 "
-                "after the last window.",
+        Mistake("dX: stride ignored", "dX was computed with windows one pixel apart; they should be `stride` pixels "
+                "apart.", _wrong(dX=lambda dU, X, V, stride, padding: _at_stride_1(dU, X, V, padding)[0])),
+        Mistake("dX: leftover rows dropped", "dX stops at the last window; it should have the shape of X, with "
+                "gradient 0 beyond the last window.",
                 _wrong(dX=lambda dU, X, V, stride, padding: _dX(dU, X, V, stride=stride, padding=padding)[
                     :, : stride * (dU.shape[1] - 1) + len(V) - padding,
                     : stride * (dU.shape[2] - 1) + len(V) - padding])),
-        Mistake("dX: one output channel", "dX was computed from the first output channel; the gradients of all output "
-                "channels are summed.", _wrong(dX=lambda dU, X, V, **h: _dX(dU[..., :1], X, V[..., :1], **h))),
+        Mistake("dX: one output channel", "dX was computed from the first output channel only; the gradients of all "
+                "output channels should be summed.",
+                _wrong(dX=lambda dU, X, V, **h: _dX(dU[..., :1], X, V[..., :1], **h))),
         Mistake("dX: mean over the batch", "dX was divided by N; every image has its own gradient.",
                 _wrong(dX=lambda dU, X, V, **h: _dX(dU, X, V, **h) / len(X))),
-        Mistake("dV: flipped", "dV is rotated by 180°; it has the orientation of V.",
+        Mistake("dV: flipped", "dV is rotated by 180°; it should have the orientation of V.",
                 _wrong(dV=lambda *a, **h: _flipped(_dV(*a, **h)))),
         Mistake("dV: transposed", "The rows and columns of dV were swapped; the first axis of dV runs along the "
                 "height.", _wrong(dV=lambda *a, **h: _dV(*a, **h).swapaxes(0, 1))),
         Mistake("dV: flattened channels-first", "dV was computed as (C', k, k, C) and reshaped to (k, k, C', C); "
                 "transpose it instead.", _wrong(dV=lambda *a, **h: _channels_first(_dV(*a, **h)))),
-        Mistake("dV: first image only", "dV was computed from the first image; all images share the filters, so their "
-                "gradients are summed.", _wrong(dV=lambda dU, X, V, **h: _dV(dU[:1], X[:1], V, **h))),
-        Mistake("dV: mean over the batch", "dV was divided by N; it is a sum over the batch, because the loss already "
-                "contains 1/N.", _wrong(dV=lambda dU, X, V, **h: _dV(dU, X, V, **h) / len(X))),
-        Mistake("dV: mean over the positions", "dV was divided by H·W; it is the sum over all positions.",
+        Mistake("dV: first image only", "dV was computed from the first image only; all images share the filters, so "
+                "their gradients should be summed.", _wrong(dV=lambda dU, X, V, **h: _dV(dU[:1], X[:1], V, **h))),
+        Mistake("dV: mean over the batch", "dV was divided by N; it should be a sum over the batch, because the loss "
+                "already contains 1/N.", _wrong(dV=lambda dU, X, V, **h: _dV(dU, X, V, **h) / len(X))),
+        Mistake("dV: mean over the positions", "dV was divided by H·W; it should be the sum over all positions.",
                 _wrong(dV=lambda dU, X, V, **h: _dV(dU, X, V, **h) / dU[0, :, :, 0].size)),
-        Mistake("dV: stride ignored", "dV was computed with windows of X one pixel apart; they are stride pixels "
-                "apart.", _wrong(dV=lambda dU, X, V, stride, padding: _at_stride_1(dU, X, V, padding)[1])),
-        Mistake("dV: image not padded", "dV was computed with windows of the unpadded image, which are off by padding "
-                "pixels; pad X first.",
+        Mistake("dV: stride ignored", "dV was computed with windows of X one pixel apart; they should be `stride` "
+                "pixels apart.", _wrong(dV=lambda dU, X, V, stride, padding: _at_stride_1(dU, X, V, padding)[1])),
+        Mistake("dV: image not padded", "dV was computed with windows of the unpadded image, which are shifted by "
+                "`padding` pixels; pad X first.",
                 _wrong(dV=lambda dU, X, V, stride, padding: _dV(dU, _padded(X, 0, 2 * padding), V, stride=stride))),
         Mistake("dU ignored", "The upstream gradient dU was taken as 1 everywhere; both gradients are proportional to "
                 "it.", lambda dU, X, V, **h: convolve_backward(np.ones_like(dU), X, V, **h)),
-        Mistake("dV before dX", "Both gradients are right but in the wrong order; the order is dX, dV.",
+        Mistake("dV before dX", "Both gradients are right but in the wrong order; the correct order is dX, dV.",
                 lambda dU, X, V, **h: convolve_backward(dU, X, V, **h)[::-1]),
         Mistake("sign", "Both gradients have the wrong sign.", lambda dU, X, V, **h: convolve_backward(-dU, X, V, **h)),
     ),

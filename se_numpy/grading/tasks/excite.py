@@ -57,7 +57,7 @@ excite = Task(
                 _gate(sigmoid, sigmoid)),
         Mistake("tanh between the layers", "tanh was used between the layers; Eq. (3) has the ReLU δ there.",
                 _gate(sigmoid, np.tanh)),
-        Mistake("leaky ReLU", "A leaky ReLU was used between the layers; δ in Eq. (3) sets negative numbers to 0.",
+        Mistake("leaky ReLU", "A leaky ReLU was used between the layers; δ in Eq. (3) sets negative values to 0.",
                 _gate(sigmoid, lambda a: np.where(a > 0, a, 0.01 * a))),
         Mistake("absolute value between the layers", "|a| was used between the layers; δ in Eq. (3) is max(a, 0).",
                 _gate(sigmoid, np.abs)),
@@ -65,14 +65,14 @@ excite = Task(
                 "Eq. (3) has no ReLU there.", _gate(lambda a: sigmoid(relu(a)))),
         Mistake("no sigmoid", "The sigmoid at the end is missing; Eq. (3) has σ, so gates are between 0 and 1.",
                 _gate(lambda a: a)),
-        Mistake("tanh instead of the sigmoid", "tanh was used for the gates, which ranges from -1 to 1; σ in Eq. (3) "
+        Mistake("tanh instead of the sigmoid", "tanh, which ranges from -1 to 1, was used for the gates; σ in Eq. (3) "
                 "ranges from 0 to 1.", _gate(np.tanh)),
         Mistake("ReLU instead of the sigmoid", "A ReLU was used at the end; Eq. (3) has the sigmoid σ there.",
                 _gate(relu)),
         Mistake("softmax over the channels", "A softmax over the channels was used, which makes them compete; Eq. (3) "
                 "has a separate sigmoid for each channel.", _gate(softmax)),
         Mistake("softmax over the batch", "A softmax over the batch was used; Eq. (3) applies a sigmoid to each "
-                "number separately.", _gate(lambda a: softmax(a.T).T)),
+                "element separately.", _gate(lambda a: softmax(a.T).T)),
         Mistake("hard sigmoid", "The hard sigmoid clip(a/6 + 1/2, 0, 1) was used; Eq. (3) has the sigmoid σ.",
                 _gate(lambda a: np.clip(a / 6 + 0.5, 0, 1))),
         Mistake("hard sigmoid with slope 1/5", "The hard sigmoid clip(a/5 + 1/2, 0, 1) was used; Eq. (3) has the "
@@ -87,8 +87,9 @@ excite = Task(
                 lambda z, W1, W2: sigmoid(relu(z @ W2) @ W1)),
         Mistake("ReLU on the squeeze", "The ReLU was applied to z, before W1; Eq. (3) applies it after W1.",
                 lambda z, W1, W2: sigmoid(relu(z) @ W1.T @ W2.T)),
-        Mistake("mean over the batch", "All images got the gates of the mean z of the batch; every image has its own "
-                "gates.", lambda z, W1, W2: np.broadcast_to(se.excite(z.mean(0, keepdims=True), W1, W2), z.shape)),
+        Mistake("mean over the batch", "All images got the same gates, computed from the batch mean of z; every image "
+                "should have its own.",
+                lambda z, W1, W2: np.broadcast_to(se.excite(z.mean(0, keepdims=True), W1, W2), z.shape)),
         Mistake("normalised squeeze", "z was normalised over its channels first; Eq. (3) uses z itself.",
                 lambda z, W1, W2: se.excite((z - z.mean(1, keepdims=True)) / (z.std(1, keepdims=True) + 1e-5), W1, W2)),
     ),
@@ -136,7 +137,7 @@ def _excite_backward(ds, z, W1, W2):
 
 
 def _loops(ds: Any, z: Any, W1: Any, W2: Any) -> Any:
-    """Compute the gradients image by image, which changes the order of the sums."""
+    """Compute the gradients image by image, which changes the order of summation."""
     dz, dW1, dW2 = np.zeros_like(z), np.zeros_like(W1), np.zeros_like(W2)
     for n in range(len(z)):
         h = np.maximum(W1 @ z[n], 0)
@@ -162,7 +163,7 @@ excite_backward = Task(
     likely=("σ' left out", "ReLU mask left out", "extra mean over the batch", "dW2 without σ'", "dW2 without the ReLU",
             "gradients transposed", "dW1 and dW2 swapped"),
     mistakes=(
-        Mistake("σ' left out", "The derivative of the sigmoid was left out; ds is multiplied by s (1 - s).",
+        Mistake("σ' left out", "The derivative of the sigmoid was left out; ds should be multiplied by s (1 - s).",
                 _backward(da2=lambda ds, a, s: ds)),
         Mistake("s instead of s (1 - s)", "ds was multiplied by s; the derivative of the sigmoid is s (1 - s).",
                 _backward(da2=lambda ds, a, s: ds * s)),
@@ -175,32 +176,32 @@ excite_backward = Task(
                 "(1 - s).", _backward(da2=lambda ds, a, s: ds * (1 - s * s))),
         Mistake("derivative of softmax", "The gradient of a softmax was computed; Eq. (3) has a sigmoid, whose "
                 "derivative is s (1 - s).", _backward(da2=lambda ds, a, s: s * (ds - (ds * s).sum(1, keepdims=True)))),
-        Mistake("ReLU mask left out", "The gradient passed the ReLU everywhere; it passes only where W1 z > 0.",
-                _backward(da1=lambda dh, a, h: dh)),
-        Mistake("ReLU mask from the gradient", "The gradient was set to 0 where it is negative; it is set to 0 where "
-                "W1 z is negative.", _backward(da1=lambda dh, a, h: np.maximum(dh, 0))),
-        Mistake("ReLU mask inverted", "The gradient passed the ReLU where W1 z < 0; it passes where W1 z > 0.",
-                _backward(da1=lambda dh, a, h: dh * (a < 0))),
+        Mistake("ReLU mask left out", "The gradient was passed through the ReLU everywhere; it should be passed on "
+                "only where W1 z > 0.", _backward(da1=lambda dh, a, h: dh)),
+        Mistake("ReLU mask from the gradient", "The gradient was set to 0 where it is negative; it should be set to 0 "
+                "where W1 z is negative.", _backward(da1=lambda dh, a, h: np.maximum(dh, 0))),
+        Mistake("ReLU mask inverted", "The gradient was passed through the ReLU where W1 z < 0; it should be passed on "
+                "where W1 z > 0.", _backward(da1=lambda dh, a, h: dh * (a < 0))),
         Mistake("h instead of the ReLU mask", "The gradient was multiplied by h = δ(W1 z); the derivative of the ReLU "
                 "is 0 or 1.", _backward(da1=lambda dh, a, h: dh * h)),
-        Mistake("extra mean over the batch", "dW1 and dW2 were divided by N; they are sums over the batch, because "
-                "the loss already contains 1/N.",
+        Mistake("extra mean over the batch", "dW1 and dW2 were divided by N; they should be sums over the batch, "
+                "because the loss already contains 1/N.",
                 _backward(dW1=lambda g, z: g.T @ z / len(z), dW2=lambda g, h: g.T @ h / len(h))),
-        Mistake("first image only", "dW1 and dW2 were computed from the first image; they are sums over the batch.",
-                _backward(dW1=lambda g, z: g[:1].T @ z[:1], dW2=lambda g, h: g[:1].T @ h[:1])),
-        Mistake("dW2 without the ReLU", "dW2 was computed with W1 z; it is computed with h = δ(W1 z).",
+        Mistake("first image only", "dW1 and dW2 were computed from the first image only; they should be sums over the "
+                "batch.", _backward(dW1=lambda g, z: g[:1].T @ z[:1], dW2=lambda g, h: g[:1].T @ h[:1])),
+        Mistake("dW2 without the ReLU", "dW2 was computed with W1 z; it should be computed with h = δ(W1 z).",
                 lambda ds, z, W1, W2: (*se.excite_backward(ds, z, W1, W2)[:2],
                                        (ds * _slope(z, W1, W2)).T @ (z @ W1.T))),
-        Mistake("dW2 without σ'", "dW2 was computed with ds; it is computed with ds s (1 - s).",
+        Mistake("dW2 without σ'", "dW2 was computed with ds; it should be computed with ds s (1 - s).",
                 lambda ds, z, W1, W2: (*se.excite_backward(ds, z, W1, W2)[:2], ds.T @ relu(z @ W1.T))),
-        Mistake("dW1 without the ReLU mask", "dW1 was computed without the mask of the ReLU; the gradient passes only "
-                "where W1 z > 0.",
+        Mistake("dW1 without the ReLU mask", "dW1 was computed without the ReLU mask; the gradient should be passed on "
+                "only where W1 z > 0.",
                 lambda ds, z, W1, W2: (se.excite_backward(ds, z, W1, W2)[0], ((ds * _slope(z, W1, W2)) @ W2).T @ z,
                                        se.excite_backward(ds, z, W1, W2)[2])),
-        Mistake("gradients transposed", "dW1 and dW2 were transposed; each has the shape of its matrix.",
+        Mistake("gradients transposed", "dW1 and dW2 were transposed; each should have the shape of its matrix.",
                 lambda *a: tuple(x.T if k else x for k, x in enumerate(se.excite_backward(*a)))),
-        Mistake("dW1 and dW2 swapped", "dW1 and dW2 were returned in the wrong order; the order is dz, dW1, dW2.",
-                lambda *a: tuple(se.excite_backward(*a)[k] for k in (0, 2, 1))),
+        Mistake("dW1 and dW2 swapped", "dW1 and dW2 were returned in the wrong order; the correct order is dz, dW1, "
+                "dW2.", lambda *a: tuple(se.excite_backward(*a)[k] for k in (0, 2, 1))),
         Mistake("sign", "All gradients have the wrong sign.", lambda *a: tuple(-x for x in se.excite_backward(*a))),
         Mistake("ds ignored", "The upstream gradient ds was taken as 1 everywhere; all gradients are proportional to "
                 "ds.", lambda ds, *a: se.excite_backward(np.ones_like(ds), *a)),

@@ -18,8 +18,8 @@ SPECIALS = (
 )
 LABELLED = (
     *SPECIALS,
-    Special("all labels the first class", {}, lambda a: {**a, "labels": 0 * a["labels"]}),
-    Special("all labels the last class", {}, lambda a: {**a, "labels": 0 * a["labels"] + a["x"].shape[1] - 1}),
+    Special("every label is the first class", {}, lambda a: {**a, "labels": 0 * a["labels"]}),
+    Special("every label is the last class", {}, lambda a: {**a, "labels": 0 * a["labels"] + a["x"].shape[1] - 1}),
 )
 
 
@@ -78,25 +78,25 @@ softmax = Task(
                 "classes of each row.", lambda x: np.exp(x) / np.exp(x).sum(0)),
         Mistake("over the whole array", "The sum runs over the whole array; it should run over the classes of each "
                 "row.", lambda x: np.exp(x) / np.exp(x).sum()),
-        Mistake("no sum", "e^x was returned; it is divided by its sum over the classes.", lambda x: np.exp(x)),
-        Mistake("mean instead of the sum", "e^x was divided by its mean over the classes; it is divided by its sum.",
-                lambda x: np.exp(x) / np.exp(x).mean(1, keepdims=True)),
-        Mistake("divided by the maximum", "e^x was divided by the maximum of its row; it is divided by the sum of its "
-                "row.", lambda x: np.exp(x - x.max(1, keepdims=True))),
-        Mistake("no exponential", "x was divided by the sum of x; softmax has e^x in both places.", _shares),
-        Mistake("absolute values", "|x| was divided by the sum of |x|; softmax has e^x in both places.",
+        Mistake("no sum", "e^x was returned; it should be divided by its sum over the classes.", lambda x: np.exp(x)),
+        Mistake("mean instead of the sum", "e^x was divided by its mean over the classes; it should be divided by its "
+                "sum.", lambda x: np.exp(x) / np.exp(x).mean(1, keepdims=True)),
+        Mistake("divided by the maximum", "e^x was divided by the maximum of its row; it should be divided by the sum "
+                "of its row.", lambda x: np.exp(x - x.max(1, keepdims=True))),
+        Mistake("no exponential", "x was divided by the sum of x; softmax divides e^x by the sum of e^x.", _shares),
+        Mistake("absolute values", "|x| was divided by the sum of |x|; softmax divides e^x by the sum of e^x.",
                 lambda x: _shares(np.abs(x))),
         Mistake("sign of the exponent", "e⁻ˣ was used, so that the smallest x gets the largest probability; softmax "
-                "has e^x.", lambda x: ops.softmax(-x)),
-        Mistake("powers of 2", "2^x was used; the base is e.", lambda x: ops.softmax(x * np.log(2))),
-        Mistake("squares", "x² was divided by the sum of x²; softmax has e^x in both places.",
+                "uses e^x.", lambda x: ops.softmax(-x)),
+        Mistake("powers of 2", "2^x was used; the base should be e.", lambda x: ops.softmax(x * np.log(2))),
+        Mistake("squares", "x² was divided by the sum of x²; softmax divides e^x by the sum of e^x.",
                 lambda x: _shares(x * x)),
-        Mistake("sigmoid", "A sigmoid was applied to every number separately; softmax divides by the sum over the "
-                "classes, so that rows sum to 1.", lambda x: ops.sigmoid(x)),
-        Mistake("logarithm", "log p was returned; the result is p.", _log_softmax),
+        Mistake("sigmoid", "A sigmoid was applied to each element separately; softmax divides by the sum over the "
+                "classes, so that each row sums to 1.", lambda x: ops.sigmoid(x)),
+        Mistake("logarithm", "log p was returned; the result should be p.", _log_softmax),
         Mistake("one-hot maximum", "1 was returned at the maximum and 0 elsewhere; softmax gives every class a "
                 "probability.", lambda x: (x == x.max(1, keepdims=True)) * 1.0),
-        Mistake("softmax twice", "Softmax was applied twice; it is applied once.",
+        Mistake("softmax twice", "Softmax was applied twice; it should be applied once.",
                 lambda x: ops.softmax(ops.softmax(x))),
         Mistake("overflow", "e^x overflows for large x, and ∞/∞ is NaN; subtract the maximum of each row first.",
                 lambda x: _shares(np.exp(x))),
@@ -160,13 +160,13 @@ softmax_cross_entropy = Task(
                 lambda x, labels: -_at_label(_log_softmax(x), labels)),
         Mistake("first row only", "The loss of the first row was returned; L is the mean over all rows.",
                 lambda x, labels: _cross_entropy(x[:1], labels[:1])),
-        Mistake("logarithm to base 2", "log₂ was used; the loss has the natural logarithm.",
+        Mistake("logarithm to base 2", "log₂ was used; the loss uses the natural logarithm.",
                 _of_shares(lambda p: -np.log2(p))),
-        Mistake("logarithm to base 10", "log₁₀ was used; the loss has the natural logarithm.",
+        Mistake("logarithm to base 10", "log₁₀ was used; the loss uses the natural logarithm.",
                 _of_shares(lambda p: -np.log10(p))),
-        Mistake("labels counted from 1", "The class before the label was used; labels count from 0.",
+        Mistake("labels counted from 1", "The class before the label was used; classes are numbered from 0.",
                 lambda x, labels: _cross_entropy(x, (labels - 1) % x.shape[1])),
-        Mistake("class after the label", "The class after the label was used; labels count from 0.",
+        Mistake("class after the label", "The class after the label was used; classes are numbered from 0.",
                 lambda x, labels: _cross_entropy(x, (labels + 1) % x.shape[1])),
         Mistake("no logarithm", "-p was averaged; the loss is -log p.", _of_shares(np.negative)),
         Mistake("1 - p", "1 - p was averaged; the loss is -log p.", _of_shares(lambda p: 1 - p)),
@@ -174,7 +174,7 @@ softmax_cross_entropy = Task(
                 _of_shares(lambda p: -np.log(1 - p))),
         Mistake("p log p", "-p log p of the label was averaged; the loss is -log p.",
                 _of_shares(lambda p: -p * np.log(p))),
-        Mistake("labels of all rows", "log p[:, labels] takes the labels of all rows in every row; use log "
+        Mistake("labels of all rows", "log p[:, labels] takes the labels of all rows for every row; use log "
                 "p[np.arange(N), labels].", lambda x, labels: -_log_softmax(x)[:, labels].mean()),
         Mistake("all classes", "-log p was averaged over all classes; only the class of the label counts.",
                 lambda x, labels: -_log_softmax(x).mean()),
@@ -188,9 +188,9 @@ softmax_cross_entropy = Task(
                 lambda x, labels: _cross_entropy(ops.softmax(x), labels)),
         Mistake("logit only", "-x of the label was averaged; log Σ e^x is missing.",
                 lambda x, labels: -_at_label(x, labels).mean()),
-        Mistake("log-sum only", "log Σ e^x was averaged; the logit of the label is subtracted from it.",
+        Mistake("log-sum only", "log Σ e^x was averaged; the logit of the label should be subtracted from it.",
                 lambda x, labels: np.logaddexp.reduce(x, 1).mean()),
-        Mistake("maximum instead of log-sum", "The logit of the label was subtracted from the maximum; it is "
+        Mistake("maximum instead of log-sum", "The logit of the label was subtracted from the maximum; it should be "
                 "subtracted from log Σ e^x.", lambda x, labels: (x.max(1) - _at_label(x, labels)).mean()),
         Mistake("maximum subtracted on one side", "The maximum was subtracted in log Σ e^x but not from the logit of "
                 "the label; subtract it from both.", lambda x, labels: (_cross_entropy(x, labels) - x.max(1).mean())),
@@ -264,7 +264,7 @@ softmax_cross_entropy_backward = Task(
     specials=(*LABELLED, Special("dL negative", {}, lambda a: {**a, "dL": -a["dL"]})),
     extremes=EXTREMES,
     points=2,
-    hint="dL is a number, the upstream gradient of L; it is 1 if L is the final result.",
+    hint="dL is the upstream gradient of L, a number; it is 1 if L is the final result.",
     likely=("without 1/N", "dL ignored", "p only", "1 subtracted at the labels of all rows",
             "extra derivative of softmax", "sign"),
     mistakes=(
@@ -276,22 +276,22 @@ softmax_cross_entropy_backward = Task(
                 lambda dL, x, labels: _backward(dL, x, labels) * len(x) / x.shape[1]),
         Mistake("1/N²", "p - q was divided by N twice; L is the mean over the N rows.",
                 lambda dL, x, labels: _backward(dL, x, labels) / len(x)),
-        Mistake("dL ignored", "The upstream gradient dL was ignored; the result is multiplied by it.",
+        Mistake("dL ignored", "The upstream gradient dL was ignored; the result should be multiplied by it.",
                 lambda dL, x, labels: _backward(1.0, x, labels)),
         Mistake("sign", "q - p was used; the gradient is p - q.", lambda dL, x, labels: -_backward(dL, x, labels)),
         Mistake("p only", "The one-hot label q was not subtracted; the gradient is p - q.",
                 _less_one_hot(q=lambda labels, x: 0)),
         Mistake("-q only", "The probability p is missing; the gradient is p - q.", _less_one_hot(p=lambda x: 0)),
-        Mistake("1 subtracted everywhere", "1 was subtracted in every class; it is subtracted only at the label.",
-                _less_one_hot(q=lambda labels, x: 1)),
-        Mistake("label only", "Only the class of the label got a gradient; the other classes get p.",
-                lambda dL, x, labels: _backward(dL, x, labels) * _one_hot(labels, x)),
+        Mistake("1 subtracted everywhere", "1 was subtracted at every class; it should be subtracted only at the "
+                "label.", _less_one_hot(q=lambda labels, x: 1)),
+        Mistake("label only", "Only the class of the label got a gradient; the others should get p, because q is 0 "
+                "there.", lambda dL, x, labels: _backward(dL, x, labels) * _one_hot(labels, x)),
         Mistake("1 subtracted at the labels of all rows", "dx[:, labels] -= 1 subtracts 1 at the labels of all rows "
-                "in every row; use dx[np.arange(N), labels].",
+                "for every row; use dx[np.arange(N), labels].",
                 _less_one_hot(q=lambda labels, x: _one_hot(labels, x).max(0))),
-        Mistake("labels counted from 1", "1 was subtracted at the class before the label; labels count from 0.",
+        Mistake("labels counted from 1", "1 was subtracted at the class before the label; classes are numbered from 0.",
                 lambda dL, x, labels: _backward(dL, x, (labels - 1) % x.shape[1])),
-        Mistake("class after the label", "1 was subtracted at the class after the label; labels count from 0.",
+        Mistake("class after the label", "1 was subtracted at the class after the label; classes are numbered from 0.",
                 lambda dL, x, labels: _backward(dL, x, (labels + 1) % x.shape[1])),
         Mistake("no softmax", "x - q was used; the gradient is p - q with p = softmax(x).",
                 _less_one_hot(p=lambda x: x)),
@@ -307,9 +307,9 @@ softmax_cross_entropy_backward = Task(
         Mistake("gradient with respect to p", "-q/p was used, the gradient with respect to p = softmax(x); the result "
                 "is the gradient with respect to x.",
                 lambda dL, x, labels: -dL * _one_hot(labels, x) / ops.softmax(x) / len(x)),
-        Mistake("gradient of the squared error", "2 (p - q) p was used, a part of the gradient of the squared error; "
+        Mistake("gradient of the squared error", "2 (p - q) p was used, part of the gradient of the squared error; "
                 "that of cross-entropy is p - q.", lambda dL, x, labels: 2 * _backward(dL, x, labels) * ops.softmax(x)),
-        Mistake("labels smoothed", "The labels were smoothed by 0.1; q is 1 at the label and 0 elsewhere.",
+        Mistake("labels smoothed", "The labels were smoothed by 0.1; q should be 1 at the label and 0 elsewhere.",
                 _less_one_hot(q=_smoothed)),
         Mistake("summed over the batch", "The gradients of the rows were summed; every row of x has its own gradient.",
                 lambda dL, x, labels: _backward(dL, x, labels).sum(0)),

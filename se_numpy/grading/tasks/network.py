@@ -22,7 +22,7 @@ def _conv_backward(dU, X, V):
     return ops.conv2d_backward(dU, X, V, stride=1, padding=1)
 
 
-# The parts of both tasks; alternates and mistakes replace some of them.
+# The steps of both tasks; alternative solutions and mistakes replace some of them.
 PARTS: dict[str, Callable[..., Any]] = {
     "conv1": _conv,
     "bn1": batch_norm,
@@ -48,7 +48,7 @@ PARTS: dict[str, Callable[..., Any]] = {
 
 
 def _forward(f: Any, X, V1, gamma1, beta1, V2, gamma2, beta2, W1, W2) -> SimpleNamespace:
-    """Compute every value of the block with the parts in ``f``."""
+    """Compute all intermediate values of the block with the steps in ``f``."""
     U1 = f.conv1(X, V1)
     A1 = f.bn1(U1, gamma1, beta1)
     H = f.relu1(A1)
@@ -95,7 +95,7 @@ def _hidden(A: np.ndarray, W1: np.ndarray) -> np.ndarray:
 
 
 def _away_from_kinks(arguments: Arguments) -> Arguments:
-    """Adjust the arguments so that every part affects the result and rounding does not change a ReLU mask.
+    """Adjust the arguments so that every step affects the result and rounding does not change a ReLU mask.
 
     Every other hidden unit of the excitation is active for most images, and no ReLU input is within 10⁻³ of 0.
     """
@@ -113,7 +113,7 @@ def _away_from_kinks(arguments: Arguments) -> Arguments:
 
 
 def _alternate(make: Callable[..., Callable[..., Any]], k: int) -> Callable[..., Any]:
-    """Build the function from the k-th alternate of each part."""
+    """Build the function from the k-th alternative solution of each step."""
 
     def other(task: Task) -> Callable[..., Any]:
         return task.alternates[k % len(task.alternates)]
@@ -193,21 +193,21 @@ residual_block = Task(
             "V1 used twice"),
     hint="Both convolutions have stride 1 and padding 1; batch norm is in training mode, with eps = 10⁻⁵.",
     mistakes=(
-        Mistake("no shortcut", "X was not added; the block is X plus its branch.",
+        Mistake("no shortcut", "X was not added; it should be added to the branch.",
                 _block(join=lambda X, A, W1, W2: _se(A, W1, W2))),
-        Mistake("shortcut added twice", "X was added twice; it is added once.",
+        Mistake("shortcut added twice", "X was added twice; it should be added once.",
                 _block(join=lambda X, A, W1, W2: 2 * X + _se(A, W1, W2))),
-        Mistake("SE left out", "The SE block was left out; it scales the branch before the sum.",
+        Mistake("SE left out", "The SE block was left out; it should scale the branch before the sum.",
                 _block(join=lambda X, A, W1, W2: X + A)),
-        Mistake("SE on the shortcut", "The gates scaled X; they scale the branch before the sum.",
+        Mistake("SE on the shortcut", "The gates scaled X; they should scale the branch before the sum.",
                 _block(join=lambda X, A, W1, W2: _se(X, W1, W2) + A)),
-        Mistake("SE after the sum", "The gates scaled the sum; they scale the branch before the sum.",
+        Mistake("SE after the sum", "The gates scaled the sum; they should scale the branch before the sum.",
                 _block(join=lambda X, A, W1, W2: _se(X + A, W1, W2))),
-        Mistake("SE after the last ReLU", "The gates scaled the result of the block; they scale the branch before the "
-                "sum.", lambda *a: _se(_block(join=lambda X, A, W1, W2: X + A)(*a), *a[-2:])),
-        Mistake("gates from the shortcut", "The gates were computed from X; they are computed from the branch.",
+        Mistake("SE after the last ReLU", "The gates scaled the result of the block; they should scale the branch "
+                "before the sum.", lambda *a: _se(_block(join=lambda X, A, W1, W2: X + A)(*a), *a[-2:])),
+        Mistake("gates from the shortcut", "The gates were computed from X; they should be computed from the branch.",
                 _block(join=lambda X, A, W1, W2: X + A * _gates(X, W1, W2))),
-        Mistake("gates only", "The gates were added to X; they multiply the branch, which is added to X.",
+        Mistake("gates only", "The gates were added to X; they should multiply the branch, which is added to X.",
                 _block(join=lambda X, A, W1, W2: X + _gates(A, W1, W2))),
         Mistake("1 + s", "The branch was multiplied by 1 + s; Eq. (4) multiplies by s.",
                 _block(join=lambda X, A, W1, W2: X + A * (1 + _gates(A, W1, W2))), "Eq. (4)"),
@@ -218,37 +218,37 @@ residual_block = Task(
                 "Eq. (3)"),
         Mistake("ReLU before SE", "A ReLU was applied between the second batch norm and SE; the block has none there.",
                 _block(join=lambda X, A, W1, W2: X + _se(relu(A), W1, W2))),
-        Mistake("ReLU before the sum", "The ReLU was applied to the branch, before the sum; it is applied after the "
-                "sum.", _block(join=lambda X, A, W1, W2: X + relu(_se(A, W1, W2)), relu2=lambda S: S)),
+        Mistake("ReLU before the sum", "The ReLU was applied to the branch, before the sum; it should be applied after "
+                "the sum.", _block(join=lambda X, A, W1, W2: X + relu(_se(A, W1, W2)), relu2=lambda S: S)),
         Mistake("ReLU before the sum too", "A ReLU was applied to the branch too, before the sum; the block has only "
                 "the one after the sum.", _block(join=lambda X, A, W1, W2: X + relu(_se(A, W1, W2)))),
-        Mistake("no ReLU at the end", "The sum was returned; a ReLU follows it.", _block(relu2=lambda S: S)),
-        Mistake("no ReLU between the convolutions", "The ReLU between the convolutions was left out; it follows the "
-                "first batch norm.", _block(relu1=lambda A: A)),
-        Mistake("no batch norm after the first convolution", "The first batch norm was left out; each convolution is "
-                "followed by batch norm.", _block(bn1=lambda x, gamma, beta: x)),
+        Mistake("no ReLU at the end", "The sum was returned; a ReLU should follow it.", _block(relu2=lambda S: S)),
+        Mistake("no ReLU between the convolutions", "The ReLU between the convolutions was left out; it should follow "
+                "the first batch norm.", _block(relu1=lambda A: A)),
+        Mistake("no batch norm after the first convolution", "The first batch norm was left out; each convolution "
+                "should be followed by batch norm.", _block(bn1=lambda x, gamma, beta: x)),
         Mistake("no batch norm after the second convolution", "The second batch norm was left out; each convolution "
-                "is followed by batch norm.", _block(bn2=lambda x, gamma, beta: x)),
-        Mistake("batch norm after the ReLU", "The first ReLU was applied before batch norm; batch norm comes first.",
-                _block(bn1=lambda x, gamma, beta: batch_norm(relu(x), gamma, beta), relu1=lambda A: A)),
+                "should be followed by batch norm.", _block(bn2=lambda x, gamma, beta: x)),
+        Mistake("batch norm after the ReLU", "The first ReLU was applied before batch norm; batch norm should come "
+                "first.", _block(bn1=lambda x, gamma, beta: batch_norm(relu(x), gamma, beta), relu1=lambda A: A)),
         Mistake("batch norm before the convolutions", "Batch norm and ReLU were applied before each convolution, as "
                 "in the pre-activation block; here each convolution is followed by batch norm.", _pre_activation),
-        Mistake("statistics of each image", "Batch norm normalised each image separately; it computes its statistics "
-                "over the batch too.",
+        Mistake("statistics of each image", "Batch norm normalised each image separately; it should compute its "
+                "statistics over the batch too.",
                 _block(bn1=lambda *a: norm._over(1, 2)(*a, EPS), bn2=lambda *a: norm._over(1, 2)(*a, EPS))),
-        Mistake("variance divided by m - 1", "Batch norm divided the variance by m - 1; it uses the biased variance, "
-                "divided by m.",
+        Mistake("variance divided by m - 1", "Batch norm divided the variance by m - 1; it should use the biased "
+                "variance, divided by m.",
                 _block(bn1=lambda *a: norm._norm(var=lambda x: x.var((0, 1, 2), ddof=1))(*a, EPS),
                        bn2=lambda *a: norm._norm(var=lambda x: x.var((0, 1, 2), ddof=1))(*a, EPS))),
         Mistake("filters flipped", "Both convolutions rotated their filters by 180°; ∗ in Eq. (1) is "
                 "cross-correlation.",
                 _block(conv1=lambda X, V: _conv(X, V[::-1, ::-1]), conv2=lambda X, V: _conv(X, V[::-1, ::-1])),
                 "Eq. (1)"),
-        Mistake("V1 used twice", "V1 was used in both convolutions; the second uses V2.",
+        Mistake("V1 used twice", "V1 was used in both convolutions; the second should use V2.",
                 lambda X, V1, g1, b1, V2, *a: _block()(X, V1, g1, b1, V1, *a)),
-        Mistake("V1 and V2 swapped", "V1 and V2 were swapped; the first convolution uses V1.",
+        Mistake("V1 and V2 swapped", "V1 and V2 were swapped; the first convolution should use V1.",
                 lambda X, V1, g1, b1, V2, *a: _block()(X, V2, g1, b1, V1, *a)),
-        Mistake("gamma1 and beta1 used twice", "gamma1 and beta1 were used in both batch norms; the second uses "
+        Mistake("gamma1 and beta1 used twice", "gamma1 and beta1 were used in both batch norms; the second should use "
                 "gamma2 and beta2.", lambda X, V1, g1, b1, V2, g2, b2, *a: _block()(X, V1, g1, b1, V2, g1, b1, *a)),
     ),
     written=_residual_block,
@@ -324,7 +324,7 @@ se_resnet_step = Task(
     oracle=_RIGHT,
     axes=AXES + ", labels: N, W: K C, b: K",
     sizes={**SIZES, "K": (3, 6)},
-    hyper={"lr": (1.0, 2.0, 4.0)},  # large, so that a wrong gradient shows in the parameters
+    hyper={"lr": (1.0, 2.0, 4.0)},  # large, so that a wrong gradient changes the parameters visibly
     fill={**FILL, "labels": "labels"},
     prepare=_away_from_kinks,
     specials=(*SPECIALS, Special("as many classes as channels", {"C": 4, "K": 4})),
@@ -339,13 +339,13 @@ se_resnet_step = Task(
                 _step(update=lambda name, p, dp, lr: p + lr * dp)),
         Mistake("learning rate left out", "p - ∂L/∂p was computed; the step is p - η ∂L/∂p.",
                 _step(update=lambda name, p, dp, lr: p - dp)),
-        Mistake("gradients only", "The gradients were returned; the results are the new parameters p - η ∂L/∂p.",
+        Mistake("gradients only", "The gradients were returned; the results should be the new parameters p - η ∂L/∂p.",
                 _step(update=lambda name, p, dp, lr: dp)),
         Mistake("new V1 and V2 swapped", "The new V1 and V2 are right but swapped.",
                 lambda *a, **h: (lambda t: (t[0], t[4], *t[2:4], t[1], *t[5:]))(_RIGHT(*a, **h))),
-        Mistake("loss after the step", "The parameters are right, but the loss was computed after the step; it is the "
-                "loss before the step.", _loss_after),
-        Mistake("loss summed", "The loss and its gradients were summed over the batch; the loss is the mean.",
+        Mistake("loss after the step", "The parameters are right, but the loss was computed after the step; it should "
+                "be the loss before the step.", _loss_after),
+        Mistake("loss summed", "The loss and its gradients were summed over the batch; the loss should be the mean.",
                 _step(loss=lambda x, labels: ops.softmax_cross_entropy(x, labels) * len(x),
                       loss_backward=lambda x, labels: ops.softmax_cross_entropy_backward(float(len(x)), x, labels))),
         Mistake("gradients without 1/N", "The gradients are those of the summed loss; the loss is the mean over the "
@@ -353,59 +353,61 @@ se_resnet_step = Task(
                 _step(loss_backward=lambda x, labels: ops.softmax_cross_entropy_backward(float(len(x)), x, labels))),
         Mistake("1/N twice", "The gradients were divided by N again; the loss already contains 1/N.",
                 _step(loss_backward=lambda x, labels: ops.softmax_cross_entropy_backward(1 / len(x), x, labels))),
-        Mistake("labels counted from 1", "The class before the label was used; labels count from 0.",
+        Mistake("labels counted from 1", "The class before the label was used; classes are numbered from 0.",
                 lambda X, labels, *a, **h: _RIGHT(X, (labels - 1) % len(a[-1]), *a, **h)),
         Mistake("no label in the gradient", "p was used as the gradient of the logits; it is p - q, with q = 1 at the "
                 "label.", _step(loss_backward=lambda x, labels: softmax(x) / len(x))),
-        Mistake("classifier first", "W was updated before the gradient passed through it; all gradients are computed "
-                "with the old parameters.", _step(linear_backward=_classifier_first)),
-        Mistake("db as a mean", "db was averaged over the batch; it is a sum, because the loss already contains 1/N.",
-                _step(linear_backward=lambda dx, z, W, b, lr: (dx @ W, dx.T @ z, dx.mean(0)))),
-        Mistake("max pooling before the classifier", "The maps were pooled by their maximum before the classifier; "
-                "they are pooled by their mean.",
+        Mistake("classifier first", "W was updated before the gradient was passed back through it; all gradients "
+                "should be computed with the old parameters.", _step(linear_backward=_classifier_first)),
+        Mistake("db as a mean", "db was averaged over the batch; it should be a sum, because the loss already contains "
+                "1/N.", _step(linear_backward=lambda dx, z, W, b, lr: (dx @ W, dx.T @ z, dx.mean(0)))),
+        Mistake("max pooling before the classifier", "Max pooling was used before the classifier; it should be average "
+                "pooling.",
                 _step(pool=lambda Y: Y.max((1, 2)), pool_backward=ops.global_max_pool2d_backward), "Eq. (2)"),
-        Mistake("1/(HW) left out", "Every pixel got all of the gradient of the last pooling; it is a mean, so each "
-                "pixel gets 1/(HW) of it.", _step(pool_backward=lambda dz, Y: dz[:, None, None] + 0 * Y), "Eq. (2)"),
-        Mistake("mask of the last ReLU left out", "The gradient passed the last ReLU everywhere; it passes only where "
-                "the sum is positive.", _step(relu2_backward=lambda dy, x: dy)),
-        Mistake("mask of the first ReLU left out", "The gradient passed the ReLU between the convolutions everywhere; "
-                "it passes only where its input is positive.", _step(relu1_backward=lambda dy, x: dy)),
+        Mistake("1/(HW) left out", "Every pixel got the whole gradient from the last pooling, which is a mean; each "
+                "pixel should get 1/(HW) of it.",
+                _step(pool_backward=lambda dz, Y: dz[:, None, None] + 0 * Y), "Eq. (2)"),
+        Mistake("mask of the last ReLU left out", "The gradient was passed through the last ReLU everywhere; it should "
+                "be passed on only where the sum is positive.", _step(relu2_backward=lambda dy, x: dy)),
+        Mistake("mask of the first ReLU left out", "The gradient was passed through the ReLU between the convolutions "
+                "everywhere; it should be passed on only where the ReLU's input is positive.",
+                _step(relu1_backward=lambda dy, x: dy)),
         Mistake("path through the gates left out", "The gates were treated as constants; they are computed from the "
                 "maps, whose gradient includes the path through the gates.",
                 _step(se_backward=_se_without_path), "Eqs. (2) to (4)"),
-        Mistake("gates left out of the direct path", "The gradient passed to the branch without the gates; the "
+        Mistake("gates left out of the direct path", "The gradient was passed on to the branch without the gates; the "
                 "derivative of s u with respect to u is s.", _step(se_backward=_se_without_gate), "Eq. (4)"),
         Mistake("SE skipped in the backward pass", "The backward pass skipped the SE block, so that W1 and W2 did not "
-                "change and the gradient of the branch lacks the gates.",
+                "change and the gradient of the branch lacked the gates.",
                 _step(se_backward=lambda dS, A, W1, W2: (dS, 0 * W1, 0 * W2)),
                 "Eqs. (2) to (4)"),
-        Mistake("SE left out", "The SE block was left out of both passes, so that W1 and W2 did not change; it scales "
-                "the branch before the sum.",
+        Mistake("SE left out", "The SE block was left out of both passes, so that W1 and W2 did not change; it should "
+                "scale the branch before the sum.",
                 _step(join=lambda X, A, W1, W2: X + A, se_backward=lambda dS, A, W1, W2: (dS, 0 * W1, 0 * W2)),
                 "Eqs. (2) to (4)"),
-        Mistake("no shortcut", "X was not added; the block is X plus its branch.",
+        Mistake("no shortcut", "X was not added; it should be added to the branch.",
                 _step(join=lambda X, A, W1, W2: _se(A, W1, W2))),
         Mistake("statistics held constant", "The mean and variance of batch norm were treated as constants in the "
                 "backward pass; they are computed from the batch and have gradients.",
                 _step(bn1_backward=_held_constant, bn2_backward=_held_constant)),
-        Mistake("filters flipped in the backward pass", "The gradient passed the second convolution with filters "
-                "rotated by 180°; when windows are added back, the filters are not flipped.",
+        Mistake("filters flipped in the backward pass", "The gradient was passed through the second convolution with "
+                "its filters rotated by 180°; when windows are added back, the filters are not flipped.",
                 _step(conv2_backward=lambda dU, H, A, V: (
                     _conv_backward(dU, H, V[::-1, ::-1])[0], _conv_backward(dU, H, V)[1])), "Eq. (1)"),
-        Mistake("filter channels not swapped", "The gradient passed the second convolution from input to output "
-                "channels; the backward pass goes from output to input channels.",
+        Mistake("filter channels not swapped", "The gradient was passed through the second convolution from input to "
+                "output channels; the backward pass should go from output to input channels.",
                 _step(conv2_backward=lambda dU, H, A, V: (
                     _conv_backward(dU, H, V.swapaxes(2, 3))[0], _conv_backward(dU, H, V)[1])), "Eq. (1)"),
         Mistake("V2 from before the ReLU", "The gradient of V2 was computed with the input of the ReLU; the second "
-                "convolution receives its output.",
+                "convolution receives the ReLU's output.",
                 _step(conv2_backward=lambda dU, H, A, V: (
                     _conv_backward(dU, H, V)[0], _conv_backward(dU, A, V)[1])), "Eq. (1)"),
-        Mistake("gammas and betas not updated", "The gammas and betas of batch norm were not updated; they are "
+        Mistake("gammas and betas not updated", "The gammas and betas of batch norm were not updated; they should be "
                 "trained too.", _not_updated("gamma1", "beta1", "gamma2", "beta2")),
-        Mistake("gate weights not updated", "W1 and W2 were not updated; they are trained too.",
+        Mistake("gate weights not updated", "W1 and W2 were not updated; they should be trained too.",
                 _not_updated("W1", "W2")),
-        Mistake("bias not updated", "b was not updated; it is trained too.", _not_updated("b")),
-        Mistake("only the classifier updated", "Only W and b were updated; all parameters are trained.",
+        Mistake("bias not updated", "b was not updated; it should be trained too.", _not_updated("b")),
+        Mistake("only the classifier updated", "Only W and b were updated; all parameters should be.",
                 _not_updated(
             "V1", "gamma1", "beta1", "V2", "gamma2", "beta2", "W1", "W2")),
     ),

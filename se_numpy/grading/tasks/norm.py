@@ -27,7 +27,7 @@ def _numbers(least: int) -> Callable[[Sizes], Sizes | None]:
 
 
 def _exact(x: np.ndarray) -> np.ndarray:
-    """Round to numbers that are exact in single precision."""
+    """Round to values that are exact in single precision."""
     return x.astype(np.float32).astype(np.float64)
 
 
@@ -69,7 +69,7 @@ def _norm(
 
 
 def _over(*axes: int) -> Callable[..., Any]:
-    """Return batch_norm with its statistics over other axes."""
+    """Return batch_norm with its statistics computed over other axes."""
     return _norm(lambda x: x.mean(axes, keepdims=True), lambda x: x.var(axes, keepdims=True))
 
 
@@ -109,7 +109,7 @@ batch_norm = Task(
     specials=SPECIALS,
     extremes=(
         Special("a channel without variance", {"C": 3, "eps": 1e-5}, _one_flat_channel),
-        Special("numbers around 1000", {"eps": 1e-5}, _far_from_0),
+        Special("values around 1000", {"eps": 1e-5}, _far_from_0),
     ),
     points=2,
     likely=("statistics of each image", "statistics over the batch only", "eps outside the root",
@@ -128,36 +128,36 @@ batch_norm = Task(
                 "computes its statistics over the batch too.", _over(1, 2)),
         Mistake("statistics of each image, all channels", "Each image was normalised over all its channels (layer "
                 "norm); batch norm normalises each channel separately over the batch.", _over(1, 2, 3)),
-        Mistake("statistics over the batch only", "Each pixel was normalised over the batch; each channel is "
+        Mistake("statistics over the batch only", "Each pixel was normalised over the batch; each channel should be "
                 "normalised over N, H and W.", _over(0)),
-        Mistake("statistics over the whole array", "All channels share one mean and variance; each channel has its "
-                "own.", _over(0, 1, 2, 3)),
-        Mistake("statistics over channels", "Each pixel was normalised over its channels; each channel is normalised "
-                "over N, H and W.", _over(3)),
+        Mistake("statistics over the whole array", "All channels share one mean and variance; each channel should have "
+                "its own.", _over(0, 1, 2, 3)),
+        Mistake("statistics over channels", "Each pixel was normalised over its channels; each channel should be "
+                "normalised over N, H and W.", _over(3)),
         Mistake("channels as the second axis", "The statistics were computed over axes 0, 2 and 3, as for "
                 "channels-first maps; here channels are the last axis.", _over(0, 2, 3)),
-        Mistake("statistics of the first image", "The mean and variance were computed from the first image; they are "
-                "computed over all images.", _norm(lambda x: x[0].mean((0, 1)), lambda x: x[0].var((0, 1)))),
+        Mistake("statistics of the first image", "The mean and variance were computed from the first image only; they "
+                "should be computed over all images.", _norm(lambda x: x[0].mean((0, 1)), lambda x: x[0].var((0, 1)))),
         Mistake("eps outside the root", "√var + eps was used; eps belongs inside the root, √(var + eps).",
                 _norm(root=lambda var, eps: np.sqrt(var) + eps)),
         Mistake("eps left out", "√var was used without eps, which divides by 0 in a constant channel; the equation "
                 "has √(var + eps).", _norm(root=lambda var, eps: np.sqrt(var))),
         Mistake("eps fixed at 10⁻⁵", "10⁻⁵ was used for eps; eps is an argument.",
                 _norm(root=lambda var, eps: np.sqrt(var + 1e-5))),
-        Mistake("divided by the variance", "x - mean was divided by var + eps; it should be divided by √(var + "
-                "eps).", _norm(root=lambda var, eps: var + eps)),
-        Mistake("mean not subtracted", "x / √(var + eps) was computed; the mean is subtracted first.",
+        Mistake("divided by the variance", "x - mean was divided by var + eps; it should be divided by √(var + eps).",
+                _norm(root=lambda var, eps: var + eps)),
+        Mistake("mean not subtracted", "x / √(var + eps) was computed; the mean should be subtracted first.",
                 _norm(mean=lambda x: 0)),
-        Mistake("not divided", "Only the mean was subtracted; x - mean is divided by √(var + eps).",
+        Mistake("not divided", "Only the mean was subtracted; x - mean should also be divided by √(var + eps).",
                 _norm(root=lambda var, eps: 1)),
-        Mistake("gamma left out", "gamma was left out; the normalised x is multiplied by gamma.",
+        Mistake("gamma left out", "gamma was left out; the normalised x should be multiplied by gamma.",
                 _norm(end=lambda x_hat, gamma, beta: x_hat + beta)),
-        Mistake("beta left out", "beta was left out; it is added at the end.",
+        Mistake("beta left out", "beta was left out; it should be added at the end.",
                 _norm(end=lambda x_hat, gamma, beta: gamma * x_hat)),
-        Mistake("gamma and beta swapped", "gamma and beta were swapped; gamma is multiplied and beta is added.",
+        Mistake("gamma and beta swapped", "gamma and beta were swapped; gamma is the factor, and beta is added.",
                 _norm(end=lambda x_hat, gamma, beta: beta * x_hat + gamma)),
-        Mistake("beta times gamma", "gamma (x̂ + beta) was computed; beta is added after the multiplication by gamma.",
-                _norm(end=lambda x_hat, gamma, beta: gamma * (x_hat + beta))),
+        Mistake("beta times gamma", "gamma (x̂ + beta) was computed; beta should be added after the multiplication by "
+                "gamma.", _norm(end=lambda x_hat, gamma, beta: gamma * (x_hat + beta))),
         Mistake("1 + gamma", "The factor is 1 + gamma; it should be gamma.",
                 _norm(end=lambda x_hat, gamma, beta: (1 + gamma) * x_hat + beta)),
     ),
@@ -185,17 +185,16 @@ normalize = Task(
     specials=SPECIALS,
     extremes=(
         Special("variance 0", {"eps": 0.1}, lambda a: {**a, "var": 0 * a["var"]}),
-        Special("numbers around 1000", {}, lambda a: {**_far_from_0(a), "mean": _exact(a["mean"] + 1e3)}),
+        Special("values around 1000", {}, lambda a: {**_far_from_0(a), "mean": _exact(a["mean"] + 1e3)}),
     ),
     points=1,
     hint="mean and var are given, usually running averages; the statistics of the batch are not used.",
     mistakes=(
-        Mistake("statistics of the batch", "The mean and variance of the batch were used; in evaluation the given "
-                "ones are used.",
+        Mistake("statistics of the batch", "The batch mean and variance were used; evaluation uses the given ones.",
                 lambda x, mean, var, gamma, beta, eps: gamma * (x - x.mean(ALL)) / np.sqrt(x.var(ALL) + eps) + beta),
-        Mistake("mean of the batch", "The mean of the batch was subtracted; the given mean is subtracted.",
+        Mistake("mean of the batch", "The batch mean was subtracted; it should be the given mean.",
                 lambda x, mean, var, gamma, beta, eps: gamma * (x - x.mean(ALL)) / np.sqrt(var + eps) + beta),
-        Mistake("variance of the batch", "The variance of the batch was used; the given variance is used.",
+        Mistake("variance of the batch", "The batch variance was used; it should be the given variance.",
                 lambda x, mean, var, gamma, beta, eps: gamma * (x - mean) / np.sqrt(x.var(ALL) + eps) + beta),
         Mistake("eps outside the root", "√var + eps was used; eps belongs inside the root, √(var + eps).",
                 lambda x, mean, var, gamma, beta, eps: gamma * (x - mean) / (np.sqrt(var) + eps) + beta),
@@ -203,26 +202,27 @@ normalize = Task(
                 lambda x, mean, var, gamma, beta, eps: gamma * (x - mean) / np.sqrt(var) + beta),
         Mistake("eps fixed at 10⁻⁵", "10⁻⁵ was used for eps; eps is an argument.",
                 lambda x, mean, var, gamma, beta, eps: gamma * (x - mean) / np.sqrt(var + 1e-5) + beta),
-        Mistake("divided by the variance", "x - mean was divided by var + eps; it should be divided by √(var + "
-                "eps).", lambda x, mean, var, gamma, beta, eps: gamma * (x - mean) / (var + eps) + beta),
-        Mistake("multiplied by the root", "x - mean was multiplied by √(var + eps); it is divided by √(var + eps).",
+        Mistake("divided by the variance", "x - mean was divided by var + eps; it should be divided by √(var + eps).",
+                lambda x, mean, var, gamma, beta, eps: gamma * (x - mean) / (var + eps) + beta),
+        Mistake("multiplied by the root", "x - mean was multiplied by √(var + eps); it should be divided by it.",
                 lambda x, mean, var, gamma, beta, eps: gamma * (x - mean) * np.sqrt(var + eps) + beta),
-        Mistake("mean not subtracted", "x / √(var + eps) was computed; the mean is subtracted first.",
+        Mistake("mean not subtracted", "x / √(var + eps) was computed; the mean should be subtracted first.",
                 lambda x, mean, var, gamma, beta, eps: gamma * x / np.sqrt(var + eps) + beta),
-        Mistake("mean added", "The mean was added to x; it is subtracted.",
+        Mistake("mean added", "The mean was added to x; it should be subtracted.",
                 lambda x, mean, var, gamma, beta, eps: gamma * (x + mean) / np.sqrt(var + eps) + beta),
-        Mistake("only x divided", "gamma x / √(var + eps) - mean + beta was computed; the mean is subtracted before "
-                "the division.", lambda x, mean, var, gamma, beta, eps: gamma * x / np.sqrt(var + eps) - mean + beta),
-        Mistake("gamma left out", "gamma was left out; the normalised x is multiplied by gamma.",
+        Mistake("only x divided", "gamma x / √(var + eps) - mean + beta was computed; the mean should be subtracted "
+                "before the division.",
+                lambda x, mean, var, gamma, beta, eps: gamma * x / np.sqrt(var + eps) - mean + beta),
+        Mistake("gamma left out", "gamma was left out; the normalised x should be multiplied by gamma.",
                 lambda x, mean, var, gamma, beta, eps: (x - mean) / np.sqrt(var + eps) + beta),
-        Mistake("beta left out", "beta was left out; it is added at the end.",
+        Mistake("beta left out", "beta was left out; it should be added at the end.",
                 lambda x, mean, var, gamma, beta, eps: gamma * (x - mean) / np.sqrt(var + eps)),
-        Mistake("gamma and beta swapped", "gamma and beta were swapped; gamma is multiplied and beta is added.",
+        Mistake("gamma and beta swapped", "gamma and beta were swapped; gamma is the factor, and beta is added.",
                 lambda x, mean, var, gamma, beta, eps: beta * (x - mean) / np.sqrt(var + eps) + gamma),
-        Mistake("beta times gamma", "gamma (x̂ + beta) was computed; beta is added after the multiplication by gamma.",
-                lambda x, mean, var, gamma, beta, eps: gamma * ((x - mean) / np.sqrt(var + eps) + beta)),
-        Mistake("mean and variance swapped", "The mean and variance were swapped; the mean is subtracted, and the "
-                "root of the variance divides.",
+        Mistake("beta times gamma", "gamma (x̂ + beta) was computed; beta should be added after the multiplication by "
+                "gamma.", lambda x, mean, var, gamma, beta, eps: gamma * ((x - mean) / np.sqrt(var + eps) + beta)),
+        Mistake("mean and variance swapped", "The mean and variance were swapped; subtract the mean, then divide by "
+                "√(var + eps).",
                 lambda x, mean, var, gamma, beta, eps: gamma * (x - var) / np.sqrt(np.abs(mean) + eps) + beta),
     ),
     alternates=(
@@ -264,7 +264,7 @@ def _wrong(
     dbeta: Callable[..., Any] = lambda dy: dy.sum(ALL),
     root: Callable[..., Any] = lambda var, eps: np.sqrt(var + eps),
 ) -> Callable[..., Any]:
-    """Return batch_norm_backward with one step replaced; ``of_mean`` and ``of_var`` scale the terms of dx."""
+    """Return batch_norm_backward with one step replaced; ``of_mean`` and ``of_var`` scale two terms of dx."""
 
     def backward(dy, x, mean, var, gamma, eps):
         x_hat = (x - mean) / root(var, eps)
@@ -319,7 +319,7 @@ batch_norm_backward = Task(
     specials=SPECIALS,
     extremes=(
         Special("a channel without variance", {"C": 3, "eps": 0.1}, _then_statistics(_one_flat_channel)),
-        Special("numbers around 1000", {"eps": 1e-5}, _then_statistics(_far_from_0)),
+        Special("values around 1000", {"eps": 1e-5}, _then_statistics(_far_from_0)),
     ),
     points=4,
     likely=("mean and variance held constant", "variance held constant", "mean held constant", "m = N",
@@ -329,13 +329,13 @@ batch_norm_backward = Task(
     mistakes=(
         Mistake("mean and variance held constant", "dx = gamma dy / √(var + eps) treats the mean and variance as "
                 "constants; they are computed from x, so dx includes their gradients.", _wrong(of_mean=0, of_var=0)),
-        Mistake("variance held constant", "The variance was treated as constant; dx includes the term -x̂ ⟨dy x̂⟩.",
-                _wrong(of_var=0)),
-        Mistake("mean held constant", "The mean was treated as constant; dx includes the term -⟨dy⟩.",
+        Mistake("variance held constant", "The variance was treated as constant; dx should include the term -x̂ ⟨dy "
+                "x̂⟩.", _wrong(of_var=0)),
+        Mistake("mean held constant", "The mean was treated as constant; dx should include the term -⟨dy⟩.",
                 _wrong(of_mean=0)),
-        Mistake("sign of the variance term", "The variance term of dx was added; it is -x̂ ⟨dy x̂⟩, with a minus "
-                "sign.", _wrong(of_var=-1)),
-        Mistake("sign of the mean term", "The mean term of dx was added; it is -⟨dy⟩, with a minus sign.",
+        Mistake("sign of the variance term", "The variance term of dx has the wrong sign; it should be -x̂ ⟨dy x̂⟩.",
+                _wrong(of_var=-1)),
+        Mistake("sign of the mean term", "The mean term of dx has the wrong sign; it should be -⟨dy⟩.",
                 _wrong(of_mean=-1)),
         Mistake("half the variance term", "The variance term of dx is half as large as it should be; the square in "
                 "the variance has the derivative 2 (x - mean).", _wrong(of_var=0.5)),
@@ -347,14 +347,14 @@ batch_norm_backward = Task(
                 _wrong(m=lambda x: x[0, ..., 0].size)),
         Mistake("m = N·H·W·C", "The sums were divided by N·H·W·C; the means are over the N·H·W values of a channel.",
                 _wrong(m=np.size)),
-        Mistake("m - 1", "The sums were divided by m - 1; they are divided by m, because the variance is the biased "
-                "one.", _wrong(m=lambda x: x[..., 0].size - 1)),
-        Mistake("sums instead of means", "Sums were used for ⟨·⟩; they are means, divided by m = N·H·W.",
+        Mistake("m - 1", "The sums were divided by m - 1; they should be divided by m, because batch norm uses the "
+                "biased variance.", _wrong(m=lambda x: x[..., 0].size - 1)),
+        Mistake("sums instead of means", "Sums were used for ⟨·⟩; they should be means, divided by m = N·H·W.",
                 _wrong(m=lambda x: 1)),
-        Mistake("gamma left out of dx", "gamma was left out of dx; dx has the factor gamma / √(var + eps).",
+        Mistake("gamma left out of dx", "gamma was left out of dx; dx should have the factor gamma / √(var + eps).",
                 _wrong(factor=lambda gamma, var, eps: 1 / np.sqrt(var + eps))),
-        Mistake("root left out of dx", "√(var + eps) was left out of dx; dx has the factor gamma / √(var + eps).",
-                _wrong(factor=lambda gamma, var, eps: gamma)),
+        Mistake("root left out of dx", "√(var + eps) was left out of dx; dx should have the factor gamma / √(var + "
+                "eps).", _wrong(factor=lambda gamma, var, eps: gamma)),
         Mistake("dx divided by the variance", "dx was divided by var + eps; it should be divided by √(var + eps).",
                 _wrong(factor=lambda gamma, var, eps: gamma / (var + eps))),
         Mistake("eps outside the root", "√var + eps was used; eps belongs inside the root in the backward pass too.",
@@ -363,19 +363,19 @@ batch_norm_backward = Task(
                 _wrong(root=lambda var, eps: np.sqrt(var))),
         Mistake("dgamma from x", "dgamma = Σ dy x was computed; gamma multiplies x̂, so dgamma is Σ dy x̂.",
                 _wrong(dgamma=lambda dy, x_hat, x: (dy * x).sum(ALL))),
-        Mistake("dgamma without x̂", "dgamma = Σ dy was computed; it is Σ dy x̂.",
+        Mistake("dgamma without x̂", "dgamma = Σ dy was computed; it should be Σ dy x̂.",
                 _wrong(dgamma=lambda dy, x_hat, x: dy.sum(ALL))),
-        Mistake("dgamma as a mean", "dgamma was divided by m; it is the sum of dy x̂.",
+        Mistake("dgamma as a mean", "dgamma was divided by m; it should be the sum of dy x̂.",
                 _wrong(dgamma=lambda dy, x_hat, x: (dy * x_hat).mean(ALL))),
-        Mistake("dbeta as a mean", "dbeta was divided by m; it is the sum of dy.",
+        Mistake("dbeta as a mean", "dbeta was divided by m; it should be the sum of dy.",
                 _wrong(dbeta=lambda dy: dy.mean(ALL))),
-        Mistake("dgamma and dbeta as means", "dgamma and dbeta were divided by m; both are sums.",
+        Mistake("dgamma and dbeta as means", "dgamma and dbeta were divided by m; both should be sums.",
                 _wrong(dgamma=lambda dy, x_hat, x: (dy * x_hat).mean(ALL), dbeta=lambda dy: dy.mean(ALL))),
         Mistake("dgamma and dbeta over the batch only", "dgamma and dbeta were summed over N only; all pixels of a "
-                "channel share gamma and beta, so they are summed over N, H and W.",
+                "channel share gamma and beta, so they should be summed over N, H and W.",
                 _wrong(dgamma=lambda dy, x_hat, x: (dy * x_hat).sum(0), dbeta=lambda dy: dy.sum(0))),
-        Mistake("dgamma and dbeta swapped", "dgamma and dbeta were returned in the wrong order; the order is dx, "
-                "dgamma, dbeta.", lambda *a, **h: (lambda grads: (grads[0], grads[2], grads[1]))(_oracle(*a, **h))),
+        Mistake("dgamma and dbeta swapped", "dgamma and dbeta were returned in the wrong order; the correct order is "
+                "dx, dgamma, dbeta.", lambda *a, **h: (lambda grads: (grads[0], grads[2], grads[1]))(_oracle(*a, **h))),
         Mistake("dy ignored", "The upstream gradient dy was taken as 1 everywhere; all gradients are proportional to "
                 "it.", lambda dy, *a, **h: _oracle(np.ones_like(dy), *a, **h)),
     ),

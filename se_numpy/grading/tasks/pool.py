@@ -11,7 +11,7 @@ from se_numpy.grading.task import Arguments, Mistake, Sizes, Special, Task
 
 SIZES = {"N": (2, 3), "P": (4, 7), "Q": (4, 7), "C": (2, 5)}
 HYPER = {"kernel": (2, 3), "stride": (1, 2, 3)}
-FILL = {"x": "apart"}  # distinct numbers, so that every window has a unique maximum
+FILL = {"x": "apart"}  # distinct values, so that every window has a unique maximum
 SPECIALS = (
     Special("windows side by side", {"kernel": 2, "stride": 2}),
     Special("overlapping windows", {"kernel": 3, "stride": 2}),
@@ -33,7 +33,7 @@ def _map_size(s: Sizes) -> Sizes | None:
 
 
 def _apart(arguments: Arguments) -> Arguments:
-    """Make the numbers distinct, so that every maximum is unique."""
+    """Make the values distinct, so that every maximum is unique."""
     x = arguments["x"]
     if len(np.unique(x)) < x.size:
         x = x + np.arange(x.size).reshape(x.shape) / 256
@@ -53,7 +53,7 @@ def _places(x: np.ndarray, kernel: int, stride: int) -> Iterator[tuple[int, int,
 
 
 def _of_windows(f: Callable[..., Any]) -> Callable[..., Any]:
-    """Return pooling with f in place of the maximum."""
+    """Return max_pool2d with f in place of the maximum."""
     return lambda x, kernel, stride: f(_windows(x, kernel, stride))
 
 
@@ -70,7 +70,7 @@ def _every_window_cut(x, kernel, stride):
 
 
 def _stepping_by_kernel(x, kernel, stride):
-    """Take the right number of windows, but kernel pixels apart; those beyond the border are cut off or empty."""
+    """Take the right number of windows, but ``kernel`` pixels apart; at the border they are cut off or empty."""
     H, W = ((size - kernel) // stride + 1 for size in x.shape[1:3])
     rows, columns = ([slice(i * kernel, (i + 1) * kernel) for i in range(n)] for n in (H, W))
     return np.stack([np.stack([x[:, r, c].max((1, 2)) for c in columns], 1) for r in rows], 1)
@@ -98,7 +98,7 @@ max_pool2d = Task(
     derive=_map_size,
     specials=SPECIALS,
     points=2,
-    hint="Windows are kernel x kernel pixels and stride pixels apart; those that do not fit are left out.",
+    hint="Windows are `kernel` x `kernel` pixels and `stride` pixels apart; those that do not fit are left out.",
     likely=("windows at i instead of i · stride", "windows at i · kernel", "stride ignored", "size without + 1",
             "size rounded up", "maximum starts at 0"),
     mistakes=(
@@ -112,36 +112,36 @@ max_pool2d = Task(
                 _of_windows(lambda w: np.median(w, (4, 5)))),
         Mistake("largest absolute value", "The largest |x| of each window was taken; max pooling takes the largest x.",
                 _of_windows(lambda w: np.abs(w).max((4, 5)))),
-        Mistake("index of the maximum", "The index of the maximum in its window was returned; the result is its "
-                "value.", _of_windows(lambda w: w.reshape(*w.shape[:4], -1).argmax(4) * 1.0)),
+        Mistake("index of the maximum", "The index of the maximum in its window was returned; the result should be the "
+                "maximum itself.", _of_windows(lambda w: w.reshape(*w.shape[:4], -1).argmax(4) * 1.0)),
         Mistake("maximum starts at 0", "No result is below 0, because the search for the maximum started at 0; it "
-                "starts at -∞.", lambda x, **h: np.maximum(ops.max_pool2d(x, **h), 0)),
+                "should start at -∞.", lambda x, **h: np.maximum(ops.max_pool2d(x, **h), 0)),
         Mistake("first pixel of each window", "The first pixel of each window was taken; max pooling takes the "
                 "maximum.", _of_windows(lambda w: w[..., 0, 0])),
-        Mistake("windows one pixel high", "The windows are one pixel high; they should be kernel x kernel pixels.",
+        Mistake("windows one pixel high", "The windows are one pixel high; they should be `kernel` x `kernel` pixels.",
                 _of_windows(lambda w: w[..., 0, :].max(4))),
-        Mistake("windows one pixel wide", "The windows are one pixel wide; they should be kernel x kernel pixels.",
+        Mistake("windows one pixel wide", "The windows are one pixel wide; they should be `kernel` x `kernel` pixels.",
                 _of_windows(lambda w: w[..., 0].max(4))),
-        Mistake("2 x 2 windows", "The windows are 2 x 2 pixels; they should be kernel x kernel pixels.",
+        Mistake("2 x 2 windows", "The windows are 2 x 2 pixels; they should be `kernel` x `kernel` pixels.",
                 lambda x, kernel, stride: ops.max_pool2d(x, kernel=2, stride=stride)),
-        Mistake("stride ignored", "The windows are ``kernel`` pixels apart; they should be ``stride`` pixels apart.",
+        Mistake("stride ignored", "The windows are `kernel` pixels apart; they should be `stride` pixels apart.",
                 lambda x, kernel, stride: ops.max_pool2d(x, kernel=kernel, stride=kernel)),
         Mistake("windows at i · kernel", "The result has the right size, but its windows start at multiples of "
-                "kernel; they start at multiples of stride.", _stepping_by_kernel),
-        Mistake("stride 1", "The windows are one pixel apart; they should be ``stride`` pixels apart.",
+                "`kernel`; they should start at multiples of `stride`.", _stepping_by_kernel),
+        Mistake("stride 1", "The windows are one pixel apart; they should be `stride` pixels apart.",
                 lambda x, kernel, stride: ops.max_pool2d(x, kernel=kernel, stride=1)),
         Mistake("windows at i instead of i · stride", "The result has the right size, but its windows are one pixel "
-                "apart, not ``stride`` pixels apart.", _every_window_cut),
-        Mistake("size rounded up", "A last window that only partly fits was kept; the size is rounded down.",
+                "apart, not `stride` pixels apart.", _every_window_cut),
+        Mistake("size rounded up", "A last window that fits only partly was kept; the size should be rounded down.",
                 _rounded_up),
-        Mistake("size without + 1", "The last row and column of the result are missing; the size is (H' - kernel) // "
-                "stride + 1.", lambda x, **h: ops.max_pool2d(x, **h)[:, :-1, :-1]),
+        Mistake("size without + 1", "The last row and column of the result are missing; the size should be (H' - "
+                "kernel) // stride + 1.", lambda x, **h: ops.max_pool2d(x, **h)[:, :-1, :-1]),
         Mistake("maximum over all channels", "The maximum was taken over the channels too; each channel is pooled "
                 "separately.",
                 lambda x, **h: ops.max_pool2d(x, **h).max(3, keepdims=True) + 0 * ops.max_pool2d(x, **h)),
         Mistake("maximum of the whole map", "The maximum of the whole map was returned everywhere; every window has "
                 "its own maximum.", lambda x, **h: x.max((1, 2), keepdims=True) + 0 * ops.max_pool2d(x, **h)),
-        Mistake("maps transposed", "The maps were returned as (N, W, H, C); they are (N, H, W, C).",
+        Mistake("maps transposed", "The maps were returned as (N, W, H, C); they should be (N, H, W, C).",
                 lambda x, **h: ops.max_pool2d(x, **h).swapaxes(1, 2)),
     ),
     written=_max_pool2d,
@@ -154,7 +154,7 @@ max_pool2d = Task(
 
 
 def _send_back(share: Callable[..., Any], add: bool = True) -> Callable[..., Any]:
-    """Return a backward pass that adds or assigns share(dy of a window, its pixels) to the pixels of each window."""
+    """Return a backward pass that adds share(dy, pixels) of each window to its pixels, or assigns it."""
 
     def backward(dy, x, kernel, stride):
         dx = np.zeros_like(x)
@@ -184,7 +184,7 @@ def _overwritten_with_zeros(dy, x, kernel, stride):
 
 
 def _as_at_kernel(dy, x, kernel, stride):
-    """Compute dx as if the windows were kernel pixels apart."""
+    """Compute dx as if the windows were ``kernel`` pixels apart."""
     dx = np.zeros_like(x)
     for i in range(dy.shape[1]):
         for j in range(dy.shape[2]):
@@ -232,24 +232,24 @@ max_pool2d_backward = Task(
     prepare=_apart,
     specials=SPECIALS,
     points=3,
-    hint="The largest pixel of a window gets all of its dy; the maximum of several windows gets their sum.",
+    hint="The largest pixel of a window gets the window's dy; the maximum of several windows gets the sum of theirs.",
     likely=("overwritten, not added", "windows overwrite each other", "dy to every pixel", "windows side by side",
             "dy ignored", "leftover rows dropped"),
     mistakes=(
         Mistake("equal shares in each window", "Every pixel of a window got an equal share of dy, as in mean pooling; "
-                "the largest pixel gets all of it.", _send_back(lambda d, w: d / w[0, :, :, 0].size + 0 * w)),
-        Mistake("dy to every pixel", "Every pixel of a window got dy; only the largest pixel gets it.",
+                "the largest pixel should get all of it.", _send_back(lambda d, w: d / w[0, :, :, 0].size + 0 * w)),
+        Mistake("dy to every pixel", "Every pixel of a window got dy; only the largest pixel should get it.",
                 _send_back(lambda d, w: d + 0 * w)),
-        Mistake("overwritten, not added", "A pixel that is the maximum of several windows got only the last dy; their "
-                "dy are added.", _send_back(lambda d, w: d * _is_largest(w), add=False)),
+        Mistake("overwritten, not added", "A pixel that is the maximum of several windows got only the last dy; the dy "
+                "of these windows should be added.", _send_back(lambda d, w: d * _is_largest(w), add=False)),
         Mistake("windows overwrite each other", "Whole windows, including their zeros, overwrote each other (=); they "
-                "are added (+=).", _overwritten_with_zeros),
-        Mistake("dy to the first pixel", "The first pixel of a window got dy; the largest pixel gets it.",
+                "should be added (+=).", _overwritten_with_zeros),
+        Mistake("dy to the first pixel", "The first pixel of a window got dy; the largest pixel should get it.",
                 _send_back(lambda d, w: d * _corner(w))),
-        Mistake("dy to the smallest pixel", "The smallest pixel of a window got dy; the largest pixel gets it.",
+        Mistake("dy to the smallest pixel", "The smallest pixel of a window got dy; the largest pixel should get it.",
                 _send_back(lambda d, w: d * (w == w.min((1, 2), keepdims=True)))),
-        Mistake("dy to the largest absolute value", "The pixel with the largest |x| got dy; the pixel with the "
-                "largest x gets it.", _send_back(lambda d, w: d * _is_largest(np.abs(w)))),
+        Mistake("dy to the largest absolute value", "The pixel with the largest |x| got dy; the pixel with the largest "
+                "x should get it.", _send_back(lambda d, w: d * _is_largest(np.abs(w)))),
         Mistake("dy to the maximum over all channels", "The largest pixel of a window over all channels got dy; each "
                 "channel has its own maximum.", _send_back(lambda d, w: d * (w == w.max((1, 2, 3), keepdims=True)))),
         Mistake("dy to the maximum over all images", "The largest pixel of a window over all images got dy; each "
@@ -258,18 +258,18 @@ max_pool2d_backward = Task(
                 "window has its own maximum.",
                 lambda dy, x, **h: _send_back(lambda d, w: d * (w == w.max((1, 2), keepdims=True)))(
                     dy, x, **h) * _is_largest(x)),
-        Mistake("dy ignored", "Every maximum got 1; it gets the upstream gradient dy.",
+        Mistake("dy ignored", "Every maximum got 1; it should get the upstream gradient dy.",
                 _send_back(lambda d, w: _is_largest(w) * 1.0)),
         Mistake("times x", "dy was multiplied by the largest pixel; the derivative of a maximum is 1.",
                 _send_back(lambda d, w: d * w * _is_largest(w))),
         Mistake("negative maxima ignored", "A window with a negative maximum passed no gradient back; its maximum "
-                "gets dy too.", _send_back(lambda d, w: d * _is_largest(w) * (w > 0))),
-        Mistake("windows side by side", "The windows are ``kernel`` pixels apart, not ``stride`` pixels apart.",
+                "should get dy too.", _send_back(lambda d, w: d * _is_largest(w) * (w > 0))),
+        Mistake("windows side by side", "The windows are `kernel` pixels apart; they should be `stride` pixels apart.",
                 _as_at_kernel),
-        Mistake("leftover rows dropped", "dx ends with the last window; it has the shape of x, with 0 outside all "
-                "windows.", _rows_dropped),
-        Mistake("mean over the windows", "dy was averaged over the windows in which a pixel is the maximum; their dy "
-                "are added.",
+        Mistake("leftover rows dropped", "dx stops at the last window; it should have the shape of x, with 0 outside "
+                "all windows.", _rows_dropped),
+        Mistake("mean over the windows", "dy was averaged over the windows in which a pixel is the maximum; it should "
+                "be summed.",
                 lambda dy, x, **h: ops.max_pool2d_backward(dy, x, **h)
                 / np.maximum(ops.max_pool2d_backward(np.ones_like(dy), x, **h), 1)),
         Mistake("sign", "dx has the wrong sign.", _send_back(lambda d, w: -d * _is_largest(w))),

@@ -29,7 +29,7 @@ def _wrong(
     weights: Callable[..., Any] = lambda w, g, v, new, lr, mu, decay: w - lr * new,
     kept: Callable[..., Any] = lambda new, g, v, mu: new,
 ) -> Callable[..., Any]:
-    """Return sgd_momentum with the velocity, the step or the returned velocity replaced."""
+    """Return sgd_momentum with the update of the velocity, the step or the returned velocity replaced."""
 
     def step(w, g, v, lr, momentum, weight_decay):
         new = velocity(w, g, v, lr, momentum, weight_decay)
@@ -96,15 +96,15 @@ sgd_momentum = Task(
                 "multiplies the velocity in the step, as in PyTorch.",
                 _wrong(lambda w, g, v, lr, mu, decay: mu * v - lr * (g + decay * w),
                        lambda w, g, v, new, lr, mu, decay: w + new)),
-        Mistake("running mean", "v ← μ v + (1 - μ) (g + λ w) was used, a running mean; the gradient is added without "
-                "a factor.", _wrong(lambda w, g, v, lr, mu, decay: mu * v + (1 - mu) * (g + decay * w))),
-        Mistake("running mean of g only", "v ← μ v + (1 - μ) g + λ w was used; the gradient g is added without a "
-                "factor.", _wrong(lambda w, g, v, lr, mu, decay: mu * v + (1 - mu) * g + decay * w)),
-        Mistake("1 - momentum instead of momentum", "v ← (1 - μ) v + g + λ w was used; the old velocity is multiplied "
-                "by μ.", _wrong(lambda w, g, v, lr, mu, decay: (1 - mu) * v + g + decay * w)),
-        Mistake("momentum on the gradient too", "v ← μ (v + g + λ w) was used; μ multiplies only the old velocity.",
-                _wrong(lambda w, g, v, lr, mu, decay: mu * (v + g + decay * w))),
-        Mistake("velocity not damped", "v ← v + g + λ w was used; the old velocity is multiplied by μ.",
+        Mistake("running mean", "v ← μ v + (1 - μ) (g + λ w) was used, a running mean; the gradient should be added "
+                "without a factor.", _wrong(lambda w, g, v, lr, mu, decay: mu * v + (1 - mu) * (g + decay * w))),
+        Mistake("running mean of g only", "v ← μ v + (1 - μ) g + λ w was used; the gradient g should be added without "
+                "a factor.", _wrong(lambda w, g, v, lr, mu, decay: mu * v + (1 - mu) * g + decay * w)),
+        Mistake("1 - momentum instead of momentum", "v ← (1 - μ) v + g + λ w was used; the old velocity should be "
+                "multiplied by μ.", _wrong(lambda w, g, v, lr, mu, decay: (1 - mu) * v + g + decay * w)),
+        Mistake("momentum on the gradient too", "v ← μ (v + g + λ w) was used; μ should multiply only the old "
+                "velocity.", _wrong(lambda w, g, v, lr, mu, decay: mu * (v + g + decay * w))),
+        Mistake("velocity not damped", "v ← v + g + λ w was used; the old velocity should be multiplied by μ.",
                 _wrong(lambda w, g, v, lr, mu, decay: v + g + decay * w)),
         Mistake("momentum left out", "v ← g + λ w was used; μ v is missing.",
                 _wrong(lambda w, g, v, lr, mu, decay: g + decay * w)),
@@ -112,37 +112,37 @@ sgd_momentum = Task(
                 _wrong(lambda w, g, v, lr, mu, decay: 0.9 * v + g + decay * w)),
         Mistake("weight decay left out", "v ← μ v + g was used; λ w is missing.",
                 _wrong(lambda w, g, v, lr, mu, decay: mu * v + g)),
-        Mistake("sign of the weight decay", "λ w was subtracted from the gradient, which makes weights grow; it is "
-                "added.", _wrong(lambda w, g, v, lr, mu, decay: mu * v + g - decay * w)),
+        Mistake("sign of the weight decay", "λ w was subtracted from the gradient, which makes the weights grow; it "
+                "should be added.", _wrong(lambda w, g, v, lr, mu, decay: mu * v + g - decay * w)),
         Mistake("twice the weight decay", "2 λ w was added, the gradient of λ w²; the equation has λ w.",
                 _wrong(lambda w, g, v, lr, mu, decay: mu * v + g + 2 * decay * w)),
         Mistake("decoupled weight decay", "w is right, but v lacks λ w, as in AdamW or with v saved before the decay; "
-                "λ w belongs in v, or the next step is wrong.",
+                "λ w belongs in v; otherwise the next step is wrong.",
                 _wrong(lambda w, g, v, lr, mu, decay: mu * v + g,
                        lambda w, g, v, new, lr, mu, decay: w - lr * new - lr * decay * w)),
         Mistake("weight decay without the learning rate", "λ w was subtracted from w directly; it belongs in the "
                 "velocity, which is multiplied by η.",
                 _wrong(lambda w, g, v, lr, mu, decay: mu * v + g,
                        lambda w, g, v, new, lr, mu, decay: w - lr * new - decay * w)),
-        Mistake("weight decay twice", "λ w was added to v, and η λ w was also subtracted from w; weight decay is "
-                "applied once.", _wrong(weights=lambda w, g, v, new, lr, mu, decay: w - lr * new - lr * decay * w)),
+        Mistake("weight decay twice", "λ w was added to v, and η λ w was also subtracted from w; weight decay should "
+                "be applied once.", _wrong(weights=lambda w, g, v, new, lr, mu, decay: w - lr * new - lr * decay * w)),
         Mistake("sign of the velocity", "v ← μ v - g - λ w and w ← w - η v were used, which increases the loss; v "
-                "adds g and λ w.", _wrong(lambda w, g, v, lr, mu, decay: mu * v - g - decay * w)),
+                "should add g and λ w.", _wrong(lambda w, g, v, lr, mu, decay: mu * v - g - decay * w)),
         Mistake("negated velocity", "v ← μ v - g - λ w and w ← w + η v were used; here v keeps the sign of the "
                 "gradient, and the step subtracts η v.",
                 _wrong(lambda w, g, v, lr, mu, decay: mu * v - g - decay * w,
                        lambda w, g, v, new, lr, mu, decay: w + lr * new)),
         Mistake("sign of the step", "w + η v was computed, which increases the loss; the step is w - η v.",
                 _wrong(weights=lambda w, g, v, new, lr, mu, decay: w + lr * new)),
-        Mistake("step by the old velocity", "w was updated with the old velocity; v is updated first.",
+        Mistake("step by the old velocity", "w was updated with the old velocity; v should be updated first.",
                 _wrong(weights=lambda w, g, v, new, lr, mu, decay: w - lr * v)),
-        Mistake("step by the gradient", "w was updated with g + λ w; it is updated with the velocity v.",
+        Mistake("step by the gradient", "w was updated with g + λ w; it should be updated with the velocity v.",
                 _wrong(weights=lambda w, g, v, new, lr, mu, decay: w - lr * (g + decay * w))),
         Mistake("learning rate left out", "w - v was computed; the step is w - η v.",
                 _wrong(weights=lambda w, g, v, new, lr, mu, decay: w - new)),
         Mistake("old velocity returned", "w is right, but the old velocity was returned; return the new one.",
                 _wrong(kept=lambda new, g, v, mu: v)),
-        Mistake("v before w", "Both results are right but in the wrong order; the order is w, v.",
+        Mistake("v before w", "Both results are right but in the wrong order; the correct order is w, v.",
                 lambda *a, **h: _step(*a, **h)[::-1]),
         Mistake("w only", "Only w was returned; the next step needs v too.", lambda *a, **h: _step(*a, **h)[0]),
     ),

@@ -38,9 +38,9 @@ squeeze = Task(
                 "descriptor.", lambda U: np.broadcast_to(U.mean((0, 1, 2)), (len(U), U.shape[-1]))),
         Mistake("channels and pixels mixed", "reshape(N, C, H·W) mixes channels and pixels, because channels are the "
                 "last axis; transpose before reshaping.", lambda U: U.reshape(len(U), U.shape[3], -1).mean(2)),
-        Mistake("height only", "The mean was taken over the height at one column; Eq. (2) averages over i and j.",
+        Mistake("height only", "The mean was taken over one column only; Eq. (2) averages over i and j.",
                 lambda U: U.mean(1)[:, 0]),
-        Mistake("width only", "The mean was taken over the width at one row; Eq. (2) averages over i and j.",
+        Mistake("width only", "The mean was taken over one row only; Eq. (2) averages over i and j.",
                 lambda U: U.mean(2)[:, 0]),
         Mistake("divided by H·H", "The sum was divided by H²; Eq. (2) divides by H·W, which is the same only for "
                 "square maps.", lambda U: U.sum((1, 2)) / U.shape[1] ** 2),
@@ -84,26 +84,26 @@ squeeze_backward = Task(
     points=1,
     likely=("without 1/(HW)", "times U", "1/(N·H·W)", "dz to the largest pixel", "1/H only"),
     mistakes=(
-        Mistake("without 1/(HW)", "Every pixel got all of dz; the squeeze is a mean, so each pixel gets 1/(HW) of it.",
-                lambda dz, U: dz[:, None, None] + 0 * U),
-        Mistake("dz to the largest pixel", "dz went to the largest pixel, as in max pooling; the squeeze is a mean, "
-                "so each pixel gets 1/(HW) of dz.",
+        Mistake("without 1/(HW)", "Every pixel got all of dz; the squeeze is a mean, so each pixel should get 1/(HW) "
+                "of dz.", lambda dz, U: dz[:, None, None] + 0 * U),
+        Mistake("dz to the largest pixel", "dz went to the largest pixel, as in max pooling; the squeeze is a mean, so "
+                "each pixel should get 1/(HW) of dz.",
                 lambda dz, U: (U.max((1, 2), keepdims=True) == U) * dz[:, None, None]),
         Mistake("times U", "The gradient was multiplied by U; a mean is linear, so its gradient does not depend on "
                 "the pixels.", lambda dz, U: dz[:, None, None] * U / U[0, :, :, 0].size),
-        Mistake("1/(N·H·W)", "Every pixel got 1/(N·H·W) of dz; it gets 1/(HW), because the loss already contains 1/N.",
-                lambda dz, U: dz[:, None, None] / U[..., 0].size + 0 * U),
-        Mistake("1/H only", "Every pixel got 1/H of dz; it gets 1/(HW).",
+        Mistake("1/(N·H·W)", "Every pixel got 1/(N·H·W) of dz; it should get 1/(HW), because the loss already contains "
+                "1/N.", lambda dz, U: dz[:, None, None] / U[..., 0].size + 0 * U),
+        Mistake("1/H only", "Every pixel got 1/H of dz; it should get 1/(HW).",
                 lambda dz, U: dz[:, None, None] / U.shape[1] + 0 * U),
-        Mistake("1/W only", "Every pixel got 1/W of dz; it gets 1/(HW).",
+        Mistake("1/W only", "Every pixel got 1/W of dz; it should get 1/(HW).",
                 lambda dz, U: dz[:, None, None] / U.shape[2] + 0 * U),
-        Mistake("1/(H·H)", "Every pixel got 1/H² of dz; it gets 1/(HW), which is the same only for square maps.",
+        Mistake("1/(H·H)", "Every pixel got 1/H² of dz; it should get 1/(HW), which is the same only for square maps.",
                 lambda dz, U: dz[:, None, None] / U.shape[1] ** 2 + 0 * U),
-        Mistake("1/(W·W)", "Every pixel got 1/W² of dz; it gets 1/(HW), which is the same only for square maps.",
+        Mistake("1/(W·W)", "Every pixel got 1/W² of dz; it should get 1/(HW), which is the same only for square maps.",
                 lambda dz, U: dz[:, None, None] / U.shape[2] ** 2 + 0 * U),
-        Mistake("dz to the first pixel", "The first pixel got all of dz; each pixel gets 1/(HW) of it.",
+        Mistake("dz to the first pixel", "The first pixel got all of dz; each pixel should get 1/(HW) of it.",
                 lambda dz, U: np.pad(dz[:, None, None], ((0, 0), (0, U.shape[1] - 1), (0, U.shape[2] - 1), (0, 0)))),
-        Mistake("dz ignored", "The upstream gradient dz was taken as 1 everywhere; each pixel gets 1/(HW) of dz.",
+        Mistake("dz ignored", "The upstream gradient dz was taken as 1 everywhere; each pixel should get 1/(HW) of dz.",
                 lambda dz, U: 1 / U[0, :, :, 0].size + 0 * U),
         Mistake("sign", "dU has the wrong sign.", lambda dz, U: -dz[:, None, None] / U[0, :, :, 0].size + 0 * U),
     ),
