@@ -82,7 +82,7 @@ def _keep_failure(config: Config, sentence: str, log: str) -> None:
 def run_all(
     configs: Sequence[Config], pool: Executor, say: Callable[[str], Any], weights: Sequence[float] | None = None
 ) -> dict[str, str]:
-    """Train these runs, saying a line as each one ends; return the reasons of failures by the runs' names.
+    """Train these runs and report each as it ends; return the reasons for failures by run name.
 
     ``weights`` are the relative durations of the runs, for the estimate of the remaining time.
     """

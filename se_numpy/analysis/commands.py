@@ -70,7 +70,7 @@ def _output_folder(out: str | None, run: str) -> Path:
     path = Path(run)
     folder = Path(out) if out else (path if path.is_dir() else path.parent) / "excitations"
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"--out {out!r} is a file; expected a folder, or a name that is not taken")
+        raise ValueError(f"--out {out!r} is a file; expected a folder, or a name that does not exist yet")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "study.json").is_file():
         raise ValueError(f"folder {folder} is not empty and holds no study; give --out an empty or new folder")
     folder.mkdir(parents=True, exist_ok=True)
