@@ -79,7 +79,7 @@ def test_scripts_run_with_stubs_and_print_what_their_notebooks_show(script):
 
 
 def text_of(notebook: dict) -> str:
-    """Return all the output of a notebook except figures."""
+    """Return all of a notebook's output except figures."""
     found = []
     for output in (output for cell in notebook["cells"] for output in cell.get("outputs", [])):
         if "image/png" not in output.get("data", {}):
@@ -88,7 +88,7 @@ def text_of(notebook: dict) -> str:
 
 
 def lines(text: str) -> list[str]:
-    """Return the lines of text without errors relative to the tolerance, which depend on the processor."""
+    """Return the lines of text except errors relative to the tolerance, which depend on the processor."""
     text = re.sub(r"error \S+ times the tolerance", "error beyond the tolerance", text, flags=re.IGNORECASE)
     return [line.rstrip() for line in text.splitlines() if line.strip()]
 
@@ -213,7 +213,7 @@ def test_a_script_without_the_standard_structure_is_reported(old, new, word):
     text = SCRIPTS[0].read_text(encoding="utf-8")
     assert old in text
     assert prose.of_script(text) == []
-    if "%" in new:  # a magic is not Python, so the exercises cannot be parsed
+    if "%" in new:  # a magic command is not Python, so the exercises cannot be parsed
         text = text.replace("%%", "@@").replace(old, new).replace("@@", "%%")
         with pytest.raises(SyntaxError):
             prose.of_script(text)
@@ -445,7 +445,7 @@ def test_solutions_run_by_themselves_and_pass(name):
     task = all_tasks()[name]
     others = replace(task, alternates=tuple(f for f in task.alternates if f is not task.written))
     shown = re.findall("```python\n(.*?)```", solution(name)._repr_markdown_(), re.DOTALL)
-    for code in shown[:-1] if task.library else shown:  # the library's function takes other arguments
+    for code in shown[:-1] if task.library else shown:  # the library's function takes different arguments
         assert "se_numpy.grading" not in code  # a solution needs no helper from the task's file
         names = {}
         exec(code, names)
@@ -482,7 +482,7 @@ def test_characters_the_terminal_cannot_encode_become_question_marks(monkeypatch
 
 
 def test_badges_and_first_cells_follow_the_address_of_the_repository(tmp_path, monkeypatch):
-    """Without an address nothing points to one; with one, --address writes badges and cells that the check accepts."""
+    """Without an address there are no badges; --address writes badges and cells that the check accepts."""
     text = SCRIPTS[0].read_text(encoding="utf-8")
     assert prose.repository() is None
     assert "colab" not in text

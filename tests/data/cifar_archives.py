@@ -17,13 +17,13 @@ NAMES = {PY10: "cifar-10-python.tar.gz", BIN10: "cifar-10-binary.tar.gz",
 
 
 def contents(layout: str) -> dict[str, bytes]:
-    """Return the content of every file of a layout, by name."""
+    """Return the content of every file in a layout, by name."""
     files = {name: batch_bytes(layout, index) for index, name in enumerate(FILES[layout])}
     return {**files, META[layout]: meta_bytes(layout)}
 
 
 def entry(name: str, content: bytes = b"", **fields) -> tuple[tarfile.TarInfo, bytes]:
-    """Return one member of an archive; ``fields`` override those of its header."""
+    """Return one member of an archive; ``fields`` override its header fields."""
     info = tarfile.TarInfo(name)
     info.size = len(content)
     for key, value in fields.items():
@@ -36,7 +36,7 @@ def folder_entry(name: str) -> tuple[tarfile.TarInfo, bytes]:
 
 
 def pack(entries, format=tarfile.GNU_FORMAT) -> bytes:
-    """Return a reproducible .tar.gz of these entries with unmodified headers."""
+    """Return a reproducible .tar.gz of these entries, with their headers unchanged."""
     raw = io.BytesIO()
     for info, content in entries:
         raw.write(info.tobuf(format))
@@ -52,7 +52,7 @@ def whole(layout: str) -> list:
 
 
 def description(layout: str, mirrors=(), archive: bytes | None = None) -> dict:
-    """Return the entry of an archive in sources.json."""
+    """Return an archive's entry in sources.json."""
     archive = pack(whole(layout)) if archive is None else archive
     files = {name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
              for name, content in contents(layout).items()}  # fmt: skip

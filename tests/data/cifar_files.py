@@ -1,4 +1,4 @@
-"""Small files in the official layouts of CIFAR, byte for byte as the original programs write them."""
+"""Small files in CIFAR's official layouts, byte for byte as the original programs write them."""
 
 import pickle
 import struct
@@ -29,7 +29,7 @@ def count(layout: str) -> int:
 
 
 def content(layout: str, index: int, rows: int = ROWS) -> tuple[np.ndarray, np.ndarray]:
-    """Return the pixels (rows, 3072) and labels of one file, different for each file; includes the highest label."""
+    """Return one file's own pixels (rows, 3072) and labels; the highest label is among them."""
     rng = np.random.default_rng([count(layout), index])
     labels = rng.integers(0, count(layout), rows)
     labels[-1] = count(layout) - 1
@@ -47,7 +47,7 @@ def expected_images(pixels: np.ndarray) -> np.ndarray:
 
 
 def python2(value: object) -> bytes:
-    """Pickle with the opcodes of Python 2 in the official files: str as SHORT_BINSTRING and BINSTRING."""
+    """Pickle with the Python 2 opcodes found in the official files: str as SHORT_BINSTRING and BINSTRING."""
     match value:
         case dict():
             return b"}(" + b"".join(python2(key) + python2(item) for key, item in value.items()) + b"u"
@@ -116,4 +116,4 @@ def message(folder: Path | str, rows: int | None = ROWS) -> str:
     return str(caught.value)
 
 
-PIXELS, LABELS = content(PY10, 5)  # of one file, for tests that modify it
+PIXELS, LABELS = content(PY10, 5)  # the contents of one file, for tests that modify it

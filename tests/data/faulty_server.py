@@ -46,7 +46,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def range_start(self):
-        """Return the first byte of the requested range, 0 without a range."""
+        """Return where the requested range starts, or 0 if no range was requested."""
         found = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         return int(found[1]) if found else 0
 
@@ -250,7 +250,7 @@ def chunked_and_breaks_once(self, content):
 
 @fault
 def says_gzip_but_is_not(self, content):
-    """Declare a content encoding of gzip for a .gz file that is sent unchanged, as many servers do."""
+    """Declare the content encoding gzip for a .gz file that is sent unchanged, as many servers do."""
     self.head(200, Content_Length=len(content), Content_Encoding="x-gzip", Content_Type="text/html")
     self.wfile.write(content)
 

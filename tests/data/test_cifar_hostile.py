@@ -19,7 +19,7 @@ from se_numpy.data.cifar import DataError
 
 
 class Call:
-    """An object that pickles as a call of any function with any arguments."""
+    """An object whose pickle calls a function with these arguments."""
 
     def __init__(self, function, *arguments):
         self.call = (function, arguments)
@@ -95,7 +95,7 @@ def test_malicious_pickle(tmp_path, name, file, monkeypatch):
         ("giant state", "(268435455, 3072)"),
         ("many dictionaries", "more than 2,060 steps"),
         ("deep key", "more than 2,060 steps"),
-        ("deep key, few steps", "a key of its dictionary is not a string"),  # hashing a very deep one crashes Python
+        ("deep key, few steps", "a key of its dictionary is not a string"),  # hashing a deep key crashes Python
     ],
 )
 def test_malicious_pickle_error_gives_the_reason(tmp_path, name, words):
@@ -127,7 +127,7 @@ WATCH: dict = {"on": False, "seen": []}
 def watch(event: str, arguments: tuple) -> None:
     if WATCH["on"] and event.startswith(HARMFUL):
         source = {"exec": lambda: arguments[0].co_filename, "compile": lambda: arguments[1]}.get(event, str)()
-        if not os.path.exists(str(source or "")):  # a source file means an ordinary import
+        if not os.path.exists(str(source or "")):  # if the source is a file, this is an ordinary import
             WATCH["seen"].append(event)
 
 
@@ -143,7 +143,7 @@ def test_the_audit_hook_records_events():
 
 
 def load_changed(folder: Path, name: str, raw: bytes) -> None:
-    """Change one file and load: the result is a valid Dataset or a DataError that names the file.
+    """Change one file and load the folder: the result is a valid Dataset or a DataError that names the file.
 
     No code is executed, no file is removed, and the memory used is proportional to the size of the files.
     """

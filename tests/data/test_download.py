@@ -30,7 +30,7 @@ SHA = hashlib.sha256(CONTENT).hexdigest()
 POLICY = RetryPolicy(timeout=0.25, min_speed=20_000, window=0.2, attempts=3, backoff=0.001)
 
 ARRIVES = None
-TABLE = {  # fault: None if the file arrives, else part of the error message
+TABLE = {  # fault: ARRIVES, or part of the error message
     "good": ARRIVES,
     "slow": ARRIVES,
     "breaks-once": ARRIVES,
@@ -97,7 +97,7 @@ def test_every_fault_has_a_row():
 
 @pytest.mark.parametrize("fault", TABLE)
 def test_one_server(tmp_path, fault):
-    """Either the complete file and no other, or an error of one line and the existing file unchanged."""
+    """Only the complete file arrives, or there is a one-line error and the existing file is unchanged."""
     target = tmp_path / "file.tar.gz"
     target.write_bytes(b"old")
     with FaultyServer(CONTENT) as server:
@@ -160,7 +160,7 @@ def test_a_partial_file_that_is_wrong_too_long_or_complete(tmp_path, part):
 
 
 def test_a_wrong_partial_file_and_a_wrong_server(tmp_path):
-    """The partial file is discarded once, then the server is given up."""
+    """The partial file is discarded once; then the client gives up on the server."""
     target = tmp_path / "file.tar.gz"
     partial_path(target).write_bytes(bytes(100))
     with FaultyServer(CONTENT) as server, pytest.raises(DataError, match="sends a different file"):

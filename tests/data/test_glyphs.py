@@ -62,8 +62,8 @@ def test_neither_strip_nor_glyphs_favour_a_class(data):
     strip, deal = read(data.train_images)
     labels = data.train_labels
     pairs = np.bincount(labels * 6 + strip, minlength=60)
-    assert (pairs == 1200 / 60).all()  # every label with every strip colour, equally often
-    assert all(len(set(d)) == 6 for d in deal.tolist())  # no glyph twice, so none is more likely
+    assert (pairs == 1200 / 60).all()  # every label occurs with every strip colour, equally often
+    assert all(len(set(d)) == 6 for d in deal.tolist())  # no glyph occurs twice, so none is more likely
     for colour in range(6):  # rows of the other colours show all wrong glyphs equally often: 9 glyphs, 1000 draws
         others = deal[strip != colour][:, colour]
         wrong = np.bincount((others - labels[strip != colour]) % 10, minlength=10)
@@ -80,7 +80,7 @@ def test_glyphs_have_equal_weight_and_differ_clearly():
 def interaction(name):
     """Return how far an untrained network's scores are from f(strip) + g(glyphs), relative to their spread.
 
-    Left halves of eight images and right halves of eight others are combined in all four ways. An additive score has
+    Images are split into halves: with a and b from two groups of eight images, an additive score has
     score(a, a) + score(b, b) = score(a, b) + score(b, a). The columns between the halves are set to grey.
     """
     net = models.build(name)
@@ -99,7 +99,7 @@ def test_a_plain_resnet8_is_additive_and_an_se_network_is_not():
 
 
 def right_answers(f):
-    """Return, for each assignment of six glyphs to six colours, how many queries f[colour, glyph] + g can answer.
+    """Return, for each assignment of six glyphs to six colours, how many queries scores of the form f + g can answer.
 
     A set of colours can be answered together only if the assignment, among all assignments of the same glyphs to these
     colours, has the highest sum of f (see the proof in ``se_numpy.data.glyphs``). X is the size of the largest such

@@ -31,7 +31,7 @@ def test_the_order_of_search_paths(world, monkeypatch):  # noqa: F811
     assert [place.path for place in search_paths()] == usual(home)
     monkeypatch.setenv("SE_NUMPY_DATA", "~/mine")
     assert [place.path for place in search_paths()] == [home / "mine", *usual(home)]
-    monkeypatch.setenv("SE_NUMPY_DATA", str(home / "data"))  # one of the usual folders moves to the front
+    monkeypatch.setenv("SE_NUMPY_DATA", str(home / "data"))  # a folder that is searched anyway moves to the front
     assert [place.path for place in search_paths()] == [home / "data", *(p for p in usual(home) if p != home / "data")]
 
 
@@ -42,7 +42,7 @@ def test_environment_variables_of_other_libraries(world, monkeypatch, tmp_path):
     found = [place.path for place in search_paths()]
     for expected in ("XDG_CACHE_HOME/se_numpy", "TORCH_HOME", "TORCH_HOME/datasets", "KERAS_HOME/datasets"):
         assert tmp_path / expected in found
-    monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # its specification says to ignore relative paths
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # the XDG specification says to ignore relative paths
     assert cache_folder() == Path.home() / ".cache" / "se_numpy"
 
 
@@ -129,7 +129,7 @@ def test_names_and_folders_of_the_same_name(world):  # noqa: F811
     assert dataset_name("cifar1000") is dataset_name("./cifar10") is dataset_name("builtin") is None
     Path("CIFAR-10").mkdir()
     Path("cifar10").mkdir()
-    assert dataset_name("CIFAR-10") is None  # the folder of that name
+    assert dataset_name("CIFAR-10") is None  # there is a folder with that name
     assert dataset_name("cifar10") == "cifar10"  # the exact name takes precedence; ./cifar10 is the folder
 
 

@@ -1,4 +1,4 @@
-"""Tests of malicious and damaged archives: an error of one line, and no file written anywhere."""
+"""Tests of malicious and damaged archives: a one-line error, and no file written anywhere."""
 
 import gzip
 import io
@@ -37,7 +37,7 @@ def everything(folder):
 
 
 def refused(tmp_path, archive, raw: bytes) -> str:
-    """Return the error of ``unpack`` for these bytes, and check that it leaves no files."""
+    """Return the error that ``unpack`` raises for these bytes, and check that it leaves no files."""
     path, inside = tmp_path / "archive.tar.gz", tmp_path / "in" / "side"
     path.write_bytes(raw)
     inside.mkdir(parents=True, exist_ok=True)
@@ -66,7 +66,7 @@ def test_a_valid_archive(tmp_path, layout, format):
 
 
 def test_an_archive_written_by_tar(tmp_path, archive):
-    """Python and BSD tar write pax headers and times in fractions of a second."""
+    """Python and BSD tar write pax headers, with times in fractions of a second."""
     raw = io.BytesIO()
     with tarfile.open(fileobj=raw, mode="w:gz", format=tarfile.PAX_FORMAT) as tar:
         for info, content in whole(PY10):
@@ -118,7 +118,7 @@ MALICIOUS = {  # an entry added to a valid archive, and part of the error messag
 
 @pytest.mark.parametrize("name", MALICIOUS)
 def test_malicious_entries(tmp_path, archive, name):
-    """The entry comes first, so that the error is its own."""
+    """The malicious entry comes first, so it causes the error."""
     bad, words = MALICIOUS[name]
     others = [(info, content) for info, content in whole(PY10) if info.name != bad[0].name]
     assert words in refused(tmp_path, archive, pack([bad, *others]))
@@ -138,7 +138,7 @@ def test_pax_names_are_checked(tmp_path, archive):
 
 
 def test_sparse_by_pax_header(tmp_path, archive):
-    """A pax header can declare that a file of regular type is sparse."""
+    """A pax header can declare an entry sparse although its type says regular file."""
     info = entry(FIRST)[0]
     info.pax_headers = {"GNU.sparse.size": str(archive.files["data_batch_1"].size), "GNU.sparse.map": "0,0"}
     assert "is not a regular file" in refused(tmp_path, archive, pack([(info, b"")], tarfile.PAX_FORMAT))

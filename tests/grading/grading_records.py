@@ -43,7 +43,7 @@ def report(*tasks: TaskReport, name: str = "ada.py", message: str = "") -> Repor
 
 
 def evil_report() -> Report:
-    """A report in which every text is an attack."""
+    """A report in which every string is an attack."""
     array = np.array([np.nan, np.inf, -np.inf, 1e300])
     example = Counterexample({EVIL: EVIL, "x": array}, {EVIL: array}, {"y": -array, EVIL: array * 2}, EVIL, EVIL)
     check = Check(EVIL, 0, 1, False, EVIL, float("inf"))

@@ -13,7 +13,7 @@ TAGS = """
 
 
 class Balanced(HTMLParser):
-    """Fails if a tag is not closed, a script could run, or something would be loaded."""
+    """A parser that fails if a tag is not closed, a script could run, or something would be loaded."""
 
     def __init__(self, page):
         super().__init__()

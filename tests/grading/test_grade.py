@@ -30,7 +30,7 @@ def grade(task, function, **more):
 
 
 def rounded(function):
-    """Return the function with single-precision inputs."""
+    """Return the function, with its inputs rounded to single precision."""
 
     def single(*args, **hyper):
         args = [a.astype(np.float32) if getattr(a, "dtype", None) == np.float64 else a for a in args]
@@ -354,7 +354,7 @@ def test_single_precision_gives_a_hint_and_full_points():
 
 
 def test_errors_at_extremes_are_not_attributed_to_single_precision():
-    """A relative error of 1e-9 looks like float32 on usual logits, but the extremes fail for another reason."""
+    """A relative error of 1e-9 looks like float32 on ordinary logits, but the extremes fail for another reason."""
     task = TASKS["softmax_cross_entropy"]
 
     def near(logits, labels, smoothing=0.0):
@@ -405,7 +405,7 @@ def test_check_backward_catches_wrong_gradients(task, mistake):
     cases = [e for e in CASES[task.name] if e.case.kind != "extreme" and e.case.name != "some zeros"]
     answers = [attempt(task, e.case, mistake.wrong) for e in cases]
     if all(a is not None and agree(a, e.right, e.tolerances) for a, e in zip(answers, cases, strict=True)):
-        pytest.skip("right on all usual inputs")
+        pytest.skip("correct on all ordinary inputs")
 
     def caught(case):
         try:

@@ -52,7 +52,7 @@ LEVELS = {"process": "L1", "landlock": "L2", "bwrap": "L3"}
 
 @pytest.fixture(params=list(LEVELS))
 def isolation(request):
-    """Each backend that works on this machine."""
+    """Return each backend that works on this machine."""
     backend = next(b for b in backends.BACKENDS if b.option == request.param)
     problem = backends._problem(backend)
     if problem and supported(request.param):
@@ -73,7 +73,7 @@ def supported(option: str) -> bool:
 
 
 def gone(token: str) -> bool:
-    """Wait until no process with ``token`` runs, because namespaces take a moment to end; False if one remains."""
+    """Wait until no process with ``token`` runs, as namespaces take a moment to end; return False if one does."""
     deadline = time.monotonic() + 5
     while running(token) and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -205,7 +205,7 @@ def test_the_filter_alone_prevents_truncation(isolation, tmp_path):
     source = from_source(FINE + functions([body, body.replace("| os.O_TRUNC", "")]))
     with Child.on(replace(choose("landlock"), landlock=False), source, QUICK) as c:
         assert c.call("f0", [X], {}).message.startswith("PermissionError")
-        assert c.call("f1", [X], {}).status == "refused"  # the file was opened and None returned
+        assert c.call("f1", [X], {}).status == "refused"  # the file was opened, and None was returned
     assert (tmp_path / "grades").read_text() == "42"
 
 
@@ -418,7 +418,7 @@ def test_arrays_survive_the_round_trip(echo, data, shape):
 
 
 def fed(data: bytes, pieces: int = 7, arguments: int = 2):
-    """Feed these bytes to an answer to call 5; return the reply, or None if the bytes are incomplete."""
+    """Parse these bytes as the answer to call 5; return the reply, or None if they are incomplete."""
     answer = wire.Answer(5, arguments)
     while data and answer.wanted:
         size = min(pieces, answer.wanted)

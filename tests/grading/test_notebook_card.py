@@ -1,4 +1,4 @@
-"""The card for notebooks and its text, and the class overview."""
+"""Tests of the notebook card, its plain text, and the class overview."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Reports in every format: they never raise, are well formed, and escape everything that comes from a student."""
+"""Tests of reports in every format: writing never raises; the output is well formed; students' text is escaped."""
 
 import csv
 import io
@@ -39,7 +39,7 @@ any_report = settings(max_examples=80, deadline=None, suppress_health_check=list
 
 
 def fits(value, rule, root):
-    """Return True if a value fits a JSON schema, for the keywords that schema.json uses."""
+    """Return True if a value conforms to a JSON schema; only the keywords in schema.json are supported."""
     known = {"type", "required", "properties", "additionalProperties", "items", "anyOf", "enum", "const", "$ref",
              "maxLength", "maxItems", "description", "$schema", "title", "$defs"}  # fmt: skip
     assert set(rule) <= known, set(rule) - known

@@ -1,4 +1,4 @@
-"""Tests of weights files: round trips, and damaged or malicious files, which are refused at no cost."""
+"""Tests of weights files: round trips, and damaged or malicious files, which are refused cheaply."""
 
 import io
 import json
@@ -115,7 +115,7 @@ def test_the_error_for_a_missing_library_says_how_to_install_it(tmp_path, monkey
 
 
 def refused(path, content, match=None):
-    """Check that reading raises a ValueError of one line that names the file, and uses little memory; return it."""
+    """Check that reading raises a one-line ValueError that names the file, and uses little memory; return the error."""
     path.write_bytes(content)
     interop.read_metadata(path)
     tracemalloc.start()
@@ -210,7 +210,7 @@ def test_a_checkpoint_is_not_a_file_of_weights(tmp_path):
 @pytest.mark.parametrize("suffix", KINDS)
 @given(where=st.integers(0, 10**9), bit=st.integers(0, 7), cut=st.none() | st.integers(0, 10**9))
 def test_random_damage_raises_only_value_error(tmp_path_factory, suffix, where, bit, cut):
-    """A flipped bit in the data changes a number; one elsewhere, or truncation, raises ValueError."""
+    """A flipped bit in the data changes one value; a flipped bit elsewhere, or truncation, raises ValueError."""
     path = tmp_path_factory.getbasetemp() / f"damaged{suffix}"
     interop.write(path, {f"layer{i}.weight": np.full((4, 3), float(i)) for i in range(5)}, {"model": "x"})
     content = bytearray(path.read_bytes())
@@ -239,7 +239,7 @@ def test_random_damage_raises_only_value_error(tmp_path_factory, suffix, where, 
     max_leaves=12,
 ))  # fmt: skip
 def test_arbitrary_metadata(tmp_path_factory, metadata):
-    """Invalid metadata are ignored or raise ValueError."""
+    """Invalid metadata is ignored or raises ValueError."""
     path = tmp_path_factory.getbasetemp() / "metadata.npz"
     metadata = metadata if isinstance(metadata, dict) else {"settings": metadata}
     interop.write(path, _WEIGHTS, {**metadata, "model": "se_resnet8"})
@@ -301,7 +301,7 @@ def test_networks_for_small_images_need_a_normalisation(tmp_path):
 
 
 def test_a_network_for_imagenet(tmp_path):
-    """The defaults are those of timm: names of 1000 classes, normalisation, preprocessing and strides."""
+    """The defaults are timm's: the 1000 class names, normalisation, preprocessing and strides."""
     net = models.build("resnet18", classes=1000)
     params, state = layers.init(net, (64, 64, 3), np.random.default_rng(0))
     interop.write(tmp_path / "r.safetensors", interop.dump(net, (64, 64, 3), params, state))
@@ -313,7 +313,7 @@ def test_a_network_for_imagenet(tmp_path):
 
 
 def test_bn_inception_accepts_rgb_images(tmp_path):
-    """It was trained on BGR images from 0 to 255 minus a mean; ``pretrained`` reverses the first filters instead."""
+    """It was trained on BGR images; ``pretrained`` reverses the first filters' channels, so RGB works."""
     net, shape = models.build("bn_inception", classes=4), (64, 64, 3)
     params, state = layers.init(net, shape, np.random.default_rng(0), np.float64)
     interop.write(tmp_path / "b.npz", interop.dump(net, shape, params, state))
@@ -328,7 +328,7 @@ def test_bn_inception_accepts_rgb_images(tmp_path):
 
 
 def run_of(folder, **settings):
-    """Write the folder of a run with an untrained network."""
+    """Write a run folder with an untrained network."""
     config = Config(model="se_resnet8", epochs=1, lr=0.1, augment=False, bias=True, **settings)
     net = config.network(3)
     params, state = layers.init(net, (32, 32, 3), np.random.default_rng(0))

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 torch_networks = pytest.importorskip("torch_networks")
 
 CLASSES = 7
-# Our name and settings, the PyTorch module, the scheme, the height and width of the images, and their number.
+# Our name and settings, the PyTorch module, the scheme, the height and width of the images, and the number of images.
 NETWORKS = {
     "SE-ResNet-50, stride in the 3x3": (
         "se_resnet50", {}, lambda: torch_networks.se_resnet50(CLASSES), "timm", (64, 64), 2,
@@ -108,7 +108,7 @@ def test_networks_agree(title):
 
 @pytest.mark.parametrize("title", ["SE-ResNet-20", "small SE-Inception"])
 def test_pytorch_loads_a_dumped_state_dict(title):
-    """It loads strictly, and the network computes the same."""
+    """It loads with strict=True, and the network computes the same outputs."""
     _, _, make, scheme, *_ = NETWORKS[title]
     module, net, params, state, X_t, X = peers(title)
     back = interop.dump(net, X.shape[1:], params, state, scheme=scheme)

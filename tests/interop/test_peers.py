@@ -1,4 +1,4 @@
-"""Comparison with the networks of the libraries that publish weights, if these are installed."""
+"""Comparison with the networks of the libraries that publish weights, if they are installed."""
 
 import numpy as np
 import pytest
@@ -64,7 +64,7 @@ def test_logits_agree_with_the_original_network(library, theirs, ours, scheme, p
 
 @pytest.mark.parametrize("name", ["seresnet18", "legacy_seresnet18"])
 def test_networks_that_differ_from_ours_are_refused(name):
-    """One has other numbers of hidden units, the other an additional ReLU."""
+    """One has different numbers of hidden units, the other an additional ReLU."""
     module, _ = made("timm", name)
     with pytest.raises(ValueError, match=r"no single reduction|additional ReLU"):
         interop.load(module.state_dict(), "se_resnet18")

@@ -1,4 +1,4 @@
-"""Tests of state dicts under the names of other libraries: names, layouts, and error messages."""
+"""Tests of state dicts with other libraries' names: names, layouts, and error messages."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ SCHEMES = tuple(interop.SCHEMES)
 
 
 def filled(name, dtype=np.float64, **more):
-    """Return a network, its image shape, and trees filled with random numbers."""
+    """Return a network, its image shape, and trees filled with random values."""
     settings, shape = SMALL[name]
     net = models.build(name, **{**settings, **more})
     rng = np.random.default_rng(0)
@@ -75,7 +75,7 @@ def test_a_round_trip_is_exact(name, scheme):
     assert_same(back, params)
     assert_same(statistics, state)
     detected = detect(arrays).name
-    assert detected == scheme or suits(net, shape, detected)  # torchvision and timm name ResNets alike
+    assert detected == scheme or suits(net, shape, detected)  # torchvision and timm use the same names for ResNets
 
 
 @pytest.mark.parametrize("name", models.NAMES)
@@ -158,7 +158,7 @@ def test_unknown_names_and_schemes():
 
 
 def test_layouts_of_filters_matrices_and_flattened_images():
-    """Single entries are compared by their meaning, independently of the code that converts them."""
+    """Individual values are compared, independently of the conversion code."""
     net, shape, params, state = filled("se_vgg16")
     theirs = interop.dump(net, shape, params, state, scheme="torchvision")
     V = params["stage1"]["conv2"]["V"]

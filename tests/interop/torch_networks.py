@@ -1,4 +1,4 @@
-"""The networks of the paper in PyTorch, with the names of published weights.
+"""The paper's networks in PyTorch, with the parameter names of published weights.
 
 They are written from the paper and those names, independently of this library, and compared with it in test_parity.py.
 """
@@ -88,7 +88,7 @@ def _projection(C_, C, stride):
 
 
 def se_resnet50(classes, *, legacy=False, groups=1, base=64):
-    """SE-ResNet-50 with stride in the 3x3 convolution; ``legacy``: in the first 1x1, and ceil-mode pooling."""
+    """SE-ResNet-50 with the stride in the 3x3 convolution; ``legacy``: in the first 1x1, and ceil-mode pooling."""
     pool = nn.MaxPool2d(3, 2, ceil_mode=True) if legacy else nn.MaxPool2d(3, 2, 1)
     stem = OrderedDict(
         conv1=nn.Conv2d(3, 64, 7, 2, 3, bias=False), bn1=nn.BatchNorm2d(64), relu1=nn.ReLU(inplace=True), pool=pool
@@ -113,7 +113,7 @@ def se_resnext50(classes, *, legacy=False):
 
 
 def cifar_se_resnet20(classes, r=4):
-    """The network of moskomule for small images, with 16, 32 and 64 channels."""
+    """moskomule's network for small images, with 16, 32 and 64 channels."""
 
     def block(C_, s, first):
         C, stride = 16 * 2 ** (s - 1), 2 if first and s > 1 else 1
@@ -146,8 +146,8 @@ class SEVGG16(nn.Module):
         return self.classifier(self.features(X).flatten(1))
 
 
-# Channels of the branches: 1x1; 1x1 and 3x3; 1x1 and two 3x3; type of pooling and its 1x1. A module without the
-# first and last 1x1 halves the image.
+# Channels of the four branches: 1x1; 1x1, 3x3; 1x1, two 3x3; kind of pooling, 1x1. A module whose first and last
+# numbers are 0 has no such convolutions and halves the image.
 BN_INCEPTION = {
     "3a": (64, (64, 64), (64, 96), "avg", 32),
     "3b": (64, (64, 96), (64, 96), "avg", 64),
@@ -170,7 +170,7 @@ SMALL_INCEPTION = {
 
 
 class SEInception(nn.Module):
-    """BN-Inception of pretrained-models.pytorch, with flat modules and biases, and an SE block after each one."""
+    """BN-Inception of pretrained-models.pytorch, with flat names, biases, and an SE block after each module."""
 
     def __init__(self, classes, plan, r, stem):
         super().__init__()
@@ -231,7 +231,7 @@ def se_small_inception(classes):
 
 
 def randomize(module, X, seed):
-    """Fill parameters and running statistics with random numbers that do not hide mistakes, as 0 or 1 could.
+    """Fill parameters and running statistics with random values that do not hide mistakes, as 0 or 1 could.
 
     The statistics are close to those of X (N, C, H, W), and the residual branches of bottlenecks are small. Otherwise
     the network is ill-conditioned: in SENet-154, rounding errors in X change the fourth digit of PyTorch's logits.

@@ -54,13 +54,13 @@ SURVIVED = {
     "ragged lists": ("return x, [[1], [1, 2]]", "refused", "value 2 of 2, a list, is not an array of numbers"),
     "a huge array": ("return np.broadcast_to(1.0, (10**5, 10**5))", "refused", "returned 80,000,000,000 bytes"),
     "too many values": ("return [x] * 33", "refused", "returned 33 values; at most 32"),
-    "an exception whose text raises": (
+    "an exception whose __str__ raises": (
         "class E(Exception):\n  def __str__(self): raise ValueError\nraise E", "error", r"cannot be shown\) \(line"),
     "terminal control characters": ("raise ValueError('\\x1b[2Jred\\0\\u202e')", "error", r"^ValueError: \[2Jred \("),
     "a very long message": ("raise ValueError('long ' * 10**6)", "error", r"^ValueError: long .* \(line \d+\)$"),
 }  # fmt: skip
 
-# Actions that L2 (Landlock with a filter) and L3 (bubblewrap) prevent, and L1 does not.
+# Actions that L2 (Landlock with a filter) and L3 (bubblewrap) prevent but L1 does not.
 FORBIDDEN = {
     "killing the grader": "os.kill({parent}, 9)",
     "killing its parent": "os.kill(os.getppid(), 9)",
@@ -97,7 +97,7 @@ FORBIDDEN = {
 }
 REFUSALS = "(PermissionError|FileNotFoundError|OSError|ProcessLookupError|ModuleNotFoundError|ValueError|ZeroDivision)"
 
-# A process with a new session whose parent has exited; only its inherited environment identifies it.
+# A process in a new session whose parent has exited; only its inherited environment identifies it.
 DAEMON = """
 if os.fork() == 0:
     os.setsid()
@@ -118,14 +118,14 @@ UNREADABLE = {
     "uses too much memory": ("x = np.ones((10**5, 10**5))", "Unable to allocate"),
 }
 
-# Invalid headers of replies to call 5, which had two arguments.
+# Invalid reply headers for call 5, which had two arguments.
 F8 = {"dtype": "<f8", "shape": [2]}
 INVALID_HEADERS = {
     "not an object": [1],
-    "another call": {"call": 6, "status": "ok"},
+    "a different call": {"call": 6, "status": "ok"},
     "a call number of type float": {"call": 5.0, "status": "ok"},
     "no status": {"call": 5},
-    "a status of the grader's": {"call": 5, "status": "passed"},
+    "a status that only the grader sets": {"call": 5, "status": "passed"},
     "a status that is a list": {"call": 5, "status": ["ok"]},
     "a message that is not a string": {"call": 5, "status": "ok", "message": 3},
     "arguments that were not given": {"call": 5, "status": "ok", "mutated": [2]},
@@ -136,8 +136,8 @@ INVALID_HEADERS = {
     "an array that is not an object": {"call": 5, "status": "ok", "arrays": ["<f8"]},
     "objects": {"call": 5, "status": "ok", "arrays": [{"dtype": "|O", "shape": [2]}]},
     "a structured dtype": {"call": 5, "status": "ok", "arrays": [{"dtype": "<f8,<f8", "shape": [2]}]},
-    "a negative side": {"call": 5, "status": "ok", "arrays": [{"dtype": "<f8", "shape": [-1]}]},
-    "a side that is not an integer": {"call": 5, "status": "ok", "arrays": [{"dtype": "<f8", "shape": [2.0]}]},
+    "a negative dimension": {"call": 5, "status": "ok", "arrays": [{"dtype": "<f8", "shape": [-1]}]},
+    "a dimension that is not an integer": {"call": 5, "status": "ok", "arrays": [{"dtype": "<f8", "shape": [2.0]}]},
     "too many dimensions": {"call": 5, "status": "ok", "arrays": [{"dtype": "|i1", "shape": [1] * 33}]},
     "a shape beyond NumPy": {"call": 5, "status": "ok", "arrays": [{"dtype": "|i1", "shape": [0, 1 << 30, 1 << 30]}]},
     "too many bytes in total": {"call": 5, "status": "ok", "arrays": [{"dtype": "|i1", "shape": [40 << 20]}] * 2},
