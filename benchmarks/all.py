@@ -1,7 +1,7 @@
 """Run all timing benchmarks and write results/:  python benchmarks/all.py [--results FOLDER] [--small]
 
 This takes about forty minutes on two otherwise idle cores, most of it in torch.compile (table.py). A test compares the
-table of speed in README with results/table.json, so README must be updated after new measurements.
+speed table in the README with results/table.json, so update the README after new measurements.
 """
 
 import argparse
@@ -11,7 +11,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 
-# the smallest options of each benchmark, to test that it runs; the numbers mean nothing
+# minimal options for each benchmark, to test that it runs; the numbers mean nothing
 SMALL = {
     "operations": "--batch 2 --resnet50-batch 1 --resnet50-size 32 --repeats 1",
     "step": "--model se_resnet8 --batch 2 --batches 3 --repeats 1 --no-memory",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def read(folder: Path) -> dict[str, object]:
-    """Return the settings and the results of a run."""
+    """Return the settings and results of a run."""
     config = json.loads((folder / "config.json").read_text())
     result = json.loads((folder / "result.json").read_text())
     with (folder / "metrics.csv").open() as file:

@@ -2,12 +2,12 @@
 
 The parts run in this order, each in its own process, and each result is written to the file as soon as the part ends:
 
-    tests       the tests of the suite that need CuPy
-    agreement   relative differences between CuPy and NumPy, of operations and of a training step, by dtype
-    probe       the cost of a launch, bandwidth, matrix products, windows, sums and gathers
+    tests       the tests in the suite that need CuPy
+    agreement   relative differences between CuPy and NumPy for operations and for a training step, by dtype
+    probe       launch cost, bandwidth, matrix products, windows, sums and gathers
     step        the training step against PyTorch: channels-last, float32, and half precision for reference
-    step_tf32   the same, where both may round the operands of matrix products to TF32
-    train       whole runs: the built-in set, or SE-ResNet-20 on the images of --data, with several seeds
+    step_tf32   the same, with both allowed to round the operands of matrix products to TF32
+    train       whole runs: the built-in set, or SE-ResNet-20 on the images in --data, with several seeds
 
 Only the steps need PyTorch. The results are printed and recorded, not judged.
 """
@@ -44,7 +44,7 @@ Record = dict[str, Any]
 
 
 def tests(args: argparse.Namespace) -> Record:
-    """Run the tests on CuPy; record the counts and the names of those that failed."""
+    """Run the tests on CuPy; record the counts and the names of the failed tests."""
     command = [sys.executable, "-m", "pytest", "-m", "gpu", "-n", "0", "-q", "-rf", "-p", "no:cacheprovider"]
     out = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
     counts = {what: int(n) for n, what in re.findall(r"(\d+) (passed|failed|errors?|skipped)", out)}
@@ -53,7 +53,7 @@ def tests(args: argparse.Namespace) -> Record:
 
 
 def agreement(args: argparse.Namespace) -> Record:
-    """Measure ‖device - host‖ / ‖host‖ of every result, by operation and dtype."""
+    """Measure ‖device - host‖ / ‖host‖ for every result, by operation and dtype."""
     rng = np.random.default_rng(0)
     X, dU = rng.standard_normal((8, 14, 12, 16)), rng.standard_normal((8, 14, 12, 24))
     V, vector = rng.standard_normal((3, 3, 16, 24)) / 12, rng.uniform(0.5, 2, 16)
@@ -90,17 +90,17 @@ def _distance(found: np.ndarray, expected: np.ndarray) -> float:
 
 
 def _weights_after_a_step(device: str, dtype: str) -> np.ndarray:
-    """Return the change of every parameter in one training step."""
+    """Return the change in every parameter after one training step."""
     learner = Learner(models.build("se_resnet8"), SHAPE, 0, device)
     X, labels = images_and_labels(8)
-    learner.w = learner.w.astype(dtype)  # everything else follows its dtype
+    learner.w = learner.w.astype(dtype)  # everything else gets the same dtype
     before = to_host(learner.w).copy()
     learner.step(to_device(X.astype(dtype), device), to_device(labels, device), SGD(), 0.1)
     return to_host(learner.w) - before
 
 
 def probe(args: argparse.Namespace) -> Record:
-    """Measure the microseconds of small and large calls, and their bytes or operations per second."""
+    """Measure small and large calls: microseconds, and bytes or operations per second."""
     cp, B = device_module("gpu"), args.probe_batch
     sync = cp.cuda.Device().synchronize
     rng = np.random.default_rng(0)
@@ -135,7 +135,7 @@ def probe(args: argparse.Namespace) -> Record:
 
 
 def step(args: argparse.Namespace, tf32: bool = False) -> Record:
-    """Measure the milliseconds of a training step by batch size and contender; PyTorch runs in eager mode."""
+    """Measure a training step in milliseconds, by batch size and contender; PyTorch runs in eager mode."""
     import torch
     from torch_peer import modules
 
@@ -196,7 +196,7 @@ def _milliseconds(call: Call, wait: Callable[[], None], repeats: int) -> float:
 
 
 def train(args: argparse.Namespace) -> Record:
-    """Run the training command of README on the GPU, and time the whole command."""
+    """Run the README's training command on the GPU and time it as a whole."""
     runs = []
     data = ["--data", args.data, "--model", args.model] if args.data else []
     more = [f"--epochs={args.epochs}"] if args.epochs else []
@@ -222,7 +222,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], Record]] = {
 
 
 def card(cp: ModuleType) -> Record:
-    """Return the name and memory of the GPU, and the versions of CUDA, driver and CuPy."""
+    """Return the GPU's name and memory, and the versions of CUDA, the driver and CuPy."""
     properties = cp.cuda.runtime.getDeviceProperties(0)
     return {
         "gpu": properties["name"].decode(), "memory_gb": properties["totalGlobalMem"] / 1e9,
@@ -240,9 +240,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--probe-batch", type=int, default=512, metavar="N")
     p.add_argument("--repeats", type=int, default=20)
     p.add_argument("--seeds", type=int, default=3, metavar="N", help="number of training runs")
-    p.add_argument("--epochs", type=int, metavar="N", help="epochs of each run (default: the trainer's)")
+    p.add_argument("--epochs", type=int, metavar="N", help="epochs per run (default: the trainer's)")
     p.add_argument("--train", default="", metavar="OPTIONS", help='more trainer options, e.g. "--batch-size 512"')
-    p.add_argument("--limit", type=float, default=540, metavar="SECONDS", help="time limit of each part")
+    p.add_argument("--limit", type=float, default=540, metavar="SECONDS", help="time limit for each part")
     p.add_argument("--json", metavar="FILE", default=str(ROOT / "benchmarks" / "results" / "gpu.json"))
     p.add_argument("--part", help=argparse.SUPPRESS)  # set by the parent process: run one part only
     p.add_argument("--device", default="gpu", help=argparse.SUPPRESS)
@@ -265,7 +265,7 @@ def main() -> None:
 
 
 def _in_a_process(part: str, limit: float) -> Record:
-    """Run a part in its own process; return its record, or the error, so that the other parts still run."""
+    """Run a part in its own process; return its record or its error, so that the other parts still run."""
     environment = {**os.environ, "CUPY_TF32": str(int(part == "step_tf32"))}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "part.json"

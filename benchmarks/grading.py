@@ -1,9 +1,9 @@
 """Measure the error rates and the speed of grading:  python benchmarks/grading.py [--json FILE]
 
-Correct code (every alternate of every task, in double and single precision and channels-first) is graded with many
-seeds, and false failures are counted. Every known mistake is graded with the same seeds, and it is counted how many
-pass, how many are diagnosed correctly, and how many as another mistake. Finally two whole submissions are timed, graded
-as by ``se-numpy grade``: a correct one, and one that is wrong in every function.
+Every correct version of every task, in double and single precision and channels-first, is graded with many seeds, and
+false failures are counted. Every known mistake is graded with the same seeds, and the benchmark counts how many pass,
+how many are diagnosed correctly, and how many are diagnosed as another mistake. Finally it times two whole submissions,
+graded as by ``se-numpy grade``: a correct one, and one that gets every function wrong.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def false_failures(task: Task, cases: list[Any], seed: int) -> tuple[int, int]:
 
 
 def mistakes(task: Task, cases: list[Any], seed: int) -> collections.Counter[str]:
-    """Count the outcomes of every known mistake on these cases."""
+    """Count the outcomes for every known mistake on these cases."""
     found: collections.Counter[str] = collections.Counter()
     for mistake in task.mistakes:
         report = grade_task(task, caller(mistake.wrong), seed=seed, prepared=cases, seconds=0)
@@ -77,14 +77,14 @@ def mistakes(task: Task, cases: list[Any], seed: int) -> collections.Counter[str
 
 
 def seconds(path: Path, options: Options) -> tuple[float, float]:
-    """Return the seconds for grading a submission, and for its slowest task."""
+    """Return the time in seconds for grading a submission, and for its slowest task."""
     start = time.perf_counter()
     report = grade_path(path, options)
     return time.perf_counter() - start, max(task.seconds for task in report.tasks)
 
 
 def all_wrong(folder: str) -> Path:
-    """Write a submission that is wrong in every function: each returns the correct result plus one."""
+    """Write a submission that gets every function wrong: each returns the correct result plus one."""
     path = Path(folder) / "wrong.py"
     spoil = "\n\ndef _spoilt(f):\n    def g(*a, **k):\n        found = f(*a, **k)\n" + (
         "        return tuple(x + 1 for x in found) if isinstance(found, tuple) else found + 1\n    return g\n"

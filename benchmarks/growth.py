@@ -23,7 +23,7 @@ BASE = {"batch": 128, "size": 32, "width": 1, "depth": 20}
 
 
 def widened(layer: Layer, times: int) -> Any:
-    """Multiply the channels of every convolution by ``times``."""
+    """Multiply the number of channels of every convolution by ``times``."""
     if isinstance(layer, Combinator):
         return replace(layer, parts=tuple((name, widened(part, times)) for name, part in layer.parts))
     return replace(layer, C=times * layer.C) if isinstance(layer, Conv) else layer
@@ -43,7 +43,7 @@ def exponent(x: Sequence[float], t: Sequence[float]) -> float:
 
 
 def grow(what: str, values: Sequence[int], base: dict[str, int], repeats: int) -> dict[str, Any]:
-    """Measure the medians for these values of one setting, the exponent, and the ratio of the last to the first."""
+    """Return the medians for these values of one setting, their exponent, and the ratio of the last to the first."""
     ms = medians({str(value): step(**{**base, what: value}) for value in values}, repeats)
     times = list(ms.values())
     return {

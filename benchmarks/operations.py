@@ -1,16 +1,18 @@
 """Time single operations of the engine and of PyTorch (channels-last):  python benchmarks/operations.py [--book]
 
-The operations are all convolutions of SE-ResNet-20 and of ResNet-50, batch norm with ReLU, the SE block, the loss and
-SGD. A row says how many times its shape occurs in the network; "all" is the sum of the rows weighted by these counts.
-The time of PyTorch's backward pass is the median of forward and backward together, minus that of forward. For the first
-convolution of a network, the engine and PyTorch compute only the gradient of the filters, because training does not use
-the gradient of the images.
+The operations are all convolutions in SE-ResNet-20 and ResNet-50, batch norm with ReLU, the SE block, the loss and
+SGD. Each row gives the number of times its shape occurs in the network; "all" is the sum of the rows weighted by these
+counts.
+
+The time of PyTorch's backward pass is the median time of both passes together minus that of the forward pass. For the
+first convolution of a network, the engine and PyTorch compute only the gradient of the filters, because training does
+not use the gradient of the images.
 
 In a training step the engine computes batch norm and ReLU inside the passes of the convolutions (``engine.compile``),
 so their rows show the cost of the separate operations, not their share of a step.
 
-``--book`` also times the convolutions, batch norm with ReLU and the SE block of the book. The book computes both
-gradients of every convolution, including the first. On NumPy the engine's loss is the book's.
+``--book`` also times the book's convolutions, batch norm with ReLU, and SE block. The book computes both gradients of
+every convolution, including the first. On NumPy the engine's loss is the book's.
 """
 
 import argparse
@@ -60,7 +62,7 @@ def convolutions_of(model: str, shape: Shape) -> Iterator[tuple[Conv, Shape]]:
 def pair(
     layer: Serial, shape: Shape, batch: int, *, input_gradient: bool = True, book: bool = False
 ) -> dict[str, Call]:
-    """Return the contenders: forward and backward in the engine, forward and both passes in PyTorch.
+    """Return the contenders: forward and backward in the engine, forward and both passes together in PyTorch.
 
     With ``book``, add the layer's own forward and backward.
     """
@@ -77,7 +79,7 @@ def pair(
 
     def backward() -> object:
         if input_gradient:
-            # each call gets its own copy of the cache, because backward uses it up
+            # each call gets its own copy of the cache, because backward consumes it
             return compiled.backward(params, replace(cache, inside=list(cache.inside)), dY)
         ((name, conv),) = layer.parts
         V, hyper = params[name]["V"], conv.hyper  # type: ignore[attr-defined]
@@ -107,7 +109,7 @@ def book_calls(layer: Serial, params: tree.Tree, state: tree.Tree, X: np.ndarray
 
 
 def row(name: str, contenders: dict[str, Call], repeats: int, **more: object) -> Row:
-    """Return the medians and the ratios to PyTorch, for forward and backward or the whole, and the book's if timed."""
+    """Return the medians and their ratios to PyTorch's, by pass or for the whole, with the book's medians if timed."""
     ms = medians(contenders, repeats)
     if "book forward" in ms:
         more["book_ms"] = {part: ms[f"book {part}"] for part in ("forward", "backward")}
@@ -154,7 +156,7 @@ def totals(rows: list[Row]) -> Row:
 
 
 def blocks(batch: int, repeats: int, book: bool) -> list[Row]:
-    """Measure batch norm with ReLU and the SE block, at the first and the last stage of SE-ResNet-20."""
+    """Measure batch norm with ReLU and the SE block, in the first and last stages of SE-ResNet-20."""
     kinds: dict[str, tuple[Layer, ...]] = {"batch norm, ReLU": (BatchNorm(), ReLU()), "SE block, r = 4": (SE(4),)}
     shapes = (32, 32, 16), (8, 8, 64)
     return [
@@ -180,10 +182,10 @@ def loss(batch: int, classes: int) -> dict[str, Call]:
 
 
 def sgd(model: str, fused: bool) -> dict[str, Call]:
-    """Return the contenders for a step of SGD with momentum and weight decay, given the gradients by layer.
+    """Return the contenders for a step of SGD with momentum and weight decay, given the gradients of each layer.
 
-    Ours first copies the gradients into one flat vector, as ``Learner`` does. PyTorch updates a list of tensors, one by
-    one by default, in one call if ``fused``.
+    Our step first copies the gradients into one flat vector, as ``Learner`` does. PyTorch updates a list of tensors:
+    one by one by default, in one call if ``fused``.
     """
     net, shape = models.build(model), (32, 32, 3)
     params, _ = init(net, shape, np.random.default_rng(0))
@@ -225,9 +227,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch", type=int, default=128, help="batch size for SE-ResNet-20")
     parser.add_argument("--resnet50-batch", type=int, default=4, help="batch size for ResNet-50")
-    parser.add_argument("--resnet50-size", type=int, default=224, help="height and width of the images for ResNet-50")
+    parser.add_argument("--resnet50-size", type=int, default=224, help="image height and width for ResNet-50")
     parser.add_argument("--repeats", type=int, default=5, help="turns of two measured calls each")
-    parser.add_argument("--book", action="store_true", help="also time the layers of the book")
+    parser.add_argument("--book", action="store_true", help="also time the book's layers")
     parser.add_argument("--json", metavar="FILE")
     args = parser.parse_args()
     same_threads()

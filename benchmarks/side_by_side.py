@@ -1,4 +1,4 @@
-"""Shared code of the benchmarks: timing of contenders in turn, the record of the environment, tables and files."""
+"""Code shared by the benchmarks: timing contenders in turn, recording the environment, printing and saving."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from se_numpy.engine import enabled, threads
 
 SETTLE_MS = 20.0  # PyTorch's OpenMP threads were observed to spin for 8 to 10 ms after their last call
 MEASURED = 2
-QUIET = 0.1  # cores kept busy by other processes above which a warning is printed
+QUIET = 0.1  # warn if other processes keep more cores busy than this
 
 Call = Callable[[], object]
 
@@ -26,7 +26,7 @@ def alternate(contenders: Mapping[str, Call], repeats: int) -> dict[str, list[fl
     """Return the milliseconds of every measured call; the contenders take ``repeats`` turns each, in one process.
 
     Taking turns spreads disturbances by other processes evenly. After a call, PyTorch's threads keep spinning for a
-    while, which would take a core from the next contender, and the caches still hold the data of the last one. A turn
+    while, which would take a core from the next contender, and the caches still hold the last contender's data. A turn
     therefore starts with at least two unmeasured calls, until those threads are asleep, followed by two measured ones.
     """
     times: dict[str, list[float]] = {name: [] for name in contenders}
@@ -59,7 +59,7 @@ def same_threads() -> None:
 
 
 def environment_record(*packages: str) -> dict[str, object]:
-    """Return what the numbers depend on apart from the code: engine on or off, threads, versions, BLAS, processor."""
+    """Return what the results depend on apart from the code: engine on or off, threads, versions, BLAS, processor."""
     return {
         "engine": "on" if enabled() else "off",
         "threads": threads(),
@@ -92,7 +92,7 @@ def processor() -> str:
 
 
 def headline(what: str) -> str:
-    """Return a headline: what is measured, and on which processor."""
+    """Return a heading: what is measured, and on which processor."""
     return f"{what}; float32, {threads()} threads, {processor()}"
 
 
@@ -117,7 +117,7 @@ def finish(path: str | None, record: Mapping[str, object], *packages: str) -> No
     others = busy_elsewhere()
     if others is not None and others > QUIET:
         print(f"\nWarning: other processes kept {others:.2f} cores busy, so these times are not reliable.")
-        print("PyTorch's threads wait for each other: if one of them loses its core, times are many times too long.")
+        print("PyTorch's threads wait for each other: if one of them loses its core, times are far too long.")
     if path:
         whole = {**record, **environment_record(*packages), "cores_busy_elsewhere": others}
         Path(path).write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
@@ -126,7 +126,7 @@ def finish(path: str | None, record: Mapping[str, object], *packages: str) -> No
 def busy_elsewhere() -> float | None:
     """Return how many cores other processes kept busy, on average since this process started; None without /proc.
 
-    Child processes that have ended count as this process; time taken by the host of a virtual machine as others.
+    Child processes that have ended count as this process, time taken by a virtual machine's host as other processes.
     """
     now = _clocks()
     if now is None or _BEGUN is None:
@@ -136,7 +136,7 @@ def busy_elsewhere() -> float | None:
 
 
 def _clocks() -> tuple[float, float, float] | None:
-    """Return three times in seconds: wall clock, busy time of all cores, and that of this process and its children."""
+    """Return three times in seconds: wall clock, and busy time of all cores and of this process with its children."""
     stat = Path("/proc/stat")
     if not stat.exists():
         return None
@@ -149,7 +149,7 @@ _BEGUN = _clocks()
 
 
 def peak_memory(maker: str, *args: object) -> float:
-    """Return the MB by which five calls raise the peak memory of a new process.  Linux only.
+    """Return by how many MB five calls raise the peak memory of a new process.  Linux only.
 
     ``maker`` is "module:function" for a module in this folder; ``function(*args)`` returns the call to be measured. The
     arguments are strings and integers.

@@ -2,8 +2,8 @@
 
 The network is SE-ResNet-20 (r = 4) in float32, with batches of 32, 128 and 256 images. A training step is forward,
 backward and SGD; inference is the forward pass with running statistics, in PyTorch in eval mode without gradients.
-PyTorch is measured in its default layout and channels-last; ratios are to the faster one. Peak memory is the increase
-during five training steps, each contender in its own process.
+PyTorch is measured in its default layout and channels-last; ratios are relative to the faster one. Peak memory is the
+increase during five training steps, each contender in its own process.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def our_inference(model: str, batch: int) -> Call:
 
 
 def torch_inputs(model: str, batch: int, channels_last: bool):
-    """Return the network, with PyTorch's own initial weights, images and labels as tensors."""
+    """Return the network with PyTorch's own initial weights, and images and labels as tensors."""
     import torch
     from torch_peer import modules
 
@@ -86,8 +86,8 @@ def torch_inference(model: str, batch: int, channels_last: bool) -> Call:
 
 
 def step(name: str, model: str, batch: int) -> Call:
-    """Return a training step of this contender."""
-    keep_freed_memory()  # as the trainer does; in a shared process PyTorch gains from it too
+    """Return this contender's training step."""
+    keep_freed_memory()  # as the trainer does; PyTorch benefits too if it shares the process
     return our_step(model, batch) if name == OURS else torch_step(model, batch, name == CHANNELS_LAST)
 
 
@@ -102,7 +102,7 @@ def ratio(ms: dict[str, float]) -> float:
 
 
 def measure(model: str, batch: int, repeats: int, memory: bool) -> dict[str, dict[str, float]]:
-    """Measure one batch size: milliseconds of a step and of inference, MB of a step, by contender."""
+    """Measure one batch size, by contender: milliseconds for a step and for inference, and MB for a step."""
     measured = {
         f"{what}_ms": medians({name: make(name, model, batch) for name in NAMES}, repeats)
         for what, make in {"step": step, "inference": inference}.items()
@@ -115,7 +115,7 @@ def measure(model: str, batch: int, repeats: int, memory: bool) -> dict[str, dic
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="se_resnet20")
-    parser.add_argument("--batch", type=int, default=128, help="batch size of the main entry in the record")
+    parser.add_argument("--batch", type=int, default=128, help="batch size for the main entry in the record")
     parser.add_argument("--batches", type=int, nargs="*", default=[32, 128, 256], metavar="N")
     parser.add_argument("--repeats", type=int, default=10, help="turns of two measured calls each")
     parser.add_argument("--no-memory", action="store_true", help="do not measure peak memory")

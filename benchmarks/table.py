@@ -2,14 +2,14 @@
 
 The contenders are the book, the engine, and PyTorch in both layouts and, if there is a C++ compiler, with
 torch.compile. The rows are training steps, inference (small batches, and images of 224 x 224), and the operations of
-the paper's networks. Times are medians of calls in turn; the time of PyTorch's backward pass is that of forward and
-backward together, minus forward. Memory is the increase in peak memory during five calls in a new process; it is not
-measured for torch.compile, because its compiler takes more memory than the network.
+the paper's networks. Contenders take turns, and times are medians; the time of PyTorch's backward pass is that of both
+passes together minus that of the forward pass. Memory is the increase in peak memory during five calls in a new
+process; it is not measured for torch.compile, because its compiler takes more memory than the network.
 
 With ``--only``, rows of the other parts that are already in FILE are kept.
 
-``engine / PyTorch`` is the engine's time divided by that of PyTorch's faster layout (without torch.compile), ``book /
-engine`` the speedup by the engine.
+``engine / PyTorch`` is the engine's time divided by that of PyTorch's faster layout (without torch.compile),
+``book / engine`` the engine's speedup over the book.
 """
 
 import argparse
@@ -33,14 +33,14 @@ from se_numpy.train import Learner
 BOOK, ENGINE, COMPILED = "book", "engine", "torch.compile"
 CONTENDERS = BOOK, ENGINE, DEFAULT, CHANNELS_LAST, COMPILED
 KINDS = "step", "inference", "forward", "backward"
-SLOW_MS = 700.0  # slower contenders get one turn of two measured calls
+SLOW_MS = 700.0  # contenders that take longer get only one turn of two measured calls
 SMALLEST = 16  # image size with --small
 
 Row = dict[str, Any]
 
 
 class Network(NamedTuple):
-    """A row of steps or of inference: model, image size, batch size and number of turns."""
+    """A row for training steps or inference: model, image size, batch size and number of turns."""
 
     model: str
     side: int
@@ -49,7 +49,7 @@ class Network(NamedTuple):
 
 
 class Operation(NamedTuple):
-    """A row of operations: layers, input shape and batch size."""
+    """A row for an operation: layers, input shape and batch size."""
 
     name: str
     layers: tuple[Layer, ...]
@@ -165,7 +165,7 @@ def operation(contender: str, name: str, part: str = "both", small: bool = False
 
 
 def ours(net: Any, start: tuple[Any, Any], X: np.ndarray, dY: np.ndarray, part: str) -> Call:
-    """Return the forward pass, the backward pass or both of a layer, in the book or in the engine."""
+    """Return a layer's forward pass, backward pass or both, in the book or in the engine."""
     params, state = start
 
     def forward() -> Any:
@@ -179,7 +179,7 @@ def ours(net: Any, start: tuple[Any, Any], X: np.ndarray, dY: np.ndarray, part: 
         return lambda: net.backward(params, forward(), dY)
     kept = forward()
 
-    def backward() -> object:  # each call gets its own copy of the cache, because backward uses it up
+    def backward() -> object:  # each call gets its own copy of the cache, because backward consumes it
         mine = list(kept) if isinstance(kept, list) else replace(kept, inside=list(kept.inside))
         return net.backward(params, mine, dY)
 
@@ -193,7 +193,7 @@ def smaller(op: Operation) -> Operation:
 
 
 def compiles() -> bool:
-    """Return whether torch.compile works here; it needs a C++ compiler."""
+    """Return True if torch.compile works here; it needs a C++ compiler."""
     try:
         torch.compile(lambda x: x.relu() + 1)(torch.ones(3))
     except Exception as error:
@@ -259,7 +259,7 @@ def operations(contenders: tuple[str, ...], args: argparse.Namespace) -> Iterato
 
 
 def announced(found: Row) -> Row:
-    """Print the ratio of a row as soon as it is measured, and return the row."""
+    """Print a row's ratio as soon as it is measured, and return the row."""
     ratio = found["engine / PyTorch"]
     times = "too short to measure" if ratio is None else f"{ratio:.2f} times PyTorch"
     print(f"{found['what']}: {found['name']}: {times}", flush=True)
@@ -311,7 +311,7 @@ def main() -> None:
 
 
 def others(path: str | None, rows: list[Row]) -> list[Row]:
-    """Return the rows of other parts that an earlier run wrote to the file."""
+    """Return the rows that an earlier run wrote to the file for other parts."""
     if path is None or not Path(path).exists():
         return []
     measured = {row["what"] for row in rows}

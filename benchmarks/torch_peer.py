@@ -1,4 +1,4 @@
-"""The same networks in PyTorch, written in idiomatic PyTorch, to compare speed and numbers with.
+"""The same networks in PyTorch, written in idiomatic PyTorch, to compare speed and results with.
 
 ``modules(net)`` converts a network of this library into torch modules layer by layer, so that both run the same
 architecture; ``copy_weights`` copies the parameters and running statistics.

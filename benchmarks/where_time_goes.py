@@ -1,6 +1,6 @@
 """Profile a training step by operation:  python benchmarks/where_time_goes.py [--threads N]
 
-The two tables show exclusive time: time that a function spends in another function of the same table counts only for
+The two tables show exclusive time: time that a function spends in another function in the same table counts only for
 the latter. The first table lists operations on the main thread; with "the rest" it adds up to the whole step. The
 second lists functions that run inside blocks, with their wall time summed over all threads. It does not include NumPy
 calls between them, waiting for the interpreter lock, or waiting for the last block.
@@ -71,7 +71,7 @@ class Clock:
 
     @contextmanager
     def during(self, name: str) -> Iterator[None]:
-        inner = self._local.__dict__.setdefault("inner", [])  # per running timer: the time of timers inside it
+        inner = self._local.__dict__.setdefault("inner", [])  # for each running timer: time in the timers inside it
         inner.append(0.0)
         start = time.perf_counter()
         try:
@@ -83,7 +83,7 @@ class Clock:
                 inner[-1] += elapsed
 
     def per_step(self, steps: int) -> dict[str, dict[str, float]]:
-        """Return the milliseconds and calls per step for each name, the longest first."""
+        """Return the milliseconds and calls per step for each name, longest first."""
         found: dict[str, dict[str, float]] = defaultdict(lambda: {"ms": 0.0, "calls": 0.0})
         for name, seconds in self.spent:
             found[name]["ms"] += 1e3 * seconds / steps
@@ -92,7 +92,7 @@ class Clock:
 
 
 def by_kind(name: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> str:
-    """Return the row of a call; for convolutions it includes kernel, stride, and whether dX is computed.
+    """Return the name of a call's row; for convolutions it includes kernel, stride, and whether dX is computed.
 
     The filters are the last positional argument.
     """
@@ -148,7 +148,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="se_resnet20")
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--repeats", type=int, default=10, help="number of steps with timers, and without")
+    parser.add_argument("--repeats", type=int, default=10, help="number of steps with timers, and also without")
     parser.add_argument("--threads", type=int, metavar="N", help="number of threads, like SE_NUMPY_THREADS")
     parser.add_argument("--json", metavar="FILE")
     args = parser.parse_args()

@@ -1,4 +1,4 @@
-"""The engine: ``compile(net)`` computes the same numbers as a network value, faster, and so do single operations.
+"""The engine: fast networks (``compile(net)``) and single operations that compute the same numbers as the book.
 
 The book (``ops``, ``se``, ``layers``) defines what is computed and never imports this package. Threads, blocks,
 windows, deferred affine maps, fusion and CUDA kernels are confined to this package, and one contract test checks all of

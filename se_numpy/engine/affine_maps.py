@@ -1,7 +1,7 @@
 """Feature maps that are computed where they are read.
 
 The cost of a pass over large maps is the memory it moves, not the arithmetic. Batch norm, gates, residual sums and ReLU
-are therefore stored as a few numbers per channel until the maps are read: by a convolution, as it unfolds their
+are therefore stored as a few values per channel until the maps are read: by a convolution, as it unfolds their
 windows, or by a final pass that writes them.
 """
 
@@ -26,8 +26,8 @@ ALL = slice(None)
 class AffineMaps:
     """Deferred maps a x + b y + c, optionally rectified: (N, H, W, C), not yet written to memory.
 
-    x and y are maps; a, b and c hold one number per channel (C,), or per image and channel (N, C). A factor or summand
-    that is None is left out. ``mean`` (C,), if known, centres the sums with x that batch norm's gradient needs. With
+    x and y are maps; a, b and c hold one value per channel (C,), or per image and channel (N, C). A factor or summand
+    that is None is left out. ``mean`` (C,), if known, centres x in the sums that batch norm's gradient needs. With
     ``clipped``, x is the output of a ReLU, and the node that computes its gradient may also apply that ReLU's mask.
     """
 
@@ -60,7 +60,7 @@ class AffineMaps:
 
     @cached_property
     def lane(self) -> int:
-        """The longest lane: one row if the factors differ by image, because longer lanes would fill the cache."""
+        """The longest lane: one row if the factors differ between images, because longer lanes would fill the cache."""
         return 0 if self.by_image else LANE
 
     @cached_property
@@ -74,7 +74,7 @@ class AffineMaps:
         return self.a is self.y is self.c is None and not self.rectify
 
     def read(self, n: slice, h: slice = ALL, name: str = "read") -> Array:
-        """Return rows h of images n: a view if the maps are written, else computed into the workspace of this name."""
+        """Return rows h of images n: a view if the maps are written, else copied to the workspace ``name``."""
         x = self.x[n, h]
         if self.written:
             return x
@@ -175,5 +175,5 @@ def _lane_of_zeros(size: int, dtype: Any) -> np.ndarray:
 
 
 def affine(x: Array, a: Array, b: Array | None = None) -> Array:
-    """Return a x + b in one pass: x (N, ..., C); a and b (C,), or (N, C) for a different map of each image."""
+    """Return a x + b in one pass: x (N, ..., C); a and b (C,), or (N, C) for a different map for each image."""
     return AffineMaps(x, a, c=b).write()

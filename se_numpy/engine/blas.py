@@ -21,8 +21,8 @@ _process = os.getpid()
 def single_threaded_blas() -> Iterator[None]:
     """Limit BLAS to the calling thread inside the block.  Nested uses cost nothing.
 
-    In a child process forked inside the block, BLAS gets its own number of threads back, because the child may never
-    reach the end of the block.
+    In a child process forked inside the block, BLAS gets its original number of threads back, because the child may
+    never reach the end of the block.
     """
     global _limit, _depth
     with _lock:
@@ -48,7 +48,7 @@ def has_small_kernels() -> bool:
 
 
 def _libraries() -> Any:
-    """Return threadpoolctl's controller of the BLAS libraries of this process."""
+    """Return threadpoolctl's controller for the BLAS libraries in this process."""
     global _controller
     if _controller is None:
         from threadpoolctl import ThreadpoolController

@@ -2,7 +2,7 @@
 
 With one filter per channel, a matrix product has nothing to share between channels. Instead each tap of the filters is
 repeated along a lane of pixels, multiplied by a lane of the maps and accumulated, with one ``einsum`` for all taps. The
-maps are read in place: the next column of the kernel starts C numbers further on.
+maps are read in place: the next column of the kernel starts C values further on.
 """
 
 from functools import cache
@@ -141,6 +141,6 @@ def _along_lanes(taps: Array, W: int) -> Array:
 
 @cache
 def _pixels_per_lane(W: int, C: int) -> int:
-    """Return the most pixels that divide a row of W and hold at most LANE numbers; all W if that would be too few."""
+    """Return the most pixels that divide a row of W and hold at most LANE values; all W if that would be too few."""
     pixels = max((q for q in range(1, W + 1) if W % q == 0 and q * C <= LANE), default=1)
     return pixels if pixels * C * 8 >= LANE else W

@@ -1,8 +1,8 @@
 """Convolution of a block as matrix products of windows with filters.
 
-A window is a row of k·k·C' numbers. The windows of a 3x3 convolution take nine times the memory of its input, so only
+A window is a row of k·k·C' values. The windows of a 3x3 convolution take nine times the memory of its input, so only
 those of a few images, or of some rows of one image, exist at a time, and none are kept for the backward pass. Each
-group is a product of its own. If groups are narrow, one row of a product computes several neighbouring output pixels (a
+group has its own product. If groups are narrow, one row of a product computes several neighbouring output pixels (a
 ``tile``): its window is wider accordingly, and the filters form a Toeplitz matrix, shifted from pixel to pixel.
 """
 
@@ -142,7 +142,7 @@ def _scaled(view: Array, factor: Array | None, dtype: object = None) -> Array:
 
 
 def _diagonals(total: Array, V: tuple[int, ...], groups: int, tile: int, stride: int) -> Array:
-    """Apply the adjoint of ``_toeplitz``: sum over the copies of V; the result has the shape V."""
+    """Apply the adjoint of ``_toeplitz``: sum over the copies of V; the result has the shape of V."""
     kh, kw, c, C = V
     total = total.reshape(groups, kh, (tile - 1) * stride + kw, c, tile, C // groups)
     parts = [total[:, :, t * stride : t * stride + kw, :, t] for t in range(tile)]

@@ -1,4 +1,4 @@
-"""``compile``: a network value as a faster network that computes the same numbers."""
+"""``compile``: turn a network into a faster one that computes the same numbers."""
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
@@ -139,12 +139,12 @@ class Compiled:
         return up.dY if input_gradient else None, grads
 
     def batch_stats(self, cache: Cache) -> Tree:
-        """Return the statistics of the batch, structured like state.  Call this before ``backward``."""
+        """Return the batch statistics, structured like ``state``.  Call this before ``backward``."""
         _check_unused(cache)
         return self.net.batch_stats(cache.inside) if cache.node is None else cache.node.batch_stats(cache.inside)
 
     def update_running(self, state: Tree, cache: Cache, *, momentum: float = MOMENTUM) -> None:
-        """Update state ← (1 - momentum) state + momentum · batch_stats, in place."""
+        """Update the statistics: state ← (1 - momentum) state + momentum · batch_stats, in place."""
         batch = dict(leaves(self.batch_stats(cache)))
         for name, running in leaves(state):
             move(running, batch[name], momentum=momentum)
@@ -160,7 +160,7 @@ class Compiled:
 
 @contextmanager
 def _settings(X: Array) -> Iterator[None]:
-    """Apply the settings of a whole pass: ignore underflow, which is harmless, and on a CPU run one thread per core."""
+    """Apply the settings for a whole pass: ignore underflow (it is harmless), and on a CPU run one thread per core."""
     with np.errstate(under="ignore"), one_thread_per_core() if array_module(X) is np else nullcontext():
         yield
 
@@ -184,7 +184,7 @@ def compile(net: Layer, *, keep: Collection[str] = ()) -> Compiled:
     Raises
     ------
     ValueError
-        If the network has no part with a name in ``keep``.
+        If ``keep`` contains a name that no part of the network has.
     TypeError
         If ``net`` is not a Layer, or ``keep`` is a string.
     """

@@ -1,4 +1,4 @@
-"""The switch of the engine: an environment variable for the process, a context manager for a few lines."""
+"""The engine's on/off switch: an environment variable for the process, a context manager for a few lines."""
 
 import os
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def enabled() -> bool:
 def off() -> Iterator[None]:
     """Run plain networks and the book's functions inside the block: slower, but easy to step through.
 
-    Like any context variable, it does not affect threads started inside the block.
+    As with any context variable, threads started inside the block are not affected.
     """
     token = _off.set(True)
     try:

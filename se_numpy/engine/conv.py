@@ -117,5 +117,5 @@ def _filters_gradient(
 
 
 def _total(arrays: list[Array]) -> Array:
-    """Return the sum of the arrays; a single array unchanged, where Python's ``sum`` would add 0 to it."""
+    """Return the sum of the arrays; a single array is returned unchanged (``sum`` would add 0 to it)."""
     return reduce(add_up, arrays)

@@ -21,7 +21,7 @@ from se_numpy.tree import Tree
 
 
 class GateCache(NamedTuple):
-    """The cache of an SE block at the end: the results of Eqs. (2) and (3), and the mean of each image of U."""
+    """The cache of an SE block at the end: the results of Eqs. (2) and (3), and the mean of U over each image."""
 
     z: Array
     h: Array
@@ -63,7 +63,7 @@ class FusedConvBN(Node):
         return cast(BatchNorm, self.parts[1][1])
 
     def ends_with(self, kind: type[Layer]) -> bool:
-        """Return whether there is a third part, of this type."""
+        """Return True if there is a third part, and it has this type."""
         return len(self.parts) == 3 and isinstance(self.parts[2][1], kind)
 
     def forward_lazy(self, params: Tree, state: Tree, X: AffineMaps, run: Pass) -> tuple[AffineMaps, ConvBNCache]:
@@ -155,7 +155,7 @@ class FusedConvBN(Node):
 
 
 def _through_relu(up: Upstream, Y: AffineMaps, by_image: bool) -> tuple[Array, norm.BNGradSums]:
-    """Return dY, set to 0 where the ReLU cut Y off, and its sums with the maps behind Y, in one pass."""
+    """Return dY, set to 0 where the ReLU's output Y is 0, and the sums for batch norm's gradient, in one pass."""
     dY, xp = up.dY, Y.xp
     if up.masked or not Y.rectify:
         return dY, norm.bn_grad_sums(dY, Y.x, Y.mean, by_image=by_image)

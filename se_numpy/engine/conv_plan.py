@@ -10,7 +10,7 @@ NARROW = 16  # with fewer columns, OpenBLAS's kernels run half empty
 
 @dataclass(frozen=True)
 class ConvPlan:
-    """Output sizes, and how the forward and the backward pass are split into products or computed along lanes."""
+    """Output sizes, and how both passes are split into products or computed along lanes."""
 
     H: int
     W: int
@@ -22,10 +22,10 @@ class ConvPlan:
     by_lanes: bool  # depthwise, on a CPU
     tile: int  # columns of U that one row of a product computes: more than one if groups are narrow
     input_tile: int  # the same for dX at stride 1
-    stack_kernel: tuple[int, int]  # of the windows of dU that give a stack of stride x stride pixels of dX
+    stack_kernel: tuple[int, int]  # size of the windows of dU that give a stack of stride x stride pixels of dX
     stack_before: tuple[int, int]
     offset: int  # zeros inserted before the filters, so that stride divides padding + offset
-    down: range  # rows and columns of a stack that any window meets
+    down: range  # the rows and columns of a stack that at least one window meets
     across: range
 
     @property
@@ -34,7 +34,7 @@ class ConvPlan:
         return self.kernel[0] - 1 - self.padding, self.kernel[1] - 1 - self.padding
 
     def row_bytes(self, W: int, channels: int, others: int, tile: int, itemsize: int) -> int:
-        """Return the bytes touched by one row of W output pixels: windows of ``channels``, and ``others`` per pixel."""
+        """Return the bytes touched by one row of W output pixels: its windows, and ``others`` values per pixel."""
         if self.by_lanes:  # the maps are copied with a border, or column by column if strided
             copies = 2 if self.stride == 1 else self.stride * (self.stride + self.kernel[1])
             return W * (copies * channels + others) * itemsize
@@ -42,7 +42,7 @@ class ConvPlan:
         return (-(-W // tile) * window + W * others) * itemsize
 
     def row_flop(self, W: int, channels: int, filters: int) -> int:
-        """Return the number of operations for one row of W output pixels with ``channels`` and ``filters``."""
+        """Return the number of operations for one row of W output pixels: ``channels`` in, ``filters`` out."""
         return 2 * W * self.kernel[0] * self.kernel[1] * channels * filters
 
 
@@ -59,7 +59,7 @@ def plan(
     Raises
     ------
     TypeError, ValueError
-        If the book's ``conv2d`` would: the shapes do not fit together.
+        If the shapes do not fit together, as in the book's ``conv2d``.
     """
     H, W, s, padding, groups = check_conv2d(X, V, stride, padding, groups)
     (kh, kw, c, C), q = V, -padding % s

@@ -19,7 +19,7 @@ def fold(
     """Return an equivalent network for evaluation, with batch norms folded into the convolutions before them.
 
     Returns the network, its params and its state; the arguments are not modified and may be on either device. A batch
-    norm stays if no convolution precedes it, or if ``keep`` contains the dotted name of that convolution (``path`` is
+    norm is kept if no convolution precedes it, or if ``keep`` contains the dotted name of that convolution (``path`` is
     the name of ``net`` itself). Subclasses of layers and combinators are left as they are.
     """
     if type(net) not in (Serial, Sum, Concat):

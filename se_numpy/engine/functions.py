@@ -27,7 +27,7 @@ from se_numpy.shapes import check
 
 F = TypeVar("F", bound=Callable[..., Any])
 ENGINE = "The engine's version works on blocks in several threads and sums in the dtype of the arrays."
-FUNCTIONS: dict[str, Callable[..., Any]] = {}  # the fast versions, by the name of the book's function
+FUNCTIONS: dict[str, Callable[..., Any]] = {}  # the fast versions, by the names of the book's functions
 
 
 def _fast_version_of(book: Callable[..., Any]) -> Callable[[F], F]:
@@ -280,7 +280,7 @@ def softmax_cross_entropy_backward(dL: Array, x: Array, labels: Array, *, smooth
 
 
 def _log_sum_exp(x: Array) -> Array:
-    """Return log Σ_k e^{x_k} of each row, on a GPU; log p is x minus it."""
+    """Return log Σ_k e^{x_k} for each row, on a GPU; log p is x minus this."""
     totals = array_module(x).empty(len(x), x.dtype)
     launch("log_sum_exp", array_module(x), x, x.shape[1], totals)
     return totals

@@ -1,4 +1,4 @@
-"""The gate of a fused convolution: Eq. (3) and its backward pass, in steps of one launch each on a GPU.
+"""The gate of a fused convolution: Eq. (3) and its backward pass, in steps that take one launch each on a GPU.
 
 The maps before the gate, a U + c, are never written. Everything ``se`` computes from them is computed here from a, c
 and sums that are already known, in arrays no larger than (N, C). The formulas are those of ``se``, with h = δ(W1 z)
@@ -27,10 +27,10 @@ def excite_backward(
     sum_dy: Array, sum_dyx: Array, z: Array, h: Array, s: Array, images: Array,
     mean: Array, a: Array, beta: Array, pixels: int, params: Tree,
 ) -> tuple[Tree, Array, Array, Array]:  # fmt: skip
-    """Return the gate's gradients, given Σ dy and Σ dy (U - mean) of each image, dy being the gradient after the gate.
+    """Return the gate's gradients, given Σ dy and Σ dy (U - mean) for each image, dy being the gradient after the gate.
 
     Returns the gradients of the weights, ``shift``, where s dy + shift is the gradient of a U + c, and the two sums of
-    that gradient; all but the first (N, C).
+    that gradient; all but the first have shape (N, C).
     """
     W1, W2 = params["W1"], params["W2"]
     R, C = W1.shape

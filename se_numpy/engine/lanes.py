@@ -1,7 +1,7 @@
 """Elementwise passes over large arrays with long inner loops.
 
-On feature maps (N, H, W, C), NumPy's inner loop would run over only C = 16 numbers. Here it runs over lanes: several
-rows of pixels as one axis, with the numbers of the channels repeated along it.
+On feature maps (N, H, W, C), NumPy's inner loop would run over only C = 16 values. Here it runs over lanes: several
+rows of pixels as one axis, with the per-channel values repeated along it.
 """
 
 from collections.abc import Callable
@@ -14,11 +14,11 @@ from se_numpy.arrays import Array, array_module
 from se_numpy.engine.cuda import cuda_kernel
 from se_numpy.engine.parallel import parallel_for
 
-LANE = 4096  # numbers in one inner loop of a pass over feature maps
+LANE = 4096  # values in one inner loop of a pass over feature maps
 
 
 def elementwise(f: Callable[..., object], *arrays: Array, dtype: Any = None) -> Array:
-    """Return the array filled by f(out, *arrays), called on blocks of the first axis; all arrays have one shape."""
+    """Return the array filled by f(out, *arrays), called on blocks of the first axis; all arrays have equal shapes."""
     x = arrays[0]
     xp = array_module(*arrays)
     out = xp.empty(x.shape, dtype or xp.result_type(*arrays))
@@ -30,7 +30,7 @@ def elementwise(f: Callable[..., object], *arrays: Array, dtype: Any = None) -> 
 
 
 def add(x: Array, y: Array) -> Array:
-    """Return x + y for arrays of one shape, computed by several threads."""
+    """Return x + y for arrays of equal shape, computed by several threads."""
     xp = array_module(x, y)
     return elementwise(lambda total, x, y: xp.add(x, y, out=total), x, y)
 
@@ -43,7 +43,7 @@ def mask_gradient(dy: Array, x: Array, dx: Array) -> None:
         dx[...] = xp.where(x > 0, dy, dy.dtype.type(0))
         return
     with np.errstate(invalid="ignore", over="ignore"):
-        np.multiply(dy, x > 0, out=dx)  # ten times faster than where
+        np.multiply(dy, x > 0, out=dx)  # ten times faster than np.where
         flat = dx.reshape(-1)
         if not np.isfinite(np.dot(flat, flat)):  # 0 times an infinite gradient is NaN; it should be 0
             dx[~(x > 0)] = 0
@@ -72,7 +72,7 @@ def tile_channels(x: Array, v: Array, n: slice = slice(None), limit: int = LANE)
 
 @cache
 def pixels_per_lane(shape: tuple[int, ...], limit: int = LANE) -> int:
-    """Return the number of pixels in a lane: as many whole rows as fit into ``limit`` numbers, at least one row."""
+    """Return the number of pixels in a lane: as many whole rows as fit into ``limit`` values, at least one row."""
     if len(shape) != 4:
         return 1
     _, H, W, C = shape

@@ -1,6 +1,6 @@
 """Products of many rows with a small matrix, in tiles if OpenBLAS has kernels for small matrices.
 
-On a processor with AVX-512 those kernels ran at 110 GFLOP/s per core, one long product at 60 to 95. With AVX2 alone,
+On a processor with AVX-512 those kernels ran at 110 GFLOP/s per core, one long product at 60 to 95. With only AVX2,
 where such kernels do not exist, a long product ran at 67 to 90, tiles at 37 to 80.
 """
 
@@ -32,7 +32,7 @@ def product_over_rows(x: Array, y: Array) -> Array:
     (G, R, K), M, xp = x.shape, y.shape[2], array_module(x, y)
     tile = _tile_rows(K, M)
     if xp is not np or tile < 64 or 2 * tile > R or not has_small_kernels():
-        # with tiles of fewer than 64 rows, adding them up costs as much as they save
+        # with tiles of fewer than 64 rows, adding up their products costs as much as tiling saves
         return xp.matmul(x.transpose(0, 2, 1), y)
     tiled = R - R % tile
     parts = workspace(np, "tiles", (G, tiled // tile, K, M), np.result_type(x, y))
@@ -45,7 +45,7 @@ def product_over_rows(x: Array, y: Array) -> Array:
 
 @cache
 def _tile_rows(K: int, M: int) -> int:
-    """Return how many rows of K numbers, times (K, M), OpenBLAS still treats as small; 256 if there are hardly any.
+    """Return how many rows a product (rows, K) @ (K, M) may have to count as small in OpenBLAS; 256 if fewer than 8.
 
     The result is a power of two, which usually divides the number of rows of a block.
     """

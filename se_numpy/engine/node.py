@@ -50,10 +50,10 @@ class Node:
     ) -> tuple[Upstream, Tree]:
         """Return the gradient for the node before this one, and the gradients of the parameters.
 
-        ``extra`` is a second contribution to the gradient of the input: it is added, and never written to.
+        ``extra`` is a second contribution to the gradient of the input: it is added, and never modified.
         """
         raise NotImplementedError
 
     def batch_stats(self, cache: Any) -> Tree:
-        """Return the batch's own statistics, shaped as state."""
+        """Return the batch's own statistics, structured like ``state``."""
         return {}

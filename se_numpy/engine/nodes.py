@@ -1,4 +1,4 @@
-"""Networks as nodes: layers in series and in parallel, neighbours fused if they can share passes over memory.
+"""Networks as nodes: layers in series and in parallel, with neighbours fused if they can share passes over memory.
 
     convolution, batch norm, then ReLU or SE      FusedConvBN
     residual sum, ReLU                            FusedAddReLU: one pass, max(0, a U + shortcut + c)
@@ -33,7 +33,7 @@ class Plan:
     """Options for turning a network into nodes.
 
     ``keep`` holds the dotted names of parts whose gates or maps are kept. With ``plain``, nothing is fused. With
-    ``folded``, the network is for evaluation only, so a convolution and a bias are fused without a backward pass.
+    ``folded``, the network is for evaluation only, so a convolution and a bias are fused, without a backward pass.
     """
 
     keep: frozenset[str] = frozenset()
@@ -142,7 +142,7 @@ class ParallelNodes(Node):
     def _forward(self, params: Tree, state: Tree, X: AffineMaps, run: Pass) -> tuple[list[AffineMaps], list[Any]]:
         X = AffineMaps(X.write(), clipped=X.clipped)
         Ys, caches = [], []
-        for i, (name, node) in enumerate(self.nodes):  # the backward pass ends with the first, which then has all of dX
+        for i, (name, node) in enumerate(self.nodes):  # backward visits the first node last, when dX is complete
             Y, cache = node.forward_lazy(
                 params.get(name, {}), state.get(name, {}), X if i == 0 else AffineMaps(X.x), run
             )
@@ -170,7 +170,7 @@ class ParallelNodes(Node):
 
 @dataclass(frozen=True)
 class FusedAddReLU(ParallelNodes):
-    """Nodes in parallel, their outputs added, and rectified if a ReLU follows."""
+    """Nodes in parallel, with their outputs added, and rectified if a ReLU follows."""
 
     relu: bool = True
 
@@ -194,7 +194,7 @@ class FusedAddReLU(ParallelNodes):
 
 @dataclass(frozen=True)
 class FusedConcat(ParallelNodes):
-    """Nodes in parallel, their outputs concatenated along the channels."""
+    """Nodes in parallel, with their outputs concatenated along the channels."""
 
     def forward_lazy(self, params: Tree, state: Tree, X: AffineMaps, run: Pass) -> tuple[AffineMaps, Any]:
         Ys, caches = self._forward(params, state, X, run)

@@ -1,7 +1,7 @@
 """Batch normalisation in pieces, which compute statistics and their gradients inside the passes of a convolution.
 
 The equations are those of ``ops.norm``. Once the sums over a batch have been combined from the partial sums of its
-blocks, they reduce to a few numbers per channel: y = a x + c forward, dx = a (dy + b x + c) backward.
+blocks, they reduce to a few values per channel: y = a x + c forward, dx = a (dy + b x + c) backward.
 """
 
 import math
@@ -54,7 +54,7 @@ def finalize_moments(
     Raises
     ------
     ValueError
-        If there is only 1 value per channel, as the layer does, unless ``single``: the equation is defined for it.
+        If there is only 1 value per channel and ``single`` is False; the layer needs more, the equation does not.
     """
     if not single:
         check_spread(shape)
@@ -72,7 +72,7 @@ def finalize_moments(
 def _finalize(
     count: Any, mean_: Array, squares: Array, gamma: Array, beta: Array, m: int, eps: float
 ) -> tuple[Array, Array, Array, Array, Array]:
-    """Combine the means and the sums of squared deviations (G, C) of groups of ``count`` numbers each, m in all.
+    """Combine the means and the sums of squared deviations (G, C) of groups of ``count`` values each, m in all.
 
     The formula (Chan, Golub and LeVeque, 1983) is exact and avoids the cancellation in E[x²] - E[x]².
     """
@@ -170,7 +170,7 @@ def bn_grad_coefficients(
 def batch_norm_backward_from(
     dy: Array, x: Array, mean: Array, var: Array, gamma: Array, eps: float, *, of_batch: bool
 ) -> tuple[Array, Array, Array]:
-    """Return dx, dgamma and dbeta from a cached mean and var: those of x (``of_batch``), or constants."""
+    """Return dx, dgamma and dbeta, given the mean and var: those of x if ``of_batch``, otherwise constants."""
     sums, m = bn_grad_sums(dy, x, mean), x.size // x.shape[-1]
     a, b, c, dgamma, dbeta = bn_grad_coefficients(*sums, mean, var, gamma, len(sums.sum_dy), m, eps)
     dx = AffineMaps(dy, a, x, a * b, a * c) if of_batch else AffineMaps(dy, a)

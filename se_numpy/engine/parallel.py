@@ -21,13 +21,13 @@ from se_numpy.engine.blas import single_threaded_blas
 
 T = TypeVar("T")
 
-BLOCK_BYTES = 8 << 20  # touched by one block: large enough for few calls under the GIL, small enough for the L3 cache
-WINDOW_BYTES = 3 << 20  # of these, for windows of maps, which are read right after they are written
+BLOCK_BYTES = 8 << 20  # per block: large enough for few calls under the GIL, small enough for the L3 cache
+WINDOW_BYTES = 3 << 20  # the part for windows of maps, which are read right after they are written
 TWO_BLOCKS = 5 << 20  # smaller work stays in one block: waking a second thread costs more than it saves
 TWO_BLOCKS_FLOP = 10**7  # the same for products, which may move few bytes: a tenth of a millisecond
 BLOCK_FLOP = 2 * 10**8  # larger blocks of products are split again, for machines with more than two cores
-SMALL = 1 << 19  # smaller work is done without changing the settings of BLAS and NumPy
-BUFFER = 2048  # numbers; shorter lanes would be copied into NumPy's buffer, which costs as much as the pass itself
+SMALL = 1 << 19  # smaller work is done without changing the BLAS and NumPy settings
+BUFFER = 2048  # values; shorter lanes would be copied into NumPy's buffer, which costs as much as the pass itself
 
 
 def threads() -> int:
@@ -51,9 +51,9 @@ def parallel_for(
 ) -> list[T]:
     """Call ``work`` on consecutive slices that cover range(n), on several threads, and return the results in order.
 
-    ``bytes_per_item`` are the bytes that ``work`` touches for one item. The slices depend only on n, the bytes and the
-    operations, not on the number of threads, so sums over the results do not depend on it either. On a GPU there is one
-    slice.
+    ``bytes_per_item`` is the number of bytes that ``work`` touches for one item. The slices depend only on n, the bytes
+    and the operations, not on the number of threads, so sums over the results do not depend on it either. On a GPU
+    there is one slice.
     """
     moved, flop = n * bytes_per_item, n * flop_per_item
     if xp is not np or (moved < SMALL and flop < TWO_BLOCKS_FLOP):
@@ -119,7 +119,7 @@ def _blocks(moved: float, flop: float) -> int:
 
 
 def chunks(xp: ModuleType, n: int, bytes_per_item: int) -> list[slice]:
-    """Split range(n) into slices of at most WINDOW_BYTES, or of one item; on a GPU there is one slice."""
+    """Split range(n) into slices of at most WINDOW_BYTES, but at least one item; on a GPU there is one slice."""
     count = 1 if xp is not np else max(1, min(n, -(-n * bytes_per_item // WINDOW_BYTES)))
     return [slice(n * i // count, n * (i + 1) // count) for i in range(count)]
 

@@ -11,7 +11,7 @@ from se_numpy.engine.cuda import dual_reduction, has_kernels
 from se_numpy.engine.parallel import chunks, parallel_for
 from se_numpy.engine.workspace import workspace
 
-GROUPS = 32  # into which a batch is split on a GPU, so that many thread blocks have work
+GROUPS = 32  # parts into which a GPU splits a batch, so that many thread blocks have work
 
 
 def pixel_sum(x: Array, y: Array | None = None) -> Array:
@@ -39,7 +39,7 @@ def concatenate(parts: list[Array]) -> Array:
 
 
 def row_sums(x: Array) -> tuple[Array, int]:
-    """Return partial sums by channel (G, C) of x (n, ..., C), and how many numbers each of them adds up.
+    """Return partial sums by channel (G, C) of x (n, ..., C), and how many values each of them adds up.
 
     On a CPU each sum covers one column of pixels, computed as a product with ones, the fastest way to add up rows. On a
     GPU, where one thread block computes one sum, each covers some of the images.
@@ -60,7 +60,7 @@ def image_sums(x: Array) -> Array:
 
 
 class PartialMoments(NamedTuple):
-    """Sums by channel of G groups of ``count`` numbers each, about a pivot near their mean to avoid cancellation."""
+    """Sums by channel of G groups of ``count`` values each, about a pivot near their mean to avoid cancellation."""
 
     count: Any
     pivot: Array  # (G, C)
@@ -71,7 +71,7 @@ class PartialMoments(NamedTuple):
 def partial_moments(x: Array, *, by_image: bool) -> PartialMoments:
     """Return the partial moments of x (n, ..., C).  On a GPU, ``by_image`` makes each image a group."""
     xp = array_module(x)
-    if xp is not np and has_kernels(xp, x):  # one launch, about the first number of each group
+    if xp is not np and has_kernels(xp, x):  # one launch, about the first value of each group
         x = _in_groups(x, len(x) if by_image else None)
         off, squares = dual_reduction("sums_about", x, x[:, :1], axis=1)
         return PartialMoments(x.shape[1], x[:, 0], off, squares)
@@ -86,7 +86,7 @@ def partial_moments(x: Array, *, by_image: bool) -> PartialMoments:
 
 
 def bn_grad_sums_of_block(dy: Array, x: Array, centre: Array, *, by_image: bool) -> tuple[Array, Array]:
-    """Return Σ dy and Σ dy (x - centre), as ``image_sums`` or as ``row_sums``; centre comes from ``tile_row``."""
+    """Return Σ dy and Σ dy (x - centre), shaped as in ``image_sums`` or ``row_sums``; centre comes from ``tile_row``."""
     xp = array_module(dy, x, centre)
     if xp is not np:
         dy, x = (_in_groups(v, len(x) if by_image else None) for v in (dy, x))
@@ -101,7 +101,7 @@ def bn_grad_sums_of_block(dy: Array, x: Array, centre: Array, *, by_image: bool)
 
 
 def _in_groups(x: Array, groups: int | None = None) -> Array:
-    """Return (n, ..., C) as (G, numbers, C) for a GPU: enough groups to keep it busy, few enough to add up later."""
+    """Return (n, ..., C) as (G, values, C) for a GPU: enough groups to keep it busy, few enough to add up cheaply."""
     return x.reshape(groups or math.gcd(len(x), GROUPS), -1, x.shape[-1])
 
 

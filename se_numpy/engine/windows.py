@@ -1,6 +1,6 @@
 """Windows of feature maps as rows of a matrix, so that a convolution is one matrix product.
 
-With channels last, the kw·C numbers of a row of a window are contiguous, so windows are copied in long runs.
+With channels last, the kw·C values in a row of a window are contiguous, so windows are copied in long runs.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def unfold(
 
     ``part`` is the slice of images, counted from the first of n. ``windows`` (groups, R, kh·wide·C/groups) has one row
     for every ``tile`` output pixels in rows h and columns 0 to W; ``wide`` is kw for a tile of one pixel. The first
-    window begins ``before`` (rows, columns) above and to the left of the maps; outside the maps there are zeros.
+    window begins ``before`` (rows, columns) above and to the left of the maps; values outside the maps are zero.
     """
     xp, (kh, kw), (ph, pw), c = X.xp, kernel, before, X.shape[3] // groups
     if X.has_kernels and not (kh == kw == stride == groups == 1) and X.dtype == dtype:

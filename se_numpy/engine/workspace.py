@@ -1,4 +1,4 @@
-"""Reuse of memory: a working set for each thread, and a setting of the C library for freed memory."""
+"""Memory reuse: a working set for each thread, and a C library setting for freed memory."""
 
 import math
 import threading
@@ -39,7 +39,7 @@ def workspace(xp: ModuleType, name: str, shape: tuple[int, ...], dtype: Any) -> 
 def zero_padded_workspace(
     xp: ModuleType, shape: tuple[int, ...], inside: tuple[slice, ...], dtype: Any
 ) -> tuple[Array, Array]:
-    """Return a workspace that is zero outside ``inside``, and a view of its inside, whose contents are arbitrary.
+    """Return a workspace that is zero outside ``inside``, and a view of the inside, whose contents are arbitrary.
 
     The zeros are written once and stay, as long as the caller writes only to the inside.
     """

@@ -1,7 +1,7 @@
 """The engine's CUDA kernels: a table of kernels, and functions that launch them.
 
-A launch costs several microseconds however little it computes, and a formula in NumPy needs one launch for every
-operation. The engine's formulas therefore exist a second time, as one kernel each. Read the NumPy version first.
+A launch costs several microseconds, however little it computes, and a NumPy formula needs one launch per operation. The
+engine's formulas therefore exist a second time, as one kernel each. Read the NumPy version first.
 """
 
 from se_numpy.engine.cuda.kernels import cuda_kernel, dual_reduction, has_kernels, launch

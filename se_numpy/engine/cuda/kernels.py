@@ -14,7 +14,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def cuda_kernel(name: str) -> Callable[[F], F]:
-    """Decorate a function of arrays and numbers to launch its kernel in the table when the arrays are on a GPU.
+    """Decorate a function of arrays and scalars to launch its kernel from the table when the arrays are on a GPU.
 
     Arguments that no kernel supports (complex numbers, mixed dtypes) are passed to the function itself.
     """
@@ -53,7 +53,7 @@ def has_kernels(xp: ModuleType, *args: Any) -> bool:
 
 
 def dual_reduction(name: str, *args: Any, axis: int) -> tuple[Array, Array]:
-    """Sum the two expressions of a row over ``axis`` in one launch, as real and imaginary part of a complex number."""
+    """Sum a row's two expressions over ``axis`` in one launch, as the real and imaginary parts of a complex number."""
     xp, double = array_module(*args), args[0].dtype == np.float64
     both = _reduction_kernel(xp, name, double)(*args, axis=axis)
     return both.real, both.imag
