@@ -108,8 +108,8 @@ relu_backward = Task(
                 lambda dy, x: np.maximum(dy, 0) * (x > 0)),
         Mistake("no mask", "dy was passed on everywhere, as with the mask y >= 0; dx should be 0 where x is negative, "
                 "because y is constant there.", lambda dy, x: dy.copy()),
-        Mistake("gradient passed on at 0", "dy was passed on where x is 0, as with the mask x >= 0; the gradient at 0 is "
-                "0 by convention.", lambda dy, x: dy * (x >= 0)),
+        Mistake("gradient passed on at 0", "dy was passed on where x is 0, as with the mask x >= 0; the gradient at 0 "
+                "is 0 by convention.", lambda dy, x: dy * (x >= 0)),
         Mistake("dy and x swapped", "x was returned where dy is positive; the result should be dy where x is positive.",
                 lambda dy, x: x * (dy > 0)),
         Mistake("mask inverted", "dy was passed on where x is negative; it should be passed on where x is positive.",
