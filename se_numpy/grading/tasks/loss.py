@@ -284,8 +284,8 @@ softmax_cross_entropy_backward = Task(
         Mistake("-q only", "The probability p is missing; the gradient is p - q.", _less_one_hot(p=lambda x: 0)),
         Mistake("1 subtracted everywhere", "1 was subtracted at every class; it should be subtracted only at the "
                 "label.", _less_one_hot(q=lambda labels, x: 1)),
-        Mistake("label only", "Only the class of the label got a gradient; the others should get p, because q is 0 "
-                "there.", lambda dL, x, labels: _backward(dL, x, labels) * _one_hot(labels, x)),
+        Mistake("label only", "Only the class of the label got a gradient; the other classes should get p, because q "
+                "is 0 there.", lambda dL, x, labels: _backward(dL, x, labels) * _one_hot(labels, x)),
         Mistake("1 subtracted at the labels of all rows", "dx[:, labels] -= 1 subtracts 1 at the labels of all rows "
                 "for every row; use dx[np.arange(N), labels].",
                 _less_one_hot(q=lambda labels, x: _one_hot(labels, x).max(0))),
@@ -305,7 +305,7 @@ softmax_cross_entropy_backward = Task(
                 "derivative of softmax.",
                 lambda dL, x, labels: _backward(dL, x, labels) * ops.softmax(x) * (1 - ops.softmax(x))),
         Mistake("gradient with respect to p", "-q/p was used, the gradient with respect to p = softmax(x); the result "
-                "is the gradient with respect to x.",
+                "should be the gradient with respect to x.",
                 lambda dL, x, labels: -dL * _one_hot(labels, x) / ops.softmax(x) / len(x)),
         Mistake("gradient of the squared error", "2 (p - q) p was used, part of the gradient of the squared error; "
                 "that of cross-entropy is p - q.", lambda dL, x, labels: 2 * _backward(dL, x, labels) * ops.softmax(x)),

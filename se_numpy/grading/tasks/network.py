@@ -355,8 +355,8 @@ se_resnet_step = Task(
                 _step(loss_backward=lambda x, labels: ops.softmax_cross_entropy_backward(1 / len(x), x, labels))),
         Mistake("labels counted from 1", "The class before the label was used; classes are numbered from 0.",
                 lambda X, labels, *a, **h: _RIGHT(X, (labels - 1) % len(a[-1]), *a, **h)),
-        Mistake("no label in the gradient", "p was used as the gradient of the logits; it is p - q, with q = 1 at the "
-                "label.", _step(loss_backward=lambda x, labels: softmax(x) / len(x))),
+        Mistake("no label in the gradient", "p was used as the gradient of the logits; it should be p - q, with q = 1 "
+                "at the label.", _step(loss_backward=lambda x, labels: softmax(x) / len(x))),
         Mistake("classifier first", "W was updated before the gradient was passed back through it; all gradients "
                 "should be computed with the old parameters.", _step(linear_backward=_classifier_first)),
         Mistake("db as a mean", "db was averaged over the batch; it should be a sum, because the loss already contains "

@@ -122,8 +122,8 @@ batch_norm = Task(
                 _norm(var=lambda x: x.var(ALL) * x[..., 0].size)),
         Mistake("mean of x² as variance", "The mean of x² was used; the variance is the mean of (x - mean)².",
                 _norm(var=_mean_square)),
-        Mistake("mean absolute deviation", "The mean of |x - mean| was used; the standard deviation is the root of "
-                "the mean of (x - mean)².", _norm(var=lambda x: np.abs(x - x.mean(ALL)).mean(ALL) ** 2)),
+        Mistake("mean absolute deviation", "The mean of |x - mean| was used; the standard deviation is the square root "
+                "of the mean of (x - mean)².", _norm(var=lambda x: np.abs(x - x.mean(ALL)).mean(ALL) ** 2)),
         Mistake("statistics of each image", "Each image was normalised separately (instance norm); batch norm "
                 "computes its statistics over the batch too.", _over(1, 2)),
         Mistake("statistics of each image, all channels", "Each image was normalised over all its channels (layer "
@@ -341,12 +341,12 @@ batch_norm_backward = Task(
                 "the variance has the derivative 2 (x - mean).", _wrong(of_var=0.5)),
         Mistake("twice the variance term", "The variance term of dx is twice as large as it should be; the derivative "
                 "of the root has the factor 1/2.", _wrong(of_var=2)),
-        Mistake("m = N", "The sums were divided by N; the means are over the N·H·W values of a channel.",
+        Mistake("m = N", "The sums were divided by N; the means are taken over the N·H·W values of a channel.",
                 _wrong(m=len)),
-        Mistake("m = H·W", "The sums were divided by H·W; the means are over the N·H·W values of a channel.",
+        Mistake("m = H·W", "The sums were divided by H·W; the means are taken over the N·H·W values of a channel.",
                 _wrong(m=lambda x: x[0, ..., 0].size)),
-        Mistake("m = N·H·W·C", "The sums were divided by N·H·W·C; the means are over the N·H·W values of a channel.",
-                _wrong(m=np.size)),
+        Mistake("m = N·H·W·C", "The sums were divided by N·H·W·C; the means are taken over the N·H·W values of a "
+                "channel.", _wrong(m=np.size)),
         Mistake("m - 1", "The sums were divided by m - 1; they should be divided by m, because batch norm uses the "
                 "biased variance.", _wrong(m=lambda x: x[..., 0].size - 1)),
         Mistake("sums instead of means", "Sums were used for ⟨·⟩; they should be means, divided by m = N·H·W.",
@@ -359,7 +359,7 @@ batch_norm_backward = Task(
                 _wrong(factor=lambda gamma, var, eps: gamma / (var + eps))),
         Mistake("eps outside the root", "√var + eps was used; eps belongs inside the root in the backward pass too.",
                 _wrong(root=lambda var, eps: np.sqrt(var) + eps)),
-        Mistake("eps left out", "√var was used without eps; the backward pass has √(var + eps) too.",
+        Mistake("eps left out", "√var was used without eps; the backward pass uses √(var + eps) too.",
                 _wrong(root=lambda var, eps: np.sqrt(var))),
         Mistake("dgamma from x", "dgamma = Σ dy x was computed; gamma multiplies x̂, so dgamma is Σ dy x̂.",
                 _wrong(dgamma=lambda dy, x_hat, x: (dy * x).sum(ALL))),

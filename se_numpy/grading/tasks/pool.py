@@ -136,8 +136,8 @@ max_pool2d = Task(
                 _rounded_up),
         Mistake("size without + 1", "The last row and column of the result are missing; the size should be (H' - "
                 "kernel) // stride + 1.", lambda x, **h: ops.max_pool2d(x, **h)[:, :-1, :-1]),
-        Mistake("maximum over all channels", "The maximum was taken over the channels too; each channel is pooled "
-                "separately.",
+        Mistake("maximum over all channels", "The maximum was taken over the channels too; each channel should be "
+                "pooled separately.",
                 lambda x, **h: ops.max_pool2d(x, **h).max(3, keepdims=True) + 0 * ops.max_pool2d(x, **h)),
         Mistake("maximum of the whole map", "The maximum of the whole map was returned everywhere; every window has "
                 "its own maximum.", lambda x, **h: x.max((1, 2), keepdims=True) + 0 * ops.max_pool2d(x, **h)),
