@@ -32,7 +32,7 @@ def _weights(args: argparse.Namespace) -> None:
     if args.to is not None:
         get_scheme(args.to, ())  # refuse an unknown scheme before reading the file
     if args.out is not None and Path(args.out).exists():
-        raise ValueError(f"--out {args.out} exists already; choose another file name")
+        raise ValueError(f"--out {args.out} already exists; choose another file name")
     if args.out is None and args.to is not None:
         raise ValueError("--to needs --out FILE, the file to write")
     checkpoint = _checkpoint(args.file)

@@ -407,7 +407,7 @@ def test_nan_and_infinity_are_reported(tmp_path, capsys):
         (["{x}", "--model", "se_resnet8", "--scheme", "tim"], "unknown scheme 'tim'"),
         (["{x}", "--model", "se_resnet8", "--to", "legacy"], "--to needs --out FILE"),
         (["{x}", "--model", "se_resnet8", "--to", "legacy", "--out", "{y}"], "additional ReLU"),
-        (["{x}", "--model", "se_resnet8", "--out", "{x}"], "exists already; choose another file name"),
+        (["{x}", "--model", "se_resnet8", "--out", "{x}"], "already exists; choose another file name"),
         (["{x}", "--model", "se_resnet8", "--out", "{y}.h5"], "ending in .safetensors or .npz"),
         (["{run}", "--model", "resnet8"], "is a checkpoint of se_resnet8"),
         (["{run}", "--scheme", "timm"], "--scheme is for files from other libraries"),
