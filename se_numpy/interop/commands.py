@@ -124,7 +124,7 @@ def _write(
     scheme = get_scheme(args.to, ()) if args.to is not None else scheme or default_scheme(net, shape)
     arrays = dump(net, shape, params, state, scheme=scheme)
     write(args.out, arrays, metadata)
-    print(wrap_text(f"written  {args.out}: {_tensors(len(arrays))}, named as in the scheme {scheme.name}", 9))
+    print(wrap_text(f"written  {args.out}: {_tensors(len(arrays))}, named as in the {scheme.name} scheme", 9))
     if text := note(net, metadata, scheme):
         print(wrap_text(f"note     {text}", 9))
 
