@@ -11,8 +11,8 @@ from se_numpy import layers
 
 PACKAGE = Path(se_numpy.__file__).parent
 
-# The floor of each module. A module imports from its own package, its own floor and the floors below.
-FLOORS = [
+# The level of each module. A module imports from its own package, its own level and the levels below.
+LEVELS = [
     ("arrays", "shapes", "tree", "lazy", "cupy_double", "arg_types", "wrapping", "install_hints", "workers"),
     ("ops", "gradcheck"),
     ("se",),
@@ -22,7 +22,7 @@ FLOORS = [
     ("data", "train", "checkpoint", "interop", "pages", "analysis", "ablation"),
     ("grading", "cli", "__main__"),
 ]
-FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
+LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
 
 
 def module_files():
@@ -44,18 +44,18 @@ def imported(path: Path) -> set[str]:
             assert node.level == 0, f"{path.name} imports relatively"
         elif isinstance(node, ast.Import):
             found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("se_numpy.")}
-    return {name for name in found if name in FLOOR}
+    return {name for name in found if name in LEVEL}
 
 
 @pytest.mark.parametrize("path", module_files(), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_imports_point_down(path):
-    here = FLOOR[top(path)]
+    here = LEVEL[top(path)]
     for name in imported(path) - {top(path)}:
-        assert FLOOR[name] <= here, f"{path.name} (floor {here}) imports {name} (floor {FLOOR[name]})"
+        assert LEVEL[name] <= here, f"{path.name} (level {here}) imports {name} (level {LEVEL[name]})"
 
 
-def test_floors_have_no_cycles():
-    """Modules on one floor do not import each other in a cycle."""
+def test_levels_have_no_cycles():
+    """Modules on the same level do not import each other in a cycle."""
     needs: dict[str, set[str]] = {}
     for path in module_files():
         needs.setdefault(top(path), set()).update(imported(path) - {top(path)})

@@ -21,7 +21,7 @@ DOCS = [f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))]
 PAGES = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", *DOCS]
 TEXT = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
 README, RESULTS, DESIGN = TEXT["README.md"], TEXT["docs/results.md"], TEXT["docs/design.md"]
-LAYOUT = DESIGN.partition("## Layout")[2].partition("## What is proven")[0]
+LAYOUT = DESIGN.partition("## Layout")[2].partition("## What is tested")[0]
 CODE = [
     pytest.param(code, printed, id=f"{page}-{k}")
     for page, text in TEXT.items()
@@ -183,5 +183,5 @@ def test_the_oracles_figures_are_those_measured():
     assert (found["false"], found["passed"], found["misnamed"], found["raised"]) == (0, 0, 0, 0)
     for page in (README, TEXT["docs/grading.md"]):
         words = page.replace("\n", " ")
-        assert f"{found['right']:,} right versions passed" in words
+        assert f"{found['right']:,} correct versions passed" in words
         assert f"{found['named']:,} of {found['tried']:,} " in words

@@ -19,7 +19,7 @@ def output_path(name: str, option: str, suffix: str, maker: str) -> Path:
     if not path.parent.is_dir():
         raise ValueError(f"{option} {name}: folder {path.parent} does not exist; make it first, or give another name")
     if path.exists() and not _made_by(path, maker):
-        raise ValueError(f"{name} exists already and was not made by {maker}; give {option} another name")
+        raise ValueError(f"{name} already exists and was not made by {maker}; give {option} another name")
     return path
 
 

@@ -30,7 +30,7 @@ def unpack(path: Path, archive: Archive, parent: Path) -> Path:
     """
     target = parent / archive.folder
     if target.exists():
-        raise DataError(f"{target} exists already; move it away, then unpack again.")
+        raise DataError(f"{target} already exists; move it away, then unpack again.")
     parent.mkdir(parents=True, exist_ok=True)
     hidden = parent / f".{archive.folder}.unpacking"
     hidden.mkdir(exist_ok=True)

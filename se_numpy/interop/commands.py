@@ -32,7 +32,7 @@ def _weights(args: argparse.Namespace) -> None:
     if args.to is not None:
         get_scheme(args.to, ())  # refuse an unknown scheme before reading the file
     if args.out is not None and Path(args.out).exists():
-        raise ValueError(f"--out {args.out} exists already; choose another file name")
+        raise ValueError(f"--out {args.out} already exists; choose another file name")
     if args.out is None and args.to is not None:
         raise ValueError("--to needs --out FILE, the file to write")
     checkpoint = _checkpoint(args.file)
@@ -124,7 +124,7 @@ def _write(
     scheme = get_scheme(args.to, ()) if args.to is not None else scheme or default_scheme(net, shape)
     arrays = dump(net, shape, params, state, scheme=scheme)
     write(args.out, arrays, metadata)
-    print(wrap_text(f"written  {args.out}: {_tensors(len(arrays))}, named as in the scheme {scheme.name}", 9))
+    print(wrap_text(f"written  {args.out}: {_tensors(len(arrays))}, named as in the {scheme.name} scheme", 9))
     if text := note(net, metadata, scheme):
         print(wrap_text(f"note     {text}", 9))
 

@@ -214,11 +214,11 @@ def test_only_files_of_the_same_command_are_overwritten(tmp_path, capsys, monkey
     theirs = (tmp_path / "r" / "curves.png").read_bytes()
     for words in (["plot", "r", "--out", "r/curves.png"], ["predict", "r", "test:0", "--figure", "r/curves.png"]):
         assert main(words) == 2
-        assert "r/curves.png exists already and was not made by se-numpy" in capsys.readouterr().err
+        assert "r/curves.png already exists and was not made by se-numpy" in capsys.readouterr().err
     assert (tmp_path / "r" / "curves.png").read_bytes() == theirs
     (tmp_path / "page.html").write_text("mine")
     assert main(["report", "r", "--out", "page.html"]) == 2
-    assert "page.html exists already and was not made by se-numpy report" in capsys.readouterr().err
+    assert "page.html already exists and was not made by se-numpy report" in capsys.readouterr().err
     assert main(["report", "r", "--out", "page.pdf"]) == 2
     assert "--out is 'page.pdf'; expected the name of a .html file" in capsys.readouterr().err
 

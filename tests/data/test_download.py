@@ -97,7 +97,7 @@ def test_every_fault_has_a_row():
 
 @pytest.mark.parametrize("fault", TABLE)
 def test_one_server(tmp_path, fault):
-    """Only the complete file arrives, or there is a one-line error and the existing file is unchanged."""
+    """Either only the complete file is left, or there is a one-line error and the existing file is unchanged."""
     target = tmp_path / "file.tar.gz"
     target.write_bytes(b"old")
     with FaultyServer(CONTENT) as server:

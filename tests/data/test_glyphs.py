@@ -17,7 +17,7 @@ def data():
 
 
 def read(images):
-    """Read the strip's colour (N,) and the glyph of each row (N, 6) by correlation with each candidate."""
+    """Read the strip's colour (N,) and the glyph in each row (N, 6) by correlation with each candidate."""
     signal = images.astype(np.float64) - 128
     strip = (signal[:, :, STRIP].mean((1, 2)) @ SHIFTS.T).argmax(1)
     templates = GLYPHS - GLYPHS.mean((1, 2), keepdims=True)

@@ -182,7 +182,7 @@ def test_an_intact_copy(world, layout):  # noqa: F811
 
 @pytest.mark.parametrize("name", FILES[PY10])
 def test_a_single_wrong_bit(world, name):  # noqa: F811
-    """The bit is in a pixel, where the reader cannot detect it."""
+    """The flipped bit is in a pixel, where the reader cannot detect it."""
     world()
     path = write(Path("data"), PY10) / name
     raw = bytearray(path.read_bytes())
@@ -211,7 +211,7 @@ def test_a_missing_file_with_a_checksum_is_damage(world):  # noqa: F811
 
 
 def test_a_repackaged_copy(world):  # noqa: F811
-    """Every image file has a different checksum but is readable: its images are counted, but the check fails."""
+    """Every image file is readable but has the wrong checksum: the images are counted, but the check fails."""
     world()
     folder = write(Path("data"), BIN10)
     for name in FILES[BIN10]:

@@ -203,7 +203,7 @@ def test_an_existing_folder_is_not_modified(tmp_path, archive):
     (tmp_path / PY10 / "mine").write_text("mine")
     path = tmp_path / "archive.tar.gz"
     path.write_bytes(pack(whole(PY10)))
-    with pytest.raises(DataError, match="exists already; move it away"):
+    with pytest.raises(DataError, match="already exists; move it away"):
         unpack(path, archive, tmp_path)
     assert everything(tmp_path / PY10) == ["mine"]
 

@@ -1,4 +1,4 @@
-"""Reports for tests: a few written by hand, and a strategy for arbitrary ones."""
+"""Reports for tests: a few written by hand, and a Hypothesis strategy for arbitrary ones."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -52,7 +52,7 @@ def evil_report() -> Report:
     return Report(EVIL, EVIL, EVIL, EVIL, (EVIL,), EVIL, EVIL, 0.0, (task,), EVIL, {EVIL: EVIL})
 
 
-# With surrogates: a file name or a message may hold characters that no encoding can write.
+# Surrogates are included, as file names and messages may contain characters that cannot be encoded.
 words = st.one_of(st.text(st.characters(), max_size=30), st.sampled_from(["", EVIL, "=1+1", "word " * 2000]))
 numbers = st.one_of(st.floats(), st.sampled_from([0.0, 1.0, 2.5]))
 arrays = st.one_of(

@@ -135,7 +135,7 @@ def test_errors_are_reported_and_the_process_continues(name, isolation, survivor
 
 @pytest.fixture(scope="module")
 def intruders(tmp_path_factory):
-    """Return the secret file, and a function that creates one child for each backend, which attacks the file."""
+    """Return the secret file, and a function that creates, for each backend, one child that attacks the file."""
     folder = tmp_path_factory.mktemp("grader")
     secret = folder / "secret"
     secret.write_text("42")
@@ -232,7 +232,7 @@ def test_megabytes_of_output_are_truncated(isolation, monkeypatch):
 
 
 class LatePoll:
-    """A poll that returns late, as on a busy machine, when both the printed output and the reply have arrived."""
+    """A poll that returns late, as on a busy machine; by then, both the printed output and the reply have arrived."""
 
     def __init__(self, poll=select.poll):
         self._poll = poll()

@@ -275,7 +275,7 @@ def test_pretrained_uses_the_metadata(tmp_path):
 
 
 def test_metadata_cannot_enlarge_the_network(tmp_path):
-    """Settings that change the size of the network, and invalid numbers, are ignored."""
+    """Settings that change the size of the network, and invalid values, are ignored."""
     metadata = {"model": "se_resnet8", "mean": [0.5] * 3, "std": [0.2] * 3}
     settings = {"width": 10**6, "depth": 20, "bias": False}
     interop.write(tmp_path / "x.npz", _WEIGHTS, {**metadata, "settings": settings})
@@ -343,7 +343,7 @@ def test_a_run_is_exported_and_imported(tmp_path, capsys):
     run = run_of(tmp_path / "run")
     out = tmp_path / "r.safetensors"
     assert main(["weights", str(run), "--out", str(out)]) == 0
-    assert "named as in the scheme timm" in capsys.readouterr().out
+    assert "named as in the timm scheme" in capsys.readouterr().out
     assert "layer3.0.se.fc2.bias" in safetensors.load_file(out)
     trained, before = interop.pretrained(out, "se_resnet8"), Trained.load(run / "best.npz")
     assert trained.classes == before.classes
@@ -357,10 +357,10 @@ def test_a_run_is_exported_and_imported(tmp_path, capsys):
 
 
 def test_the_settings_of_an_ablation_are_stored(tmp_path, capsys):
-    """Other libraries have no such gate, so the file uses our names, and its metadata hold the settings."""
+    """Other libraries have no such gate, so the file uses our names, and its metadata holds the settings."""
     run, out = run_of(tmp_path / "run", gate="tanh", squeeze="max"), tmp_path / "t.safetensors"
     assert main(["weights", str(run), "--out", str(out)]) == 0
-    assert "named as in the scheme se_numpy" in capsys.readouterr().out
+    assert "named as in the se_numpy scheme" in capsys.readouterr().out
     assert main(["weights", str(out), "--out", str(tmp_path / "again.npz")]) == 0
     assert "gate='tanh', squeeze='max'" in capsys.readouterr().out
     assert interop.pretrained(tmp_path / "again.npz", "se_resnet8").net == Trained.load(run / "best.npz").net
@@ -407,7 +407,7 @@ def test_nan_and_infinity_are_reported(tmp_path, capsys):
         (["{x}", "--model", "se_resnet8", "--scheme", "tim"], "unknown scheme 'tim'"),
         (["{x}", "--model", "se_resnet8", "--to", "legacy"], "--to needs --out FILE"),
         (["{x}", "--model", "se_resnet8", "--to", "legacy", "--out", "{y}"], "additional ReLU"),
-        (["{x}", "--model", "se_resnet8", "--out", "{x}"], "exists already; choose another file name"),
+        (["{x}", "--model", "se_resnet8", "--out", "{x}"], "already exists; choose another file name"),
         (["{x}", "--model", "se_resnet8", "--out", "{y}.h5"], "ending in .safetensors or .npz"),
         (["{run}", "--model", "resnet8"], "is a checkpoint of se_resnet8"),
         (["{run}", "--scheme", "timm"], "--scheme is for files from other libraries"),
@@ -435,7 +435,7 @@ def test_every_array_of_a_run_is_converted(tmp_path):
 
 
 def test_metadata_that_would_exhaust_the_memory_are_not_read(tmp_path):
-    """Compressed, such metadata are a thousand times smaller."""
+    """Such metadata is a thousand times smaller when compressed."""
     with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("se_numpy.npy", bytes(50 << 20))
     tracemalloc.start()

@@ -37,7 +37,7 @@ NETWORKS = {
         "se_small_inception", {}, lambda: torch_networks.se_small_inception(CLASSES), "inception", (16, 20), 3,
     ),
 }  # fmt: skip
-SEED = 1  # with other seeds, an SE block may have only zero hidden units, and so no gradient
+SEED = 1  # with other seeds, all hidden units of an SE block may be zero, so it has no gradient
 TOLERANCE = 1e-11  # relative to the largest absolute value; rounding of 1e-16 accumulates over up to 160 layers
 
 
@@ -80,7 +80,7 @@ def training_errors(module, net, params, state, X_t, X, wanted):
     grads = dict(tree.leaves(net.backward(params, cache, dlogits)[1]))
     theirs = {n: p.grad.numpy() for n, p in module.named_parameters()}
     learned = [t for t in wanted if t.tree == "params"]
-    # All gradients are compared, except those of biases before a batch norm, which our networks do not have.
+    # All gradients are compared, except for biases before a batch norm, which our networks do not have.
     assert {t.ours for t in learned} == set(grads)
     assert {t.theirs for t in learned} == set(theirs) - {t.conv_bias for t in wanted}
     after, ours = as_state_dict(module), dict(tree.leaves(state))

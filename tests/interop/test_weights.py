@@ -8,7 +8,7 @@ from se_numpy.interop.matching import compare
 from se_numpy.interop.names import tensors
 from se_numpy.interop.schemes import detect
 
-SMALL = {  # one small network of each family: its settings and image shape
+SMALL = {  # one small network per family: its settings and image shape
     "resnet8": ({}, (8, 8, 3)),
     "se_resnet8": ({"bias": True}, (8, 8, 3)),
     "se_small_resnext": ({"width": 2, "cardinality": 4}, (8, 8, 3)),
