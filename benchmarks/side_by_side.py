@@ -156,7 +156,7 @@ def peak_memory(maker: str, *args: object) -> float:
     """
     code = (
         "import importlib, json, sys; folder, maker, args = sys.argv[1:]; sys.path.insert(0, folder)\n"
-        "def peak():  # of this process alone, which resource.getrusage is not after a fork\n"
+        "def peak():  # of this process only; resource.getrusage includes the parent after a fork\n"
         "    return next(int(line.split()[1]) for line in open('/proc/self/status') if line.startswith('VmHWM'))\n"
         "module, function = maker.split(':')\n"
         "one = getattr(importlib.import_module(module), function)(*json.loads(args))\n"

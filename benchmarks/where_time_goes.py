@@ -99,7 +99,7 @@ def by_kind(name: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> 
     if not name.startswith("convolve"):
         return name
     kh, kw = arguments[-1].shape[:2]
-    alone = "" if keywords.get("input_gradient", True) else ", filters alone"
+    alone = "" if keywords.get("input_gradient", True) else ", filters only"
     return f"{name} {kh}x{kw} /{keywords['stride']}{alone}"
 
 

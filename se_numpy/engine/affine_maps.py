@@ -74,7 +74,7 @@ class AffineMaps:
         return self.a is self.y is self.c is None and not self.rectify
 
     def read(self, n: slice, h: slice = ALL, name: str = "read") -> Array:
-        """Return rows h of images n: a view if the maps are written, else copied to the workspace ``name``."""
+        """Return rows h of images n: a view if the maps are written, else computed in the workspace ``name``."""
         x = self.x[n, h]
         if self.written:
             return x

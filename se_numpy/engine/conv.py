@@ -103,7 +103,7 @@ def _backward_at_any_stride(
 def _filters_gradient(
     dU: AffineMaps, X: AffineMaps, V: Array, dtype: object, p: ConvPlan, form: Any, scale: Array | None
 ) -> Array:
-    """Return dV alone."""
+    """Return only dV."""
     xp = X.xp
     N, H, W, C = dU.shape
 

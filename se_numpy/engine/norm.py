@@ -87,7 +87,7 @@ def _finalize(
 def _finalize_about(
     pivot: Array, off: Array, squares: Array, gamma: Array, beta: Array, groups: int, count: int, m: int, eps: float
 ) -> tuple[Array, Array, Array, Array, Array]:
-    """Do the same for sums about pivots that are only close to the means of the groups."""
+    """Combine sums about pivots that are only close to the groups' means, in the same way."""
     e = off / count
     return _finalize(count, pivot + e, squares - count * e * e, gamma, beta, m, eps)
 

@@ -86,7 +86,7 @@ def partial_moments(x: Array, *, by_image: bool) -> PartialMoments:
 
 
 def bn_grad_sums_of_block(dy: Array, x: Array, centre: Array, *, by_image: bool) -> tuple[Array, Array]:
-    """Return Σ dy and Σ dy (x - centre), shaped as in ``image_sums`` or ``row_sums``; centre comes from ``tile_row``."""
+    """Return Σ dy and Σ dy (x - centre), summed by image or like ``row_sums``; centre comes from ``tile_row``."""
     xp = array_module(dy, x, centre)
     if xp is not np:
         dy, x = (_in_groups(v, len(x) if by_image else None) for v in (dy, x))

@@ -20,7 +20,7 @@ def unfold(
     X: AffineMaps, n: slice, h: slice, W: int, kernel: tuple[int, int], dtype: object, *,
     stride: int = 1, before: tuple[int, int] = (0, 0), groups: int = 1, tile: int = 1,
 ) -> Iterator[tuple[slice, Array]]:  # fmt: skip
-    """Yield (part, windows) for a few images of X (N, H', W', C) at a time, because windows need far more memory.
+    """Yield (part, windows) for a few images of X (N, H', W', C) at a time: windows need far more memory than maps.
 
     ``part`` is the slice of images, counted from the first of n. ``windows`` (groups, R, kh·wide·C/groups) has one row
     for every ``tile`` output pixels in rows h and columns 0 to W; ``wide`` is kw for a tile of one pixel. The first

@@ -1,9 +1,9 @@
 """The contract: the engine computes the same numbers as the book.
 
 ``NETWORKS`` and ``draw_network`` provide networks, ``OPERATIONS`` lists single operations; ``check_network`` and
-``check_operation`` raise AssertionError if engine and book differ. In float64 they agree to rounding. In float32 the
-engine is compared with the book in float64: its error may be FLOAT32 times eps of the largest number, or, to allow for
-cancellation, BOOK32 times the error of the book in float32.
+``check_operation`` raise AssertionError if engine and book differ. In float64 they agree to within rounding. In float32
+the engine is compared with the book in float64: its error may be up to FLOAT32 times eps times the largest value or, to
+allow for cancellation, up to BOOK32 times the error of the book in float32.
 """
 
 from collections.abc import Iterator
@@ -45,8 +45,8 @@ from se_numpy.layers import (
 )
 from se_numpy.layers.combinators import Sum
 
-FLOAT64 = 1e-9  # relative to the largest number of an array; batch norms inside a network divide by small variances
-FLOAT32 = 200  # times eps, also relative to the largest number: 2.4e-5
+FLOAT64 = 1e-9  # relative to the largest value in an array; batch norms inside a network divide by small variances
+FLOAT32 = 200  # in units of eps, also relative to the largest value: 2.4e-5
 BOOK32 = 32
 SHAPE = (9, 11, 3)
 
@@ -203,7 +203,7 @@ VECTORS: dict[str, Layer] = {  # networks of vectors (D,)
 
 
 def draw_network(chance: Rng) -> Layer:
-    """Return a random network of everything that the engine fuses, and some layers that it does not."""
+    """Return a random network with everything that the engine fuses, and some layers that it does not."""
     layers, C = [], 2
     for _ in range(chance.integer(1, 3)):
         more, C = _unit(chance, C, depth=2)
@@ -263,7 +263,7 @@ def check_network(
     net: Layer, shape: tuple[int, ...] = SHAPE, *, xp: Any = np, dtype: Any = np.float64, train: bool = True,
     seed: int = 0, N: int = 5,
 ) -> None:  # fmt: skip
-    """Compare forward, backward, batch statistics and, in evaluation, the predictor with the network itself."""
+    """Compare forward, backward, batch statistics and, in evaluation, the predictor with the plain network."""
     params, state, X, dY = inputs(net, shape, seed, N, dtype)
 
     def book(dtype: Any) -> dict[str, Any]:
@@ -287,7 +287,7 @@ def check_network(
     same({"grads": grads}, {"grads": expected["grads"]}, narrow)
     if not train:
         same({"Y": compiled.predictor(*on_device)(X_)}, {"Y": expected["Y"]}, narrow)
-    for before, now in zip((params, state, X, dY), (*on_device, X_, dY_), strict=True):  # no argument was written to
+    for before, now in zip((params, state, X, dY), (*on_device, X_, dY_), strict=True):  # no argument was modified
         for (_, a), (_, b) in zip(tree.leaves({"": before}), tree.leaves({"": now}), strict=True):
             np.testing.assert_array_equal(to_host(b), a)
 
@@ -309,7 +309,7 @@ def same(found: Any, expected: Any, narrow: Any) -> None:
 
 
 OPERATIONS = [name for name in engine.FUNCTIONS if not name.endswith("_backward")]
-PAIR_OF = {"conv2d": ("conv2d", "depthwise conv2d")}  # other operations have the name of their pair in pairs.py
+PAIR_OF = {"conv2d": ("conv2d", "depthwise conv2d")}  # other operations are named like their pair in pairs.py
 
 
 def check_operation(name: str, seed: int, *, xp: Any = np, dtype: Any = np.float64) -> None:
@@ -360,7 +360,7 @@ def small_blocks(threads: int = 2) -> Iterator[None]:
 
 
 def check_large_maps() -> None:
-    """Compare a network that multiplies in tiles, as on processors with OpenBLAS kernels for small matrices."""
+    """Compare a network that multiplies in tiles, as it does where OpenBLAS has kernels for small matrices."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(matmul, "has_small_kernels", lambda: True)
         check_network(NETWORKS["resnet14"], (32, 32, 3))

@@ -127,7 +127,7 @@ FAULTS = [
     Fault("results out of order", parallel, "parallel_for", "results[i] = work(block)",
           "results[len(blocks) - 1 - i] = work(block)"),
     # workspaces and borders
-    Fault("border of ones instead of zeros", workspace, "zero_padded_workspace", "xp.zeros(shape, dtype)",
+    Fault("border filled with ones instead of zeros", workspace, "zero_padded_workspace", "xp.zeros(shape, dtype)",
           "xp.ones(shape, dtype)"),
     Fault("same border for every position", workspace, "zero_padded_workspace",
           "*[(part.start, part.stop) for part in inside]", "None"),
@@ -180,7 +180,8 @@ FAULTS = [
     Fault("biased instead of unbiased variance", norm, "_finalize", "unbiased(var, m)", "var"),
     Fault("variance between blocks left out", norm, "_finalize", "squares + count * d * d",
           "squares"),
-    Fault("m of a single image", norm, "finalize_moments", "m = math.prod(shape[:-1])", "m = math.prod(shape[1:-1])"),
+    Fault("m counted in only one image", norm, "finalize_moments", "m = math.prod(shape[:-1])",
+          "m = math.prod(shape[1:-1])"),
     Fault("gradient through the variance missing", norm, "bn_grad_coefficients", "b = -root * dgamma / m",
           "b = 0 * dgamma"),
     Fault("gradient through the mean missing", norm, "bn_grad_coefficients", "-dbeta / m - b * mean", "-b * mean"),
@@ -234,7 +235,7 @@ FAULTS = [
     Fault("kernel: W1 transposed", None, "excite_hidden", "W1[i % R * C + k]", "W1[k * R + i % R]"),
     Fault("kernel: label smoothing missing", None, "cross_entropy_backward", "+ smoothing / K", ""),
     Fault("kernel: gates not applied", None, "through_squeeze", "sum_dv = s * sum_dy + dz", "sum_dv = sum_dy + dz"),
-    Fault("kernel: sigmoid of negative numbers wrong", None, "sigmoid", "(x < 0 ? e : (T)1)", "(T)1"),
+    Fault("kernel: wrong sigmoid for negative values", None, "sigmoid", "(x < 0 ? e : (T)1)", "(T)1"),
 ]  # fmt: skip
 
 
@@ -242,11 +243,11 @@ QUICK = ("three branches", "convolution after gate", "strided", "concat after re
 
 
 def caught(xp) -> str:
-    """Return the name of the first check of the contract that fails, or an empty string."""
+    """Return the name of the first check of the contract that fails, or "" if all pass."""
     for name, check in contract(xp):
         try:
             check()
-        except Exception:  # wrong numbers, or shapes that no longer fit together
+        except Exception:  # wrong values, or shapes that no longer fit together
             return name
     return ""
 

@@ -12,7 +12,7 @@ N, H, W, C = 3, 4, 5, 2
 
 
 def maps_of(xp, rng, *, a, y, b, c, rectify):
-    """Return deferred maps with these parts ("channel", "image" or None), and the values expected of them."""
+    """Return deferred maps with these parts ("channel", "image" or None), and their expected values."""
 
     def part(kind):
         return None if kind is None else rng.standard_normal((C,) if kind == "channel" else (N, C))

@@ -1,4 +1,4 @@
-"""``compile`` and its features: keep, off, explain, caches, memory.  The contract test covers the numbers."""
+"""``compile`` and its features: keep, off, explain, caches, memory.  The contract test checks the values."""
 
 import copy
 import pickle
@@ -155,7 +155,7 @@ def test_every_part_can_be_kept(name, train, off, monkeypatch):
     dX, grads = net.backward(params, cache, dY)
     monkeypatch.setenv("SE_NUMPY_ENGINE", "off" if off else "on")
     names = list(walk_parts(net))
-    alone = names[train::4]  # some of each kind, different ones in training and in evaluation
+    alone = names[train::4]  # some of each kind, not the same in training as in evaluation
     for keep in [names, *([part] for part in alone)]:
         compiled = engine.compile(net, keep=keep)
         Y_kept, cache = compiled.forward(params, state, X, train=train)

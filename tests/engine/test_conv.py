@@ -1,4 +1,4 @@
-"""Memory use of convolution in blocks.  The contract test covers the numbers."""
+"""Memory use of convolution in blocks.  The contract test checks the values."""
 
 import tracemalloc
 

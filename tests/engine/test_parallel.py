@@ -1,4 +1,4 @@
-"""Splitting work into blocks and threads, and the settings of BLAS, NumPy and forked children afterwards."""
+"""Splitting work into blocks and threads, and the state of BLAS, NumPy and forked children afterwards."""
 
 import os
 import subprocess

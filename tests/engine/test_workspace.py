@@ -1,4 +1,4 @@
-"""Memory that is reused."""
+"""Memory reuse."""
 
 import threading
 

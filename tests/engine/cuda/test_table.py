@@ -57,7 +57,7 @@ def test_no_c_code_outside_the_table():
 
 @pytest.fixture
 def squared(monkeypatch):
-    """Return a function of two operations: two launches in NumPy's form, one as a kernel."""
+    """Return a function with two operations: two launches in its NumPy form, one as a kernel."""
     monkeypatch.setitem(TABLE, "squared", TABLE["sigmoid"]._replace(
         inputs="T x, float64 k", outputs="T y", operation="y = x * x + k"))  # fmt: skip
 
