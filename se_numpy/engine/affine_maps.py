@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,12 +22,21 @@ from se_numpy.engine.workspace import workspace
 ALL = slice(None)
 
 
+class Statistics(NamedTuple):
+    """What the gradient of the batch norm that normalised some maps is computed from."""
+
+    mean: Array
+    var: Array
+    gamma: Array
+    eps: float
+
+
 @dataclass(frozen=True, eq=False)
 class AffineMaps:
     """Deferred maps a x + b y + c, optionally rectified: (N, H, W, C), not yet written to memory.
 
     x and y are maps; a, b and c hold one value per channel (C,), or per image and channel (N, C). A factor or summand
-    that is None is left out. ``mean`` (C,), if known, centres x in the sums that batch norm's gradient needs. With
+    that is None is left out. ``statistics`` are those of x, if a x + c is its batch norm. With
     ``clipped``, x is the output of a ReLU, and the node that computes its gradient may also apply that ReLU's mask.
     """
 
@@ -37,7 +46,7 @@ class AffineMaps:
     b: Array | None = None
     c: Array | None = None
     rectify: bool = False
-    mean: Array | None = None
+    statistics: Statistics | None = None
     clipped: bool = False
 
     @property

@@ -18,7 +18,7 @@ from se_numpy.engine.context import enabled
 from se_numpy.engine.cuda import has_kernels, launch
 from se_numpy.engine.lanes import add, elementwise, mask_gradient
 from se_numpy.engine.parallel import parallel_for
-from se_numpy.engine.sums import pixel_sum
+from se_numpy.engine.sums import batch_sum, pixel_sum
 from se_numpy.ops.conv import check_conv2d
 from se_numpy.ops.loss import check_loss
 from se_numpy.ops.norm import EPS
@@ -122,7 +122,7 @@ def sigmoid_backward(dy: Array, x: Array) -> Array:
 def batch_statistics(x: Array) -> tuple[Array, Array]:
     check("x: N ... C", x)
     ones = array_module(x).ones(x.shape[-1], x.dtype)
-    mean, var, *_ = norm.finalize_moments(norm.parts_of(x), x.shape, ones, ones, 1.0, single=True)
+    mean, var, *_ = norm.statistics(x, ones, ones, 1.0, single=True)
     return mean, var
 
 
@@ -135,7 +135,7 @@ def normalize(x: Array, mean: Array, var: Array, gamma: Array, beta: Array, *, e
 @_fast_version_of(ops.batch_norm)
 def batch_norm(x: Array, gamma: Array, beta: Array, *, eps: float = EPS) -> Array:
     check("x: N ... C, gamma: C, beta: C", x, gamma, beta)
-    *_, a, c = norm.finalize_moments(norm.parts_of(x), x.shape, gamma, beta, eps, single=True)
+    *_, a, c = norm.statistics(x, gamma, beta, eps, single=True)
     return affine(x, a, c)
 
 
@@ -171,7 +171,8 @@ def linear(x: Array, W: Array, b: Array | None = None) -> Array:
 def linear_backward(dy: Array, x: Array, W: Array, b: Array | None = None) -> tuple[Array, ...]:
     N, D, K, *_ = check("x: N D, W: K D, b: K, dy: N K", x, W, b, dy)
     if array_module(dy, x, W, b) is not np:
-        return ops.linear_backward(dy, x, W, b)
+        dx, dW = ops.linear_backward(dy, x, W)
+        return (dx, dW) if b is None else (dx, dW, batch_sum(dy))
     dx, dW = (np.empty(a.shape, np.result_type(dy, other)) for a, other in ((x, W), (W, x)))
 
     def block(d: slice) -> None:
@@ -263,7 +264,8 @@ def softmax_cross_entropy(x: Array, labels: Array, *, smoothing: float = 0.0) ->
     xp = array_module(x, labels)
     if not has_kernels(xp, x):
         return ops.softmax_cross_entropy(x, labels, smoothing=smoothing)
-    return launch("cross_entropy_rows", xp, _log_sum_exp(x), labels, x, N, K, float(smoothing)).sum()
+    rows = launch("cross_entropy_rows", xp, _log_sum_exp(x), labels, x, K, float(N), float(smoothing))
+    return batch_sum(rows[:, None])[0]
 
 
 @_fast_version_of(ops.softmax_cross_entropy_backward)

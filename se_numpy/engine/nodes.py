@@ -178,7 +178,7 @@ class FusedAddReLU(ParallelNodes):
         Ys, caches = self._forward(params, state, X, run)
         check_sum({name: tuple(Y.shape) for (name, _), Y in zip(self.nodes, Ys, strict=True)})
         total = reduce(_sum, Ys)
-        Y = replace(total, rectify=self.relu or total.rectify, mean=None, clipped=False).write()
+        Y = replace(total, rectify=self.relu or total.rectify, statistics=None, clipped=False).write()
         return AffineMaps(Y, clipped=self.relu), (caches, Y if self.relu else None)
 
     def backward_lazy(
