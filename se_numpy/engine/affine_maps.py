@@ -5,9 +5,8 @@ are therefore stored as a few values per channel until the maps are read: by a c
 windows, or by a final pass that writes them.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -60,6 +59,8 @@ class AffineMaps:
 
     @cached_property
     def dtype(self) -> Any:
+        if self.has_kernels:  # then all have the same
+            return self.x.dtype
         return self.xp.result_type(*(v for v in (self.x, self.a, self.y, self.b, self.c) if v is not None))
 
     @property
@@ -127,17 +128,16 @@ class AffineMaps:
         if not direct:
             out[...] = work
 
-    @property
+    @cached_property
     def parts(self) -> dict[str, Array]:
         """The arrays that are not None, by name."""
         return {k: v for k in "xaybc" if (v := getattr(self, k)) is not None}
 
-    def formula(self, index: Callable[[str], str] = lambda name: name) -> str:
-        """Return the C expression for one element; ``index`` turns the name of a part into that of its element."""
-        parts = self.parts
-        x, a, y, b, c = (index(name) if name in parts else "" for name in "xaybc")
-        value = " + ".join(term for term in (f"{a} * {x}" if a else x, f"{b} * {y}" if b else y, c) if term)
-        return f"rectified({value})" if self.rectify else value
+    @property
+    def expression(self) -> "Expression":
+        """The maps as an expression of C."""
+        by_image = tuple([v.ndim == 2 for name, v in self.parts.items() if name in "abc"])
+        return expression(tuple(self.parts), by_image, self.rectify)
 
     def _launch(self, out: Array, n: slice, h: slice) -> None:
         """Do what ``into`` does, in one launch."""
@@ -146,8 +146,8 @@ class AffineMaps:
             v[n, h] if name in "xy" else v[n].reshape(-1, *pixels, v.shape[-1]) if v.ndim == 2 else v
             for name, v in self.parts.items()
         ]
-        inputs = ", ".join(f"T {name}" for name in self.parts)
-        launch("affine_maps", self.xp, *arrays, out, inputs=inputs, formula=self.formula())
+        c = self.expression
+        launch("affine_maps", self.xp, *arrays, out, inputs=c.inputs, formula=c.formula)
 
     def _lane_by_lane(self, x: Array, factor: str, summand: str | None, n: slice, out: Array) -> Array:
         """Compute factor · x + summand on the lanes of x into ``out``; return the lanes themselves if both are None."""
@@ -171,6 +171,30 @@ class AffineMaps:
     @cached_property
     def _tiles(self) -> dict[Any, Array]:
         return {}
+
+
+class Expression(NamedTuple):
+    """Deferred maps in C, for one element and, with ``raw`` inputs, for the element ``pixel`` of a window."""
+
+    inputs: str
+    formula: str
+    raw_inputs: str
+    raw_formula: str
+
+
+@cache
+def expression(parts: tuple[str, ...], by_image: tuple[bool, ...], rectify: bool) -> Expression:
+    """Return the expression of maps of which these parts are given; ``by_image`` says which of a, b and c differ."""
+    own = dict(zip([name for name in parts if name in "abc"], by_image, strict=True))
+    at = {name: f"{name}[{('own' if own[name] else 'channel') if name in own else 'pixel'}]" for name in parts}
+
+    def formula(names: dict[str, str]) -> str:
+        x, a, y, b, c = (names.get(name, "") for name in "xaybc")
+        value = " + ".join(term for term in (f"{a} * {x}" if a else x, f"{b} * {y}" if b else y, c) if term)
+        return f"rectified({value})" if rectify else value
+
+    inputs, raw = (", ".join(f"{word}T {name}" for name in parts) for word in ("", "raw "))
+    return Expression(inputs, formula({name: name for name in parts}), raw, formula(at))
 
 
 def _zeros(xp: ModuleType, x: Array) -> Any:

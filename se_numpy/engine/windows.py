@@ -96,17 +96,16 @@ def _launch(
 ) -> Array:  # fmt: skip
     """Return the windows of all images n; the kernel computes the maps as it reads them."""
     (kh, kw), (_, H_, W_, C) = kernel, X.shape
-    arrays = {name: v if v.ndim == 1 else v[n] for name, v in X.parts.items()}
-    at = {"x": "pixel", "y": "pixel"} | {k: "channel" if arrays[k].ndim == 1 else "own" for k in arrays if k in "abc"}
-    images = len(arrays["x"])
-    numbers = {  # the number of images is left out where possible: a kernel is compiled for its numbers
-        "groups": groups, "images": images if groups > 1 else 1, "first": h.start, "rows": h.stop - h.start, "columns": W, "kh": kh, "kw": kw,
-        "stride": stride, "ph": before[0], "pw": before[1], "H": H_, "W": W_, "C": C, "size": C // groups,
-    }  # fmt: skip
-    inputs = ", ".join(f"raw T {name}" for name in arrays)
-    formula = X.formula(lambda k: f"{k}[{at[k]}]")
+    whole = n == slice(0, len(X.x))
+    arrays = [v if whole or v.ndim == 1 else v[n] for v in X.parts.values()]
+    images = n.stop - n.start
+    numbers = (  # the number of images is left out where possible: a kernel is compiled for its numbers
+        groups, images if groups > 1 else 1, h.start, h.stop - h.start, W, kh, kw, stride, *before, H_, W_, C,
+        C // groups,
+    )  # fmt: skip
     out = X.xp.empty((groups, images * (h.stop - h.start) * W, kh * kw * C // groups), X.dtype)
-    cuda.launch("windows", X.xp, *arrays.values(), *numbers.values(), out, inputs=inputs, formula=formula)
+    c = X.expression
+    cuda.launch("windows", X.xp, *arrays, *numbers, out, inputs=c.raw_inputs, formula=c.raw_formula)
     return out
 
 

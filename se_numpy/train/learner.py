@@ -127,9 +127,9 @@ class Learner:
             raise NotFinite(first_not_finite(self.net, self.params, self.state, X) or "only the loss is not finite")
         dlogits = engine.softmax_cross_entropy_backward(1.0, logits, labels, smoothing=smoothing)
         if stats := self.compiled.batch_stats(cache):
-            engine.move_running(tree.flatten(tree.in_order_of(stats, self.state)), layers.MOMENTUM, self.running)
+            engine.move_running(engine.flatten(tree.in_order_of(stats, self.state)), layers.MOMENTUM, self.running)
         _, grads = self.compiled.backward(self.params, cache, dlogits, input_gradient=False)
-        tree.flatten(tree.in_order_of(grads, self.params), out=self.g)
+        engine.flatten(tree.in_order_of(grads, self.params), out=self.g)
         optimiser.step(self.w, self.g, self.v, lr)
         return loss, (logits.argmax(1) == labels).sum()
 

@@ -52,6 +52,7 @@ class Call(NamedTuple):
     kernel: Any
     passed: tuple[int, ...]  # the positions of the arguments that are passed; the others are constants of the text
     numbers: tuple[int, ...]  # those of them that are numbers
+    copied: tuple[int, ...]  # those that are copied into contiguous memory
     made: tuple[tuple[tuple[int, ...], Any], ...]  # shape and dtype of each output to be allocated
     outputs: slice  # the outputs among the arguments that are passed
     size: np.uint32
@@ -67,10 +68,12 @@ def launch(name: str, xp: ModuleType, *args: Any, inputs: str = "", formula: str
     ``args`` are its inputs, or its inputs and outputs. ``inputs`` and ``formula`` fill in the placeholders of a row.
     """
     key = (xp, name, inputs, formula, *map(_signature, args))
-    call = _calls.get(key) or _calls.setdefault(key, _prepared(name, xp, args, inputs, formula))
+    call = _calls.get(key) or _calls.setdefault(key, prepared(name, xp, args, inputs, formula))
     passed = [args[k] for k in call.passed]
     for k in call.numbers:
         passed[k] = float(passed[k])
+    for k in call.copied:
+        passed[k] = xp.ascontiguousarray(passed[k])
     passed += [xp.empty(shape, dtype) for shape, dtype in call.made]
     outputs = passed[call.outputs]
     if call.size:
@@ -80,24 +83,23 @@ def launch(name: str, xp: ModuleType, *args: Any, inputs: str = "", formula: str
 
 def _signature(a: Any) -> Any:
     """Return everything that the text of a kernel may depend on."""
-    if hasattr(a, "strides"):
-        return a.shape, a.strides, a.dtype
-    return float if isinstance(a, float) else a
+    if isinstance(a, (int, float)):
+        return float if isinstance(a, float) else a
+    return a.shape, a.strides, a.dtype
 
 
-def _prepared(name: str, xp: ModuleType, args: tuple[Any, ...], inputs: str, formula: str) -> Call:
+def prepared(name: str, xp: ModuleType, args: tuple[Any, ...], inputs: str, formula: str) -> Call:
+    """Return a call of an elementwise kernel for arguments like these."""
     row = cast(Kernel, TABLE[name])
     ins, outs = parsed(row.inputs.replace("{inputs}", inputs)), parsed(row.outputs)
     params = ins + outs
     if len(args) not in (len(ins), len(params)):
         raise TypeError(f"kernel {name} got {len(args)} arguments; expected {len(ins)}, or {len(params)} with outputs")
-    arrays = [(p, a) for p, a in zip(params, args, strict=False) if hasattr(a, "strides")]
+    arrays = [(p, a) for p, a in zip(params, args, strict=False) if not isinstance(a, (int, float))]
     T = next(a.dtype for p, a in arrays if p.kind == "T" and a.ndim)
     for p, a in arrays:
         if p.kind == "T" and a.dtype != T:
             raise TypeError(f"kernel {name}: {p.name} has dtype {a.dtype}; expected {T}")
-        if p.access == "raw" and not a.flags.c_contiguous:
-            raise ValueError(f"kernel {name}: {p.name} is not contiguous")
     if len(args) == len(params):
         shape, made = args[-1].shape, ()
     else:
@@ -106,11 +108,14 @@ def _prepared(name: str, xp: ModuleType, args: tuple[Any, ...], inputs: str, for
     with_outputs = [*args, *(_Like(s, d) for s, d in made)]
     kernel = _compiled(xp, name, elementwise(name, row.operation.replace("{formula}", formula), params,
                                              with_outputs, shape, T))  # fmt: skip
-    passed = [k for k, (p, a) in enumerate(zip(params, args, strict=False)) if p.kind != "int32" or hasattr(a, "shape")]
-    numbers = tuple(k for k, position in enumerate(passed) if not hasattr(args[position], "strides"))
+    passed = [k for k, p in enumerate(params[: len(args)]) if p.kind != "int32"]
+    numbers = tuple(k for k, position in enumerate(passed) if isinstance(args[position], (int, float)))
+    raw = {p.name for p, a in arrays if p.access == "raw" and not a.flags.c_contiguous}
+    copied = tuple(k for k, position in enumerate(passed) if params[position].name in raw)
     size = prod(shape)
     first = len(passed) + len(made) - len(outs)
-    return Call(kernel, tuple(passed), numbers, made, slice(first, None), np.uint32(size), (-(-size // THREADS),))
+    return Call(kernel, tuple(passed), numbers, copied, made, slice(first, None), np.uint32(size),
+                (-(-size // THREADS),))  # fmt: skip
 
 
 class _Like:

@@ -7,6 +7,7 @@ block of 256 threads reads up to 32 channels of several pixels at a time.
 
 import re
 from functools import cache
+from math import prod
 from threading import get_ident
 from types import ModuleType
 from typing import Any, NamedTuple, cast
@@ -171,26 +172,44 @@ def sums(
     ``channels`` are the row's arrays (C,) and numbers. With ``by_image`` the results begin with the sums of each image
     in parts, (N, parts, C); with ``finish`` they end with the outputs of the row, (C,).
     """
-    xp, row = array_module(*maps), cast(Sums, TABLE[name])
-    maps = tuple(v if v.flags.c_contiguous else xp.ascontiguousarray(v) for v in maps)
+    xp = array_module(*maps)
     x = maps[0]
-    N, C = len(x), x.shape[-1]
-    images, pixels = (N, x.size // (N * C)) if by_image else (1, x.size // C)
-    where = grid(images, pixels, C)
-    of_images = [xp.empty((N, where.parts, C), x.dtype) for _ in range(by_image * len(parsed(row.images)))]
-    results = [xp.empty(C, x.dtype) for _ in range(finish * len(parsed(row.outputs)))]
-    partial = xp.empty((3, where.parts * where.groups, C) if finish else 0, np.float64)
-    passed = [float(v) if isinstance(v, (int, float)) else v for v in channels[: None if finish else row.needed]]
-    counts = map(np.uint32, (images, where.each, pixels, where.share))
-    _sums(xp, name, x.dtype, C, by_image, finish)(
-        (where.parts, where.tiles, where.groups), (THREADS,),
-        (*maps, *passed, *of_images, *results, partial, counters(xp), *counts),
-    )  # fmt: skip
-    return (*of_images, *results)
+    call = _prepared(xp, name, x.shape, x.dtype, by_image, finish)
+    maps = tuple([v if v.flags.c_contiguous else xp.ascontiguousarray(v) for v in maps])
+    passed = [float(v) if isinstance(v, (int, float)) else v for v in channels[: call.channels]]
+    outputs = [xp.empty(shape, x.dtype) for shape in call.outputs]
+    partial = xp.empty(call.partial, np.float64)
+    call.kernel(call.grid, (THREADS,), (*maps, *passed, *outputs, partial, counters(xp), *call.counts))
+    return tuple(outputs)
+
+
+class Call(NamedTuple):
+    """A sum prepared for maps of one shape."""
+
+    kernel: Any
+    grid: tuple[int, int, int]
+    counts: tuple[np.uint32, ...]
+    channels: int | None  # how many of the row's arrays and numbers are passed
+    outputs: tuple[tuple[int, ...], ...]  # their shapes
+    partial: tuple[int, ...]
 
 
 @cache
-def _sums(xp: ModuleType, name: str, dtype: Any, C: int, by_image: bool, finish: bool) -> Any:
+def _prepared(xp: ModuleType, name: str, shape: tuple[int, ...], dtype: Any, by_image: bool, finish: bool) -> Call:
+    row, N, C = cast(Sums, TABLE[name]), shape[0], shape[-1]
+    images, pixels = (N, prod(shape[1:-1])) if by_image else (1, prod(shape[:-1]))
+    where = grid(images, pixels, C)
+    outputs = ((N, where.parts, C),) * (by_image * len(parsed(row.images)))
+    outputs += ((C,),) * (finish * len(parsed(row.outputs)))
+    counts = tuple(map(np.uint32, (images, where.each, pixels, where.share)))
+    return Call(
+        _compiled(xp, name, dtype, C, by_image, finish), (where.parts, where.tiles, where.groups), counts,
+        None if finish else row.needed, outputs, (3, where.parts * where.groups, C) if finish else (0,),
+    )  # fmt: skip
+
+
+@cache
+def _compiled(xp: ModuleType, name: str, dtype: Any, C: int, by_image: bool, finish: bool) -> Any:
     row = cast(Sums, TABLE[name])
     channels = parsed(row.channels)[: None if finish else row.needed]
     outputs = parsed(row.images) * by_image + parsed(row.outputs) * finish
@@ -256,5 +275,6 @@ def _per_image(
 
 def forget() -> None:
     """Forget all kernels, for tests that change the table."""
-    _sums.cache_clear()
+    _prepared.cache_clear()
+    _compiled.cache_clear()
     _per_image.cache_clear()

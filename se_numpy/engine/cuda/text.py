@@ -42,7 +42,7 @@ def elementwise(
     """
     declared, lines, types = [], [], {"T": TYPES[T.name]}
     for (access, kind, own), value in zip(params, args, strict=True):
-        if not hasattr(value, "strides"):
+        if isinstance(value, (int, float)):
             if kind == "int32":
                 lines.append(f"const int {own} = {int(value)};")
             else:

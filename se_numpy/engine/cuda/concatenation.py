@@ -5,11 +5,11 @@ from math import prod
 from typing import Any
 
 from se_numpy.arrays import Array, array_module
-from se_numpy.engine.cuda.kernels import launch
-from se_numpy.engine.cuda.text import index
+from se_numpy.engine.cuda.kernels import prepared
+from se_numpy.engine.cuda.text import THREADS, index
 
 MOST = 400  # arrays: the arguments of a launch may take 4 kB
-_texts: dict[Any, tuple[str, str]] = {}
+_calls: dict[Any, Any] = {}
 
 
 def gather(arrays: list[Array], out: Array) -> Array:
@@ -20,13 +20,16 @@ def gather(arrays: list[Array], out: Array) -> Array:
         gather(arrays[:MOST], out[:cut])
         gather(arrays[MOST:], out[cut:])
         return out
-    key = tuple((a.shape, a.strides, a.itemsize) for a in arrays)
-    inputs, formula = _texts.get(key) or _texts.setdefault(key, _text(key))
-    launch("gather", xp, *arrays, out, inputs=inputs, formula=formula)
+    key = (xp, out.dtype, *[(a.shape, a.strides) for a in arrays])
+    if key not in _calls:
+        inputs, formula = _text([(a.shape, a.strides, a.itemsize) for a in arrays])
+        _calls[key] = prepared("gather", xp, (*arrays, out), inputs, formula)
+    call = _calls[key]
+    call.kernel(call.grid, (THREADS,), (*arrays, out, call.size))
     return out
 
 
-def _text(layouts: tuple[tuple[tuple[int, ...], tuple[int, ...], int], ...]) -> tuple[str, str]:
+def _text(layouts: list[tuple[tuple[int, ...], tuple[int, ...], int]]) -> tuple[str, str]:
     ends = list(accumulate(prod(shape) for shape, *_ in layouts))
 
     def chosen(first: int, stop: int) -> str:
@@ -39,3 +42,8 @@ def _text(layouts: tuple[tuple[tuple[int, ...], tuple[int, ...], int], ...]) -> 
         return f"x{first}[{index(shape, shape, strides, itemsize, f'(i - {start}u)')}]"
 
     return ", ".join(f"strided T x{k}" for k in range(len(layouts))), chosen(0, len(layouts))
+
+
+def forget() -> None:
+    """Forget all kernels, for tests that change the table."""
+    _calls.clear()
