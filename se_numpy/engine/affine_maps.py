@@ -5,7 +5,7 @@ are therefore stored as a few values per channel until the maps are read: by a c
 windows, or by a final pass that writes them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -32,11 +32,13 @@ class Statistics(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class AffineMaps:
-    """Deferred maps a x + b y + c, optionally rectified: (N, H, W, C), not yet written to memory.
+    """Deferred maps a x + b y + c + d, optionally rectified: (N, H, W, C), not yet written to memory.
 
-    x and y are maps; a, b and c hold one value per channel (C,), or per image and channel (N, C). A factor or summand
+    x and y are maps; a, b, c and d hold one value per channel (C,), or per image and channel (N, C). A factor or summand
     that is None is left out. ``statistics`` are those of x, if a x + c is its batch norm. With
     ``clipped``, x is the output of a ReLU, and the node that computes its gradient may also apply that ReLU's mask.
+    ``summand`` are the first of the maps of which x is the sum, if batch norm made them and kernels can use them: their
+    gradient is that of x.
     """
 
     x: Array
@@ -44,9 +46,11 @@ class AffineMaps:
     y: Array | None = None
     b: Array | None = None
     c: Array | None = None
+    d: Array | None = None
     rectify: bool = False
     statistics: Statistics | None = None
     clipped: bool = False
+    summand: "AffineMaps | None" = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -61,12 +65,12 @@ class AffineMaps:
     def dtype(self) -> Any:
         if self.has_kernels:  # then all have the same
             return self.x.dtype
-        return self.xp.result_type(*(v for v in (self.x, self.a, self.y, self.b, self.c) if v is not None))
+        return self.xp.result_type(*(v for v in (self.x, self.a, self.y, self.b, self.c, self.d) if v is not None))
 
     @property
     def by_image(self) -> bool:
-        """True if a, b or c differ from image to image, as after a gate."""
-        return any(v is not None and v.ndim == 2 for v in (self.a, self.b, self.c))
+        """True if a, b, c or d differ from image to image, as after a gate."""
+        return any(v is not None and v.ndim == 2 for v in (self.a, self.b, self.c, self.d))
 
     @cached_property
     def lane(self) -> int:
@@ -110,6 +114,9 @@ class AffineMaps:
         if self.has_kernels:
             self._launch(out, n, h)
             return
+        if self.d is not None:
+            replace(self, c=self.d if self.c is None else self.c + self.d, d=None).into(out, n, h)
+            return
         direct = out.flags.c_contiguous
         work = out if direct else workspace(xp, "affine", out.shape, out.dtype)
         lane = as_lanes(work, self.lane)
@@ -131,12 +138,12 @@ class AffineMaps:
     @cached_property
     def parts(self) -> dict[str, Array]:
         """The arrays that are not None, by name."""
-        return {k: v for k in "xaybc" if (v := getattr(self, k)) is not None}
+        return {k: v for k in "xaybcd" if (v := getattr(self, k)) is not None}
 
     @property
     def expression(self) -> "Expression":
         """The maps as an expression of C."""
-        by_image = tuple([v.ndim == 2 for name, v in self.parts.items() if name in "abc"])
+        by_image = tuple([v.ndim == 2 for name, v in self.parts.items() if name in "abcd"])
         return expression(tuple(self.parts), by_image, self.rectify)
 
     def _launch(self, out: Array, n: slice, h: slice) -> None:
@@ -184,13 +191,13 @@ class Expression(NamedTuple):
 
 @cache
 def expression(parts: tuple[str, ...], by_image: tuple[bool, ...], rectify: bool) -> Expression:
-    """Return the expression of maps of which these parts are given; ``by_image`` says which of a, b and c differ."""
-    own = dict(zip([name for name in parts if name in "abc"], by_image, strict=True))
+    """Return the expression of maps of which these parts are given; ``by_image`` says which of a, b, c and d differ."""
+    own = dict(zip([name for name in parts if name in "abcd"], by_image, strict=True))
     at = {name: f"{name}[{('own' if own[name] else 'channel') if name in own else 'pixel'}]" for name in parts}
 
     def formula(names: dict[str, str]) -> str:
-        x, a, y, b, c = (names.get(name, "") for name in "xaybc")
-        value = " + ".join(term for term in (f"{a} * {x}" if a else x, f"{b} * {y}" if b else y, c) if term)
+        x, a, y, b, c, d = (names.get(name, "") for name in "xaybcd")
+        value = " + ".join(term for term in (f"{a} * {x}" if a else x, f"{b} * {y}" if b else y, c, d) if term)
         return f"rectified({value})" if rectify else value
 
     inputs, raw = (", ".join(f"{word}T {name}" for name in parts) for word in ("", "raw "))

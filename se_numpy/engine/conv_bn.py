@@ -110,15 +110,15 @@ class FusedConvBN(Node):
         X, U = cache.X, cache.U
         V, *_ = (params.get(name, {}) for name, _ in self.parts)
         dU, scale, others = self._through_norm(params, cache, up)
-        rectify, of = X.rectify or X.clipped, X.statistics
-        on_gpu = of is not None and cuda.has_kernels(X.xp, dU.x, X.x, of.mean)
+        rectify, of, source = X.rectify or X.clipped, X.statistics, X.summand or X
+        on_gpu = source.statistics is not None and cuda.has_kernels(X.xp, dU.x, source.x, source.statistics.mean)
         centre = None if of is None else tile_row(of.mean, X.x)
 
         def epilogue(dX: Array, x: Array, n: slice, h: slice) -> Any:
             """Add the other gradients to dX, apply the previous ReLU's mask, and return the sums for its batch norm."""
             dx = dX[n, h]
             if on_gpu:
-                return norm.masked_gradient_sums(dX, X, x if rectify else None, extra)
+                return norm.masked_gradient_sums(dX, source, x if rectify else None, extra)
             if extra is not None and rectify:
                 mask_gradient_sum(as_lanes(dx), as_lanes(extra[n, h]), as_lanes(x), as_lanes(dx))
             elif extra is not None:
@@ -134,7 +134,7 @@ class FusedConvBN(Node):
         named = {name: g for (name, _), g in zip(self.parts, [{"V": dV}, *others], strict=False)}
         if dX is None:
             return Upstream(None), named
-        sums = None if centre is None else parts[0] if on_gpu else norm.merged(parts, X.shape)
+        sums = parts[0] if on_gpu else None if centre is None else norm.merged(parts, X.shape)
         return Upstream(dX, masked=rectify, sums=sums), named
 
     def _through_norm(
@@ -171,6 +171,8 @@ class FusedConvBN(Node):
         grads.insert(0, {"gamma": dgamma, "beta": dbeta})
         if cache.batch is None:
             return AffineMaps(dY, factor, c=shift), scale, grads
+        if on_gpu:
+            return AffineMaps(dY, factor, U, b, shift, c), scale, grads
         return AffineMaps(dY, factor, U, b, c if shift is None else shift + c), scale, grads
 
     def batch_stats(self, cache: ConvBNCache) -> Tree:

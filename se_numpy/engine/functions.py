@@ -277,8 +277,7 @@ def softmax_cross_entropy(x: Array, labels: Array, *, smoothing: float = 0.0) ->
     xp = array_module(x, labels)
     if not has_kernels(xp, x):
         return ops.softmax_cross_entropy(x, labels, smoothing=smoothing)
-    rows = launch("cross_entropy_rows", xp, _log_sum_exp(x), labels, x, K, float(N), float(smoothing))
-    return batch_sum(rows[:, None])[0]
+    return batch_sum(launch("cross_entropy_rows", xp, labels, x, K, float(N), float(smoothing))[:, None])[0]
 
 
 @_fast_version_of(ops.softmax_cross_entropy_backward)
@@ -294,6 +293,14 @@ def softmax_cross_entropy_backward(dL: Array, x: Array, labels: Array, *, smooth
     return dx if number else dx * dL
 
 
+def hits(x: Array, labels: Array) -> Array:
+    """Return how many rows of x (N, K) have their largest value at the label (N,): a 0-d array."""
+    xp = array_module(x, labels)
+    if not has_kernels(xp, x):
+        return (x.argmax(1) == labels).sum()
+    return batch_sum(launch("hits", xp, x, labels, x.shape[1])[:, None])[0]
+
+
 def _log_sum_exp(x: Array) -> Array:
     """Return log Σ_k e^{x_k} for each row, on a GPU; log p is x minus this."""
     totals = array_module(x).empty(len(x), x.dtype)
@@ -301,4 +308,4 @@ def _log_sum_exp(x: Array) -> Array:
     return totals
 
 
-__all__ = ["FUNCTIONS", "add", "by_images", "flatten", *FUNCTIONS]
+__all__ = ["FUNCTIONS", "add", "by_images", "flatten", "hits", *FUNCTIONS]

@@ -131,7 +131,7 @@ class Learner:
         _, grads = self.compiled.backward(self.params, cache, dlogits, input_gradient=False)
         engine.flatten(tree.in_order_of(grads, self.params), out=self.g)
         optimiser.step(self.w, self.g, self.v, lr)
-        return loss, (logits.argmax(1) == labels).sum()
+        return loss, engine.hits(logits, labels)
 
     def evaluate(self, images: Images) -> tuple[float, float]:
         """Return the mean loss and the accuracy over all images, using the running statistics.

@@ -96,7 +96,7 @@ def prepared(name: str, xp: ModuleType, args: tuple[Any, ...], inputs: str, form
     if len(args) not in (len(ins), len(params)):
         raise TypeError(f"kernel {name} got {len(args)} arguments; expected {len(ins)}, or {len(params)} with outputs")
     arrays = [(p, a) for p, a in zip(params, args, strict=False) if not isinstance(a, (int, float))]
-    T = next(a.dtype for p, a in arrays if p.kind == "T" and a.ndim)
+    T = next((a.dtype for p, a in arrays if p.kind == "T" and a.ndim), np.dtype("float32"))
     for p, a in arrays:
         if p.kind == "T" and a.dtype != T:
             raise TypeError(f"kernel {name}: {p.name} has dtype {a.dtype}; expected {T}")

@@ -252,15 +252,34 @@ TABLE: dict[str, Kernel | Sums | PerImage] = {
         """,
         "ops.softmax_cross_entropy",
     ),
+    # A label that no class has makes the loss NaN: nothing is read outside the array, and nothing has to wait.
     "cross_entropy_rows": Kernel(
-        "T log_total, L label, raw T x, int32 K, float64 N, float64 smoothing",
+        "L label, raw T x, int32 K, float64 N, float64 smoothing",
         "T loss",
         """
-        T sum = (T)(1 - smoothing) * (log_total - x[i * K + label]);
+        T high = x[i * K], total = 0;
+        for (int k = 1; k < K; ++k) high = x[i * K + k] > high ? x[i * K + k] : high;
+        for (int k = 0; k < K; ++k) total += exp(x[i * K + k] - high);
+        const T log_total = high + log(total);
+        const bool known = label < K && label > -1;
+        T sum = (T)(1 - smoothing) * (log_total - x[i * K + (known ? (int)label : 0)]);
         if (smoothing) for (int k = 0; k < K; ++k) sum += (T)(smoothing / K) * (log_total - x[i * K + k]);
-        loss = sum / N
+        loss = known ? sum / (T)N : (T)(0. / 0.)
         """,
         "ops.softmax_cross_entropy",
+    ),
+    "hits": Kernel(
+        "raw T x, L label, int32 K",
+        "T hit",
+        """
+        int best = 0;
+        for (int k = 1; k < K; ++k) {
+            const T now = x[i * K + k], before = x[i * K + best];
+            if (now > before || (now != now && before == before)) best = k;  // NaN counts as the largest
+        }
+        hit = best == label
+        """,
+        "engine.hits",
     ),
     "cross_entropy_backward": Kernel(
         "T x, T log_total, L label, int32 K, float64 smoothing, float64 share",
@@ -278,6 +297,10 @@ TABLE: dict[str, Kernel | Sums | PerImage] = {
         w -= (T)lr * (nesterov ? grad + (T)momentum * v : v)
         """,
         "optim.SGD",
+    ),
+    "labels": Kernel(
+        "raw L labels, M index", "L label", "label = labels[index]",
+        "data.batches.Images",
     ),
     "crop": Kernel(
         "raw I images, raw L index, raw M top, raw M left, raw bool flip, raw T scale, raw T shift, "
