@@ -85,7 +85,7 @@ class AffineMaps:
     @cached_property
     def written(self) -> bool:
         """True if these are plain maps, with nothing left to compute."""
-        return self.a is self.y is self.c is None and not self.rectify
+        return self.a is self.y is self.c is self.d is None and not self.rectify
 
     def read(self, n: slice, h: slice = ALL, name: str = "read") -> Array:
         """Return rows h of images n: a view if the maps are written, else computed in the workspace ``name``."""
@@ -140,7 +140,7 @@ class AffineMaps:
         """The arrays that are not None, by name."""
         return {k: v for k in "xaybcd" if (v := getattr(self, k)) is not None}
 
-    @property
+    @cached_property
     def expression(self) -> "Expression":
         """The maps as an expression of C."""
         by_image = tuple([v.ndim == 2 for name, v in self.parts.items() if name in "abcd"])

@@ -152,7 +152,7 @@ class Learner:
             self._check_batch(X, labels)
             logits = predict(X)
             loss = loss + engine.softmax_cross_entropy(logits, labels) * len(labels)
-            right = right + (logits.argmax(1) == labels).sum()
+            right = right + engine.hits(logits, labels)
         return float(loss) / len(images), float(right) / len(images)
 
     def trees(self) -> dict[str, tree.Tree]:

@@ -22,6 +22,7 @@ from contract import (
     check_operation,
     draw_network,
     small_blocks,
+    small_shares,
 )
 
 from se_numpy.engine import (
@@ -270,6 +271,12 @@ def contract(xp):
             yield name, lambda name=name: [check_operation(name, seed, xp=xp) for seed in range(8)]
         for name in QUICK:
             yield name, lambda name=name: check_network(NETWORKS[name], xp=xp)
+
+        def in_small_shares():
+            with small_shares():
+                check_network(NETWORKS["se_resnet8"], (5, 4, 2), xp=xp)
+
+        yield "small shares", in_small_shares
         return
     yield from networks(QUICK)
     for name in OPERATIONS:

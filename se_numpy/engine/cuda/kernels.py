@@ -37,13 +37,14 @@ def has_kernels(xp: ModuleType, *args: Any) -> bool:
     """Return whether kernels support these arguments: on a GPU, in one real dtype (integers and flags do not count)."""
     if xp is np or not hasattr(xp, "RawKernel"):
         return False
-    kinds = set()
+    found = None
     for a in args:
-        if getattr(a, "ndim", 0) > 0 and a.dtype.kind not in "iub":
-            if a.size >= LIMIT:
-                return False
-            kinds.add(a.dtype.char)
-    return len(kinds) == 1 and kinds.pop() in "fd"
+        if type(a) is not xp.ndarray or not a.ndim or (dtype := a.dtype).kind in "iub":
+            continue
+        if dtype.kind != "f" or a.size >= LIMIT or (found is not None and dtype != found):
+            return False
+        found = dtype
+    return found is not None and found.itemsize >= 4
 
 
 class Call(NamedTuple):
@@ -67,7 +68,9 @@ def launch(name: str, xp: ModuleType, *args: Any, inputs: str = "", formula: str
 
     ``args`` are its inputs, or its inputs and outputs. ``inputs`` and ``formula`` fill in the placeholders of a row.
     """
-    key = (xp, name, inputs, formula, *map(_signature, args))
+    key = (xp, name, inputs, formula, *[
+        a if type(a) is int else float if isinstance(a, float) else (a.shape, a.strides, a.dtype) for a in args
+    ])  # fmt: skip
     call = _calls.get(key) or _calls.setdefault(key, prepared(name, xp, args, inputs, formula))
     passed = [args[k] for k in call.passed]
     for k in call.numbers:
@@ -79,13 +82,6 @@ def launch(name: str, xp: ModuleType, *args: Any, inputs: str = "", formula: str
     if call.size:
         call.kernel(call.grid, (THREADS,), (*passed, call.size))
     return outputs[0] if len(outputs) == 1 else tuple(outputs)
-
-
-def _signature(a: Any) -> Any:
-    """Return everything that the text of a kernel may depend on."""
-    if isinstance(a, (int, float)):
-        return float if isinstance(a, float) else a
-    return a.shape, a.strides, a.dtype
 
 
 def prepared(name: str, xp: ModuleType, args: tuple[Any, ...], inputs: str, formula: str) -> Call:
