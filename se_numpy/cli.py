@@ -108,7 +108,8 @@ def _sentence(error: BaseException, args: argparse.Namespace) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}{_advice(error, args)}" if error.filename else error.strerror
     if isinstance(error, MemoryError):
-        return f"not enough memory ({error}); try a smaller --batch-size"
+        advice = "; try a smaller --batch-size" if hasattr(args, "batch_size") else ""
+        return f"not enough memory ({error}){advice}"
     return str(error)
 
 
@@ -190,6 +191,8 @@ def _add_gates(p: Any) -> None:
     p.add_argument("--squeeze", metavar="NAME", help="squeeze operator: avg, max or none (default: avg)")
     p.add_argument("--placement", metavar="NAME", help="position of the SE block: standard, pre, post, identity or 3x3 "
                    "(default: standard)")  # fmt: skip
+    p.add_argument("--divisor", type=int, metavar="N",
+                   help="round the hidden units C/r to a multiple of N; timm uses 8 (default: 1)")  # fmt: skip
     p.add_argument("--stages", type=int_list, metavar="1,2", help="stages with SE blocks (default: all)")
 
 

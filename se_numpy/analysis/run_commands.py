@@ -67,6 +67,8 @@ def _add_predict(commands: Any) -> None:
     p.add_argument("--data", metavar="PATH", help=f"data set for test:N and mean gates: {DATA}")
     p.add_argument("--weights", metavar="FILE", action=_Weights, help="weights from another library, instead of RUN")
     p.add_argument("--model", metavar="NAME", help="the network of these weights, such as seresnet50")
+    p.add_argument("--in-chans", type=int, metavar="C", help="with --weights: channels of the images, 1 for grey ones "
+                   "(default: as in the weights)")  # fmt: skip
     p.add_argument("--json", action="store_true", help="print JSON")
     p.set_defaults(run=_predict, parser=p)
 
@@ -109,8 +111,9 @@ def _predict(args: argparse.Namespace) -> None:
     figure = None if args.figure is None else _png(args.figure, "--figure", "se-numpy predict")
     if args.weights is not None:
         network, shown = _with_weights(args)
-    elif args.model is not None:
-        raise ValueError("--model goes with --weights; a run already records its network")
+    elif args.model is not None or args.in_chans is not None:
+        option = "--model" if args.model is not None else "--in-chans"
+        raise ValueError(f"{option} goes with --weights; a run already records its network")
     else:
         from se_numpy.analysis.network import load
         from se_numpy.train.run_dir import existing
@@ -129,6 +132,7 @@ def _with_weights(args: argparse.Namespace) -> tuple[Any, Any]:
     from se_numpy.analysis.network import Network
     from se_numpy.analysis.prediction import TEST, InputImage, model_name
     from se_numpy.interop import prepare, pretrained
+    from se_numpy.interop.unwrapping import printed_choices
 
     words = [word for word in (args.run_, args.image) if word is not None]
     if len(words) != 1:
@@ -138,7 +142,9 @@ def _with_weights(args: argparse.Namespace) -> tuple[Any, Any]:
                          "such as --model seresnet50")  # fmt: skip
     if words[0].startswith(TEST):
         raise ValueError(f"{words[0]} is a test image of a run's data set; with --weights, give an image file")
-    network = Network(**vars(pretrained(args.weights, model_name(args.model))))
+    with printed_choices(lambda text: print(wrap_text(f"weights  {text}", 9), file=sys.stderr)):
+        found = pretrained(args.weights, model_name(args.model), in_chans=args.in_chans)
+    network = Network(**vars(found))
     how = network.config.get("prepare", {})  # the resizing these weights were trained with
     return network, InputImage(prepare(words[0], network.shape, **how), words[0])
 

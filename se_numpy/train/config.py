@@ -32,6 +32,7 @@ class Config:
     squeeze: str = "avg"
     stages: tuple | None = None  # None: all
     placement: str = "standard"
+    divisor: int = 1  # the hidden units of SE blocks are rounded to its multiples
     subset: int | None = None  # the number of training images to use; None: all that are not held out
     batch_size: int = 128
     schedule: str = "one-cycle"
@@ -47,7 +48,7 @@ class Config:
             object.__setattr__(self, "stages", tuple(self.stages))  # JSON and TOML have only lists
         for field in fields(self):
             _check_type(field.name, field.type, getattr(self, field.name))
-        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("subset", 1)):
+        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("subset", 1), ("divisor", 1)):
             if getattr(self, name) is not None and not least <= getattr(self, name) <= MOST:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected {least} to {MOST:,}")
         for name in ("lr", "momentum", "weight_decay", "label_smoothing"):

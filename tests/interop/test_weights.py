@@ -324,8 +324,8 @@ def test_the_network_that_fits_is_suggested_if_the_scheme_has_no_names():
 def test_hidden_units_that_fit_no_reduction_ratio():
     net = models.build("se_resnet14")
     arrays = interop.dump(net, (32, 32, 3), *layers.init(net, (32, 32, 3), np.random.default_rng(0)))
-    wrong = {n: np.zeros((8, a.shape[1], 1, 1)) if "se.fc1" in n else a for n, a in arrays.items()}
-    with pytest.raises(interop.StateDictMismatch, match=r"reduction ratio gives: 8 for 16, 8 for 32, 8 for 64"):
+    wrong = {n: np.zeros((7, a.shape[1], 1, 1)) if "se.fc1" in n else a for n, a in arrays.items()}
+    with pytest.raises(interop.StateDictMismatch, match=r"reduction ratio gives: 7 for 16, 7 for 32, 7 for 64"):
         interop.load(wrong, "se_resnet14")
 
 
