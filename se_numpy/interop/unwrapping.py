@@ -27,7 +27,9 @@ _ANYWHERE = frozenset((  # modules that wrap a network or a part of one
     "_forward_module",
 ))  # fmt: skip
 _FIRST = (*_ENTRIES, *_EMA, "ema", "ema_model", "online_model", "student", "teacher", "trunk", "_model")
-_NETWORK = re.compile(r"(?:^|\.)(?=(?:layer[01]\.|features\.\d|inception_\d))")  # where the name in a network begins
+_NETWORK = re.compile(  # where the name in a network begins; a digit alone after "features" may be a prefix
+    r"(?:^|\.)(?=(?:layer0|layer1\.\d+|features\.\d+\.(?:weight|bias|running_\w+|fc[12]\.\w+)$|inception_\d))"
+)  # fmt: skip
 _HEAD = re.compile(r"^head\.(?=(?:fc|classifier|last_linear)\.)")
 
 
@@ -52,9 +54,7 @@ def unwrap(source: Mapping[str, Any], *, ema: bool = True, part: str | None = No
     if not tensors:
         raise ValueError("it contains no weights; expected a state dict")
     tensors = _network(_without_wrappers(tensors), choice)
-    if part is not None and not choice.taken:
-        options = ", ".join(map(printable, choice.seen[:6])) or "nothing to choose from"
-        raise ValueError(f"it has no part {part!r}; expected one of: {options}")
+    choice.check_taken()
     return {name: _host(name, value) for name, value in tensors.items()}
 
 
@@ -107,8 +107,14 @@ class _Choice:
         for known in ("", *_ENTRIES):
             if known in names:
                 return known
+        self.check_taken()
         listed = ", ".join(map(printable, names[:6])) + (", ..." if len(names) > 6 else "")
         raise ValueError(f"it contains several networks: {listed}; choose one with --part NAME or part=NAME")
+
+    def check_taken(self) -> None:
+        if self.part is not None and not self.taken:
+            options = ", ".join(map(printable, filter(None, self.seen[:6]))) or "nothing to choose from"
+            raise ValueError(f"it has no part {self.part!r}; expected one of: {options}")
 
 
 def _is_average(name: str) -> bool:
@@ -176,6 +182,8 @@ def _network(tensors: dict[str, Any], choice: _Choice) -> dict[str, Any]:
     own = {name: array for name, array in tensors.items() if not name.startswith(others)}
     if not chosen:
         return own
+    if "" in prefixes:
+        own = {name: array for name, array in own.items() if name.startswith(f"{root}.")}
     own = _renamed(own, lambda name: name.removeprefix(f"{chosen}."))
     return _renamed(own, lambda name: _HEAD.sub("", name))
 
