@@ -8,6 +8,7 @@ import json
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -56,11 +57,13 @@ def read(path: str | Path, *, ema: bool = True, part: str | None = None) -> dict
         raise ValueError(f"{path}: {error}") from None
 
 
-def _content(path: Path) -> Mapping[str, Any]:
+def _content(path: Path, *, shard: bool = False) -> Mapping[str, Any]:
     """Return what a file holds."""
     kind = format_of(path)
     if kind == "index":
-        return read_shards(path, _content)
+        if shard:
+            raise ValueError(f"{path} is the index of several files; expected one of these files")
+        return read_shards(path, partial(_content, shard=True))
     if kind != "safetensors":  # those are mapped into memory
         check_memory(path, path.stat().st_size)
     if kind == "torch":
@@ -161,8 +164,7 @@ def _decoded(name: str, kind: str, data: np.ndarray) -> np.ndarray:
         return _SMALL[kind](data)
     if kind not in _BYTES:
         raise ValueError(f"{name[:80]!r} has type {kind}; expected one of {', '.join((*_BYTES, *_SMALL))}")
-    dtype = np.dtype(_BYTES[kind]).newbyteorder("<")
-    return np.frombuffer(data.tobytes(), dtype) if data.ctypes.data % dtype.itemsize else data.view(dtype)
+    return data.view(np.dtype(_BYTES[kind]).newbyteorder("<"))
 
 
 def _e4m3(data: np.ndarray) -> np.ndarray:
