@@ -59,7 +59,10 @@ def _checkpoint(file: str) -> Path | None:
             raise ValueError(f"{file} contains no best.npz: the run has not completed an epoch")
         return path / "best.npz"
     if zipfile.is_zipfile(path):
-        with suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as archive:  # the reader reports a damaged file
+        with (
+            suppress(zipfile.BadZipFile, ValueError, OSError, NotImplementedError),
+            zipfile.ZipFile(path) as archive,
+        ):  # the reader reports a damaged file
             return path if "meta.npy" in archive.namelist() else None
     return None
 

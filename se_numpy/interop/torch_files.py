@@ -70,7 +70,10 @@ def read_torch(path: Path) -> Any:
         raise MissingLibrary(
             f"{path} was written by PyTorch, which is not installed: pip install torch, or use a .safetensors file"
         ) from None
-    others = sorted({name for file in _pickles(path) for name in _globals(file)})
+    try:
+        others = sorted({name for file in _pickles(path) for name in _globals(file)})
+    except Exception:  # zipfile raises various exceptions for damaged archives
+        raise ValueError(f"{path} is damaged or not a file of torch.save; download it again") from None
     for name in others:
         module, _, function = name.partition(".")
         code = function not in _BUILTIN_DATA if module == "builtins" else module in sys.stdlib_module_names - _DATA
@@ -113,7 +116,7 @@ def _pickles(path: Path) -> Iterator[IO[bytes]]:
         for member in archive.infolist():
             if member.filename.endswith("/data.pkl"):
                 if member.file_size > _MAX_PICKLE:
-                    raise ValueError(f"{path} is damaged or not a file of torch.save: its pickle is implausibly large")
+                    raise zipfile.BadZipFile
                 with archive.open(member) as file:
                     yield file
 

@@ -65,9 +65,9 @@ OTHERS = {
     "pickle": (pickle.dumps({"fc.weight": [1.0]}), "is a plain Python pickle, which can execute code and is not read"),
     "zip": (archive({"resnet/weights.pth": b"x"}), "a zip archive of other files, such as resnet/weights.pth"),
     "zip, cut": (archive({"a.npy": bytes(999)})[:500], "its end is missing; download it again"),
-    "TorchScript": (archive({"a/data.pkl": b"", "a/constants.pkl": b"", "a/code/x.py": b""}), "a TorchScript program"),
+    "TorchScript": (archive({"a/data.pkl": b"", "a/constants.pkl": b""}), "a TorchScript program"),
     "bytes": (b"\x00\x01\x02\x1b[2J\xff" * 9, "damaged or not a weights file .*begins with the bytes 00 01 02"),
-    "header, cut": (struct.pack("<Q", 10**6) + b'{"a"', "header should have 1,000,000 bytes, but the file ends after 12"),
+    "header, cut": (struct.pack("<Q", 10**6) + b'{"a"', "should have 1,000,000 bytes, but the file ends after 12"),
 }  # fmt: skip
 
 
@@ -177,7 +177,11 @@ def test_tied_tensors_of_safetensors(tmp_path):
 
 
 def test_values_that_are_not_aligned(tmp_path):
-    tensors = {"a.n": ("U8", [1], b"x"), "a.x": ("F64", [1], np.float64(3).tobytes()), "a.y": ("BF16", [1], b"\x80\x3f")}
+    tensors = {
+        "a.n": ("U8", [1], b"x"),
+        "a.x": ("F64", [1], np.float64(3).tobytes()),
+        "a.y": ("BF16", [1], b"\x80\x3f"),
+    }
     found = interop.read(safetensors_file(tmp_path / "x", tensors))
     assert (found["a.x"][0], found["a.y"][0]) == (3, 1)
 
@@ -225,7 +229,9 @@ def test_a_missing_shard_is_named(tmp_path):
 def test_a_shard_alone_is_recognised(tmp_path):
     index, _ = sharded(tmp_path)
     shard = tmp_path / "model-00002-of-00003.safetensors"
-    with pytest.raises(ValueError, match=r"is shard 2 of 3 and .* part of the network; give .*/model\.safetensors\.index"):
+    with pytest.raises(
+        ValueError, match=r"is shard 2 of 3 and .* part of the network; give .*/model\.safetensors\.index"
+    ):
         interop.read(shard)
     index.unlink()
     with pytest.raises(ValueError, match=r"give the index \(model\.safetensors\.index\.json\) instead"):

@@ -15,6 +15,7 @@ torch_comparison = pytest.importorskip("torch_comparison")
 as_state_dict, relative_error = torch_comparison.as_state_dict, torch_comparison.relative_error
 
 CLASSES = 7
+SENET = {"blocks": (1, 2, 1, 1), "cardinality": 8, "width": 8, "dropout": 0.0}
 # Our name and settings, the PyTorch module, the scheme, the height and width of the images, and the number of images.
 NETWORKS = {
     "SE-ResNet-50, stride in the 3x3": (
@@ -25,6 +26,18 @@ NETWORKS = {
     ),
     "SE-ResNeXt-50": (
         "se_resnext50_32x4d", {}, lambda: torch_networks.se_resnext50(CLASSES), "timm", (64, 64), 2,
+    ),
+    "legacy SE-ResNeXt-50": (
+        "se_resnext50_32x4d", {}, lambda: torch_networks.se_resnext50(CLASSES, legacy=True), "legacy", (64, 70), 2,
+    ),
+    "SE-ResNet-18, rounded hidden units": (
+        "se_resnet18", {}, lambda: torch_networks.se_resnet18(CLASSES), "timm", (64, 64), 2,
+    ),
+    "small SENet-154": (
+        "senet154", SENET, lambda: torch_networks.senet154(CLASSES), "timm", (64, 64), 2,
+    ),
+    "legacy small SENet-154": (
+        "senet154", SENET, lambda: torch_networks.senet154(CLASSES, legacy=True), "legacy", (64, 70), 2,
     ),
     "SE-ResNet-20": (
         "se_resnet20", {}, lambda: torch_networks.cifar_se_resnet20(CLASSES), "moskomule", (32, 28), 3,

@@ -44,7 +44,7 @@ def prefixed(prefix, arrays):
 
 
 def wrapped(seed):
-    """Return a state dict and the same one, wrapped at random: prefixes, wrappers inside names, entries, other things."""
+    """Return a state dict and the same one, wrapped at random by prefixes, wrappers inside names, and entries."""
     chance = random.Random(seed)
     names = chance.choice(STATE_DICTS)
     expected = {name: np.zeros(1) for name in names}
@@ -104,14 +104,16 @@ def test_a_classifier_outside_the_backbone():
         assert_found({**prefixed("backbone.", body), **classifier}, WEIGHTS)
 
 
-# ------------------------------------------------------------------------------------------------------- several networks
+# ----------------------------------------------------------------------------------------------------- several networks
 
 
 @pytest.mark.parametrize("average", AVERAGES)
 @pytest.mark.parametrize("other", ["state_dict", "model", "net", "module"])
 def test_averaged_weights_are_chosen_as_in_timm_and_said(average, other):
     source = {"epoch": 7, other: prefixed("module.", WEIGHTS), average: prefixed("module.", HALVED)}
-    with pytest.warns(interop.ChosenWeights, match=rf"\(EMA\) in {average} are used, as timm does, not those in {other}"):
+    with pytest.warns(
+        interop.ChosenWeights, match=rf"\(EMA\) in {average} are used, as timm does, not those in {other}"
+    ):
         assert_found(source, HALVED)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -155,7 +157,9 @@ def test_several_networks_without_a_rule_are_listed(flat):
         expected = {**HALVED, "head.0.weight": np.ones(2)}
     else:
         expected = HALVED
-    with pytest.raises(ValueError, match="several networks: teacher, student; choose one with --part NAME or part=NAME"):
+    with pytest.raises(
+        ValueError, match="several networks: teacher, student; choose one with --part NAME or part=NAME"
+    ):
         unwrap(source)
     assert_found(source, WEIGHTS, part="teacher")
     assert_found(source, expected, part="student")
