@@ -31,7 +31,7 @@ NETWORKS = {
         "se_resnext50_32x4d", {}, lambda: torch_networks.se_resnext50(CLASSES, legacy=True), "legacy", (64, 70), 2,
     ),
     "SE-ResNet-18, rounded hidden units": (
-        "se_resnet18", {}, lambda: torch_networks.se_resnet18(CLASSES), "timm", (64, 64), 2,
+        "se_resnet18", {}, lambda: torch_networks.se_resnet18(CLASSES), "timm", (33, 40), 2,
     ),
     "small SENet-154": (
         "senet154", SENET, lambda: torch_networks.senet154(CLASSES), "timm", (64, 64), 2,

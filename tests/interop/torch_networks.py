@@ -128,7 +128,7 @@ def se_resnet18(classes):
 
 
 def senet154(classes, *, legacy=False, blocks=(1, 2, 1, 1), groups=8, width=8):
-    """SENet-154 with fewer blocks, groups and channels; ``legacy``: the names of pretrained-models.pytorch, and ceil-mode pooling."""
+    """A small SENet-154; ``legacy``: the names of pretrained-models.pytorch, and ceil-mode pooling."""
     sizes, strides = (groups * width // 4, groups * width // 4, groups * width // 2), (2, 1, 1)
     convs = [
         nn.Conv2d(C_, C, 3, stride, 1, bias=False)
