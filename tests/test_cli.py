@@ -43,7 +43,7 @@ def test_without_arguments_the_help_is_printed(capsys, monkeypatch):
 
 
 def main_from_shell(capsys):
-    """Run ``main()`` on sys.argv."""
+    """Run ``main()`` with sys.argv."""
     with pytest.raises(SystemExit) as stop:
         main()
     captured = capsys.readouterr()

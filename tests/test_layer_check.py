@@ -214,7 +214,7 @@ def test_a_broken_promise_is_named(layer, promise):
 
 
 def test_declarations_are_checked_first():
-    with pytest.raises(LayerError, match=r"statistics\(.*\) has 'mean' as a ndarray; expected a .*Parameter"):
+    with pytest.raises(LayerError, match=r"statistics\(.*\) has 'mean' of type ndarray; expected a .*Parameter"):
         check_layer(WrongDeclaration(), IMAGES)
 
 
@@ -253,5 +253,5 @@ def test_wrong_arguments_are_refused(arguments, error, message):
 
 
 def test_inputs_of_another_shape_are_refused():
-    with pytest.raises(ValueError, match=r"X has shape \(1, 3\); expected \(N, 3\) with N of at least 2"):
+    with pytest.raises(ValueError, match=r"X has shape \(1, 3\); expected \(N, 3\) with N at least 2"):
         check_layer(ReLU(), (3,), X=np.ones((1, 3)))

@@ -157,12 +157,12 @@ def unused(parts: tuple[T, ...], caches: list[Any]) -> tuple[T, ...]:
 
 
 def in_order(grads: Tree) -> Tree:
-    """Return gradients collected from the last part to the first in forward order, without empty ones."""
+    """Put the gradients, collected from the last part to the first, into forward order, and drop empty ones."""
     return {name: g for name, g in reversed(grads.items()) if g}
 
 
 def serial(*layers: Layer, **named: Layer) -> Serial:
-    """Return the layers in sequence.  Unnamed layers are named by their kind: conv1, batchnorm1, relu1, conv2.
+    """Return the layers in sequence.  Unnamed layers are named after their kind: conv1, batchnorm1, relu1, conv2.
 
     Raises
     ------

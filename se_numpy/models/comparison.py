@@ -47,7 +47,7 @@ class Compared(NamedTuple):
 
 
 def comparison() -> list[Compared]:
-    """Compare the counts of Tables 2, 3, 10, 13, 15 and 16 and of the released networks, for all networks here."""
+    """Compare the counts of Tables 2, 3, 10, 13, 15 and 16 and of the released networks with the counts here."""
     return list(_comparison())
 
 

@@ -78,9 +78,9 @@ class SEConfig:
         return (se_layer(self.reduction, self.bias, gate=self.gate, squeeze=self.squeeze),)
 
     def unit(self, stage: int, branch: tuple[Layer, ...], shortcut: Serial, *relu: Layer) -> Serial:
-        """Build a residual unit (Figure 5): branch + shortcut, then ``relu`` if given, with the SE block in its place.
+        """Build a residual unit (Figure 5): branch + shortcut, ``relu`` if given, and the SE block of ``placement``.
 
-        The placement "3x3" is inside the branch, so the caller inserts that block.
+        For the placement "3x3", the SE block is inside the branch, where the caller inserts it.
         """
         standard, pre, post, identity = (self.at(stage, p) for p in PLACEMENTS[:4])
         if identity:

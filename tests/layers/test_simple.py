@@ -84,7 +84,7 @@ def test_settings_of_a_convolution_must_be_positive_integers(settings):
     ("layer", "message"),
     [
         (lambda: Pool("median"), "expected 'max' or 'avg'"),
-        (lambda: Pool("avg", ceil=True), "expected ceil=True with 'max' only"),
+        (lambda: Pool("avg", ceil=True), "use ceil=True only with 'max'"),
         (lambda: Dropout(1.5), "p of Dropout is 1.5; expected the probability"),
     ],
 )

@@ -57,7 +57,7 @@ def test_the_epoch_table_in_40_columns():
 
 @pytest.mark.parametrize("columns", [80, 40])
 def test_a_run_fits_the_terminal(tmp_path, monkeypatch, columns):
-    """Including the rows of the best epochs and every state of the progress bar."""
+    """This includes the rows of the best epochs and every state of the progress bar."""
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.chdir(tmp_path)

@@ -282,7 +282,7 @@ def test_the_figure_shows_test_images_with_predictions(tmp_path, monkeypatch, a_
 
 @pytest.mark.parametrize("net", [residual(Linear(4), Linear(4)), Linear(3), serial(residual(Linear(4)))], ids=str)
 def test_a_step_follows_the_gradient_of_the_plain_network(net):
-    """Also for a network that is a residual or a single layer."""
+    """This also holds for a network that is a residual or a single layer."""
     rng = np.random.default_rng(0)
     X, labels = rng.standard_normal((6, 4), np.float32), np.array([0, 1, 2, 0, 1, 2])
     learned = Learner(net, (4,), seed=0)
@@ -296,7 +296,7 @@ def test_a_step_follows_the_gradient_of_the_plain_network(net):
 
 @dataclass(frozen=True)
 class TwoOrders(Layer):
-    """y = a x + b, with gradients in another order than the parameters."""
+    """y = a x + b, with gradients in a different order from the parameters."""
 
     def parameters(self, shape):
         return {"a": Parameter(shape, 1.0), "b": Parameter(shape)}
