@@ -59,7 +59,7 @@ def same_threads() -> None:
 
 
 def environment_record(*packages: str) -> dict[str, object]:
-    """Return the conditions besides the code: engine on or off, threads, versions, BLAS, processor."""
+    """Return the conditions of the measurement: engine on or off, threads, versions, BLAS, processor."""
     return {
         "engine": "on" if enabled() else "off",
         "threads": threads(),

@@ -36,7 +36,7 @@ class LayerCheck(NamedTuple):
 
 
 def check_layer(layer: Layer, shape: Shape, *, X: Array | None = None, seed: int = 0) -> list[LayerCheck]:
-    """Check that a layer keeps the contract of ``se_numpy.layers.Layer``, and return what was checked.
+    """Check that a layer satisfies the contract of ``se_numpy.layers.Layer``, and return the results of the checks.
 
     The layer must
 
@@ -45,7 +45,7 @@ def check_layer(layer: Layer, shape: Shape, *, X: Array | None = None, seed: int
     - modify none of its arguments, and return the same results for the same arguments and random generator;
     - keep the caches of several forward passes apart;
     - have the right gradients of the input and of all parameters, in training and in evaluation (float64);
-    - update its running statistics by what ``batch_stats`` returns;
+    - update its running statistics with the values that ``batch_stats`` returns;
     - return the same results when ``engine.compile`` runs it;
     - run on CuPy: on a GPU if there is one, otherwise on a stand-in that refuses to mix host and device arrays.
 
@@ -175,8 +175,8 @@ def _pickles(trial: _Trial) -> None:
     try:
         again = pickle.loads(pickle.dumps(trial.layer))
     except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise _Broken(f"cannot be pickled ({error}); define the class at the top of a module, without lambdas in its "
-                      "fields") from None  # fmt: skip
+        raise _Broken(f"cannot be pickled ({error}); define the class at the top level of a module, without lambdas in "
+                      "its fields") from None  # fmt: skip
     if again != trial.layer:
         raise _Broken("the unpickled layer is not equal to the layer")
 
@@ -250,7 +250,7 @@ def _gradients(train: bool) -> Callable[[_Trial], None]:
         try:
             check_backward(*pair, trial.X, *w, seed=trial.seed)
         except GradientError as error:
-            raise _Broken(f"argument 0 is X, argument 1 all parameters: {error}") from None
+            raise _Broken(f"argument 0 is X, argument 1 holds all parameters: {error}") from None
 
     return check
 

@@ -6,7 +6,7 @@ import textwrap
 
 
 def terminal_width() -> int | None:
-    """Return how many columns a line may take on a terminal; None if the output goes to a file or a pipe."""
+    """Return the number of columns that a line may take on a terminal; None if the output goes to a file or a pipe."""
     return shutil.get_terminal_size().columns - 1 if sys.stdout.isatty() else None
 
 

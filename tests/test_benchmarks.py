@@ -207,7 +207,7 @@ def test_busy_machine_gives_a_warning(monkeypatch, capsys, busy, warned):
 
 @pytest.mark.parametrize("part", ["agreement", "probe", "step"])
 def test_gpu(part, double):
-    """The parts for a GPU run on the double of CuPy, and PyTorch on the CPU."""
+    """The GPU parts run on the double of CuPy, with PyTorch on the CPU."""
     if part == "step":
         pytest.importorskip("torch")
     small = ["--model", "se_resnet8", "--batches", "2", "3", "--probe-batch", "2", "--repeats", "1"]

@@ -1,4 +1,4 @@
-"""check_layer: every layer of the library keeps the contract, and every kind of broken promise is named."""
+"""check_layer: every layer of the library satisfies the contract, and every kind of broken promise is named."""
 
 from dataclasses import dataclass, field
 
@@ -223,7 +223,7 @@ def test_all_broken_promises_are_listed():
         check_layer(WrongGradient(), IMAGES)
     assert "gradients in training" in str(caught.value)
     assert "gradients in evaluation" in str(caught.value)
-    assert "argument 1 all parameters" in str(caught.value)
+    assert "argument 1 holds all parameters" in str(caught.value)
 
 
 def test_inputs_can_be_given():

@@ -118,7 +118,9 @@ class Concat(Combinator):
     def output_shape(self, shape: Shape) -> Shape:
         shapes = {name: image(self, layer.output_shape(shape)) for name, layer in self.parts}
         if len({s[:2] for s in shapes.values()}) != 1:
-            raise ValueError(f"the parts of a concatenation return the shapes {shapes}; expected one height and width")
+            raise ValueError(
+                f"the parts of a concatenation return the shapes {shapes}; expected the same height and width"
+            )
         return (*next(iter(shapes.values()))[:2], sum(C for _, _, C in shapes.values()))
 
     def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None) -> Result:

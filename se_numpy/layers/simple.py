@@ -205,7 +205,7 @@ class Linear(Layer):
 class Pool(Layer):
     """Pooling over k x k windows, of ``kind`` "max" or "avg".  ``stride`` defaults to k.
 
-    ``ceil`` lets the last windows extend beyond the lower and the right edge, as in the authors' Caffe networks. It is
+    ``ceil`` lets the last windows extend beyond the lower and right edges, as in the authors' Caffe networks. It is
     available for "max" only.
     """
 

@@ -1,6 +1,6 @@
 """Residual networks for large images: ResNet, ResNeXt, SENet-154, plain and with SE blocks.
 
-The four stages work at 1/4, 1/8, 1/16 and 1/32 of the image size. The paper's counts are for images of
+The four stages operate at 1/4, 1/8, 1/16 and 1/32 of the image size. The paper's counts are for images of
 224 x 224 x 3. Sources: He et al., CVPR 2016; Xie et al., CVPR 2017; Hu et al., Table 1 and appendix.
 """
 
@@ -23,7 +23,7 @@ def imagenet_resnet(
 
     ``stride_in`` selects the convolution of a bottleneck that has the stride: the first "1x1", as in the paper and the
     released networks, or the "3x3", as in most frameworks today, with the same number of parameters and more
-    multiply-adds. ``blocks`` is the number of blocks of each stage, ``width`` the number of channels in the first
+    multiply-adds. ``blocks`` is the number of blocks in each stage, ``width`` the number of channels in the first
     stage. ``ceil`` selects the pooling of the released networks. ``gates`` are the fields of ``SEConfig``.
 
     Raises

@@ -79,7 +79,7 @@ def test_the_often_quoted_count_of_se_bn_inception_includes_layers_without_param
 
 
 def test_parameter_counts_of_other_networks():
-    """The counts are those of torchvision and TensorFlow, but the VGG here has no biases, as batch norm follows."""
+    """The counts match torchvision and TensorFlow, but VGG's convolutions precede batch norm and have no biases."""
     assert count_parameters(models.build("vgg16"), (224, 224, 3)) == 138_365_992 - 4_224
     assert count_parameters(models.build("mobilenet"), (224, 224, 3)) == 4_231_976
     assert count_parameters(models.build("se_resnet50"), (224, 224, 3)) == 28_071_976

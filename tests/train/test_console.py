@@ -90,7 +90,7 @@ def test_the_command_fits_a_pseudo_terminal(tmp_path, columns):
     try:
         while block := os.read(parent, 65536):
             output += block
-    except OSError:  # Linux reports the end of the output like this
+    except OSError:  # this is how Linux reports the end of the output
         pass
     os.close(parent)
     assert process.wait() == 0

@@ -1,4 +1,4 @@
-"""A run interrupted at any point keeps what was written, and gives the same results when it is resumed."""
+"""A run interrupted at any point keeps its saved files and gives the same results when it is resumed."""
 
 import csv
 import errno
@@ -377,7 +377,7 @@ def test_a_run_on_a_device_is_resumed(tmp_path, monkeypatch):
 
 
 def test_a_run_is_resumed_from_best_npz_if_it_is_the_only_checkpoint(tmp_path, monkeypatch, uninterrupted):
-    """The disk is full between the two files of the first epoch."""
+    """The disk fills up between the two files of the first epoch."""
     folder, writes, atomic_write = tmp_path / "run", iter(range(10**6)), checkpoint.atomic_write
 
     def full(path):

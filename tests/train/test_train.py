@@ -247,7 +247,7 @@ def test_interval_of_a_proportion():
 
 
 def test_a_trained_network_is_loaded_with_its_se_settings(tmp_path):
-    """Every ablation setting is kept from the configuration through training and the checkpoint."""
+    """Every ablation setting is preserved from the configuration through training to the checkpoint."""
     gates = {"model": "se_resnet8", "reduction": 2, "bias": True, "gate": "tanh", "squeeze": "max", "stages": (1, 3),
              "placement": "pre"}  # fmt: skip
     run(tmp_path / "run", epochs=1, **gates)
