@@ -1,4 +1,4 @@
-"""The paper's ablations: tables as data, their runs through an executor, and reports next to the paper's numbers."""
+"""The paper's ablations: tables as data, runs with any executor, and reports next to the paper's numbers."""
 
 from typing import TYPE_CHECKING
 

@@ -152,7 +152,7 @@ def _plain(value: float | None) -> str:
 
 
 def _pairs() -> list[str]:
-    """Return the paper's own pairs of networks as lines of Markdown."""
+    """Return the paper's own pairs of networks without and with SE as lines of Markdown."""
     rows = [
         f"| {with_.row} | {data} | {before.value:.{before.digits}f} | {with_.value:.{with_.digits}f} "
         f"| {with_.value - before.value:+.2f} | {before.table} |"
