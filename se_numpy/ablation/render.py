@@ -24,9 +24,8 @@ def markdown(report: Report) -> str:
     text = [
         f"# {report.table.title}",
         "",
-        f"{report.data}. Trained on {trained} except the held-out ones for "
-        f"{base.epochs} epoch{'s' * (base.epochs != 1)}, {base.schedule} schedule, lr {base.lr:g}, "
-        f"batch size {base.batch_size}. "
+        f"{report.data}. Trained for {base.epochs} epoch{'s' * (base.epochs != 1)} on {trained} except the held-out "
+        f"ones, {base.schedule} schedule, lr {base.lr:g}, batch size {base.batch_size}. "
         f"Tested on {report.study.test_images:,} images, with the network of the best epoch on the held-out images.",
         "",
         *(f"| {' | '.join(row)} |" for row in rows),

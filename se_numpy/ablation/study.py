@@ -102,7 +102,7 @@ def result(config: Config) -> dict[str, Any]:
 
 
 def failure(config: Config) -> str | None:
-    """Return the reason why the last attempt at a run failed; None if it did not."""
+    """Return the reason why the last attempt at a run failed; None if it did not fail."""
     path = Path(config.out or "") / FAILURE
     return str(read_json(path)["failed"]) if path.is_file() else None
 

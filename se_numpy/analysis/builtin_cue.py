@@ -1,10 +1,11 @@
-"""Test whether a network passes the cue of the built-in set on through its gates.
+"""Test whether a network passes on the cue of the built-in set through its gates.
 
 An image shows a glyph in each of six colours and a strip whose colour says which glyph is the answer. Two questions:
 
 - Do the gates depend on the strip's colour? Group them by that colour, in the same way as by class.
-- Do the gates carry the cue to the answer? Give an image the gates of an image with a different strip. If they do, the
-  network answers with the glyph in the *other* strip's colour, although the strip it sees has not changed.
+- Do the gates carry the cue to the answer? Give an image the gates of an image with a different strip. If the
+  gates carry the cue, the network answers with the glyph in the *other* strip's colour, although the strip that it sees
+  has not changed.
 """
 
 from typing import NamedTuple

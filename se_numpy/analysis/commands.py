@@ -61,7 +61,7 @@ def _selected_classes(names: str | None, classes: Sequence[str]) -> list[str]:
 
 
 def _indices(picked: Sequence[str], seen: Sequence[str]) -> list[int] | None:
-    """Return the indices, among the classes in the images, of the picked ones; None if no picked class is there."""
+    """Return the indices of the picked classes among those seen in the images; None if none of them was seen."""
     return [seen.index(name) for name in picked if name in seen] or None
 
 

@@ -1,7 +1,7 @@
 """Evaluation of a trained network: loss, accuracy with its interval, accuracy by class and the confusion matrix.
 
     precision of class k    share of the images classified as k that belong to k
-    recall of class k       share of the images of k that are classified as k
+    recall of class k       share of the images of class k that are classified as k
 
 Accuracy is the share of all images that are classified correctly. Intervals are Wilson's 95 % intervals, without a
 correction for multiple comparisons: of the intervals of a hundred classes, about five miss the true value.

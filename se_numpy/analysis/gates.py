@@ -100,7 +100,7 @@ def group_stds(s: np.ndarray, groups: Groups) -> np.ndarray:
 
 
 def share_between(s: np.ndarray, groups: Groups) -> float:
-    """Return the share of the gates' variance (summed over channels) that lies between groups; 0 without variance."""
+    """Return the share of the gates' variance (summed over channels) that lies between groups; 0 for constant gates."""
     s = s.astype(np.float64)
     m = s.mean(0)
     total = float(((s - m) ** 2).sum())
@@ -109,7 +109,7 @@ def share_between(s: np.ndarray, groups: Groups) -> float:
 
 
 def named_by(s: np.ndarray, groups: Groups) -> float:
-    """Return the accuracy of predicting the group from the gates: the group with the nearest mean.
+    """Return the accuracy of predicting the group from the gates as the one with the nearest mean.
 
     The means for each half of the images come from the other half. Distances are measured in standard deviations
     within groups.

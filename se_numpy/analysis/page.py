@@ -115,7 +115,7 @@ def _of_cue(found: Study, cue: Groups) -> list[Picture]:
 def _of_transplants(found: Study) -> Picture:
     return Picture("transplants", "Gates transplanted between images", (
         "Each image keeps its pixels and is given the gates of an image whose strip has a different colour. The bars "
-        "show whether the network then answers with the glyph of its own strip or that of the donor's."),
+        "show whether the network then answers with the glyph of the image's own strip or of the donor's strip."),
         "Stacked bars of answers. " + _each(
             (b, f"{percent(a.donor)} the donor's glyph, {percent(a.own)} the image's own")
             for b, a in found.transplants.items()),

@@ -34,7 +34,7 @@ Draw = Callable[[Any, str], None]  # axes, name of the panel
 def figure(
     draw: Callable[[int], Any], alt: str, columns: tuple[int, int] = (WIDE, NARROW), *, photographs: bool = False
 ) -> pages.Figure:
-    """Return the figure that ``draw`` makes with these numbers of columns, wide and narrow, in light and dark.
+    """Return the figure that ``draw`` makes for wide and narrow screens (``columns``), in light and dark colours.
 
     ``photographs`` keeps all colours; otherwise a figure has at most 256, which makes its file a third as large.
     """

@@ -1,4 +1,4 @@
-"""Commands for finished runs: ``evaluate``, ``predict``, ``plot`` and ``report``; and ``info``."""
+"""Commands for finished runs (``evaluate``, ``predict``, ``plot`` and ``report``), and ``info``."""
 
 import argparse
 import json

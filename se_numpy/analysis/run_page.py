@@ -52,7 +52,7 @@ def write_report(folder: str | Path, dataset: Dataset, out: str | Path | None = 
 
 
 def page(run: RunRecord, network: Network, dataset: Dataset, found: Evaluation, gates: GateSummary | None) -> str:
-    """Return the page; ``gates`` is None for a network without gates."""
+    """Return the HTML of the page; ``gates`` is None for a network without gates."""
     return pages.render(
         "run_report.html", maker=MAKER, title=f"{run.config.get('model', 'A network')} on {dataset.name}",
         source=f"{found.source}. Evaluated on the test set with the network of the best epoch.",
@@ -109,8 +109,10 @@ def _curves(run: RunRecord, dataset: Dataset) -> Figure:
     bounded = dataset.name == "builtin" and run.config.get("model") == "resnet8"
     bound = (PLAIN_BOUND, "upper bound for resnet8 (without SE)") if bounded else None
     row = run.chosen
-    alt = (f"Loss and accuracy over {len(run.history)} epochs. At epoch {row['epoch']:.0f}: training accuracy "
-           f"{percent(row['train_accuracy'])}, validation accuracy {percent(row['val_accuracy'])}.")  # fmt: skip
+    epochs = len(run.history)
+    alt = (f"Loss and accuracy over {epochs} epoch{'s' * (epochs != 1)}. At epoch {row['epoch']:.0f}: "
+           f"training accuracy {percent(row['train_accuracy'])}, "
+           f"validation accuracy {percent(row['val_accuracy'])}.")  # fmt: skip
     return _figure(lambda columns: draw_curves(run.history, bound=bound, columns=columns), alt, columns=(2, 1))
 
 

@@ -11,7 +11,7 @@ from se_numpy.analysis.prediction import Prediction
 from se_numpy.train.figures import BLUE, GREY, ORANGE, ink, paper
 
 COUNTED = 20  # with more classes than this, the cells are too small for numbers
-MISTAKES = 18  # images of mistakes: three rows on a wide screen, six on a phone
+MISTAKES = 18  # number of mistakes shown: three rows on a wide screen, six on a phone
 
 
 def confusion(found: Evaluation, columns: int = WIDE) -> Any:
@@ -43,7 +43,7 @@ def confusion(found: Evaluation, columns: int = WIDE) -> Any:
 
 
 def readable(colour: Sequence[float]) -> str:
-    """Return black or white, whichever has the higher contrast (WCAG 2) with a colour (r, g, b), from 0 to 1."""
+    """Return black or white, whichever contrasts more (WCAG 2) with a colour (r, g, b) of values from 0 to 1."""
     c = np.asarray(colour)
     linear = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
     luminance = linear @ (0.2126, 0.7152, 0.0722)

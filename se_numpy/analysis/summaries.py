@@ -50,9 +50,9 @@ def cue_answer(found: Study) -> str:
     text = (
         f"Does the network read the cue, the colour of the strip, through its gates? {verdict}. With the gates of an "
         f"image that has a different strip, it answers with the glyph in that strip's colour in "
-        f"{percent(everywhere.donor)} of {everywhere.images:,} cases, and with the glyph in its own strip's colour in "
-        f"{percent(everywhere.own)}. The cue explains {percent(first.between['cue'])} of the variance of the gates in "
-        f"{first.block}."
+        f"{percent(everywhere.donor)} of {everywhere.images:,} cases, and with the glyph in the colour of the image's "
+        f"own strip in {percent(everywhere.own)}. The cue explains {percent(first.between['cue'])} of the variance of "
+        f"the gates in {first.block}."
     )
     if verdict == "Yes":
         text += (f" Replacing the gates with their mean over the images with the same strip costs "
