@@ -5,7 +5,8 @@ import pytest
 from pair_checks import checks
 
 import se_numpy as sn
-from se_numpy import engine, to_host
+from se_numpy import engine, layers, to_host
+from se_numpy.se import hidden_units
 
 TestPairs = checks("squeeze", "excite", "excite with another gate", "scale", "se_block")
 
@@ -104,11 +105,11 @@ def test_an_unknown_gate_is_named():
 )
 def test_hidden_units_are_rounded_as_in_timm(C, r, divisor, expected):
     """timm: make_divisible(C / r, divisor, round_limit=0), which rounds to the nearest multiple, a half upwards."""
-    assert se.hidden_units(C, r, divisor) == expected
+    assert hidden_units(C, r, divisor) == expected
     assert layers.SE(r, divisor=divisor).parameters((1, 1, C))["W1"].shape == (expected, C)
     assert layers.NoSqueeze(r, divisor=divisor).parameters((1, 1, C))["W1"].shape == (expected, C)
 
 
 def test_a_divisor_below_one_is_refused():
     with pytest.raises(ValueError, match="the divisor of the hidden units is 0; expected at least 1"):
-        se.hidden_units(16, 4, 0)
+        hidden_units(16, 4, 0)

@@ -110,7 +110,7 @@ def test_a_malicious_plain_pickle_is_not_executed(tmp_path):
 
 
 def test_a_large_file_is_answered_by_its_names(tmp_path, capsys):
-    """The file has 20 GB, all of which are a hole. None of its values are read, and no batch size is advised."""
+    """The file is a hole of 20 GB. None of its values are read, and no batch size is advised."""
     values = 5 * 10**9
     header = json.dumps({"blocks.0.w": {"dtype": "F32", "shape": [values], "data_offsets": [0, 4 * values]}}).encode()
     path = tmp_path / "x.safetensors"
