@@ -9,7 +9,7 @@ import numpy as np
 
 from se_numpy import models
 from se_numpy.interop.files import read, read_metadata
-from se_numpy.interop.imagenet import CAFFE_MEAN, MEAN, STD, class_names
+from se_numpy.interop.imagenet import CAFFE_MEAN, MEAN, STD, class_names, default_crop
 from se_numpy.interop.matching import infer_settings
 from se_numpy.interop.schemes import Scheme, get_scheme
 from se_numpy.interop.weights import load, shapes_of, unwrap
@@ -67,10 +67,12 @@ def pretrained(
     names = names or stored.get("classes") or (class_names() if classes == 1000 else [str(i) for i in range(classes)])
     if len(names) != classes:
         raise ValueError(f"got {len(names)} class names; expected {classes}, the number of classes in {path}")
-    resample = "bicubic" if chosen_scheme.name == "timm" else "bilinear"
+    own = not large or "mean" in stored  # trained by this package, so images are prepared as for the network of a run
+    crop = 1.0 if own else default_crop(shape)
+    resample = "bicubic" if crop == 1 or chosen_scheme.name == "timm" else "bilinear"
     config = {
         "model": model, "reduction": None, "bias": False, **settings, "weights": str(path),
-        "scheme": chosen_scheme.name, "prepare": {"resample": resample, "crop": 0.875 if large else 1.0},
+        "scheme": chosen_scheme.name, "prepare": {"resample": resample, "crop": crop},
     }  # fmt: skip
     return Trained(net, params, state, normalise, tuple(names), shape, config)
 
