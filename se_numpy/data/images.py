@@ -94,7 +94,7 @@ def _decoded(file: Any) -> Any:
     from PIL import Image, ImageOps
 
     with _decoding():
-        image = Image.open(file, formats=FORMATS)
+        image: Any = Image.open(file, formats=FORMATS)
     width, height = image.size
     if width * height > MEGAPIXELS * 10**6:
         raise ValueError(

@@ -18,6 +18,7 @@ from se_numpy.tree import Tree, from_leaves, leaves
 
 SETTINGS = (*models.SEConfig.__dataclass_fields__, "classes", "stride_in", "ceil")  # stored with weights
 TEXT_SETTINGS = ("gate", "squeeze", "placement", "stride_in")  # the settings whose values are strings
+OTHER_TYPES = {"bias": bool, "ceil": bool, "stages": list}  # the rest are numbers
 
 if TYPE_CHECKING:
     from se_numpy.data.batches import Normalisation
@@ -88,7 +89,7 @@ def trusted_metadata(path: str | Path, model: str) -> dict[str, Any]:
     settings = found.get("settings")
     kept: dict[str, Any] = {"settings": {
         name: value for name, value in (settings.items() if isinstance(settings, dict) else ())
-        if name in SETTINGS and isinstance(value, str if name in TEXT_SETTINGS else int | list)
+        if name in SETTINGS and type(value) is (str if name in TEXT_SETTINGS else OTHER_TYPES.get(name, int))
     }}  # fmt: skip
     shape, classes = found.get("image_shape"), found.get("classes")
     if isinstance(shape, list) and len(shape) == 3 and all(isinstance(n, int) and 1 <= n <= 10_000 for n in shape):

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from se_numpy import ops, se
 from se_numpy.arrays import Array
 from se_numpy.layers.layer import Layer, Parameter, Result, Rng, Shape, he, image
+from se_numpy.shapes import flag, is_real
 from se_numpy.tree import Tree
 
 
@@ -28,6 +29,9 @@ class SE(Layer):
 
     reduction: int = 16
     bias: bool = False
+
+    def __post_init__(self) -> None:
+        _check_settings(self)
 
     def parameters(self, shape: Shape) -> Tree:
         _, _, C = image(self, shape)
@@ -62,6 +66,7 @@ class SEVariant(SE):
     squeeze: str = "avg"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_choice("gate", self.gate, se.GATES)
         _check_choice("squeeze", self.squeeze, SQUEEZES)
 
@@ -98,6 +103,7 @@ class NoSqueeze(Layer):
     gate: str = "sigmoid"
 
     def __post_init__(self) -> None:
+        _check_settings(self)
         _check_choice("gate", self.gate, se.GATES)
 
     def parameters(self, shape: Shape) -> Tree:
@@ -128,6 +134,14 @@ def se_layer(reduction: int = 16, bias: bool = False, *, gate: str = "sigmoid", 
     _check_choice("squeeze", squeeze, [*SQUEEZES, "none"])
     plain = (gate, squeeze) == ("sigmoid", "avg")
     return SE(reduction, bias) if plain else SEVariant(reduction, bias, gate, squeeze)
+
+
+def _check_settings(layer: Any) -> None:
+    """Raise TypeError or ValueError unless ``reduction`` is a positive number and ``bias`` is True or False."""
+    kind = type(layer).__name__
+    flag(f"bias of {kind}", layer.bias)
+    if not (is_real(layer.reduction) and 0 < layer.reduction < float("inf")):
+        raise ValueError(f"reduction of {kind} is {layer.reduction!r}; expected a positive number")
 
 
 def _check_choice(what: str, given: Any, known: Collection[str]) -> None:
