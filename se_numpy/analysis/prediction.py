@@ -10,6 +10,7 @@ from se_numpy import data, ops
 from se_numpy.analysis.gates import gates_of, record
 from se_numpy.analysis.network import Network, check_fit
 from se_numpy.data import Dataset, images
+from se_numpy.data.array_checks import check_images
 from se_numpy.layers import Shape
 from se_numpy.models import NAMES
 
@@ -60,9 +61,10 @@ def predict(network: Network, shown: InputImage) -> Prediction:
 
     Raises
     ------
-    ValueError
-        If the network's outputs are NaN or infinite.
+    ValueError, TypeError
+        If the network's outputs are NaN or infinite, or if it is not an image (H, W, C) of bytes.
     """
+    check_images("images", shown.image[None])
     logits, gates = gates_of(network, shown.image[None])
     if not np.isfinite(logits).all():
         raise ValueError("the network's outputs are NaN or infinite: its training diverged; use an earlier checkpoint")

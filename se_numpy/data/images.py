@@ -78,6 +78,11 @@ def as_array(image: Any) -> np.ndarray:
     return pixels.reshape(*pixels.shape[:2], -1)
 
 
+def displayable(image: np.ndarray) -> np.ndarray:
+    """Return an image (H, W, C) as figures draw it: in colour for 3 channels, else the mean of the channels (H, W)."""
+    return image if image.shape[-1] == 3 else image.mean(-1).round().astype(np.uint8)
+
+
 def _check_file(path: str | Path) -> None:
     """Raise ValueError unless this is a file with contents; reading a pipe or a device might never end."""
     found = os.stat(path)

@@ -100,11 +100,13 @@ def init(layer: Layer, shape: Shape, rng: np.random.Generator, dtype: Any = np.f
     Raises
     ------
     TypeError
-        If ``rng`` is not a numpy.random.Generator, or ``shape`` is not a tuple of whole numbers.
+        If ``layer`` is not a Layer, ``rng`` not a numpy.random.Generator, or ``shape`` not a tuple of whole numbers.
     ValueError
         If a size is less than 1, if ``dtype`` is not float32 or float64 (or complex, for derivatives), or if the parts
         of the network do not fit together, or do not fit ``shape``.
     """
+    if not isinstance(layer, Layer):
+        raise TypeError(f"got {layer!r}; expected a network: a Layer, such as serial(Conv(16), ReLU())")
     if not isinstance(rng, np.random.Generator):
         raise TypeError(f"rng is a {type(rng).__name__}; expected a Generator: use numpy.random.default_rng(seed)")
 

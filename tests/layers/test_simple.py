@@ -113,8 +113,8 @@ NOT_COUNTS = [-1, 0, 2.5, float("nan"), float("inf"), True, "3", (3, 3), None]
     ("name", "make"),
     [
         ("C of Conv", Conv), ("k of Conv", lambda n: Conv(4, n)), ("stride of Conv", lambda n: Conv(4, stride=n)),
-        ("groups of Conv", lambda n: Conv(4, groups=n)), ("K of Linear", Linear), ("k of Pool", lambda n: Pool("max", n)),
-        ("groups of ChannelShuffle", ChannelShuffle),
+        ("groups of Conv", lambda n: Conv(4, groups=n)), ("K of Linear", Linear),
+        ("k of Pool", lambda n: Pool("max", n)), ("groups of ChannelShuffle", ChannelShuffle),
     ],
 )  # fmt: skip
 def test_sizes_of_layers_are_positive_whole_numbers(name, make, value):
@@ -129,7 +129,7 @@ def test_sizes_of_layers_are_positive_whole_numbers(name, make, value):
     (SE, NOT_COUNTS[:2] + NOT_COUNTS[3:], "^reduction of SE is .*; expected a positive number"),
     (NoSqueeze, NOT_COUNTS[:2] + NOT_COUNTS[3:], "^reduction of NoSqueeze is .*; expected a positive number"),
     (SEVariant, NOT_COUNTS[:2] + NOT_COUNTS[3:], "^reduction of SEVariant is .*; expected a positive number"),
-    (lambda v: BatchNorm(v), (-1, float("nan"), float("inf"), True, "3", None), "^eps of BatchNorm is .*; expected a n"),
+    (lambda v: BatchNorm(v), (-1, float("nan"), float("inf"), True, "3", None), "^eps of BatchNorm is .*; expected a"),
     (Dropout, (-0.1, 1, float("nan"), True, False, "3", None), "^p of Dropout is .*; expected the probability"),
     (residual, (3, None, "x"), "^branch of Sum is .*; expected a layer, such as"),
     (Serial, (3, None, (3,), [("a", Linear(3))]), "^parts of Serial is .*; expected a tuple of .name, layer. pairs"),
@@ -148,5 +148,5 @@ def test_shapes_are_whole_numbers(shape):
 
 def test_parameters_are_float32_or_float64():
     for dtype in (np.float16, int):
-        with pytest.raises(ValueError, match="dtype is .*; expected float32 or float64"):
+        with pytest.raises(ValueError, match=r"dtype is .*; expected float32 or float64"):
             init(Linear(2), (3,), np.random.default_rng(0), dtype)

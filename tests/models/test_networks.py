@@ -376,7 +376,7 @@ def test_depths_are_whole_numbers(make):
         with pytest.raises(ValueError, match=f"^depth is {re.escape(repr(depth))}; expected"):
             make(depth)
     for name in (5, None, ["resnet8"]):
-        with pytest.raises(TypeError, match="the model is .*; expected a name, such as 'se_resnet20'"):
+        with pytest.raises(TypeError, match=r"the model is .*; expected a name, such as 'se_resnet20'"):
             models.build(name)
 
 

@@ -227,9 +227,10 @@ def test_an_invalid_batch_is_refused_and_changes_nothing(images, labels, error, 
 
 def test_evaluation_refuses_invalid_images():
     learner, plain = Learner(NET, SHAPE, seed=0), Normalisation(np.zeros(3), np.ones(3))
-    swapped = Images(np.zeros((4, 3, 6, 5), np.uint8), np.zeros(4, int), Normalisation(np.zeros(5), np.ones(5)))
-    with pytest.raises(ValueError, match=r"images have shape \(4, 3, 6, 5\); .*channels last: images.transpose"):
-        learner.evaluate(swapped)
+    with pytest.raises(ValueError, match=r"images has shape \(4, 3, 6, 5\); .*channels last: images.transpose"):
+        Images(np.zeros((4, 3, 6, 5), np.uint8), np.zeros(4, int), plain)
+    with pytest.raises(ValueError, match=r"images have shape \(4, 6, 5, 4\); expected \(N, 6, 5, 3\)"):
+        learner.evaluate(Images(np.zeros((4, 6, 5, 4), np.uint8), np.zeros(4, int), Normalisation([0] * 4, [1] * 4)))
     with pytest.raises(ValueError, match=r"labels\[3\] is 5"):
         learner.evaluate(Images(np.zeros((4, *SHAPE), np.uint8), np.array([0, 1, 2, 5]), plain))
     with pytest.raises(ValueError, match="got 0 images; expected at least 1"):
