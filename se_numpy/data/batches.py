@@ -87,7 +87,7 @@ class Normalisation:
         if not N:
             raise ValueError("got 0 images; expected at least 1")
         counts = np.zeros((C, 256), np.int64)
-        some = 1 + 2**20 // (H * W)  # images at a time, because bincount copies its argument to eight bytes a pixel
+        some = 1 + 2**18 // (H * W)  # images at a time, because bincount copies its argument to eight bytes a pixel
         for start in range(0, N, some):
             for c in range(C):
                 counts[c] += np.bincount(images[start : start + some, ..., c].ravel(), minlength=256)

@@ -1,11 +1,13 @@
 """A data set checks itself: each fault is one sentence, which says what to write instead."""
 
+import io
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from se_numpy.data import Dataset
+from se_numpy.analysis.run_page import write_report
+from se_numpy.data import Dataset, load
 from se_numpy.data.array_checks import check_images
 from se_numpy.data.batches import Images, Normalisation
 from se_numpy.train import Config, configure, train
@@ -168,6 +170,24 @@ def test_the_mean_and_the_std_do_not_depend_on_how_many_images_are_counted_at_a_
     found, x = Normalisation.of(images), images / 255.0
     np.testing.assert_allclose(found.mean, x.mean((0, 1, 2)), rtol=1e-12)
     np.testing.assert_allclose(found.std, x.std((0, 1, 2)), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("channels", "side", "tested"), [(1, 8, 6), (2, 8, 1), (13, 8, 4), (3, 1, 2), (4, 9, 1)])
+def test_a_run_on_images_of_any_channels_and_size_ends_with_its_figures(tmp_path, channels, side, tested):
+    pytest.importorskip("matplotlib")
+    images = RNG.integers(0, 256, (6, side, side + 1, channels), np.uint8)
+    own = replace(GOOD, train_images=images, test_images=images[:tested], test_labels=LABELS[:tested])
+    out = io.StringIO()
+    run = train(own, configure(own, model="se_resnet8", epochs=1, device="cpu", out=str(tmp_path / "run")), out)
+    assert run.result["test_images"] == tested
+    assert (tmp_path / "run" / "curves.png").is_file()
+    write_report(tmp_path / "run", own)
+
+
+@pytest.mark.parametrize("source", [None, 5, b"cifar10", ["cifar10"]])
+def test_a_data_set_is_loaded_by_name_or_folder(source):
+    with pytest.raises(TypeError, match=r"the data set is .*; expected the name or the folder of one"):
+        load(source)
 
 
 def test_only_data_sets_are_trained_on(tmp_path):
