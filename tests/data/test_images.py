@@ -207,10 +207,10 @@ def test_grey_levels_and_a_transparent_one_of_any_depth(tmp_path, bits, row, key
 
 
 def test_a_transparent_colour_of_16_bits(tmp_path):
-    path = tmp_path / "a.png"
-    pixels = [(0, 0, 0), (9 * 257,) * 3, (65535, 0, 0), (9 * 257, 0, 0)]
-    path.write_bytes(png(16, 2, struct.pack(">12H", *sum(pixels, ())), key=(9 * 257,) * 3))
-    assert read_image(path, (1, 4, 3))[0].tolist() == [[0, 0, 0], [255, 255, 255], [255, 0, 0], [9, 0, 0]]
+    path, key = tmp_path / "a.png", (256, 512, 9 * 257)
+    pixels = [(0, 0, 0), key, (65535, 0, 0), (256, 512, 0)]
+    path.write_bytes(png(16, 2, struct.pack(">12H", *sum(pixels, ())), key=key))
+    assert read_image(path, (1, 4, 3))[0].tolist() == [[0, 0, 0], [255, 255, 255], [255, 0, 0], [1, 2, 0]]
 
 
 def test_an_inverted_tiff_of_16_bits(tmp_path):
