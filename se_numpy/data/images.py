@@ -18,7 +18,7 @@ import numpy as np
 from se_numpy.install_hints import install_command
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "PPM", "TIFF")  # Pillow decodes these itself
-MEGAPIXELS = 64  # the largest image; it is decoded in about a second, into 256 MB
+MEGAPIXELS = 64  # the largest image; reading it takes seconds and up to half a gigabyte
 
 
 def read_image(path: str | Path, shape: tuple[int, ...]) -> np.ndarray:
