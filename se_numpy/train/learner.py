@@ -1,6 +1,7 @@
 """``Learner``: a network with its parameters in flat vectors, a training step and evaluation; ``Trained``."""
 
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any, Self
 
@@ -271,8 +272,8 @@ def _check_settings(optimiser: Any, lr: Any, smoothing: Any) -> None:
     """Raise TypeError or ValueError for settings that would fail in the middle of a step."""
     if not hasattr(optimiser, "step"):
         raise TypeError(f"the optimiser is {optimiser!r}; expected one such as optim.SGD()")
-    if not (is_real(lr) and 0 <= lr < float("inf")):
-        raise ValueError(f"lr is {lr!r}; expected a number, at least 0")
+    if not (is_real(lr) and isfinite(lr)):
+        raise ValueError(f"lr is {lr!r}; expected a finite number")
     if not (is_real(smoothing) and 0 <= smoothing <= 1):
         raise ValueError(f"smoothing is {smoothing!r}; expected 0 <= smoothing <= 1")
 
