@@ -108,8 +108,9 @@ def _sentence(error: BaseException, args: argparse.Namespace) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}{_advice(error, args)}" if error.filename else error.strerror
     if isinstance(error, MemoryError):
-        advice = "; try a smaller --batch-size" if hasattr(args, "batch_size") else ""
-        return f"not enough memory ({error}){advice}"
+        trains = hasattr(args, "batch_size")
+        advice = "try a smaller --batch-size" if trains else "close other programs, or use a machine with more memory"
+        return f"not enough memory{f' ({error})' if str(error) else ''}; {advice}"
     return str(error)
 
 

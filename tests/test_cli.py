@@ -128,6 +128,19 @@ def test_errors_are_one_line_with_exit_code_2(capsys, tmp_path, monkeypatch, arg
     assert not list(tmp_path.rglob("*"))  # no run was started
 
 
+@pytest.mark.parametrize(("words", "advice"), [
+    (["weights", "w.npz"], "not enough memory (20 GiB); close other programs, or use a machine with more memory"),
+    (["train"], "not enough memory (20 GiB); try a smaller --batch-size"),
+])  # fmt: skip
+def test_only_training_is_advised_a_smaller_batch(capsys, monkeypatch, words, advice):
+    def fail(*args):
+        raise MemoryError("20 GiB")
+
+    monkeypatch.setattr(interop, "_weights", fail)
+    monkeypatch.setattr(commands, "run_train", fail)
+    assert run(capsys, *words)[::2] == (2, f"se-numpy: {advice}\n")
+
+
 def test_the_help_command(capsys):
     code, out, _ = run(capsys, "help", "data", "where")
     assert (code, out.split()[:4]) == (0, ["usage:", "se-numpy", "data", "where"])

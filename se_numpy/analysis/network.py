@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from se_numpy.data import Dataset
+from se_numpy.data.dataset import check_dataset
 from se_numpy.layers import SE, Combinator, Layer, walk
 from se_numpy.train import Trained
 from se_numpy.tree import Tree
@@ -70,7 +71,10 @@ def check_fit(network: Trained, dataset: Dataset) -> None:
     ------
     ValueError
         If they differ.
+    TypeError
+        If ``dataset`` is not a Dataset.
     """
+    check_dataset(dataset)
     if network.shape != tuple(dataset.image_shape) or network.classes != tuple(dataset.classes):
         raise ValueError(
             f"the network expects {_set(network.classes, network.shape)}; the data set has "

@@ -45,7 +45,7 @@ def write_report(folder: str | Path, dataset: Dataset, out: str | Path | None = 
     run, network = read_run(folder), load(folder)
     found = evaluate(network, dataset, device=device)
     images = min(GATE_IMAGES, len(dataset.test_labels))
-    gates = summarize(network, dataset, images) if network.blocks else None
+    gates = summarize(network, dataset, images) if network.blocks and images > 1 else None
     path = Path(out) if out is not None else run.folder / NAME
     path.write_text(page(run, network, dataset, found, gates), encoding="utf-8")
     return path

@@ -7,7 +7,7 @@ from se_numpy.data.dataset import Dataset, digest
 from se_numpy.data.glyphs import builtin
 
 
-def load(source: str) -> Dataset:
+def load(source: str | Path) -> Dataset:
     """Load "builtin", "cifar10" or "cifar100" by name, or CIFAR from the folder ``source``.
 
     Given by name, CIFAR is loaded from the first location that has it; ``se-numpy data where`` lists them.
@@ -16,9 +16,14 @@ def load(source: str) -> Dataset:
     ------
     DataError
         As in ``load_cifar``, or if no location has the data set.
+    TypeError
+        If ``source`` is neither text nor a path.
     """
     from se_numpy.data.search_paths import dataset_name, find
 
+    if not isinstance(source, str | Path):
+        raise TypeError(f"the data set is {source!r}; expected the name or the folder of one, such as 'builtin'")
+    source = str(source)
     if source == "builtin":
         return builtin()
     name = dataset_name(source)

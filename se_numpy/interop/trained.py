@@ -10,7 +10,7 @@ import numpy as np
 from se_numpy import models
 from se_numpy.interop.channels import fit_channels
 from se_numpy.interop.files import read, read_metadata
-from se_numpy.interop.imagenet import CAFFE_MEAN, MEAN, STD, class_names
+from se_numpy.interop.imagenet import CAFFE_MEAN, MEAN, STD, class_names, default_crop
 from se_numpy.interop.matching import infer_settings
 from se_numpy.interop.schemes import Scheme, get_scheme
 from se_numpy.interop.weights import load, shapes_of
@@ -19,6 +19,7 @@ from se_numpy.tree import Tree, from_leaves, leaves
 
 SETTINGS = (*models.SEConfig.__dataclass_fields__, "classes", "stride_in", "ceil")  # stored with weights
 TEXT_SETTINGS = ("gate", "squeeze", "placement", "stride_in")  # the settings whose values are strings
+OTHER_TYPES = {"bias": bool, "ceil": bool, "stages": list}  # the rest are numbers
 
 if TYPE_CHECKING:
     from se_numpy.data.batches import Normalisation
@@ -69,10 +70,12 @@ def pretrained(
     names = names or stored.get("classes") or (class_names() if classes == 1000 else [str(i) for i in range(classes)])
     if len(names) != classes:
         raise ValueError(f"got {len(names)} class names; expected {classes}, the number of classes in {path}")
-    resample = "bicubic" if chosen_scheme.name == "timm" else "bilinear"
+    own = not large or "mean" in stored  # trained by this package, so images are prepared as for the network of a run
+    crop = 1.0 if own else default_crop(shape)
+    resample = "bicubic" if crop == 1 or chosen_scheme.name == "timm" else "bilinear"
     config = {
         "model": model, "reduction": None, "bias": False, **settings, "weights": str(path),
-        "scheme": chosen_scheme.name, "prepare": {"resample": resample, "crop": 0.875 if large else 1.0},
+        "scheme": chosen_scheme.name, "prepare": {"resample": resample, "crop": crop},
     }  # fmt: skip
     return Trained(net, params, state, normalise, tuple(names), shape, config)
 
@@ -88,7 +91,7 @@ def trusted_metadata(path: str | Path, model: str) -> dict[str, Any]:
     settings = found.get("settings")
     kept: dict[str, Any] = {"settings": {
         name: value for name, value in (settings.items() if isinstance(settings, dict) else ())
-        if name in SETTINGS and isinstance(value, str if name in TEXT_SETTINGS else int | list)
+        if name in SETTINGS and type(value) is (str if name in TEXT_SETTINGS else OTHER_TYPES.get(name, int))
     }}  # fmt: skip
     shape, classes = found.get("image_shape"), found.get("classes")
     if isinstance(shape, list) and len(shape) == 3 and all(isinstance(n, int) and 1 <= n <= 10_000 for n in shape):

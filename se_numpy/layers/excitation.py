@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from se_numpy import ops, se
 from se_numpy.arrays import Array
 from se_numpy.layers.layer import Layer, Parameter, Result, Rng, Shape, he, image
+from se_numpy.shapes import flag, is_real
 from se_numpy.tree import Tree
 
 
@@ -29,6 +30,9 @@ class SE(Layer):
     reduction: int = 16
     bias: bool = False
     divisor: int = field(default=1, kw_only=True)
+
+    def __post_init__(self) -> None:
+        _check_settings(self)
 
     def parameters(self, shape: Shape) -> Tree:
         _, _, C = image(self, shape)
@@ -63,6 +67,7 @@ class SEVariant(SE):
     squeeze: str = "avg"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_choice("gate", self.gate, se.GATES)
         _check_choice("squeeze", self.squeeze, SQUEEZES)
 
@@ -100,6 +105,7 @@ class NoSqueeze(Layer):
     divisor: int = field(default=1, kw_only=True)
 
     def __post_init__(self) -> None:
+        _check_settings(self)
         _check_choice("gate", self.gate, se.GATES)
 
     def parameters(self, shape: Shape) -> Tree:
@@ -134,6 +140,14 @@ def se_layer(
     if plain:
         return SE(reduction, bias, divisor=divisor)
     return SEVariant(reduction, bias, gate, squeeze, divisor=divisor)
+
+
+def _check_settings(layer: Any) -> None:
+    """Raise TypeError or ValueError unless ``reduction`` is a positive number and ``bias`` is True or False."""
+    kind = type(layer).__name__
+    flag(f"bias of {kind}", layer.bias)
+    if not (is_real(layer.reduction) and 0 < layer.reduction < float("inf")):
+        raise ValueError(f"reduction of {kind} is {layer.reduction!r}; expected a positive number")
 
 
 def _check_choice(what: str, given: Any, known: Collection[str]) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from se_numpy import models, optim
 from se_numpy.arrays import device_module
 from se_numpy.data import Dataset
+from se_numpy.data.dataset import check_dataset
 from se_numpy.layers import Serial
 
 MOST = 10**9  # the largest accepted value of any setting; anything larger must be a typing error
@@ -118,7 +119,10 @@ def configure(dataset: Dataset, *, preset: str | None = None, **given: Any) -> C
     ------
     ValueError
         If the preset is unknown or a setting is invalid.
+    TypeError
+        If ``dataset`` is not a Dataset.
     """
+    check_dataset(dataset)
     if preset is not None and preset not in PRESETS:
         raise ValueError(f"preset is {preset!r}; expected one of {', '.join(PRESETS)}")
     kind = dataset.name if dataset.name in RECIPES else "photographs"

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from se_numpy.data.images import displayable
+
 # The palette of Okabe and Ito, safe for colour-blind readers.
 BLUE, ORANGE, GREEN, PINK, AMBER, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 COLOURS = (BLUE, ORANGE, GREEN, PINK, AMBER, SKY)
@@ -69,9 +71,9 @@ def curves(
 def _draw_predictions(figure: Any, predictions: Predictions) -> None:
     """Draw the images in a row, each with its predicted class above."""
     figure.suptitle(predictions.caption, fontsize=10)
-    panels = figure.subplots(1, len(predictions.images))
+    panels = figure.subplots(1, len(predictions.images), squeeze=False)[0]
     for axes, image, predicted, true in zip(panels, *predictions[:3], strict=True):
-        axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255)
+        axes.imshow(displayable(image), cmap="gray", vmin=0, vmax=255)
         correct = predicted == true
         axes.set_title(predicted, fontsize=9, color=BLUE if correct else ORANGE)
         axes.set_xlabel("correct" if correct else f"true: {true}", fontsize=9, color=BLUE if correct else ORANGE)

@@ -16,6 +16,7 @@ import numpy as np
 
 from se_numpy import data
 from se_numpy.data import Dataset
+from se_numpy.data.dataset import check_dataset
 from se_numpy.data.file_lock import lock_file
 from se_numpy.engine import single_threaded_blas
 from se_numpy.train import run_dir
@@ -46,6 +47,8 @@ def train(
     ------
     ValueError
         If a setting does not fit the network or the data, or the run folder is not empty.
+    TypeError
+        If ``dataset`` is not a Dataset, or ``config`` not a Config.
     RuntimeError
         If a GPU was requested and none works.
     NotFinite
@@ -55,6 +58,9 @@ def train(
     KeyboardInterrupt
         After the first Ctrl-C, once the run is saved and can be resumed.
     """
+    check_dataset(dataset)
+    if not isinstance(config, Config):
+        raise TypeError(f"config is {config!r}; expected a Config, as from configure(dataset)")
     say = Console(out)
     device, why = choose_device(config.device)
     session = Session(dataset, config, device)

@@ -20,6 +20,7 @@ from se_numpy import checkpoint, engine, optim, tree
 from se_numpy.arrays import Array, to_device, to_host
 from se_numpy.data import Dataset, digest
 from se_numpy.data.batches import Draws, Images, Normalisation, draw
+from se_numpy.data.dataset import check_dataset
 from se_numpy.train.config import Config, difference
 from se_numpy.train.learner import Learner, stream
 from se_numpy.train.nan_check import NotFinite, finite
@@ -46,6 +47,7 @@ class Session:
     """The state of a run between steps, built from ``config`` and ``dataset``."""
 
     def __init__(self, dataset: Dataset, config: Config, device: str) -> None:
+        check_dataset(dataset)
         self.dataset, self.config, self.device = dataset, config, device
         self.digest = digest(dataset)
         self.net = config.network(len(dataset.classes))
@@ -212,8 +214,16 @@ def batches(images: Images, draws: Draws, batch_size: int, first: int = 0) -> It
 
 
 def split(dataset: Dataset, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the indices of the images to train on and of those held out to choose the epoch."""
+    """Return the indices of the images to train on and of those held out to choose the epoch.
+
+    Raises
+    ------
+    ValueError
+        If there is only one training image.
+    """
     n = len(dataset.train_labels)
+    if n < 2:
+        raise ValueError(f"{dataset.name} has {n} training image; expected at least 2, because some are held out")
     held_out = min(5000, max(1, round(VALIDATION_SHARE * n)))
     order = stream(seed, "split").permutation(n)
     return order[held_out:], order[:held_out]

@@ -58,7 +58,7 @@ def pictures(n=40):
 
 def save(path, model="se_resnet8", **changes):
     """Write a checkpoint of an untrained network, as the trainer does."""
-    params, state = init(build(model), (32, 32, 3), np.random.default_rng(0))
+    params, state = init(build(model, classes=10), (32, 32, 3), np.random.default_rng(0))
     data = builtin(train=1, test=1)
     config = asdict(configure(data, model=model))
     meta = {"config": config, "classes": list(data.classes), "image_shape": [32, 32, 3], "mean": [0.5] * 3,
