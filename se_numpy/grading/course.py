@@ -1,14 +1,14 @@
 """Grade files: one submission, or all submissions in a course in parallel."""
 
+import math
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,10 @@ import se_numpy
 from se_numpy.grading.assignment import Assignment, Item, everything, load, read_secret
 from se_numpy.grading.grade import SEARCH_SECONDS, grade_task
 from se_numpy.grading.isolation import Child, Limits, missing
-from se_numpy.grading.models import Report, TaskReport
-from se_numpy.grading.submission import Submission, definitions, read
+from se_numpy.grading.models import NOT_RUN, Reply, Report, TaskReport
+from se_numpy.grading.submission import SUFFIXES, Submission, read_file
 from se_numpy.grading.task import Task
 from se_numpy.grading.tasks import all_tasks
-
-SUFFIXES = (".py", ".ipynb")
 
 
 @dataclass(frozen=True)
@@ -76,25 +74,38 @@ def grade_path(
     now = datetime.now(UTC).isoformat(timespec="seconds")
     versions = {"se_numpy": se_numpy.__version__, "numpy": np.__version__, "python": platform.python_version()}
 
+    def left() -> float:
+        """Return the seconds left for the whole submission."""
+        return math.inf if options.deadline is None else options.deadline - (time.perf_counter() - started)
+
     def report(tasks: Sequence[TaskReport], sha256: str, level: str, backend: str, message: str = "") -> Report:
         return Report(
             name or path.name, sha256, level, backend, missing(level), assignment.seed_id, now,
             time.perf_counter() - started, tuple(tasks), message, versions,
         )  # fmt: skip
 
+    def unreadable(message: str, sha256: str = "") -> Report:
+        tasks = [_without_verdict(item, "unreadable", message) for item in assignment.items]
+        return report(tasks, sha256, "L0", NOT_RUN, message)
+
     try:
-        submission = read(path, run_all=options.run_all)
+        file = read_file(path)
     except ValueError as error:
-        tasks = [_without_verdict(item, "unreadable", str(error)) for item in assignment.items]
-        return report(tasks, "", "L0", "nothing was run", str(error))
+        return unreadable(str(error))
     limits = Limits(seconds=assignment.limits["seconds_per_call"], memory_mb=int(assignment.limits["memory_mb"]))
 
-    def graded(submission: Submission, message: str = "") -> Report:
+    def graded(definitions: bool, message: str = "") -> Report:
         done: list[TaskReport] = []
-        with Child(submission, isolation=options.isolation, limits=limits, require=options.require) as child:
+        start = min(limits.start_seconds, max(0.1, round(left(), 1))) if options.deadline else limits.start_seconds
+        own = replace(limits, start_seconds=start)
+        empty = Submission(file.name, "", file.sha256)
+        with Child(empty, isolation=options.isolation, limits=own, require=options.require) as child:
+            try:
+                submission = child.parse(file, definitions=definitions)
+            except ValueError as error:
+                return unreadable(str(error), file.sha256)
             for item in assignment.items:
-                late = options.deadline is not None and time.perf_counter() - started > options.deadline
-                if late:
+                if left() < 0:
                     over = f"not reached: the {options.deadline:g} seconds for the whole submission were used up"
                     done.append(_without_verdict(item, "timeout", over))
                 else:
@@ -104,11 +115,11 @@ def grade_path(
                     on_task(report(done, submission.sha256, child.level, child.backend, message))
             return report(done, submission.sha256, child.level, child.backend, message)
 
-    whole = graded(submission)
+    whole = graded(file.notebook and not options.run_all)
     reason = next((task.message for task in whole.tasks if task.status == "unreadable"), "")
-    if reason and path.suffix == ".py" and not options.run_all:
+    if reason and whole.backend != NOT_RUN and not file.notebook and not options.run_all and left() > 0:
         note = f"the file cannot be run as a whole ({reason}); only its definitions were run and graded"
-        partial_report = graded(definitions(submission), note)
+        partial_report = graded(True, note)
         if any(task.status != "unreadable" for task in partial_report.tasks):
             return partial_report
     return whole
@@ -118,22 +129,28 @@ def _verdict(item: Item, submission: Submission, child: Child, seed: int, search
     """Grade one task in a submission."""
     function = item.task.name
     if function not in submission.functions and function not in submission.source:  # not imported or assigned either
-        return _without_verdict(item, "missing", _not_found(item.task, submission.functions))
+        return _without_verdict(item, "missing", _not_found(item.task, submission))
+
+    def call(arguments: Sequence[Any], hyper: Mapping[str, Any]) -> Reply:
+        reply = child.call(function, arguments, hyper)
+        return replace(reply, message=reply.message + submission.why_undefined(reply.message))
+
     found = grade_task(
-        item.task, partial(child.call, function), seed=seed, layout=submission.layout, points=item.points,
+        item.task, call, seed=seed, layout=submission.layout, points=item.points,
         seconds=search,
     )  # fmt: skip
     if found.status == "missing" and function not in submission.functions:
-        return replace(found, message=_not_found(item.task, submission.functions))
+        return replace(found, message=_not_found(item.task, submission))
     return found
 
 
-def _not_found(task: Task, functions: Sequence[str]) -> str:
+def _not_found(task: Task, submission: Submission) -> str:
     """Return a message about a missing function; it suggests a similar name unless that names another task."""
-    others = {other.lower(): other for other in functions if other not in all_tasks()}
+    others = {other.lower(): other for other in submission.functions if other not in all_tasks()}
     near = get_close_matches(task.name.lower(), others, n=1, cutoff=0.8)
     meant = f"did you mean your {others[near[0]]}? " if near else ""
-    return f"the function {task.name} is missing; {meant}expected def {task.signature.partition(' -> ')[0]}"
+    where = submission.where_left_out(task.name)
+    return f"the function {task.name} is missing; {meant}expected def {task.signature.partition(' -> ')[0]}{where}"
 
 
 def _without_verdict(item: Item, status: str, message: str) -> TaskReport:

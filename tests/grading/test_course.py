@@ -10,6 +10,7 @@ import sys
 import tomllib
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -131,8 +132,6 @@ def test_the_template_of_a_custom_task_is_verified(tmp_path):
 
 def test_weak_tasks_are_refused():
     squeeze = all_tasks()["squeeze"]
-    from dataclasses import replace
-
     blind = replace(squeeze, sizes={"N": (1, 1), "H": (1, 1), "W": (1, 1), "C": (2, 4)}, specials=())
     problems = verify(blind, seeds=range(2)).problems
     assert any("'largest pixel' is off by only" in p for p in problems)
@@ -175,6 +174,58 @@ def test_a_class_is_graded_by_a_dask_cluster(folder):
     with distributed.LocalCluster(**small) as cluster, workers(1, cluster.scheduler_address) as pool:
         found = dict(grade_all(submissions([folder / "good.py"]), TWO, pool))
     assert next(iter(found.values())).passed
+
+
+CUPY = """
+try:
+    import cupy as np
+except ImportError:
+    import numpy as np
+"""
+
+
+def as_notebook(*cells) -> str:
+    return json.dumps({"cells": [{"cell_type": "code", "source": cell} for cell in cells]})
+
+
+def test_a_notebook_that_tries_to_import_cupy_is_graded(tmp_path):
+    (tmp_path / "hw.ipynb").write_text(as_notebook(CUPY, GOOD.replace("import numpy as np", "")))
+    report = grade_path(tmp_path / "hw.ipynb", TWO)
+    assert report.passed, report
+
+
+def test_a_name_from_a_line_left_out_is_explained(tmp_path):
+    cells = ("import numpy as np\nW = np.load('w.npy')\n", GOOD.replace("U.mean(", "W * U.mean("))
+    (tmp_path / "hw.ipynb").write_text(as_notebook(*cells))
+    squeeze, _ = grade_path(tmp_path / "hw.ipynb", TWO).tasks
+    reason = "W is defined only in line 2 (W = np.load('w.npy')), which was left out; --run-all runs the whole notebook"
+    assert (squeeze.status, squeeze.message.endswith(reason)) == ("error", True), squeeze.message
+    (tmp_path / "hw.ipynb").write_text(as_notebook("def made(): pass\nscale = made()"))
+    message = grade_path(tmp_path / "hw.ipynb", TWO).tasks[1].message
+    assert message.startswith(
+        "the function scale is missing; expected def scale(U, s); scale is defined only in line 2 ("
+    )
+
+
+def working_levels():
+    return [found.level for found in doctor() if found.works]
+
+
+@pytest.mark.parametrize("isolation", ["process", "landlock", "bwrap"])
+def test_submissions_are_parsed_in_the_sandbox(tmp_path, monkeypatch, isolation):
+    """A parser in the grader's own process would need minutes and gigabytes for a million statements."""
+    if {"process": "L1", "landlock": "L2", "bwrap": "L3"}[isolation] not in working_levels():
+        pytest.skip("not available here")
+    monkeypatch.setattr(ast, "parse", None)  # the grader must not call it
+    monkeypatch.setattr("builtins.compile", None)
+    (tmp_path / "good.ipynb").write_text(as_notebook(GOOD))
+    assert grade_path(tmp_path / "good.ipynb", replace(TWO, isolation=isolation)).passed
+    for name, content in (("million.ipynb", as_notebook("0\n" * 10**6)), ("million.PY", "0\n" * 10**6)):
+        (tmp_path / name).write_text(content)
+        report = grade_path(tmp_path / name, replace(TWO, isolation=isolation, deadline=1.0))
+        assert [task.status for task in report.tasks] == ["unreadable"] * 2
+        assert report.message.startswith(name)
+        assert re.search(r"within [\d.]+ s; expected functions, not data|too long to be parsed", report.message)
 
 
 def run(*args, capsys=None):

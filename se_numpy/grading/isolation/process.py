@@ -29,6 +29,7 @@ class Process:
 
     def __init__(self, argv: Sequence[str], cwd: str, *, leaves_processes: bool) -> None:
         self.token = secrets.token_hex(16)
+        self.loaded = False  # whether the submission's code has run
         self.cpu = 0.0  # upper bound on the processor time used, in seconds
         self._leaves_processes = leaves_processes
         child_in, self._requests = os.pipe()
