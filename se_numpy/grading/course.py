@@ -1,11 +1,14 @@
 """Grade files: one submission, or all submissions in a course in parallel."""
 
+import hashlib
 import math
-import os
 import platform
 import time
+import tomllib
+import traceback
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, as_completed
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -16,10 +19,11 @@ import numpy as np
 
 import se_numpy
 from se_numpy.grading.assignment import Assignment, Item, everything, load, read_secret
+from se_numpy.grading.class_folder import Entry
 from se_numpy.grading.grade import SEARCH_SECONDS, grade_task
-from se_numpy.grading.isolation import Child, Limits, missing
+from se_numpy.grading.isolation import Child, IsolationMissing, Limits, missing
 from se_numpy.grading.models import NOT_RUN, Reply, Report, TaskReport
-from se_numpy.grading.submission import SUFFIXES, Submission, read_file
+from se_numpy.grading.submission import Submission, read_file
 from se_numpy.grading.task import Task
 from se_numpy.grading.tasks import all_tasks
 
@@ -54,6 +58,19 @@ class Options:
             raise ValueError(f"{self.assignment} contains none of the tasks {', '.join(self.tasks)}")
         return Assignment(whole.title, items, secret or whole.secret, whole.limits)
 
+    def fingerprint(self) -> str:
+        """Return a digest of everything that a report depends on, except for the submission."""
+        assignment, own = self.to_assignment(), b""
+        if self.assignment:  # its own tasks are files
+            path = Path(self.assignment)
+            own = path.read_bytes()
+            tasks = tomllib.loads(own.decode()).get("task", [])
+            own += b"".join((path.parent / task["file"]).read_bytes() for task in tasks if "file" in task)
+        items = [(item.task.name, item.points, item.visibility) for item in assignment.items]
+        rest = (self.isolation, self.require, self.run_all, self.deadline, self.search, _versions())
+        facts = repr((items, assignment.secret, assignment.limits, own, rest))
+        return hashlib.sha256(facts.encode()).hexdigest()
+
 
 def grade_path(
     path: str | Path, options: Options = Options(), on_task: Callable[[Report], Any] | None = None,
@@ -72,7 +89,6 @@ def grade_path(
     """
     assignment, started, path = options.to_assignment(), time.perf_counter(), Path(path)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    versions = {"se_numpy": se_numpy.__version__, "numpy": np.__version__, "python": platform.python_version()}
 
     def left() -> float:
         """Return the seconds left for the whole submission."""
@@ -81,7 +97,7 @@ def grade_path(
     def report(tasks: Sequence[TaskReport], sha256: str, level: str, backend: str, message: str = "") -> Report:
         return Report(
             name or path.name, sha256, level, backend, missing(level), assignment.seed_id, now,
-            time.perf_counter() - started, tuple(tasks), message, versions,
+            time.perf_counter() - started, tuple(tasks), message, _versions(),
         )  # fmt: skip
 
     def unreadable(message: str, sha256: str = "") -> Report:
@@ -125,6 +141,10 @@ def grade_path(
     return whole
 
 
+def _versions() -> dict[str, str]:
+    return {"se_numpy": se_numpy.__version__, "numpy": np.__version__, "python": platform.python_version()}
+
+
 def _verdict(item: Item, submission: Submission, child: Child, seed: int, search: float) -> TaskReport:
     """Grade one task in a submission."""
     function = item.task.name
@@ -160,49 +180,62 @@ def _without_verdict(item: Item, status: str, message: str) -> TaskReport:
     )  # fmt: skip
 
 
-def submissions(paths: Sequence[str | Path]) -> list[Path]:
-    """Return the given files, and all submissions in the given folders sorted by path.
+def grade_all(
+    entries: Sequence[Entry], options: Options, executor: Executor, window: int | None = None
+) -> Iterator[tuple[Entry, Report]]:
+    """Yield (entry, report) as each submission is graded.
 
-    Raises
-    ------
-    ValueError
-        If a path does not exist, or a folder contains no submissions.
-    """
-    found: list[Path] = []
-    for path in map(Path, paths):
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and not _hidden(p, path))
-            if not inside:
-                raise ValueError(f"{path} contains no submissions; expected {' or '.join(SUFFIXES)} files")
-            found += inside
-        elif path.exists():
-            found.append(path)
-        else:
-            raise ValueError(f"{path} does not exist; expected a .py or .ipynb file, or a folder of submissions")
-    return found
-
-
-def _hidden(path: Path, top: Path) -> bool:
-    return any(part.startswith((".", "__")) for part in path.relative_to(top).parts)
-
-
-def grade_all(paths: Sequence[Path], options: Options, executor: Executor) -> Iterator[tuple[Path, Report]]:
-    """Yield (path, report) as each submission is graded; every report has a unique name.
-
-    The executor may use processes or a cluster.
+    The executor may use processes or a cluster; at most ``window`` submissions are given to it at a time (default:
+    all). A submission on which the grader fails gets a report that says so.
 
     Raises
     ------
     ValueError
         If the options name an invalid assignment or an unknown task.
+    WorkerDied
+        If a process of the executor has ended; the executor cannot be used any more.
     """
     options.to_assignment()  # so that errors are raised here, once
-    futures = {executor.submit(grade_path, str(path), options, None, title(path, paths)): path for path in paths}
-    for future in as_completed(futures):
-        yield futures[future], future.result()
+    waiting, running = deque(entries), dict[Future[Report], Entry]()
+    while waiting or running:
+        try:
+            while waiting and len(running) < (window or len(entries)):
+                entry = waiting[0]
+                running[executor.submit(grade_entry, str(entry.path), options, entry.name)] = entry
+                waiting.popleft()
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                report = future.result()
+                yield running.pop(future), report
+        except BrokenExecutor as error:
+            raise WorkerDied(tuple(running.values()) or (waiting[0],)) from error
 
 
-def title(path: Path, paths: Sequence[Path]) -> str:
-    """Return a submission's name: its file name, prefixed with its folders if the submissions are in several."""
-    common = os.path.commonpath([other.absolute().parent for other in paths])
-    return "-".join(path.absolute().relative_to(common).parts)
+def grade_entry(path: str, options: Options, name: str) -> Report:
+    """Grade a submission of a class; if the grader itself fails, return a report that says so."""
+    try:
+        return grade_path(path, options, name=name)
+    except IsolationMissing:
+        raise
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(frame.filename).name}, line {frame.lineno}"
+        return ungraded(options, name, f"{type(error).__name__}: {str(error)[:500]} ({where})")
+
+
+def ungraded(options: Options, name: str, reason: str) -> Report:
+    """Return the report on a submission that was not graded because the grader failed."""
+    assignment, message = (
+        options.to_assignment(),
+        f"internal error in the grader, not caused by the submission: {reason}",
+    )
+    tasks = tuple(_without_verdict(item, "ungraded", message) for item in assignment.items)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return Report(name, "", "L0", NOT_RUN, (), assignment.seed_id, now, 0.0, tasks, message, _versions())
+
+
+class WorkerDied(RuntimeError):
+    """A process that graded submissions has ended; ``entries`` are those that it may have been grading."""
+
+    def __init__(self, entries: tuple[Entry, ...]) -> None:
+        super().__init__("a process that graded submissions has ended")
+        self.entries = entries

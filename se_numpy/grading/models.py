@@ -16,6 +16,7 @@ STATUSES = {
     "refused": "the function did not return arrays of numbers",
     "missing": "the submission has no function with this name, or only a stub",
     "unreadable": "the submission cannot be run",
+    "ungraded": "the grader failed, which is not the submission's fault",
 }
 
 

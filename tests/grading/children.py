@@ -1,9 +1,12 @@
 """Helpers that create children, in a module that worker processes can import."""
 
+import os
+import signal
 from dataclasses import replace
 
 import numpy as np
 
+from se_numpy.grading.course import grade_path
 from se_numpy.grading.isolation import Child, Limits
 from se_numpy.grading.submission import from_source
 
@@ -19,3 +22,10 @@ def child(source: str, isolation: str = "process", limits: Limits = QUICK) -> Ch
 def grade_one(seconds: float) -> str:
     with child("", limits=replace(QUICK, seconds=seconds)) as c:
         return c.call("fine", [X], {}).status
+
+
+def kill_on_b(path, options, name):
+    """Grade a submission of a class; b.py kills the process that grades it."""
+    if name == "b.py":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return grade_path(path, options, name=name)

@@ -18,7 +18,8 @@ import pytest
 
 from se_numpy.cli import main
 from se_numpy.grading import assignment, autograder, notebook, template
-from se_numpy.grading.course import Options, grade_all, grade_path, submissions, title
+from se_numpy.grading.class_folder import named, survey
+from se_numpy.grading.course import Options, grade_all, grade_path
 from se_numpy.grading.isolation import doctor
 from se_numpy.grading.lessons.syllabus import LESSONS
 from se_numpy.grading.notebook_card import Card
@@ -154,15 +155,14 @@ def test_every_task_is_verified(name):
 def test_submissions_in_a_folder(folder):
     (folder / ".hidden").mkdir()
     (folder / ".hidden" / "x.py").write_text("")
-    assert [p.name for p in submissions([folder])] == ["bad.py", "broken.py", "good.py"]
+    assert [entry.name for entry in survey([folder]).entries] == ["bad.py", "broken.py", "good.py"]
     with pytest.raises(ValueError, match="does not exist"):
-        submissions([folder / "absent.py"])
+        survey([folder / "absent.py"])
 
 
 def test_a_class_is_graded_by_a_thread_pool(folder):
-    paths = submissions([folder])
     with ThreadPoolExecutor(2) as pool:
-        found = {path.name: report for path, report in grade_all(paths, TWO, pool)}
+        found = {entry.name: report for entry, report in grade_all(survey([folder]).entries, TWO, pool)}
     assert [found[n].points for n in ("good.py", "bad.py", "broken.py")] == [2, 0, 0]
 
 
@@ -172,7 +172,7 @@ def test_a_class_is_graded_by_a_dask_cluster(folder):
 
     small = {"n_workers": 1, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": None}
     with distributed.LocalCluster(**small) as cluster, workers(1, cluster.scheduler_address) as pool:
-        found = dict(grade_all(submissions([folder / "good.py"]), TWO, pool))
+        found = dict(grade_all(survey([folder / "good.py"]).entries, TWO, pool))
     assert next(iter(found.values())).passed
 
 
@@ -296,8 +296,8 @@ def test_an_invalid_out_folder_is_refused_before_grading(folder, capsys, monkeyp
 
 
 def test_ctrl_c_keeps_the_reports_written_so_far(folder, capsys, monkeypatch):
-    def interrupted(paths, options, pool):
-        yield next(grade_all(paths[:1], options, pool))
+    def interrupted(entries, options, pool, window):
+        yield next(grade_all(entries[:1], options, pool))
         raise KeyboardInterrupt
 
     monkeypatch.setattr("se_numpy.grading.grade_command.grade_all", interrupted)
@@ -309,8 +309,8 @@ def test_ctrl_c_keeps_the_reports_written_so_far(folder, capsys, monkeypatch):
 
 def test_the_names_of_submissions_in_several_folders_include_the_folder():
     paths = [Path(p) for p in ("moodle/anna_1/mine.py", "moodle/anna_1/mine (1).py", "moodle/b_2/mine.py")]
-    assert [title(path, paths) for path in paths] == ["anna_1-mine.py", "anna_1-mine (1).py", "b_2-mine.py"]
-    assert title(paths[0], paths[:2]) == "mine.py"
+    assert [entry.name for entry in named(paths)] == ["anna_1-mine.py", "anna_1-mine (1).py", "b_2-mine.py"]
+    assert named(paths[:2])[0].name == "mine.py"
 
 
 def test_exit_codes(folder, capsys, monkeypatch):
