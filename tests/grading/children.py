@@ -12,15 +12,17 @@ from se_numpy.grading.submission import from_source
 
 X = np.arange(6.0).reshape(2, 3)
 FINE = "import ctypes, os, sys, threading, time\nimport numpy as np\ndef fine(x):\n    return x + 1\n"
-QUICK = replace(Limits(), seconds=0.5)
+# For calls that should succeed, also on a busy machine, and for calls that should exceed their time.
+PATIENT = replace(Limits(), seconds=300, start_seconds=300, cpu_seconds=3600)
+QUICK = replace(PATIENT, seconds=0.5)
 
 
-def child(source: str, isolation: str = "process", limits: Limits = QUICK) -> Child:
+def child(source: str, isolation: str = "process", limits: Limits = PATIENT) -> Child:
     return Child(from_source(FINE + source), isolation=isolation, limits=limits)
 
 
-def grade_one(seconds: float) -> str:
-    with child("", limits=replace(QUICK, seconds=seconds)) as c:
+def grade_one() -> str:
+    with child("") as c:
         return c.call("fine", [X], {}).status
 
 
