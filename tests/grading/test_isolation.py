@@ -364,7 +364,7 @@ def test_large_files_are_refused():
 
 
 def test_a_child_ends_at_its_limit_of_processor_time():
-    reply = attack("while True: pass", "process", replace(PATIENT, cpu_seconds=3))
+    reply = attack("while True: pass", "process", replace(PATIENT, cpu_seconds=2))
     assert (reply.status, "processor time" in reply.message) == ("timeout", True)
 
 

@@ -139,7 +139,7 @@ class Process:
     def _gone(self, stdout: str) -> Ended:
         """Return why the child closed its channel."""
         try:
-            code = self._popen.wait(1)
+            code = self._popen.wait(5)  # a crash on a busy machine takes a while
         except subprocess.TimeoutExpired:
             self.kill()
             return Ended("crashed", "the process was stopped: it closed the grader's channel", stdout)
