@@ -5,7 +5,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from se_numpy.grading.class_folder import CLASS_FILES, named, survey
@@ -94,6 +94,7 @@ HARD = ["a/b-c.py", "a-b/c.py", "a-b-c.py", "alice/hw.py", "alice/hw.ipynb", "al
 ODD = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=60)
 
 
+@example(HARD)
 @given(st.lists(st.sampled_from(HARD) | ODD.map(lambda name: name + ".py"), unique=True, min_size=1))
 def test_names_and_folders_never_collide(names):
     entries = named([Path("/class") / name for name in names])
