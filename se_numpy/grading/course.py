@@ -193,7 +193,7 @@ def grade_all(
     ValueError
         If the options name an invalid assignment or an unknown task.
     WorkerDied
-        If a process of the executor has ended; the executor cannot be used any more.
+        If a process of the executor has ended; the executor can no longer be used.
     """
     options.to_assignment()  # so that errors are raised here, once
     waiting, running = deque(entries), dict[Future[Report], Entry]()
