@@ -5,6 +5,7 @@ is not available.
 """
 
 import argparse
+import contextlib
 import json
 import sys
 import traceback
@@ -133,9 +134,10 @@ def _guarded(command: Any) -> Any:
         except (Exit, ValueError, KeyboardInterrupt, BrokenPipeError):
             raise
         except Exception as error:
-            if isinstance(error, OSError) and error.filename:  # for example, a folder that is not writable
-                raise
-            traceback.print_exc()
+            if isinstance(error, OSError) and error.filename:
+                raise  # for example, a folder that is not writable or an output on a full disk
+            with contextlib.suppress(OSError):
+                traceback.print_exc()
             message = "internal error in the grader, not caused by a submission; see the traceback above"
             raise Exit(OWN_FAULT, f"{message} ({type(error).__name__})") from None
 

@@ -33,7 +33,7 @@ class Console:
         try:
             tqdm.write(line, file=self.out)
             self.out.flush()
-        except BrokenPipeError:  # the reader of the pipe has exited; the run continues without output
+        except OSError:  # the reader of a pipe has exited, or the disk is full; the run continues without output
             self.out, self.terminal = io.StringIO(), None
 
 
