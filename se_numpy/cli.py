@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import se_numpy
 from se_numpy.ablation import commands as ablation
 from se_numpy.analysis import commands as gates
-from se_numpy.arg_types import int_list, seconds
+from se_numpy.arg_types import int_list, seconds, user_path
 from se_numpy.data import commands as data
 from se_numpy.grading import commands as grading
 from se_numpy.interop import commands as interop
@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for screen in (sys.stdout, sys.stderr):
         if hasattr(screen, "reconfigure"):
             screen.reconfigure(errors="replace")  # terminals that cannot show × or ± get ?
-    argv = sys.argv[1:] if argv is None else argv
+    argv = [_without_tilde(word) for word in (sys.argv[1:] if argv is None else argv)]
     args = _parser().parse_args(argv or ["--help"])
     try:
         args.run(args)
@@ -101,6 +101,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("se-numpy: stopped", file=sys.stderr)
         return 130
     return 0
+
+
+def _without_tilde(word: str) -> str:
+    """Return an argument with the home folder in place of ~, which shells keep within quotes and after --option=."""
+    option, path = re.fullmatch(r"(--[\w-]+=)?(.*)", word, re.DOTALL).groups(default="")  # type: ignore[union-attr]
+    return f"{option}{user_path(path)}" if path.startswith("~") else word
 
 
 def _sentence(error: BaseException, args: argparse.Namespace) -> str:

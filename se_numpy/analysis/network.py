@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from se_numpy.arg_types import user_path
 from se_numpy.data import Dataset
 from se_numpy.layers import SE, Combinator, Layer, walk
 from se_numpy.train import Trained
@@ -41,7 +42,7 @@ def load(run: str | Path) -> Network:
     ValueError
         If the folder holds no best.npz, and as ``Trained.load`` does.
     """
-    path = Path(run)
+    path = user_path(run)
     if path.is_dir():
         path = path / "best.npz"
         if not path.is_file():

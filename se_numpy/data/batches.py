@@ -7,6 +7,7 @@ import numpy as np
 
 from se_numpy.arrays import Array, array_module, device_module, to_device
 from se_numpy.engine.cuda import cuda_kernel
+from se_numpy.wrapping import plural
 
 PAD = 4  # zeros added on each side of an image before the random crop (He et al., CVPR 2016, section 4.2)
 
@@ -21,7 +22,7 @@ class Draws:
     flip: Array
 
     def __repr__(self) -> str:
-        return f"<Draws for {len(self.order):,} images>"
+        return f"<Draws for {plural(len(self.order), 'image')}>"
 
     def to(self, device: str) -> "Draws":
         """Return a copy on ``device``, so that a batch needs no further transfer."""

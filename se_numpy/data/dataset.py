@@ -12,6 +12,7 @@ class Dataset:
 
     ``augment`` is True if random crops and flips preserve the labels. They do for photographs; they do not if the
     label depends on a position in the image. ``source`` describes in one line where the images come from.
+    ``loaded_from`` is what ``data.load`` takes to load the same set again; it is empty for arrays given in Python.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Dataset:
     test_labels: np.ndarray
     augment: bool
     source: str
+    loaded_from: str = ""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
