@@ -1,4 +1,4 @@
-"""Read the folders of runs back: settings, training history and result, and the differences between runs."""
+"""Read runs back from their folders: settings, training history and result, and the settings in which runs differ."""
 
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
@@ -43,7 +43,7 @@ def read_run(folder: str | Path) -> RunRecord:
     Raises
     ------
     ValueError
-        If the folder is not a run's, or if one of its files is missing or damaged.
+        If the folder is not that of a run, or if one of its files is missing or damaged.
     """
     path = user_path(folder)
     if not path.is_dir():
@@ -78,7 +78,7 @@ def group_runs(runs: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
     """
     defaults = {f.name: f.default for f in fields(Config) if f.default is not MISSING}
     named = _data_names(runs)
-    # An older run lacks newer settings.
+    # Older runs lack newer settings.
     settings = [{**defaults, **run.config, "data": name} for run, name in zip(runs, named, strict=True)]
     names = [name for name in dict.fromkeys(name for s in settings for name in s) if name not in REPEATED]
     differing = [name for name in names if len({_text(s.get(name)) for s in settings}) > 1]
@@ -157,7 +157,7 @@ def _json(path: Path, kind: type) -> Any:
         return None
     found = read_json(path)
     if not isinstance(found, kind):
-        raise ValueError(f"{path} holds a {type(found).__name__}; expected a {kind.__name__}, as se-numpy train writes")
+        raise ValueError(f"{path} holds a {type(found).__name__}; expected a {kind.__name__} from se-numpy train")
     return found
 
 

@@ -176,7 +176,7 @@ def test_a_tilde_is_the_home_folder_in_every_option(home, capsys):
     assert Trained.load("~/a").classes == Trained.load(home / "a" / "best.npz").classes == ("red", "green", "blue")
     assert resume("~/a", io.StringIO()).result
     assert data.full_name("~/cifar") == str(home / "cifar")
-    assert data.full_name("~nobody-has-this-name") == str(Path("~nobody-has-this-name").resolve())
+    assert data.full_name("~no-such-user") == str(Path("~no-such-user").resolve())
 
 
 def test_links_in_the_path_of_a_data_set_are_followed(tmp_path):
