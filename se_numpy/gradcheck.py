@@ -58,7 +58,7 @@ class Comparison(NamedTuple):
 
 
 class Slope(NamedTuple):
-    """A numerical d⟨f, dy⟩, its deviation from smoothness, its rounding, its step, and Σ|y dy| of changed values."""
+    """A numerical d⟨f, dy⟩, its deviation from smoothness, rounding error and step, and Σ|y dy| of changed values."""
 
     numeric: float
     kink: float
@@ -94,7 +94,7 @@ class _Argument:
         return float((self.dx * self.scale * v).sum())
 
     def size(self, moved: Any = None) -> float:
-        """Return Σ|y dy| over all values, or over those that ``moved``; rounding is proportional to it."""
+        """Return Σ|y dy| over all values, or over those marked in ``moved``; rounding error is proportional to it."""
         parts = [abs(y * dy) for y, dy in zip(self.ys, self.dys, strict=True)]
         return float(sum((part if moved is None else part * moved[i]).sum() for i, part in enumerate(parts)))
 
@@ -383,7 +383,7 @@ def _raise_no_derivative(one: _Argument, slope: Slope) -> NoReturn:
 
 
 def _refuse_coarse(one: _Argument, v: Array, slope: Slope, miss: float) -> float:
-    """Return the measured rounding of a slope, or raise FunctionError if f is coarse enough to explain ``miss``."""
+    """Measure the rounding error of a slope, or raise FunctionError if f is coarse enough to explain ``miss``."""
     if one.method == "complex":
         return 0.0
     if _in_float32(one, v):
@@ -414,14 +414,14 @@ def _in_float32(one: _Argument, v: Array) -> bool:
 
 
 def _swallowed(one: _Argument, v: Array) -> bool:
-    """Return True if f depends on the argument but changes by less than its rounding in one step."""
+    """Return True if f depends on the argument but changes by less than its rounding error in one step."""
     far = [abs(change) for change in one.changes(v, 0.1)]
     moved = sum(float((change * abs(dy)).sum()) for change, dy in zip(far, one.dys, strict=True))
     return 0 < moved * STEPS[0] / 0.1 < EPS * one.size()
 
 
 def _rounding(one: _Argument, v: Array, h: float) -> float:
-    """Return the standard deviation of the rounding of ⟨f, dy⟩, from fourth differences of nine values h apart."""
+    """Estimate the standard deviation of ⟨f, dy⟩'s rounding error from fourth differences of nine values h apart."""
     values = [one.dot(one.changes(v, t * h)) for t in range(-4, 5)]
     return float(np.sqrt(np.mean(np.diff(values, 4) ** 2) / 70))  # 70: the variance of fourth differences of unit noise
 

@@ -99,7 +99,7 @@ class Views(dict[str, Any]):
         for name in found:
             self[name] = found[name]
 
-    # dict's | may widen the types of keys and values, which |= on views cannot.
+    # dict's | may widen the types of keys and values; |= on views cannot.
     def __ior__(self, other: Any) -> Self:  # type: ignore[override, misc]
         self.update(other)
         return self

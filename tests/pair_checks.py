@@ -13,7 +13,7 @@ from pairs import PAIRS, Rng
 import se_numpy
 from se_numpy import to_host
 
-UPSTREAM = 3, 1  # unlike the seeds of the cases: if dy equals x, the gradient of batch norm is only rounding error
+UPSTREAM = 3, 1  # not a seed of a case: if dy equalled x, the gradient of batch norm would be only rounding error
 
 
 class Steered(Rng):

@@ -1,4 +1,4 @@
-"""Layers made of layers: in sequence, in parallel with a sum, or in parallel with a concatenation.
+"""Layers made of layers: in sequence, or in parallel with their outputs summed or concatenated.
 
 The five designs in Figure 5 of the paper differ only in the position of ``se``:
 
