@@ -15,7 +15,7 @@ import se_numpy
 from se_numpy import standard_streams
 from se_numpy.ablation import commands as ablation
 from se_numpy.analysis import commands as gates
-from se_numpy.arg_types import int_list, seconds
+from se_numpy.arg_types import int_list, seconds, user_path
 from se_numpy.data import commands as data
 from se_numpy.grading import commands as grading
 from se_numpy.interop import commands as interop
@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for screen in (sys.stdout, sys.stderr):
         if hasattr(screen, "reconfigure"):
             screen.reconfigure(errors="replace")  # a terminal that cannot show × or ± shows ? instead
-    argv = sys.argv[1:] if argv is None else argv
+    argv = [_without_tilde(word) for word in (sys.argv[1:] if argv is None else argv)]
     output = standard_streams.Output(sys.stdout)
     with contextlib.redirect_stdout(output):  # type: ignore[type-var]
         try:
@@ -118,6 +118,12 @@ def _run(args: argparse.Namespace) -> int:
         standard_streams.say("stopped")
         return 130
     return 0
+
+
+def _without_tilde(word: str) -> str:
+    """Return an argument with the home folder in place of ~, which shells keep within quotes and after --option=."""
+    option, path = re.fullmatch(r"(--[\w-]+=)?(.*)", word, re.DOTALL).groups(default="")  # type: ignore[union-attr]
+    return f"{option}{user_path(path)}" if path.startswith("~") else word
 
 
 def _sentence(error: BaseException, args: argparse.Namespace) -> str:

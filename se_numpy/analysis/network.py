@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from se_numpy.arg_types import user_path
 from se_numpy.data import Dataset
 from se_numpy.data.dataset import check_dataset
 from se_numpy.layers import SE, Combinator, Layer, walk
@@ -42,7 +43,7 @@ def load(run: str | Path) -> Network:
     ValueError
         If the folder holds no best.npz, or if ``Trained.load`` raises it.
     """
-    path = Path(run)
+    path = user_path(run)
     if path.is_dir():
         path = path / "best.npz"
         if not path.is_file():

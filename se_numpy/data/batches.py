@@ -9,6 +9,7 @@ import numpy as np
 from se_numpy.arrays import Array, array_module, device_module, to_device
 from se_numpy.data.array_checks import check_bytes, check_images, check_labels
 from se_numpy.engine.cuda import cuda_kernel
+from se_numpy.wrapping import plural
 
 PIXELS = 128 * 64 * 64  # the most in a batch of an evaluation
 LABELS = 2**31  # labels are below this number of classes
@@ -34,7 +35,7 @@ class Draws:
     flip: Array
 
     def __repr__(self) -> str:
-        return f"<Draws for {len(self.order):,} images>"
+        return f"<Draws for {plural(len(self.order), 'image')}>"
 
     def to(self, device: str) -> "Draws":
         """Return a copy on ``device``, so that a batch needs no further transfer."""

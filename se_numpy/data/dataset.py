@@ -16,6 +16,7 @@ class Dataset:
 
     ``augment`` is True if random crops and flips preserve the labels. They do for photographs; they do not if the
     label depends on a position in the image. ``source`` describes in one line where the images come from.
+    ``loaded_from`` is what ``data.load`` takes to load the same set again; it is empty for arrays given in Python.
 
     A sequence of class names is converted to a tuple, and labels of any integer type to int64.
 
@@ -36,6 +37,7 @@ class Dataset:
     test_labels: np.ndarray
     augment: bool
     source: str
+    loaded_from: str = ""
 
     def __post_init__(self) -> None:
         classes = check_classes(self.classes)

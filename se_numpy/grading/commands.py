@@ -11,6 +11,7 @@ import sys
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import se_numpy
@@ -225,7 +226,7 @@ def _new_task(args: argparse.Namespace) -> None:
     from se_numpy.grading.template import new_task
 
     _write_new({Path(f"{args.name}.py"): new_task(args.name)})
-    print(f"{args.name}.py written; fill it in, then: se-numpy verify-task {args.name}.py")
+    print(f"{args.name}.py written; fill it in, then: se-numpy verify-task {quote(args.name + '.py')}")
 
 
 def _template(args: argparse.Namespace) -> None:
@@ -243,7 +244,8 @@ def _template(args: argparse.Namespace) -> None:
         raise ValueError(f"--marks {args.marks} is for notebooks; expected --out NAME.ipynb")
     title = assignment.title if args.assignment else "Squeeze-and-Excitation by hand"
     points = path.with_suffix(".toml") if names else None  # the assignment to grade a class with
-    asked = f" --assignment {args.assignment}" if args.assignment else f" --tasks {','.join(names)}" if names else ""
+    asked = f" --tasks {','.join(names)}" if names else ""
+    asked = f" --assignment {quote(args.assignment)}" if args.assignment else asked
     begins = {chapter.tasks[0]: chapter for chapter in chapters}
     if path.suffix == ".py":
         text = as_python(title, assignment.items, path.name, chosen=asked, lessons=begins)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 from textwrap import wrap
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -43,10 +43,10 @@ def paper() -> str:
 
 
 def curves(
-    history: History, path: str | Path, *, title: str = "", bound: tuple[float, str] | None = None,
+    history: History, path: str | Path | IO[bytes], *, title: str = "", bound: tuple[float, str] | None = None,
     predictions: Predictions | None = None,
 ) -> None:  # fmt: skip
-    """Plot loss and accuracy over the epochs, for training and held-out images, as a PNG file at ``path``.
+    """Plot loss and accuracy over the epochs, for training and held-out images, as a PNG file.
 
     A dotted line marks the chosen epoch. ``bound`` is an accuracy (0 to 1) and the label of the line drawn there;
     ``predictions`` are drawn below the curves.
@@ -59,13 +59,13 @@ def curves(
     from matplotlib.figure import Figure
 
     if predictions is None:
-        draw_curves(history, title=title, bound=bound).savefig(path, dpi=120)
+        draw_curves(history, title=title, bound=bound).savefig(path, dpi=120, format="png")
         return
     figure: Any = Figure(figsize=(9, 5.7), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=(3.7, 2))
     draw_curves(history, title=title, bound=bound, figure=above)
     _draw_predictions(below, predictions)
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=120, format="png")
 
 
 def _draw_predictions(figure: Any, predictions: Predictions) -> None:

@@ -1,5 +1,6 @@
 """``Learner``: a network with its parameters in flat vectors, a training step and evaluation; ``Trained``."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -8,12 +9,13 @@ from typing import Any, Self
 import numpy as np
 
 from se_numpy import checkpoint, engine, layers, ops, optim, tree
+from se_numpy.arg_types import user_path
 from se_numpy.arrays import Array, array_module, moved_to, on_host, to_device, to_host
 from se_numpy.data.array_checks import check_images, check_labels
 from se_numpy.data.batches import Images, Normalisation, slices
 from se_numpy.layers.layer import sizes
 from se_numpy.shapes import check, is_real, whole
-from se_numpy.train.config import Config
+from se_numpy.train import saved
 from se_numpy.train.nan_check import NotFinite, finite, first_not_finite
 
 EVALUATION_BATCH = 128
@@ -144,8 +146,10 @@ class Learner:
         optimiser.step(self.w, self.g, self.v, lr)
         return loss, (logits.argmax(1) == labels).sum()
 
-    def evaluate(self, images: Images) -> tuple[float, float]:
+    def evaluate(self, images: Images, progress: Callable[[int], object] = lambda n: None) -> tuple[float, float]:
         """Return the mean loss and the accuracy over all images, using the running statistics.
+
+        ``progress`` is called with the size of each batch.
 
         Raises
         ------
@@ -164,6 +168,7 @@ class Learner:
             logits = predict(X)
             loss = loss + engine.softmax_cross_entropy(logits, labels) * len(labels)
             right = right + (logits.argmax(1) == labels).sum()
+            progress(len(labels))
         return float(loss) / len(images), float(right) / len(images)
 
     def trees(self) -> dict[str, tree.Tree]:
@@ -215,7 +220,7 @@ class Trained:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Load a network from a checkpoint written by ``train``.
+        """Load a network from the folder of a run, whose best.npz is read, or from a checkpoint written by ``train``.
 
         Raises
         ------
@@ -224,16 +229,18 @@ class Trained:
         ValueError
             If the file is not a checkpoint, is damaged, or does not contain the settings of a run.
         """
+        path = user_path(path)
+        path = path / "best.npz" if path.is_dir() else path
         trees, meta = checkpoint.load(path)
         try:
-            config, classes, shape = meta["config"], tuple(meta["classes"]), tuple(meta["image_shape"])
-            net = Config(**config).network(len(classes))
-            normalise = Normalisation(np.array(meta["mean"]), np.array(meta["std"]))
-            return cls(net, trees["params"], trees["state"], normalise, classes, shape, config)
-        except (KeyError, TypeError) as error:
+            _, net = saved.check_network(meta, trees)
+        except ValueError as error:
             raise ValueError(
                 f"{path} does not describe its network ({error}); expected a checkpoint written by se-numpy train"
             ) from None
+        classes, shape = tuple(meta["classes"]), tuple(meta["image_shape"])
+        return cls(net, trees["params"], trees.get("state", {}), saved.normalisation(meta), classes, shape,
+                   meta["config"])  # fmt: skip
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Return the predicted probability of each class.

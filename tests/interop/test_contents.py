@@ -104,7 +104,7 @@ def test_a_text_with_terminal_escapes_is_not_a_text(tmp_path, capsys):
 def test_a_malicious_plain_pickle_is_not_executed(tmp_path):
     for protocol in range(6):
         (tmp_path / "x.pkl").write_bytes(pickle.dumps(Malicious(tmp_path / "executed"), protocol))
-        with pytest.raises(ValueError, match="x.pkl"):
+        with pytest.raises(ValueError, match=r"x\.pkl"):
             interop.read(tmp_path / "x.pkl")
     assert not (tmp_path / "executed").exists()
 
@@ -187,12 +187,13 @@ def test_values_that_are_not_aligned(tmp_path):
 
 
 def test_an_array_that_occurs_twice(tmp_path):
-    with zipfile.ZipFile(tmp_path / "x.npz", "w") as made, pytest.warns(UserWarning, match="Duplicate"):
-        for value in (1.0, 2.0):
-            file = io.BytesIO()
-            np.save(file, np.array([value]))
+    file = io.BytesIO()
+    np.save(file, np.array([1.0]))
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as made:
+        made.writestr("fc.weight.npy", file.getvalue())
+        with pytest.warns(UserWarning, match="Duplicate"):
             made.writestr("fc.weight.npy", file.getvalue())
-    with pytest.raises(ValueError, match="contains 'fc.weight' twice"):
+    with pytest.raises(ValueError, match=r"contains 'fc\.weight' twice"):
         interop.read(tmp_path / "x.npz")
 
 
@@ -244,7 +245,7 @@ def test_an_index_reads_only_files_beside_it(tmp_path, shard):
     interop.write(tmp_path / "a.npz", {"fc.weight": np.ones(2)})
     index = tmp_path / "in/x.index.json"
     index.write_text(json.dumps({"weight_map": {"fc.weight": shard}}))
-    with pytest.raises(ValueError, match="in the folder of the index|names of files"):
+    with pytest.raises(ValueError, match=r"in the folder of the index|names of files"):
         interop.read(index)
 
 
