@@ -89,7 +89,7 @@ def test_files_that_are_not_images_are_refused(run, tmp_path, capsys):
     assert main(["predict", str(run), "nothing.png"]) == 2
     assert "image nothing.png does not exist; expected an image file, or test:N" in capsys.readouterr().err
     assert main(["predict", str(run), str(tmp_path)]) == 2
-    assert f"cannot read image {tmp_path}: it is a folder; expected an image file" in capsys.readouterr().err
+    assert f"{tmp_path} is a folder; expected one image file, or test:N for a test image" in capsys.readouterr().err
 
 
 def test_without_pillow_the_message_says_how_to_install_it(run, tmp_path, capsys, monkeypatch):

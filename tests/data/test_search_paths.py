@@ -115,9 +115,10 @@ def test_a_packed_archive_is_named(world):  # noqa: F811
 def test_load_by_name(world, monkeypatch):  # noqa: F811
     write(world() / "data", PY10)
     seen = []
-    monkeypatch.setattr(data, "load_cifar", lambda *args, **options: seen.append((args, options)))
+    found = data.builtin(train=1, test=1)
+    monkeypatch.setattr(data, "load_cifar", lambda *args, **options: seen.append((args, options)) or found)
     for name in ("cifar10", "CIFAR-10", "cifar_10"):
-        data.load(name)
+        assert data.load(name).loaded_from == "cifar10"
     assert seen == [((Path.home() / "data" / PY10,), {"only": "cifar10"})] * 3
     data.load(str(Path.home() / "data"))
     assert seen[-1] == ((str(Path.home() / "data"),), {})
