@@ -34,9 +34,9 @@ class Statistics(NamedTuple):
 class AffineMaps:
     """Deferred maps a x + b y + c + d, optionally rectified: (N, H, W, C), not yet written to memory.
 
-    x and y are maps; a, b, c and d hold one value per channel (C,), or per image and channel (N, C). A factor or summand
-    that is None is left out. ``statistics`` are those of x, if a x + c is its batch norm. With
-    ``clipped``, x is the output of a ReLU, and the node that computes its gradient may also apply that ReLU's mask.
+    x and y are maps; a, b, c and d hold one value per channel (C,), or per image and channel (N, C). A part that is
+    None is left out. ``statistics`` are those of x, if a x + c is its batch norm. With ``clipped``, x is the output of
+    a ReLU, and the node that computes its gradient may also apply that ReLU's mask.
     ``summand`` are the first of the maps of which x is the sum, if batch norm made them and kernels can use them: their
     gradient is that of x.
     """

@@ -107,7 +107,7 @@ class FusedConvBN(Node):
         self, params: Tree, cache: ConvBNCache, up: Upstream, *, extra: Array | None = None,
         input_gradient: bool = True,
     ) -> tuple[Upstream, Tree]:  # fmt: skip
-        X, U = cache.X, cache.U
+        X = cache.X
         V, *_ = (params.get(name, {}) for name, _ in self.parts)
         dU, scale, others = self._through_norm(params, cache, up)
         rectify, of, source = X.rectify or X.clipped, X.statistics, X.summand or X
@@ -149,24 +149,31 @@ class FusedConvBN(Node):
         U, (mean, var, gamma, eps) = cache.U, cache.statistics  # folded networks have no backward pass
         _, normal, *of_gate = (params.get(name, {}) for name, _ in self.parts)
         N, H, W, _ = U.shape
-        dY, sums = up.dY, up.sums
+        dY, sums = up.dY, cast(Any, up.sums)
         if sums is None:
             dY, sums = _through_relu(up, cache.Y, by_image=cache.gate is not None)
         on_gpu = not isinstance(sums, norm.BNGradSums)
         grads: list[Tree] = []
-        factor = shift = None
+        factor = shift = scale = None
         if cache.gate is not None:
             through = gate.excite_backward_in_one_launch if on_gpu else gate.excite_backward
-            dW, shift, *sums = through(*sums, cache.gate, mean, cache.a, normal["beta"], H * W, of_gate[0])
+            sum_dy, sum_dyx = sums
+            dW, shift, sum_dy, sum_dyx = through(
+                sum_dy, sum_dyx, cache.gate, mean, cache.a, normal["beta"], H * W, of_gate[0]
+            )
+            sums = sum_dy, sum_dyx
             grads.append(dW)
             factor = cache.gate.sa if on_gpu else cache.gate.s
-            if on_gpu:
-                sums = cuda.sums("gradient_of_sums", tuple(sums), (mean, var, gamma, eps, N * H * W), finish=True)
         if on_gpu:
+            if cache.gate is not None:
+                sums = cuda.sums("gradient_of_sums", sums, (mean, var, gamma, eps, N * H * W), finish=True)
             a, b, c, dgamma, dbeta = sums
-            factor, scale = a if factor is None else factor, None
+            factor = a if factor is None else factor
         else:
-            a, b, c, dgamma, dbeta = norm.bn_grad_coefficients(*sums, mean, var, gamma, len(sums[0]), N * H * W, eps)
+            sum_dy, sum_dyx = sums
+            a, b, c, dgamma, dbeta = norm.bn_grad_coefficients(
+                sum_dy, sum_dyx, mean, var, gamma, len(sum_dy), N * H * W, eps
+            )
             scale = a
         grads.insert(0, {"gamma": dgamma, "beta": dbeta})
         if cache.batch is None:

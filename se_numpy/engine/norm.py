@@ -5,7 +5,7 @@ blocks, they reduce to a few values per channel: y = a x + c forward, dx = a (dy
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -85,7 +85,9 @@ def moments(
     """Return the sums by image in parts (N, parts, C), or None, and ``statistics``, in one launch on a GPU."""
     if not single:
         check_spread(x.shape)
-    *of_image, mean, var, unbiased, a, c = cuda.sums("moments", (x,), (gamma, beta, eps), by_image=by_image, finish=True)
+    *of_image, mean, var, unbiased, a, c = cuda.sums(
+        "moments", (x,), (gamma, beta, eps), by_image=by_image, finish=True
+    )
     return of_image[0] if by_image else None, (mean, var, unbiased, a, c)
 
 
@@ -135,7 +137,8 @@ def masked_gradient_sums(
     a (dy + b x + c), dgamma and dbeta, all (C,). One launch, unless there is ``extra`` without ``mask``.
     """
     by_image = X.by_image if by_image is None else by_image
-    name, maps = "gradient_sums", (dy, X.x)
+    name: str = "gradient_sums"
+    maps: tuple[Array, ...] = (dy, X.x)
     if mask is None and extra is not None:
         X.xp.add(dy, extra, out=dy)
     elif mask is not None:

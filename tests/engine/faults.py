@@ -66,7 +66,7 @@ class Fault:
 
     @contextmanager
     def planted(self) -> Iterator[None]:
-        """Plant the fault inside the block."""
+        """Plant the fault inside the ``with`` block."""
         clear_caches()
         with self._kernel() if self.module is None else self._function(self.module):
             yield
@@ -246,7 +246,8 @@ FAULTS = [
     Fault("kernel: filters not flipped", flipped, "with_flipped_filters", "V[::-1, ::-1]", "V"),
     Fault("kernel: all gradients those of the first", concatenation, "_text", "x{first}[", "x0["),
     Fault("kernel: label smoothing missing", None, "cross_entropy_backward", "+ smoothing / K", ""),
-    Fault("kernel: gates not applied", None, "through_gates", "sum_dv[n * C + k] = gate * dy", "sum_dv[n * C + k] = dy"),
+    Fault("kernel: gates not applied", None, "through_gates", "sum_dv[n * C + k] = gate * dy",
+          "sum_dv[n * C + k] = dy"),
     Fault("kernel: wrong sigmoid for negative values", None, "sigmoid", "(x < 0 ? e : (T)1)", "(T)1"),
 ]  # fmt: skip
 

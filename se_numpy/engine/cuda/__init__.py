@@ -9,4 +9,16 @@ from se_numpy.engine.cuda.kernels import LIMIT, cuda_kernel, has_kernels, launch
 from se_numpy.engine.cuda.reductions import image_kernel, sums
 from se_numpy.engine.cuda.table import TABLE, Kernel, PerImage, Sums
 
-__all__ = ["LIMIT", "TABLE", "Kernel", "PerImage", "Sums", "cuda_kernel", "gather", "has_kernels", "image_kernel", "launch", "sums"]
+__all__ = [
+    "LIMIT",
+    "TABLE",
+    "Kernel",
+    "PerImage",
+    "Sums",
+    "cuda_kernel",
+    "gather",
+    "has_kernels",
+    "image_kernel",
+    "launch",
+    "sums",
+]

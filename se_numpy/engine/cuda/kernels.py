@@ -1,4 +1,4 @@
-"""Launching the kernels of the table with CuPy's RawKernel, each compiled once for its types and shapes."""
+"""Launch the kernels of the table with CuPy's RawKernel, each compiled once for its types and shapes."""
 
 from collections.abc import Callable
 from functools import cache, wraps
@@ -97,11 +97,11 @@ def prepared(name: str, xp: ModuleType, args: tuple[Any, ...], inputs: str, form
         if p.kind == "T" and a.dtype != T:
             raise TypeError(f"kernel {name}: {p.name} has dtype {a.dtype}; expected {T}")
     if len(args) == len(params):
-        shape, made = args[-1].shape, ()
+        shape = args[-1].shape
     else:
         shape = np.broadcast_shapes(*(a.shape for p, a in arrays if not p.access))
-        made = tuple((shape, T) for _ in outs)
-    with_outputs = [*args, *(_Like(s, d) for s, d in made)]
+    made = () if len(args) == len(params) else tuple((shape, T) for _ in outs)
+    with_outputs = [*args, *(_Like(shape, T) for _ in made)]
     kernel = _compiled(xp, name, elementwise(name, row.operation.replace("{formula}", formula), params,
                                              with_outputs, shape, T))  # fmt: skip
     passed = [k for k, p in enumerate(params[: len(args)]) if p.kind != "int32"]

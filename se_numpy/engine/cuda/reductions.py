@@ -199,12 +199,12 @@ def _prepared(xp: ModuleType, name: str, shape: tuple[int, ...], dtype: Any, by_
     row, N, C = cast(Sums, TABLE[name]), shape[0], shape[-1]
     images, pixels = (N, prod(shape[1:-1])) if by_image else (1, prod(shape[:-1]))
     where = grid(images, pixels, C)
-    outputs = ((N, where.parts, C),) * (by_image * len(parsed(row.images)))
-    outputs += ((C,),) * (finish * len(parsed(row.outputs)))
+    of_images: list[tuple[int, ...]] = [(N, where.parts, C)] * (by_image * len(parsed(row.images)))
+    results: list[tuple[int, ...]] = [(C,)] * (finish * len(parsed(row.outputs)))
     counts = tuple(map(np.uint32, (images, where.each, pixels, where.share)))
     return Call(
         _compiled(xp, name, dtype, C, by_image, finish), (where.parts, where.tiles, where.groups), counts,
-        None if finish else row.needed, outputs, (3, where.parts * where.groups, C) if finish else (0,),
+        None if finish else row.needed, (*of_images, *results), (3, where.parts * where.groups, C) if finish else (0,),
     )  # fmt: skip
 
 
@@ -246,7 +246,8 @@ def counters(xp: ModuleType) -> Array:
 def image_kernel(name: str, arrays: tuple[Any, ...], R: int, parts: int = 1) -> tuple[Array, ...]:
     """Launch a kernel of the table with one block for each image; return its outputs (N, C), or (N, R) for the first.
 
-    ``arrays`` are its inputs, contiguous, the first of them (N, parts, C) or (N, C); an integer stands for an array of it.
+    ``arrays`` are its inputs, contiguous, the first of them (N, parts, C) or (N, C). An integer stands for an array
+    that is filled with it.
     """
     row, x = cast(PerImage, TABLE[name]), arrays[0]
     xp = array_module(x)

@@ -66,9 +66,7 @@ def elementwise(
 """
 
 
-def index(
-    out: tuple[int, ...], shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int, i: str = "i"
-) -> str:
+def index(out: tuple[int, ...], shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int, i: str = "i") -> str:
     """Return the expression for the position of element i of ``out`` in an array that is broadcast to it."""
     axes: list[list[int]] = []  # [size, stride in elements], neighbours merged
     missing = len(out) - len(shape)

@@ -14,7 +14,7 @@ import se_numpy
 from se_numpy import engine, models, ops, se, to_host
 from se_numpy.data.batches import Images, Normalisation, draw
 from se_numpy.engine.affine_maps import AffineMaps
-from se_numpy.engine.cuda import TABLE, cuda_kernel, kernels
+from se_numpy.engine.cuda import TABLE, cuda_kernel
 from se_numpy.engine.windows import unfold
 from se_numpy.layers import update_running
 from se_numpy.optim import SGD
