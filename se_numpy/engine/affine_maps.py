@@ -22,7 +22,7 @@ ALL = slice(None)
 
 
 class Statistics(NamedTuple):
-    """What the gradient of the batch norm that normalised some maps is computed from."""
+    """Statistics, factor and eps of the batch norm of some maps; its gradient is computed from them."""
 
     mean: Array
     var: Array
@@ -37,7 +37,7 @@ class AffineMaps:
     x and y are maps; a, b, c and d hold one value per channel (C,), or per image and channel (N, C). A part that is
     None is left out. ``statistics`` are those of x, if a x + c is its batch norm. With ``clipped``, x is the output of
     a ReLU, and the node that computes its gradient may also apply that ReLU's mask.
-    ``summand`` are the first of the maps of which x is the sum, if batch norm made them and kernels can use them: their
+    If x is a sum whose first term went through batch norm, ``summand`` is that term, where kernels can use it: its
     gradient is that of x.
     """
 
@@ -191,7 +191,7 @@ class Expression(NamedTuple):
 
 @cache
 def expression(parts: tuple[str, ...], by_image: tuple[bool, ...], rectify: bool) -> Expression:
-    """Return the expression of maps of which these parts are given; ``by_image`` says which of a, b, c and d differ."""
+    """Return the expression of maps with these parts; ``by_image`` says which of a, b, c and d differ by image."""
     own = dict(zip([name for name in parts if name in "abcd"], by_image, strict=True))
     at = {name: f"{name}[{('own' if own[name] else 'channel') if name in own else 'pixel'}]" for name in parts}
 

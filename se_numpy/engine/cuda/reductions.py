@@ -138,7 +138,7 @@ extern "C" __global__ void {name}({declared}) {{
 
 
 class Grid(NamedTuple):
-    """How the pixels of maps are divided: parts of each image, tiles of channels, groups of images."""
+    """A division of the pixels of maps into parts of each image, tiles of channels, and groups of images."""
 
     parts: int
     tiles: int
