@@ -24,7 +24,7 @@ def maps_of(xp, rng, *, a, y, b, c, rectify):
     a, b, c = part(a), part(b) if y else None, part(c)
     expected = over(a, 1) * x + (over(b, 1) * second if y else 0) + over(c, 0)
     parts = [None if v is None else xp.asarray(v) for v in (x, a, second if y else None, b, c)]
-    return AffineMaps(*parts, rectify), np.maximum(expected, 0) if rectify else expected
+    return AffineMaps(*parts, rectify=rectify), np.maximum(expected, 0) if rectify else expected
 
 
 KIND = st.sampled_from([None, "channel", "image"])
