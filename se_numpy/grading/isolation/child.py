@@ -1,18 +1,18 @@
 """Call the functions of a submission in a child process, which is restarted when it ends."""
 
+import platform
 import secrets
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from types import TracebackType
 
 import numpy as np
 
-from se_numpy.grading.isolation import wire
+from se_numpy.grading.isolation import seccomp, wire
 from se_numpy.grading.isolation.backends import Backend, choose
 from se_numpy.grading.isolation.process import Ended, Process
 from se_numpy.grading.isolation.sandbox_paths import sandbox_paths
+from se_numpy.grading.isolation.scratch import Scratch, remove_left_folders
 from se_numpy.grading.models import Reply
 from se_numpy.grading.sandbox_worker import pack
 from se_numpy.grading.submission import Submission
@@ -37,7 +37,7 @@ class Limits:
 
     def resources(self) -> dict[str, int]:
         """Return the limits, keyed by RLIMIT constant without its prefix."""
-        return {"AS": self.memory_mb << 20, "CPU": self.cpu_seconds, "FSIZE": self.file_mb << 20, "CORE": 0,
+        return {"AS": self.memory_mb << 20, "CPU": self.cpu_seconds, "FSIZE": self.file_mb << 20, "CORE": 1,
                 "NOFILE": self.files, "NPROC": self.processes}  # fmt: skip
 
 
@@ -79,7 +79,7 @@ class Child:
         self._how = backend
         self._process: Process | None = None
         self._unreadable: Reply | None = None
-        self._folder: str | None = None
+        self._scratch: Scratch | None = None
 
     def __enter__(self) -> "Child":
         return self
@@ -125,9 +125,9 @@ class Child:
     def close(self) -> None:
         """End the process and its descendants, and remove its folder."""
         self.restart()
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+        if self._scratch is not None:
+            self._scratch.close()
+            self._scratch = None
 
     @property
     def token(self) -> str:
@@ -147,19 +147,23 @@ class Child:
 
     def _start(self) -> Process:
         """Start a locked-down process with NumPy imported, before any of the submission's code runs."""
-        where, how = sandbox_paths(), self._how
-        runner, lockdown = where.runner, where.lockdown
+        where, how, machine = sandbox_paths(), self._how, platform.machine()
+        files = {"runner": where.runner, "lockdown": where.lockdown, "supervisor": where.supervisor}
         if how.runner is not None:
-            runner, lockdown = f"{how.runner}/runner.py", f"{how.runner}/lockdown.py"
+            files = {name: f"{how.runner}/{name}.py" for name in files}
         cwd = "/"
         if how.level == "L1":  # the submission may write files, so it gets a temporary folder
-            self._folder = cwd = self._folder or tempfile.mkdtemp(prefix="se_numpy-")
+            self._scratch = self._scratch or Scratch()
+            cwd = self._scratch.path
+        remove_left_folders()
         number = secrets.randbits(52)
-        settings = {"call": number, "limits": self.limits.resources(), "lockdown": lockdown, "numpy": where.numpy,
-                    "readable": list(where.readable()) if how.landlock else None, "seccomp": how.seccomp}  # fmt: skip
+        settings = {**files, "call": number, "limits": self.limits.resources(), "numpy": where.numpy,
+                    "readable": list(where.readable()) if how.landlock else None,
+                    "seccomp": seccomp.allow_list(machine) if how.seccomp else None,
+                    "counting": seccomp.asking(machine) if seccomp.possible() else None}  # fmt: skip
         flags = ["-I", "-S", "-B", "-u", "-X", "utf8"]  # no environment, site-packages, bytecode or buffering; UTF-8
         self.starts += 1
-        process = Process([*how.wrap(where), where.interpreter, *flags, runner], cwd,
+        process = Process([*how.wrap(where), where.interpreter, *flags, files["runner"]], cwd,
                           leaves_processes=how.leaves_processes)  # fmt: skip
         try:
             process.ask(pack(settings), wire.Answer(number), 60)
