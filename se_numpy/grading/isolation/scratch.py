@@ -10,10 +10,25 @@ import shutil
 import stat
 import tempfile
 import time
+import weakref
 from functools import cache
 
 _PREFIX, _UNFINISHED = "se_numpy-", ".se_numpy-"
 _DAY = 86400
+
+
+_open: "weakref.WeakSet[Scratch]" = weakref.WeakSet()
+
+
+def _close_copies() -> None:
+    """Close the locks that a copy of the grader inherited, which would outlive it."""
+    for folder in list(_open):
+        folder.release()
+    _open.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_copies)
 
 
 class Scratch:
@@ -31,6 +46,7 @@ class Scratch:
         self._folder = os.path.join(parent, _PREFIX + name.removeprefix(_UNFINISHED))
         os.rename(new, self._folder)  # under its final name, the folder is always locked
         self.path = os.path.join(self._folder, "files")
+        _open.add(self)
 
     def __enter__(self) -> str:
         return self.path
@@ -42,8 +58,12 @@ class Scratch:
         """Remove the folder with everything in it."""
         if self._lock >= 0:
             _remove(self._folder)
-            os.close(self._lock)
-            self._lock = -1
+            self.release()
+
+    def release(self) -> None:
+        """Close the lock, so that another process may remove the folder."""
+        os.close(self._lock)
+        self._lock = -1
 
 
 @cache
@@ -60,7 +80,7 @@ def remove_left_folders() -> None:
 
 def _is_left(folder: str, changed: float) -> bool:
     """Return True if no process holds the folder's lock; a folder without a lock must be a day old."""
-    import fcntl  # not on Windows, where no submission is run
+    import fcntl  # does not exist on Windows
 
     if os.path.basename(folder).startswith(_UNFINISHED):
         return changed < time.time() - _DAY

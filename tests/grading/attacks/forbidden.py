@@ -1,4 +1,4 @@
-"""Attacks that L2 (Landlock with a filter) and L3 (bubblewrap) prevent: bodies of a function, which must raise an error.
+"""Attacks that L2 (Landlock with a filter) and L3 (bubblewrap) prevent, as bodies of a function that must fail.
 
 A body returns if its attack succeeds, as each does without the protections, except for those in ``UNPROVED``.
 ``{victim}`` is another process of the user, ``{secret}`` a file in ``{folder}``, ``{shm}``, ``{queue}`` and
