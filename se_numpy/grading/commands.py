@@ -119,7 +119,10 @@ def _add_grade(commands: Any) -> None:
                    "unpredictable")  # fmt: skip
     p.add_argument("--jobs", type=int, default=1, metavar="N", help="submissions to grade in parallel (default: 1)")
     p.add_argument("--dask", metavar="ADDRESS", help="grade on the Dask cluster with this scheduler address")
-    p.add_argument("--deadline", type=float, metavar="SECONDS", help="time limit for a whole submission")
+    p.add_argument("--deadline", type=float, metavar="SECONDS", default=300, help="time limit for a whole submission "
+                   "(default: 300)")  # fmt: skip
+    p.add_argument("--class-deadline", type=float, metavar="SECONDS", help="time limit for all submissions together "
+                   "(default: 60 for each, divided by --jobs, but at least --deadline)")  # fmt: skip
     p.add_argument("--run-all", action="store_true", help="run all cells in a notebook, not only its definitions")
     p.set_defaults(run=_guarded(_grade), parser=p)
 

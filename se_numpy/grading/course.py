@@ -1,5 +1,6 @@
 """Grade files: one submission, or all submissions in a course in parallel."""
 
+import math
 import os
 import platform
 import time
@@ -18,12 +19,14 @@ import se_numpy
 from se_numpy.grading.assignment import Assignment, Item, everything, load, read_secret
 from se_numpy.grading.grade import SEARCH_SECONDS, grade_task
 from se_numpy.grading.isolation import Child, Limits, missing
-from se_numpy.grading.models import Report, TaskReport
+from se_numpy.grading.models import DeadlinePassed, Report, TaskReport
 from se_numpy.grading.submission import Submission, definitions, read
 from se_numpy.grading.task import Task
 from se_numpy.grading.tasks import all_tasks
 
 SUFFIXES = (".py", ".ipynb")
+DEADLINE = 300.0  # seconds for a submission; one whose functions are all wrong takes about 20
+CLASS_SHARE = 60.0  # seconds for each submission in a class, on average
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,8 @@ class Options:
     isolation: str = "auto"
     require: str | None = None
     run_all: bool = False  # run all cells in a notebook, not only its definitions
-    deadline: float | None = None  # time limit for a submission, in seconds; later tasks are reported as not reached
+    deadline: float = DEADLINE  # time limit for a submission, in seconds; later tasks are reported as not reached
+    until: float = math.inf  # the time, as of time.time(), at which grading the class ends
     search: float = SEARCH_SECONDS
 
     def to_assignment(self) -> Assignment:
@@ -87,19 +91,27 @@ def grade_path(
     except ValueError as error:
         tasks = [_without_verdict(item, "unreadable", str(error)) for item in assignment.items]
         return report(tasks, "", "L0", "nothing was run", str(error))
+    left = options.until - time.time()
+    over = f"the {options.deadline:g} seconds for the whole submission were used up"
+    if left < options.deadline:
+        over = "the time for the whole class was used up"
+    until = time.monotonic() + min(left, options.deadline)
     limits = Limits(seconds=assignment.limits["seconds_per_call"], memory_mb=int(assignment.limits["memory_mb"]))
 
     def graded(submission: Submission, message: str = "") -> Report:
         done: list[TaskReport] = []
-        with Child(submission, isolation=options.isolation, limits=limits, require=options.require) as child:
+        with Child(submission, isolation=options.isolation, limits=limits, require=options.require,
+                   until=until) as child:  # fmt: skip
             for item in assignment.items:
-                late = options.deadline is not None and time.perf_counter() - started > options.deadline
-                if late:
-                    over = f"not reached: the {options.deadline:g} seconds for the whole submission were used up"
-                    done.append(_without_verdict(item, "timeout", over))
-                else:
-                    seed = assignment.seed(submission.sha256, item.task.name)
+                seed = assignment.seed(submission.sha256, item.task.name)
+                reached = time.monotonic() < until
+                try:
+                    if not reached:
+                        raise DeadlinePassed
                     done.append(_verdict(item, submission, child, seed, options.search))
+                except DeadlinePassed:
+                    what = "not finished" if reached else "not reached"
+                    done.append(_without_verdict(item, "timeout", f"{what}: {over}"))
                 if on_task:
                     on_task(report(done, submission.sha256, child.level, child.backend, message))
             return report(done, submission.sha256, child.level, child.backend, message)
@@ -172,7 +184,7 @@ def _hidden(path: Path, top: Path) -> bool:
 def grade_all(paths: Sequence[Path], options: Options, executor: Executor) -> Iterator[tuple[Path, Report]]:
     """Yield (path, report) as each submission is graded; every report has a unique name.
 
-    The executor may use processes or a cluster.
+    The executor may use processes or a cluster, whose clocks must agree if ``options.until`` is given.
 
     Raises
     ------

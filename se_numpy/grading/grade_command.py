@@ -2,7 +2,9 @@
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from tqdm import tqdm
 
 from se_numpy.grading.classroom import CLASS_FILES, ClassView
 from se_numpy.grading.commands import FAILED, INTERRUPTED, NO_ISOLATION, Exit, chosen
-from se_numpy.grading.course import Options, grade_all, grade_path, submissions, title
+from se_numpy.grading.course import CLASS_SHARE, Options, grade_all, grade_path, submissions, title
 from se_numpy.grading.isolation import IsolationMissing
 from se_numpy.grading.models import Report
 from se_numpy.grading.report import FILES, FORMATS, as_gradescope, check_formats, show, write, write_file
@@ -36,6 +38,9 @@ def grade(args: argparse.Namespace) -> None:
         raise ValueError(missing)
     if args.jobs < 1:
         raise ValueError(f"--jobs is {args.jobs}; expected at least 1")
+    for name, value in (("--deadline", args.deadline), ("--class-deadline", args.class_deadline)):
+        if value is not None and not value > 0:
+            raise ValueError(f"{name} is {value:g}; expected a number of seconds above 0")
     options.to_assignment()
     paths = submissions(args.files)
     if args.out:
@@ -47,7 +52,8 @@ def grade(args: argparse.Namespace) -> None:
         else:
             if not args.out and formats != ["terminal"]:
                 raise ValueError(f"--format {args.format} writes files for several submissions; give --out DIR too")
-            reports = _grade_class(paths, options, formats, args)
+            seconds = args.class_deadline or max(args.deadline, CLASS_SHARE * len(paths) / args.jobs)
+            reports = _grade_class(paths, replace(options, until=time.time() + seconds), formats, args)
     except IsolationMissing as error:
         raise Exit(NO_ISOLATION, str(error)) from None
     if not all(report.passed for report in reports):

@@ -158,8 +158,9 @@ def test_orphans_without_an_environment_are_killed(ending, tmp_path):
 POOL = """
 from concurrent.futures import ThreadPoolExecutor
 def attack(x):
+    together = threading.Barrier(24)
     with ThreadPoolExecutor(24) as pool:
-        return sum(pool.map(lambda i: (time.sleep(0.001), x * i)[1], range(100)))
+        return sum(pool.map(lambda i: (together.wait(), x * i)[1], range(24)))
 """
 BOMB = """
 def attack(x):
@@ -188,7 +189,7 @@ def test_a_pool_of_threads_works(isolation):
     with child(POOL, isolation) as c:
         reply = c.call("attack", [X], {})
         assert reply.status == "ok", reply.message
-        np.testing.assert_array_equal(reply.outputs[0], X * 4950)
+        np.testing.assert_array_equal(reply.outputs[0], X * 276)
 
 
 @pytest.mark.parametrize("source", [BOMB, SMALL], ids=["with usual stacks", "with small stacks"])

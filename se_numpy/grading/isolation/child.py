@@ -1,7 +1,9 @@
 """Call the functions of a submission in a child process, which is restarted when it ends."""
 
+import math
 import platform
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from types import TracebackType
@@ -13,7 +15,7 @@ from se_numpy.grading.isolation.backends import Backend, choose
 from se_numpy.grading.isolation.process import Ended, Process
 from se_numpy.grading.isolation.sandbox_paths import sandbox_paths
 from se_numpy.grading.isolation.scratch import Scratch, remove_left_folders
-from se_numpy.grading.models import Reply
+from se_numpy.grading.models import DeadlinePassed, Reply
 from se_numpy.grading.sandbox_worker import pack
 from se_numpy.grading.submission import Submission
 
@@ -57,13 +59,16 @@ class Child:
         The resource limits (default: ``Limits()``).
     require
         The lowest acceptable level, "L1" to "L3"; IsolationMissing is raised if it is not available.
+    until
+        The time, on the clock of ``time.monotonic``, after which no call is made or continued.
     """
 
     def __init__(
         self, submission: Submission, *, isolation: str = "auto", limits: Limits | None = None,
-        require: str | None = None,
+        require: str | None = None, until: float = math.inf,
     ) -> None:  # fmt: skip
         self._set_up(choose(isolation, require), submission, limits or Limits())
+        self._until = until
 
     @classmethod
     def on(cls, backend: Backend, submission: Submission, limits: Limits) -> "Child":
@@ -79,6 +84,7 @@ class Child:
         self._how = backend
         self._process: Process | None = None
         self._unreadable: Reply | None = None
+        self._until = math.inf
         self._scratch: Scratch | None = None
 
     def __enter__(self) -> "Child":
@@ -98,6 +104,8 @@ class Child:
         ------
         RuntimeError
             If the process cannot be started, which is not the submission's fault.
+        DeadlinePassed
+            If the time for the whole submission is used up.
         """
         if self._unreadable is not None:
             return self._unreadable
@@ -105,7 +113,7 @@ class Child:
         frame = wire.call(number, function, arguments, hyper)
         try:
             process = self._running()
-            reply = process.ask(frame, wire.Answer(number, len(arguments)), self.limits.seconds)
+            reply = self._ask(process, frame, wire.Answer(number, len(arguments)), self.limits.seconds)
         except Ended as end:
             self._process = None
             reply = end.reply
@@ -175,11 +183,23 @@ class Child:
             raise
         return process
 
+    def _ask(self, process: Process, frame: bytes, answer: wire.Answer, seconds: float) -> Reply:
+        """Return the reply to a request, which may take until the deadline at most."""
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise DeadlinePassed
+        try:
+            return process.ask(frame, answer, min(seconds, left))
+        except Ended as end:
+            if end.reply.status == "timeout" and left < seconds:
+                raise DeadlinePassed from None
+            raise
+
     def _load(self, process: Process) -> None:
         number = secrets.randbits(52)
         try:
             frame = wire.load(number, self.submission.source)
-            reply = process.ask(frame, wire.Answer(number), self.limits.start_seconds)
+            reply = self._ask(process, frame, wire.Answer(number), self.limits.start_seconds)
         except Ended as end:
             reply = end.reply
             message = f"while running its top-level code: {reply.message}"
