@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from se_numpy.cli import main
-from se_numpy.grading import assignment, autograder, grade_command, notebook, template
+from se_numpy.grading import assignment, autograder, grade_command, isolation, notebook, template
 from se_numpy.grading.course import Options, grade_all, grade_path, submissions, title
 from se_numpy.grading.isolation import doctor
 from se_numpy.grading.lessons.syllabus import LESSONS
@@ -337,6 +337,7 @@ def test_tasks_show_doctor_verify_task_and_new_task(capsys, tmp_path, monkeypatc
     assert {t["id"] for t in json.loads(run("tasks", "--json", capsys=capsys)[1])} == set(all_tasks())
     assert "largest pixel" not in run("show", "squeeze", capsys=capsys)[1]
     assert "largest pixel" in run("show", "squeeze", "--mistakes", capsys=capsys)[1]
+    monkeypatch.setattr(isolation, "examine", list)
     assert "plain child" in run("doctor", capsys=capsys)[1]
     code, out, _ = run("verify-task", "squeeze", "--seeds", "2", "--json", "v.json", capsys=capsys)
     assert code == 0

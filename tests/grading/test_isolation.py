@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from attacks import ANYWHERE, DAEMON, INVALID_HEADERS, SURVIVED, UNREADABLE
-from attacks.forbidden import FORBIDDEN, REFUSALS, TOOLS, UNPROVED
+from attacks.forbidden import FORBIDDEN, REFUSALS, UNPROVED
 from children import FINE, QUICK, X, child, grade_one
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,6 +44,7 @@ from se_numpy.grading.isolation import (
     wire,
 )  # fmt: skip
 from se_numpy.grading.isolation.process import running
+from se_numpy.grading.isolation.promises import TOOLS
 from se_numpy.grading.isolation.sandbox_paths import sandbox_paths
 from se_numpy.grading.sandbox_worker import pack
 from se_numpy.grading.submission import from_source
@@ -68,7 +69,7 @@ def strict(request):
 def working(option: str) -> str:
     """Return the name of a backend, or skip the test if it does not work here."""
     backend = next(b for b in backends.BACKENDS if b.option == option)
-    problem = backends._problem(backend)
+    problem = backends.problem_of(backend)
     if problem and supported(option):
         pytest.fail(f"this machine supports the backend, but {problem}")
     if problem:

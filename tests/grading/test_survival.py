@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are f
 @pytest.fixture(params=["process", "landlock", "bwrap"])
 def isolation(request):
     """Return each backend that works on this machine."""
-    if problem := backends._problem(next(b for b in backends.BACKENDS if b.option == request.param)):
+    if problem := backends.problem_of(next(b for b in backends.BACKENDS if b.option == request.param)):
         pytest.skip(problem)
     return request.param
 

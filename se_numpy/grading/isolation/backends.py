@@ -94,7 +94,7 @@ def choose(isolation: str = "auto", require: str | None = None) -> Backend:
     for backend in BACKENDS:
         if isolation not in ("auto", backend.option) or (require is not None and backend.level < require):
             continue
-        if not (remedy := _problem(backend)):
+        if not (remedy := problem_of(backend)):
             found = backend
             break
         why.append(f"{backend.name}: {remedy}")
@@ -108,7 +108,7 @@ def choose(isolation: str = "auto", require: str | None = None) -> Backend:
 
 def doctor() -> list[Finding]:
     """Test each backend on this machine, strongest first.  The first call takes up to a second."""
-    return [Finding(b.name, b.level, not (remedy := _problem(b)), remedy) for b in BACKENDS]
+    return [Finding(b.name, b.level, not (remedy := problem_of(b)), remedy) for b in BACKENDS]
 
 
 def missing(level: str) -> tuple[str, ...]:
@@ -119,14 +119,14 @@ def missing(level: str) -> tuple[str, ...]:
 _trying = threading.Lock()
 
 
-def _problem(backend: Backend) -> str:
+def problem_of(backend: Backend) -> str:
+    """Return why the backend does not work and the remedy, or an empty string if it works."""
     with _trying:
         return _cached_problem(backend, os.environ.get("PATH", ""))
 
 
 @cache
 def _cached_problem(backend: Backend, _path: str) -> str:
-    """Return why the backend does not work and the remedy, or an empty string if it works."""
     if sys.platform == "win32":
         return "submissions run on Linux and macOS only; on Windows, use WSL or check(function) in a notebook."
     if backend.option == "bwrap" and not shutil.which("bwrap"):

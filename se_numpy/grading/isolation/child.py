@@ -130,6 +130,11 @@ class Child:
             self._process.kill()
             self._process = None
 
+    def abandon(self) -> None:
+        """Close the channels without ending the process, as the system does when the grader is killed."""
+        if self._process is not None:
+            self._process.close_channels()
+
     def close(self) -> None:
         """End the process and its descendants, and remove its folder."""
         self.restart()

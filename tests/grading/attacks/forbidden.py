@@ -5,23 +5,6 @@ A body returns if its attack succeeds, as each does without the protections, exc
 ``{semaphore}`` are System V objects of the user, ``{port}`` and ``{unix}`` are listening sockets.
 """
 
-TOOLS = """
-import ctypes, fcntl, mmap, os, platform, socket, struct, sys, threading, time
-import numpy as np
-libc = ctypes.CDLL(None, use_errno=True)
-libc.syscall.restype = ctypes.c_long
-def call(x86, arm, *arguments):
-    number = arm if platform.machine() == "aarch64" else x86
-    if number is None:
-        raise OSError(38, "Function not implemented")
-    result = libc.syscall(number, *[ctypes.c_long(a) if isinstance(a, int) else a for a in arguments])
-    if result < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return result
-def fine(x):
-    return x + 1
-"""
-
 SIGNALS = {
     "a signal": "os.kill({victim}, 0)",
     "a signal to its parent": "os.kill(os.getppid(), 0)",
