@@ -581,6 +581,7 @@ def test_a_child_outlives_the_thread_that_started_it(isolation):
             assert pool.submit(c.call, "fine", [X], {}).result().status == "ok"
         time.sleep(0.1)
         assert c.call("fine", [X], {}).status == "ok"
+        assert c.starts == 1
 
 
 def test_nothing_is_left_behind_when_the_grader_fails(isolation):

@@ -53,7 +53,8 @@ Limitations:
   replies for it, so it can hide that it modified its arguments, forge its own error message, or keep state and threads
   between calls in one process (``restart`` clears them). It cannot learn the expected results, which are never sent.
 - L2 and L3 rely on the kernel; only another machine protects against kernel vulnerabilities. A submission can measure
-  time and memory, read the system's libraries and the standard library, and at L2 see that other files exist.
+  time and memory, read the system's libraries and the standard library, and at L2 see which other files and processes
+  exist, with their sizes, times and owners.
 - A submission that uses all of its time and memory slows down other processes on the machine.
 - Time limits are wall-clock time, so a function close to its limit may fail on a busy machine. A submission that the
   deadline of the file or of the class interrupts gets no points for the task in progress.

@@ -125,7 +125,7 @@ PROMISES = (
                   "call(323, 282, 0)"),
     )),
     Promise("the grader's files, processes and network are invisible", "L3", (
-        *_refused("os.stat({secret!r})", "os.stat('/proc')", "os.stat('/etc/passwd')", "os.stat('/tmp')"),
+        *_refused("os.stat({secret!r})", "os.stat('/proc')", "os.stat('/etc/passwd')", "os.stat({folder!r})"),
     )),
     Promise("nothing survives the grader, however it ends", "L1", (
         Attack("sys.modules['__main__']._read = lambda *_: time.sleep(99)\n"

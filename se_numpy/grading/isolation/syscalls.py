@@ -26,8 +26,7 @@ ALLOWED: dict[str, dict[str, Numbers]] = {
     "OpenBLAS places its buffers on memory nodes": {"mbind": (237, 235)},
     "threads, and locks between them": {
         "clone": (56, 220), "futex": (202, 98), "set_robust_list": (273, 99), "rseq": (334, 293), "exit": (60, 93),
-        "sched_yield": (24, 124), "sched_getaffinity": (204, 123), "getcpu": (309, 168), "gettid": (186, 178),
-        "membarrier": (324, 283)},
+        "sched_yield": (24, 124), "sched_getaffinity": (204, 123), "getcpu": (309, 168), "gettid": (186, 178)},
     "the end of the process": {"exit_group": (231, 94)},
     "signal handlers of the process itself, and abort()": {
         "rt_sigaction": (13, 134), "rt_sigprocmask": (14, 135), "rt_sigreturn": (15, 139), "sigaltstack": (131, 132),
