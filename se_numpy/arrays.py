@@ -58,7 +58,7 @@ def check_array(name: str, x: Any, shape: str) -> None:
 
 
 def check_plain(name: str, x: Any) -> None:
-    """Raise TypeError for a masked array or an np.matrix, on which the same operations mean something else."""
+    """Raise TypeError for a masked array or an np.matrix, for which the same operations have a different meaning."""
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(
             f"{name} is a masked array, whose mask would be ignored; expected a plain array: use {name}.filled(value)"
@@ -96,7 +96,7 @@ def device_module(device: str) -> ModuleType:
 
 
 def to_device(array: Array, device: str) -> Array:
-    """Return the array on ``device``, "cpu" or "gpu".  It is copied only if it is on the other one.
+    """Return the array on ``device``, "cpu" or "gpu".  It is copied only if it is on the other device.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def to_host(array: Array) -> np.ndarray:
 
 
 def moved_to(like: Array, array: Array) -> Array:
-    """Return the array on the device of ``like``.  It is copied only if it is on the other one."""
+    """Return the array on the device of ``like``.  It is copied only if it is on the other device."""
     return to_host(array) if on_host(like) else array_module(like).asarray(array)
 
 

@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code: 0, 2 for errors, 130 after Ctrl-C."""
     for screen in (sys.stdout, sys.stderr):
         if hasattr(screen, "reconfigure"):
-            screen.reconfigure(errors="replace")  # terminals that cannot show × or ± get ?
+            screen.reconfigure(errors="replace")  # a terminal that cannot show × or ± shows ? instead
     argv = sys.argv[1:] if argv is None else argv
     args = _parser().parse_args(argv or ["--help"])
     try:
@@ -149,7 +149,7 @@ def _add_train(commands: Any) -> None:
         "--resume continues it and gives the same results as an uninterrupted run. Where two defaults are given, the "
         "second is for CIFAR."))  # fmt: skip
     p.set_defaults(run=_train, parser=p)
-    p.add_argument("--resume", metavar="RUN", help="continue a run, given its folder, a checkpoint, or last")
+    p.add_argument("--resume", metavar="RUN", help='continue a run: its folder, a checkpoint, or "last"')
     p.add_argument("--preset", metavar="NAME", help="smoke (seconds), quick (minutes; the default for the built-in "
                    "data set) or full")  # fmt: skip
     p.add_argument("--config", metavar="FILE", help="read settings from a TOML file; options override it")
@@ -177,7 +177,8 @@ def _add_train(commands: Any) -> None:
     how.add_argument("--seed", type=int, metavar="N", help="random seed (default: 0)")
     how.add_argument("--seeds", type=int_list, metavar="0,1,2", help="one run for each seed, each in its own folder")
     where = p.add_argument_group("device and output")
-    where.add_argument("--device", choices=["auto", "cpu", "gpu"], help="default: auto, a GPU if CuPy finds one")
+    where.add_argument("--device", choices=["auto", "cpu", "gpu"],
+                       help="default: auto, which uses a GPU if CuPy finds one")  # fmt: skip
     where.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/TIME-MODEL-sSEED)")
 
 

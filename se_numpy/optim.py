@@ -36,7 +36,7 @@ class SGD:
         ValueError
             If the shapes differ.
         TypeError
-            If one of them is not an array of float32 or float64.
+            If an argument is not a float32 or float64 array.
         """
         for name, vector in (("w", w), ("g", g), ("v", v)):
             check(f"{name}: ...", vector)

@@ -175,6 +175,6 @@ def added_parameters(stages: Iterable[tuple[int, int]], r: float) -> int:
     Raises
     ------
     ValueError
-        If r is not positive, or if it exceeds a C_s.
+        If r is not positive, or if it exceeds any C_s.
     """
     return sum(2 * N_s * C_s * hidden_units(C_s, r) for N_s, C_s in stages)

@@ -31,7 +31,7 @@ def check(spec: str, *arrays: Array) -> tuple[int, ...]:
         if isinstance(x, tuple):
             shape = x
         else:
-            if type(x) is not np.ndarray or x.dtype not in NUMBERS:  # the common case first: every call passes here
+            if type(x) is not np.ndarray or x.dtype not in NUMBERS:  # the common case skips the slower check
                 check_array(name, x, _show(spec, name))
             shape = tuple(x.shape)
         fixed, given = before + after, len(shape)

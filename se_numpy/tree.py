@@ -41,7 +41,7 @@ def from_leaves(items: dict[str, Any]) -> Tree:
 
 
 def differences(found: Tree, expected: Tree) -> list[str]:
-    """Describe how ``found`` differs from ``expected``: missing leaves, unexpected leaves, leaves of another shape."""
+    """Describe how the leaves of ``found`` differ from ``expected``: missing, unexpected, or of a different shape."""
     have, want = dict(leaves(found)), dict(leaves(expected))
     missing = [f"{name} is missing" for name in want if name not in have]
     extra = [f"{name} is unexpected" for name in have if name not in want]
@@ -99,7 +99,7 @@ class Views(dict[str, Any]):
         for name in found:
             self[name] = found[name]
 
-    # dict's | may widen the types of keys and values, which |= on views cannot.
+    # dict's | may widen the types of keys and values; |= on views cannot.
     def __ior__(self, other: Any) -> Self:  # type: ignore[override, misc]
         self.update(other)
         return self

@@ -1,4 +1,4 @@
-"""The package's double of CuPy, extended by kernels that are compiled for the host."""
+"""The package's double of CuPy, extended with kernels that are compiled for the host."""
 
 import host_kernels
 

@@ -99,7 +99,7 @@ class Elementwise:
     def __call__(self, *args, size=None):
         params = self.ins + self.outs
         if len(args) not in (len(self.ins), len(params)):
-            raise TypeError(f"{self.__name__} takes {len(self.ins)} inputs, or with outputs {len(params)} arguments")
+            raise TypeError(f"{self.__name__} takes {len(self.ins)} inputs, or {len(params)} arguments with outputs")
         T = _common_type(params[: len(args)], args)
         shapes = [np.shape(a) for (raw, _, _), a in zip(params, args, strict=False) if not raw]
         shape = (size,) if size is not None else np.broadcast_shapes(*shapes)
@@ -116,7 +116,7 @@ class Elementwise:
             if np.ndim(value) and array.dtype != dtype:
                 raise TypeError(f"{self.__name__}: got an array of {array.dtype}; expected {dtype}")
             array = array.astype(dtype) if raw else np.broadcast_to(array.astype(dtype), shape)
-            buffers.append(np.array(array, order="C"))  # copied, as arrays that overlap here may not on a device
+            buffers.append(np.array(array, order="C"))  # a copy: arrays that overlap here may not overlap on a device
         lines = [_declared(k, *p, out=k >= len(self.ins)) for k, p in enumerate(params)]
         body = "\n".join([*lines, self.operation, ";"])
         typedefs = "".join(f"typedef {TYPES[np.dtype(dtype).name]} {kind};" for kind, dtype in types.items())

@@ -41,7 +41,7 @@ def imported(path: Path) -> set[str]:
             parts = node.module.split(".")
             if parts[0] == "se_numpy":
                 found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
-            assert node.level == 0, f"{path.name} imports relatively"
+            assert node.level == 0, f"{path.name} uses a relative import"
         elif isinstance(node, ast.Import):
             found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("se_numpy.")}
     return {name for name in found if name in LEVEL}

@@ -43,7 +43,7 @@ def test_without_arguments_the_help_is_printed(capsys, monkeypatch):
 
 
 def main_from_shell(capsys):
-    """Run ``main()`` on sys.argv."""
+    """Run ``main()`` with sys.argv."""
     with pytest.raises(SystemExit) as stop:
         main()
     captured = capsys.readouterr()
@@ -113,7 +113,7 @@ def test_summary(capsys):
         (["report", "nope"], "nope does not exist"),
         (["plot", "nope"], "nope does not exist"),
         (["weights", "."], ". contains no best.npz; expected the folder of a run or a checkpoint"),
-        (["plot", "nope", "--out", "no/c.png"], "--out no/c.png: folder no does not exist; make it first"),
+        (["plot", "nope", "--out", "no/c.png"], "--out no/c.png: folder no does not exist; create it first"),
         (["student-template", "--out", "no/s.py"], "no/s.py: No such file or directory; folder no does not exist"),
         (["data"], "required"),
     ],

@@ -17,16 +17,16 @@ TABLES = "reduction, squeeze, gate, stages, placement, networks"
 def add(commands: Any) -> None:
     """Add the parser of the command."""
     p = commands.add_parser("ablate", help="run the paper's ablations", description=(
-        "Train every run of a table, several at a time, and write the table in the paper's layout, next to the paper's "
-        "numbers: as Markdown, CSV, JSON and a figure. Finished runs are never repeated, so an interrupted command can "
-        "be repeated to continue, and tables in one folder share their runs."))  # fmt: skip
+        "Train every run of a table, several at a time, and write the results next to the paper's numbers and in the "
+        "paper's layout, as Markdown, CSV, JSON and a figure. Finished runs are never repeated, so repeating an "
+        "interrupted command continues it. Tables in one folder share their runs."))  # fmt: skip
     p.set_defaults(run=_ablate, parser=p)
     p.add_argument("--table", required=True, metavar="NAME", help=f"{TABLES}, or all")
     p.add_argument("--data", metavar="PATH", help="cifar10, cifar100, or a folder (default: the built-in set)")
     p.add_argument("--note", default="", metavar="TEXT", help="a remark on the data set, for the heading of the table")
     p.add_argument("--model", default="se_resnet8", metavar="NAME", help="a network with SE (default: se_resnet8)")
     p.add_argument("--seeds", type=int_list, default=(0, 1, 2), metavar="0,1,2",
-                   help="seeds of the runs of every row (default: 0,1,2)")  # fmt: skip
+                   help="seeds for the runs of each row (default: 0,1,2)")  # fmt: skip
     p.add_argument("--out", default="ablations", metavar="FOLDER", help="output folder (default: ablations)")
     p.add_argument("--dry-run", action="store_true", help="list the runs, estimate the time and exit")
     p.add_argument("--report", action="store_true", help="train nothing; write the table of the finished runs")
@@ -37,13 +37,14 @@ def add(commands: Any) -> None:
     how.add_argument("--lr", type=float, metavar="X", help="peak learning rate of the schedule")
     how.add_argument("--schedule", metavar="NAME", help="constant, step, cosine or one-cycle")
     where = p.add_argument_group("execution")
-    where.add_argument("--jobs", type=int, metavar="N", help="runs at a time (default: one per core; 1 on a GPU)")
+    where.add_argument("--jobs", type=int, metavar="N",
+                       help="number of runs at a time (default: 1 per core; 1 on a GPU)")  # fmt: skip
     where.add_argument("--dask", metavar="ADDRESS", help="a Dask scheduler, tcp://HOST:PORT, whose workers see FOLDER "
                        "and the data under the same paths (needs the extra cluster)")  # fmt: skip
     where.add_argument("--device", choices=["auto", "cpu", "gpu"], default="auto", help="default: auto")
 
 
-SHARED = ("epochs", "subset", "batch_size", "lr", "schedule")  # options that every run shares
+SHARED = ("epochs", "subset", "batch_size", "lr", "schedule")  # options that all runs share
 
 
 def _ablate(args: argparse.Namespace) -> None:
@@ -133,7 +134,7 @@ def _show(report: Any, out: Path, folder: str) -> None:
 def as_text(report: Any) -> str:
     """Format a table for a terminal: title, shared settings, and a row with the test error of each setting.
 
-    Verdicts are shortened; the files hold the whole sentences. If the terminal is too narrow for the table, each
+    Verdicts are shortened; the files hold the full sentences. If the terminal is too narrow for the table, each
     setting takes several lines.
     """
     from se_numpy.complexity import ruled
@@ -177,7 +178,7 @@ def _check_owner(path: Path, table: str) -> None:
 
 
 def _preview(study: Any, dataset: Any, configs: list[Any]) -> None:
-    """Print the state of each run, and the time for the missing ones, estimated from a few steps of one run."""
+    """Print the state of each run, and the time that the missing ones will take, estimated from a few steps of one."""
     from se_numpy.ablation.study import DONE, run_name, state
     from se_numpy.complexity import cost
     from se_numpy.train import Session, choose_device
@@ -196,7 +197,7 @@ def _preview(study: Any, dataset: Any, configs: list[Any]) -> None:
 
 
 def command(args: argparse.Namespace, table: str) -> str:
-    """Return the command that makes one table, with FOLDER in place of local paths."""
+    """Return the command that produces one table, with FOLDER in place of local paths."""
     from se_numpy.data import full_name
 
     words = ["se-numpy", "ablate", "--table", table]

@@ -1,4 +1,4 @@
-"""Train runs through any executor: finished runs are skipped, and a failed run does not stop the others."""
+"""Train runs with any executor: finished runs are skipped, and a failed run does not stop the others."""
 
 import io
 import json

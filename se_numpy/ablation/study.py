@@ -39,7 +39,7 @@ class Study:
         Raises
         ------
         ValueError
-            If there are no seeds, or if they are negative or repeated.
+            If there are no seeds, or if any seed is negative or repeated.
         """
         if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
             raise ValueError(f"--seeds is {','.join(map(str, seeds))}; expected different integers, 0 or more")
@@ -47,7 +47,7 @@ class Study:
         return cls(folder, base, seeds, _title(dataset), len(dataset.classes), dataset.image_shape, n)
 
     def config(self, row: Row, seed: int) -> Config:
-        """Return the configuration of a run of this row."""
+        """Return the configuration of the run of this row with this seed."""
         gates = {field.name: field.default for field in fields(models.SEConfig)}
         config = replace(self.base, **{**gates, **row.settings}, seed=seed)
         lr = min(config.lr, highest_lr(config.model))
@@ -84,7 +84,7 @@ def state(config: Config) -> str:
     Raises
     ------
     ValueError
-        If the run's folder holds a run with other settings, or something else.
+        If the run's folder holds a run with other settings, or files that are not a run.
     """
     folder = Path(config.out or "")
     path = folder / "config.json"
@@ -102,7 +102,7 @@ def result(config: Config) -> dict[str, Any]:
 
 
 def failure(config: Config) -> str | None:
-    """Return the reason why the last attempt at a run failed; None if it did not."""
+    """Return the reason why the last attempt at a run failed; None if it did not fail."""
     path = Path(config.out or "") / FAILURE
     return str(read_json(path)["failed"]) if path.is_file() else None
 

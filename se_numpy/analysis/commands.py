@@ -15,8 +15,8 @@ def add(commands: Any) -> None:
     """Add the parsers of all commands of the analysis."""
     run_commands.add(commands)
     p = commands.add_parser("excitations", help="analyse the gates of a trained network", description=(
-        "Record the gates of every SE block on test images, replace them by other gates and measure how much accuracy "
-        "that costs. Writes figures, tables (CSV, JSON) and an HTML page, index.html."))  # fmt: skip
+        "Record the gates of every SE block on test images, replace them with other gates and measure how much "
+        "accuracy that costs. Writes figures, tables (CSV, JSON) and an HTML page, index.html."))  # fmt: skip
     p.add_argument("run_", metavar="RUN", help="folder of a run, or a checkpoint")
     p.add_argument("--data", metavar="PATH", help="builtin, or a folder with CIFAR (default: the run's data set)")
     p.add_argument("--images", type=int, default=2000, metavar="N", help="number of test images (default: 2000)")
@@ -61,12 +61,12 @@ def _selected_classes(names: str | None, classes: Sequence[str]) -> list[str]:
 
 
 def _indices(picked: Sequence[str], seen: Sequence[str]) -> list[int] | None:
-    """Return the indices of the picked classes among those in the images; None if it would be empty."""
+    """Return the indices of the picked classes among those seen in the images; None if none of them was seen."""
     return [seen.index(name) for name in picked if name in seen] or None
 
 
 def _output_folder(out: str | None, run: str) -> Path:
-    """Return the folder to write to.  An earlier study in it is overwritten; a folder with anything else is refused."""
+    """Return the folder to write to.  An earlier study there is overwritten; a folder with other files is refused."""
     path = Path(run)
     folder = Path(out) if out else (path if path.is_dir() else path.parent) / "excitations"
     if folder.exists() and not folder.is_dir():
@@ -78,7 +78,7 @@ def _output_folder(out: str | None, run: str) -> Path:
 
 
 def _write_page(found: Any, out: Path, picked: list[int] | None) -> str:
-    """Write the page and return its path; without matplotlib or Jinja2 return the reason why there is no page."""
+    """Write the page and return its path; without matplotlib or Jinja2, return the reason why none was written."""
     from se_numpy.pages import missing_library
 
     if missing := missing_library("plot"):

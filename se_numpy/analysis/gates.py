@@ -4,7 +4,8 @@ Let s (N, C) be the gates of one block on N images in K groups, m_k the mean gat
 
     share between groups = Σ_c Σ_k N_k (m_kc - m_c)² / Σ_c Σ_n (s_nc - m_c)²
 
-It is 1 if the group determines the gates, and (K - 1) / (N - 1) on average if the gates do not depend on the group.
+The share is 1 if the group determines the gates, and (K - 1) / (N - 1) on average if the gates do not depend on the
+group.
 """
 
 from collections.abc import Callable, Iterator
@@ -37,7 +38,7 @@ class Groups(NamedTuple):
 
     @property
     def chance(self) -> float:
-        """The expected share between groups of gates that do not depend on the group."""
+        """The expected share between groups if the gates do not depend on the group."""
         return (len(self.names) - 1) / max(1, len(self.of) - 1)
 
 
@@ -99,7 +100,7 @@ def group_stds(s: np.ndarray, groups: Groups) -> np.ndarray:
 
 
 def share_between(s: np.ndarray, groups: Groups) -> float:
-    """Return the share of the gates' variance, summed over channels, between groups; 0 if the gates do not vary."""
+    """Return the share of the gates' variance (summed over channels) that lies between groups; 0 for constant gates."""
     s = s.astype(np.float64)
     m = s.mean(0)
     total = float(((s - m) ** 2).sum())
@@ -108,9 +109,10 @@ def share_between(s: np.ndarray, groups: Groups) -> float:
 
 
 def named_by(s: np.ndarray, groups: Groups) -> float:
-    """Return the accuracy of predicting the group from the gates, by the nearest group mean.
+    """Return the accuracy of predicting the group from the gates as the one with the nearest mean.
 
-    The means come from the other half of the images; distances are in standard deviations within groups.
+    The means for each half of the images come from the other half. Distances are measured in standard deviations
+    within groups.
     """
     right = 0
     for half in (0, 1):
@@ -127,10 +129,10 @@ def named_by(s: np.ndarray, groups: Groups) -> float:
 
 @dataclass(frozen=True)
 class BlockSummary:
-    """Statistics of one block's gates: mean, spread, saturation, and for each grouping the share between groups.
+    """Statistics of one block's gates: mean, spread, saturation and, for each grouping, the share between groups.
 
-    ``between``, ``chance`` and ``named`` map a kind of group to its share, the expected share, and the accuracy of
-    predicting the group from the gates.
+    ``between``, ``chance`` and ``named`` map each kind of group to the share between groups, the share expected by
+    chance, and the accuracy of predicting the group from the gates.
     """
 
     block: str

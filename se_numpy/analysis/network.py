@@ -1,7 +1,7 @@
 """A trained network for analysis: load it from a run, list its SE blocks by name, and replace layers in a copy.
 
-A network is a value, so inspecting one needs no hooks: a copy with another layer in one place is another network, and
-the layers' own functions run it. The copies share all parameters with the original network.
+A network is a value, so inspecting one needs no hooks: a copy with a different layer in one place is another network,
+and the layers' own functions run it. The copies share all parameters with the original network.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ class Network(Trained):
 
     @property
     def why_no_gates(self) -> str:
-        """For a network without ``blocks``: its name, the reason, and the kind of network that is expected."""
+        """The description of a network without ``blocks``: its name, the reason, and the kind of network expected."""
         model = self.config["model"]
         if self.config.get("squeeze") == "none":
             return f"{model} without squeeze, whose gates differ from pixel to pixel; expected a network with a squeeze"
@@ -34,12 +34,12 @@ class Network(Trained):
 
 
 def load(run: str | Path) -> Network:
-    """Load the network of a run, given its folder, which holds best.npz, or a checkpoint.
+    """Load the network of a run from the run's folder, which holds best.npz, or from a checkpoint.
 
     Raises
     ------
     ValueError
-        If the folder holds no best.npz, and as ``Trained.load`` does.
+        If the folder holds no best.npz, or if ``Trained.load`` raises it.
     """
     path = Path(run)
     if path.is_dir():
@@ -55,7 +55,7 @@ def load_gated(run: str | Path) -> Network:
     Raises
     ------
     ValueError
-        If the network has no SE blocks, and as ``load`` does.
+        If the network has no SE blocks, or if ``load`` raises it.
     """
     network = load(run)
     if not network.blocks:
@@ -69,7 +69,7 @@ def check_fit(network: Trained, dataset: Dataset) -> None:
     Raises
     ------
     ValueError
-        If they do not.
+        If they differ.
     """
     if network.shape != tuple(dataset.image_shape) or network.classes != tuple(dataset.classes):
         raise ValueError(
@@ -100,7 +100,7 @@ def with_layers(layer: Layer, places: Mapping[str, Layer]) -> Any:
     Raises
     ------
     KeyError
-        If the network has no layer of a given name.
+        If the network has no layer with a given name.
     """
     missing = dict(places)
 

@@ -16,7 +16,7 @@ from se_numpy.layers import Shape
 from se_numpy.models import NAMES
 
 TEST = "test:"
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "PPM", "TIFF")  # only these: Pillow runs programs for some others
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "PPM", "TIFF")  # no others: Pillow runs programs for some formats
 COMPARED = 200  # test images whose mean gates are drawn for comparison
 
 

@@ -1,4 +1,4 @@
-"""Commands for finished runs: ``evaluate``, ``predict``, ``plot`` and ``report``; and ``info``."""
+"""Commands for finished runs (``evaluate``, ``predict``, ``plot`` and ``report``), and ``info``."""
 
 import argparse
 import json
@@ -11,7 +11,7 @@ from se_numpy.wrapping import wrap_text
 
 DATA = "builtin, cifar10, cifar100 or a folder (default: the run's data set)"
 DEVICES = ["auto", "cpu", "gpu"]
-DEVICE = "default: auto, which is a GPU if CuPy finds one"
+DEVICE = "default: auto, which uses a GPU if CuPy finds one"
 
 
 def add(commands: Any) -> None:
@@ -41,8 +41,8 @@ def add(commands: Any) -> None:
     p.add_argument("--out", metavar="FILE.html", help="output file (default: report.html in the run's folder)")
     p.set_defaults(run=_report, parser=p)
     p = commands.add_parser("info", help="describe this machine and installation", description=(
-        "Print versions, BLAS and its speed, processor, memory, GPU and where CIFAR is found, and which optional "
-        "libraries are not installed and how to install them."))  # fmt: skip
+        "Print the versions, the BLAS and its speed, the processor, memory, GPU and location of CIFAR, and say how to "
+        "install the optional libraries that are missing."))  # fmt: skip
     p.add_argument("--json", action="store_true", help="print JSON")
     p.set_defaults(run=_info, parser=p)
 
@@ -66,7 +66,7 @@ def _add_predict(commands: Any) -> None:
     p.add_argument("--figure", metavar="FILE.png", help="also draw a figure (needs matplotlib)")
     p.add_argument("--data", metavar="PATH", help=f"data set for test:N and mean gates: {DATA}")
     p.add_argument("--weights", metavar="FILE", action=_Weights, help="weights from another library, instead of RUN")
-    p.add_argument("--model", metavar="NAME", help="the network of these weights, such as seresnet50")
+    p.add_argument("--model", metavar="NAME", help="the network that the weights belong to, such as seresnet50")
     p.add_argument("--json", action="store_true", help="print JSON")
     p.set_defaults(run=_predict, parser=p)
 
@@ -78,7 +78,7 @@ def _dataset(network: Any, given: str | None) -> Any:
 
 
 def _progress_bar(total: int) -> Any:
-    """Return a progress bar on stderr that counts images; it is drawn only at a terminal."""
+    """Return a progress bar on stderr that counts images; it is drawn only in a terminal."""
     from tqdm import tqdm
 
     return tqdm(total=total, unit="image", desc="test", leave=False, dynamic_ncols=True,
@@ -110,7 +110,7 @@ def _predict(args: argparse.Namespace) -> None:
     if args.weights is not None:
         network, shown = _with_weights(args)
     elif args.model is not None:
-        raise ValueError("--model goes with --weights; a run already records its network")
+        raise ValueError("--model is used only with --weights; a run already records its network")
     else:
         from se_numpy.analysis.network import load
         from se_numpy.train.run_dir import existing

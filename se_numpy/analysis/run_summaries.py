@@ -53,7 +53,8 @@ def _interrupted(run: RunRecord) -> str:
     planned = run.config.get("epochs", 0)
     if run.result or len(run.history) >= planned:
         return ""
-    return f"The run was interrupted after {len(run.history)} of {planned} epochs; these are results of its best epoch."
+    return (f"The run was interrupted after {len(run.history)} of {planned} epochs; the results are those of its best "
+            "epoch.")  # fmt: skip
 
 
 def _epoch(run: RunRecord) -> str:
@@ -93,8 +94,8 @@ def _contradiction(run: RunRecord, found: Evaluation) -> str:
     recorded, seen = run.result.get("test_accuracy"), run.result.get("test_images", len(found.labels))
     if recorded is None or (seen == len(found.labels) and abs(recorded - found.accuracy) * len(found.labels) < 5):
         return ""  # a few borderline images may change sides, because machines round sums differently
-    return (f"This disagrees with result.json, which records {percent(recorded)} of {seen:,.0f} images: the images or "
-            "the network have changed.")  # fmt: skip
+    return (f"This disagrees with result.json, which records {percent(recorded)} correct of {seen:,.0f} images: the "
+            "images or the network have changed.")  # fmt: skip
 
 
 def settings(config: dict[str, Any]) -> list[tuple[str, str]]:
@@ -126,12 +127,12 @@ class Column(NamedTuple):
 
     @property
     def width(self) -> int:
-        """The number of characters of the widest cell."""
+        """The number of characters in the widest cell."""
         return max(map(len, (self.head, *self.cells)))
 
 
 def fitted_table(columns: Sequence[Column], width: int | None) -> list[str]:
-    """Format a table in at most ``width`` characters, leaving out the columns that do not fit; None for all columns."""
+    """Format a table in at most ``width`` characters, leaving out columns that do not fit; None keeps all columns."""
     kept = list(columns)
     while width is not None and sum(c.width + 2 for c in kept) - 2 > width and max(c.rank for c in kept) > 0:
         kept.remove(max(kept, key=lambda c: c.rank))
@@ -172,7 +173,7 @@ def as_text(model: str, found: Evaluation) -> str:
 
 
 def _matrix(found: Evaluation, terminal: int | None) -> list[str]:
-    """Return the lines of the confusion matrix; none for more classes than a usual terminal has room for."""
+    """Return the lines of the confusion matrix; none if there are more classes than fit in a typical terminal."""
     counts, K = found.confusion, len(found.classes)
     if K > 12:
         return []

@@ -1,4 +1,4 @@
-"""Read the folders of runs back: settings, training history and result, and the differences between runs."""
+"""Read runs back from their folders: settings, training history and result, and the settings in which runs differ."""
 
 import csv
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ def read_run(folder: str | Path) -> RunRecord:
     Raises
     ------
     ValueError
-        If the folder is not a run's, or if one of its files is missing or damaged.
+        If the folder is not that of a run, or if one of its files is missing or damaged.
     """
     path = Path(folder)
     if not path.is_dir():
@@ -63,7 +63,7 @@ def find_runs(folder: str | Path) -> list[Path]:
 def group_runs(runs: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
     """Group runs by the settings that differ, which form the label; runs that differ only in the seed share a group."""
     defaults = {f.name: f.default for f in fields(Config) if f.default is not MISSING}
-    settings = [{**defaults, **run.config} for run in runs]  # an older run lacks newer settings
+    settings = [{**defaults, **run.config} for run in runs]  # older runs lack newer settings
     names = [name for name in dict.fromkeys(name for s in settings for name in s) if name not in REPEATED]
     differing = [name for name in names if len({_text(s.get(name)) for s in settings}) > 1]
     groups: dict[str, list[RunRecord]] = {}
@@ -94,7 +94,7 @@ def _json(path: Path, kind: type) -> Any:
         return None
     found = read_json(path)
     if not isinstance(found, kind):
-        raise ValueError(f"{path} holds a {type(found).__name__}; expected a {kind.__name__}, as se-numpy train writes")
+        raise ValueError(f"{path} holds a {type(found).__name__}; expected a {kind.__name__} from se-numpy train")
     return found
 
 

@@ -20,7 +20,7 @@ def download(
 ) -> Path:  # fmt: skip
     """Return the folder with the files of "cifar10" or "cifar100", downloading them if there is no local copy.
 
-    An archive is unpacked only if its size and SHA-256 are those in sources.json. A downloaded archive is kept next to
+    An archive is unpacked only if its size and SHA-256 match sources.json. A downloaded archive is kept next to
     the unpacked folder.
 
     Parameters

@@ -46,7 +46,7 @@ def backward_at_stride_1(dU: AffineMaps, n: slice, h: slice, filters: Array, p: 
     """Write rows h of images n to dx; return the contribution of x, the same rows of X, to dV.
 
     The windows of dU serve twice: multiplied by the flipped filters they give dX, multiplied by X they give dV,
-    flipped. ``filters_at_stride_1`` takes the sum of the contributions.
+    flipped. ``filters_at_stride_1`` converts the sum of the contributions to dV.
     """
     dVs = []
     windows = unfold(dU, n, h, dx.shape[2], p.kernel, dx.dtype, before=p.before, groups=p.groups, tile=p.input_tile)

@@ -12,7 +12,7 @@ from se_numpy.arrays import Array, array_module
 from se_numpy.engine.blas import has_small_kernels
 from se_numpy.engine.workspace import workspace
 
-SMALL_PRODUCT = 10**6  # multiply-adds up to which OpenBLAS uses its small-matrix kernels, which need no packing
+SMALL_PRODUCT = 10**6  # multiply-adds: up to this many, OpenBLAS uses its small-matrix kernels, which need no packing
 
 
 def product(rows: Array, matrices: Array, out: Array) -> Array:

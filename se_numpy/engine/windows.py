@@ -22,7 +22,7 @@ def unfold(
 ) -> Iterator[tuple[slice, Array]]:  # fmt: skip
     """Yield (part, windows) for a few images of X (N, H', W', C) at a time: windows need far more memory than maps.
 
-    ``part`` is the slice of images, counted from the first of n. ``windows`` (groups, R, kh·wide·C/groups) has one row
+    ``part`` is a slice of these images, relative to n.start. ``windows`` (groups, R, kh·wide·C/groups) has one row
     for every ``tile`` output pixels in rows h and columns 0 to W; ``wide`` is kw for a tile of one pixel. The first
     window begins ``before`` (rows, columns) above and to the left of the maps; values outside the maps are zero.
     """

@@ -24,8 +24,8 @@ _local = _Local()
 def workspace(xp: ModuleType, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
     """Return an array with arbitrary contents; each thread gets the same memory whenever it passes the same name.
 
-    New memory costs a page fault for every four kilobytes, so the working set of a block is kept and reused. On a GPU
-    CuPy's memory pool does this already.
+    New memory costs a page fault for every four kilobytes, so the working set of a block is kept and reused. On a GPU,
+    CuPy's memory pool already does this.
     """
     if xp is not np:
         return xp.empty(shape, dtype)

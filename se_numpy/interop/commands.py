@@ -14,9 +14,9 @@ def add(commands: Any) -> None:
     """Add the parser of the command."""
     p = commands.add_parser("weights", help="check or convert pretrained weights", description=(
         "Detect the naming scheme of a weights file, check whether its tensors fit a network, and list all "
-        "differences. With --out, write the weights to a new file, under other names with --to. Reads .safetensors and "
-        ".npz files, checkpoints of runs and, if PyTorch is installed, .pt, .pth and .bin files. No code in a file is "
-        "executed."))  # fmt: skip
+        "differences. With --out, write the weights to a new file; --to chooses its naming scheme. Reads .safetensors "
+        "and .npz files, checkpoints of runs and, if PyTorch is installed, .pt, .pth and .bin files. No code in a file "
+        "is executed."))  # fmt: skip
     p.set_defaults(run=_weights, parser=p)
     p.add_argument("file", metavar="FILE", help="a weights file, a checkpoint, or the folder of a run")
     p.add_argument("--model", metavar="NAME", help="the network, such as se_resnet50 (not needed for a run)")
@@ -130,7 +130,7 @@ def _write(
 
 
 def note(net: Any, metadata: dict[str, Any], scheme: Any) -> str:
-    """Describe how a network differs from the usual one with these tensor names, which do not show the difference."""
+    """Describe a difference from the usual network with these tensor names that the names do not show."""
     import inspect
 
     from se_numpy import models

@@ -17,7 +17,7 @@ MAX_GROUPS = 8  # lines printed for each kind of difference
 
 @dataclass(frozen=True)
 class Comparison:
-    """The differences between a file and a network: names, and for shapes (name, given, expected).
+    """The differences between a file and a network: names, and (name, given, expected) for wrong shapes.
 
     Its truth value is True if there are differences.
     """

@@ -79,7 +79,7 @@ class SEVariant(SE):
 
 
 class NoSqueezeCache(NamedTuple):
-    """The cache of a block without a squeeze: the feature maps and the gates, both of one shape."""
+    """The cache of a block without a squeeze: the feature maps and the gates, which have the same shape."""
 
     U: Array
     s: Array

@@ -56,7 +56,7 @@ class Conv(Layer):
     def parameters(self, shape: Shape) -> Tree:
         _, _, C_ = image(self, shape)
         if C_ % self.groups or self.C % self.groups:
-            raise ValueError(f"{self} got {C_} channels; expected channels and filters divisible by groups")
+            raise ValueError(f"{self} got {C_} channels; expected numbers of channels and filters divisible by groups")
         return {"V": he((self.k, self.k, C_ // self.groups, self.C), fan_in=self.k**2 * C_ // self.groups)}
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -205,7 +205,7 @@ class Linear(Layer):
 class Pool(Layer):
     """Pooling over k x k windows, of ``kind`` "max" or "avg".  ``stride`` defaults to k.
 
-    ``ceil`` lets the last windows extend beyond the lower and the right edge, as in the authors' Caffe networks. It is
+    ``ceil`` lets the last windows extend beyond the lower and right edges, as in the authors' Caffe networks. It is
     available for "max" only.
     """
 
@@ -224,7 +224,9 @@ class Pool(Layer):
         if self.kind not in pairs:
             raise ValueError(f"unknown kind of pooling {self.kind!r}; expected 'max' or 'avg'")
         if self.ceil and self.kind == "avg":
-            raise ValueError(f"{self}: windows across the edge have no agreed mean; expected ceil=True with 'max' only")
+            raise ValueError(
+                f"{self}: the mean of a window across the edge is ambiguous; use ceil=True only with 'max'"
+            )
         return pairs[self.kind], {"kernel": self.k, "stride": self.stride, "padding": self.padding}
 
     def _overhang(self, H: int, W: int) -> tuple[int, int]:

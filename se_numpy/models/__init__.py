@@ -54,9 +54,9 @@ def build(
     """Build the network called ``name``, for instance "se_resnet20", "se_resnet50" or "senet154".
 
     ``reduction`` is r; the default is 16 as in the paper, but 4 in networks for small images. The default of
-    ``classes`` is 10 for small images and 1000 for large ones. ``settings`` are the fields of ``SEConfig``, each an
-    ablation of the paper (gate="tanh", squeeze="max", stages=(3,), placement="pre"), and the keyword arguments of the
-    network's own function (stride_in="3x3").
+    ``classes`` is 10 for small images and 1000 for large ones. ``settings`` are the fields of ``SEConfig``, one for
+    each ablation of the paper (gate="tanh", squeeze="max", stages=(3,), placement="pre"), and the keyword arguments of
+    the network's own function (stride_in="3x3").
 
     Raises
     ------

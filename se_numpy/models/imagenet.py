@@ -1,6 +1,6 @@
 """Residual networks for large images: ResNet, ResNeXt, SENet-154, plain and with SE blocks.
 
-The four stages work at 1/4, 1/8, 1/16 and 1/32 of the image size. The paper's counts are for images of
+The four stages operate at 1/4, 1/8, 1/16 and 1/32 of the image size. The paper's counts are for images of
 224 x 224 x 3. Sources: He et al., CVPR 2016; Xie et al., CVPR 2017; Hu et al., Table 1 and appendix.
 """
 
@@ -21,10 +21,10 @@ def imagenet_resnet(
 ) -> Serial:  # fmt: skip
     """Build ResNet-18 or -34 (basic blocks), or -50, -101 or -152 (bottlenecks); with ``reduction``, the SE-ResNet.
 
-    ``stride_in`` says which convolution of a bottleneck has the stride: the first "1x1", as in the paper and the
+    ``stride_in`` selects the convolution of a bottleneck that has the stride: the first "1x1", as in the paper and the
     released networks, or the "3x3", as in most frameworks today, with the same number of parameters and more
-    multiply-adds. ``blocks`` is the number of blocks of each stage, ``width`` the number of channels in the first
-    stage. ``ceil`` chooses the pooling of the released networks. ``gates`` are the fields of ``SEConfig``.
+    multiply-adds. ``blocks`` is the number of blocks in each stage, ``width`` the number of channels in the first
+    stage. ``ceil`` selects the pooling of the released networks. ``gates`` are the fields of ``SEConfig``.
 
     Raises
     ------
@@ -106,7 +106,10 @@ def _bottleneck(
     g: SEConfig, stage: int, widths: tuple[int, int, int], strides: tuple[int, int], groups: int,
     project: tuple[int, int] | None,
 ) -> Serial:  # fmt: skip
-    """Build 1x1, 3x3, 1x1; ``project`` is the filter size and the stride of the shortcut, None for the identity."""
+    """Build a bottleneck of 1x1, 3x3 and 1x1 convolutions.
+
+    ``project`` is the filter size and the stride of the shortcut, or None for the identity.
+    """
     middle = (*conv(widths[1], 3, strides[1], groups=groups, relu=False), *g.at(stage, "3x3"), ReLU())
     branch = (*conv(widths[0], 1, strides[0]), *middle, *conv(widths[2], 1, relu=False))
     shortcut = serial() if project is None else serial(*conv(widths[2], *project, relu=False))

@@ -12,7 +12,7 @@ from se_numpy.models.se_config import SEConfig, optional
 
 
 class Module(NamedTuple):
-    """The channels of an Inception module; if ``one`` and ``pooled`` are 0, it halves the image."""
+    """The channels of an Inception module; if ``one`` and ``pooled`` are 0, the module halves the image size."""
 
     one: int  # 1x1
     three: tuple[int, int]  # 1x1, 3x3
@@ -65,7 +65,7 @@ def bn_inception(*, classes: int = 1000, width: float = 1.0, ceil: bool = True, 
 
 
 def small_inception(*, classes: int = 10, width: float = 1.0, **gates: Any) -> Serial:
-    """Build a network of five Inception modules for small images; two of them halve the image.
+    """Build a network of five Inception modules for small images; two of them halve the image size.
 
     Raises
     ------

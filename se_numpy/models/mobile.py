@@ -1,8 +1,8 @@
 """Mobile networks with SE blocks: MobileNet and ShuffleNet (Hu et al., Table 3).
 
 MobileNet (Howard et al., arXiv 1704.04861): pairs of a 3x3 depthwise and a 1x1 convolution; SE follows each pair.
-ShuffleNet (Zhang et al., CVPR 2018): bottlenecks of grouped 1x1 convolutions with a channel shuffle between them; SE
-ends each branch.
+ShuffleNet (Zhang et al., CVPR 2018): bottlenecks of grouped 1x1 convolutions with a channel shuffle between them; each
+branch ends in an SE block.
 """
 
 from typing import Any

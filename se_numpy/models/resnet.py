@@ -1,7 +1,7 @@
 """Residual networks for small images, plain and with SE blocks: He et al., CVPR 2016, section 4.2; Hu et al., Fig. 3.
 
 A network of depth 6n + 2 consists of a 3x3 convolution, three stages of n basic blocks with 16, 32 and 64 channels,
-global average pooling and a classifier. The second and the third stage start with stride 2. If a block changes the
+global average pooling and a classifier. The second and third stages start with stride 2. If a block changes the
 shape, its shortcut is a projection: a 1x1 convolution with batch norm.
 """
 
@@ -19,7 +19,7 @@ RESNEXT_DEPTHS = (11, 20, 29)
 def resnet(
     depth: int, *, reduction: int | None = None, bias: bool = False, classes: int = 10, width: int = 16, **gates: Any
 ) -> Serial:
-    """Build the network with ``depth`` 6n + 2; with ``reduction`` r, an SE block ends every residual branch.
+    """Build the network of ``depth`` 6n + 2; with ``reduction`` r, every residual branch ends in an SE block.
 
     It takes images (H, W, C) of at least 4 x 4 pixels and returns logits (classes,). ``bias`` adds biases to the SE
     blocks, which Eq. (3) does not have; ``gates`` are the other fields of ``SEConfig``.
@@ -77,10 +77,11 @@ def preact_resnet(
 
 
 def small_resnext(depth: int = 20, *, classes: int = 10, cardinality: int = 8, width: int = 4, **gates: Any) -> Serial:
-    """Build a ResNeXt of depth 9n + 2 for small images; 3x3 convolutions have ``cardinality`` groups of ``width``.
+    """Build a ResNeXt of depth 9n + 2 for small images.
 
-    ``small_resnext(29, cardinality=8, width=64)`` is the 8x64d network of Xie et al.; the default is small enough to
-    train on a laptop.
+    Its 3x3 convolutions have ``cardinality`` groups, of ``width`` channels in the first stage. With depth 29,
+    ``cardinality=8`` and ``width=64``, it is the 8x64d network of Xie et al.; the default is small enough to train on
+    a laptop.
 
     Raises
     ------

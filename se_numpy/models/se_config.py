@@ -1,4 +1,4 @@
-"""``SEConfig``: the form and the placement of the SE blocks in a network; each field is an ablation of the paper.
+"""``SEConfig``: the form and placement of a network's SE blocks; each field corresponds to an ablation in the paper.
 
 =========  ==============================================  =====================
 reduction  r; None for a network without SE blocks         Table 10
@@ -23,7 +23,7 @@ PLACEMENTS = ("standard", "pre", "post", "identity", "3x3")
 
 @dataclass(frozen=True)
 class SEConfig:
-    """The form and the placement of the SE blocks in a network."""
+    """The form and placement of the SE blocks in a network."""
 
     reduction: int | None = None
     bias: bool = False
@@ -78,9 +78,9 @@ class SEConfig:
         return (se_layer(self.reduction, self.bias, gate=self.gate, squeeze=self.squeeze),)
 
     def unit(self, stage: int, branch: tuple[Layer, ...], shortcut: Serial, *relu: Layer) -> Serial:
-        """Build a residual unit (Figure 5): branch + shortcut, then ``relu`` if given, with the SE block in its place.
+        """Build a residual unit (Figure 5): branch + shortcut, ``relu`` if given, and the SE block at its placement.
 
-        The placement "3x3" is inside the branch, so the caller inserts that block.
+        For the placement "3x3", the SE block is inside the branch, where the caller inserts it.
         """
         standard, pre, post, identity = (self.at(stage, p) for p in PLACEMENTS[:4])
         if identity:

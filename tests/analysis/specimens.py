@@ -1,4 +1,4 @@
-"""Shared objects for the tests of the analysis: networks with gates, images, checkpoints, evaluations, HTML reader."""
+"""Shared objects for the tests of the analysis: gated networks, images, checkpoints, evaluations and an HTML reader."""
 
 from dataclasses import asdict
 from html.parser import HTMLParser

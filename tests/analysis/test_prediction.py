@@ -219,7 +219,7 @@ def test_without_its_data_set_the_figure_has_no_mean_gates(run, tmp_path, capsys
 
 @pytest.fixture
 def interop_calls(monkeypatch, run):
-    """Replace ``se_numpy.interop`` by a stub; return the list of its calls."""
+    """Replace ``se_numpy.interop`` with a stub; return the list of its calls."""
     calls = []
 
     def pretrained(path, model, **settings):
@@ -250,7 +250,7 @@ def test_weights_of_another_library(interop_calls, capsys, order):
     (["--weights", "w", "--model", "vgg16", "runs/a", "cat.jpg"], "one IMAGE and no RUN; got runs/a and cat.jpg"),
     (["--weights", "w", "--model", "vgg16"], "takes one IMAGE and no RUN; got no image"),
     (["--weights", "w", "--model", "vgg16", "test:3"], "test:3 is a test image of a run's data"),
-    (["runs/a", "cat.jpg", "--model", "vgg16"], "--model goes with --weights; a run already records its network"),
+    (["runs/a", "cat.jpg", "--model", "vgg16"], "--model is used only with --weights; a run already records"),
 ])  # fmt: skip
 def test_incompatible_arguments_are_refused(interop_calls, capsys, words, message):
     assert main(["predict", *words]) == 2

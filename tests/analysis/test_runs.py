@@ -1,4 +1,4 @@
-"""Runs read from their folders: how they differ, their curves, the HTML report and its sentences and figures."""
+"""Tests of runs read from their folders: their differences and curves, and the HTML report's text and figures."""
 
 import csv
 import io
@@ -23,12 +23,12 @@ from se_numpy.pages import Figure
 from se_numpy.train import configure, figures
 from se_numpy.train.environment import environment
 
-pytestmark = pytest.mark.xdist_group("runs")  # share the report below
+pytestmark = pytest.mark.xdist_group("runs")  # one worker, so that the report below is written once
 COLUMNS = ("epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds")
 
 
 def history(*accuracies, start=1):
-    """A row for each epoch: validation accuracy as given, training accuracy higher by 0.1."""
+    """Return a row for each epoch: validation accuracy as given, training accuracy higher by 0.1."""
     return [dict(zip(COLUMNS, (k, 0.1, 3.0 - a, a + 0.1, 2.0 - a, a, 1.5), strict=True))
             for k, a in enumerate(accuracies, start)]  # fmt: skip
 
@@ -296,7 +296,7 @@ def small():
 
 @pytest.fixture(scope="module")
 def reported(tmp_path_factory, small):
-    """A run's folder with its report."""
+    """Return a run's folder with its report."""
     start = {"seed": 0, "epoch": 0, "started": "2026-11-29T03:31:00+01:00",
              **environment("abc123", ["se-numpy", "train"])}  # fmt: skip
     folder = write_run(tmp_path_factory.mktemp("run") / "r", starts=[start, start | {"epoch": 2}])
@@ -309,14 +309,14 @@ def reported(tmp_path_factory, small):
 
 @pytest.fixture
 def finished(tmp_path):
-    """A run's folder without a report."""
+    """Return a run's folder without a report."""
     save(write_run(tmp_path / "r") / "best.npz")
     return tmp_path / "r"
 
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    """Replace the figures of pages by empty files, because drawing is slow."""
+    """Replace the figures of pages with empty files, because drawing is slow."""
     monkeypatch.setattr(run_page, "_figure", lambda draw, alt, **how: Figure(alt, b"", b"", b"", b""))
 
 
@@ -359,7 +359,7 @@ def test_the_device_and_the_date_of_a_run_may_be_unknown(tmp_path):
     assert run_page._device(record(device="cpu")._replace(starts=[gpu])) == "CPU: Xeon, 1 thread"
     assert run_page._date(record()._replace(folder=tmp_path)) == ""
     written = read_run(write_run(tmp_path / "r", starts=[{"started": "yesterday"}]))
-    assert run_page._date(written).endswith(" UTC")  # of config.json
+    assert run_page._date(written).endswith(" UTC")  # the date of config.json
 
 
 def test_the_report_of_a_run_without_gates_mistakes_and_environment(tmp_path, small, undrawn):
@@ -368,7 +368,7 @@ def test_the_report_of_a_run_without_gates_mistakes_and_environment(tmp_path, sm
     truth = replace(small, test_labels=run_page.evaluate(run_page.load(folder), small).answers)
     reader, said, _ = read(write_report(folder, truth, tmp_path / "page.html"))
     assert len(reader.images) == 2  # curves, confusion
-    assert "This is a resnet8, which has no SE blocks and therefore no gates." in said
+    assert "The network is resnet8, which has no SE blocks and therefore no gates." in said
     assert "The network made no mistakes on these images." in said
     assert "Unknown: the run's folder has no env.json." in said
     assert "Most confident mistakes" not in said
@@ -378,7 +378,7 @@ def test_gates_without_a_squeeze_are_explained(tmp_path, small, capsys):
     folder = write_run(tmp_path / "r", squeeze="none")
     save(folder / "best.npz", config=asdict(configure(small, squeeze="none")))
     text = run_page._no_gates(run_page.load(folder))
-    assert text == "This is a se_resnet8 without squeeze, whose gates differ from pixel to pixel."
+    assert text == "The network is se_resnet8 without squeeze, whose gates differ from pixel to pixel."
     assert main(["excitations", str(folder)]) == 2
     assert "without squeeze, whose gates differ from pixel to pixel" in capsys.readouterr().err
 
@@ -422,7 +422,7 @@ def test_the_report_command_without_jinja2(tmp_path, finished, small, monkeypatc
 
 
 def contrast(a, b):
-    """The contrast of two colours (WCAG 2)."""
+    """Return the contrast ratio of two colours (WCAG 2)."""
     from matplotlib.colors import to_rgb
 
     def bright(colour):

@@ -64,7 +64,7 @@ class Fault:
 
     @contextmanager
     def planted(self) -> Iterator[None]:
-        """Plant the fault inside the block."""
+        """Plant the fault inside the ``with`` block."""
         clear_caches()
         with self._kernel() if self.module is None else self._function(self.module):
             yield

@@ -42,7 +42,7 @@ def test_settings_are_passed_to_the_equations():
 
 @pytest.mark.parametrize("shape", [(1, 1, 1, 4), (1, 4)])
 def test_batch_norm_cannot_be_trained_on_one_value_per_channel(shape):
-    """The layer refuses it, as it would return beta for any input; the equation and evaluation are still defined."""
+    """The layer refuses this, because it would return beta for any input; the equation and evaluation still work."""
     X, net = np.random.default_rng(0).standard_normal(shape), BatchNorm()
     params, state = init(net, shape[1:], np.random.default_rng(0), np.float64)
     params["beta"] += 3
@@ -84,7 +84,7 @@ def test_settings_of_a_convolution_must_be_positive_integers(settings):
     ("layer", "message"),
     [
         (lambda: Pool("median"), "expected 'max' or 'avg'"),
-        (lambda: Pool("avg", ceil=True), "expected ceil=True with 'max' only"),
+        (lambda: Pool("avg", ceil=True), "use ceil=True only with 'max'"),
         (lambda: Dropout(1.5), "p of Dropout is 1.5; expected the probability"),
     ],
 )

@@ -62,7 +62,7 @@ ABLATIONS = [
 
 def check_network(net, shape, train, N=4, tame=1.0):
     """Check the gradients of all parameters and the images in float64, away from the initial parameters."""
-    for seed in range(TRIES):  # with thousands of ReLUs a draw may be at a kink; then draw again
+    for seed in range(TRIES):  # with thousands of ReLUs, a draw may be at a kink; draw again in that case
         rng = np.random.default_rng(seed)
         params, state = init(net, shape, rng, np.float64)
         for _, leaf in tree.leaves(params):
@@ -80,7 +80,7 @@ def check_network(net, shape, train, N=4, tame=1.0):
 
 @pytest.mark.parametrize("name", NARROW)
 def test_gradients_of_every_network(name):
-    """At full depth, with constant statistics; the branches of deep networks are scaled down."""
+    """Networks have full depth and constant statistics; the branches of deep networks are scaled down."""
     shape, make, settings = NARROW[name]
     tame = 0.3 if make in DEEP or settings.get("depth", 0) > 100 else 1.0
     check_network(make(**settings, classes=4, reduction=2), shape, train=False, N=2, tame=tame)
@@ -326,7 +326,7 @@ def test_channel_shuffle_and_pooling_agree_with_pytorch():
         (lambda: SEVariant(4, squeeze="sum"), "the squeeze is 'sum'; expected one of avg, max"),
         (lambda: NoSqueeze(4, gate="hard"), "the gate is 'hard'"),
         (lambda: ChannelShuffle(4).output_shape((5, 4, 6)), "got 6 channels; expected a number divisible by groups"),
-        (lambda: Pool("avg", 3, 2, ceil=True).output_shape((5, 4, 6)), "expected ceil=True with 'max' only"),
+        (lambda: Pool("avg", 3, 2, ceil=True).output_shape((5, 4, 6)), "use ceil=True only with 'max'"),
         (lambda: serial(NoSqueeze(16), ReLU()).parameters((5, 4, 6)), "6 channels with reduction ratio r = 16"),
         (lambda: models.build("se_resnet50", gate="softmax"), "the gate is 'softmax'"),
         (lambda: models.build("se_resnet50", placement="after"), "the placement is 'after'; expected one of standard"),

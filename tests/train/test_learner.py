@@ -30,14 +30,14 @@ def batch(seed=0, N=8, dtype=np.float32):
 
 
 def trained(steps=3, device="cpu"):
-    """Return a Learner after some steps, and the generator of its dropout."""
+    """Return a Learner after some steps, and the random generator for its dropout."""
     learner, rng = Learner(NET, SHAPE, seed=0, device=device), np.random.default_rng(7)
     train(learner, rng, steps)
     return learner, rng
 
 
 def train(learner, rng, steps=3):
-    """Train some steps on the learner's device and return the losses."""
+    """Train for some steps on the learner's device and return the losses."""
     to = cupy_double.asarray if learner.device == "gpu" else np.asarray
     return [float(learner.step(*map(to, batch(seed)), SGD, 0.1, rng=rng)[0]) for seed in range(steps)]
 

@@ -136,7 +136,7 @@ def write_checkpoint(path, settings, *, step=0, **changed):
 
 
 def write_run(folder, *, step=0, finished=False):
-    """Write the folder of a run after one of its two epochs, or finished after its only epoch."""
+    """Write the folder of a run after the first of two epochs or, if ``finished``, after its only epoch."""
     folder.mkdir()
     settings = config(folder, epochs=1 if finished else 2)
     (folder / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
@@ -186,7 +186,7 @@ def test_a_run_is_evaluated(tmp_path, monkeypatch, capsys):
     ],
 )
 def test_an_interrupted_run_is_resumed(tmp_path, step, expected):
-    """The second epoch continues from the saved parameters, velocity and sums, with the results of version 0.1.0."""
+    """The second epoch continues from the saved parameters, velocity and sums, and gives version 0.1.0's results."""
     folder = write_run(tmp_path / "run", step=step)
     run = resume(folder, io.StringIO(), dataset=DATASET)
     assert run.history[0] == FIRST_EPOCH

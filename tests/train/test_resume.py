@@ -1,4 +1,4 @@
-"""A run interrupted at any point keeps what was written, and gives the same results when it is resumed."""
+"""A run interrupted at any point keeps its saved files and gives the same results when it is resumed."""
 
 import csv
 import errno
@@ -80,7 +80,7 @@ def assert_same_results(folder, uninterrupted):
 
 @pytest.mark.parametrize("at", [1, 5, 6, 7, 15, 23])
 def test_a_run_interrupted_at_a_step_gives_the_same_results(tmp_path, monkeypatch, uninterrupted, at):
-    """Also within an epoch: sums, order, crops and dropout continue from the last checkpoint."""
+    """This also holds within an epoch: sums, order, crops and dropout continue from the last checkpoint."""
     monkeypatch.setattr(loop, "SAVE_EVERY", 0)
     interrupt(tmp_path / "run", monkeypatch, at)
     _, meta = checkpoint.load(tmp_path / "run" / "last.npz")
@@ -93,7 +93,7 @@ def test_a_run_interrupted_at_a_step_gives_the_same_results(tmp_path, monkeypatc
 
 @pytest.mark.parametrize("at", [7, 15])
 def test_a_run_without_the_engine_is_resumed_without_it(tmp_path, monkeypatch, at):
-    """Resuming with the recorded setting gives the same results; with the other one it is refused."""
+    """Resuming with the recorded setting gives the same results; resuming with the other setting is refused."""
     monkeypatch.setattr(loop, "SAVE_EVERY", 0)
     monkeypatch.setenv("SE_NUMPY_ENGINE", "off")
     whole = tmp_path / "whole", run(tmp_path / "whole", **LONG)[0]
@@ -152,7 +152,7 @@ def test_a_run_interrupted_while_an_epoch_is_saved(tmp_path, monkeypatch, uninte
 
 
 def test_a_killed_process_loses_nothing(tmp_path, uninterrupted):
-    """Send SIGKILL at random moments of a run that saves after every step, SE_NUMPY_KILLS times."""
+    """Send SIGKILL SE_NUMPY_KILLS times, at random moments of runs that save after every step."""
     kills = int(os.environ.get("SE_NUMPY_KILLS", "4"))
     rng, done, writing = random.Random(0), 0, 0
     command = [sys.executable, str(Path(__file__).with_name("training.py"))]
@@ -310,7 +310,7 @@ def test_a_full_disk_is_reported_and_the_checkpoints_are_kept(tmp_path, monkeypa
 
 @pytest.mark.parametrize("watch", [True, False])
 def test_a_nan_loss_stops_the_run_and_the_layer_is_named(tmp_path, monkeypatch, watch):
-    """Without ``watch``, as on a GPU, it is found at the end of the epoch, and repeating the epoch finds the layer."""
+    """Without ``watch``, as on a GPU, the NaN is found after the epoch, and repeating the epoch finds the layer."""
     monkeypatch.setattr(Session, "watch", watch)
     monkeypatch.setitem(optim.SCHEDULES, "constant", lambda lr, total: lambda at: lr if at < 9 else 1e30)
     where = r"the loss became NaN or infinite at step 11 \(epoch 4, batch 2 of 3\): the output of stage1\S+conv1 is "
@@ -356,7 +356,7 @@ def test_a_dry_run_prints_the_settings_and_writes_nothing(tmp_path):
 
 def test_a_run_on_a_device_is_resumed(tmp_path, monkeypatch):
     """The state is on the device and checkpoints are written from the host; sums are restored with their dtype."""
-    monkeypatch.setitem(sys.modules, "cupy", cupy_double.module)  # in this test only, or "auto" would find a GPU
+    monkeypatch.setitem(sys.modules, "cupy", cupy_double.module)  # only here; elsewhere "auto" must not find a GPU
     dataset = tiny(n_train=18, n_test=4)
     config = replace(settings(tmp_path / "run", epochs=1, batch_size=8, model="resnet8"), device="gpu")
     monkeypatch.setattr(loop, "SAVE_EVERY", 0)
@@ -377,7 +377,7 @@ def test_a_run_on_a_device_is_resumed(tmp_path, monkeypatch):
 
 
 def test_a_run_is_resumed_from_best_npz_if_it_is_the_only_checkpoint(tmp_path, monkeypatch, uninterrupted):
-    """The disk is full between the two files of the first epoch."""
+    """The disk fills up between the two files of the first epoch."""
     folder, writes, atomic_write = tmp_path / "run", iter(range(10**6)), checkpoint.atomic_write
 
     def full(path):

@@ -31,7 +31,7 @@ def settings(folder, **given):
 
 
 def run(folder, **given):
-    """Train a whole run; return it and its output."""
+    """Train a complete run; return it and its output."""
     out = io.StringIO()
     return train(tiny(), settings(folder, **given), out), out.getvalue()
 

@@ -1,4 +1,4 @@
-"""Launching the kernels of the table with CuPy's ElementwiseKernel and ReductionKernel, each created once."""
+"""Launch the kernels of the table with CuPy's ElementwiseKernel and ReductionKernel, each created once."""
 
 from collections.abc import Callable
 from functools import cache, wraps
