@@ -16,7 +16,6 @@ import select
 import signal
 import struct
 import time
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 _RECEIVE, _SEND = 0xC0502100, 0xC0182101  # SECCOMP_IOCTL_NOTIF_RECV and SECCOMP_IOCTL_NOTIF_SEND
@@ -64,18 +63,12 @@ def introduce(link: Any, listener: int | None, proc: int) -> bool:
     return bool(link.recv(1) == b"1")
 
 
-@dataclass
 class _Supervisor:
-    worker: int
-    requests: int
-    link: Any
-    proc: int
-    most: int
-    listener: int = -1
-    seen_as: int = 0  # the worker's ID in ``proc``; 0 if it cannot be counted
-    ended: bool = False  # the worker has ended
-
-    def __post_init__(self) -> None:
+    def __init__(self, worker: int, requests: int, link: Any, proc: int, most: int) -> None:
+        self.worker, self.requests, self.link, self.proc, self.most = worker, requests, link, proc, most
+        self.listener = -1
+        self.seen_as = 0  # the worker's ID in ``proc``; 0 if it cannot be counted
+        self.ended = False  # the worker has ended
         # In a separate namespace, IDs differ from those in ``proc``, and the submission cannot start processes.
         self.sees_processes = self.proc >= 0 and os.readlink("self", dir_fd=self.proc) == str(os.getpid())
 
