@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import platform
 import re
 import select
 import shutil
@@ -256,6 +257,22 @@ def test_the_attacks_succeed_without_the_protections(targets, tmp_path):
             if reply.status not in ("ok", "refused"):
                 failed[name] = (reply.status, reply.message)
     assert failed == {}, "\n".join(map(str, failed.items()))
+
+
+# Code for x86 that calls getpid through the 32-bit interface: mov eax, 20; int 0x80; ret.
+INT_80 = r"""
+code = mmap.mmap(-1, 4096, prot=7)
+code.write(b"\xb8\x14\0\0\0\xcd\x80\xc3")
+ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(code)))()
+"""
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="these interfaces exist on x86-64 only")
+@pytest.mark.parametrize("body", ["ctypes.CDLL(None).syscall(0x40000027)", f"import mmap{INT_80}"], ids=["x32", "i386"])
+def test_calls_through_another_interface_end_the_process(body, strict):
+    reply = attack(body, strict)
+    assert reply.status == "crashed"
+    assert "signal SIGSYS" in reply.message or "signal SIGSEGV" in reply.message  # the kernel may lack the interface
 
 
 def test_hidden_folders_in_shown_folders_are_not_readable(strict, tmp_path, monkeypatch):
