@@ -72,6 +72,37 @@ def whole(name: str, value: Any, *, least: int = 1) -> int:
     return number
 
 
+def count(name: str, value: Any, *, least: int = 1) -> int:
+    """Return a number of things as an int, as ``whole`` does, but refuse True and False.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As ``whole`` does, and TypeError for a bool.
+    """
+    if isinstance(value, bool):
+        raise TypeError(f"{name} is {value}; expected a whole number, at least {least}")
+    return whole(name, value, least=least)
+
+
+def is_real(value: Any) -> bool:
+    """Return True for a number that is not a bool; NaN and infinity are among them."""
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return a hyperparameter that is True or False.
+
+    Raises
+    ------
+    TypeError
+        If ``value`` is neither.
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} is {value!r}; expected True or False")
+    return bool(value)
+
+
 @cache
 def _parse(spec: str) -> list[tuple[str, tuple[str, ...], bool, tuple[str, ...]]]:
     """Return (name, axes before "...", True if there is a "...", axes after it) for each array."""

@@ -28,3 +28,8 @@ def wrap_text(text: str, indent: int = 0) -> str:
 def terminal_columns() -> int:
     """Return the number of columns to fill in the terminal, one fewer than it has."""
     return shutil.get_terminal_size().columns - 1
+
+
+def plural(n: int, noun: str) -> str:
+    """Return a number with its noun: 1 image, 2,000 images."""
+    return f"{n:,} {noun}{'s' * (n != 1)}"

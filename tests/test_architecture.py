@@ -13,7 +13,18 @@ PACKAGE = Path(se_numpy.__file__).parent
 
 # The level of each module. A module imports from its own package, its own level and the levels below.
 LEVELS = [
-    ("arrays", "shapes", "tree", "lazy", "cupy_double", "arg_types", "wrapping", "install_hints", "workers"),
+    (
+        "arrays",
+        "shapes",
+        "tree",
+        "lazy",
+        "cupy_double",
+        "arg_types",
+        "wrapping",
+        "install_hints",
+        "workers",
+        "standard_streams",
+    ),
     ("ops", "gradcheck"),
     ("se",),
     ("layers",),

@@ -11,6 +11,7 @@ from se_numpy.ablation.report import Line, Report
 from se_numpy.ablation.tables import paper_pairs
 from se_numpy.models import paper
 from se_numpy.models.paper import Number
+from se_numpy.wrapping import plural
 
 
 def markdown(report: Report) -> str:
@@ -26,7 +27,8 @@ def markdown(report: Report) -> str:
         "",
         f"{report.data}. Trained for {base.epochs} epoch{'s' * (base.epochs != 1)} on {trained} except the held-out "
         f"ones, {base.schedule} schedule, lr {base.lr:g}, batch size {base.batch_size}. "
-        f"Tested on {report.study.test_images:,} images, with the network of the best epoch on the held-out images.",
+        f"Tested on {plural(report.study.test_images, 'image')}, "
+        f"with the network of the best epoch on the held-out images.",
         "",
         *(f"| {' | '.join(row)} |" for row in rows),
         "",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from se_numpy.analysis import run_commands
+from se_numpy.arg_types import user_path
 from se_numpy.install_hints import install_command
 from se_numpy.wrapping import wrap_text
 
@@ -28,7 +29,6 @@ def add(commands: Any) -> None:
 
 
 def _excitations(args: argparse.Namespace) -> None:
-    from se_numpy import data
     from se_numpy.analysis.network import load_gated
     from se_numpy.analysis.study import study, write_numbers
     from se_numpy.analysis.summaries import findings
@@ -38,7 +38,7 @@ def _excitations(args: argparse.Namespace) -> None:
     if args.seed < 0:
         raise ValueError(f"--seed is {args.seed}; expected 0 or more")
     picked = _selected_classes(args.classes, network.classes)
-    dataset = data.load(args.data if args.data is not None else network.config["data"])
+    dataset = run_commands.load_data(args.run_, network, args.data)
     out = _output_folder(args.out, args.run_)
     blocks = len(network.blocks)
     print(wrap_text(f"{network.config['model']}, {blocks} SE block{'s' * (blocks != 1)}; {dataset.source}"), flush=True)
@@ -67,8 +67,8 @@ def _indices(picked: Sequence[str], seen: Sequence[str]) -> list[int] | None:
 
 def _output_folder(out: str | None, run: str) -> Path:
     """Return the folder to write to.  An earlier study there is overwritten; a folder with other files is refused."""
-    path = Path(run)
-    folder = Path(out) if out else (path if path.is_dir() else path.parent) / "excitations"
+    path = user_path(run)
+    folder = user_path(out) if out else (path if path.is_dir() else path.parent) / "excitations"
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--out {out!r} is a file; expected a folder, or a name that does not exist yet")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "study.json").is_file():

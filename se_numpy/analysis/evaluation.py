@@ -17,7 +17,7 @@ from se_numpy import engine, ops, tree
 from se_numpy.analysis.network import check_fit
 from se_numpy.arrays import to_device, to_host
 from se_numpy.data import Dataset
-from se_numpy.data.batches import Images
+from se_numpy.data.batches import Images, slices
 from se_numpy.train import Trained, wilson
 
 BATCH = 128
@@ -139,8 +139,8 @@ def evaluate(
         tree.map_leaves(lambda leaf: to_device(leaf, device), part) for part in (network.params, network.state)
     ))  # fmt: skip
     parts = []
-    for start in range(0, len(images), BATCH):
-        X, _ = images.in_order(slice(start, start + BATCH))
+    for part in slices(len(images), network.shape, BATCH):
+        X, _ = images.in_order(part)
         parts.append(to_host(predict(X)).astype(np.float64))
         progress(len(X))
     logits = np.concatenate(parts)

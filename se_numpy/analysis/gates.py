@@ -8,7 +8,7 @@ The share is 1 if the group determines the gates, and (K - 1) / (N - 1) on avera
 group.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,6 +16,8 @@ import numpy as np
 
 from se_numpy import engine
 from se_numpy.analysis.network import Network
+from se_numpy.data.array_checks import check_images
+from se_numpy.data.batches import slices
 from se_numpy.layers import SE, walk
 
 BATCH = 64
@@ -55,11 +57,6 @@ class Recorded(NamedTuple):
     answers: np.ndarray
 
 
-def batches(n: int, size: int = BATCH) -> Iterator[slice]:
-    """Return slices that split n images into batches."""
-    return (slice(start, min(n, start + size)) for start in range(0, n, size))
-
-
 def gates_of(network: Network, images: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Return the logits (N, K) and each block's gates (N, C) for a batch (N, H, W, C) uint8, in evaluation mode."""
     return _recorder(network).with_kept(network.normalise(images))
@@ -75,11 +72,18 @@ def record(network: Network, images: np.ndarray, progress: Progress = lambda n: 
     """Record the gates of all blocks on images (N, H, W, C) uint8, in evaluation mode.
 
     ``progress`` is called with the size of each batch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If these are not images, or if there are none.
     """
+    if not check_images("images", images)[0]:
+        raise ValueError("got 0 images; expected at least 1")
     gates: dict[str, list[np.ndarray]] = {}
     answers = []
     recorder = _recorder(network)
-    for part in batches(len(images)):
+    for part in slices(len(images), network.shape, BATCH):
         logits, seen = recorder.with_kept(network.normalise(images[part]))
         for name, s in seen.items():
             gates.setdefault(name, []).append(s)
@@ -122,8 +126,10 @@ def named_by(s: np.ndarray, groups: Groups) -> float:
             continue
         spread = np.sqrt((group_stds(s[learn], known)[known.of] ** 2).mean(0)) + 1e-6
         means = group_means(s[learn], known) / spread
-        distance = (((s[ask] / spread)[:, None] - means) ** 2).sum(2)
-        right += int((np.array(known.names, int)[distance.argmin(1)] == groups.of[ask]).sum())
+        asked, named = s[ask] / spread, np.array(known.names, int)
+        for part in slices(len(asked), means.shape, len(asked)):  # the differences are (N, K, C)
+            nearest = ((asked[part, None] - means) ** 2).sum(2).argmin(1)
+            right += int((named[nearest] == groups.of[ask][part]).sum())
     return right / len(s)
 
 

@@ -18,9 +18,10 @@ from math import sqrt
 import numpy as np
 
 from se_numpy import engine, se
-from se_numpy.analysis.gates import Groups, Progress, Recorded, batches, group_means
+from se_numpy.analysis.gates import Groups, Progress, Recorded, group_means
 from se_numpy.analysis.network import Network, with_layers, with_numbers
 from se_numpy.arrays import Array, array_module
+from se_numpy.data.batches import slices
 from se_numpy.layers import Layer, Parameter, Result, Rng, Shape, walk
 from se_numpy.tree import Tree
 
@@ -125,7 +126,7 @@ def run_with(
     bare = with_numbers(network.params, {name: {} for name in gates})
     folded = engine.compile(net).predictor(bare, network.state)
     answers = []
-    for part in batches(len(images), BATCH):
+    for part in slices(len(images), network.shape, BATCH):
         X = network.normalise(images[part])
         numbers = {name: {"s": np.ascontiguousarray(s[part], X.dtype)} for name, s in gates.items()}
         logits = replace(folded, params=with_numbers(folded.params, numbers))(X)

@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from se_numpy.arg_types import user_path
 from se_numpy.data import Dataset
+from se_numpy.data.dataset import check_dataset
 from se_numpy.layers import SE, Combinator, Layer, walk
 from se_numpy.train import Trained
 from se_numpy.tree import Tree
@@ -41,7 +43,7 @@ def load(run: str | Path) -> Network:
     ValueError
         If the folder holds no best.npz, or if ``Trained.load`` raises it.
     """
-    path = Path(run)
+    path = user_path(run)
     if path.is_dir():
         path = path / "best.npz"
         if not path.is_file():
@@ -70,7 +72,10 @@ def check_fit(network: Trained, dataset: Dataset) -> None:
     ------
     ValueError
         If they differ.
+    TypeError
+        If ``dataset`` is not a Dataset.
     """
+    check_dataset(dataset)
     if network.shape != tuple(dataset.image_shape) or network.classes != tuple(dataset.classes):
         raise ValueError(
             f"the network expects {_set(network.classes, network.shape)}; the data set has "

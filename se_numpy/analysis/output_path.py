@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from se_numpy.arg_types import user_path
+
 HEAD = 4096  # bytes at the beginning of a file that must contain the name of the command that wrote it
 
 
@@ -13,7 +15,7 @@ def output_path(name: str, option: str, suffix: str, maker: str) -> Path:
     ValueError
         If the name has another suffix, its folder does not exist, or the file exists and was not made by ``maker``.
     """
-    path = Path(name)
+    path = user_path(name)
     if path.suffix.lower() != suffix:
         raise ValueError(f"{option} is {name!r}; expected the name of a {suffix} file")
     if not path.parent.is_dir():

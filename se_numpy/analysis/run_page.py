@@ -20,14 +20,20 @@ from se_numpy.data.glyphs import PLAIN_BOUND
 from se_numpy.pages import Figure, Table
 from se_numpy.train.console import duration
 from se_numpy.train.figures import draw_curves
+from se_numpy.wrapping import plural
 
 NAME = "report.html"
 MAKER = "se-numpy report"  # named in the page; only a page that names it is overwritten
 GATE_IMAGES = 1000  # test images whose gates are summarised
 
 
-def write_report(folder: str | Path, dataset: Dataset, out: str | Path | None = None, *, device: str = "cpu") -> Path:
+def write_report(
+    folder: str | Path, dataset: Dataset, out: str | Path | None = None, *, device: str = "cpu",
+    progress: Callable[[int], object] = lambda n: None,
+) -> Path:  # fmt: skip
     """Write the report of the run in ``folder`` to ``out`` (default: report.html in the folder) and return its path.
+
+    ``progress`` is called with the size of each batch of test images that is evaluated.
 
     Raises
     ------
@@ -43,9 +49,9 @@ def write_report(folder: str | Path, dataset: Dataset, out: str | Path | None = 
     if missing := pages.missing_library("plot"):
         raise RuntimeError(missing)
     run, network = read_run(folder), load(folder)
-    found = evaluate(network, dataset, device=device)
+    found = evaluate(network, dataset, device=device, progress=progress)
     images = min(GATE_IMAGES, len(dataset.test_labels))
-    gates = summarize(network, dataset, images) if network.blocks else None
+    gates = summarize(network, dataset, images) if network.blocks and images > 1 else None
     path = Path(out) if out is not None else run.folder / NAME
     path.write_text(page(run, network, dataset, found, gates), encoding="utf-8")
     return path
@@ -157,7 +163,7 @@ def _gates(found: GateSummary) -> dict[str, Any]:
     return {
         "findings": summaries.of_gates(found),
         "text": f"The mean gate in each channel of each block, for {drawn} and for all images, measured on "
-                f"{found.images:,} test images.",
+                f"{plural(found.images, 'test image')}.",
         "figure": _figure(lambda columns: pictures.lines(found, groups, columns, picked=picked), f"{alt}."),
         "blocks": Table(
             ["block", "channels", "mean gate", "standard deviation between images", "below 0.05", "above 0.95",

@@ -8,6 +8,7 @@ import numpy as np
 from se_numpy.analysis.evaluation import Evaluation
 from se_numpy.analysis.pictures import MOST_PANELS, WIDE, panels, reach
 from se_numpy.analysis.prediction import Prediction
+from se_numpy.data.images import displayable
 from se_numpy.train.figures import BLUE, GREY, ORANGE, ink, paper
 
 COUNTED = 20  # with more classes than this, the cells are too small for numbers
@@ -73,8 +74,7 @@ def mistakes(found: Evaluation, images: np.ndarray, columns: int = WIDE) -> Any:
 
 def picture(axes: Any, image: np.ndarray) -> None:
     """Draw an image (H, W, C) uint8 without interpolation."""
-    grey = {"cmap": "gray", "vmin": 0, "vmax": 255} if image.shape[-1] == 1 else {}
-    axes.imshow(image[..., 0] if grey else image, interpolation="nearest", **grey)
+    axes.imshow(displayable(image), interpolation="nearest", cmap="gray", vmin=0, vmax=255)  # unless in colour
     axes.set_xticks([])
     axes.set_yticks([])
 

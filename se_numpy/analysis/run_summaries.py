@@ -9,7 +9,7 @@ from se_numpy.analysis.runs import RunRecord
 from se_numpy.analysis.summaries import percent
 from se_numpy.data.glyphs import PLAIN_BOUND
 from se_numpy.models import KNOWN
-from se_numpy.wrapping import terminal_width, wrap_text
+from se_numpy.wrapping import plural, terminal_width, wrap_text
 
 
 def interval(low: float, high: float) -> str:
@@ -23,8 +23,8 @@ def headline(run: RunRecord, found: Evaluation) -> str:
     largest = max(c.images for c in found.by_class()) / len(found.labels)
     text = (
         f"After {epochs} epoch{'s' if epochs > 1 else ''}, {model} classifies {percent(found.accuracy)} of "
-        f"{len(found.labels):,} test images correctly ({interval(*found.interval)}). Always predicting the most "
-        f"frequent class would give {percent(largest)}."
+        f"{plural(len(found.labels), 'test image')} correctly ({interval(*found.interval)}). Always predicting the "
+        f"most frequent class would give {percent(largest)}."
     )
     return f"{text} {_bound(run, found)}".rstrip()
 
@@ -94,8 +94,9 @@ def _contradiction(run: RunRecord, found: Evaluation) -> str:
     recorded, seen = run.result.get("test_accuracy"), run.result.get("test_images", len(found.labels))
     if recorded is None or (seen == len(found.labels) and abs(recorded - found.accuracy) * len(found.labels) < 5):
         return ""  # a few borderline images may change sides, because machines round sums differently
-    return (f"This disagrees with result.json, which records {percent(recorded)} correct of {seen:,.0f} images: the "
-            "images or the network have changed.")  # fmt: skip
+    images = plural(int(seen), "image")
+    return (f"This disagrees with result.json, which records {percent(recorded)} correct of {images}: the images or "
+            "the network have changed.")  # fmt: skip
 
 
 def settings(config: dict[str, Any]) -> list[tuple[str, str]]:
@@ -145,7 +146,7 @@ def as_text(model: str, found: Evaluation) -> str:
     """Format an evaluation for a terminal; tables leave out columns if the terminal is narrow."""
     facts = [
         f"network  {model}",
-        f"data     {found.source}, {len(found.labels):,} test images",
+        f"data     {found.source}, {plural(len(found.labels), 'test image')}",
         f"loss     {found.loss:.4f}",
         f"accuracy {100 * found.accuracy:.2f} % ({interval(*found.interval)})",
     ]

@@ -28,6 +28,15 @@ class Combinator(Layer):
 
     parts: tuple[tuple[str, Layer], ...] = ()
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.parts, tuple) or any(not isinstance(p, tuple) or len(p) != 2 for p in self.parts):
+            raise TypeError(
+                f"parts of {type(self).__name__} is {self.parts!r}; expected a tuple of (name, layer) pairs"
+            )
+        for name, layer in self.parts:
+            if not isinstance(layer, Layer):
+                raise TypeError(f"{name} of {type(self).__name__} is {layer!r}; expected a layer, such as Conv(16)")
+
     def input_shapes(self, shape: Shape) -> list[Shape]:
         """Return the input shape of each part for an input of ``shape``.  Parts in parallel all receive ``shape``."""
         return [shape] * len(self.parts)

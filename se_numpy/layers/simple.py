@@ -1,7 +1,7 @@
 """The elementary layers: each calls its equation and keeps the arrays that its backward pass needs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import prod
 from typing import Any, NamedTuple
 
@@ -11,12 +11,12 @@ from se_numpy import ops, se
 from se_numpy.arrays import Array, array_module
 from se_numpy.layers.layer import Layer, Parameter, Result, Rng, Shape, he, image, slide
 from se_numpy.layers.running import check_spread, unbiased
-from se_numpy.shapes import check, whole
+from se_numpy.shapes import check, count, flag, is_real
 from se_numpy.tree import Tree
 
 
 def whole_fields(layer: Layer, **least: int) -> None:
-    """Convert fields of a frozen layer to ints of at least the given values; None is kept.
+    """Convert fields of a frozen layer to ints of at least the given values; None is kept if it is the default.
 
     Raises
     ------
@@ -25,10 +25,11 @@ def whole_fields(layer: Layer, **least: int) -> None:
     ValueError
         If a field is too small.
     """
+    defaults = {field.name: field.default for field in fields(layer)}
     for name, low in least.items():
         value = getattr(layer, name)
-        if value is not None:
-            object.__setattr__(layer, name, whole(f"{name} of {type(layer).__name__}", value, least=low))
+        if value is not None or defaults[name] is not None:
+            object.__setattr__(layer, name, count(f"{name} of {type(layer).__name__}", value, least=low))
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,10 @@ class BatchNorm(Layer):
     """
 
     eps: float = ops.norm.EPS
+
+    def __post_init__(self) -> None:
+        if not (is_real(self.eps) and 0 <= self.eps < float("inf")):
+            raise ValueError(f"eps of BatchNorm is {self.eps!r}; expected a number, at least 0")
 
     def parameters(self, shape: Shape) -> Tree:
         return {"gamma": Parameter(shape[-1:], mean=1.0), "beta": Parameter(shape[-1:])}
@@ -182,6 +187,7 @@ class Linear(Layer):
 
     def __post_init__(self) -> None:
         whole_fields(self, K=1)
+        flag("bias of Linear", self.bias)
 
     def parameters(self, shape: Shape) -> Tree:
         if len(shape) != 1:
@@ -217,6 +223,7 @@ class Pool(Layer):
 
     def __post_init__(self) -> None:
         whole_fields(self, k=1, stride=1, padding=0)
+        flag("ceil of Pool", self.ceil)
         self._calls()
 
     def _calls(self) -> tuple[tuple[Callable[..., Array], Callable[..., Array]], dict[str, Any]]:
@@ -321,8 +328,8 @@ class Dropout(Layer):
     p: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.p < 1:
-            raise ValueError(f"p of Dropout is {self.p}; expected the probability of dropping a value, 0 <= p < 1")
+        if not (is_real(self.p) and 0 <= self.p < 1):
+            raise ValueError(f"p of Dropout is {self.p!r}; expected the probability of dropping a value, 0 <= p < 1")
 
     def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None) -> Result:
         if not train:

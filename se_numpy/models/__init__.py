@@ -65,6 +65,8 @@ def build(
         without SE blocks.
     """
     known = _known(name)
+    if "depth" in settings:
+        raise ValueError(f"depth={settings['depth']!r} is not a setting of {name!r}, whose name determines its depth")
     if classes is not None:
         settings["classes"] = classes
     if name.startswith("se"):
@@ -90,6 +92,8 @@ def image_shape(name: str) -> Shape:
 
 
 def _known(name: str) -> Known:
+    if not isinstance(name, str):
+        raise TypeError(f"the model is {name!r}; expected a name, such as 'se_resnet20'")
     if name not in KNOWN:
         near = difflib.get_close_matches(name, NAMES, n=6)
         near = sorted(near, key=lambda other: -_shared(name, other))[:3]

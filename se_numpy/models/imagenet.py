@@ -10,6 +10,7 @@ from typing import Any
 from se_numpy.layers import Dropout, ReLU, Serial, serial
 from se_numpy.models.blocks import conv, head, stages, stem
 from se_numpy.models.se_config import PLACEMENTS, SEConfig
+from se_numpy.shapes import count
 
 BASIC = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 BOTTLENECK = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
@@ -31,9 +32,9 @@ def imagenet_resnet(
     ValueError
         If a setting is invalid.
     """
-    known = BASIC | BOTTLENECK
+    known, width = BASIC | BOTTLENECK, count("width", width)
     if depth not in known:
-        raise ValueError(f"depth is {depth}; expected one of {', '.join(map(str, known))}")
+        raise ValueError(f"depth is {depth!r}; expected one of {', '.join(map(str, known))}")
     if stride_in not in ("1x1", "3x3"):
         raise ValueError(f"stride_in is {stride_in!r}; expected '1x1' or '3x3'")
     g = SEConfig.of(gates, stages=4, placements=PLACEMENTS)
@@ -49,7 +50,7 @@ def imagenet_resnet(
         return _bottleneck(g, stage, (C, C, 4 * C), (down, across), 1, (1, stride) if first else None)
 
     block = basic if depth in BASIC else bottleneck
-    return serial(**stem(width, ceil), **stages(blocks or known[depth], block), **head(classes))
+    return serial(**stem(width, ceil), **stages(known[depth] if blocks is None else blocks, block), **head(classes))
 
 
 def imagenet_resnext(
@@ -64,14 +65,16 @@ def imagenet_resnext(
         If a setting is invalid.
     """
     if depth not in BOTTLENECK:
-        raise ValueError(f"depth is {depth}; expected one of {', '.join(map(str, BOTTLENECK))}")
+        raise ValueError(f"depth is {depth!r}; expected one of {', '.join(map(str, BOTTLENECK))}")
+    cardinality, width = count("cardinality", cardinality), count("width", width)
     g = SEConfig.of(gates, stages=4, placements=PLACEMENTS)
 
     def block(stage: int, first: bool) -> Serial:
         C, stride = cardinality * width * 2 ** (stage - 1), 2 if first and stage > 1 else 1
         return _bottleneck(g, stage, (C, C, 2 * C), (1, stride), cardinality, (1, stride) if first else None)
 
-    return serial(**stem(cardinality * width // 2, ceil), **stages(blocks or BOTTLENECK[depth], block), **head(classes))
+    counts = BOTTLENECK[depth] if blocks is None else blocks
+    return serial(**stem(cardinality * width // 2, ceil), **stages(counts, block), **head(classes))
 
 
 def senet154(
@@ -89,7 +92,7 @@ def senet154(
         If a setting is invalid.
     """
     g = SEConfig.of({"reduction": reduction, **gates}, stages=4, placements=PLACEMENTS)
-    C1 = cardinality * width
+    C1 = count("cardinality", cardinality) * count("width", width)
 
     def block(stage: int, first: bool) -> Serial:
         C, stride = C1 * 2 ** (stage - 1), 2 if first and stage > 1 else 1

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from se_numpy.layers import Layer, Pool, Serial, concat, serial
 from se_numpy.models.blocks import conv, head, wide
 from se_numpy.models.se_config import SEConfig, optional
+from se_numpy.shapes import flag
 
 
 class Module(NamedTuple):
@@ -57,7 +58,7 @@ def bn_inception(*, classes: int = 1000, width: float = 1.0, ceil: bool = True, 
     ValueError
         If a setting is invalid.
     """
-    pool = Pool("max", 3, 2, ceil=True) if ceil else Pool("max", 3, 2, 1)
+    pool = Pool("max", 3, 2, ceil=True) if flag("ceil", ceil) else Pool("max", 3, 2, 1)
     start = serial(
         *conv(wide(64, width), 7, 2), pool, *conv(wide(64, width), 1), *conv(wide(192, width)), pool
     )  # fmt: skip

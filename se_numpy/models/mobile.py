@@ -10,6 +10,7 @@ from typing import Any
 from se_numpy.layers import ChannelShuffle, Layer, Pool, ReLU, Serial, concat, residual, serial
 from se_numpy.models.blocks import conv, head, stages, wide
 from se_numpy.models.se_config import SEConfig
+from se_numpy.shapes import count
 
 # Channels and stride of each pair, by stage.
 MOBILENET = (
@@ -54,7 +55,7 @@ def shufflenet(*, classes: int = 1000, groups: int = 3, width: int | None = None
     """
     if groups not in SHUFFLENET:
         raise ValueError(f"groups is {groups}; expected one of {', '.join(map(str, SHUFFLENET))}")
-    C1 = SHUFFLENET[groups] if width is None else width
+    C1 = SHUFFLENET[groups] if width is None else count("width", width)
     if C1 < 32 or C1 % (4 * groups):
         raise ValueError(f"width is {C1}; expected at least 32, and a multiple of {4 * groups} for {groups} groups")
     g = SEConfig.of(gates, stages=3)

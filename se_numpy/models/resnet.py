@@ -10,6 +10,7 @@ from typing import Any
 from se_numpy.layers import BatchNorm, Conv, Layer, ReLU, Serial, serial
 from se_numpy.models.blocks import conv, head, per_stage, stages
 from se_numpy.models.se_config import PLACEMENTS, SEConfig
+from se_numpy.shapes import count
 
 DEPTHS = (8, 14, 20, 32, 44, 56, 110)
 PREACT_DEPTHS = (20, 56, 110, 164)
@@ -29,7 +30,7 @@ def resnet(
     ValueError
         If depth is not 6n + 2, or another setting is invalid.
     """
-    n = per_stage(depth, 6, DEPTHS)
+    n, width = per_stage(depth, 6, DEPTHS), count("width", width)
     g = SEConfig.of({"reduction": reduction, "bias": bias, **gates}, stages=3, placements=PLACEMENTS)
 
     def block(stage: int, first: bool) -> Serial:
@@ -60,7 +61,7 @@ def preact_resnet(
     He et al., Identity Mappings in Deep Residual Networks, ECCV 2016.
     """
     bottleneck = depth == 164 if bottleneck is None else bottleneck
-    n = per_stage(depth, 9 if bottleneck else 6, PREACT_DEPTHS)
+    n, width = per_stage(depth, 9 if bottleneck else 6, PREACT_DEPTHS), count("width", width)
     g = SEConfig.of(gates, stages=3, placements=PLACEMENTS)
 
     def block(stage: int, first: bool) -> Serial:
@@ -93,6 +94,7 @@ def small_resnext(depth: int = 20, *, classes: int = 10, cardinality: int = 8, w
     Xie et al., Aggregated Residual Transformations for Deep Neural Networks, CVPR 2017, section 5.3.
     """
     n = per_stage(depth, 9, RESNEXT_DEPTHS)
+    cardinality, width = count("cardinality", cardinality), count("width", width)
     g = SEConfig.of(gates, stages=3, placements=PLACEMENTS)
 
     def block(stage: int, first: bool) -> Serial:

@@ -5,6 +5,7 @@ import io
 import json
 import sys
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from se_numpy import data
 from se_numpy.analysis import pictures, run_page, run_pictures, run_summaries, runs
 from se_numpy.analysis.output_path import output_path
 from se_numpy.analysis.run_page import write_report
-from se_numpy.analysis.runs import RunRecord, find_runs, group_runs, read_run
+from se_numpy.analysis.runs import RunRecord, comparable, find_runs, group_runs, read_run
 from se_numpy.cli import main
 from se_numpy.data import builtin
 from se_numpy.data.glyphs import PLAIN_BOUND
@@ -110,6 +111,61 @@ def test_runs_are_labelled_by_the_settings_that_differ():
 def test_missing_settings_of_older_runs_are_the_defaults():
     assert labels({"seed": 0}, {"seed": 1, "gate": "sigmoid"}) == {"net": [0, 1]}
     assert labels({"seed": 0}, {"seed": 1, "gate": "tanh"}) == {"gate sigmoid": [0], "gate tanh": [1]}
+
+
+def test_data_sets_are_told_apart_by_their_digests():
+    """Not by their names: folders are renamed, and any arrays can have any name."""
+    one, other = record(data="cifar10", seed=0)._replace(digest="1" * 64), record(data="/a/flowers", seed=1)
+    assert list(group_runs([one, other])) == ["data cifar10", "data flowers"]
+    renamed = record(data="/b/cifar", seed=1)._replace(digest="1" * 64)
+    assert list(group_runs([one, renamed])) == ["net"]
+    changed = record(data="cifar10", seed=1)._replace(digest="2" * 64)
+    assert list(group_runs([one, changed])) == ["data cifar10 (11111111)", "data cifar10 (22222222)"]
+    own = record(data="python:flowers", seed=1)
+    assert list(group_runs([one, own])) == ["data cifar10", "data flowers"]
+
+
+def in_folders(*records):
+    return [r._replace(folder=Path(f"runs/{k}")) for k, r in enumerate(records)]
+
+
+def test_only_complete_runs_with_different_seeds_are_averaged():
+    cut = history(0.2, 0.5)
+    groups, notes = comparable(
+        in_folders(*(record(seed=s) for s in (0, 1, 0)), record(cut, seed=2), record(cut, seed=1))
+    )
+    assert {label: [run.folder.name for run in members] for label, members in groups.items()} == {
+        "net": ["0", "1"], "net, seed 2, 2 of 3 epochs": ["3"]}  # fmt: skip
+    assert notes == [
+        "left out: runs/2 has the settings and the seed of runs/0",
+        "left out: runs/4 has the settings and the seed of runs/1",
+        "unfinished: runs/3, 2 of 3 epochs: drawn on its own, not part of a mean",
+    ]
+    assert list(comparable(in_folders(record(cut, seed=0), record(cut, seed=1))).groups) == [
+        "net, seed 0, 2 of 3 epochs", "net, seed 1, 2 of 3 epochs"]  # fmt: skip
+    twice = in_folders(record(seed=0))
+    assert comparable([*twice, *twice]).notes == ["left out: runs/0 is given twice"]
+
+
+def test_the_plot_command_says_what_it_leaves_out(tmp_path, monkeypatch, capsys):
+    drawn = {}
+    monkeypatch.setattr(figures, "draw_together", lambda named, title: drawn.update(named) or NoFigure())
+    for name, seed, rows in (("a", 0, None), ("b", 0, None), ("c", 1, None), ("d", 2, history(0.1))):
+        start = {"data_sha256": "1" * 64}
+        write_run(tmp_path / name, rows, starts=[start], seed=seed, epochs=3)
+    write_run(tmp_path / "e", starts=[{"data_sha256": "2" * 64}], seed=3)
+    assert main(["plot", str(tmp_path), "--out", str(tmp_path / "c.png")]) == 0
+    assert {label: len(histories) for label, histories in drawn.items()} == {
+        "data builtin (11111111) (2 runs)": 2, "data builtin (11111111), seed 2, 1 of 3 epochs": 1,
+        "data builtin (22222222)": 1}  # fmt: skip
+    out = capsys.readouterr().out
+    assert f"left out: {tmp_path / 'b'} has the settings and the seed of {tmp_path / 'a'}" in out
+    assert f"unfinished: {tmp_path / 'd'}, 1 of 3 epochs: drawn on its own, not part of a mean" in out
+
+
+class NoFigure:
+    def savefig(self, path, **more):
+        pass
 
 
 def test_a_folder_of_runs_means_each_of_them(tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from se_numpy import to_host
-from se_numpy.data.batches import PAD, Draws, Images, Normalisation, draw
+from se_numpy.data.batches import PAD, Draws, Images, Normalisation, draw, slices
 
 
 @pytest.fixture
@@ -47,6 +47,13 @@ def test_without_augmentation_images_are_unchanged(images):
     X, _ = Images(images, np.arange(20), IDENTITY).batch(draws, slice(0, 20))
     np.testing.assert_allclose(X, images[draws.order], atol=1e-4)
     assert sorted(draws.order) == list(range(20))
+
+
+def test_batches_of_large_images_are_smaller():
+    assert list(slices(300, (64, 64, 3), 128)) == [slice(0, 128), slice(128, 256), slice(256, 300)]
+    assert [part.stop - part.start for part in slices(25, (224, 224, 3), 128)] == [10, 10, 5]
+    assert len(list(slices(3, (4000, 4000, 3), 128))) == 3
+    assert list(slices(0, (8, 8, 3), 128)) == []
 
 
 def test_in_order_returns_a_slice_of_the_images(images):

@@ -1,5 +1,7 @@
 """Every network and every ablation: gradients, placement of the SE blocks, and the layers they use."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -347,6 +349,35 @@ def test_channel_shuffle_and_pooling_agree_with_pytorch():
 def test_invalid_networks_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+NOT_COUNTS = [-1, 0, float("nan"), float("inf"), True, "3", (3, 3)]
+
+
+@pytest.mark.parametrize("value", NOT_COUNTS, ids=repr)
+@pytest.mark.parametrize(("name", "setting"), [
+    ("se_resnet8", "classes"), ("se_resnet8", "width"), ("se_resnet18", "width"), ("se_resnet18", "blocks"),
+    ("se_resnet18", "ceil"), ("se_resnext50_32x4d", "cardinality"), ("se_resnext50_32x4d", "width"),
+    ("se_resnet50", "reduction"), ("se_resnet50", "bias"), ("preact_resnet20", "width"), ("small_resnext", "width"),
+    ("senet154", "cardinality"), ("senet154", "blocks"), ("se_vgg16", "width"), ("se_vgg16", "hidden"),
+    ("se_mobilenet", "width"), ("se_shufflenet", "width"), ("se_bn_inception", "ceil"), ("se_resnet8", "depth"),
+])  # fmt: skip
+def test_sizes_of_networks_are_checked_in_words(name, setting, value):
+    if (setting, value) in [("ceil", True), ("bias", True), ("blocks", (3, 3))]:
+        return
+    words = rf"{re.escape(repr(value))}(; expected| is not a setting)|blocks\[0\] is|C of Conv|K of Linear"
+    with pytest.raises((TypeError, ValueError), match=words):
+        models.build(name, **{setting: value})
+
+
+@pytest.mark.parametrize("make", [models.resnet, models.preact_resnet, models.imagenet_resnet, models.small_resnext])
+def test_depths_are_whole_numbers(make):
+    for depth in (20.0, "20", None, True, float("nan"), -4):
+        with pytest.raises(ValueError, match=f"^depth is {re.escape(repr(depth))}; expected"):
+            make(depth)
+    for name in (5, None, ["resnet8"]):
+        with pytest.raises(TypeError, match=r"the model is .*; expected a name, such as 'se_resnet20'"):
+            models.build(name)
 
 
 def test_parameters_added_by_each_placement():

@@ -4,20 +4,18 @@ import csv
 import errno
 import io
 import os
-import random
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import cupy_double
+import kills
 import numpy as np
 import pytest
 from training import LONG, numbers, run, settings, tiny
 
-import se_numpy
 from se_numpy import checkpoint, engine, models, optim, tree
 from se_numpy.data.file_lock import lock_file
 from se_numpy.train import Learner, NotFinite, Session, Trained, complete, loop, nan_check, resume, run_dir, train
@@ -151,31 +149,12 @@ def test_a_run_interrupted_while_an_epoch_is_saved(tmp_path, monkeypatch, uninte
     assert_same_results(tmp_path / "run", uninterrupted)
 
 
-def test_a_killed_process_loses_nothing(tmp_path, uninterrupted):
-    """Send SIGKILL SE_NUMPY_KILLS times, at random moments of runs that save after every step."""
-    kills = int(os.environ.get("SE_NUMPY_KILLS", "4"))
-    rng, done, writing = random.Random(0), 0, 0
-    command = [sys.executable, str(Path(__file__).with_name("training.py"))]
-    env = {**os.environ, "PYTHONPATH": str(Path(se_numpy.__file__).parents[1])}
-    for number in range(10**6):
-        folder = tmp_path / f"run{number}"
-        while done < kills and not (folder / "result.json").exists():
-            process = subprocess.Popen([*command, str(folder)], stdout=subprocess.PIPE, text=True, env=env)
-            for line in process.stdout:
-                if line.startswith("run "):  # training has started
-                    break
-            time.sleep(rng.uniform(0.0, 0.5))
-            process.send_signal(signal.SIGKILL)
-            process.stdout.close()
-            assert process.wait() in (0, -signal.SIGKILL)
-            if process.returncode:
-                done += 1
-                writing += any(folder.glob("*.tmp"))
-        complete(tiny(), settings(folder, **LONG), io.StringIO())
-        assert_same_results(folder, uninterrupted)
-        if done == kills:
-            print(f"{done} kills, {writing} while a file was written, {number + 1} runs, all results equal")
-            return
+@pytest.mark.parametrize(
+    "kind", ["resume", "final test", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("seeds", "ablate"))]
+)
+def test_a_killed_process_loses_nothing(tmp_path, kind):
+    """Send SIGKILL at random moments, SE_NUMPY_KILLS times."""
+    kills.kill_and_compare(kind, tmp_path, int(os.environ.get("SE_NUMPY_KILLS", "1")))
 
 
 def test_ctrl_c_stops_after_the_step_and_prints_how_to_resume(tmp_path, monkeypatch, uninterrupted):

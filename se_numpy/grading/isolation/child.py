@@ -1,15 +1,19 @@
 """Call the functions of a submission in a child process, which is restarted when it ends."""
 
+import json
 import math
 import platform
 import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 
+from se_numpy.grading import source_parser
 from se_numpy.grading.isolation import seccomp, wire
 from se_numpy.grading.isolation.backends import Backend, choose
 from se_numpy.grading.isolation.process import Ended, Process
@@ -17,7 +21,7 @@ from se_numpy.grading.isolation.sandbox_paths import sandbox_paths
 from se_numpy.grading.isolation.scratch import Scratch, remove_left_folders
 from se_numpy.grading.models import DeadlinePassed, Reply
 from se_numpy.grading.sandbox_worker import pack
-from se_numpy.grading.submission import Submission
+from se_numpy.grading.submission import Submission, SubmissionFile
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Limits:
     cpu_seconds: int = 120  # processor time for one process, in case the grader dies and cannot stop it
     file_mb: int = 16  # file size, for backends that allow writing
     files: int = 64  # open files
-    processes: int = 64  # processes owned by the user; not enforced for root, so not sufficient on its own
+    processes: int = 64  # threads; at L1 also processes
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -124,6 +128,36 @@ class Child:
             self.restart()
         return self._unreadable or reply
 
+    def parse(self, file: SubmissionFile, *, definitions: bool) -> Submission:
+        """Parse a file in a new process, make it the submission of this child, and return it.
+
+        Raises
+        ------
+        ValueError
+            If it is not valid Python, or cannot be parsed within the limits.
+        RuntimeError
+            If the process cannot be started, which is not the submission's fault.
+        """
+        self.restart()
+        number, seconds = secrets.randbits(52), self.limits.start_seconds
+        frame = wire.parse(number, _parser(), file.raw, name=file.name, notebook=file.notebook, definitions=definitions)
+        self._process = process = self._start()
+        try:
+            reply = process.ask(frame, wire.Answer(number), seconds)
+        except Ended as end:
+            self._process, reply = None, end.reply
+        except BaseException:
+            self.restart()
+            raise
+        if reply.status != "ok" or len(reply.outputs) != 2:
+            self.restart()
+            limit = f"while it was parsed: {reply.message}; expected functions, not data"
+            raise ValueError(reply.message if reply.status == "refused" else f"{file.name}, {limit}")
+        source, found = (part.tobytes() for part in reply.outputs)
+        parsed = {"source": source.decode("utf-8", "surrogatepass"), **json.loads(found)}
+        self.submission, self._unreadable = Submission.of(file, parsed), None
+        return self.submission
+
     def restart(self) -> None:
         """End the process, so that the next call starts a new one."""
         if self._process is not None:
@@ -155,6 +189,7 @@ class Child:
             process = None
         if process is None:
             self._process = process = self._start()
+        if not process.loaded:
             self._load(process)
         return process
 
@@ -214,3 +249,9 @@ class Child:
             process.kill()
             self._unreadable = replace(reply, status="unreadable", message=message)
             raise Ended("unreadable", message)
+        process.loaded = True
+
+
+@cache
+def _parser() -> bytes:
+    return Path(source_parser.__file__).read_bytes()
