@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from children import QUICK, X, child
+from children import PATIENT, QUICK, X, child
 
 import se_numpy.grading.isolation.child as child_module
 from se_numpy.grading.isolation import Limits, backends, scratch
@@ -113,7 +113,7 @@ def test_the_submission_dies_with_its_supervisor(grader, isolation):
 def test_an_attack_on_the_supervisor_leaves_nothing_behind(isolation):
     source = "def attack(x, n):\n    os.kill(os.getppid(), n)\n    time.sleep(60)\n"
     for number in (signal.SIGKILL, signal.SIGSTOP):
-        with child(source, isolation) as c:
+        with child(source, isolation, QUICK) as c:
             assert c.call("fine", [X], {}).status == "ok"
             token = c.token
             assert c.call("attack", [X, int(number)], {}).status in ("crashed", "timeout", "error")
@@ -145,7 +145,8 @@ def test_orphans_without_an_environment_are_killed(ending, tmp_path):
     """Only the supervisor finds them: their environment is empty, and their session and parent are others."""
     mark = f"se_numpy-orphan-{os.getpid()}-{len(ending)}"
     source = ORPHAN.format(mark=mark).replace("\n    return x", (ending or "\n    return x"))
-    with child(source, "process") as c:
+    limits = QUICK if "while" in ending else PATIENT
+    with child(source, "process", limits) as c:
         reply = c.call("attack", [X], {})
         assert reply.status == {"": "ok", "\n    os._exit(0)": "crashed"}.get(ending, "timeout")
         while not ending and len(processes_with(mark)) != 1:
