@@ -15,6 +15,12 @@ Array = Any  # numpy.ndarray or cupy.ndarray, which have no common base class
 harmless_underflow = np.errstate(under="ignore")  # decorates functions whose small values may underflow to 0
 
 
+def is_device_array(x: Any) -> bool:
+    """Return True for a CuPy array."""
+    cupy = sys.modules.get("cupy")
+    return cupy is not None and isinstance(x, cupy.ndarray)
+
+
 def array_module(*arrays: Array) -> ModuleType:
     """Return the module that all the arrays belong to, numpy or cupy.  Numbers and None belong to either.
 
@@ -49,8 +55,7 @@ def check_array(name: str, x: Any, shape: str) -> None:
     Complex arrays are accepted because derivatives are computed by a complex step. Float16 is refused because sums
     overflow at 65,504. ``name`` and the expected ``shape`` appear in the message.
     """
-    cupy = sys.modules.get("cupy")
-    if not (isinstance(x, (np.ndarray, np.generic)) or (cupy is not None and isinstance(x, cupy.ndarray))):
+    if not (isinstance(x, (np.ndarray, np.generic)) or is_device_array(x)):
         raise TypeError(f"{name} is a {type(x).__name__}; expected a NumPy or CuPy array of shape {shape}")
     check_plain(name, x)
     if x.dtype.kind not in "fc" or x.dtype.itemsize < 4:

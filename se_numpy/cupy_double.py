@@ -168,7 +168,9 @@ module: Any = Module("cupy")
 module.ndarray, module.asarray, module.__version__ = ndarray, asarray, "double"
 module.lib = types.SimpleNamespace(stride_tricks=types.SimpleNamespace(as_strided=as_strided))
 module.cuda = types.SimpleNamespace(
-    is_available=lambda: True, Device=lambda: types.SimpleNamespace(synchronize=lambda: syncs.append("synchronize"))
+    is_available=lambda: True,
+    Device=lambda: types.SimpleNamespace(id=0, synchronize=lambda: syncs.append("synchronize")),
+    get_current_stream=lambda: types.SimpleNamespace(ptr=0),
 )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from se_numpy.arrays import NUMBERS, Array, array_module, check_array
+from se_numpy.arrays import NUMBERS, Array, array_module, check_array, is_device_array
 
 
 def check(spec: str, *arrays: Array) -> tuple[int, ...]:
@@ -31,7 +31,9 @@ def check(spec: str, *arrays: Array) -> tuple[int, ...]:
         if isinstance(x, tuple):
             shape = x
         else:
-            if type(x) is not np.ndarray or x.dtype not in NUMBERS:  # the common case skips the slower check
+            if (
+                not (type(x) is np.ndarray or is_device_array(x)) or x.dtype not in NUMBERS
+            ):  # others skip the slower check
                 check_array(name, x, _show(spec, name))
             shape = tuple(x.shape)
         fixed, given = before + after, len(shape)

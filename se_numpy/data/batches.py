@@ -8,7 +8,7 @@ import numpy as np
 
 from se_numpy.arrays import Array, array_module, device_module, to_device
 from se_numpy.data.array_checks import check_bytes, check_images, check_labels
-from se_numpy.engine.cuda import cuda_kernel
+from se_numpy.engine.cuda import cuda_kernel, has_kernels, launch
 from se_numpy.wrapping import plural
 
 PIXELS = 128 * 64 * 64  # the most in a batch of an evaluation
@@ -167,11 +167,20 @@ class Images:
         X = xp.empty((len(index), self.H, self.W, len(self.scale)), np.float32)
         (_, Hp, Wp, C), drawn = self.padded.shape, (index, top, left, flip)
         _crop(self.padded, *drawn, self.scale, self.shift, Hp, Wp, self.H, self.W, C, X)
-        return X, self.labels[index]
+        return X, _chosen(self.labels, index, X)
 
     def in_order(self, part: slice) -> tuple[Array, Array]:
         """Return X and labels for a slice of the images, neither cropped nor flipped, for evaluation."""
         return self.normalise(self.padded[part, PAD : PAD + self.H, PAD : PAD + self.W]), self.labels[part]
+
+
+def _chosen(labels: Array, index: Array, X: Array) -> Array:
+    """Return labels[index] where X is; CuPy's own indexing computes with 64-bit divisions."""
+    xp = array_module(labels)
+    if not has_kernels(xp, X):
+        return labels[index]
+    chosen = xp.empty(index.shape, labels.dtype)
+    return launch("labels", xp, labels, index, chosen)
 
 
 @cuda_kernel("crop")

@@ -41,9 +41,13 @@ def zero_padded_workspace(
 ) -> tuple[Array, Array]:
     """Return a workspace that is zero outside ``inside``, and a view of the inside, whose contents are arbitrary.
 
-    The zeros are written once and stay, as long as the caller writes only to the inside.
+    On the host the zeros are written once and stay, as long as the caller writes only to the inside. A GPU's memory,
+    which is scarcer, is not kept.
     """
-    key = shape, *[(part.start, part.stop) for part in inside], np.dtype(dtype), xp
+    if xp is not np:
+        array = xp.zeros(shape, dtype)
+        return array, array[inside]
+    key = shape, *[(part.start, part.stop) for part in inside], np.dtype(dtype)
     kept = _local.padded
     if key not in kept:
         if len(kept) >= PADDED:

@@ -140,11 +140,11 @@ class Learner:
             raise NotFinite(first_not_finite(self.net, self.params, self.state, X) or "only the loss is not finite")
         dlogits = engine.softmax_cross_entropy_backward(1.0, logits, labels, smoothing=smoothing)
         if stats := self.compiled.batch_stats(cache):
-            engine.move_running(tree.flatten(tree.in_order_of(stats, self.state)), layers.MOMENTUM, self.running)
+            engine.move_running(engine.flatten(tree.in_order_of(stats, self.state)), layers.MOMENTUM, self.running)
         _, grads = self.compiled.backward(self.params, cache, dlogits, input_gradient=False)
-        tree.flatten(tree.in_order_of(grads, self.params), out=self.g)
+        engine.flatten(tree.in_order_of(grads, self.params), out=self.g)
         optimiser.step(self.w, self.g, self.v, lr)
-        return loss, (logits.argmax(1) == labels).sum()
+        return loss, engine.hits(logits, labels)
 
     def evaluate(self, images: Images, progress: Callable[[int], object] = lambda n: None) -> tuple[float, float]:
         """Return the mean loss and the accuracy over all images, using the running statistics.
@@ -167,7 +167,7 @@ class Learner:
             self._check_batch(X, labels)
             logits = predict(X)
             loss = loss + engine.softmax_cross_entropy(logits, labels) * len(labels)
-            right = right + (logits.argmax(1) == labels).sum()
+            right = right + engine.hits(logits, labels)
             progress(len(labels))
         return float(loss) / len(images), float(right) / len(images)
 

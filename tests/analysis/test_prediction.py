@@ -2,12 +2,12 @@
 
 import json
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from specimens import save
 
+import se_numpy
 from se_numpy import data
 from se_numpy.analysis import prediction, run_pictures, run_summaries
 from se_numpy.analysis.network import load
@@ -166,7 +166,7 @@ def test_without_its_data_set_the_figure_has_no_mean_gates(run, tmp_path, capsys
 
 @pytest.fixture
 def interop_calls(monkeypatch, run):
-    """Replace ``se_numpy.interop`` with a stub; return the list of its calls."""
+    """Replace two functions of ``se_numpy.interop`` with stubs; return the list of their calls."""
     calls = []
 
     def pretrained(path, model, **settings):
@@ -177,7 +177,8 @@ def interop_calls(monkeypatch, run):
         calls.append((path, shape))
         return np.full(shape, 9, np.uint8)
 
-    monkeypatch.setitem(sys.modules, "se_numpy.interop", SimpleNamespace(pretrained=pretrained, prepare=prepare))
+    monkeypatch.setattr(se_numpy.interop, "pretrained", pretrained)
+    monkeypatch.setattr(se_numpy.interop, "prepare", prepare)
     return calls
 
 

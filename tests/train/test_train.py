@@ -214,7 +214,7 @@ def test_a_training_step_on_a_device_neither_waits_nor_uploads(double):
         loss, right = learner.step(X, labels, optim.SGD(weight_decay=5e-4), 0.1)
     assert syncs == cupy_double.uploads == []
     assert loss.shape == right.shape == ()
-    if host_kernels.compiler():  # without the kernels, NumPy-style operations would be counted
+    if host_kernels.available():  # without the kernels, NumPy-style operations would be counted
         assert len(launches) <= 391
 
 
