@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from se_numpy.grading.compare import DOUBLE_OVER_SINGLE, EXACT, LENIENT, Verdict
-from se_numpy.grading.diagnose import Tried
 from se_numpy.grading.models import Check, Reply
+from se_numpy.grading.probes import Tried
 from se_numpy.grading.task import Task
 
 # Shares of a task's points; checks other than values count only if the values of at least one output are right.

@@ -13,16 +13,16 @@ import numpy as np
 
 from se_numpy.grading.checks import checks_of, hints_of
 from se_numpy.grading.compare import Expected, Verdict, agree, compare, expect
-from se_numpy.grading.diagnose import Tried, features, known_mistake
+from se_numpy.grading.diagnose import diagnose
 from se_numpy.grading.layout import ours, theirs
-from se_numpy.grading.models import STATUSES, Counterexample, Reply, TaskReport
+from se_numpy.grading.models import ENDED, STATUSES, Counterexample, Reply, TaskReport
+from se_numpy.grading.probes import Tried
 from se_numpy.grading.sandbox_worker import TAKES
 from se_numpy.grading.search import smallest
 from se_numpy.grading.task import Case, Task, attempt
 
 Call = Callable[[Sequence[Any], Mapping[str, Any]], Reply]
 SEARCH_SECONDS = 0.5
-ENDED = ("timeout", "memory", "crashed", "missing", "unreadable")  # no further calls are made after one of these
 
 FOR_POINTS = "Passed checks give points only if the values of at least one output are right."
 
@@ -66,14 +66,13 @@ def grade_task(
     report = replace(report, checks=checks, points=total, hints=hints)
     if all(check.passed for check in checks):
         return replace(report, status="passed", seconds=time.perf_counter() - started, calls=one.calls)
-    diagnosis = known_mistake(task, tried)
-    usual = [t for t in tried if t.expected.case.kind != "extreme"]
-    wrong = any(v is None or not all(x.right for x in v) for v in verdicts[: len(usual)])
-    report = replace(report, diagnosis=diagnosis)
-    if wrong:
+    wrong = [v is None or not all(x.right and not x.shape for x in v) for v in verdicts]
+    if any(wrong):
+        diagnosis, features = diagnose(task, one, tried)
+        report = replace(report, diagnosis=diagnosis, features=features)
+    if any(w for t, w in zip(tried, wrong, strict=True) if not t.extreme):
         found = _counterexample(task, one, diagnosis.mistake if diagnosis else None, seed, seconds)
-        more = () if diagnosis else tuple(features(task, usual))
-        report = replace(report, counterexample=found, features=more)
+        report = replace(report, counterexample=found)
     return replace(report, seconds=time.perf_counter() - started, calls=one.calls)
 
 

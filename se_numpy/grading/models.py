@@ -18,6 +18,8 @@ STATUSES = {
     "unreadable": "the submission cannot be run",
 }
 
+ENDED = ("timeout", "memory", "crashed", "missing", "unreadable")  # no further calls are made after one of these
+
 
 @dataclass(frozen=True)
 class Reply:
