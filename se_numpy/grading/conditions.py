@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 
 from se_numpy.grading.compare import Expected, compare
-from se_numpy.grading.probes import ENOUGH, Change, Holds, Pool, Trials, Tried, inside, outside
+from se_numpy.grading.probes import (
+    ENOUGH,
+    Change,
+    Holds,
+    Pool,
+    Trials,
+    Tried,
+    inside,
+    outside,
+    outside_and_small,
+)
 from se_numpy.grading.task import Case, Task
 
 MOST = 0.5  # the share of other inputs that must be wrong for a condition to be worth saying
@@ -164,8 +174,9 @@ def _right_inside(task: Task, trials: Trials, condition: Condition, flags: Flags
     wrong = 1 - sum(others) / len(others)
     if wrong <= MOST:
         return None
-    return (f"right only {condition.clause}" if wrong == 1 else f"right {condition.clause}, wrong on most other inputs",
-            wrong)  # fmt: skip
+    if wrong == 1 and not any(is_right(task, trials(one)) for one in outside_and_small(task, condition.holds)):
+        return f"right only {condition.clause}", 1.0
+    return f"right {condition.clause}, wrong on most other inputs", min(wrong, 0.99)
 
 
 def _wrong_inside(task: Task, trials: Trials, condition: Condition, flags: Flags) -> tuple[str, float] | None:

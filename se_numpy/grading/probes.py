@@ -165,7 +165,21 @@ def outside(task: Task, holds: Holds) -> list[Expected]:
     return list(islice((one for one in _pool(task, "outside", make) if not holds(one.case)), ENOUGH))
 
 
-def draw_wide(task: Task, rng: np.random.Generator, fixed: Mapping[str, Any], number: int) -> Case | None:
+def outside_and_small(task: Task, holds: Holds) -> Iterator[Expected]:
+    """Yield inputs with sizes up to 3 on which ``holds`` is false; wrong code is right on these by chance."""
+
+    def make(rng: np.random.Generator) -> Iterator[Expected]:
+        for number in range(4 * ENOUGH):
+            case = draw_wide(task, rng, {}, number, most=3)
+            if case is not None:
+                yield expect_quickly(task, case)
+
+    return (one for one in _pool(task, "small", make) if not holds(one.case))
+
+
+def draw_wide(
+    task: Task, rng: np.random.Generator, fixed: Mapping[str, Any], number: int, most: int = 99
+) -> Case | None:
     """Return a random case from a wide range of sizes, hyperparameters and values, or None if it does not exist."""
     scale = SCALES[number % len(SCALES)]
 
@@ -175,7 +189,8 @@ def draw_wide(task: Task, rng: np.random.Generator, fixed: Mapping[str, Any], nu
 
     for _ in range(ATTEMPTS):
         low = 1 if rng.random() < 0.5 else 2
-        sizes = {letter: int(rng.integers(low, max(low, high) + 1)) for letter, (_, high) in task.sizes.items()}
+        highest = {letter: max(low, min(high, most)) for letter, (_, high) in task.sizes.items()}
+        sizes = {letter: int(rng.integers(low, high + 1)) for letter, high in highest.items()}
         sizes |= {name: _wide(rng, choices) for name, choices in task.hyper.items()}
         sizes |= fixed
         try:

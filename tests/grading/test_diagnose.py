@@ -27,7 +27,7 @@ def words(report):
 
 
 def check_slips(slips):
-    """Check that held-out wrong versions are failed and that the sentences about them are true; return the share told."""
+    """Check that held-out versions are failed and that the sentences about them are true; return the share told."""
     told = 0
     for name, about, function in slips:
         kind, false, report = outcome(TASKS[name], function)
