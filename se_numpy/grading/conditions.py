@@ -176,7 +176,7 @@ def _right_inside(task: Task, trials: Trials, condition: Condition, flags: Flags
         return None
     if wrong == 1 and not any(is_right(task, trials(one)) for one in outside_and_small(task, condition.holds)):
         return f"right only {condition.clause}", 1.0
-    return f"right {condition.clause}, wrong on most other inputs", min(wrong, 0.99)
+    return f"right {condition.clause}, wrong on many other inputs", min(wrong, 0.99)
 
 
 def _wrong_inside(task: Task, trials: Trials, condition: Condition, flags: Flags) -> tuple[str, float] | None:

@@ -14,6 +14,7 @@ import numpy as np
 from se_numpy.grading.compare import SINGLE, agree, compare
 from se_numpy.grading.conditions import is_right, tell_condition
 from se_numpy.grading.explain import (
+    OPERATORS,
     RESULTS,
     Explanation,
     Function,
@@ -266,14 +267,14 @@ def _changed_result(
         plain = explanation.function is task.oracle or explanation.mistake is not None
         for about, change in _results(task, base[k], first, k, table if plain else {}):
             if all(_agrees_changed(evidence, explanation.function, change, one, k) for one in evidence.everything()):
-                return f"{{names}} {{is}} {about.format(_of(explanation))}"
+                return f"{{names}} {{is}} {_told(about, explanation)}"
     return ""
 
 
-def _of(explanation: Explanation) -> str:
+def _told(about: str, explanation: Explanation) -> str:
     if explanation.mistake is None:
-        return explanation.about
-    return f"the result of this mistake: {explanation.mistake.text.rstrip('.')}"
+        return about.format(explanation.about)
+    return f"{about.format('the result of this mistake')}: {explanation.mistake.text.rstrip('.')}"
 
 
 def _results(
@@ -294,7 +295,23 @@ def _results(
         changed = _applied(change, base)
         if changed is not None and _agree(found, changed, first, k):
             alike.append((about, partial(_apply, change=change)))
+    for about, combine in _with_arguments(task, k) if table else ():
+        changed = _applied_to(combine, base, first.expected.case)
+        if changed is not None and _agree(found, changed, first, k):
+            alike.append((about, combine))
     return alike
+
+
+def _with_arguments(task: Task, k: int) -> list[tuple[str, ResultChange]]:
+    """Return the sums and products of a result with the arguments of its shape."""
+    letters = task.letters(task.outputs[k])
+    return [(f"{{}} {sign} {name}", partial(_combine, name=name, operator=operator))
+            for name in task.inputs if letters and task.letters(name) == letters
+            for sign, operator in OPERATORS.items()]  # fmt: skip
+
+
+def _combine(a: np.ndarray, case: Case, name: str, operator: Callable[..., np.ndarray]) -> np.ndarray:
+    return operator(a, case.arguments[name])
 
 
 def _times(a: np.ndarray, case: Case, task: Task, name: str) -> np.ndarray:
@@ -317,6 +334,10 @@ def _applied(change: Callable[[np.ndarray], np.ndarray], a: np.ndarray) -> np.nd
         return None
 
 
+def _applied_to(change: ResultChange, a: np.ndarray, case: Case) -> np.ndarray | None:
+    return _applied(lambda result: change(result, case), a)
+
+
 def _agree(a: np.ndarray, b: np.ndarray, one: Tried, k: int) -> bool:
     return agree((a,), (b,), one.expected.tolerances[k : k + 1])
 
@@ -327,7 +348,7 @@ def _agrees_changed(evidence: Evidence, function: Function, change: ResultChange
     base = evidence.predict(function, one)
     if base is None or len(base) != len(evidence.task.outputs):
         return False
-    changed = _applied(lambda a: change(a, one.expected.case), base[k])
+    changed = _applied_to(change, base[k], one.expected.case)
     return changed is not None and _agree(one.found[k], changed, one, k)
 
 

@@ -292,6 +292,10 @@ RESULTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }  # fmt: skip
 
 
+# How a result may be combined with an argument of its shape.
+OPERATORS = {"plus": np.add, "minus": np.subtract, "times": np.multiply, "divided by": np.divide}
+
+
 def _corner(a: np.ndarray, at: int) -> np.ndarray:
     mask = np.zeros(a.shape[1:3])
     mask[at, at] = 1

@@ -323,7 +323,7 @@ def test_points_follow_the_share_of_inputs_answered_rightly():
 
 
 def test_no_order_is_claimed_if_results_are_exchanged_on_some_inputs_only():
-    """Where w and v are both 0, the exchanged results are right by chance."""
+    """On a single input, exchanged results may be right by chance."""
     right = TASKS["excite_backward"].oracle
     calls = itertools.count()
 
