@@ -563,6 +563,7 @@ def main():
     parser.add_argument("--tasks", nargs="*", default=list(TASKS))
     parser.add_argument("--most", type=int, default=200)
     parser.add_argument("--out", type=Path, default=Path("mutants.jsonl"))
+    parser.add_argument("--summary", type=Path, help="write the numbers of each task to this JSON file")
     args = parser.parse_args()
     done = {}
     if args.out.exists():
@@ -579,10 +580,25 @@ def main():
             done[name, about] = row
             with args.out.open("a") as file:
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
-        rows = [r for r in done.values() if r["task"] == name]
-        count = Counter(r["kind"] for r in rows)
-        print(f"{name:32} {len(rows):5} {dict(count)} false {sum(len(r['false']) for r in rows)} "
-              f"{time.perf_counter() - start:.0f} s", flush=True)  # fmt: skip
+        numbers = summary(r for r in done.values() if r["task"] == name)
+        print(f"{name:32} {numbers} {time.perf_counter() - start:.0f} s", flush=True)
+    if args.summary:
+        tasks = {name: summary(r for r in done.values() if r["task"] == name) for name in args.tasks}
+        whole = {key: sum(task[key] for task in tasks.values()) for key in KINDS}
+        args.summary.write_text(json.dumps({"all": whole, "tasks": tasks}, indent=1) + "\n")
+        print(whole)
+
+
+# What became of the mutants: "raised" ones raise on every input, "told" ones get a sentence, "silent" ones neither.
+KINDS = ("mutants", "equivalent", "missed", "false sentences", "named", "told", "silent", "raised", "slow")
+
+
+def summary(rows):
+    """Return the numbers of one task."""
+    rows = [row for row in rows if row["kind"] != "invalid"]
+    kinds = Counter(row["kind"].replace("error", "raised") for row in rows)
+    whole = {"mutants": len(rows), "false sentences": sum(len(row["false"]) for row in rows)}
+    return {kind: whole.get(kind, kinds[kind]) for kind in KINDS}
 
 
 if __name__ == "__main__":
