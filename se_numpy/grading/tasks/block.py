@@ -16,6 +16,8 @@ SPECIALS = (
     Special("maps of one pixel", {"H": 1, "W": 1}),
     Special("no reduction, r = 1", {"C": 6, "R": 6}),
     Special("square maps", {"H": 4, "W": 4}),
+    Special("one hidden unit", {"R": 1}),
+    Special("one row", {"H": 1}),
 )
 
 
@@ -36,7 +38,8 @@ se_block = Task(
     axes="U: N H W C, W1: R C, W2: C R, X_tilde: N H W C",
     sizes=SIZES,
     fill=FILL,
-    specials=(*SPECIALS, Special("zero weights: every gate is 1/2", {}, lambda a: {**a, "W2": 0 * a["W2"]})),
+    specials=(*SPECIALS, Special("one channel", {"C": 1}),
+              Special("zero weights: every gate is 1/2", {}, lambda a: {**a, "W2": 0 * a["W2"]})),
     likely=("gates ignored", "no ReLU", "no sigmoid", "gates only", "squeeze by sum"),
     mistakes=(
         Mistake("squeeze by maximum", "The squeeze took the maximum of the pixels; Eq. (2) takes their mean.",

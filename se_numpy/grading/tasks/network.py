@@ -156,6 +156,7 @@ SPECIALS = (
     Special("one image", {"N": 1}),
     Special("square maps", {"H": 4, "W": 4}),
     Special("no reduction, r = 1", {"C": 3, "R": 3}),
+    Special("one hidden unit", {"R": 1}),
 )
 
 
