@@ -1,7 +1,7 @@
 """Time single operations of the engine and of PyTorch (channels-last):  python benchmarks/operations.py [--book]
 
-The operations are all convolutions in SE-ResNet-20 and ResNet-50, batch norm with ReLU, the SE block, the loss and
-SGD. Each row gives the number of times its shape occurs in the network; "all" is the sum of the rows weighted by these
+The script times all convolutions in SE-ResNet-20 and ResNet-50, batch norm with ReLU, the SE block, the loss and SGD.
+Each row gives the number of times its shape occurs in the network; "all" is the sum of the rows weighted by these
 counts.
 
 The time of PyTorch's backward pass is the median time of both passes together minus that of the forward pass. For the

@@ -59,7 +59,7 @@ def same_threads() -> None:
 
 
 def environment_record(*packages: str) -> dict[str, object]:
-    """Return what the results depend on apart from the code: engine on or off, threads, versions, BLAS, processor."""
+    """Return the conditions of the measurement: engine on or off, threads, versions, BLAS, processor."""
     return {
         "engine": "on" if enabled() else "off",
         "threads": threads(),
@@ -126,7 +126,8 @@ def finish(path: str | None, record: Mapping[str, object], *packages: str) -> No
 def busy_elsewhere() -> float | None:
     """Return how many cores other processes kept busy, on average since this process started; None without /proc.
 
-    Child processes that have ended count as this process, time taken by a virtual machine's host as other processes.
+    Child processes that have ended count as part of this process, and time taken by a virtual machine's host counts as
+    other processes.
     """
     now = _clocks()
     if now is None or _BEGUN is None:
@@ -149,7 +150,7 @@ _BEGUN = _clocks()
 
 
 def peak_memory(maker: str, *args: object) -> float:
-    """Return by how many MB five calls raise the peak memory of a new process.  Linux only.
+    """Return the increase in peak memory, in MB, caused by five calls in a new process.  Linux only.
 
     ``maker`` is "module:function" for a module in this folder; ``function(*args)`` returns the call to be measured. The
     arguments are strings and integers.

@@ -3,7 +3,7 @@
 The network is SE-ResNet-20 (r = 4) in float32, with batches of 32, 128 and 256 images. A training step is forward,
 backward and SGD; inference is the forward pass with running statistics, in PyTorch in eval mode without gradients.
 PyTorch is measured in its default layout and channels-last; ratios are relative to the faster one. Peak memory is the
-increase during five training steps, each contender in its own process.
+increase during five training steps, with each contender in its own process.
 """
 
 import argparse

@@ -91,7 +91,7 @@ def images(side: int, batch: int) -> np.ndarray:
 
 
 def module(net: Layer, shape: Shape, contender: str) -> torch.nn.Module:
-    """Return the network in PyTorch, in the contender's layout; torch.compile compiles it at its first call."""
+    """Return the network in PyTorch, in the contender's layout; torch.compile compiles it on its first call."""
     theirs = modules(net, shape)
     theirs = theirs.to(memory_format=torch.contiguous_format if contender == DEFAULT else torch.channels_last)
     if contender != COMPILED:
@@ -251,7 +251,7 @@ def operations(contenders: tuple[str, ...], args: argparse.Namespace) -> Iterato
                 for who in contenders
             }
             ms[part] = timed(makers, 1 if args.small else args.repeats or 4)
-        for who in set(ms["backward"]) - {BOOK, ENGINE}:  # PyTorch's call is forward and backward together
+        for who in set(ms["backward"]) - {BOOK, ENGINE}:  # PyTorch's call includes the forward pass
             ms["backward"][who] -= ms["forward"][who]
         yield row("forward", name, ms["forward"])
         mb = {} if args.no_memory else memory("operation", contenders, name, "both", args.small)

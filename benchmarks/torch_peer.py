@@ -1,4 +1,4 @@
-"""The same networks in PyTorch, written in idiomatic PyTorch, to compare speed and results with.
+"""The same networks in idiomatic PyTorch, for comparisons of speed and results.
 
 ``modules(net)`` converts a network of this library into torch modules layer by layer, so that both run the same
 architecture; ``copy_weights`` copies the parameters and running statistics.

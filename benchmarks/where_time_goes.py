@@ -71,7 +71,7 @@ class Clock:
 
     @contextmanager
     def during(self, name: str) -> Iterator[None]:
-        inner = self._local.__dict__.setdefault("inner", [])  # for each running timer: time in the timers inside it
+        inner = self._local.__dict__.setdefault("inner", [])  # per running timer: time spent in timers inside it
         inner.append(0.0)
         start = time.perf_counter()
         try:
@@ -148,7 +148,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="se_resnet20")
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--repeats", type=int, default=10, help="number of steps with timers, and also without")
+    parser.add_argument("--repeats", type=int, default=10, help="number of steps without timers and again with them")
     parser.add_argument("--threads", type=int, metavar="N", help="number of threads, like SE_NUMPY_THREADS")
     parser.add_argument("--json", metavar="FILE")
     args = parser.parse_args()

@@ -8,7 +8,8 @@ gradient of each is a function called ``*_backward``. ``check_backward`` compare
 - ``engine``: ``engine.compile(net)`` runs a network faster, with the same results;
 - ``data``, ``optim``, ``train``: data sets, SGD with its schedules, and the trainer;
 - ``interop``: weights in PyTorch's formats; ``checkpoint``: weights in this library's own;
-- ``analysis``, ``ablation``, ``complexity``: what a trained network does, the paper's ablations, and counting;
+- ``analysis``, ``ablation``, ``complexity``: the behaviour of trained networks, the paper's ablations, and counts of
+  parameters and operations;
 - ``grading``: checks students' implementations of the equations.
 """
 
@@ -91,7 +92,7 @@ _SUBMODULES = (
     "ablation", "analysis", "checkpoint", "complexity", "data", "engine", "grading", "interop", "layers", "models",
     "optim", "train",
 )  # fmt: skip
-if not TYPE_CHECKING:  # a type checker would take every name for an attribute
+if not TYPE_CHECKING:  # otherwise a type checker would accept any name as an attribute
     __getattr__, __dir__ = _lazy.attach(
         __name__, __all__, _SUBMODULES, dict.fromkeys(("LayerCheck", "LayerError", "check_layer"), "layer_check")
     )

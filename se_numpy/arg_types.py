@@ -1,7 +1,9 @@
-"""Argument types for argparse: lists of whole numbers, and durations."""
+"""Argument types for argparse: lists of whole numbers, durations, and paths that may begin with ~."""
 
 import argparse
+import os
 import re
+from pathlib import Path
 
 
 def int_list(text: str) -> tuple[int, ...]:
@@ -31,3 +33,8 @@ def seconds(text: str) -> float:
     if not total:
         raise argparse.ArgumentTypeError(f"{text!r} is not a duration; expected, for example, 90s, 10m or 1h30m")
     return total
+
+
+def user_path(text: str | Path) -> Path:
+    """Return a path with the home folder in place of ~, which a shell does not replace inside --option=~ or a file."""
+    return Path(os.path.expanduser(text))  # unlike Path.expanduser, this keeps ~NAME if there is no such user

@@ -15,6 +15,12 @@ Array = Any  # numpy.ndarray or cupy.ndarray, which have no common base class
 harmless_underflow = np.errstate(under="ignore")  # decorates functions whose small values may underflow to 0
 
 
+def is_device_array(x: Any) -> bool:
+    """Return True for a CuPy array."""
+    cupy = sys.modules.get("cupy")
+    return cupy is not None and isinstance(x, cupy.ndarray)
+
+
 def array_module(*arrays: Array) -> ModuleType:
     """Return the module that all the arrays belong to, numpy or cupy.  Numbers and None belong to either.
 
@@ -49,8 +55,7 @@ def check_array(name: str, x: Any, shape: str) -> None:
     Complex arrays are accepted because derivatives are computed by a complex step. Float16 is refused because sums
     overflow at 65,504. ``name`` and the expected ``shape`` appear in the message.
     """
-    cupy = sys.modules.get("cupy")
-    if not (isinstance(x, (np.ndarray, np.generic)) or (cupy is not None and isinstance(x, cupy.ndarray))):
+    if not (isinstance(x, (np.ndarray, np.generic)) or is_device_array(x)):
         raise TypeError(f"{name} is a {type(x).__name__}; expected a NumPy or CuPy array of shape {shape}")
     check_plain(name, x)
     if x.dtype.kind not in "fc" or x.dtype.itemsize < 4:
@@ -58,7 +63,7 @@ def check_array(name: str, x: Any, shape: str) -> None:
 
 
 def check_plain(name: str, x: Any) -> None:
-    """Raise TypeError for a masked array or an np.matrix, on which the same operations mean something else."""
+    """Raise TypeError for a masked array or an np.matrix, for which the same operations have a different meaning."""
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(
             f"{name} is a masked array, whose mask would be ignored; expected a plain array: use {name}.filled(value)"
@@ -96,7 +101,7 @@ def device_module(device: str) -> ModuleType:
 
 
 def to_device(array: Array, device: str) -> Array:
-    """Return the array on ``device``, "cpu" or "gpu".  It is copied only if it is on the other one.
+    """Return the array on ``device``, "cpu" or "gpu".  It is copied only if it is on the other device.
 
     Raises
     ------
@@ -118,7 +123,7 @@ def to_host(array: Array) -> np.ndarray:
 
 
 def moved_to(like: Array, array: Array) -> Array:
-    """Return the array on the device of ``like``.  It is copied only if it is on the other one."""
+    """Return the array on the device of ``like``.  It is copied only if it is on the other device."""
     return to_host(array) if on_host(like) else array_module(like).asarray(array)
 
 

@@ -19,7 +19,7 @@ from se_numpy.tree import Tree, from_leaves, leaves
 def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
     """Open a temporary file for writing, then sync it and rename it to ``path``.
 
-    An existing file at ``path`` is kept until then, and also if an error occurs.
+    An existing file at ``path`` is kept until it is replaced, and also if an error occurs.
     """
     path = Path(path)
     temporary = path.with_name(path.name + ".tmp")

@@ -1,9 +1,9 @@
 """The ``se-numpy`` command. Errors are reported on one line, with exit code 2."""
 
 import argparse
+import contextlib
 import difflib
 import errno
-import os
 import re
 import sys
 import textwrap
@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import se_numpy
+from se_numpy import standard_streams
 from se_numpy.ablation import commands as ablation
 from se_numpy.analysis import commands as gates
-from se_numpy.arg_types import int_list, seconds
+from se_numpy.arg_types import int_list, seconds, user_path
 from se_numpy.data import commands as data
 from se_numpy.grading import commands as grading
 from se_numpy.interop import commands as interop
@@ -79,28 +80,50 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code: 0, 2 for errors, 130 after Ctrl-C."""
+    standard_streams.open_closed()
     for screen in (sys.stdout, sys.stderr):
         if hasattr(screen, "reconfigure"):
-            screen.reconfigure(errors="replace")  # terminals that cannot show × or ± get ?
-    argv = sys.argv[1:] if argv is None else argv
-    args = _parser().parse_args(argv or ["--help"])
+            screen.reconfigure(errors="replace")  # a terminal that cannot show × or ± shows ? instead
+    argv = [_without_tilde(word) for word in (sys.argv[1:] if argv is None else argv)]
+    output = standard_streams.Output(sys.stdout)
+    with contextlib.redirect_stdout(output):  # type: ignore[type-var]
+        try:
+            code = _run(_parser().parse_args(argv or ["--help"]))
+        except SystemExit:  # after --help, --version or a usage error
+            if output.close() is None:
+                raise
+            code = 0
+        error = output.close()
+    if error is None or isinstance(error, BrokenPipeError):
+        return code
+    standard_streams.say(f"{standard_streams.NAME}: {error.strerror}; the output is incomplete, files are not")
+    return max(code, 2)
+
+
+def _run(args: argparse.Namespace) -> int:
+    """Run a command and return its exit code; errors are reported in one sentence."""
     try:
         args.run(args)
-        sys.stdout.flush()
     except grading.Exit as end:
         if end.message:
-            print(f"se-numpy: {end.message}", file=sys.stderr)
+            standard_streams.say(end.message)
         return end.code
     except BrokenPipeError:  # the reader, such as `| head`, has closed the pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, OSError, RuntimeError, FloatingPointError, MemoryError) as error:
-        print(f"se-numpy: {_sentence(error, args)}", file=sys.stderr)
+        if getattr(error, "filename", None) != standard_streams.NAME:  # main reports that
+            standard_streams.say(_sentence(error, args))
         return 2
     except KeyboardInterrupt:
-        print("se-numpy: stopped", file=sys.stderr)
+        standard_streams.say("stopped")
         return 130
     return 0
+
+
+def _without_tilde(word: str) -> str:
+    """Return an argument with the home folder in place of ~, which shells keep within quotes and after --option=."""
+    option, path = re.fullmatch(r"(--[\w-]+=)?(.*)", word, re.DOTALL).groups(default="")  # type: ignore[union-attr]
+    return f"{option}{user_path(path)}" if path.startswith("~") else word
 
 
 def _sentence(error: BaseException, args: argparse.Namespace) -> str:
@@ -108,7 +131,9 @@ def _sentence(error: BaseException, args: argparse.Namespace) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}{_advice(error, args)}" if error.filename else error.strerror
     if isinstance(error, MemoryError):
-        return f"not enough memory ({error}); try a smaller --batch-size"
+        trains = hasattr(args, "batch_size")
+        advice = "try a smaller --batch-size" if trains else "close other programs, or use a machine with more memory"
+        return f"not enough memory{f' ({error})' if str(error) else ''}; {advice}"
     return str(error)
 
 
@@ -149,7 +174,7 @@ def _add_train(commands: Any) -> None:
         "--resume continues it and gives the same results as an uninterrupted run. Where two defaults are given, the "
         "second is for CIFAR."))  # fmt: skip
     p.set_defaults(run=_train, parser=p)
-    p.add_argument("--resume", metavar="RUN", help="continue a run, given its folder, a checkpoint, or last")
+    p.add_argument("--resume", metavar="RUN", help='continue a run: its folder, a checkpoint, or "last"')
     p.add_argument("--preset", metavar="NAME", help="smoke (seconds), quick (minutes; the default for the built-in "
                    "data set) or full")  # fmt: skip
     p.add_argument("--config", metavar="FILE", help="read settings from a TOML file; options override it")
@@ -177,7 +202,8 @@ def _add_train(commands: Any) -> None:
     how.add_argument("--seed", type=int, metavar="N", help="random seed (default: 0)")
     how.add_argument("--seeds", type=int_list, metavar="0,1,2", help="one run for each seed, each in its own folder")
     where = p.add_argument_group("device and output")
-    where.add_argument("--device", choices=["auto", "cpu", "gpu"], help="default: auto, a GPU if CuPy finds one")
+    where.add_argument("--device", choices=["auto", "cpu", "gpu"],
+                       help="default: auto, which uses a GPU if CuPy finds one")  # fmt: skip
     where.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/TIME-MODEL-sSEED)")
 
 
@@ -190,6 +216,8 @@ def _add_gates(p: Any) -> None:
     p.add_argument("--squeeze", metavar="NAME", help="squeeze operator: avg, max or none (default: avg)")
     p.add_argument("--placement", metavar="NAME", help="position of the SE block: standard, pre, post, identity or 3x3 "
                    "(default: standard)")  # fmt: skip
+    p.add_argument("--divisor", type=int, metavar="N",
+                   help="round the hidden units C/r to a multiple of N; timm uses 8 (default: 1)")  # fmt: skip
     p.add_argument("--stages", type=int_list, metavar="1,2", help="stages with SE blocks (default: all)")
 
 

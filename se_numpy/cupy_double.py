@@ -62,7 +62,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # noqa: N801 (CuPy's name)
     def __setitem__(self, key, value):
         _note_indices(key)
         if isinstance(value, np.ndarray):
-            raise TypeError("a host array was assigned into a device array")
+            raise TypeError("a host array was assigned to a device array")
         launches.append("setitem")
         self._host[_unwrap(key)] = _unwrap(value)
 
@@ -92,7 +92,7 @@ for _name in ("__float__", "__int__", "__bool__", "__index__", "__complex__"):
 def _note_indices(key) -> bool:
     keys = key if isinstance(key, tuple) else (key,)
     if any(isinstance(k, np.ndarray) for k in keys):
-        raise TypeError("a device array was indexed by a host array")
+        raise TypeError("a device array was indexed with a host array")
     arrays = [k for k in keys if isinstance(k, ndarray)]
     if any(k.dtype == bool for k in arrays):
         syncs.append("boolean mask")
@@ -168,7 +168,9 @@ module: Any = Module("cupy")
 module.ndarray, module.asarray, module.__version__ = ndarray, asarray, "double"
 module.lib = types.SimpleNamespace(stride_tricks=types.SimpleNamespace(as_strided=as_strided))
 module.cuda = types.SimpleNamespace(
-    is_available=lambda: True, Device=lambda: types.SimpleNamespace(synchronize=lambda: syncs.append("synchronize"))
+    is_available=lambda: True,
+    Device=lambda: types.SimpleNamespace(id=0, synchronize=lambda: syncs.append("synchronize")),
+    get_current_stream=lambda: types.SimpleNamespace(ptr=0),
 )
 
 

@@ -20,11 +20,11 @@ import numpy as np
 from se_numpy.arrays import Array, array_module, to_host
 
 TOLERANCE = 1e-6  # correct pairs stay below 1e-8 in float64; one entry in a thousand wrong by 1 % gives more than 1e-5
-STEPS = (1e-5, 1e-6, 1e-7)  # fractions of an entry; the next step is used if a kink is within reach of the last one
+STEPS = (1e-5, 1e-6, 1e-7)  # fractions of an entry; the next one is used if a kink is within reach of the previous one
 LONG_STEP = 1e-3  # tried if rounding hides the gradient at the first step
 HIDING = 1e-3  # rounding above this fraction of a gradient could hide a mistake, so a longer step is tried
 LITTLE = 0.1  # rounding above this fraction of a gradient leaves the check inconclusive and causes a warning
-BAND = 1e-3  # gradients smaller than the largest by this factor are compared among themselves, and so on
+BAND = 1e-3  # gradients below this fraction of the largest are compared among themselves, and so on
 COARSE = 1e-12  # float64 values are more precise than this fraction, unless large numbers cancel in f
 EPS = float(np.finfo(np.float64).eps)
 EXPLAINED = 400  # at most this many entries of a wrong gradient are examined one by one
@@ -58,7 +58,7 @@ class Comparison(NamedTuple):
 
 
 class Slope(NamedTuple):
-    """A numerical d⟨f, dy⟩, with its deviation from smoothness, its rounding, its step, and Σ|y dy| of what changed."""
+    """A numerical d⟨f, dy⟩, its deviation from smoothness, rounding error and step, and Σ|y dy| of changed values."""
 
     numeric: float
     kink: float
@@ -86,7 +86,7 @@ class _Argument:
         return self.f(*moved)
 
     def changes(self, v: Array, t: float) -> list[Array]:
-        """Return the change of each value of f, which is exactly 0 for values that do not depend on the argument."""
+        """Return the change in each value of f, which is exactly 0 for values that do not depend on the argument."""
         return [y - here for y, here in zip(self.at(v, t), self.ys, strict=True)]
 
     def along(self, v: Array) -> float:
@@ -94,7 +94,7 @@ class _Argument:
         return float((self.dx * self.scale * v).sum())
 
     def size(self, moved: Any = None) -> float:
-        """Return Σ|y dy|, to which rounding is proportional, over all values or over those that ``moved``."""
+        """Return Σ|y dy| over all values, or over those marked in ``moved``; rounding error is proportional to it."""
         parts = [abs(y * dy) for y, dy in zip(self.ys, self.dys, strict=True)]
         return float(sum((part if moved is None else part * moved[i]).sum() for i, part in enumerate(parts)))
 
@@ -136,7 +136,7 @@ def check_backward(
     KinkError
         If f has no derivative at the point.
     ValueError
-        If the method is unknown, or if f is so large that rounding hides a gradient of usual size.
+        If the method is unknown, or if f is so large that rounding hides a gradient of typical size.
 
     Warns
     -----
@@ -295,7 +295,7 @@ def _bands(one: _Argument) -> Iterator[np.ndarray | None]:
 def _along_a_direction(
     one: _Argument, places: np.ndarray | None, rng: np.random.Generator, tolerance: float
 ) -> Comparison:
-    """Compare the numerical derivative along a random v with ⟨dx, v⟩, in smaller steps while a kink is within reach."""
+    """Compare the numerical derivative along a random v with ⟨dx, v⟩, using smaller steps near a kink."""
     v, last = _direction(one, places, rng), 0.0
     norm = float(((one.dx * one.scale) ** 2 * (v != 0)).sum()) ** 0.5
     for h in STEPS:
@@ -340,7 +340,7 @@ def _derivative(one: _Argument, v: Array, h: float, *, enough: float = -1.0) -> 
         return Slope(one.dot(parts) / 1e-30, 0.0, 8 * EPS * size, h, size)
     up, down = one.changes(v, h), one.changes(v, -h)
     size, whole = one.size([(a != 0) | (b != 0) for a, b in zip(up, down, strict=True)]), one.size()
-    if 0 < abs(one.along(v)) * h < EPS * whole:  # too small a step to change f, which then seems constant
+    if 0 < abs(one.along(v)) * h < EPS * whole:  # the step is too small to change f, which then seems constant
         size = whole
     noise, U, D = 8 * EPS * size / h, one.dot(up), one.dot(down)
     mean, bend = (U - D) / (2 * h), (U + D) / h
@@ -355,7 +355,7 @@ def _compare(one: _Argument, v: Array, slope: Slope, norm: float) -> Comparison:
     """Compare dx with a slope, relative to the norm of dx along v; an error within rounding is always tolerated."""
     analytic = one.along(v)
     off, size = abs(analytic - slope.numeric), max(norm, abs(slope.numeric), 1e-300)
-    tolerable = max(slope.noise, 64 * EPS * one.usual())  # dx is rounded too, such as 1 - tanh² far from 0
+    tolerable = max(slope.noise, 64 * EPS * one.usual())  # dx is rounded too, for example 1 - tanh² far from 0
     if off <= tolerable:
         size = max(size, tolerable / TOLERANCE)
     return Comparison(one.k, off / size, analytic, slope.numeric)
@@ -383,7 +383,7 @@ def _raise_no_derivative(one: _Argument, slope: Slope) -> NoReturn:
 
 
 def _refuse_coarse(one: _Argument, v: Array, slope: Slope, miss: float) -> float:
-    """Return the measured rounding of a slope, or raise FunctionError if f is so coarse that it explains ``miss``."""
+    """Measure the rounding error of a slope, or raise FunctionError if f is coarse enough to explain ``miss``."""
     if one.method == "complex":
         return 0.0
     if _in_float32(one, v):
@@ -404,7 +404,7 @@ def _refuse_coarse(one: _Argument, v: Array, slope: Slope, miss: float) -> float
 
 
 def _in_float32(one: _Argument, v: Array) -> bool:
-    """Return True if all values that change are float32 numbers; a float64 value is one by chance once in 2²⁹."""
+    """Return True if all values that change fit float32 exactly; one in 2²⁹ float64 values does so by chance."""
     for t in (STEPS[0], 10 * LONG_STEP):
         ys = [(to_host(y), to_host(here)) for y, here in zip(one.at(v, t), one.ys, strict=True)]
         moved = np.concatenate([y[np.isfinite(y) & (y != here)] for y, here in ys] or [np.zeros(0)])
@@ -414,20 +414,20 @@ def _in_float32(one: _Argument, v: Array) -> bool:
 
 
 def _swallowed(one: _Argument, v: Array) -> bool:
-    """Return True if f depends on the argument, but changes by less than its rounding in one step."""
+    """Return True if f depends on the argument but changes by less than its rounding error in one step."""
     far = [abs(change) for change in one.changes(v, 0.1)]
     moved = sum(float((change * abs(dy)).sum()) for change, dy in zip(far, one.dys, strict=True))
     return 0 < moved * STEPS[0] / 0.1 < EPS * one.size()
 
 
 def _rounding(one: _Argument, v: Array, h: float) -> float:
-    """Return the standard deviation of the rounding of ⟨f, dy⟩, from fourth differences of nine values h apart."""
+    """Estimate the standard deviation of ⟨f, dy⟩'s rounding error from fourth differences of nine values h apart."""
     values = [one.dot(one.changes(v, t * h)) for t in range(-4, 5)]
     return float(np.sqrt(np.mean(np.diff(values, 4) ** 2) / 70))  # 70: the variance of fourth differences of unit noise
 
 
 def _report_hidden_gradient(one: _Argument, places: np.ndarray | None, slope: Slope, norm: float) -> None:
-    """Warn that a gradient is hidden, or raise ValueError if even a gradient of usual size would be."""
+    """Warn that a gradient is hidden, or raise ValueError if even a gradient of typical size would be."""
     number = one.dx.size if places is None else int(places.sum())
     whole = float(((one.dx * one.scale) ** 2).sum()) ** 0.5
     if slope.noise <= LITTLE * norm:
@@ -442,8 +442,8 @@ def _report_hidden_gradient(one: _Argument, places: np.ndarray | None, slope: Sl
     which = "the gradient" if places is None else f"the gradient of {number} of {one.dx.size} entries"
     warnings.warn(
         f"argument {one.k}: rounding of the values of f hides {which} ({norm:.1g} with a rounding error of "
-        f"{slope.noise:.1g}, both times the size of an entry), so the check is inconclusive; subtract from f the terms "
-        "that do not depend on the argument, or use method='complex'",
+        f"{slope.noise:.1g}, both multiplied by the size of an entry), so the check is inconclusive; subtract from f "
+        "the terms that do not depend on the argument, or use method='complex'",
         HiddenGradientWarning, stacklevel=4,
     )  # fmt: skip
 

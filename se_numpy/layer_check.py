@@ -1,4 +1,4 @@
-"""The contract of a layer, as a check that any layer can be put through, including layers written elsewhere."""
+"""The contract of a layer, as a check for any layer, including layers written elsewhere."""
 
 import copy
 import dataclasses
@@ -19,7 +19,7 @@ from se_numpy.layers import MOMENTUM, Layer, Parameter, Shape, init, residual, s
 from se_numpy.tree import Tree, flatten, leaves, map_leaves, unflatten
 
 BATCH = 3
-ROUNDING = 1e-10  # relative, in float64: what the order of additions may change
+ROUNDING = 1e-10  # relative, in float64: the effect that the order of additions may have
 SINGLE = 1e-4  # the same in float32
 
 
@@ -36,21 +36,21 @@ class LayerCheck(NamedTuple):
 
 
 def check_layer(layer: Layer, shape: Shape, *, X: Array | None = None, seed: int = 0) -> list[LayerCheck]:
-    """Check that a layer keeps the contract of ``se_numpy.layers.Layer``, and return what was checked.
+    """Check that a layer satisfies the contract of ``se_numpy.layers.Layer``, and return the results of the checks.
 
     The layer must
 
     - be a value: frozen, hashable, equal to its copies, including a pickled one;
     - return the shapes and dtypes that it announces;
-    - modify none of its arguments, and compute the same from the same arguments and the same random generator;
+    - modify none of its arguments, and return the same results for the same arguments and random generator;
     - keep the caches of several forward passes apart;
     - have the right gradients of the input and of all parameters, in training and in evaluation (float64);
-    - update its running statistics by what ``batch_stats`` returns;
-    - compute the same when ``engine.compile`` runs it;
-    - run on CuPy: on a GPU if there is one, otherwise on a stand-in that refuses host arrays among device arrays.
+    - update its running statistics with the values that ``batch_stats`` returns;
+    - return the same results when ``engine.compile`` runs it;
+    - run on CuPy: on a GPU if there is one, otherwise on a stand-in that refuses to mix host and device arrays.
 
-    X (N, *shape) are the inputs, N at least 2. By default they are drawn from N(0, 1); pass X if the layer is not
-    defined for all numbers.
+    X (N, *shape) holds the inputs, with N at least 2. By default they are drawn from N(0, 1); pass X if the layer is
+    not defined for all numbers.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def check_layer(layer: Layer, shape: Shape, *, X: Array | None = None, seed: int
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((BATCH, *shape)) if X is None else np.asarray(X, np.float64)
     if len(X) < 2 or X.shape[1:] != shape:
-        raise ValueError(f"X has shape {X.shape}; expected (N, {', '.join(map(str, shape))}) with N of at least 2")
+        raise ValueError(f"X has shape {X.shape}; expected (N, {', '.join(map(str, shape))}) with N at least 2")
     layer.output_shape(shape)
     _check_declarations(layer, shape)
     trial = _Trial.of(layer, shape, X, rng, seed)
@@ -81,12 +81,12 @@ def check_layer(layer: Layer, shape: Shape, *, X: Array | None = None, seed: int
 
 
 def _check_declarations(layer: Layer, shape: Shape) -> None:
-    """Raise LayerError unless all parameters and statistics are declared as Parameter; no other check can run then."""
+    """Raise LayerError unless all parameters and statistics are declared as Parameter; otherwise no check can run."""
     for kind in ("parameters", "statistics"):
         for name, leaf in leaves(getattr(layer, kind)(shape)):
             if not isinstance(leaf, Parameter):
-                raise LayerError(f"{_name(layer)}.{kind}({shape}) has {name!r} as a {type(leaf).__name__}; expected a "
-                                 "se_numpy.layers.Parameter")  # fmt: skip
+                raise LayerError(f"{_name(layer)}.{kind}({shape}) has {name!r} of type {type(leaf).__name__}; expected "
+                                 "a se_numpy.layers.Parameter")  # fmt: skip
 
 
 def as_pair(layer: Layer, params: Tree, state: Tree, *, train: bool, seed: int | None = None) -> tuple[Any, Any]:
@@ -149,7 +149,7 @@ class _Trial:
 
 
 def _outcome(name: str, check: Callable[[_Trial], str | None], trial: _Trial) -> LayerCheck:
-    """Run one check; an exception that the layer raises breaks the promise, too."""
+    """Run one check; an exception that the layer raises also breaks the promise."""
     try:
         skipped = check(trial)
     except (_Broken, GradientError, KinkError, FunctionError) as error:
@@ -168,15 +168,15 @@ def _value(trial: _Trial) -> None:
     if not (dataclasses.is_dataclass(layer) and layer.__dataclass_params__.frozen):  # type: ignore[attr-defined]
         raise _Broken(f"{type(layer).__name__} is not a frozen dataclass; decorate it with @dataclass(frozen=True)")
     if copy.deepcopy(layer) != layer or hash(copy.deepcopy(layer)) != hash(layer):
-        raise _Broken("a copy is not equal to the layer, or has another hash; keep numbers in params, not in fields")
+        raise _Broken("a copy differs from the layer, or has a different hash; keep numbers in params, not in fields")
 
 
 def _pickles(trial: _Trial) -> None:
     try:
         again = pickle.loads(pickle.dumps(trial.layer))
     except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise _Broken(f"cannot be pickled ({error}); define the class at the top of a module, without lambdas in its "
-                      "fields") from None  # fmt: skip
+        raise _Broken(f"cannot be pickled ({error}); define the class at the top level of a module, without lambdas in "
+                      "its fields") from None  # fmt: skip
     if again != trial.layer:
         raise _Broken("the unpickled layer is not equal to the layer")
 
@@ -234,7 +234,7 @@ def _repeatable(trial: _Trial) -> None:
 
 
 def _independent_caches(trial: _Trial) -> None:
-    """Two forward passes, then both backward passes: as in a network that uses the layer twice."""
+    """After two forward passes, both backward passes are correct, as in a network that uses the layer twice."""
     other = dataclasses.replace(trial, X=trial.X[::-1].copy(), dY=trial.dY[::-1].copy())
     for train in (False, True):
         expected = [t.backward(t.forward(train)[1]) for t in (trial, other)]
@@ -250,7 +250,7 @@ def _gradients(train: bool) -> Callable[[_Trial], None]:
         try:
             check_backward(*pair, trial.X, *w, seed=trial.seed)
         except GradientError as error:
-            raise _Broken(f"argument 0 is X, argument 1 all parameters: {error}") from None
+            raise _Broken(f"argument 0 is X, argument 1 holds all parameters: {error}") from None
 
     return check
 
@@ -271,7 +271,7 @@ def _statistics(trial: _Trial) -> str | None:
 
 
 def _engine(trial: _Trial) -> None:
-    """Compiled alone and, if it keeps the shape, as the branch of a residual."""
+    """Check the layer compiled alone and, if it preserves the shape, as the branch of a residual."""
     nets: list[tuple[Layer, str]] = [(serial(own=trial.layer), "own")]
     if trial.layer.output_shape(trial.shape) == trial.shape:
         nets.append((residual(serial(own=trial.layer)), "branch.own"))
@@ -284,7 +284,7 @@ def _engine(trial: _Trial) -> None:
 
 
 def _device(trial: _Trial) -> None:
-    """On CuPy, or on its stand-in: no host array meets a device array, and the numbers are the same."""
+    """On CuPy or its stand-in, host and device arrays are not mixed, and the numbers are the same."""
     with _a_device():
         single = trial.moved(lambda array: array.astype(np.float32))
         there = single.moved(lambda array: to_device(array, "gpu"))
@@ -292,15 +292,15 @@ def _device(trial: _Trial) -> None:
             found = there.passes(train)
             for name, array in found.items():
                 if array_module(array) is np:
-                    raise _Broken(f"{name} is a host array for inputs and parameters on the device; take the module of "
-                                  "the inputs, xp = array_module(X), for every function")  # fmt: skip
+                    raise _Broken(f"{name} is a host array for inputs and parameters on the device; call all functions "
+                                  "from the module of the inputs, xp = array_module(X)")  # fmt: skip
             on_host = {name: to_host(array) for name, array in found.items()}
             _expect_close("the pass on the device", on_host, single.passes(train), SINGLE)
 
 
 @contextmanager
 def _a_device() -> Iterator[None]:
-    """Yield while CuPy can be imported: the real one where it finds a GPU, else a stand-in."""
+    """Make CuPy importable in this context: CuPy itself if it finds a GPU, otherwise a stand-in."""
     if "cupy" in sys.modules or _has_gpu():
         yield
     else:
@@ -321,7 +321,7 @@ def _expect_close(what: str, found: dict[str, Array], expected: dict[str, Array]
         size = float(abs(array).max()) if array.size else 0.0
         far = float(abs(found[name] - array).max()) if array.size else 0.0
         if not far <= tolerance * max(size, 1e-30):
-            raise _Broken(f"{what}: {name} differs by {far:.1e}, where its largest entry is {size:.1e}")
+            raise _Broken(f"{what}: {name} differs by {far:.1e}; its largest entry is {size:.1e}")
 
 
 def _same_names(what: str, found: Tree, of: str, expected: Tree) -> None:

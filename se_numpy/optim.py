@@ -11,7 +11,7 @@ from typing import Any
 
 from se_numpy.arrays import Array
 from se_numpy.engine.cuda import cuda_kernel
-from se_numpy.shapes import check, whole
+from se_numpy.shapes import check, flag, is_real, whole
 
 Schedule = Callable[[int], float]  # step, from 0 -> learning rate; constant after the last step
 
@@ -28,6 +28,13 @@ class SGD:
     weight_decay: float = 0.0
     nesterov: bool = True
 
+    def __post_init__(self) -> None:
+        for name, most in (("momentum", 1.0), ("weight_decay", float("inf"))):
+            value = getattr(self, name)
+            if not (is_real(value) and 0 <= value < most):
+                raise ValueError(f"{name} of SGD is {value!r}; expected a number, at least 0 and less than {most:g}")
+        flag("nesterov of SGD", self.nesterov)
+
     def step(self, w: Array, g: Array, v: Array, lr: float) -> None:
         """Update the parameters w (P,) and the velocity v (P,) in place with the gradient g (P,); g is overwritten.
 
@@ -36,7 +43,7 @@ class SGD:
         ValueError
             If the shapes differ.
         TypeError
-            If one of them is not an array of float32 or float64.
+            If an argument is not a float32 or float64 array.
         """
         for name, vector in (("w", w), ("g", g), ("v", v)):
             check(f"{name}: ...", vector)

@@ -151,16 +151,20 @@ def se_block_backward(
     return (dU, *dW)
 
 
-def hidden_units(C: int, r: float) -> int:
-    """Return C/r rounded down, the number of hidden units between W1 and W2.
+def hidden_units(C: int, r: float, divisor: int = 1) -> int:
+    """Return C/r rounded down, or to the nearest positive multiple of ``divisor``, as timm does with 8.
 
     Raises
     ------
     ValueError
-        If r is not positive, or if it exceeds C.
+        If r or the divisor is not positive, or if r exceeds C.
     """
     if not r > 0:
         raise ValueError(f"the reduction ratio r is {r}; expected a positive number")
+    if divisor < 1:
+        raise ValueError(f"the divisor of the hidden units is {divisor}; expected at least 1")
+    if divisor > 1:
+        return max(divisor, int(C / r + divisor / 2) // divisor * divisor)
     if r > C:
         raise ValueError(f"{C} channels with reduction ratio r = {r} leave no hidden unit; expected r <= {C}")
     return int(C // r)
@@ -175,6 +179,6 @@ def added_parameters(stages: Iterable[tuple[int, int]], r: float) -> int:
     Raises
     ------
     ValueError
-        If r is not positive, or if it exceeds a C_s.
+        If r is not positive, or if it exceeds any C_s.
     """
     return sum(2 * N_s * C_s * hidden_units(C_s, r) for N_s, C_s in stages)

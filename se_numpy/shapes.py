@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from se_numpy.arrays import NUMBERS, Array, array_module, check_array
+from se_numpy.arrays import NUMBERS, Array, array_module, check_array, is_device_array
 
 
 def check(spec: str, *arrays: Array) -> tuple[int, ...]:
@@ -31,7 +31,9 @@ def check(spec: str, *arrays: Array) -> tuple[int, ...]:
         if isinstance(x, tuple):
             shape = x
         else:
-            if type(x) is not np.ndarray or x.dtype not in NUMBERS:  # the common case first: every call passes here
+            if (
+                not (type(x) is np.ndarray or is_device_array(x)) or x.dtype not in NUMBERS
+            ):  # others skip the slower check
                 check_array(name, x, _show(spec, name))
             shape = tuple(x.shape)
         fixed, given = before + after, len(shape)
@@ -70,6 +72,37 @@ def whole(name: str, value: Any, *, least: int = 1) -> int:
     if number < least:
         raise ValueError(f"{name} is {number}; expected a whole number, at least {least}")
     return number
+
+
+def count(name: str, value: Any, *, least: int = 1) -> int:
+    """Return a number of things as an int, as ``whole`` does, but refuse True and False.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As ``whole`` does, and TypeError for a bool.
+    """
+    if isinstance(value, bool):
+        raise TypeError(f"{name} is {value}; expected a whole number, at least {least}")
+    return whole(name, value, least=least)
+
+
+def is_real(value: Any) -> bool:
+    """Return True for a number that is not a bool; NaN and infinity are among them."""
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return a hyperparameter that is True or False.
+
+    Raises
+    ------
+    TypeError
+        If ``value`` is neither.
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} is {value!r}; expected True or False")
+    return bool(value)
 
 
 @cache

@@ -14,13 +14,18 @@ Tree = dict[str, Any]  # str -> array, or another Tree
 
 
 def leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (dotted name, array) for each leaf, such as ("stage1.block1.conv1.V", V), in the order of the dicts."""
+    """Iterate over (dotted name, array) of all leaves, such as ("stage1.block1.conv1.V", V), in the dicts' order."""
+    found: list[tuple[str, Any]] = []
+    _collect(tree, f"{prefix}." if prefix else "", found)
+    return iter(found)
+
+
+def _collect(tree: Tree, prefix: str, found: list[tuple[str, Any]]) -> None:
     for name, value in tree.items():
-        path = f"{prefix}.{name}" if prefix else name
         if isinstance(value, dict):
-            yield from leaves(value, path)
+            _collect(value, f"{prefix}{name}.", found)
         else:
-            yield path, value
+            found.append((prefix + name, value))
 
 
 def map_leaves(f: Callable[[Any], Any], tree: Tree) -> Tree:
@@ -41,7 +46,7 @@ def from_leaves(items: dict[str, Any]) -> Tree:
 
 
 def differences(found: Tree, expected: Tree) -> list[str]:
-    """Describe how ``found`` differs from ``expected``: missing leaves, unexpected leaves, leaves of another shape."""
+    """Describe how the leaves of ``found`` differ from ``expected``: missing, unexpected, or of a different shape."""
     have, want = dict(leaves(found)), dict(leaves(expected))
     missing = [f"{name} is missing" for name in want if name not in have]
     extra = [f"{name} is unexpected" for name in have if name not in want]
@@ -99,7 +104,7 @@ class Views(dict[str, Any]):
         for name in found:
             self[name] = found[name]
 
-    # dict's | may widen the types of keys and values, which |= on views cannot.
+    # dict's | may widen the types of keys and values; |= on views cannot.
     def __ior__(self, other: Any) -> Self:  # type: ignore[override, misc]
         self.update(other)
         return self
@@ -123,12 +128,12 @@ def in_order_of(found: Tree, like: Tree) -> Tree:
     ValueError
         If the two differ in more than the order of their leaves.
     """
-    names, have = [name for name, _ in leaves(like)], dict(leaves(found))
-    if list(have) == names:
+    have = dict(leaves(found))
+    if list(have) == [name for name, _ in leaves(like)]:
         return found
     if wrong := differences(found, like):
         raise ValueError(f"a layer returned arrays that do not match its parameters or statistics: {'; '.join(wrong)}")
-    return from_leaves({name: have[name] for name in names})
+    return from_leaves({name: have[name] for name, _ in leaves(like)})
 
 
 def size(tree: Tree) -> int:

@@ -6,12 +6,12 @@ import textwrap
 
 
 def terminal_width() -> int | None:
-    """Return how many columns a line may take at a terminal; None if the output goes to a file or a pipe."""
+    """Return the number of columns that a line may take on a terminal; None if the output goes to a file or a pipe."""
     return shutil.get_terminal_size().columns - 1 if sys.stdout.isatty() else None
 
 
 def wrap_text(text: str, indent: int = 0) -> str:
-    """Wrap text to the terminal, indenting continuation lines by ``indent``.  Words, such as paths, are never split.
+    """Wrap text to fit the terminal, with continuation lines indented by ``indent``.  Words and paths are never split.
 
     The text is returned unchanged if standard output is not a terminal.
     """
@@ -28,3 +28,8 @@ def wrap_text(text: str, indent: int = 0) -> str:
 def terminal_columns() -> int:
     """Return the number of columns to fill in the terminal, one fewer than it has."""
     return shutil.get_terminal_size().columns - 1
+
+
+def plural(n: int, noun: str) -> str:
+    """Return a number with its noun: 1 image, 2,000 images."""
+    return f"{n:,} {noun}{'s' * (n != 1)}"

@@ -1,4 +1,4 @@
-"""Shared fixtures: the array modules that tests run on, and the profile of hypothesis."""
+"""Shared fixtures: the array modules that tests run on, and the Hypothesis profile."""
 
 import sys
 
@@ -18,7 +18,7 @@ CUPY = pytest.param("cupy", marks=pytest.mark.gpu)
 
 
 def _module(name):
-    """Yield the array module of this name.  The double is in sys.modules only while the tests of a module run."""
+    """Yield the array module with this name.  The double is in sys.modules only while the tests of a module run."""
     if name == "numpy":
         yield np
     elif name == DOUBLE:

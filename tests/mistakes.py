@@ -1,6 +1,6 @@
 """Common mistakes in the equations, planted to show that the tests would catch them.
 
-An entry has a name, the function that it replaces, the wrong version, and the pair (tests/pairs.py) whose checks must
+Each entry has a name, the function that it replaces, the wrong version, and the pair (tests/pairs.py) whose checks must
 catch it. The mistakes come from public implementations and discussions, and from typical slips in deriving a gradient.
 """
 
@@ -96,7 +96,7 @@ def _padded_below(X, V, *, stride=1, padding=0, groups=1):
 
 
 def _overwritten(dX, dU, X, V, *, stride=1, padding=0, groups=1):
-    """Return dX where, of several overlapping windows, the last overwrites the others."""
+    """Return dX as computed if the last of several overlapping windows overwrites the others."""
     if groups > 1:
         return dX
     kh, kw, c, C = V.shape

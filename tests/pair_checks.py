@@ -1,6 +1,7 @@
 """Tests of every pair f, f_backward: values, gradients, dtypes, memory layouts, and unmodified arguments.
 
-``checks("conv2d", ...)`` returns a class of tests for these pairs of ``pairs.py``. Each module's test file has one.
+``checks("conv2d", ...)`` returns a class of tests for these pairs of ``pairs.py``. The test file of each module of
+equations has one such class.
 """
 
 import numpy as np
@@ -12,7 +13,7 @@ from pairs import PAIRS, Rng
 import se_numpy
 from se_numpy import to_host
 
-UPSTREAM = 3, 1  # differs from the seeds of the cases: if dy equals x, the gradient of batch norm is only rounding
+UPSTREAM = 3, 1  # not a seed of a case: if dy equalled x, the gradient of batch norm would be only rounding error
 
 
 class Steered(Rng):

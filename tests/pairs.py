@@ -1,4 +1,4 @@
-"""Every pair f, f_backward of the library: how to draw a case, its reference, and how its gradient is checked.
+"""Every pair f, f_backward of the library, with a source of cases, a reference, and checks of value and gradient.
 
 ``lib`` is the namespace of the functions: the library, or the library with one function replaced by a wrong version
 (test_mistakes.py). Sizes differ from each other where possible, so that a test detects axes in the wrong order.
@@ -43,7 +43,7 @@ class Pair:
     linear_in_first: bool = False
 
     def check_value(self, lib: Any, args: tuple, hyper: dict) -> None:
-        """Assert that the function equals its witness."""
+        """Assert that the function returns the same values as its witness."""
         got, expected = self.forward(lib)(*args, **hyper), self.witness(*args, **hyper)
         for y, y_expected in zip(_tuple(got), _tuple(expected), strict=True):
             assert y.shape == np.shape(y_expected)

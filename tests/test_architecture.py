@@ -13,7 +13,18 @@ PACKAGE = Path(se_numpy.__file__).parent
 
 # The level of each module. A module imports from its own package, its own level and the levels below.
 LEVELS = [
-    ("arrays", "shapes", "tree", "lazy", "cupy_double", "arg_types", "wrapping", "install_hints", "workers"),
+    (
+        "arrays",
+        "shapes",
+        "tree",
+        "lazy",
+        "cupy_double",
+        "arg_types",
+        "wrapping",
+        "install_hints",
+        "workers",
+        "standard_streams",
+    ),
     ("ops", "gradcheck"),
     ("se",),
     ("layers",),
@@ -41,7 +52,7 @@ def imported(path: Path) -> set[str]:
             parts = node.module.split(".")
             if parts[0] == "se_numpy":
                 found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
-            assert node.level == 0, f"{path.name} imports relatively"
+            assert node.level == 0, f"{path.name} uses a relative import"
         elif isinstance(node, ast.Import):
             found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("se_numpy.")}
     return {name for name in found if name in LEVEL}

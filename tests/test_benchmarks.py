@@ -49,7 +49,7 @@ def test_operations(tmp_path):
     assert written["versions"]["torch"] == torch.__version__
     networks = written["convolutions"]
     assert {name: len(found["rows"]) for name, found in networks.items()} == {"se_resnet20": 8, "resnet50": 23}
-    assert sum(row["count"] for row in networks["se_resnet20"]["rows"]) == 21  # 19 of 3x3 and two projections
+    assert sum(row["count"] for row in networks["se_resnet20"]["rows"]) == 21  # 19 3x3 convolutions and 2 projections
     assert len(written["others"]) == 8
     for row in written["others"] + [r for n in networks.values() for r in [*n["rows"], n["all"]]]:
         assert row.keys() >= PARTS
@@ -207,7 +207,7 @@ def test_busy_machine_gives_a_warning(monkeypatch, capsys, busy, warned):
 
 @pytest.mark.parametrize("part", ["agreement", "probe", "step"])
 def test_gpu(part, double):
-    """The parts for a GPU run on the double of CuPy, and PyTorch on the CPU."""
+    """The GPU parts run on the double of CuPy, with PyTorch on the CPU."""
     if part == "step":
         pytest.importorskip("torch")
     small = ["--model", "se_resnet8", "--batches", "2", "3", "--probe-batch", "2", "--repeats", "1"]
@@ -297,7 +297,7 @@ def test_resnet50_has_the_known_size():
     found = list(operations.convolutions_of_resnet50(224))
     assert len(found) == 53
     filters = [conv.k**2 * shape[-1] * conv.C for conv, shape in found]
-    assert sum(filters) == 23_454_912  # 25,557,032 less 2,049,000 of the classifier and 53,120 of batch norm
+    assert sum(filters) == 23_454_912  # 25,557,032 minus 2,049,000 in the classifier and 53,120 in batch norm
     pixels = [math.prod(conv.output_shape(shape)[:2]) for conv, shape in found]
     assert sum(f * p for f, p in zip(filters, pixels, strict=True)) == 4_087_136_256  # 4.089 G with the classifier
 

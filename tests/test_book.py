@@ -41,7 +41,7 @@ one = {"padding": 1}
 groups = {"padding": 1, "groups": 3}
 pool = {"kernel": 2, "stride": 1, "padding": 1}
 dpool = rng.standard_normal((2, 6, 5, 6))
-CALLS = {  # name: the call, and the most functions and files that it may enter
+CALLS = {  # name: the call, and the maximum numbers of functions and files that it may enter
     "conv2d": (lambda: ops.conv2d(X, V, **one), 6, 4),
     "conv2d_backward": (lambda: ops.conv2d_backward(dU, X, V, **one), 6, 4),
     "conv2d with groups": (lambda: ops.conv2d(X, grouped, **groups), 8, 4),
@@ -150,7 +150,7 @@ def test_a_step_of_plain_layers_enters_no_engine_and_starts_no_thread():
 
 @pytest.mark.parametrize("number", range(1, 6))
 def test_each_equation_has_one_function(number):
-    """The docstring of its function begins with the equation; layers call these functions and repeat none of them."""
+    """The function's docstring begins with the equation; layers call the functions and do not repeat the equations."""
     homes = [
         (path.relative_to(PACKAGE).as_posix(), node.name)
         for path in BOOK for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))

@@ -67,7 +67,7 @@ def test_a_missing_checkpoint_is_refused(tmp_path):
 @FUZZ
 @given(st.data())
 def test_a_damaged_file_is_refused_or_read_correctly_with_little_memory(saved, data):
-    """The checksums of the archive detect changed data; other changes, such as of a date, have no effect."""
+    """The checksums of the archive detect changed data; other changes, such as one to a date, have no effect."""
     path, trees = saved
     path = path.with_name("damaged.npz")
     content = data.draw(damaged(saved[0].read_bytes()))

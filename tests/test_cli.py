@@ -4,17 +4,20 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 
 from se_numpy import data
 from se_numpy.cli import main
+from se_numpy.data import builtin
 from se_numpy.interop import commands as interop
 from se_numpy.interop.schemes import SCHEMES
 from se_numpy.models import NAMES
-from se_numpy.train import commands
+from se_numpy.train import commands, configure
 from se_numpy.train.console import duration
+from se_numpy.train.estimate import DRAWING
 
 
 def run(capsys, *args):
@@ -43,7 +46,7 @@ def test_without_arguments_the_help_is_printed(capsys, monkeypatch):
 
 
 def main_from_shell(capsys):
-    """Run ``main()`` on sys.argv."""
+    """Run ``main()`` with sys.argv."""
     with pytest.raises(SystemExit) as stop:
         main()
     captured = capsys.readouterr()
@@ -104,7 +107,7 @@ def test_summary(capsys):
         (["trian"], "unknown command 'trian'; did you mean train?"),
         (["help", "trian"], "unknown command 'trian'; did you mean train?"),
         (["data", "were"], "unknown action 'were'; did you mean where?"),
-        (["data", "where", "CIFAR9"], "invalid choice: 'cifar9'"),
+        (["data", "where", "My_CIFAR"], "invalid choice: 'My_CIFAR'"),
         (["train", "--resume", "last", "--epochs", "3"], "to train longer, start another run with more --epochs"),
         (["train", "--resume", "last", "--seeds", "0"], "--seeds cannot be given with it\n"),
         (["evaluate", "nope"], "nope does not exist; expected a checkpoint or the folder of a run, such"),
@@ -113,7 +116,7 @@ def test_summary(capsys):
         (["report", "nope"], "nope does not exist"),
         (["plot", "nope"], "nope does not exist"),
         (["weights", "."], ". contains no best.npz; expected the folder of a run or a checkpoint"),
-        (["plot", "nope", "--out", "no/c.png"], "--out no/c.png: folder no does not exist; make it first"),
+        (["plot", "nope", "--out", "no/c.png"], "--out no/c.png: folder no does not exist; create it first"),
         (["student-template", "--out", "no/s.py"], "no/s.py: No such file or directory; folder no does not exist"),
         (["data"], "required"),
     ],
@@ -126,6 +129,19 @@ def test_errors_are_one_line_with_exit_code_2(capsys, tmp_path, monkeypatch, arg
     assert "Traceback" not in err
     assert len(err.strip().splitlines()) <= 2
     assert not list(tmp_path.rglob("*"))  # no run was started
+
+
+@pytest.mark.parametrize(("words", "advice"), [
+    (["weights", "w.npz"], "not enough memory (20 GiB); close other programs, or use a machine with more memory"),
+    (["train"], "not enough memory (20 GiB); try a smaller --batch-size"),
+])  # fmt: skip
+def test_only_training_is_advised_a_smaller_batch(capsys, monkeypatch, words, advice):
+    def fail(*args):
+        raise MemoryError("20 GiB")
+
+    monkeypatch.setattr(interop, "_weights", fail)
+    monkeypatch.setattr(commands, "run_train", fail)
+    assert run(capsys, *words)[::2] == (2, f"se-numpy: {advice}\n")
 
 
 def test_the_help_command(capsys):
@@ -172,15 +188,25 @@ def test_prose_and_tables_fit_the_terminal(capsys, monkeypatch):
 def test_a_dry_run_of_several_seeds_writes_nothing(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(commands.Session, "seconds_per_step", lambda self: 10.0)
-    (tmp_path / "x" / "s1").mkdir(parents=True)
     args = ("train", "--seeds", "0,1,2", "--subset", "64", "--batch-size", "1000", "--epochs", "1", "--out", "x")
     out = run(capsys, *args, "--dry-run")[1]
-    one = duration(10 * (1 + 0.35 * 640 / 1000))
+    one = 10 * (1 + 0.35 * 640 / 64) + 10 * 0.35 * 2000 / 64 + DRAWING  # an epoch, the final test and the curves
     assert "recipe   1 epoch, all 64 images in one batch, one-cycle schedule with lr 0.3" in out
-    assert f"seeds    3 runs, about {one} each: 37s in total\ndry run" in out
+    assert f"seeds    3 runs, about {duration(one)} each: {duration(3 * one)} in total\ndry run" in out
+    assert not list(tmp_path.iterdir())
+    config = configure(builtin(), subset=64, batch_size=1000, epochs=1, seed=1)
+    (tmp_path / "x" / "s1").mkdir(parents=True)
+    (tmp_path / "x" / "s1" / "config.json").write_text(json.dumps(asdict(config)))
     (tmp_path / "x" / "s1" / "result.json").write_text("{}")
-    assert f"3 runs, 1 finished; the others about {one} each: 24s in total" in run(capsys, *args, "--dry-run")[1]
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["result.json", "s1", "x"]
+    out = run(capsys, *args, "--dry-run")[1]
+    assert f"3 runs, 1 finished; the others about {duration(one)} each: {duration(2 * one)} in total" in out
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["config.json", "result.json", "s1", "x"]
+    for name, other in (("s1", "--lr=0.5"), ("s2", "--lr=0.3")):  # what the run would refuse
+        (tmp_path / "x" / name / "mine.txt").parent.mkdir(exist_ok=True)
+        (tmp_path / "x" / name / "mine.txt").write_text("mine")
+        code, _, error = run(capsys, *args, "--dry-run", other)
+        assert (code, error) == (2, run(capsys, *args, other)[2])
+        assert name in error
 
 
 def test_other_spellings_of_data_set_names(capsys, monkeypatch, tmp_path):

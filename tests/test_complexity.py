@@ -141,7 +141,7 @@ def test_table_1():
 
 
 def test_comparison_with_the_paper():
-    """Check which printed numbers agree by the plain rule, by another rule, or by none."""
+    """Check which printed numbers agree under the plain rule, under another rule, or under none."""
     found = {(c.printed.table, c.printed.row, c.printed.column): c for c in comparison()}
     assert {key for key, c in found.items() if c.rule == NONE} == {
         ("2", "ResNeXt-101", "GFLOPs"),

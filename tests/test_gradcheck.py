@@ -115,7 +115,7 @@ def test_an_unknown_method_is_refused():
     ("backward", "message"),
     [
         (lambda dy, x: dy.__imul__(1 - np.tanh(x) ** 2), "modifies dy, which may be used elsewhere"),
-        (lambda dy, x: dy.__imul__(0) * x, "modifies dy"),  # with which any gradient would pass
+        (lambda dy, x: dy.__imul__(0) * x, "modifies dy"),  # if dy became 0, any gradient would pass
         (lambda dy, x: dy * (1 - np.tanh(x, out=x) ** 2), "modifies argument 0"),
         (lambda dy, x: dy * (1 - np.tanh(x) ** 2) * (1 + 1e-9 * RNG.random()), "is random: two calls .* differ by"),
     ],

@@ -1,4 +1,4 @@
-"""check_layer: every layer of the library keeps the contract, and every kind of broken promise is named."""
+"""check_layer: every layer of the library satisfies the contract, and every kind of broken promise is named."""
 
 from dataclasses import dataclass, field
 
@@ -214,7 +214,7 @@ def test_a_broken_promise_is_named(layer, promise):
 
 
 def test_declarations_are_checked_first():
-    with pytest.raises(LayerError, match=r"statistics\(.*\) has 'mean' as a ndarray; expected a .*Parameter"):
+    with pytest.raises(LayerError, match=r"statistics\(.*\) has 'mean' of type ndarray; expected a .*Parameter"):
         check_layer(WrongDeclaration(), IMAGES)
 
 
@@ -223,7 +223,7 @@ def test_all_broken_promises_are_listed():
         check_layer(WrongGradient(), IMAGES)
     assert "gradients in training" in str(caught.value)
     assert "gradients in evaluation" in str(caught.value)
-    assert "argument 1 all parameters" in str(caught.value)
+    assert "argument 1 holds all parameters" in str(caught.value)
 
 
 def test_inputs_can_be_given():
@@ -253,5 +253,5 @@ def test_wrong_arguments_are_refused(arguments, error, message):
 
 
 def test_inputs_of_another_shape_are_refused():
-    with pytest.raises(ValueError, match=r"X has shape \(1, 3\); expected \(N, 3\) with N of at least 2"):
+    with pytest.raises(ValueError, match=r"X has shape \(1, 3\); expected \(N, 3\) with N at least 2"):
         check_layer(ReLU(), (3,), X=np.ones((1, 3)))

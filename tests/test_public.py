@@ -1,4 +1,4 @@
-"""The public surface: imported on first use, listed by dir(), seen by help() and by a type checker."""
+"""The public interface: imported on first use, listed by dir(), and visible to help() and to a type checker."""
 
 import importlib
 import pydoc

@@ -1,4 +1,4 @@
-"""README and docs/ are true: code prints what is shown, commands parse, paths exist, figures were measured."""
+"""README and docs/ are accurate: code prints the output shown, commands parse, paths exist, figures were measured."""
 
 import contextlib
 import io
@@ -30,7 +30,7 @@ CODE = [
 
 
 def commands():
-    """Every se-numpy command of a shell block or a table, without its comment and with its line's continuation."""
+    """Yield every se-numpy command in a shell block or a table, without its comment."""
     for page, text in TEXT.items():
         lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.S) for line in block.splitlines()]
         lines += re.findall(r"^\|.*\| `(se-numpy [^`]*)` \|$", text, re.M)
@@ -41,7 +41,7 @@ def commands():
 
 @pytest.mark.parametrize(("code", "printed"), CODE)
 def test_code_prints_what_is_shown_below_it(code, printed, tmp_path):
-    script = tmp_path / "shown.py"  # a file, for a class in it has to be found by pickle
+    script = tmp_path / "shown.py"  # a file, because pickle must find the classes in it
     script.write_text(code, encoding="utf-8")
     out = subprocess.run([sys.executable, "-W", "error", script], capture_output=True, text=True, check=True)
     assert out.stdout == printed
@@ -108,7 +108,7 @@ def measured(name):
 
 
 def row(*words):
-    """The one line of the tables of results that holds all these words."""
+    """Return the only line in the tables of results that contains all these words."""
     lines = [line for line in RESULTS.splitlines() if line.startswith("|") and all(word in line for word in words)]
     assert len(lines) == 1, (words, lines)
     return lines[0]

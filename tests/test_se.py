@@ -5,7 +5,8 @@ import pytest
 from pair_checks import checks
 
 import se_numpy as sn
-from se_numpy import engine, to_host
+from se_numpy import engine, layers, to_host
+from se_numpy.se import hidden_units
 
 TestPairs = checks("squeeze", "excite", "excite with another gate", "scale", "se_block")
 
@@ -88,3 +89,27 @@ def test_tiny_maps_are_normalised_without_an_error(form):
 def test_an_unknown_gate_is_named():
     with pytest.raises(ValueError, match="the gate is 'softplus'; expected one of sigmoid, tanh, relu"):
         sn.excite(normal(3, 8), W1, W2, gate="softplus")
+
+
+@pytest.mark.parametrize(
+    ("C", "r", "divisor", "expected"),
+    [
+        (64, 16, 1, 4),
+        (64, 16, 8, 8),
+        (128, 16, 8, 8),
+        (192, 16, 8, 16),
+        (256, 16, 8, 16),
+        (4, 16, 8, 8),
+        (72, 6, 4, 12),
+    ],
+)
+def test_hidden_units_are_rounded_as_in_timm(C, r, divisor, expected):
+    """timm: make_divisible(C / r, divisor, round_limit=0), which rounds to the nearest multiple, a half upwards."""
+    assert hidden_units(C, r, divisor) == expected
+    assert layers.SE(r, divisor=divisor).parameters((1, 1, C))["W1"].shape == (expected, C)
+    assert layers.NoSqueeze(r, divisor=divisor).parameters((1, 1, C))["W1"].shape == (expected, C)
+
+
+def test_a_divisor_below_one_is_refused():
+    with pytest.raises(ValueError, match="the divisor of the hidden units is 0; expected at least 1"):
+        hidden_units(16, 4, 0)

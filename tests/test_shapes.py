@@ -207,7 +207,7 @@ def test_every_operation_refuses_arrays_that_would_give_wrong_results(pair, kind
 def test_every_operation_accepts_other_arrays(pair, kind):
     for f, args, hyper in calls(pair):
         if kind == "complex" and f.__name__.endswith("_backward"):
-            continue  # a complex step needs the forward function only
+            continue  # a complex step needs only the forward function
         for changed in with_one(args, FIT[kind]):
             f(*changed, **hyper)
 

@@ -44,7 +44,7 @@ def run(script: Path, **more: str) -> subprocess.CompletedProcess:
            "HYPOTHESIS_STORAGE_DIRECTORY": tempfile.gettempdir()}  # fmt: skip
     environment = kept | no_network | own | more
     return subprocess.run([sys.executable, "-W", "error", str(script)], env=environment, capture_output=True,
-                          text=True, encoding="utf-8", timeout=300, cwd=script.parent)  # fmt: skip
+                          text=True, encoding="utf-8", timeout=1800, cwd=script.parent)  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------------- the tutorials
@@ -155,7 +155,7 @@ def test_rebuilding_gives_the_same_text(script, tmp_path):
     copy.write_text(script.read_text(encoding="utf-8"), encoding="utf-8")
     line = "import sys, pathlib, build; build.build(pathlib.Path(sys.argv[1]))"
     done = subprocess.run(
-        [sys.executable, "-c", line, str(copy)], cwd=FOLDER, capture_output=True, text=True, timeout=200
+        [sys.executable, "-c", line, str(copy)], cwd=FOLDER, capture_output=True, text=True, timeout=1800
     )
     assert done.returncode == 0, done.stderr
     after = json.loads(copy.with_suffix(".ipynb").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Witnesses: slow forms of the operations in plain loops, with which the library is compared."""
+"""Witnesses: slow versions of the operations in plain loops, for comparison with the library."""
 
 import numpy as np
 
@@ -86,7 +86,7 @@ def batch_norm(x, gamma, beta, eps=1e-5):
 
 
 def cross_entropy(x, labels, smoothing=0.0):
-    """Compute the loss from the definition, one image at a time, for logits that are too small to overflow."""
+    """Compute the loss from the definition, one image at a time, for logits small enough not to overflow."""
     total = 0.0
     for row, label in zip(x, labels, strict=True):
         p = np.exp(row) / np.exp(row).sum()

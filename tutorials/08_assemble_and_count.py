@@ -4,7 +4,7 @@
 # [all tutorials](README.md) · [this one as a
 # script](08_assemble_and_count.py)
 #
-# **You will** build a SE-ResNet from layers, run it, and compute its cost before it has seen a
+# **You will** build an SE-ResNet from layers, run it, and compute its cost before it has seen a
 # picture: by hand, with the library, and compared with the paper's tables. You write
 # `residual_block`.
 #
@@ -71,7 +71,7 @@ claim(
 # - `residual(branch, shortcut)`: both get the same input, and their results are **added**. Without
 #   a shortcut the input itself is added.
 #
-# ## A residual unit with a SE block
+# ## A residual unit with an SE block
 #
 # A residual unit does not compute a new map; it computes a **difference** to add to the old one.
 # The block of tutorial 6 is at the end of that branch, before the sum:

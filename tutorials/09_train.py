@@ -5,7 +5,7 @@
 # script](09_train.py)
 #
 # **You will** write a training loop, verify that it learns, find three bugs by their curves, and
-# train a network on a task that it can only solve with a SE block. You write `sgd_momentum` and
+# train a network on a task that it can only solve with an SE block. You write `sgd_momentum` and
 # `se_resnet_step`.
 #
 # **You learn** what momentum and a schedule do, the first test of any loop, why a plain network
@@ -337,7 +337,7 @@ figures.show()
 # Consider one position of the last map. Which pixels does it see? Instead of computing with
 # strides, send a gradient back from that position and look where it arrives.
 #
-# **Predict** this for the network without a SE block, and with one.
+# **Predict** this for the network without an SE block, and with one.
 
 
 # %%
@@ -372,7 +372,7 @@ whole = (seen_from(tiny(1), 3, 4) > 0).mean()
 claim("With one SE block a single position sees more than 99 % of the picture.", whole)
 
 # %% [markdown]
-# Blue pixels are seen. Without a SE block every position sees the strip or glyphs, never both. A
+# Blue pixels are seen. Without an SE block every position sees the strip or glyphs, never both. A
 # mean over positions and a linear classifier follow, so the score of class $k$ is a **sum**,
 #
 # $$\mathrm{score}_k = f_k(\mathrm{strip}) + g_k(\mathrm{glyphs}),$$
@@ -387,7 +387,7 @@ claim("With one SE block a single position sees more than 99 % of the picture.",
 # lines in `se_numpy/data/glyphs.py`, continues from here to a bound: a plain network is right in
 # at most 29 of 48 cases, **whatever its size and however long it learns**.
 #
-# A SE block squeezes the **whole** map to $z$, so every position receives information about the
+# An SE block squeezes the **whole** map to $z$, so every position receives information about the
 # strip, and a gate **multiplies**: it can suppress five colours.
 
 # %%

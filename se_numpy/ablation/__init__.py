@@ -1,4 +1,4 @@
-"""The paper's ablations: tables as data, their runs through an executor, and reports next to the paper's numbers."""
+"""The paper's ablations: tables as data, runs with any executor, and reports next to the paper's numbers."""
 
 from typing import TYPE_CHECKING
 
@@ -9,5 +9,5 @@ if TYPE_CHECKING:  # these are imported on first use
 
 __all__ = ["report", "runner", "study", "tables"]
 
-if not TYPE_CHECKING:  # a type checker would take every name for an attribute
+if not TYPE_CHECKING:  # otherwise a type checker would accept every name as an attribute
     __getattr__, __dir__ = _lazy.attach(__name__, __all__, __all__)

@@ -1,32 +1,39 @@
 """The command line of ablations: ``se-numpy ablate --table NAME``."""
 
 import argparse
+import os
 import re
 import shlex
-from contextlib import suppress
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from se_numpy.arg_types import int_list
-from se_numpy.install_hints import install_command
-from se_numpy.wrapping import terminal_width, wrap_text
+from tqdm import tqdm
 
+from se_numpy.arg_types import int_list, user_path
+from se_numpy.install_hints import install_command
+from se_numpy.wrapping import plural, terminal_width, wrap_text
+
+START = 3.0  # seconds, for starting the workers, which import the package and load the data
 TABLES = "reduction, squeeze, gate, stages, placement, networks"
 
 
 def add(commands: Any) -> None:
     """Add the parser of the command."""
     p = commands.add_parser("ablate", help="run the paper's ablations", description=(
-        "Train every run of a table, several at a time, and write the table in the paper's layout, next to the paper's "
-        "numbers: as Markdown, CSV, JSON and a figure. Finished runs are never repeated, so an interrupted command can "
-        "be repeated to continue, and tables in one folder share their runs."))  # fmt: skip
+        "Train every run of a table, several at a time, and write the results next to the paper's numbers and in the "
+        "paper's layout, as Markdown, CSV, JSON and a figure. Finished runs are never repeated, so repeating an "
+        "interrupted command continues it. Tables in one folder share their runs."))  # fmt: skip
     p.set_defaults(run=_ablate, parser=p)
     p.add_argument("--table", required=True, metavar="NAME", help=f"{TABLES}, or all")
     p.add_argument("--data", metavar="PATH", help="cifar10, cifar100, or a folder (default: the built-in set)")
     p.add_argument("--note", default="", metavar="TEXT", help="a remark on the data set, for the heading of the table")
     p.add_argument("--model", default="se_resnet8", metavar="NAME", help="a network with SE (default: se_resnet8)")
     p.add_argument("--seeds", type=int_list, default=(0, 1, 2), metavar="0,1,2",
-                   help="seeds of the runs of every row (default: 0,1,2)")  # fmt: skip
+                   help="seeds for the runs of each row (default: 0,1,2)")  # fmt: skip
     p.add_argument("--out", default="ablations", metavar="FOLDER", help="output folder (default: ablations)")
     p.add_argument("--dry-run", action="store_true", help="list the runs, estimate the time and exit")
     p.add_argument("--report", action="store_true", help="train nothing; write the table of the finished runs")
@@ -37,13 +44,14 @@ def add(commands: Any) -> None:
     how.add_argument("--lr", type=float, metavar="X", help="peak learning rate of the schedule")
     how.add_argument("--schedule", metavar="NAME", help="constant, step, cosine or one-cycle")
     where = p.add_argument_group("execution")
-    where.add_argument("--jobs", type=int, metavar="N", help="runs at a time (default: one per core; 1 on a GPU)")
+    where.add_argument("--jobs", type=int, metavar="N",
+                       help="number of runs at a time (default: 1 per core; 1 on a GPU)")  # fmt: skip
     where.add_argument("--dask", metavar="ADDRESS", help="a Dask scheduler, tcp://HOST:PORT, whose workers see FOLDER "
                        "and the data under the same paths (needs the extra cluster)")  # fmt: skip
     where.add_argument("--device", choices=["auto", "cpu", "gpu"], default="auto", help="default: auto")
 
 
-SHARED = ("epochs", "subset", "batch_size", "lr", "schedule")  # options that every run shares
+SHARED = ("epochs", "subset", "batch_size", "lr", "schedule")  # options that all runs share
 
 
 def _ablate(args: argparse.Namespace) -> None:
@@ -53,6 +61,7 @@ def _ablate(args: argparse.Namespace) -> None:
     from se_numpy.data import full_name, load
     from se_numpy.data.file_lock import lock_file
     from se_numpy.train import configure
+    from se_numpy.train.run_dir import check_creatable
 
     names = NAMES if args.table == "all" else (args.table,)
     tables = [table(name, args.model) for name in names]
@@ -60,22 +69,27 @@ def _ablate(args: argparse.Namespace) -> None:
     dataset = load(source)
     given = {name: getattr(args, name) for name in SHARED if getattr(args, name) is not None}
     base = configure(dataset, **given, model=args.model, data=source, device=args.device)
-    out = Path(args.out).resolve()
+    out = user_path(args.out).resolve()
     study = Study.of(out, base, args.seeds, dataset)
     configs = study.runs(tables)
     missing = [config for config in configs if state(config) != DONE]
     done = len(configs) - len(missing)
-    print(wrap_text(f"{len(configs)} runs for {', '.join(names)}, {done} of them finished"), flush=True)
-    if args.dry_run:
-        _preview(study, dataset, configs)
-        return
+    print(wrap_text(f"{plural(len(configs), 'run')} for {', '.join(names)}, {done} of them finished"), flush=True)
+    check_creatable(out)
     for name in names:
         _check_owner(out / f"{name}.json", name)
+    jobs, share = _jobs(args, len(missing))
+    if not args.report:
+        _check_runs(study, dataset, missing, 0 if args.dask else jobs)
+    if args.dry_run:
+        with lock_file(out, "filled") if out.is_dir() else nullcontext():
+            _preview(study, dataset, configs, jobs, share)
+        return
     failed: dict[str, str] = {}
     if missing and not args.report:
         out.mkdir(parents=True, exist_ok=True)
         with lock_file(out, "filled"):
-            failed = _run(args, study, missing)
+            failed = _run(args, study, missing, jobs, share)
     out.mkdir(parents=True, exist_ok=True)
     for one in tables:
         _show(Report(one, study, command(args, one.name), args.note), out, args.out)
@@ -85,27 +99,52 @@ def _ablate(args: argparse.Namespace) -> None:
                            "the command to try these runs again")  # fmt: skip
 
 
-def _run(args: argparse.Namespace, study: Any, missing: list[Any]) -> dict[str, str]:
-    """Train the missing runs on the requested number of workers; on Ctrl-C, stop them and say how to continue."""
-    from functools import partial
-
-    from se_numpy.ablation.runner import prepare, run_all
-    from se_numpy.ablation.study import state
-    from se_numpy.complexity import cost
+def _jobs(args: argparse.Namespace, runs: int) -> tuple[int, int]:
+    """Return the number of runs at a time and the number of threads of each."""
     from se_numpy.engine import threads
     from se_numpy.train import choose_device
-    from se_numpy.workers import terminate_on_error, workers
 
     jobs = args.jobs
     if jobs is None:
         jobs = threads() if args.dask or choose_device(args.device)[0] == "cpu" else 1
     if jobs < 1:
         raise ValueError(f"--jobs is {jobs}; expected 1 or more")
-    jobs = min(jobs, len(missing))
+    jobs = max(1, min(jobs, runs))
+    return jobs, max(1, threads() // jobs)
+
+
+def _check_runs(study: Any, dataset: Any, missing: list[Any], jobs: int) -> None:
+    """Check that the runs can be started or resumed, ``jobs`` of them at a time.  Nothing is written.
+
+    Raises
+    ------
+    ValueError
+        If a folder holds a run on other data, or if the memory is not enough.
+    """
+    from se_numpy.train import choose_device, split
+    from se_numpy.train.estimate import check_memory
+    from se_numpy.train.loop import check_completable
+
+    for config in missing:
+        check_completable(dataset, config)
+    if missing and jobs and choose_device(missing[0].device)[0] == "cpu":
+        images = len(split(dataset, 0)[0][: missing[0].subset])
+        for config in missing:
+            check_memory(config.network(study.classes), study.shape, min(config.batch_size, images), jobs)
+
+
+def _run(args: argparse.Namespace, study: Any, missing: list[Any], jobs: int, share: int) -> dict[str, str]:
+    """Train the missing runs on the requested number of workers; on Ctrl-C, stop them and say how to continue."""
+    from functools import partial
+
+    from se_numpy.ablation.runner import prepare, run_all
+    from se_numpy.ablation.study import state
+    from se_numpy.complexity import cost
+    from se_numpy.workers import terminate_on_error, workers
+
     weights = [float(cost(c.network(study.classes), study.shape).products) for c in missing]
-    share = max(1, threads() // jobs)
     where = f"on {args.dask}" if args.dask else f"{jobs} at a time, with {share} thread{'s' * (share > 1)} each"
-    print(wrap_text(f"training {len(missing)} run{'s' * (len(missing) != 1)}, {where}", 9), flush=True)
+    print(wrap_text(f"training {plural(len(missing), 'run')}, {where}", 9), flush=True)
     start = partial(prepare, share)
     try:
         with terminate_on_error(lambda: workers(jobs, args.dask, start)) as pool:
@@ -133,7 +172,7 @@ def _show(report: Any, out: Path, folder: str) -> None:
 def as_text(report: Any) -> str:
     """Format a table for a terminal: title, shared settings, and a row with the test error of each setting.
 
-    Verdicts are shortened; the files hold the whole sentences. If the terminal is too narrow for the table, each
+    Verdicts are shortened; the files hold the full sentences. If the terminal is too narrow for the table, each
     setting takes several lines.
     """
     from se_numpy.complexity import ruled
@@ -176,27 +215,56 @@ def _check_owner(path: Path, table: str) -> None:
     raise ValueError(f"{path} exists and was not written by se-numpy ablate; give --out another folder")
 
 
-def _preview(study: Any, dataset: Any, configs: list[Any]) -> None:
-    """Print the state of each run, and the time for the missing ones, estimated from a few steps of one run."""
+def _preview(study: Any, dataset: Any, configs: list[Any], jobs: int, share: int) -> None:
+    """Print the state of each run, and the time for the missing ones, estimated from a few steps of each network."""
     from se_numpy.ablation.study import DONE, run_name, state
-    from se_numpy.complexity import cost
-    from se_numpy.train import Session, choose_device
-    from se_numpy.train.console import duration, seconds_per_epoch
+    from se_numpy.train.console import duration
 
     for config in configs:
         print(f"  {state(config):<8} {run_name(config)}")
     missing = [config for config in configs if state(config) != DONE]
     if missing:
-        session = Session(dataset, missing[0], choose_device(missing[0].device)[0])
-        one = missing[0].epochs * seconds_per_epoch(session, session.seconds_per_step())
-        work = [float(cost(c.network(study.classes), study.shape).products) for c in missing]
-        total = duration(one * sum(work) / work[0])
-        print(wrap_text(f"time     about {total} of training on this machine, one run at a time", 9))
+        seconds = _seconds(dataset, missing, share)
+        total = START + max(*seconds, sum(seconds) / jobs)
+        print(wrap_text(f"time     about {duration(total)} on this machine, {plural(jobs, 'run')} at a time", 9))
     print("dry run  nothing was trained or written")
 
 
+def _seconds(dataset: Any, missing: list[Any], share: int) -> list[float]:
+    """Estimate the duration of each run, with this number of threads; runs that differ only in the seed are equal."""
+    from se_numpy.ablation.study import run_name
+    from se_numpy.train import Session, choose_device
+    from se_numpy.train.estimate import seconds_in_total
+
+    names = [run_name(replace(config, seed=0)) for config in missing]
+    distinct = dict(zip(names, missing, strict=True))
+    found = {}
+    print(wrap_text(f"timing   a few steps of {plural(len(distinct), 'network')}", 9), flush=True)
+    device = choose_device(missing[0].device)[0]
+    with _threads(share), tqdm(distinct.items(), unit="network", desc="timing", disable=not sys.stderr.isatty(),
+                               leave=False, dynamic_ncols=True) as bar:  # fmt: skip
+        for name, config in bar:
+            session = Session(dataset, config, device)
+            found[name] = seconds_in_total(session, session.seconds_per_step())
+    return [found[name] for name in names]
+
+
+@contextmanager
+def _threads(share: int) -> Iterator[None]:
+    """Use this number of threads, as each worker does."""
+    before = os.environ.get("SE_NUMPY_THREADS")
+    os.environ["SE_NUMPY_THREADS"] = str(share)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["SE_NUMPY_THREADS"]
+        else:
+            os.environ["SE_NUMPY_THREADS"] = before
+
+
 def command(args: argparse.Namespace, table: str) -> str:
-    """Return the command that makes one table, with FOLDER in place of local paths."""
+    """Return the command that produces one table, with FOLDER in place of local paths."""
     from se_numpy.data import full_name
 
     words = ["se-numpy", "ablate", "--table", table]

@@ -1,6 +1,6 @@
 """Comparisons with few seeds: paired differences, their confidence intervals, and what can be concluded from them.
 
-Two settings are compared seed by seed: with the same seed they share the order of the images, the split and the crops,
+Two settings are compared seed by seed: with the same seed, they share the order of the images, the split and the crops,
 so part of the random variation cancels. The interval is Student's, for the mean of the differences.
 """
 
@@ -9,8 +9,8 @@ import statistics
 from collections.abc import Mapping
 from typing import NamedTuple
 
-# The 97.5 % quantiles of Student's t for 1, 2, ... degrees of freedom.  More degrees of freedom use the last one, which
-# is slightly conservative.
+# The 97.5 % quantiles of Student's t for 1, 2, ... degrees of freedom.  For more degrees of freedom, the last one is
+# used, which is slightly conservative.
 STUDENT = (
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
     2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,

@@ -11,6 +11,7 @@ from se_numpy.ablation.report import Line, Report
 from se_numpy.ablation.tables import paper_pairs
 from se_numpy.models import paper
 from se_numpy.models.paper import Number
+from se_numpy.wrapping import plural
 
 
 def markdown(report: Report) -> str:
@@ -24,10 +25,10 @@ def markdown(report: Report) -> str:
     text = [
         f"# {report.table.title}",
         "",
-        f"{report.data}. Trained on {trained} except the held-out ones for "
-        f"{base.epochs} epoch{'s' * (base.epochs != 1)}, {base.schedule} schedule, lr {base.lr:g}, "
-        f"batch size {base.batch_size}. "
-        f"Tested on {report.study.test_images:,} images, with the network of the best epoch on the held-out images.",
+        f"{report.data}. Trained for {base.epochs} epoch{'s' * (base.epochs != 1)} on {trained} except the held-out "
+        f"ones, {base.schedule} schedule, lr {base.lr:g}, batch size {base.batch_size}. "
+        f"Tested on {plural(report.study.test_images, 'image')}, "
+        f"with the network of the best epoch on the held-out images.",
         "",
         *(f"| {' | '.join(row)} |" for row in rows),
         "",
@@ -152,7 +153,7 @@ def _plain(value: float | None) -> str:
 
 
 def _pairs() -> list[str]:
-    """Return the paper's own pairs of networks as lines of Markdown."""
+    """Return the paper's own pairs of networks without and with SE as lines of Markdown."""
     rows = [
         f"| {with_.row} | {data} | {before.value:.{before.digits}f} | {with_.value:.{with_.digits}f} "
         f"| {with_.value - before.value:+.2f} | {before.table} |"

@@ -12,7 +12,7 @@ from se_numpy.train import wilson
 
 @dataclass
 class Line:
-    """A row with its test errors in % by seed.  ``cost`` is the reason, as a sentence, if the network is impossible."""
+    """A row with its test errors in % by seed.  If the network is impossible, ``cost`` is the reason, as a sentence."""
 
     row: Row
     cost: Cost | str
@@ -24,7 +24,7 @@ class Line:
 
     @property
     def mean(self) -> float | None:
-        """The mean error over the finished seeds; None without finished seeds."""
+        """The mean error over the finished seeds; None if no seed is finished."""
         return statistics.fmean(self.errors.values()) if self.errors else None
 
     @property

@@ -1,7 +1,6 @@
-"""Train runs through any executor: finished runs are skipped, and a failed run does not stop the others."""
+"""Train runs with any executor: finished runs are skipped, and a failed run does not stop the others."""
 
 import io
-import json
 import os
 import signal
 import threading
@@ -18,7 +17,8 @@ from typing import Any
 
 from se_numpy.ablation.study import DONE, FAILURE, result, run_name, state
 from se_numpy.data import Dataset, load
-from se_numpy.train import Config, complete
+from se_numpy.data.file_lock import Busy
+from se_numpy.train import Config, complete, run_dir
 from se_numpy.train.console import duration
 from se_numpy.wrapping import wrap_text
 
@@ -48,6 +48,8 @@ def run_one(settings: dict[str, Any]) -> dict[str, Any]:
         if state(config) != DONE:
             _train(config, log)
         return {"accuracy": result(config)["test_accuracy"]}
+    except Busy as error:  # the other process writes to the folder
+        return {"failed": str(error)}
     except Exception as error:  # an error in one run must not stop the others
         expected = isinstance(error, ValueError | ArithmeticError | RuntimeError | OSError | MemoryError)
         sentence = str(error) if expected and str(error) else f"{type(error).__name__}: {error}"
@@ -74,9 +76,10 @@ def _keep_failure(config: Config, sentence: str, log: str) -> None:
     with suppress(OSError, ValueError):  # ValueError: the folder holds something else and must not be changed
         state(config)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
-        (folder / FAILURE).write_text(json.dumps({"failed": sentence}) + "\n")
-        (folder / "log.txt").write_text(log, encoding="utf-8")
+        with run_dir.locked(folder):
+            run_dir.write_json(folder / "config.json", asdict(config))
+            run_dir.write_json(folder / FAILURE, {"failed": sentence})
+            (folder / "log.txt").write_text(log, encoding="utf-8")
 
 
 def run_all(

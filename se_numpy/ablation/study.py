@@ -14,7 +14,8 @@ from se_numpy.complexity import Cost, cost
 from se_numpy.data import Dataset
 from se_numpy.train import Config
 from se_numpy.train.config import highest_lr
-from se_numpy.train.run_dir import check_settings, read_json
+from se_numpy.train.run_dir import UNFINISHED, check_settings, read_json
+from se_numpy.train.saved import check_result
 
 DONE, STARTED, NEW = "done", "started", "new"
 FAILURE = "failure.json"
@@ -39,7 +40,7 @@ class Study:
         Raises
         ------
         ValueError
-            If there are no seeds, or if they are negative or repeated.
+            If there are no seeds, or if any seed is negative or repeated.
         """
         if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
             raise ValueError(f"--seeds is {','.join(map(str, seeds))}; expected different integers, 0 or more")
@@ -47,7 +48,7 @@ class Study:
         return cls(folder, base, seeds, _title(dataset), len(dataset.classes), dataset.image_shape, n)
 
     def config(self, row: Row, seed: int) -> Config:
-        """Return the configuration of a run of this row."""
+        """Return the configuration of the run of this row with this seed."""
         gates = {field.name: field.default for field in fields(models.SEConfig)}
         config = replace(self.base, **{**gates, **row.settings}, seed=seed)
         lr = min(config.lr, highest_lr(config.model))
@@ -84,12 +85,11 @@ def state(config: Config) -> str:
     Raises
     ------
     ValueError
-        If the run's folder holds a run with other settings, or something else.
+        If the run's folder holds a run with other settings, or files that are not a run.
     """
     folder = Path(config.out or "")
-    path = folder / "config.json"
-    if not path.is_file():
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if not (folder / "config.json").is_file():
+        if folder.exists() and (not folder.is_dir() or any(p.name != UNFINISHED for p in folder.iterdir())):
             raise ValueError(f"{folder} exists and is not a run; give --out another folder")
         return NEW
     check_settings(folder, config)
@@ -97,14 +97,27 @@ def state(config: Config) -> str:
 
 
 def result(config: Config) -> dict[str, Any]:
-    """Read the result of a finished run."""
-    return read_json(Path(config.out or "") / "result.json")
+    """Read the result of a finished run.
+
+    Raises
+    ------
+    ValueError
+        If the file was not written by the trainer.
+    """
+    path = Path(config.out or "") / "result.json"
+    try:
+        return check_result(read_json(path), ("test_accuracy", "seconds"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not a result written by se-numpy train: {error}; delete the file") from None
 
 
 def failure(config: Config) -> str | None:
-    """Return the reason why the last attempt at a run failed; None if it did not."""
+    """Return the reason why the last attempt at a run failed; None if it did not fail."""
     path = Path(config.out or "") / FAILURE
-    return str(read_json(path)["failed"]) if path.is_file() else None
+    if not path.is_file():
+        return None
+    found = read_json(path)
+    return str(found["failed"]) if isinstance(found, dict) and "failed" in found else f"{path} gives no reason"
 
 
 def _title(dataset: Dataset) -> str:

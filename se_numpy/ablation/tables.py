@@ -150,8 +150,8 @@ def _networks(se: dict[str, Any], plain: dict[str, Any]) -> Table:
             Row(f"se_{name}", {"model": f"se_{name}", "reduction": r}, name, _printed((number, row), after)),
         ]
     notes = (
-        "The paper's numbers are for its network of the same kind on ImageNet, and for preact_resnet20, ResNet-110 on "
-        "CIFAR-10.",
+        "The paper's numbers are for its network of the same kind on ImageNet; for preact_resnet20, they are for "
+        "ResNet-110 on CIFAR-10.",
     )
     return Table("networks", "Networks without and with SE (the paper's Tables 2 to 6)", tuple(rows), notes)
 

@@ -9,5 +9,5 @@ if TYPE_CHECKING:  # these are imported on first use
 
 __all__ = ["evaluation", "gates", "interventions", "network", "prediction", "runs", "study"]
 
-if not TYPE_CHECKING:  # a type checker would take every name for an attribute
+if not TYPE_CHECKING:  # otherwise a type checker would accept every name as an attribute
     __getattr__, __dir__ = _lazy.attach(__name__, __all__, __all__)

@@ -1,10 +1,11 @@
-"""The cue of the built-in set, and whether a network passes it on through its gates.
+"""Test whether a network passes on the cue of the built-in set through its gates.
 
 An image shows a glyph in each of six colours and a strip whose colour says which glyph is the answer. Two questions:
 
-- Do the gates depend on the strip's colour? Group them by it, as by class.
-- Do they act on it? Give an image the gates of an image with another strip. If the gates carry the cue, the network now
-  answers with the glyph in the *other* strip's colour, although the strip it sees has not changed.
+- Do the gates depend on the strip's colour? Group them by that colour, in the same way as by class.
+- Do the gates carry the cue to the answer? Give an image the gates of an image with a different strip. If the
+  gates carry the cue, the network answers with the glyph in the *other* strip's colour, although the strip that it sees
+  has not changed.
 """
 
 from typing import NamedTuple
@@ -44,7 +45,7 @@ class AnswerShares(NamedTuple):
 def transplanted(answers: np.ndarray, strips: Groups, sight: np.ndarray, donor: np.ndarray) -> AnswerShares:
     """Classify the answers (N,) of images that were given the gates of the images ``donor`` (N,).
 
-    Only images whose donor has another strip count. ``sight`` (N, 6) is the result of ``glyphs_in_sight``.
+    Only images whose donor has a different strip are counted. ``sight`` (N, 6) is the result of ``glyphs_in_sight``.
     """
     colour = np.array([COLOURS.index(name) for name in strips.names])[strips.of]
     n = np.flatnonzero(colour != colour[donor])

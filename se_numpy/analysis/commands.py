@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from se_numpy.analysis import run_commands
+from se_numpy.arg_types import user_path
 from se_numpy.install_hints import install_command
 from se_numpy.wrapping import wrap_text
 
@@ -15,8 +16,8 @@ def add(commands: Any) -> None:
     """Add the parsers of all commands of the analysis."""
     run_commands.add(commands)
     p = commands.add_parser("excitations", help="analyse the gates of a trained network", description=(
-        "Record the gates of every SE block on test images, replace them by other gates and measure how much accuracy "
-        "that costs. Writes figures, tables (CSV, JSON) and an HTML page, index.html."))  # fmt: skip
+        "Record the gates of every SE block on test images, replace them with other gates and measure how much "
+        "accuracy that costs. Writes figures, tables (CSV, JSON) and an HTML page, index.html."))  # fmt: skip
     p.add_argument("run_", metavar="RUN", help="folder of a run, or a checkpoint")
     p.add_argument("--data", metavar="PATH", help="builtin, or a folder with CIFAR (default: the run's data set)")
     p.add_argument("--images", type=int, default=2000, metavar="N", help="number of test images (default: 2000)")
@@ -28,7 +29,6 @@ def add(commands: Any) -> None:
 
 
 def _excitations(args: argparse.Namespace) -> None:
-    from se_numpy import data
     from se_numpy.analysis.network import load_gated
     from se_numpy.analysis.study import study, write_numbers
     from se_numpy.analysis.summaries import findings
@@ -38,7 +38,7 @@ def _excitations(args: argparse.Namespace) -> None:
     if args.seed < 0:
         raise ValueError(f"--seed is {args.seed}; expected 0 or more")
     picked = _selected_classes(args.classes, network.classes)
-    dataset = data.load(args.data if args.data is not None else network.config["data"])
+    dataset = run_commands.load_data(args.run_, network, args.data)
     out = _output_folder(args.out, args.run_)
     blocks = len(network.blocks)
     print(wrap_text(f"{network.config['model']}, {blocks} SE block{'s' * (blocks != 1)}; {dataset.source}"), flush=True)
@@ -61,14 +61,14 @@ def _selected_classes(names: str | None, classes: Sequence[str]) -> list[str]:
 
 
 def _indices(picked: Sequence[str], seen: Sequence[str]) -> list[int] | None:
-    """Return the indices of the picked classes among those in the images; None if it would be empty."""
+    """Return the indices of the picked classes among those seen in the images; None if none of them was seen."""
     return [seen.index(name) for name in picked if name in seen] or None
 
 
 def _output_folder(out: str | None, run: str) -> Path:
-    """Return the folder to write to.  An earlier study in it is overwritten; a folder with anything else is refused."""
-    path = Path(run)
-    folder = Path(out) if out else (path if path.is_dir() else path.parent) / "excitations"
+    """Return the folder to write to.  An earlier study there is overwritten; a folder with other files is refused."""
+    path = user_path(run)
+    folder = user_path(out) if out else (path if path.is_dir() else path.parent) / "excitations"
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--out {out!r} is a file; expected a folder, or a name that does not exist yet")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "study.json").is_file():
@@ -78,7 +78,7 @@ def _output_folder(out: str | None, run: str) -> Path:
 
 
 def _write_page(found: Any, out: Path, picked: list[int] | None) -> str:
-    """Write the page and return its path; without matplotlib or Jinja2 return the reason why there is no page."""
+    """Write the page and return its path; without matplotlib or Jinja2, return the reason why none was written."""
     from se_numpy.pages import missing_library
 
     if missing := missing_library("plot"):

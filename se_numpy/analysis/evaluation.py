@@ -1,10 +1,10 @@
 """Evaluation of a trained network: loss, accuracy with its interval, accuracy by class and the confusion matrix.
 
     precision of class k    share of the images classified as k that belong to k
-    recall of class k       share of the images of k that are classified as k
+    recall of class k       share of the images of class k that are classified as k
 
 Accuracy is the share of all images that are classified correctly. Intervals are Wilson's 95 % intervals, without a
-correction for multiple comparisons: of a hundred classes about five lie outside theirs.
+correction for multiple comparisons: of the intervals of a hundred classes, about five miss the true value.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from se_numpy import engine, ops, tree
 from se_numpy.analysis.network import check_fit
 from se_numpy.arrays import to_device, to_host
 from se_numpy.data import Dataset
-from se_numpy.data.batches import Images
+from se_numpy.data.batches import Images, slices
 from se_numpy.train import Trained, wilson
 
 BATCH = 128
@@ -25,7 +25,7 @@ LISTED = 10  # most frequent confusions to list
 
 
 class ClassResult(NamedTuple):
-    """The counts of one class: its images, its correctly classified images, and all images classified as it."""
+    """The counts of one class: its images, those classified correctly, and all images classified as this class."""
 
     name: str
     images: int
@@ -34,12 +34,12 @@ class ClassResult(NamedTuple):
 
     @property
     def recall(self) -> float:
-        """The share of the class's images that were classified correctly; 0 without images."""
+        """The share of the class's images that were classified correctly; 0 if it has no images."""
         return self.right / self.images if self.images else 0.0
 
     @property
     def precision(self) -> float:
-        """The share of the images classified as this class that belong to it; 0 without such images."""
+        """The share of the images classified as this class that belong to it; 0 if there are none."""
         return self.right / self.called if self.called else 0.0
 
     @property
@@ -49,7 +49,7 @@ class ClassResult(NamedTuple):
 
 
 class Confusion(NamedTuple):
-    """A pair of true and predicted class, with its count and its share of the true class's images."""
+    """A true class and a predicted class, with the number of such images and their share of the true class."""
 
     true: str
     answered: str
@@ -95,7 +95,7 @@ class Evaluation:
         return [ClassResult(name, *(int(c[k]) for c in columns)) for k, name in enumerate(self.classes)]
 
     def confusions(self, most: int = LISTED) -> list[Confusion]:
-        """Return the most frequent confusions, most frequent first, ties in the order of the data set."""
+        """Return the most frequent confusions in descending order, with ties in the order of the data set."""
         counts = self.confusion
         wrong = np.where(np.eye(len(counts), dtype=bool), 0, counts)
         order = np.argsort(-wrong, axis=None, kind="stable")[:most]
@@ -105,7 +105,7 @@ class Evaluation:
         ]  # fmt: skip
 
     def worst(self, most: int) -> np.ndarray:
-        """Return the indices of the most confident mistakes, the highest probability of a wrong class first."""
+        """Return the indices of the most confident mistakes, in descending order of the wrong class's probability."""
         wrong = np.flatnonzero(self.answers != self.labels)
         return wrong[np.argsort(-self.probabilities[wrong].max(1), kind="stable")[:most]]
 
@@ -139,8 +139,8 @@ def evaluate(
         tree.map_leaves(lambda leaf: to_device(leaf, device), part) for part in (network.params, network.state)
     ))  # fmt: skip
     parts = []
-    for start in range(0, len(images), BATCH):
-        X, _ = images.in_order(slice(start, start + BATCH))
+    for part in slices(len(images), network.shape, BATCH):
+        X, _ = images.in_order(part)
         parts.append(to_host(predict(X)).astype(np.float64))
         progress(len(X))
     logits = np.concatenate(parts)

@@ -4,10 +4,11 @@ Let s (N, C) be the gates of one block on N images in K groups, m_k the mean gat
 
     share between groups = Σ_c Σ_k N_k (m_kc - m_c)² / Σ_c Σ_n (s_nc - m_c)²
 
-It is 1 if the group determines the gates, and (K - 1) / (N - 1) on average if the gates do not depend on the group.
+The share is 1 if the group determines the gates, and (K - 1) / (N - 1) on average if the gates do not depend on the
+group.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,6 +16,8 @@ import numpy as np
 
 from se_numpy import engine
 from se_numpy.analysis.network import Network
+from se_numpy.data.array_checks import check_images
+from se_numpy.data.batches import slices
 from se_numpy.layers import SE, walk
 
 BATCH = 64
@@ -37,7 +40,7 @@ class Groups(NamedTuple):
 
     @property
     def chance(self) -> float:
-        """The expected share between groups of gates that do not depend on the group."""
+        """The expected share between groups if the gates do not depend on the group."""
         return (len(self.names) - 1) / max(1, len(self.of) - 1)
 
 
@@ -52,11 +55,6 @@ class Recorded(NamedTuple):
 
     gates: dict[str, np.ndarray]
     answers: np.ndarray
-
-
-def batches(n: int, size: int = BATCH) -> Iterator[slice]:
-    """Return slices that split n images into batches."""
-    return (slice(start, min(n, start + size)) for start in range(0, n, size))
 
 
 def gates_of(network: Network, images: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -74,11 +72,18 @@ def record(network: Network, images: np.ndarray, progress: Progress = lambda n: 
     """Record the gates of all blocks on images (N, H, W, C) uint8, in evaluation mode.
 
     ``progress`` is called with the size of each batch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If these are not images, or if there are none.
     """
+    if not check_images("images", images)[0]:
+        raise ValueError("got 0 images; expected at least 1")
     gates: dict[str, list[np.ndarray]] = {}
     answers = []
     recorder = _recorder(network)
-    for part in batches(len(images)):
+    for part in slices(len(images), network.shape, BATCH):
         logits, seen = recorder.with_kept(network.normalise(images[part]))
         for name, s in seen.items():
             gates.setdefault(name, []).append(s)
@@ -99,7 +104,7 @@ def group_stds(s: np.ndarray, groups: Groups) -> np.ndarray:
 
 
 def share_between(s: np.ndarray, groups: Groups) -> float:
-    """Return the share of the gates' variance, summed over channels, between groups; 0 if the gates do not vary."""
+    """Return the share of the gates' variance (summed over channels) that lies between groups; 0 for constant gates."""
     s = s.astype(np.float64)
     m = s.mean(0)
     total = float(((s - m) ** 2).sum())
@@ -108,9 +113,10 @@ def share_between(s: np.ndarray, groups: Groups) -> float:
 
 
 def named_by(s: np.ndarray, groups: Groups) -> float:
-    """Return the accuracy of predicting the group from the gates, by the nearest group mean.
+    """Return the accuracy of predicting the group from the gates as the one with the nearest mean.
 
-    The means come from the other half of the images; distances are in standard deviations within groups.
+    The means for each half of the images come from the other half. Distances are measured in standard deviations
+    within groups.
     """
     right = 0
     for half in (0, 1):
@@ -120,17 +126,19 @@ def named_by(s: np.ndarray, groups: Groups) -> float:
             continue
         spread = np.sqrt((group_stds(s[learn], known)[known.of] ** 2).mean(0)) + 1e-6
         means = group_means(s[learn], known) / spread
-        distance = (((s[ask] / spread)[:, None] - means) ** 2).sum(2)
-        right += int((np.array(known.names, int)[distance.argmin(1)] == groups.of[ask]).sum())
+        asked, named = s[ask] / spread, np.array(known.names, int)
+        for part in slices(len(asked), means.shape, len(asked)):  # the differences are (N, K, C)
+            nearest = ((asked[part, None] - means) ** 2).sum(2).argmin(1)
+            right += int((named[nearest] == groups.of[ask][part]).sum())
     return right / len(s)
 
 
 @dataclass(frozen=True)
 class BlockSummary:
-    """Statistics of one block's gates: mean, spread, saturation, and for each grouping the share between groups.
+    """Statistics of one block's gates: mean, spread, saturation and, for each grouping, the share between groups.
 
-    ``between``, ``chance`` and ``named`` map a kind of group to its share, the expected share, and the accuracy of
-    predicting the group from the gates.
+    ``between``, ``chance`` and ``named`` map each kind of group to the share between groups, the share expected by
+    chance, and the accuracy of predicting the group from the gates.
     """
 
     block: str

@@ -53,7 +53,7 @@ def info() -> dict[str, Any]:
 
 
 def gflops(*, one_thread: bool = False, repeats: int = 5) -> float:
-    """Time a product of float32 matrices and return 10⁹ operations per second, the best of ``repeats`` runs."""
+    """Time ``repeats`` products of two float32 matrices and return the highest speed in 10⁹ operations per second."""
     A = np.random.default_rng(0).standard_normal((SIDE, SIDE), np.float32)
     times = []
     with single_threaded_blas() if one_thread else nullcontext():
@@ -65,7 +65,7 @@ def gflops(*, one_thread: bool = False, repeats: int = 5) -> float:
 
 
 def copies_of_data() -> dict[str, str]:
-    """Return where each CIFAR data set was found, or how to download it."""
+    """Return the path of each CIFAR data set or, if it was not found, how to download it."""
     found = {}
     for name in TITLES:
         try:
@@ -76,7 +76,7 @@ def copies_of_data() -> dict[str, str]:
 
 
 def in_words(env: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return an environment as rows of name and text, without the values that are unknown."""
+    """Return an environment as rows of name and text, leaving out unknown values."""
     versions, cpu, gpu, commit = (_dict(env, name) for name in ("versions", "cpu", "gpu", "commit"))
     libraries = [f"{name} {value}" for name, value in versions.items() if value]
     cores = [f"{cpu['usable']} of {cpu['cores']} cores" if cpu.get("usable") else "",

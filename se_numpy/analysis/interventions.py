@@ -1,9 +1,9 @@
-"""Interventions on gates: replace the gates by others and measure how much accuracy that costs.
+"""Interventions on gates: replace the gates with others and measure how much accuracy that costs.
 
     one               every gate is 1: the network without its excitation
     mean              the mean gate over all images: a constant, which γ and β before the block could absorb
     class mean        the mean gate over the images of the true class, which reveals something about the label
-    shuffled          the gates of another image, the same image in every block
+    shuffled          the gates of another image, which is the same in every block
     within class      the gates of another image of the same class
 
 If the images have a cue (see ``group_by_cue``), there are also "cue mean" and "within cue". Each intervention runs a
@@ -18,9 +18,10 @@ from math import sqrt
 import numpy as np
 
 from se_numpy import engine, se
-from se_numpy.analysis.gates import Groups, Progress, Recorded, batches, group_means
+from se_numpy.analysis.gates import Groups, Progress, Recorded, group_means
 from se_numpy.analysis.network import Network, with_layers, with_numbers
 from se_numpy.arrays import Array, array_module
+from se_numpy.data.batches import slices
 from se_numpy.layers import Layer, Parameter, Result, Rng, Shape, walk
 from se_numpy.tree import Tree
 
@@ -49,7 +50,7 @@ class GivenGates(Layer):
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of one intervention: the answers, the accuracy, its cost and the 95 % interval of the cost."""
+    """The result of one intervention: the answers, the accuracy, and the cost with its 95 % interval."""
 
     block: str
     kind: str
@@ -75,7 +76,7 @@ def donors(of: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def all_donors(groupings: Sequence[Groups], n: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """Return for each shuffling intervention the donor of each of n images."""
+    """Return the donor of each of n images for each shuffling intervention."""
     rng = np.random.default_rng(seed)
     return {
         "shuffled": donors(np.zeros(n, int), rng),
@@ -84,7 +85,7 @@ def all_donors(groupings: Sequence[Groups], n: int, seed: int = 0) -> dict[str, 
 
 
 def replacements(s: np.ndarray, groupings: Sequence[Groups], donor_of: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the gates (N, C) by which each intervention replaces s (N, C)."""
+    """Return the gates (N, C) with which each intervention replaces s (N, C)."""
     s_mean = np.broadcast_to(s.mean(0), s.shape)
     means = {f"{g.what} mean": group_means(s, g)[g.of].astype(s.dtype) for g in groupings}
     return {"one": np.ones_like(s), "mean": s_mean, **means, **{kind: s[donor] for kind, donor in donor_of.items()}}
@@ -118,14 +119,14 @@ def run_with(
     Raises
     ------
     ValueError
-        If a name is not an SE block of the network, or if the gates do not have the block's shape.
+        If a name is not that of an SE block of the network, or if the gates do not have the block's shape.
     """
     gates = {name: _checked_gates(network, len(images), name, np.asarray(s)) for name, s in gates.items()}
     net = with_layers(network.net, dict.fromkeys(gates, GivenGates()))
     bare = with_numbers(network.params, {name: {} for name in gates})
     folded = engine.compile(net).predictor(bare, network.state)
     answers = []
-    for part in batches(len(images), BATCH):
+    for part in slices(len(images), network.shape, BATCH):
         X = network.normalise(images[part])
         numbers = {name: {"s": np.ascontiguousarray(s[part], X.dtype)} for name, s in gates.items()}
         logits = replace(folded, params=with_numbers(folded.params, numbers))(X)
@@ -135,7 +136,7 @@ def run_with(
 
 
 def _checked_gates(network: Network, images: int, name: str, s: np.ndarray) -> np.ndarray:
-    """Return the gates s if they are (N, C) for the block of this name."""
+    """Return the gates s if their shape is (N, C) for the block of this name."""
     blocks = network.blocks
     if name not in blocks:
         # A short name is refused: it is also the name of the unit around the block, which would be replaced silently.
@@ -151,10 +152,10 @@ def _checked_gates(network: Network, images: int, name: str, s: np.ndarray) -> n
 
 
 def cost(before: np.ndarray, after: np.ndarray) -> tuple[float, float, float]:
-    """Return the loss of accuracy and its 95 % interval; before and after (N,) mark the correct images.
+    """Return the loss of accuracy and its 95 % interval; ``before`` and ``after`` (N,) mark the correct answers.
 
-    The images are paired, so only those that changed count. Half an image is added to each of the four cells, so that
-    the interval has a width even if no image changed.
+    The answers are paired by image, so only those that changed count. Half an image is added to each of the four cells,
+    so that the width of the interval is not 0 even if no answer changed.
 
     References
     ----------

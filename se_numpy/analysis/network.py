@@ -1,7 +1,7 @@
 """A trained network for analysis: load it from a run, list its SE blocks by name, and replace layers in a copy.
 
-A network is a value, so inspecting one needs no hooks: a copy with another layer in one place is another network, and
-the layers' own functions run it. The copies share all parameters with the original network.
+A network is a value, so inspecting one needs no hooks: a copy with a different layer in one place is another network,
+and the layers' own functions run it. The copies share all parameters with the original network.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from se_numpy.arg_types import user_path
 from se_numpy.data import Dataset
+from se_numpy.data.dataset import check_dataset
 from se_numpy.layers import SE, Combinator, Layer, walk
 from se_numpy.train import Trained
 from se_numpy.tree import Tree
@@ -25,7 +27,7 @@ class Network(Trained):
 
     @property
     def why_no_gates(self) -> str:
-        """For a network without ``blocks``: its name, the reason, and the kind of network that is expected."""
+        """The description of a network without ``blocks``: its name, the reason, and the kind of network expected."""
         model = self.config["model"]
         if self.config.get("squeeze") == "none":
             return f"{model} without squeeze, whose gates differ from pixel to pixel; expected a network with a squeeze"
@@ -34,14 +36,14 @@ class Network(Trained):
 
 
 def load(run: str | Path) -> Network:
-    """Load the network of a run, given its folder, which holds best.npz, or a checkpoint.
+    """Load the network of a run from the run's folder, which holds best.npz, or from a checkpoint.
 
     Raises
     ------
     ValueError
-        If the folder holds no best.npz, and as ``Trained.load`` does.
+        If the folder holds no best.npz, or if ``Trained.load`` raises it.
     """
-    path = Path(run)
+    path = user_path(run)
     if path.is_dir():
         path = path / "best.npz"
         if not path.is_file():
@@ -55,7 +57,7 @@ def load_gated(run: str | Path) -> Network:
     Raises
     ------
     ValueError
-        If the network has no SE blocks, and as ``load`` does.
+        If the network has no SE blocks, or if ``load`` raises it.
     """
     network = load(run)
     if not network.blocks:
@@ -69,8 +71,11 @@ def check_fit(network: Trained, dataset: Dataset) -> None:
     Raises
     ------
     ValueError
-        If they do not.
+        If they differ.
+    TypeError
+        If ``dataset`` is not a Dataset.
     """
+    check_dataset(dataset)
     if network.shape != tuple(dataset.image_shape) or network.classes != tuple(dataset.classes):
         raise ValueError(
             f"the network expects {_set(network.classes, network.shape)}; the data set has "
@@ -100,7 +105,7 @@ def with_layers(layer: Layer, places: Mapping[str, Layer]) -> Any:
     Raises
     ------
     KeyError
-        If the network has no layer of a given name.
+        If the network has no layer with a given name.
     """
     missing = dict(places)
 

@@ -2,22 +2,24 @@
 
 from pathlib import Path
 
-HEAD = 4096  # bytes at the beginning of a file, in which the command that wrote it is named
+from se_numpy.arg_types import user_path
+
+HEAD = 4096  # bytes at the beginning of a file that must contain the name of the command that wrote it
 
 
 def output_path(name: str, option: str, suffix: str, maker: str) -> Path:
-    """Return the path of a file that ``maker``, such as "se-numpy plot", may write; its files must name it.
+    """Return the path of a file that ``maker``, such as "se-numpy plot", may write; its files contain that name.
 
     Raises
     ------
     ValueError
-        If the name has another suffix, its folder does not exist, or the file exists and was made by something else.
+        If the name has another suffix, its folder does not exist, or the file exists and was not made by ``maker``.
     """
-    path = Path(name)
+    path = user_path(name)
     if path.suffix.lower() != suffix:
         raise ValueError(f"{option} is {name!r}; expected the name of a {suffix} file")
     if not path.parent.is_dir():
-        raise ValueError(f"{option} {name}: folder {path.parent} does not exist; make it first, or give another name")
+        raise ValueError(f"{option} {name}: folder {path.parent} does not exist; create it first, or give another name")
     if path.exists() and not _made_by(path, maker):
         raise ValueError(f"{name} already exists and was not made by {maker}; give {option} another name")
     return path

@@ -15,17 +15,17 @@ MAKER = "se-numpy excitations"
 
 
 class Picture(NamedTuple):
-    """A figure of the page: file name, heading, how to read it, a text in its place, a function that draws it."""
+    """A figure of the page: file name, heading, explanation, alternative text, and the function that draws it."""
 
     name: str
     title: str
     text: str
     alt: str
-    draw: Callable[[int], Any]  # columns of panels -> figure
+    draw: Callable[[int], Any]  # number of columns of panels -> figure
 
 
 class Section(NamedTuple):
-    """A drawn figure under its heading."""
+    """A drawn figure with its heading and explanation."""
 
     title: str
     text: str
@@ -35,7 +35,7 @@ class Section(NamedTuple):
 def all_pictures(found: Study, picked: Sequence[int] | None = None) -> list[Picture]:
     """Return the study's figures in the order of the page.
 
-    ``picked`` classes are drawn as lines; by default four, spaced evenly over the list.
+    The ``picked`` classes are drawn as lines; by default, these are four classes spaced evenly over the list.
     """
     classes, *cues = found.groupings
     drawn = list(picked) if picked is not None else pictures.chosen(classes, 4)
@@ -46,13 +46,14 @@ def all_pictures(found: Study, picked: Sequence[int] | None = None) -> list[Pict
     list_ = [
         *(picture for g in cues for picture in _of_cue(found, g)),
         Picture("gates", "Gates by class", (
-            "The mean gate of selected classes over the channels of each block, and the mean over all images, as in "
-            "figures 6 to 8 of the paper. Where the lines coincide, the gates do not depend on the class."),
+            "The mean gate in each channel of each block, for selected classes and for all images, as in Figures 6 to "
+            "8 of the paper. Where the lines coincide, the gates do not depend on the class."),
             "Mean gates over channels. " + _each((b, f"mean gate {s.mean:.2f}") for b, s in by_block),
             lambda columns: pictures.lines(found, classes, columns, picked=drawn)),
         Picture("spread", "Variation within a class", (
-            f"The mean gates of {named}, with bands of one standard deviation between the images of the class. Where a "
-            "band is wider than the distance between the lines, the gates depend on the image more than on its class."),
+            f"The mean gates of {named}, with bands of one standard deviation between the images of each class. Where "
+            "a band is wider than the distance between the lines, the gates depend more on the image than on its "
+            "class."),
             "Bands around mean gates. " + _each((b, f"within a class ±{s.within:.3f}") for b, s in by_block),
             lambda columns: pictures.lines(found, classes, columns, picked=two, band=True)),
         Picture("heatmap", "Gates of every class and channel", (
@@ -105,7 +106,7 @@ def _of_cue(found: Study, cue: Groups) -> list[Picture]:
             f"Heatmaps of mean gates, strip colours down and channels across. {shares}",
             lambda columns: pictures.heatmaps(found, cue, columns)),
         Picture("cue", "Gates by cue, as lines",
-            "The mean gate of each strip colour over the channels, and the mean over all images.",
+            "The mean gate in each channel of each block, for each strip colour and for all images.",
             f"Mean gates over channels for each strip colour. {shares}",
             lambda columns: pictures.lines(found, cue, columns, picked=picked)),
     ]  # fmt: skip
@@ -113,8 +114,8 @@ def _of_cue(found: Study, cue: Groups) -> list[Picture]:
 
 def _of_transplants(found: Study) -> Picture:
     return Picture("transplants", "Gates transplanted between images", (
-        "Each image keeps its pixels and is given the gates of an image whose strip has another colour. The bars show "
-        "whether the network then answers with the glyph of its own strip or of the donor's."),
+        "Each image keeps its pixels and is given the gates of an image whose strip has a different colour. The bars "
+        "show whether the network then answers with the glyph of the image's own strip or of the donor's strip."),
         "Stacked bars of answers. " + _each(
             (b, f"{percent(a.donor)} the donor's glyph, {percent(a.own)} the image's own")
             for b, a in found.transplants.items()),
@@ -142,7 +143,7 @@ def write_page(found: Study, folder: Path, picked: Sequence[int] | None = None) 
 
 
 def page(found: Study, sections: Sequence[Section]) -> str:
-    """Return the page."""
+    """Return the HTML of the page."""
     sentences = findings(found)
     model = str(found.network.config.get("model", "a network"))
     return pages.render(

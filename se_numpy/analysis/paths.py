@@ -87,7 +87,7 @@ def network_paths(
 ) -> dict[str, Paths]:
     """Return the two parts of dU of every SE block, by its dotted name, for the cross-entropy on X (N, H, W, C).
 
-    The labels are (N,). With ``train``, batch norm uses the batch's statistics, as a training step does.
+    ``labels`` is (N,). With ``train``, batch norm uses the batch's statistics, as a training step does.
 
     Raises
     ------

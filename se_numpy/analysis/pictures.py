@@ -1,7 +1,7 @@
 """Figures of a network's gates, drawn with matplotlib (extra ``plot``) in a given number of columns of panels.
 
-Lines have the colours of Okabe and Ito, heatmaps those of viridis; lines of different colours also have different
-dashes. ``figure`` draws for wide and narrow screens, in light and dark colours.
+Lines use the colours of Okabe and Ito, and heatmaps use viridis; lines of different colours also have different dash
+patterns. ``figure`` draws for wide and narrow screens, in light and dark colours.
 """
 
 import io
@@ -21,20 +21,20 @@ OWN = {"red": ORANGE, "green": "#009E73", "blue": BLUE, "cyan": "#56B4E9", "mage
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)))
 MOST_PANELS, MOST_CHANNELS = 12, 100
 DPI = 130
-WIDE, NARROW = 3, 1  # columns of panels on a wide screen, on a phone
-INK, PAPER = "#e4e8ec", "#14171b"  # of the dark pages, as in their stylesheet
+WIDE, NARROW = 3, 1  # columns of panels on a wide screen and on a phone
+INK, PAPER = "#e4e8ec", "#14171b"  # colours of the dark pages, as in their stylesheet
 DARK: Any = {
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
     **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), PAPER),
 }
 
-Draw = Callable[[Any, str], None]  # onto these axes, for this block
+Draw = Callable[[Any, str], None]  # axes, name of the panel
 
 
 def figure(
     draw: Callable[[int], Any], alt: str, columns: tuple[int, int] = (WIDE, NARROW), *, photographs: bool = False
 ) -> pages.Figure:
-    """Return the figure that ``draw`` makes for a number of columns, wide and narrow, in light and dark colours.
+    """Return the figure that ``draw`` makes for wide and narrow screens (``columns``), in light and dark colours.
 
     ``photographs`` keeps all colours; otherwise a figure has at most 256, which makes its file a third as large.
     """
@@ -73,16 +73,16 @@ def shown_blocks(found: GateSummary) -> list[str]:
 
 
 def chosen(groups: Groups, most: int) -> list[int]:
-    """Return the groups to draw: all, or ``most`` spaced evenly over the list, whatever they show."""
+    """Return the groups to draw: all, or ``most`` spaced evenly over the list, regardless of their gates."""
     n = len(groups.names)
     return list(range(n)) if n <= most else np.linspace(0, n - 1, most).round().astype(int).tolist()
 
 
 def lines(found: GateSummary, groups: Groups, columns: int = WIDE, *, picked: Sequence[int], band: bool = False) -> Any:
-    """Draw the mean gate of each picked group, and of all images, over the channels, as in Figure 6 of the paper.
+    """Draw the mean gate in each channel, for each picked group and for all images, as in Figure 6 of the paper.
 
-    Channels are sorted by their mean over all images. ``band`` adds one standard deviation between the images of a
-    group, as in Figure 7 for two classes.
+    Channels are sorted by their mean gate over all images. ``band`` adds a band of one standard deviation between the
+    images of a group, as in Figure 7 for two classes.
     """
 
     def draw(axes: Any, block: str) -> None:
@@ -104,7 +104,7 @@ def lines(found: GateSummary, groups: Groups, columns: int = WIDE, *, picked: Se
 
 
 def heatmaps(found: GateSummary, groups: Groups, columns: int = WIDE) -> Any:
-    """Draw the mean gate of each group (rows) and channel (columns), the channels in the order of ``lines``."""
+    """Draw the mean gate of each group (rows) and channel (columns), with the channels in the order of ``lines``."""
     from matplotlib.ticker import MaxNLocator
 
     named = len(groups.names) <= 12
@@ -174,7 +174,7 @@ def costs(found: Study, columns: int = WIDE) -> Any:
     blocks = [*found.gates, ALL]
 
     def draw(axes: Any, kind: str) -> None:
-        # Gates that are all 1 may cost so much that the others would be unreadable on the same scale.
+        # Setting all gates to 1 may cost so much that the other costs would be unreadable on the same scale.
         alike = [o for o in found.outcomes if (o.kind == "one") == (kind == "one")]
         low, high = min(100 * o.low for o in alike), max(100 * o.high for o in alike)
         for y, block in enumerate(blocks):
@@ -209,7 +209,7 @@ def gradient_paths(found: Study, columns: int = WIDE) -> Any:
 
 
 def transplants(found: Study, columns: int = WIDE) -> Any:
-    """Draw, for each block, what the network answers with the gates of an image with another strip."""
+    """Draw, for each block, how the network answers with the gates of an image with a different strip."""
     kinds_of_answer = (
         ("own", "own strip's glyph", GREY, ""),
         ("donor", "donor strip's glyph", ORANGE, "//"),
@@ -233,7 +233,7 @@ def transplants(found: Study, columns: int = WIDE) -> Any:
 
 
 def reach(means: np.ndarray) -> tuple[float, float]:
-    """Return the range of the gates' scale: 0 to 1, or more if the gates are not sigmoids and exceed it."""
+    """Return the range of the gate axis: 0 to 1, or wider if the gates are not sigmoids and exceed that range."""
     return min(0.0, float(means.min())), max(1.0, float(means.max()))
 
 

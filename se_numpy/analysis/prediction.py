@@ -1,6 +1,5 @@
 """Prediction for one image: the probability of each class and the gates of each block."""
 
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,12 @@ import numpy as np
 from se_numpy import data, ops
 from se_numpy.analysis.gates import gates_of, record
 from se_numpy.analysis.network import Network, check_fit
-from se_numpy.data import Dataset
-from se_numpy.install_hints import install_command
+from se_numpy.data import Dataset, images
+from se_numpy.data.array_checks import check_images
 from se_numpy.layers import Shape
 from se_numpy.models import NAMES
 
 TEST = "test:"
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "PPM", "TIFF")  # only these: Pillow runs programs for some others
 COMPARED = 200  # test images whose mean gates are drawn for comparison
 
 
@@ -63,9 +61,10 @@ def predict(network: Network, shown: InputImage) -> Prediction:
 
     Raises
     ------
-    ValueError
-        If the network's outputs are NaN or infinite.
+    ValueError, TypeError
+        If the network's outputs are NaN or infinite, or if it is not an image (H, W, C) of bytes.
     """
+    check_images("images", shown.image[None])
     logits, gates = gates_of(network, shown.image[None])
     if not np.isfinite(logits).all():
         raise ValueError("the network's outputs are NaN or infinite: its training diverged; use an earlier checkpoint")
@@ -105,33 +104,17 @@ def image_file(path: str | Path, shape: Shape) -> InputImage:
     ------
     FileNotFoundError
         If the file does not exist.
-    ValueError
-        If the file is not a readable image.
-    RuntimeError
-        If Pillow is not installed.
+    OSError, ValueError, RuntimeError
+        As ``data.images.open_image`` does.
     """
-    try:
-        from PIL import Image, ImageOps
-    except ImportError:
-        raise RuntimeError(f"reading images needs Pillow, which is not installed: {install_command('plot')}") from None
     H, W, C = shape
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"image {path} does not exist; expected an image file, or {TEST}N for a test image")
     try:
-        with warnings.catch_warnings(), Image.open(path, formats=FORMATS) as file:
-            warnings.simplefilter("error", Image.DecompressionBombWarning)  # more pixels than any photograph has
-            if file.mode.startswith(("I", "F")):
-                raise ValueError("it has more than 8 bits per channel; expected an 8-bit image")
-            upright = ImageOps.exif_transpose(file)
-            if "A" in upright.getbands() or "transparency" in upright.info:
-                colours = upright.convert("RGBA")
-                upright = Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours)
-            plain = upright.convert("L" if C == 1 else "RGB")
-            fitted = plain if plain.size == (W, H) else ImageOps.fit(plain, (W, H), Image.Resampling.BICUBIC)
-    except Exception as error:  # Pillow raises many types of error for damaged files
-        raise ValueError(f"cannot read image {path}: {error}") from None
-    description = f"{path}, cropped at the centre and resized to {H}x{W}" if fitted is not plain else str(path)
-    return InputImage(np.asarray(fitted, np.uint8).reshape(H, W, C), description)
+        whole = images.open_image(path, C)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}, or {TEST}N for a test image") from None
+    fitted = images.fit(whole, H, W)
+    description = str(path) if fitted is whole else f"{path}, cropped at the centre and resized to {H}x{W}"
+    return InputImage(images.as_array(fitted), description)
 
 
 def model_name(name: str) -> str:

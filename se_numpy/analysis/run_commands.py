@@ -1,4 +1,4 @@
-"""Commands for finished runs: ``evaluate``, ``predict``, ``plot`` and ``report``; and ``info``."""
+"""Commands for finished runs (``evaluate``, ``predict``, ``plot`` and ``report``), and ``info``."""
 
 import argparse
 import json
@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from se_numpy.arg_types import user_path
 from se_numpy.install_hints import install_command
-from se_numpy.wrapping import wrap_text
+from se_numpy.wrapping import plural, wrap_text
 
 DATA = "builtin, cifar10, cifar100 or a folder (default: the run's data set)"
 DEVICES = ["auto", "cpu", "gpu"]
-DEVICE = "default: auto, which is a GPU if CuPy finds one"
+DEVICE = "default: auto, which uses a GPU if CuPy finds one"
 
 
 def add(commands: Any) -> None:
@@ -41,8 +42,8 @@ def add(commands: Any) -> None:
     p.add_argument("--out", metavar="FILE.html", help="output file (default: report.html in the run's folder)")
     p.set_defaults(run=_report, parser=p)
     p = commands.add_parser("info", help="describe this machine and installation", description=(
-        "Print versions, BLAS and its speed, processor, memory, GPU and where CIFAR is found, and which optional "
-        "libraries are not installed and how to install them."))  # fmt: skip
+        "Print the versions, the BLAS and its speed, the processor, memory, GPU and location of CIFAR, and say how to "
+        "install the optional libraries that are missing."))  # fmt: skip
     p.add_argument("--json", action="store_true", help="print JSON")
     p.set_defaults(run=_info, parser=p)
 
@@ -66,19 +67,39 @@ def _add_predict(commands: Any) -> None:
     p.add_argument("--figure", metavar="FILE.png", help="also draw a figure (needs matplotlib)")
     p.add_argument("--data", metavar="PATH", help=f"data set for test:N and mean gates: {DATA}")
     p.add_argument("--weights", metavar="FILE", action=_Weights, help="weights from another library, instead of RUN")
-    p.add_argument("--model", metavar="NAME", help="the network of these weights, such as seresnet50")
+    p.add_argument("--model", metavar="NAME", help="the network that the weights belong to, such as seresnet50")
+    p.add_argument("--in-chans", type=int, metavar="C", help="with --weights: channels of the images, 1 for grey ones "
+                   "(default: as in the weights)")  # fmt: skip
     p.add_argument("--json", action="store_true", help="print JSON")
     p.set_defaults(run=_predict, parser=p)
 
 
-def _dataset(network: Any, given: str | None) -> Any:
-    from se_numpy import data
+def load_data(run: str, network: Any, given: str | None) -> Any:
+    """Load the data set that --data names, or else the one that a run was trained on.
 
-    return data.load(given if given is not None else network.config["data"])
+    Raises
+    ------
+    ValueError
+        If the run's data set cannot be loaded, or has changed since.
+    """
+    from se_numpy import data
+    from se_numpy.train.run_dir import data_digest
+
+    if given is not None:
+        return data.load(given)
+    source, hint = network.config["data"], "give --data a data set, or use se_numpy.analysis in Python"
+    if source.startswith(data.OWN):
+        raise ValueError(f"{run} was trained on {data.short_name(source)!r}, arrays given in Python, which no command "
+                         f"can load; {hint}")  # fmt: skip
+    dataset, path = data.load(source), user_path(run)
+    recorded = data_digest(path if path.is_dir() else path.parent)
+    if recorded is not None and recorded != data.digest(dataset):
+        raise ValueError(f"{run} was trained on other data than {dataset.source} (another SHA-256); {hint}")
+    return dataset
 
 
 def _progress_bar(total: int) -> Any:
-    """Return a progress bar on stderr that counts images; it is drawn only at a terminal."""
+    """Return a progress bar on stderr that counts images; it is drawn only in a terminal."""
     from tqdm import tqdm
 
     return tqdm(total=total, unit="image", desc="test", leave=False, dynamic_ncols=True,
@@ -93,7 +114,7 @@ def _evaluate(args: argparse.Namespace) -> None:
     from se_numpy.train.run_dir import existing
 
     network = load(existing(args.run_))
-    dataset = _dataset(network, args.data)
+    dataset = load_data(args.run_, network, args.data)
     with _progress_bar(len(dataset.test_labels)) as bar:
         found = evaluate(network, dataset, device=choose_device(args.device)[0], progress=bar.update)
     if args.json:
@@ -109,14 +130,17 @@ def _predict(args: argparse.Namespace) -> None:
     figure = None if args.figure is None else _png(args.figure, "--figure", "se-numpy predict")
     if args.weights is not None:
         network, shown = _with_weights(args)
-    elif args.model is not None:
-        raise ValueError("--model goes with --weights; a run already records its network")
+    elif args.model is not None or args.in_chans is not None:
+        option = "--model" if args.model is not None else "--in-chans"
+        raise ValueError(f"{option} is used only with --weights; a run already records its network")
     else:
         from se_numpy.analysis.network import load
         from se_numpy.train.run_dir import existing
 
         network = load(existing(args.run_))
         numbered = args.image.startswith(TEST)
+        if not numbered and user_path(args.image).is_dir():
+            raise ValueError(f"{args.image} is a folder; expected one image file, or {TEST}N for a test image")
         shown = numbered_image(network, args.image, args.data) if numbered else image_file(args.image, network.shape)
     found = predict(network, shown)
     print(json.dumps(found.as_json(), indent=2) if args.json else prediction_text(found, sys.stdout.encoding))
@@ -129,6 +153,7 @@ def _with_weights(args: argparse.Namespace) -> tuple[Any, Any]:
     from se_numpy.analysis.network import Network
     from se_numpy.analysis.prediction import TEST, InputImage, model_name
     from se_numpy.interop import prepare, pretrained
+    from se_numpy.interop.unwrapping import printed_choices
 
     words = [word for word in (args.run_, args.image) if word is not None]
     if len(words) != 1:
@@ -138,7 +163,9 @@ def _with_weights(args: argparse.Namespace) -> tuple[Any, Any]:
                          "such as --model seresnet50")  # fmt: skip
     if words[0].startswith(TEST):
         raise ValueError(f"{words[0]} is a test image of a run's data set; with --weights, give an image file")
-    network = Network(**vars(pretrained(args.weights, model_name(args.model))))
+    with printed_choices(lambda text: print(wrap_text(f"weights  {text}", 9), file=sys.stderr)):
+        found = pretrained(args.weights, model_name(args.model), in_chans=args.in_chans)
+    network = Network(**vars(found))
     how = network.config.get("prepare", {})  # the resizing these weights were trained with
     return network, InputImage(prepare(words[0], network.shape, **how), words[0])
 
@@ -150,7 +177,7 @@ def _draw(args: argparse.Namespace, network: Any, found: Any, path: Path) -> Non
     means = {}
     if network.blocks and args.weights is None:
         try:
-            means = mean_gates(network, _dataset(network, args.data))
+            means = mean_gates(network, load_data(args.run_, network, args.data))
         except (ValueError, OSError) as error:
             print(f"figure   without mean gates: {error}", file=sys.stderr)
     with _matplotlib():
@@ -161,16 +188,18 @@ def _draw(args: argparse.Namespace, network: Any, found: Any, path: Path) -> Non
 
 
 def _plot(args: argparse.Namespace) -> None:
-    from se_numpy.analysis.runs import common_setting, find_runs, group_runs, read_run
+    from se_numpy.analysis.runs import common_setting, comparable, find_runs, read_run
+    from se_numpy.data import short_name
 
     path = _png(args.out, "--out", "se-numpy plot")
     runs = [read_run(folder) for given in args.runs for folder in find_runs(given)]
-    groups = group_runs(runs)
+    groups, notes = comparable(runs)
     for label, members in groups.items():
         best = ", ".join(f"{100 * run.chosen['val_accuracy']:.1f}" for run in members)
-        count = f"{len(members)} run{'s' * (len(members) != 1)}"
-        print(wrap_text(f"{label}: {count}, held-out accuracy {best} %", 2))
-    title = " on ".join(Path(shared).name for name in ("model", "data") if (shared := common_setting(runs, name)))
+        print(wrap_text(f"{label}: {plural(len(members), 'run')}, held-out accuracy {best} %", 2))
+    for note in notes:
+        print(wrap_text(note, 2))
+    title = " on ".join(short_name(shared) for name in ("model", "data") if (shared := common_setting(runs, name)))
     named = {f"{label} ({len(m)} runs)" if len(m) > 1 else label: [r.history for r in m] for label, m in groups.items()}
     with _matplotlib():
         from se_numpy.train.figures import draw_together
@@ -187,11 +216,12 @@ def _report(args: argparse.Namespace) -> None:
 
     read_run(args.run_)  # first, because a checkpoint alone has no training curves
     out = None if args.out is None else output_path(args.out, "--out", ".html", "se-numpy report")
-    dataset = _dataset(load(args.run_), args.data)
-    with _matplotlib():
+    dataset = load_data(args.run_, load(args.run_), args.data)
+    with _matplotlib(), _progress_bar(len(dataset.test_labels)) as bar:
         from se_numpy.analysis.run_page import write_report
 
-        path = write_report(args.run_, dataset, out, device=choose_device(args.device)[0])
+        device = choose_device(args.device)[0]
+        path = write_report(args.run_, dataset, out, device=device, progress=bar.update)
     print(f"report   {path}")
 
 

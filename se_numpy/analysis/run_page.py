@@ -20,14 +20,20 @@ from se_numpy.data.glyphs import PLAIN_BOUND
 from se_numpy.pages import Figure, Table
 from se_numpy.train.console import duration
 from se_numpy.train.figures import draw_curves
+from se_numpy.wrapping import plural
 
 NAME = "report.html"
 MAKER = "se-numpy report"  # named in the page; only a page that names it is overwritten
 GATE_IMAGES = 1000  # test images whose gates are summarised
 
 
-def write_report(folder: str | Path, dataset: Dataset, out: str | Path | None = None, *, device: str = "cpu") -> Path:
+def write_report(
+    folder: str | Path, dataset: Dataset, out: str | Path | None = None, *, device: str = "cpu",
+    progress: Callable[[int], object] = lambda n: None,
+) -> Path:  # fmt: skip
     """Write the report of the run in ``folder`` to ``out`` (default: report.html in the folder) and return its path.
+
+    ``progress`` is called with the size of each batch of test images that is evaluated.
 
     Raises
     ------
@@ -43,23 +49,23 @@ def write_report(folder: str | Path, dataset: Dataset, out: str | Path | None = 
     if missing := pages.missing_library("plot"):
         raise RuntimeError(missing)
     run, network = read_run(folder), load(folder)
-    found = evaluate(network, dataset, device=device)
+    found = evaluate(network, dataset, device=device, progress=progress)
     images = min(GATE_IMAGES, len(dataset.test_labels))
-    gates = summarize(network, dataset, images) if network.blocks else None
+    gates = summarize(network, dataset, images) if network.blocks and images > 1 else None
     path = Path(out) if out is not None else run.folder / NAME
     path.write_text(page(run, network, dataset, found, gates), encoding="utf-8")
     return path
 
 
 def page(run: RunRecord, network: Network, dataset: Dataset, found: Evaluation, gates: GateSummary | None) -> str:
-    """Return the page; ``gates`` is None for a network without gates."""
+    """Return the HTML of the page; ``gates`` is None for a network without gates."""
     return pages.render(
         "run_report.html", maker=MAKER, title=f"{run.config.get('model', 'A network')} on {dataset.name}",
         source=f"{found.source}. Evaluated on the test set with the network of the best epoch.",
         overview=overview(run, network, found), headline=headline(run, found), findings=findings(run, found),
         curves=_curves(run, dataset), classes=_classes(found),
         accuracy=f"Overall accuracy is {percent(found.accuracy)} ({interval(*found.interval)}) and the cross-entropy "
-                 f"{found.loss:.4f}.",
+                 f"is {found.loss:.4f}.",
         confusion=_confusion(found), confusions=_confusions(found), mistakes=_mistakes(found, dataset),
         gates=None if gates is None else _gates(gates), no_gates=_no_gates(network),
         settings=settings(run.config), environments=_environments(run),
@@ -67,7 +73,7 @@ def page(run: RunRecord, network: Network, dataset: Dataset, found: Evaluation, 
 
 
 def overview(run: RunRecord, network: Network, found: Evaluation) -> list[tuple[str, str]]:
-    """Return the first facts about a run: accuracy, date, training time, size of the network, device."""
+    """Return the main facts about a run: accuracy, date, training time, size of the network, device."""
     size = cost(network.net, network.shape)
     epochs, seconds = len(run.history), sum(row.get("seconds", 0.0) for row in run.history)
     rows = [
@@ -82,7 +88,7 @@ def overview(run: RunRecord, network: Network, found: Evaluation) -> list[tuple[
 
 
 def _date(run: RunRecord) -> str:
-    """Return when the run started; for a run that did not record it, when its settings were written."""
+    """Return the time when the run started or, if that was not recorded, when its settings were written."""
     started = run.starts[0].get("started") if run.starts else None
     if isinstance(started, str):
         try:
@@ -107,10 +113,12 @@ def _device(run: RunRecord) -> str:
 
 def _curves(run: RunRecord, dataset: Dataset) -> Figure:
     bounded = dataset.name == "builtin" and run.config.get("model") == "resnet8"
-    bound = (PLAIN_BOUND, "upper bound of resnet8 without SE") if bounded else None
+    bound = (PLAIN_BOUND, "upper bound for resnet8 (without SE)") if bounded else None
     row = run.chosen
-    alt = (f"Loss and accuracy over {len(run.history)} epochs. At epoch {row['epoch']:.0f}: training accuracy "
-           f"{percent(row['train_accuracy'])}, validation accuracy {percent(row['val_accuracy'])}.")  # fmt: skip
+    epochs = len(run.history)
+    alt = (f"Loss and accuracy over {epochs} epoch{'s' * (epochs != 1)}. At epoch {row['epoch']:.0f}: "
+           f"training accuracy {percent(row['train_accuracy'])}, "
+           f"validation accuracy {percent(row['val_accuracy'])}.")  # fmt: skip
     return _figure(lambda columns: draw_curves(run.history, bound=bound, columns=columns), alt, columns=(2, 1))
 
 
@@ -147,15 +155,15 @@ def _mistakes(found: Evaluation, dataset: Dataset) -> Figure | None:
 
 
 def _gates(found: GateSummary) -> dict[str, Any]:
-    """Return what the page says about gates: findings, a figure and how to read it, a table of the blocks."""
+    """Return the page's section on gates: findings, a figure with its explanation, and a table of the blocks."""
     groups = found.groupings[-1]
     picked = pictures.chosen(groups, 4 if groups.what == "class" else 6)
     drawn = "selected classes" if groups.what == "class" else "each strip colour"
     alt = "Mean gates over channels. " + "; ".join(f"{b.block}: mean gate {b.mean:.2f}" for b in found.summaries)
     return {
         "findings": summaries.of_gates(found),
-        "text": f"The mean gate of {drawn} over the channels of each block, and the mean over all images, for "
-                f"{found.images:,} test images.",
+        "text": f"The mean gate in each channel of each block, for {drawn} and for all images, measured on "
+                f"{plural(found.images, 'test image')}.",
         "figure": _figure(lambda columns: pictures.lines(found, groups, columns, picked=picked), f"{alt}."),
         "blocks": Table(
             ["block", "channels", "mean gate", "standard deviation between images", "below 0.05", "above 0.95",
@@ -167,7 +175,7 @@ def _gates(found: GateSummary) -> dict[str, Any]:
 
 
 def _no_gates(network: Network) -> str:
-    return "" if network.blocks else f"This is a {network.why_no_gates.partition(';')[0]}."
+    return "" if network.blocks else f"The network is {network.why_no_gates.partition(';')[0]}."
 
 
 def _environments(run: RunRecord) -> list[tuple[str, list[tuple[str, str]]]]:

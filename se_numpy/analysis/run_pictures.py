@@ -8,14 +8,15 @@ import numpy as np
 from se_numpy.analysis.evaluation import Evaluation
 from se_numpy.analysis.pictures import MOST_PANELS, WIDE, panels, reach
 from se_numpy.analysis.prediction import Prediction
+from se_numpy.data.images import displayable
 from se_numpy.train.figures import BLUE, GREY, ORANGE, ink, paper
 
-COUNTED = 20  # with more classes than this the cells are too small for a number
-MISTAKES = 18  # images of mistakes: three rows on a wide screen, six on a phone
+COUNTED = 20  # with more classes than this, the cells are too small for numbers
+MISTAKES = 18  # number of mistakes shown: three rows on a wide screen, six on a phone
 
 
 def confusion(found: Evaluation, columns: int = WIDE) -> Any:
-    """Draw the confusion matrix: true classes are rows, colours shares of a row, numbers images."""
+    """Draw the confusion matrix: rows are true classes, colours show shares of a row, and numbers count images."""
     from matplotlib.colors import LinearSegmentedColormap
 
     counts, names = found.confusion, list(found.classes)
@@ -43,7 +44,7 @@ def confusion(found: Evaluation, columns: int = WIDE) -> Any:
 
 
 def readable(colour: Sequence[float]) -> str:
-    """Return black or white, whichever has the higher contrast (WCAG 2) with a colour (r, g, b) of 0 to 1."""
+    """Return black or white, whichever contrasts more (WCAG 2) with a colour (r, g, b) of values from 0 to 1."""
     c = np.asarray(colour)
     linear = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
     luminance = linear @ (0.2126, 0.7152, 0.0722)
@@ -73,8 +74,7 @@ def mistakes(found: Evaluation, images: np.ndarray, columns: int = WIDE) -> Any:
 
 def picture(axes: Any, image: np.ndarray) -> None:
     """Draw an image (H, W, C) uint8 without interpolation."""
-    grey = {"cmap": "gray", "vmin": 0, "vmax": 255} if image.shape[-1] == 1 else {}
-    axes.imshow(image[..., 0] if grey else image, interpolation="nearest", **grey)
+    axes.imshow(displayable(image), interpolation="nearest", cmap="gray", vmin=0, vmax=255)  # unless in colour
     axes.set_xticks([])
     axes.set_yticks([])
 
@@ -100,7 +100,7 @@ def prediction(found: Prediction, means: Mapping[str, np.ndarray]) -> Any:
 
 
 def _bars(axes: Any, found: Prediction) -> None:
-    """Draw the most probable classes: the true class blue, others orange, all grey if the true class is unknown."""
+    """Draw the most probable classes: the true class in blue and the others in orange; all in grey if it is unknown."""
     top = found.top()
     label = None if found.shown.label is None else found.classes[found.shown.label]
     colours = [GREY if label is None else BLUE if name == label else ORANGE for name, _ in top]

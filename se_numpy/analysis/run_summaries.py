@@ -9,7 +9,7 @@ from se_numpy.analysis.runs import RunRecord
 from se_numpy.analysis.summaries import percent
 from se_numpy.data.glyphs import PLAIN_BOUND
 from se_numpy.models import KNOWN
-from se_numpy.wrapping import terminal_width, wrap_text
+from se_numpy.wrapping import plural, terminal_width, wrap_text
 
 
 def interval(low: float, high: float) -> str:
@@ -23,8 +23,8 @@ def headline(run: RunRecord, found: Evaluation) -> str:
     largest = max(c.images for c in found.by_class()) / len(found.labels)
     text = (
         f"After {epochs} epoch{'s' if epochs > 1 else ''}, {model} classifies {percent(found.accuracy)} of "
-        f"{len(found.labels):,} test images correctly ({interval(*found.interval)}). Always predicting the most "
-        f"frequent class would give {percent(largest)}."
+        f"{plural(len(found.labels), 'test image')} correctly ({interval(*found.interval)}). Always predicting the "
+        f"most frequent class would give {percent(largest)}."
     )
     return f"{text} {_bound(run, found)}".rstrip()
 
@@ -53,7 +53,8 @@ def _interrupted(run: RunRecord) -> str:
     planned = run.config.get("epochs", 0)
     if run.result or len(run.history) >= planned:
         return ""
-    return f"The run was interrupted after {len(run.history)} of {planned} epochs; these are results of its best epoch."
+    return (f"The run was interrupted after {len(run.history)} of {planned} epochs; the results are those of its best "
+            "epoch.")  # fmt: skip
 
 
 def _epoch(run: RunRecord) -> str:
@@ -93,7 +94,8 @@ def _contradiction(run: RunRecord, found: Evaluation) -> str:
     recorded, seen = run.result.get("test_accuracy"), run.result.get("test_images", len(found.labels))
     if recorded is None or (seen == len(found.labels) and abs(recorded - found.accuracy) * len(found.labels) < 5):
         return ""  # a few borderline images may change sides, because machines round sums differently
-    return (f"This disagrees with result.json, which records {percent(recorded)} of {seen:,.0f} images: the images or "
+    images = plural(int(seen), "image")
+    return (f"This disagrees with result.json, which records {percent(recorded)} correct of {images}: the images or "
             "the network have changed.")  # fmt: skip
 
 
@@ -126,12 +128,12 @@ class Column(NamedTuple):
 
     @property
     def width(self) -> int:
-        """The number of characters of the widest cell."""
+        """The number of characters in the widest cell."""
         return max(map(len, (self.head, *self.cells)))
 
 
 def fitted_table(columns: Sequence[Column], width: int | None) -> list[str]:
-    """Format a table in at most ``width`` characters, leaving out the columns that do not fit; None for all columns."""
+    """Format a table in at most ``width`` characters, leaving out columns that do not fit; None keeps all columns."""
     kept = list(columns)
     while width is not None and sum(c.width + 2 for c in kept) - 2 > width and max(c.rank for c in kept) > 0:
         kept.remove(max(kept, key=lambda c: c.rank))
@@ -144,7 +146,7 @@ def as_text(model: str, found: Evaluation) -> str:
     """Format an evaluation for a terminal; tables leave out columns if the terminal is narrow."""
     facts = [
         f"network  {model}",
-        f"data     {found.source}, {len(found.labels):,} test images",
+        f"data     {found.source}, {plural(len(found.labels), 'test image')}",
         f"loss     {found.loss:.4f}",
         f"accuracy {100 * found.accuracy:.2f} % ({interval(*found.interval)})",
     ]
@@ -172,7 +174,7 @@ def as_text(model: str, found: Evaluation) -> str:
 
 
 def _matrix(found: Evaluation, terminal: int | None) -> list[str]:
-    """Return the lines of the confusion matrix; none for more classes than a usual terminal has room for."""
+    """Return the lines of the confusion matrix; none if there are more classes than fit in a typical terminal."""
     counts, K = found.confusion, len(found.classes)
     if K > 12:
         return []

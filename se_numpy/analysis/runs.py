@@ -1,17 +1,18 @@
-"""Read the folders of runs back: settings, training history and result, and the differences between runs."""
+"""Read runs back from their folders: settings, training history and result, and the settings in which runs differ."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from se_numpy.arg_types import user_path
+from se_numpy.data import short_name
 from se_numpy.train import Config
-from se_numpy.train.run_dir import existing, read_json
+from se_numpy.train.run_dir import data_digest, existing, read_json, read_metrics, read_starts
+from se_numpy.train.saved import NEEDED, check_result
 
 # Runs that differ only in these settings repeat the same experiment.
 REPEATED = ("seed", "out", "device")
-NEEDED = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
 
 
 class RunRecord(NamedTuple):
@@ -22,6 +23,13 @@ class RunRecord(NamedTuple):
     history: list[dict[str, float]]
     result: dict[str, float]
     starts: list[dict[str, Any]]
+    digest: str | None = None  # of the data; None if no file records it
+
+    @property
+    def left(self) -> int:
+        """The number of epochs that an interrupted run has not trained; 0 for a complete run."""
+        planned = self.config.get("epochs")
+        return max(0, planned - len(self.history)) if isinstance(planned, int) else 0
 
     @property
     def chosen(self) -> dict[str, float]:
@@ -35,35 +43,43 @@ def read_run(folder: str | Path) -> RunRecord:
     Raises
     ------
     ValueError
-        If the folder is not a run's, or if one of its files is missing or damaged.
+        If the folder is not that of a run, or if one of its files is missing or damaged.
     """
-    path = Path(folder)
+    path = user_path(folder)
     if not path.is_dir():
         existing(path)  # raises if the path does not exist
         raise ValueError(f"{folder} is not a folder; expected the folder of a run, such as runs/NAME")
-    starts = _json(path / "env.json", list) or []
-    if not all(isinstance(start, dict) for start in starts):
-        raise ValueError(f"{path / 'env.json'} was not written by se-numpy train; expected a list of objects")
+    starts = read_starts(path)
     config = _json(path / "config.json", dict)
     if config is None:
         if find_runs(path) != [path]:
             existing(path)  # raises, and lists the runs in the folder
         raise ValueError(f"folder {folder} holds no config.json; expected the folder of a run of se-numpy train")
-    return RunRecord(path, config, _history(path / "metrics.csv"), _json(path / "result.json", dict) or {}, starts)
+    result = _json(path / "result.json", dict) or {}
+    try:
+        check_result(result, ())
+    except ValueError as error:
+        raise ValueError(f"{path / 'result.json'} is not a result written by se-numpy train: {error}") from None
+    return RunRecord(path, config, _history(path), result, starts, data_digest(path))
 
 
 def find_runs(folder: str | Path) -> list[Path]:
     """Return the folder itself if it is a run's, or else the run folders in it, such as those of ``train --seeds``."""
-    path = Path(folder)
+    path = user_path(folder)
     if (path / "config.json").is_file() or not path.is_dir():
         return [path]
     return sorted(inner.parent for inner in path.glob("*/config.json")) or [path]
 
 
 def group_runs(runs: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
-    """Group runs by the settings that differ, which form the label; runs that differ only in the seed share a group."""
+    """Group runs by the settings that differ, which form the label; runs that differ only in the seed share a group.
+
+    A data set is what its digest says, under any name; data sets of one name are told apart by their digests.
+    """
     defaults = {f.name: f.default for f in fields(Config) if f.default is not MISSING}
-    settings = [{**defaults, **run.config} for run in runs]  # an older run lacks newer settings
+    named = _data_names(runs)
+    # Older runs lack newer settings.
+    settings = [{**defaults, **run.config, "data": name} for run, name in zip(runs, named, strict=True)]
     names = [name for name in dict.fromkeys(name for s in settings for name in s) if name not in REPEATED]
     differing = [name for name in names if len({_text(s.get(name)) for s in settings}) > 1]
     groups: dict[str, list[RunRecord]] = {}
@@ -72,6 +88,53 @@ def group_runs(runs: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
                  for name in differing]  # fmt: skip
         groups.setdefault(", ".join(words) or _text(s.get("model")), []).append(run)
     return groups
+
+
+def _data_names(runs: Sequence[RunRecord]) -> list[str]:
+    """Return the name of the data set of each run; different data sets have different names."""
+    names = [short_name(str(run.config.get("data", "builtin"))) for run in runs]
+    first: dict[str, str] = {}  # one name for each digest, although folders may have been renamed
+    names = [first.setdefault(run.digest, name) if run.digest else name for run, name in zip(runs, names, strict=True)]
+    digests: dict[str, set[str]] = {}
+    for run, name in zip(runs, names, strict=True):
+        digests.setdefault(name, set()).update([run.digest] if run.digest else [])
+    return [f"{name} ({run.digest[:8]})" if run.digest and len(digests[name]) > 1 else name
+            for run, name in zip(runs, names, strict=True)]  # fmt: skip
+
+
+class Curves(NamedTuple):
+    """The runs to draw by label, several only if they differ in nothing but their seeds, and notes on the others."""
+
+    groups: dict[str, list[RunRecord]]
+    notes: list[str]
+
+
+def comparable(runs: Sequence[RunRecord]) -> Curves:
+    """Select the runs that can be averaged: complete ones, one for each seed.
+
+    An unfinished run is drawn on its own. Of several runs with the same seed, the most complete one is drawn.
+    """
+    groups: dict[str, list[RunRecord]] = {}
+    notes = []
+    for label, members in group_runs(runs).items():
+        by_seed: dict[Any, RunRecord] = {}
+        for run in sorted(members, key=lambda run: run.left):
+            other = by_seed.get(run.config.get("seed"))
+            if other is None:
+                by_seed[run.config.get("seed")] = run
+                continue
+            same = run.folder.resolve() == other.folder.resolve()
+            why = "is given twice" if same else f"has the settings and the seed of {other.folder}"
+            notes.append(f"left out: {run.folder} {why}")
+        complete = [run for run in by_seed.values() if not run.left]
+        if complete:
+            groups[label] = complete
+        for run in by_seed.values():
+            if run.left:
+                epochs = f"{len(run.history)} of {run.config['epochs']} epochs"
+                groups[f"{label}, seed {run.config.get('seed')}, {epochs}"] = [run]
+                notes.append(f"unfinished: {run.folder}, {epochs}: drawn on its own, not part of a mean")
+    return Curves(groups, notes)
 
 
 def common_setting(runs: Sequence[RunRecord], name: str) -> Any:
@@ -94,22 +157,14 @@ def _json(path: Path, kind: type) -> Any:
         return None
     found = read_json(path)
     if not isinstance(found, kind):
-        raise ValueError(f"{path} holds a {type(found).__name__}; expected a {kind.__name__}, as se-numpy train writes")
+        raise ValueError(f"{path} holds a {type(found).__name__}; expected a {kind.__name__} from se-numpy train")
     return found
 
 
-def _history(path: Path) -> list[dict[str, float]]:
-    if not path.is_file():
-        raise ValueError(f"{path.parent} holds no {path.name}: the run has not finished an epoch yet")
-    rows = []
-    with path.open(newline="", encoding="utf-8") as file:
-        for number, row in enumerate(csv.DictReader(file), 2):
-            try:
-                rows.append({name: float(value) for name, value in row.items()})
-                if missing := [name for name in NEEDED if name not in row]:
-                    raise ValueError(f"missing {', '.join(missing)}")
-            except (TypeError, ValueError) as error:
-                raise ValueError(f"{path}, line {number}: expected a row of numbers; {error}") from None
+def _history(folder: Path) -> list[dict[str, float]]:
+    if not (folder / "metrics.csv").is_file():
+        raise ValueError(f"{folder} holds no metrics.csv: the run has not finished an epoch yet")
+    rows = read_metrics(folder, NEEDED)
     if not rows:
-        raise ValueError(f"{path} holds no rows: the run has not finished an epoch yet")
+        raise ValueError(f"{folder / 'metrics.csv'} holds no rows: the run has not finished an epoch yet")
     return rows

@@ -32,7 +32,7 @@ GRADIENT_BATCH = 64  # images whose gradient is split into its two paths
 
 @dataclass(frozen=True)
 class GateSummary:
-    """Summary of a network's gates on some images.  Blocks have their short names."""
+    """Summary of a network's gates on some images.  Blocks are identified by their short names."""
 
     network: Network
     source: str

@@ -27,7 +27,7 @@ def effect(o: Outcome) -> str:
 
 
 def findings(found: Study) -> list[str]:
-    """Return the findings: do the gates matter, in which block, what do they depend on, and how far do they vary."""
+    """Return the findings: whether and where the gates matter, what they depend on, and how much they vary."""
     return [
         *([cue_answer(found)] if found.transplants else []),
         _constant(found), _open(found), _exchanged(found), _by_block(found),
@@ -49,15 +49,15 @@ def cue_answer(found: Study) -> str:
     verdict = "Yes" if everywhere.donor >= MOST else "Partly" if everywhere.donor >= LEAST else "No"
     text = (
         f"Does the network read the cue, the colour of the strip, through its gates? {verdict}. With the gates of an "
-        f"image that has another strip, it answers with the glyph in that other strip's colour in "
-        f"{percent(everywhere.donor)} of {everywhere.images:,} cases, and with the glyph in its own strip's colour in "
-        f"{percent(everywhere.own)}. The cue explains {percent(first.between['cue'])} of the variance of the gates in "
-        f"{first.block}."
+        f"image that has a different strip, it answers with the glyph in that strip's colour in "
+        f"{percent(everywhere.donor)} of {everywhere.images:,} cases, and with the glyph in the colour of the image's "
+        f"own strip in {percent(everywhere.own)}. The cue explains {percent(first.between['cue'])} of the variance of "
+        f"the gates in {first.block}."
     )
     if verdict == "Yes":
-        text += (f" Replacing the gates by their mean over the images with the same strip costs {points(mean)}; by "
-                 f"their mean over the images of the same class, {points(by_class)}. So the gates carry the cue, not "
-                 "the answer.")  # fmt: skip
+        text += (f" Replacing the gates with their mean over the images with the same strip costs "
+                 f"{points(mean)}; with their mean over the images of the same class, {points(by_class)}. So the gates "
+                 "carry the cue, not the answer.")  # fmt: skip
     return text
 
 
@@ -89,7 +89,7 @@ def _exchanged(found: Study) -> str:
     if same.high < any_.low:
         text += " So images of the same class share part of what the gates carry."
     elif same.low > 0 and any_.low > 0:
-        text += " These images show no clear advantage of the same class."
+        text += " On these images, gates from the same class show no clear advantage."
     return text
 
 

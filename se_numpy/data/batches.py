@@ -1,14 +1,28 @@
 """Batches from stored bytes: random crops and flips, drawn on the host, then normalisation."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
 
 import numpy as np
 
 from se_numpy.arrays import Array, array_module, device_module, to_device
-from se_numpy.engine.cuda import cuda_kernel
+from se_numpy.data.array_checks import check_bytes, check_images, check_labels
+from se_numpy.engine.cuda import cuda_kernel, has_kernels, launch
+from se_numpy.wrapping import plural
 
+PIXELS = 128 * 64 * 64  # the most in a batch of an evaluation
+LABELS = 2**31  # labels are below this number of classes
 PAD = 4  # zeros added on each side of an image before the random crop (He et al., CVPR 2016, section 4.2)
+
+
+def slices(n: int, shape: tuple[int, ...], most: int) -> Iterator[slice]:
+    """Return slices that split n images of ``shape`` (H, W, C) into batches of ``most``, or of fewer if they are large.
+
+    A pass over a data set then needs the same memory for images of any size, from 64 x 64 pixels up.
+    """
+    size = max(1, min(most, PIXELS // (shape[0] * shape[1])))
+    return (slice(start, min(n, start + size)) for start in range(0, n, size))
 
 
 @dataclass(frozen=True, repr=False)
@@ -21,7 +35,7 @@ class Draws:
     flip: Array
 
     def __repr__(self) -> str:
-        return f"<Draws for {len(self.order):,} images>"
+        return f"<Draws for {plural(len(self.order), 'image')}>"
 
     def to(self, device: str) -> "Draws":
         """Return a copy on ``device``, so that a batch needs no further transfer."""
@@ -38,27 +52,75 @@ def draw(rng: np.random.Generator, n: int, *, augment: bool) -> Draws:
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Normalisation by channel, x = (byte / 255 - mean) / std, with the mean and std of the training images."""
+    """Normalisation by channel, x = (byte / 255 - mean) / std, with the mean and std of the training images.
+
+    Raises
+    ------
+    ValueError
+        If mean and std are not one number for each channel, or if a std is not positive.
+    """
 
     mean: np.ndarray
     std: np.ndarray
 
+    def __post_init__(self) -> None:
+        for name in ("mean", "std"):
+            try:
+                values = np.asarray(getattr(self, name), np.float64)
+            except (TypeError, ValueError):
+                values = np.zeros(())
+            if values.ndim != 1 or not values.size or not np.isfinite(values).all():
+                raise ValueError(f"{name} is {getattr(self, name)!r}; expected a finite number for each channel")
+            object.__setattr__(self, name, values)
+        if len(self.mean) != len(self.std) or self.std.min() <= 0:
+            raise ValueError(f"mean is {self.mean} and std {self.std}; expected a positive std for each mean")
+
     @classmethod
     def of(cls, images: np.ndarray) -> "Normalisation":
-        """Compute mean and std (C,) over all pixels of images (N, H, W, C) uint8, from integer counts."""
-        counts = np.stack([np.bincount(images[..., c].ravel(), minlength=256) for c in range(images.shape[-1])])
+        """Compute mean and std (C,) over all pixels of images (N, H, W, C) uint8, from integer counts.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If these are not images, as ``array_checks.check_images`` says, or if there are none.
+        """
+        N, H, W, C = check_images("images", images)
+        if not N:
+            raise ValueError("got 0 images; expected at least 1")
+        counts = np.zeros((C, 256), np.int64)
+        some = 1 + 2**18 // (H * W)  # images at a time, because bincount copies its argument to eight bytes a pixel
+        for start in range(0, N, some):
+            for c in range(C):
+                counts[c] += np.bincount(images[start : start + some, ..., c].ravel(), minlength=256)
         levels = np.arange(256) / 255
         mean = counts @ levels / counts.sum(1)
         var = (counts * (levels - mean[:, None]) ** 2).sum(1) / counts.sum(1)
         return cls(mean, np.sqrt(np.maximum(var, 1e-12)))
 
     def __call__(self, images: Array, dtype: type = np.float32) -> Array:
-        """Return normalised images: (..., C) uint8 -> (..., C) of ``dtype``, on the same device."""
+        """Return normalised images: (..., C) uint8 -> (..., C) of ``dtype``, on the same device.
+
+        Raises
+        ------
+        TypeError
+            If the pixels are not bytes.
+        ValueError
+            If the number of channels differs.
+        """
+        check_bytes("images", images)
+        self.check_channels(tuple(images.shape))
         scale, shift = self.scale_and_shift(array_module(images), dtype)
         x = images.astype(dtype)
         x *= scale
         x += shift
         return x
+
+    def check_channels(self, shape: tuple[int, ...]) -> None:
+        """Raise ValueError unless images of this shape have as many channels as this normalisation."""
+        C = len(self.mean)
+        if shape[-1:] != (C,):
+            first = ": images.transpose(0, 2, 3, 1)" if len(shape) == 4 and shape[1] == C else ""
+            raise ValueError(f"images have shape {shape}; expected {C} channels, last, as in the normalisation{first}")
 
     def scale_and_shift(self, xp: ModuleType, dtype: type) -> tuple[Array, Array]:
         """Return the coefficients of x = scale · byte + shift, both (C,)."""
@@ -69,11 +131,20 @@ class Images:
     """Labelled images stored as bytes on a device, from which batches are cut.
 
     images (N, H, W, C) uint8, labels (N,) integers; the caller checks the range of the labels once, on the host.
+
+    Raises
+    ------
+    TypeError
+        If the pixels are not bytes or the labels not integers.
+    ValueError
+        If the shapes of images, labels and normalisation do not fit together.
     """
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, normalise: Normalisation, device: str = "cpu") -> None:
         xp = device_module(device)
-        _, self.H, self.W, _ = images.shape
+        N, self.H, self.W, _ = check_images("images", images)
+        normalise.check_channels(images.shape)
+        check_labels("labels", labels, N, LABELS, "any network")
         around = ((0, 0), (PAD, PAD), (PAD, PAD), (0, 0))
         self.padded = xp.asarray(np.pad(images, around))
         self.labels = xp.asarray(labels)
@@ -96,11 +167,20 @@ class Images:
         X = xp.empty((len(index), self.H, self.W, len(self.scale)), np.float32)
         (_, Hp, Wp, C), drawn = self.padded.shape, (index, top, left, flip)
         _crop(self.padded, *drawn, self.scale, self.shift, Hp, Wp, self.H, self.W, C, X)
-        return X, self.labels[index]
+        return X, _chosen(self.labels, index, X)
 
     def in_order(self, part: slice) -> tuple[Array, Array]:
         """Return X and labels for a slice of the images, neither cropped nor flipped, for evaluation."""
         return self.normalise(self.padded[part, PAD : PAD + self.H, PAD : PAD + self.W]), self.labels[part]
+
+
+def _chosen(labels: Array, index: Array, X: Array) -> Array:
+    """Return labels[index] where X is; CuPy's own indexing computes with 64-bit divisions."""
+    xp = array_module(labels)
+    if not has_kernels(xp, X):
+        return labels[index]
+    chosen = xp.empty(index.shape, labels.dtype)
+    return launch("labels", xp, labels, index, chosen)
 
 
 @cuda_kernel("crop")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from se_numpy.arg_types import user_path
 from se_numpy.data.dataset import Dataset
 
 PIXELS = 3 * 32 * 32  # bytes of an image in a file: 1024 red, 1024 green, 1024 blue, each in row-major order
@@ -102,7 +103,8 @@ def load_cifar(folder: str | Path, *, rows: int | None = None, only: str | None 
     Krizhevsky, "Learning Multiple Layers of Features from Tiny Images" (2009).
     """
     try:
-        place, layout = _find(Path(folder), only)
+        folder = user_path(folder)
+        place, layout = _find(folder, only)
         train = [_read_batch(layout, place / name, rows or layout.rows) for name in layout.train]
         test = _read_batch(layout, place / layout.test, rows or 10_000)
         classes = _read_classes(layout, place / layout.meta)
@@ -112,7 +114,8 @@ def load_cifar(folder: str | Path, *, rows: int | None = None, only: str | None 
         ) from error
     images, labels = (np.concatenate(parts) for parts in zip(*train, strict=True))
     source = f"{layout.title}, {layout.form} layout, {place}"
-    return Dataset(layout.name, classes, images, labels, *test, augment=True, source=source)
+    loaded_from = str(folder.resolve()) if rows is None else ""
+    return Dataset(layout.name, classes, images, labels, *test, augment=True, source=source, loaded_from=loaded_from)
 
 
 def candidates(folder: Path, only: str | None = None) -> Iterator[tuple[Path, Layout, list[str]]]:
@@ -132,7 +135,7 @@ def _find(folder: Path, only: str | None) -> tuple[Path, Layout]:
     if not folder.exists():
         raise DataError(f"folder {folder} does not exist; give a folder that contains one of {_FOLDERS}.")
     if not folder.is_dir() and not folder.name.endswith(packed):
-        raise DataError(f"{folder} is not a folder; give a folder that contains one of {_FOLDERS}.")
+        raise DataError(f"{folder} is a file; give the folder that contains one of {_FOLDERS}.")
     for place, layout, missing in candidates(folder, only) if folder.is_dir() else ():
         if missing:  # searching further might find the other data set
             raise DataError(

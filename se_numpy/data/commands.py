@@ -12,8 +12,9 @@ NAMES = ("cifar10", "cifar100")
 
 
 def _name(text: str) -> str:
-    """Normalise the spelling of a data set's name: CIFAR-10 is cifar10."""
-    return text.lower().replace("-", "").replace("_", "")
+    """Normalise the spelling of a data set's name: CIFAR-10 is cifar10.  Other names are kept, for the message."""
+    name = text.lower().replace("-", "").replace("_", "")
+    return name if name in NAMES else text
 
 
 def add(commands: Any) -> None:

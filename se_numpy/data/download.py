@@ -4,6 +4,7 @@ import urllib.parse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from se_numpy.arg_types import user_path
 from se_numpy.data.cifar import DataError
 from se_numpy.data.fetch import Offline, fetch, partial_path
 from se_numpy.data.progress import Progress
@@ -20,7 +21,7 @@ def download(
 ) -> Path:  # fmt: skip
     """Return the folder with the files of "cifar10" or "cifar100", downloading them if there is no local copy.
 
-    An archive is unpacked only if its size and SHA-256 are those in sources.json. A downloaded archive is kept next to
+    An archive is unpacked only if its size and SHA-256 match sources.json. A downloaded archive is kept next to
     the unpacked folder.
 
     Parameters
@@ -44,7 +45,7 @@ def download(
     """
     if name not in TITLES:
         raise DataError(f"unknown data set {name!r}; expected {' or '.join(TITLES)}.")
-    parent = cache_folder() if to is None else Path(to).expanduser()
+    parent = cache_folder() if to is None else user_path(to)
     if parent.exists() and not parent.is_dir():
         raise DataError(f"{parent} is a file; expected a folder, or a new name.")
     own = SearchPath(parent, "", direct=to is not None)
@@ -103,8 +104,8 @@ def _archive(
 ) -> tuple[Path, Archive]:  # fmt: skip
     """Return an archive with the correct SHA-256, from ``source`` or from the first server that delivers it."""
     known = list(archives(name))
-    if source is not None and Path(source).expanduser().is_file():
-        return _local_archive(Path(source).expanduser(), known)
+    if source is not None and user_path(source).is_file():
+        return _local_archive(user_path(source), known)
     if source is not None:
         if urllib.parse.urlsplit(source).scheme not in ("http", "https"):
             raise DataError(f"--from {source!r} is neither an http:// or https:// address nor an existing file.")

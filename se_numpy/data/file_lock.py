@@ -8,6 +8,10 @@ from pathlib import Path
 from se_numpy.data.cifar import DataError
 
 
+class Busy(DataError):
+    """Another process holds the lock."""
+
+
 @contextmanager
 def lock_file(path: Path, doing: str) -> Iterator[None]:
     """Hold a lock on an existing file or folder; the system releases it when the process ends.
@@ -16,7 +20,7 @@ def lock_file(path: Path, doing: str) -> Iterator[None]:
 
     Raises
     ------
-    DataError
+    Busy
         If another process holds the lock. ``doing`` completes its message: "PATH is being ... by another run".
     """
     try:
@@ -29,9 +33,11 @@ def lock_file(path: Path, doing: str) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise DataError(f"{path} is being {doing} by another run; wait for it to finish.") from None
+            raise Busy(f"{path} is being {doing} by another run; wait for it to finish.") from None
         except OSError:
             pass
+        if not os.path.samestat(os.fstat(handle), os.stat(path)):
+            raise Busy(f"{path} was replaced by another run; repeat the command.")
         yield
     finally:
         os.close(handle)

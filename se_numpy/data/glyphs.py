@@ -38,6 +38,7 @@ excitation multiplies: it suppresses the channels of the other colours, and the 
 import numpy as np
 
 from se_numpy.data.dataset import Dataset
+from se_numpy.shapes import count
 
 PLAIN_BOUND = 29 / 48  # the highest expected accuracy of any sum f_k(strip) + g_k(glyphs); derived above
 
@@ -67,12 +68,11 @@ def builtin(seed: int = 0, train: int = 6400, test: int = 2000) -> Dataset:
 
     Raises
     ------
-    ValueError
-        If a size is below 1 or the seed is negative.
+    ValueError, TypeError
+        If a size is not a whole number of at least 1, or the seed not one of at least 0.
     """
     for name, value, least in (("train", train, 1), ("test", test, 1), ("seed", seed, 0)):
-        if value < least:
-            raise ValueError(f"{name} is {value}; expected {least} or more")
+        count(name, value, least=least)
     train_stream, test_stream = np.random.default_rng(seed).spawn(2)
     return Dataset(
         "builtin",
@@ -81,6 +81,7 @@ def builtin(seed: int = 0, train: int = 6400, test: int = 2000) -> Dataset:
         *_draw(test_stream, test),
         augment=False,  # a crop may cut the strip away, and a flip mirrors the glyphs
         source=f"built-in glyphs in six colours, seed {seed}",
+        loaded_from="builtin" if (seed, train, test) == builtin.__defaults__ else "",
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from se_numpy.arg_types import user_path
 from se_numpy.data.cifar import DataError, candidates
 from se_numpy.data.sources import TITLES, Archive, archives
 
@@ -45,7 +46,7 @@ def search_paths() -> list[SearchPath]:
     found = [SearchPath(Path("data"), "torchvision's usual root"), SearchPath(Path(), "current folder"),
              SearchPath(cache_folder(), "se-numpy downloads")]  # fmt: skip
     if named := os.environ.get(VARIABLE):
-        found.insert(0, SearchPath(Path(named).expanduser(), VARIABLE, direct=True))
+        found.insert(0, SearchPath(user_path(named), VARIABLE, direct=True))
     home = _home() or Path()
     torch = Path(os.environ.get("TORCH_HOME") or home / ".cache" / "torch")
     keras = Path(os.environ.get("KERAS_HOME") or home / ".keras")

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from se_numpy.arg_types import user_path
 from se_numpy.data.cifar import LAYOUTS, DataError, candidates, load_cifar
 from se_numpy.data.dataset import Dataset, digest
 from se_numpy.data.glyphs import builtin
 from se_numpy.data.search_paths import dataset_name, find, find_copies
 from se_numpy.data.sources import TITLES, Archive, archives
+from se_numpy.wrapping import plural
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ def verify(source: str, say: Callable[[str], None] = print) -> Dataset | None:
     if source == "builtin":
         return _report(builtin(), say)
     name = dataset_name(source)
-    path = _path_of(name) if name else Path(source).expanduser()
+    path = _path_of(name) if name else user_path(source)
     if path.is_file():
         _check_archive(path, say)
         return None
@@ -129,11 +131,11 @@ def _report(dataset: Dataset, say: Callable[[str], None]) -> Dataset:
     n = len(dataset.classes)
     train, test = (np.bincount(labels, minlength=n) for labels in (dataset.train_labels, dataset.test_labels))
     if len(set(train)) == len(set(test)) == 1:
-        say(f"  {n} classes, each with {train[0]:,} training and {test[0]:,} test images")
+        say(f"  {n} classes, each with {train[0]:,} training and {plural(int(test[0]), 'test image')}")
     else:
         say(f"  {'class':<16} {'train':>7} {'test':>7}")
         for row in zip(dataset.classes, train, test, strict=True):
             say("  {:<16} {:>7,} {:>7,}".format(*row))
-    say(f"  {len(dataset.train_labels):,} training and {len(dataset.test_labels):,} test images")
+    say(f"  {len(dataset.train_labels):,} training and {plural(len(dataset.test_labels), 'test image')}")
     say(f"  digest {digest(dataset)}")
     return dataset

@@ -5,11 +5,10 @@ are therefore stored as a few values per channel until the maps are read: by a c
 windows, or by a final pass that writes them.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, replace
+from functools import cache, cached_property, lru_cache
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,13 +21,24 @@ from se_numpy.engine.workspace import workspace
 ALL = slice(None)
 
 
+class Statistics(NamedTuple):
+    """Statistics, factor and eps of the batch norm of some maps; its gradient is computed from them."""
+
+    mean: Array
+    var: Array
+    gamma: Array
+    eps: float
+
+
 @dataclass(frozen=True, eq=False)
 class AffineMaps:
-    """Deferred maps a x + b y + c, optionally rectified: (N, H, W, C), not yet written to memory.
+    """Deferred maps a x + b y + c + d, optionally rectified: (N, H, W, C), not yet written to memory.
 
-    x and y are maps; a, b and c hold one value per channel (C,), or per image and channel (N, C). A factor or summand
-    that is None is left out. ``mean`` (C,), if known, centres x in the sums that batch norm's gradient needs. With
-    ``clipped``, x is the output of a ReLU, and the node that computes its gradient may also apply that ReLU's mask.
+    x and y are maps; a, b, c and d hold one value per channel (C,), or per image and channel (N, C). A part that is
+    None is left out. ``statistics`` are those of x, if a x + c is its batch norm. With ``clipped``, x is the output of
+    a ReLU, and the node that computes its gradient may also apply that ReLU's mask.
+    If x is a sum whose first term went through batch norm, ``summand`` is that term, where kernels can use it: its
+    gradient is that of x.
     """
 
     x: Array
@@ -36,9 +46,11 @@ class AffineMaps:
     y: Array | None = None
     b: Array | None = None
     c: Array | None = None
+    d: Array | None = None
     rectify: bool = False
-    mean: Array | None = None
+    statistics: Statistics | None = None
     clipped: bool = False
+    summand: "AffineMaps | None" = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -51,12 +63,14 @@ class AffineMaps:
 
     @cached_property
     def dtype(self) -> Any:
-        return self.xp.result_type(*(v for v in (self.x, self.a, self.y, self.b, self.c) if v is not None))
+        if self.has_kernels:  # then all have the same
+            return self.x.dtype
+        return self.xp.result_type(*(v for v in (self.x, self.a, self.y, self.b, self.c, self.d) if v is not None))
 
     @property
     def by_image(self) -> bool:
-        """True if a, b or c differ from image to image, as after a gate."""
-        return any(v is not None and v.ndim == 2 for v in (self.a, self.b, self.c))
+        """True if a, b, c or d differ from image to image, as after a gate."""
+        return any(v is not None and v.ndim == 2 for v in (self.a, self.b, self.c, self.d))
 
     @cached_property
     def lane(self) -> int:
@@ -71,7 +85,7 @@ class AffineMaps:
     @cached_property
     def written(self) -> bool:
         """True if these are plain maps, with nothing left to compute."""
-        return self.a is self.y is self.c is None and not self.rectify
+        return self.a is self.y is self.c is self.d is None and not self.rectify
 
     def read(self, n: slice, h: slice = ALL, name: str = "read") -> Array:
         """Return rows h of images n: a view if the maps are written, else computed in the workspace ``name``."""
@@ -100,6 +114,9 @@ class AffineMaps:
         if self.has_kernels:
             self._launch(out, n, h)
             return
+        if self.d is not None:
+            replace(self, c=self.d if self.c is None else self.c + self.d, d=None).into(out, n, h)
+            return
         direct = out.flags.c_contiguous
         work = out if direct else workspace(xp, "affine", out.shape, out.dtype)
         lane = as_lanes(work, self.lane)
@@ -118,17 +135,16 @@ class AffineMaps:
         if not direct:
             out[...] = work
 
-    @property
+    @cached_property
     def parts(self) -> dict[str, Array]:
         """The arrays that are not None, by name."""
-        return {k: v for k in "xaybc" if (v := getattr(self, k)) is not None}
+        return {k: v for k in "xaybcd" if (v := getattr(self, k)) is not None}
 
-    def formula(self, index: Callable[[str], str] = lambda name: name) -> str:
-        """Return the C expression for one element; ``index`` turns the name of a part into that of its element."""
-        parts = self.parts
-        x, a, y, b, c = (index(name) if name in parts else "" for name in "xaybc")
-        value = " + ".join(term for term in (f"{a} * {x}" if a else x, f"{b} * {y}" if b else y, c) if term)
-        return f"rectified({value})" if self.rectify else value
+    @cached_property
+    def expression(self) -> "Expression":
+        """The maps as an expression of C."""
+        by_image = tuple([v.ndim == 2 for name, v in self.parts.items() if name in "abcd"])
+        return expression(tuple(self.parts), by_image, self.rectify)
 
     def _launch(self, out: Array, n: slice, h: slice) -> None:
         """Do what ``into`` does, in one launch."""
@@ -137,8 +153,8 @@ class AffineMaps:
             v[n, h] if name in "xy" else v[n].reshape(-1, *pixels, v.shape[-1]) if v.ndim == 2 else v
             for name, v in self.parts.items()
         ]
-        inputs = ", ".join(f"T {name}" for name in self.parts)
-        launch("affine_maps", self.xp, *arrays, out, inputs=inputs, formula=self.formula())
+        c = self.expression
+        launch("affine_maps", self.xp, *arrays, out, inputs=c.inputs, formula=c.formula)
 
     def _lane_by_lane(self, x: Array, factor: str, summand: str | None, n: slice, out: Array) -> Array:
         """Compute factor · x + summand on the lanes of x into ``out``; return the lanes themselves if both are None."""
@@ -162,6 +178,30 @@ class AffineMaps:
     @cached_property
     def _tiles(self) -> dict[Any, Array]:
         return {}
+
+
+class Expression(NamedTuple):
+    """Deferred maps in C, for one element and, with ``raw`` inputs, for the element ``pixel`` of a window."""
+
+    inputs: str
+    formula: str
+    raw_inputs: str
+    raw_formula: str
+
+
+@cache
+def expression(parts: tuple[str, ...], by_image: tuple[bool, ...], rectify: bool) -> Expression:
+    """Return the expression of maps with these parts; ``by_image`` says which of a, b, c and d differ by image."""
+    own = dict(zip([name for name in parts if name in "abcd"], by_image, strict=True))
+    at = {name: f"{name}[{('own' if own[name] else 'channel') if name in own else 'pixel'}]" for name in parts}
+
+    def formula(names: dict[str, str]) -> str:
+        x, a, y, b, c, d = (names.get(name, "") for name in "xaybcd")
+        value = " + ".join(term for term in (f"{a} * {x}" if a else x, f"{b} * {y}" if b else y, c, d) if term)
+        return f"rectified({value})" if rectify else value
+
+    inputs, raw = (", ".join(f"{word}T {name}" for name in parts) for word in ("", "raw "))
+    return Expression(inputs, formula({name: name for name in parts}), raw, formula(at))
 
 
 def _zeros(xp: ModuleType, x: Array) -> Any:

@@ -1,4 +1,4 @@
-"""Limiting BLAS to one thread while the engine's own threads share the work."""
+"""Limit BLAS to one thread while the engine's own threads share the work."""
 
 import os
 import threading
@@ -19,7 +19,7 @@ _process = os.getpid()
 
 @contextmanager
 def single_threaded_blas() -> Iterator[None]:
-    """Limit BLAS to the calling thread inside the block.  Nested uses cost nothing.
+    """Limit BLAS to the calling thread inside the ``with`` block.  Nested uses cost nothing.
 
     In a child process forked inside the block, BLAS gets its original number of threads back, because the child may
     never reach the end of the block.

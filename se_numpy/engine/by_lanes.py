@@ -1,6 +1,6 @@
 """Depthwise convolution of a block on a CPU.
 
-With one filter per channel, a matrix product has nothing to share between channels. Instead each tap of the filters is
+With one filter per channel, a matrix product has nothing to share between channels. Instead, each tap of the filters is
 repeated along a lane of pixels, multiplied by a lane of the maps and accumulated, with one ``einsum`` for all taps. The
 maps are read in place: the next column of the kernel starts C values further on.
 """

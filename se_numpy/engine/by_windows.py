@@ -11,6 +11,8 @@ from itertools import product as product_of
 from operator import add as add_up
 from typing import Any
 
+import numpy as np
+
 from se_numpy.arrays import Array, array_module
 from se_numpy.engine.affine_maps import AffineMaps
 from se_numpy.engine.conv_plan import ConvPlan
@@ -46,7 +48,7 @@ def backward_at_stride_1(dU: AffineMaps, n: slice, h: slice, filters: Array, p: 
     """Write rows h of images n to dx; return the contribution of x, the same rows of X, to dV.
 
     The windows of dU serve twice: multiplied by the flipped filters they give dX, multiplied by X they give dV,
-    flipped. ``filters_at_stride_1`` takes the sum of the contributions.
+    flipped. ``filters_at_stride_1`` converts the sum of the contributions to dV.
     """
     dVs = []
     windows = unfold(dU, n, h, dx.shape[2], p.kernel, dx.dtype, before=p.before, groups=p.groups, tile=p.input_tile)
@@ -61,7 +63,7 @@ def filters_at_stride_1(total: Array, V: Array, p: ConvPlan, scale: Array | None
     kh, kw, c, C = V.shape
     shape = kh, kw, C // p.groups, c * p.groups
     dV = _transposed(_diagonals(total.transpose(0, 2, 1), shape, p.groups, p.input_tile, 1), p.groups)
-    return _scaled(dV[::-1, ::-1], scale)
+    return dV[::-1, ::-1] if scale is None and array_module(dV) is not np else _scaled(dV[::-1, ::-1], scale)
 
 
 def filter_gradient(X: AffineMaps, n: slice, h: slice, du: Array, p: ConvPlan) -> Array:
@@ -77,7 +79,8 @@ def filter_gradient(X: AffineMaps, n: slice, h: slice, du: Array, p: ConvPlan) -
 
 def as_filters(total: Array, V: Array, p: ConvPlan, scale: Array | None) -> Array:
     """Return scale · dV, given the sum over all blocks (groups, kh·wide·c, tile·C/groups)."""
-    return _scaled(_diagonals(total, V.shape, p.groups, p.tile, p.stride), scale)
+    dV = _diagonals(total, V.shape, p.groups, p.tile, p.stride)
+    return dV if scale is None else _scaled(dV, scale)
 
 
 def input_gradient(dU: AffineMaps, filters: Array, p: ConvPlan, dx: Array) -> None:

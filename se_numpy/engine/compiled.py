@@ -12,6 +12,7 @@ from se_numpy.arrays import Array, array_module
 from se_numpy.engine.affine_maps import AffineMaps
 from se_numpy.engine.context import enabled
 from se_numpy.engine.conv_bn import FusedConvBN
+from se_numpy.engine.flipped import convolutions, with_flipped_filters
 from se_numpy.engine.folding import fold
 from se_numpy.engine.layer_node import FORMS, LayerNode
 from se_numpy.engine.node import Node, Pass, Upstream
@@ -87,6 +88,7 @@ class Compiled:
     node: Node = field(repr=False)
     plain: Node = field(repr=False)  # layer by layer, for networks with ``keep`` while the engine is off
     keep: tuple[str, ...] = ()
+    flipped: tuple[tuple[str, ...], ...] = field(default=(), repr=False)  # paths, for ``with_flipped_filters``
 
     def __repr__(self) -> str:
         name = type(self.net).__name__
@@ -135,6 +137,7 @@ class Compiled:
             dX, grads = self.net.backward(params, inside, dY)
             return dX if input_gradient else None, grads
         with _settings(dY):
+            params = with_flipped_filters(params, self.flipped)
             up, grads = cache.node.backward_lazy(params, inside, Upstream(dY), input_gradient=input_gradient)
         return up.dY if input_gradient else None, grads
 
@@ -199,7 +202,8 @@ def compile(net: Layer, *, keep: Collection[str] = ()) -> Compiled:
             hint = f"did you mean {near[0]!r}?" if near else "expected a dotted name from layers.walk"
             raise ValueError(f"the network has no part {name!r} whose output the engine can keep; {hint}")
     kept = frozenset(keep)
-    return Compiled(net, node_of(net, Plan(kept)), node_of(net, Plan(kept, plain=True)), tuple(keep))
+    node = node_of(net, Plan(kept))
+    return Compiled(net, node, node_of(net, Plan(kept, plain=True)), tuple(keep), tuple(convolutions(node)))
 
 
 def explain(net: Layer) -> str:

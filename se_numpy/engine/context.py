@@ -29,7 +29,7 @@ def enabled() -> bool:
 
 @contextmanager
 def off() -> Iterator[None]:
-    """Run plain networks and the book's functions inside the block: slower, but easy to step through.
+    """Run plain networks and the book's functions inside the ``with`` block: slower, but easy to step through.
 
     As with any context variable, threads started inside the block are not affected.
     """

@@ -42,18 +42,22 @@ def convolve(
 def convolve_backward(
     dU: AffineMaps, X: AffineMaps, V: Array, *, stride: int, padding: int, groups: int,
     scale: Array | None = None, epilogue: Epilogue | None = None, input_gradient: bool = True,
+    filters: Array | None = None,
 ) -> tuple[Array | None, Array, list[Any]]:  # fmt: skip
     """Return dX, dV, and the result of epilogue(dX, x, images, rows) for every block written, x being that block of X.
 
     With ``scale`` (C,) the upstream gradient is scale · dU; the factor is applied to the filters, which are smaller
-    than the maps. Without ``input_gradient`` only dV is computed, and dX is None.
+    than the maps. Without ``input_gradient`` only dV is computed, and dX is None. ``filters`` are V as
+    ``flipped.with_flipped_filters`` adds it, if it is known already.
     """
     dtype = X.xp.result_type(dU.dtype, X.dtype, V)
     p, form = _planned(X, V, stride, padding, groups)
     if not input_gradient:
         return None, _filters_gradient(dU, X, V, dtype, p, form, scale), []
+    if filters is None or stride > 1:
+        filters = form.backward_filters(V, scale, p, dtype)
     backward = _backward_at_stride_1 if stride == 1 else _backward_at_any_stride
-    return backward(dU, X, V, X.xp.empty(X.shape, dtype), p, form, scale, epilogue)
+    return backward(dU, X, V, X.xp.empty(X.shape, dtype), p, form, scale, epilogue, filters)
 
 
 def _planned(X: AffineMaps, V: Array, stride: int, padding: int, groups: int) -> tuple[ConvPlan, ModuleType]:
@@ -63,11 +67,10 @@ def _planned(X: AffineMaps, V: Array, stride: int, padding: int, groups: int) ->
 
 def _backward_at_stride_1(
     dU: AffineMaps, X: AffineMaps, V: Array, dX: Array, p: ConvPlan, form: Any, scale: Array | None,
-    epilogue: Epilogue | None,
+    epilogue: Epilogue | None, filters: Array,
 ) -> tuple[Array, Array, list[Any]]:  # fmt: skip
     """Compute dX in blocks of rows, each with the contribution of the same rows of X to dV."""
     N, H, W, C_ = X.shape
-    filters = form.backward_filters(V, scale, p, dX.dtype)
 
     def block(n: slice, h: slice) -> tuple[Array, Any]:
         x = X.read(n, h, "X")
@@ -82,12 +85,11 @@ def _backward_at_stride_1(
 
 def _backward_at_any_stride(
     dU: AffineMaps, X: AffineMaps, V: Array, dX: Array, p: ConvPlan, form: Any, scale: Array | None,
-    epilogue: Epilogue | None,
+    epilogue: Epilogue | None, filters: Array,
 ) -> tuple[Array, Array, list[Any]]:  # fmt: skip
     """Compute dX in blocks of images, each with the contribution of the same images of X to dV."""
     xp = X.xp
     (_, H, W, C), H_ = dU.shape, dX.shape[1]
-    filters = form.backward_filters(V, scale, p, dX.dtype)
 
     def block(n: slice) -> tuple[Array, Any]:
         du = xp.ascontiguousarray(dU.read(n, name="dU"), dX.dtype)

@@ -1,4 +1,4 @@
-"""Folding batch norm for inference: its scale moves into the filters before it, its shift becomes a bias.
+"""Fold batch norm for inference: its scale moves into the filters before it, its shift becomes a bias.
 
     gamma (v ∗ X - mean) / √(var + eps) + beta  =  (a v) ∗ X + c
 
@@ -19,8 +19,8 @@ def fold(
     """Return an equivalent network for evaluation, with batch norms folded into the convolutions before them.
 
     Returns the network, its params and its state; the arguments are not modified and may be on either device. A batch
-    norm is kept if no convolution precedes it, or if ``keep`` contains the dotted name of that convolution (``path`` is
-    the name of ``net`` itself). Subclasses of layers and combinators are left as they are.
+    norm is kept if no convolution precedes it, or if ``keep`` contains the dotted name of the one that does (``path``
+    is the name of ``net`` itself). Subclasses of layers and combinators are left as they are.
     """
     if type(net) not in (Serial, Sum, Concat):
         return net, params, state

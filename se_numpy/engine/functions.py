@@ -10,20 +10,21 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from se_numpy import ops, se
+from se_numpy import ops, se, tree
 from se_numpy.arrays import Array, array_module
 from se_numpy.engine import conv, norm
 from se_numpy.engine.affine_maps import AffineMaps, affine
 from se_numpy.engine.context import enabled
-from se_numpy.engine.cuda import has_kernels, launch
+from se_numpy.engine.cuda import gather, has_kernels, launch
 from se_numpy.engine.lanes import add, elementwise, mask_gradient
 from se_numpy.engine.parallel import parallel_for
-from se_numpy.engine.sums import pixel_sum
+from se_numpy.engine.sums import batch_sum, pixel_sum
 from se_numpy.ops.conv import check_conv2d
 from se_numpy.ops.loss import check_loss
 from se_numpy.ops.norm import EPS
 from se_numpy.ops.pool import check_pool
 from se_numpy.shapes import check
+from se_numpy.tree import Tree
 
 F = TypeVar("F", bound=Callable[..., Any])
 ENGINE = "The engine's version works on blocks in several threads and sums in the dtype of the arrays."
@@ -122,7 +123,7 @@ def sigmoid_backward(dy: Array, x: Array) -> Array:
 def batch_statistics(x: Array) -> tuple[Array, Array]:
     check("x: N ... C", x)
     ones = array_module(x).ones(x.shape[-1], x.dtype)
-    mean, var, *_ = norm.finalize_moments(norm.parts_of(x), x.shape, ones, ones, 1.0, single=True)
+    mean, var, *_ = norm.statistics(x, ones, ones, 1.0, single=True)
     return mean, var
 
 
@@ -135,7 +136,7 @@ def normalize(x: Array, mean: Array, var: Array, gamma: Array, beta: Array, *, e
 @_fast_version_of(ops.batch_norm)
 def batch_norm(x: Array, gamma: Array, beta: Array, *, eps: float = EPS) -> Array:
     check("x: N ... C, gamma: C, beta: C", x, gamma, beta)
-    *_, a, c = norm.finalize_moments(norm.parts_of(x), x.shape, gamma, beta, eps, single=True)
+    *_, a, c = norm.statistics(x, gamma, beta, eps, single=True)
     return affine(x, a, c)
 
 
@@ -171,7 +172,8 @@ def linear(x: Array, W: Array, b: Array | None = None) -> Array:
 def linear_backward(dy: Array, x: Array, W: Array, b: Array | None = None) -> tuple[Array, ...]:
     N, D, K, *_ = check("x: N D, W: K D, b: K, dy: N K", x, W, b, dy)
     if array_module(dy, x, W, b) is not np:
-        return ops.linear_backward(dy, x, W, b)
+        dx, dW = ops.linear_backward(dy, x, W)
+        return (dx, dW) if b is None else (dx, dW, batch_sum(dy))
     dx, dW = (np.empty(a.shape, np.result_type(dy, other)) for a, other in ((x, W), (W, x)))
 
     def block(d: slice) -> None:
@@ -254,6 +256,18 @@ def se_block_backward_from(
     return affine(dX_tilde, s, dz / (H * W)), *dW
 
 
+# -------------------------------------------------------------------------------------------------------------- trees
+
+
+def flatten(leaves: Tree, out: Array | None = None) -> Array:
+    """Do what ``tree.flatten`` does; on a GPU in one launch, to which nothing has to be sent."""
+    parts = [leaf for _, leaf in tree.leaves(leaves)]
+    xp = array_module(*parts)
+    if not parts or not has_kernels(xp, *parts):
+        return tree.flatten(leaves, out)
+    return gather(parts, xp.empty(sum(part.size for part in parts), parts[0].dtype) if out is None else out)
+
+
 # ----------------------------------------------------------------------------------------------------------- the loss
 
 
@@ -263,7 +277,7 @@ def softmax_cross_entropy(x: Array, labels: Array, *, smoothing: float = 0.0) ->
     xp = array_module(x, labels)
     if not has_kernels(xp, x):
         return ops.softmax_cross_entropy(x, labels, smoothing=smoothing)
-    return launch("cross_entropy_rows", xp, _log_sum_exp(x), labels, x, N, K, float(smoothing)).sum()
+    return batch_sum(launch("cross_entropy_rows", xp, labels, x, K, float(N), float(smoothing))[:, None])[0]
 
 
 @_fast_version_of(ops.softmax_cross_entropy_backward)
@@ -279,6 +293,14 @@ def softmax_cross_entropy_backward(dL: Array, x: Array, labels: Array, *, smooth
     return dx if number else dx * dL
 
 
+def hits(x: Array, labels: Array) -> Array:
+    """Return how many rows of x (N, K) have their largest value at the label (N,): a 0-d array."""
+    xp = array_module(x, labels)
+    if not has_kernels(xp, x):
+        return (x.argmax(1) == labels).sum()
+    return batch_sum(launch("hits", xp, x, labels, x.shape[1])[:, None])[0]
+
+
 def _log_sum_exp(x: Array) -> Array:
     """Return log Σ_k e^{x_k} for each row, on a GPU; log p is x minus this."""
     totals = array_module(x).empty(len(x), x.dtype)
@@ -286,4 +308,4 @@ def _log_sum_exp(x: Array) -> Array:
     return totals
 
 
-__all__ = ["FUNCTIONS", "add", "by_images", *FUNCTIONS]
+__all__ = ["FUNCTIONS", "add", "by_images", "flatten", "hits", *FUNCTIONS]

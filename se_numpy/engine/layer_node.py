@@ -10,7 +10,7 @@ from se_numpy.engine import conv, functions, norm
 from se_numpy.engine.affine_maps import AffineMaps, affine
 from se_numpy.engine.lanes import add
 from se_numpy.engine.node import Node, Pass, Upstream
-from se_numpy.engine.sums import pixel_sum
+from se_numpy.engine.sums import batch_sum, pixel_sum
 from se_numpy.layers import (
     SE,
     BatchNorm,
@@ -61,7 +61,7 @@ def _batch_norm(layer: BatchNorm, params: Tree, state: Tree, X: Array, train: bo
     gamma, beta = params["gamma"], params["beta"]
     check("x: N ... C, gamma: C, beta: C", X, gamma, beta)
     if train:
-        mean, var, _, a, c = norm.finalize_moments(norm.parts_of(X), X.shape, gamma, beta, layer.eps)
+        mean, var, _, a, c = norm.statistics(X, gamma, beta, layer.eps)
     else:
         mean, var = state["mean"], state["var"]
         a, c = norm.scale_and_shift(mean, var, gamma, beta, layer.eps)
@@ -89,7 +89,7 @@ def _bias(layer: Bias, params: Tree, state: Tree, X: Array, train: bool) -> Resu
 
 
 def _bias_backward(layer: Bias, params: Tree, cache: None, dY: Array) -> tuple[Array, Tree]:
-    return dY, {"b": dY.sum(0) if dY.ndim == 2 else pixel_sum(dY).sum(0)}
+    return dY, {"b": batch_sum(dY if dY.ndim == 2 else pixel_sum(dY))}
 
 
 def _relu(layer: ReLU, params: Tree, state: Tree, X: Array, train: bool) -> Result:

@@ -12,12 +12,15 @@ from se_numpy.arrays import Array, array_module
 from se_numpy.engine.blas import has_small_kernels
 from se_numpy.engine.workspace import workspace
 
-SMALL_PRODUCT = 10**6  # multiply-adds up to which OpenBLAS uses its small-matrix kernels, which need no packing
+SMALL_PRODUCT = 10**6  # multiply-adds: up to this many, OpenBLAS uses its small-matrix kernels, which need no packing
 
 
 def product(rows: Array, matrices: Array, out: Array) -> Array:
     """Write out = rows @ matrices for many rows (G, R, K) and small matrices (G, K, M), in tiles if that is faster."""
     R, tile, xp = rows.shape[1], _tile_rows(*matrices.shape[1:]), array_module(rows)
+    if xp is not np and len(rows) == 1:  # cuBLAS multiplies single matrices faster than batches of them
+        xp.matmul(rows[0], matrices[0], out=out[0])
+        return out
     if xp is not np or 2 * tile > R or not has_small_kernels():
         return xp.matmul(rows, matrices, out=out)
     tiled = R - R % tile
@@ -31,6 +34,8 @@ def product_over_rows(x: Array, y: Array) -> Array:
     """Return xᵀ y, summed over many rows, in tiles if that is faster: x (G, R, K), y (G, R, M) -> (G, K, M)."""
     (G, R, K), M, xp = x.shape, y.shape[2], array_module(x, y)
     tile = _tile_rows(K, M)
+    if xp is not np and G == 1:
+        return (x[0].T @ y[0])[None]
     if xp is not np or tile < 64 or 2 * tile > R or not has_small_kernels():
         # with tiles of fewer than 64 rows, adding up their products costs as much as tiling saves
         return xp.matmul(x.transpose(0, 2, 1), y)

@@ -140,7 +140,7 @@ class ParallelNodes(Node):
     nodes: Named
 
     def _forward(self, params: Tree, state: Tree, X: AffineMaps, run: Pass) -> tuple[list[AffineMaps], list[Any]]:
-        X = AffineMaps(X.write(), clipped=X.clipped)
+        X = AffineMaps(X.write(), clipped=X.clipped, summand=X.summand)
         Ys, caches = [], []
         for i, (name, node) in enumerate(self.nodes):  # backward visits the first node last, when dX is complete
             Y, cache = node.forward_lazy(
@@ -152,13 +152,18 @@ class ParallelNodes(Node):
         return Ys, caches
 
     def _backward(
-        self, params: Tree, caches: list[Any], dYs: list[Array], extra: Array | None, input_gradient: bool
-    ) -> tuple[Upstream, Tree]:
-        """Add up the gradients of all nodes: each node adds the sum of those before it to its own."""
+        self, params: Tree, caches: list[Any], dYs: list[Array], extra: Array | None, input_gradient: bool,
+        sums: Any = None,
+    ) -> tuple[Upstream, Tree]:  # fmt: skip
+        """Add up the gradients of all nodes: each node adds the sum of those before it to its own.
+
+        ``sums`` are those of the first node's gradient, if they are known.
+        """
         up, grads = Upstream(extra), {}
         for (name, node), dY in zip(reversed(unused(self.nodes, caches)), reversed(dYs), strict=True):
+            own = Upstream(dY, sums=sums if not caches[1:] else None)
             up, grads[name] = node.backward_lazy(
-                params.get(name, {}), caches.pop(), Upstream(dY), extra=up.dY if input_gradient else None,
+                params.get(name, {}), caches.pop(), own, extra=up.dY if input_gradient else None,
                 input_gradient=input_gradient,
             )  # fmt: skip
         return up, in_order(grads)
@@ -178,15 +183,16 @@ class FusedAddReLU(ParallelNodes):
         Ys, caches = self._forward(params, state, X, run)
         check_sum({name: tuple(Y.shape) for (name, _), Y in zip(self.nodes, Ys, strict=True)})
         total = reduce(_sum, Ys)
-        Y = replace(total, rectify=self.relu or total.rectify, mean=None, clipped=False).write()
-        return AffineMaps(Y, clipped=self.relu), (caches, Y if self.relu else None)
+        Y = replace(total, rectify=self.relu or total.rectify, statistics=None, clipped=False).write()
+        first = Ys[0] if Ys[0].statistics is not None and Ys[0].has_kernels else None
+        return AffineMaps(Y, clipped=self.relu, summand=first), (caches, Y if self.relu else None)
 
     def backward_lazy(
         self, params: Tree, cache: Any, up: Upstream, *, extra: Array | None = None, input_gradient: bool = True
     ) -> tuple[Upstream, Tree]:
         caches, Y = cache
         dS = functions.relu_backward(up.dY, Y) if self.relu and not up.masked else up.dY
-        return self._backward(params, caches, [dS] * len(self.nodes), extra, input_gradient)
+        return self._backward(params, caches, [dS] * len(self.nodes), extra, input_gradient, up.sums)
 
     def batch_stats(self, cache: Any) -> Tree:
         return self._batch_stats(cache[0])

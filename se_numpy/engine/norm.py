@@ -5,11 +5,12 @@ blocks, they reduce to a few values per channel: y = a x + c forward, dx = a (dy
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from se_numpy.arrays import Array, array_module
+from se_numpy.engine import cuda
 from se_numpy.engine.affine_maps import AffineMaps
 from se_numpy.engine.cuda import cuda_kernel
 from se_numpy.engine.parallel import parallel_for
@@ -34,10 +35,7 @@ class Part(NamedTuple):
 
 def part_of_block(x: Array, n: slice, *, by_image: bool) -> Part:
     """Return the contribution of x (n, ..., C), the images n or some of their rows, while x is in the cache."""
-    part = partial_moments(x, by_image=by_image)
-    if not by_image:
-        return Part(n, part, None)
-    return Part(n, part, image_sums(x) if part.off is None else part.off)
+    return Part(n, partial_moments(x), image_sums(x) if by_image else None)
 
 
 def parts_of(x: Array) -> list[Part]:
@@ -59,51 +57,44 @@ def finalize_moments(
     if not single:
         check_spread(shape)
     moments = [part.moments for part in parts if part.moments is not None]
-    count, pivot, off, squares = moments[0]
-    if len(moments) > 1:  # only on the host, where off is None
-        count = np.concatenate([np.full((len(p.pivot), 1), p.count) for p in moments])
-        pivot, squares = np.concatenate([p.pivot for p in moments]), np.concatenate([p.squares for p in moments])
+    count, means, squares = moments[0]
+    if len(moments) > 1:  # only on the host
+        count = np.concatenate([np.full((len(p.mean), 1), p.count) for p in moments])
+        means, squares = np.concatenate([p.mean for p in moments]), np.concatenate([p.squares for p in moments])
     m = math.prod(shape[:-1])
-    if off is None:
-        return _finalize(count, pivot, squares, gamma, beta, m, eps)
-    return _finalize_about(pivot, off, squares, gamma, beta, len(pivot), count, m, eps)
-
-
-def _finalize(
-    count: Any, mean_: Array, squares: Array, gamma: Array, beta: Array, m: int, eps: float
-) -> tuple[Array, Array, Array, Array, Array]:
-    """Combine the means and the sums of squared deviations (G, C) of groups of ``count`` values each, m in all.
-
-    The formula (Chan, Golub and LeVeque, 1983) is exact and avoids the cancellation in E[x²] - E[x]².
-    """
-    mean = (count * mean_).sum(0) / m
-    d = mean_ - mean
+    # Chan, Golub and LeVeque, 1983: exact, and without the cancellation in E[x²] - E[x]²
+    mean = (count * means).sum(0) / m
+    d = means - mean
     var = (squares + count * d * d).sum(0) / m
-    mean, var = mean.astype(mean_.dtype, copy=False), var.astype(mean_.dtype, copy=False)
+    mean, var = mean.astype(means.dtype, copy=False), var.astype(means.dtype, copy=False)
     return mean, var, unbiased(var, m), *scale_and_shift(mean, var, gamma, beta, eps)
 
 
-@cuda_kernel("finalize_moments")
-def _finalize_about(
-    pivot: Array, off: Array, squares: Array, gamma: Array, beta: Array, groups: int, count: int, m: int, eps: float
+def statistics(
+    x: Array, gamma: Array, beta: Array, eps: float, *, single: bool = False
 ) -> tuple[Array, Array, Array, Array, Array]:
-    """Combine sums about pivots that are only close to the groups' means, in the same way."""
-    e = off / count
-    return _finalize(count, pivot + e, squares - count * e * e, gamma, beta, m, eps)
+    """Return what ``finalize_moments`` does for maps x (N, ..., C), in one launch on a GPU."""
+    if not cuda.has_kernels(array_module(x), x, gamma, beta):
+        return finalize_moments(parts_of(x), x.shape, gamma, beta, eps, single=single)
+    return moments(x, gamma, beta, eps, by_image=False, single=single)[1]
+
+
+def moments(
+    x: Array, gamma: Array, beta: Array, eps: float, *, by_image: bool, single: bool = False
+) -> tuple[Array | None, tuple[Array, ...]]:
+    """Return the sums by image in parts (N, parts, C), or None, and ``statistics``, in one launch on a GPU."""
+    if not single:
+        check_spread(x.shape)
+    *of_image, mean, var, unbiased, a, c = cuda.sums(
+        "moments", (x,), (gamma, beta, eps), by_image=by_image, finish=True
+    )
+    return of_image[0] if by_image else None, (mean, var, unbiased, a, c)
 
 
 def squeezed(parts: list[Part], shape: tuple[int, ...], a: Array | None, c: Array) -> tuple[Array, Array]:
     """Return the mean of U over the pixels of each image (N, C), and that of a U + c, which is the squeeze z (N, C)."""
-    moments = parts[0].moments
-    total = _of_images([(part.n, part.images) for part in parts], shape)
-    about = 0 if moments is None or moments.off is None else moments.pivot
-    return _squeezed(total, about, 1 if a is None else a, c, math.prod(shape[1:-1]))
-
-
-@cuda_kernel("squeezed")
-def _squeezed(total: Array, about: Array | int, a: Array | int, c: Array, pixels: int) -> tuple[Array, Array]:
-    images = total / pixels + about
-    return images, a * images + c
+    images = _of_images([(part.n, part.images) for part in parts], shape) / math.prod(shape[1:-1])
+    return images, (images if a is None else a * images) + c
 
 
 class BNGradSums(NamedTuple):
@@ -137,6 +128,25 @@ def bn_grad_sums(dy: Array, x: Array, mean: Array, *, by_image: bool = False) ->
     return merged(parts, x.shape)
 
 
+def masked_gradient_sums(
+    dy: Array, X: AffineMaps, mask: Array | None, extra: Array | None, *, by_image: bool | None = None
+) -> tuple[Array, ...]:
+    """On a GPU, add ``extra`` to dy and set it to 0 where ``mask`` is not positive, both in place; return its sums.
+
+    These are, by image, Σ dy and Σ dy (x - mean) in parts (N, parts, C), or else the a, a b, a c of the gradient
+    a (dy + b x + c), dgamma and dbeta, all (C,). One launch, unless there is ``extra`` without ``mask``.
+    """
+    by_image = X.by_image if by_image is None else by_image
+    name: str = "gradient_sums"
+    maps: tuple[Array, ...] = (dy, X.x)
+    if mask is None and extra is not None:
+        X.xp.add(dy, extra, out=dy)
+    elif mask is not None:
+        name = "masked_gradient_sums" if extra is None else "masked_gradient_sums_of_sum"
+        maps = (dy, X.x, mask) if extra is None else (dy, X.x, mask, extra)
+    return cuda.sums(name, maps, X.statistics or (), by_image=by_image, finish=not by_image)
+
+
 def merged(parts: list[BNGradPart], shape: tuple[int, ...]) -> BNGradSums:
     """Combine the contributions of all blocks of maps of this shape."""
     if parts[0].by_image:
@@ -153,7 +163,6 @@ def scale_and_shift(mean: Array, var: Array, gamma: Array, beta: Array, eps: flo
     return a, beta - mean * a
 
 
-@cuda_kernel("bn_grad_coefficients")
 def bn_grad_coefficients(
     sum_dy: Array, sum_dyx: Array, mean: Array, var: Array, gamma: Array, groups: int, m: int, eps: float
 ) -> tuple[Array, Array, Array, Array, Array]:
@@ -171,6 +180,9 @@ def batch_norm_backward_from(
     dy: Array, x: Array, mean: Array, var: Array, gamma: Array, eps: float, *, of_batch: bool
 ) -> tuple[Array, Array, Array]:
     """Return dx, dgamma and dbeta, given the mean and var: those of x if ``of_batch``, otherwise constants."""
+    if cuda.has_kernels(array_module(dy), dy, x, mean, var, gamma):
+        a, ab, ac, dgamma, dbeta = cuda.sums("gradient_sums", (dy, x), (mean, var, gamma, eps), finish=True)
+        return (AffineMaps(dy, a, x, ab, ac) if of_batch else AffineMaps(dy, a)).write(), dgamma, dbeta
     sums, m = bn_grad_sums(dy, x, mean), x.size // x.shape[-1]
     a, b, c, dgamma, dbeta = bn_grad_coefficients(*sums, mean, var, gamma, len(sums.sum_dy), m, eps)
     dx = AffineMaps(dy, a, x, a * b, a * c) if of_batch else AffineMaps(dy, a)

@@ -1,4 +1,4 @@
-"""Splitting work into blocks and running them on several threads.
+"""Split work into blocks and run them on several threads.
 
 Two measurements motivate this: a block of a few megabytes stays in the cache, and one thread per core, each with a
 single-threaded BLAS, is up to five times faster than multi-threaded BLAS with single-threaded NumPy copies. On a GPU

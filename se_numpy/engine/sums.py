@@ -7,16 +7,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from se_numpy.arrays import Array, array_module
-from se_numpy.engine.cuda import dual_reduction, has_kernels
+from se_numpy.engine import cuda
 from se_numpy.engine.parallel import chunks, parallel_for
 from se_numpy.engine.workspace import workspace
 
-GROUPS = 32  # parts into which a GPU splits a batch, so that many thread blocks have work
+GROUPS = 32  # parts into which a device without kernels splits a batch
 
 
 def pixel_sum(x: Array, y: Array | None = None) -> Array:
     """Return the sum of x, or of x·y, over the pixels of each image: (N, H, W, C) -> (N, C)."""
     xp = array_module(x, y)
+    if cuda.has_kernels(xp, x, y):
+        name, maps = ("sums", (x,)) if y is None else ("sums_of_products", (x, y))
+        (parts,) = cuda.sums(name, maps, by_image=True)
+        return parts.sum(1) if parts.shape[1] > 1 else parts[:, 0]
 
     def block(n: slice) -> Array:
         if y is None:
@@ -38,11 +42,18 @@ def concatenate(parts: list[Array]) -> Array:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
+def batch_sum(x: Array) -> Array:
+    """Return the sum of x (N, K) over the batch."""
+    if cuda.has_kernels(array_module(x), x):
+        return cuda.sums("sums", (x,), finish=True)[0]
+    return x.sum(0)
+
+
 def row_sums(x: Array) -> tuple[Array, int]:
     """Return partial sums by channel (G, C) of x (n, ..., C), and how many values each of them adds up.
 
     On a CPU each sum covers one column of pixels, computed as a product with ones, the fastest way to add up rows. On a
-    GPU, where one thread block computes one sum, each covers some of the images.
+    device without kernels each covers some of the images.
     """
     if array_module(x) is not np:
         x = _in_groups(x)
@@ -60,29 +71,24 @@ def image_sums(x: Array) -> Array:
 
 
 class PartialMoments(NamedTuple):
-    """Sums by channel of G groups of ``count`` values each, about a pivot near their mean to avoid cancellation."""
+    """The means by channel of G groups of ``count`` values each, and their sums of squares about these means."""
 
     count: Any
-    pivot: Array  # (G, C)
-    off: Array | None  # (G, C)  Σ (x - pivot); None if the pivot is the mean itself
-    squares: Array  # (G, C)  Σ (x - pivot)²
+    mean: Array  # (G, C)
+    squares: Array  # (G, C)  Σ (x - mean)²
 
 
-def partial_moments(x: Array, *, by_image: bool) -> PartialMoments:
-    """Return the partial moments of x (n, ..., C).  On a GPU, ``by_image`` makes each image a group."""
+def partial_moments(x: Array) -> PartialMoments:
+    """Return the partial moments of x (n, ..., C)."""
     xp = array_module(x)
-    if xp is not np and has_kernels(xp, x):  # one launch, about the first value of each group
-        x = _in_groups(x, len(x) if by_image else None)
-        off, squares = dual_reduction("sums_about", x, x[:, :1], axis=1)
-        return PartialMoments(x.shape[1], x[:, 0], off, squares)
     total, count = row_sums(x)
-    pivot = total / count
+    mean = total / count
     if xp is not np:
-        return PartialMoments(count, pivot, None, xp.square(_in_groups(x) - pivot[:, None]).sum(1))
+        return PartialMoments(count, mean, xp.square(_in_groups(x) - mean[:, None]).sum(1))
     rows = x.reshape(-1, _row_length(x))
-    d = np.subtract(rows, pivot.reshape(-1), out=workspace(np, "centred", rows.shape, x.dtype))
+    d = np.subtract(rows, mean.reshape(-1), out=workspace(np, "centred", rows.shape, x.dtype))
     d *= d
-    return PartialMoments(count, pivot, None, row_sums(d.reshape(x.shape))[0])
+    return PartialMoments(count, mean, row_sums(d.reshape(x.shape))[0])
 
 
 def bn_grad_sums_of_block(dy: Array, x: Array, centre: Array, *, by_image: bool) -> tuple[Array, Array]:
@@ -90,8 +96,6 @@ def bn_grad_sums_of_block(dy: Array, x: Array, centre: Array, *, by_image: bool)
     xp = array_module(dy, x, centre)
     if xp is not np:
         dy, x = (_in_groups(v, len(x) if by_image else None) for v in (dy, x))
-        if has_kernels(xp, dy, x, centre):
-            return dual_reduction("sums_with", dy, x, centre, axis=1)
         return dy.sum(1), (dy * (x - centre)).sum(1)
     rows = x.reshape(-1, _row_length(x))
     d = np.subtract(rows, centre, out=workspace(np, "centred", rows.shape, np.result_type(dy, x)))
@@ -101,7 +105,7 @@ def bn_grad_sums_of_block(dy: Array, x: Array, centre: Array, *, by_image: bool)
 
 
 def _in_groups(x: Array, groups: int | None = None) -> Array:
-    """Return (n, ..., C) as (G, values, C) for a GPU: enough groups to keep it busy, few enough to add up cheaply."""
+    """Return (n, ..., C) as (G, values, C), for a device without kernels."""
     return x.reshape(groups or math.gcd(len(x), GROUPS), -1, x.shape[-1])
 
 

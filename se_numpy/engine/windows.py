@@ -10,8 +10,8 @@ from types import ModuleType
 import numpy as np
 
 from se_numpy.arrays import Array
+from se_numpy.engine import cuda
 from se_numpy.engine.affine_maps import AffineMaps
-from se_numpy.engine.cuda import launch
 from se_numpy.engine.parallel import chunks
 from se_numpy.engine.workspace import workspace, zero_padded_workspace
 
@@ -22,13 +22,13 @@ def unfold(
 ) -> Iterator[tuple[slice, Array]]:  # fmt: skip
     """Yield (part, windows) for a few images of X (N, H', W', C) at a time: windows need far more memory than maps.
 
-    ``part`` is the slice of images, counted from the first of n. ``windows`` (groups, R, kh·wide·C/groups) has one row
+    ``part`` is a slice of these images, relative to n.start. ``windows`` (groups, R, kh·wide·C/groups) has one row
     for every ``tile`` output pixels in rows h and columns 0 to W; ``wide`` is kw for a tile of one pixel. The first
     window begins ``before`` (rows, columns) above and to the left of the maps; values outside the maps are zero.
     """
     xp, (kh, kw), (ph, pw), c = X.xp, kernel, before, X.shape[3] // groups
     if X.has_kernels and not (kh == kw == stride == groups == 1) and X.dtype == dtype:
-        yield slice(0, len(X.x[n])), _launch(X, n, h, W, kernel, stride, before, groups)
+        yield from _launched(X, n, h, W, kernel, stride, before, groups)
         return
     wide, across = (tile - 1) * stride + kw, -(-W // tile)
     rows_seen = slice(h.start * stride - ph, (h.stop - 1) * stride + kh - ph)
@@ -78,22 +78,34 @@ def copy_pixels(source: Array, out: Array) -> None:
     out[...] = source
 
 
+def _launched(
+    X: AffineMaps, n: slice, h: slice, W: int, kernel: tuple[int, int], stride: int, before: tuple[int, int],
+    groups: int,
+) -> Iterator[tuple[slice, Array]]:  # fmt: skip
+    """Yield what ``unfold`` does, in one launch unless there are too many windows for a kernel's indices."""
+    first, stop, _ = n.indices(len(X.x))
+    most = max(1, (cuda.LIMIT - 1) // ((h.stop - h.start) * W * kernel[0] * kernel[1] * X.shape[3]))
+    for start in range(first, stop, most):
+        part = slice(start, min(start + most, stop))
+        yield slice(part.start - first, part.stop - first), _launch(X, part, h, W, kernel, stride, before, groups)
+
+
 def _launch(
     X: AffineMaps, n: slice, h: slice, W: int, kernel: tuple[int, int], stride: int, before: tuple[int, int],
     groups: int,
 ) -> Array:  # fmt: skip
-    """Return the rows of ``unfold`` for all images n in one launch, which computes the maps as it goes."""
+    """Return the windows of all images n; the kernel computes the maps as it reads them."""
     (kh, kw), (_, H_, W_, C) = kernel, X.shape
-    arrays = {name: v if v.ndim == 1 else v[n] for name, v in X.parts.items()}
-    at = {"x": "pixel", "y": "pixel"} | {k: "channel" if arrays[k].ndim == 1 else "own" for k in arrays if k in "abc"}
-    numbers = {
-        "images": len(arrays["x"]), "first": h.start, "rows": h.stop - h.start, "columns": W, "kh": kh, "kw": kw,
-        "stride": stride, "ph": before[0], "pw": before[1], "H": H_, "W": W_, "C": C, "size": C // groups,
-    }  # fmt: skip
-    inputs = ", ".join(f"raw T {name}" for name in arrays)
-    formula = X.formula(lambda k: f"{k}[{at[k]}]")
-    out = X.xp.empty((groups, numbers["images"] * numbers["rows"] * W, kh * kw * C // groups), X.dtype)
-    launch("windows", X.xp, *arrays.values(), *numbers.values(), out, inputs=inputs, formula=formula)
+    whole = n == slice(0, len(X.x))
+    arrays = [v if whole or v.ndim == 1 else v[n] for v in X.parts.values()]
+    images = n.stop - n.start
+    numbers = (  # the number of images is left out where possible: a kernel is compiled for its numbers
+        groups, images if groups > 1 else 1, h.start, h.stop - h.start, W, kh, kw, stride, *before, H_, W_, C,
+        C // groups,
+    )  # fmt: skip
+    out = X.xp.empty((groups, images * (h.stop - h.start) * W, kh * kw * C // groups), X.dtype)
+    c = X.expression
+    cuda.launch("windows", X.xp, *arrays, *numbers, out, inputs=c.raw_inputs, formula=c.raw_formula)
     return out
 
 

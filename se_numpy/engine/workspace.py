@@ -24,8 +24,8 @@ _local = _Local()
 def workspace(xp: ModuleType, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
     """Return an array with arbitrary contents; each thread gets the same memory whenever it passes the same name.
 
-    New memory costs a page fault for every four kilobytes, so the working set of a block is kept and reused. On a GPU
-    CuPy's memory pool does this already.
+    New memory costs a page fault for every four kilobytes, so the working set of a block is kept and reused. On a GPU,
+    CuPy's memory pool already does this.
     """
     if xp is not np:
         return xp.empty(shape, dtype)
@@ -41,9 +41,13 @@ def zero_padded_workspace(
 ) -> tuple[Array, Array]:
     """Return a workspace that is zero outside ``inside``, and a view of the inside, whose contents are arbitrary.
 
-    The zeros are written once and stay, as long as the caller writes only to the inside.
+    On the host the zeros are written once and stay, as long as the caller writes only to the inside. A GPU's memory,
+    which is scarcer, is not kept.
     """
-    key = shape, *[(part.start, part.stop) for part in inside], np.dtype(dtype), xp
+    if xp is not np:
+        array = xp.zeros(shape, dtype)
+        return array, array[inside]
+    key = shape, *[(part.start, part.stop) for part in inside], np.dtype(dtype)
     kept = _local.padded
     if key not in kept:
         if len(kept) >= PADDED:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from se_numpy import pages
+from se_numpy.grading.class_folder import CLASS_FILES, EARLIER
 from se_numpy.grading.models import Report, TaskReport
 from se_numpy.grading.report import check_formats, load, write_file
 from se_numpy.grading.report.json_io import to_plain
@@ -20,8 +21,8 @@ from se_numpy.grading.report.terminal import wrap
 from se_numpy.grading.report.text import clean, finite, line, points, share, verdict
 from se_numpy.pages import Bar
 
-CLASS_FILES = {"terminal": "class.txt", "json": "class.json", "html": "class.html", "csv": "grades.csv"}
-NOT_ATTEMPTED, NOT_RUN = verdict("missing"), verdict("unreadable")
+NOT_ATTEMPTED, NOT_RUN, UNGRADED = verdict("missing"), verdict("unreadable"), verdict("ungraded")
+_LAST = (NOT_ATTEMPTED, NOT_RUN, UNGRADED)  # shown apart from mistakes
 _LARGEST = 64 * 2**20  # bytes; larger report.json files are not read
 
 
@@ -47,14 +48,21 @@ class Group:
 
 @dataclass(frozen=True)
 class ClassView:
-    """The reports of a class; ``unreadable`` holds the name of each submission without a report, and the reason."""
+    """The reports of a class.
+
+    ``unreadable`` holds the name of each submission without a report, and the reason; ``passed_over`` the name of each
+    file that is not a submission, and the reason.
+    """
 
     reports: tuple[Report, ...]
     unreadable: tuple[tuple[str, str], ...] = ()
+    passed_over: tuple[tuple[str, str], ...] = ()
 
     @staticmethod
     def read(folder: str | os.PathLike[str]) -> "ClassView":
         """Read every report.json below a folder; a file that is not a report is listed in ``unreadable``.
+
+        Reports of earlier runs, in the folder ``earlier``, are not read.
 
         Raises
         ------
@@ -66,6 +74,8 @@ class ClassView:
             raise ValueError(f"folder {folder} does not exist; expected a folder with report.json files")
         reports, unreadable = [], []
         for path in sorted(root.rglob("report.json")):
+            if EARLIER in path.relative_to(root).parts[:1]:
+                continue
             try:
                 if not path.is_file() or path.stat().st_size > _LARGEST:
                     raise ValueError(f"it is not a file or is larger than {_LARGEST >> 20} MB")
@@ -93,7 +103,7 @@ class ClassView:
     @property
     def _attempted(self) -> tuple[Mistake, ...]:
         """The mistakes, except for tasks that were not attempted or could not be run."""
-        return tuple(m for m in self.mistakes if m.name not in (NOT_ATTEMPTED, NOT_RUN))
+        return tuple(m for m in self.mistakes if m.name not in _LAST)
 
     @property
     def groups(self) -> tuple[Group, ...]:
@@ -123,7 +133,7 @@ class ClassView:
 
     def csv(self) -> str:
         """Return the gradebook as CSV, with a row for each submission."""
-        return write_table(self.reports, self.unreadable)
+        return write_table(self.reports, self.unreadable, self.passed_over)
 
     def json(self) -> str:
         """Return the counts, the groups and a summary of each submission's report as JSON."""
@@ -132,6 +142,7 @@ class ClassView:
             "schema": 1,
             "submissions": brief,
             "unreadable": [{"name": line(name), "message": line(why)} for name, why in self.unreadable],
+            "passed_over": [{"name": line(name), "message": line(why)} for name, why in self.passed_over],
             "tasks": [{"task": name, "passed": passed, "of": of} for name, passed, of in self.tasks],
             "mistakes": [
                 {"task": m.task, "mistake": m.name, "text": line(m.text, 1000), "known": m.known,
@@ -160,8 +171,9 @@ class ClassView:
         if left := [m for m in self.mistakes if m.name == NOT_ATTEMPTED]:
             counts = ", ".join(f"{m.task} by {len(m.submissions)}" for m in left)
             lines += ["", *wrap(f"Not attempted: {counts}", "", "  ")]
-        if names and (broken := dict.fromkeys(n for m in self.mistakes if m.name == NOT_RUN for n in m.submissions)):
-            lines += ["", *wrap(f"Cannot be run: {', '.join(broken)}", "", "  ")]
+        for heading, reason in (("Cannot be run", NOT_RUN), ("Not graded, because of the grader", UNGRADED)):
+            if names and (broken := dict.fromkeys(n for m in self.mistakes if m.name == reason for n in m.submissions)):
+                lines += ["", *wrap(f"{heading}: {', '.join(broken)}", "", "  ")]
         if self.groups and names:
             lines += ["", "Submissions with the same mistakes"]
             for group in self.groups:
@@ -171,6 +183,11 @@ class ClassView:
             lines += ["", "Submissions without a report"]
             for name, why in self.unreadable:
                 lines += wrap(f"{line(name)}: {line(why)}", "  ", "    ")
+        if self.passed_over and names:
+            lines += ["", "Passed over"]
+            for why in dict.fromkeys(why for _, why in self.passed_over):
+                files = ", ".join(line(name) for name, other in self.passed_over if other == why)
+                lines += wrap(f"{files}: {line(why)}", "  ", "    ")
         return "\n".join(lines) + "\n"
 
     def html(self, names: bool = True) -> str:
@@ -192,6 +209,7 @@ class ClassView:
             tasks=[Bar(name, f"{passed} of {of}", share(passed, of)) for name, passed, of in self.tasks],
             grades=grades if names else [], groups=groups if names else [],
             unreadable=[(line(name), line(why)) for name, why in self.unreadable] if names else [],
+            passed_over=[(line(name), line(why)) for name, why in self.passed_over] if names else [],
         )  # fmt: skip
 
     def write(self, folder: str | os.PathLike[str], formats: Iterable[str] = tuple(CLASS_FILES)) -> list[Path]:
@@ -212,7 +230,9 @@ class ClassView:
             shares = sorted(share(report.points, report.max_points) for report in self.reports)
             middle = (shares[(len(shares) - 1) // 2] + shares[len(shares) // 2]) / 2
             text += f" The median score is {100 * middle:.0f} % of the points."
-        return text + (f" {len(self.unreadable)} without a report." if self.unreadable else "")
+        text += f" {len(self.unreadable)} without a report." if self.unreadable else ""
+        files = len(self.passed_over)
+        return text + (f" {files} file{' was' if files == 1 else 's were'} passed over." if files else "")
 
 
 def _tasks(report: Report) -> Iterable[TaskReport]:
@@ -225,9 +245,9 @@ def _finding(task: TaskReport) -> str:
 
 
 def _mistakes_of(group: Group) -> str:
-    """Return a group's mistakes as text: those with a name, then tasks not attempted, then tasks that cannot be run."""
-    parts = [f"{task}: {mistake}" for task, mistake in group.findings if mistake not in (NOT_ATTEMPTED, NOT_RUN)]
-    for verdict_ in (NOT_ATTEMPTED, NOT_RUN):
+    """Return a group's mistakes as text: those with a name, then tasks not attempted or not run."""
+    parts = [f"{task}: {mistake}" for task, mistake in group.findings if mistake not in _LAST]
+    for verdict_ in _LAST:
         if tasks := [task for task, found in group.findings if found == verdict_]:
             parts.append(f"{verdict_}: {', '.join(tasks)}")
     return "; ".join(parts) or "all tasks passed"

@@ -5,11 +5,13 @@ is not available.
 """
 
 import argparse
+import contextlib
 import json
 import sys
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import se_numpy
@@ -133,9 +135,10 @@ def _guarded(command: Any) -> Any:
         except (Exit, ValueError, KeyboardInterrupt, BrokenPipeError):
             raise
         except Exception as error:
-            if isinstance(error, OSError) and error.filename:  # for example, a folder that is not writable
-                raise
-            traceback.print_exc()
+            if isinstance(error, OSError) and error.filename:
+                raise  # for example, a folder that is not writable or an output on a full disk
+            with contextlib.suppress(OSError):
+                traceback.print_exc()
             message = "internal error in the grader, not caused by a submission; see the traceback above"
             raise Exit(OWN_FAULT, f"{message} ({type(error).__name__})") from None
 
@@ -223,7 +226,7 @@ def _new_task(args: argparse.Namespace) -> None:
     from se_numpy.grading.template import new_task
 
     _write_new({Path(f"{args.name}.py"): new_task(args.name)})
-    print(f"{args.name}.py written; fill it in, then: se-numpy verify-task {args.name}.py")
+    print(f"{args.name}.py written; fill it in, then: se-numpy verify-task {quote(args.name + '.py')}")
 
 
 def _template(args: argparse.Namespace) -> None:
@@ -241,7 +244,8 @@ def _template(args: argparse.Namespace) -> None:
         raise ValueError(f"--marks {args.marks} is for notebooks; expected --out NAME.ipynb")
     title = assignment.title if args.assignment else "Squeeze-and-Excitation by hand"
     points = path.with_suffix(".toml") if names else None  # the assignment to grade a class with
-    asked = f" --assignment {args.assignment}" if args.assignment else f" --tasks {','.join(names)}" if names else ""
+    asked = f" --tasks {','.join(names)}" if names else ""
+    asked = f" --assignment {quote(args.assignment)}" if args.assignment else asked
     begins = {chapter.tasks[0]: chapter for chapter in chapters}
     if path.suffix == ".py":
         text = as_python(title, assignment.items, path.name, chosen=asked, lessons=begins)

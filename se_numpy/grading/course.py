@@ -1,14 +1,17 @@
 """Grade files: one submission, or all submissions in a course in parallel."""
 
-import os
+import hashlib
+import math
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, as_completed
+import tomllib
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +19,13 @@ import numpy as np
 
 import se_numpy
 from se_numpy.grading.assignment import Assignment, Item, everything, load, read_secret
+from se_numpy.grading.class_folder import Entry
 from se_numpy.grading.grade import SEARCH_SECONDS, grade_task
-from se_numpy.grading.isolation import Child, Limits, missing
-from se_numpy.grading.models import Report, TaskReport
-from se_numpy.grading.submission import Submission, definitions, read
+from se_numpy.grading.isolation import Child, IsolationMissing, Limits, missing
+from se_numpy.grading.models import NOT_RUN, Reply, Report, TaskReport
+from se_numpy.grading.submission import Submission, read_file
 from se_numpy.grading.task import Task
 from se_numpy.grading.tasks import all_tasks
-
-SUFFIXES = (".py", ".ipynb")
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,19 @@ class Options:
             raise ValueError(f"{self.assignment} contains none of the tasks {', '.join(self.tasks)}")
         return Assignment(whole.title, items, secret or whole.secret, whole.limits)
 
+    def fingerprint(self) -> str:
+        """Return a digest of everything that a report depends on, except for the submission."""
+        assignment, own = self.to_assignment(), b""
+        if self.assignment:  # its own tasks are files
+            path = Path(self.assignment)
+            own = path.read_bytes()
+            tasks = tomllib.loads(own.decode()).get("task", [])
+            own += b"".join((path.parent / task["file"]).read_bytes() for task in tasks if "file" in task)
+        items = [(item.task.name, item.points, item.visibility) for item in assignment.items]
+        rest = (self.isolation, self.require, self.run_all, self.deadline, self.search, _versions())
+        facts = repr((items, assignment.secret, assignment.limits, own, rest))
+        return hashlib.sha256(facts.encode()).hexdigest()
+
 
 def grade_path(
     path: str | Path, options: Options = Options(), on_task: Callable[[Report], Any] | None = None,
@@ -74,27 +89,39 @@ def grade_path(
     """
     assignment, started, path = options.to_assignment(), time.perf_counter(), Path(path)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    versions = {"se_numpy": se_numpy.__version__, "numpy": np.__version__, "python": platform.python_version()}
+
+    def left() -> float:
+        """Return the seconds left for the whole submission."""
+        return math.inf if options.deadline is None else options.deadline - (time.perf_counter() - started)
 
     def report(tasks: Sequence[TaskReport], sha256: str, level: str, backend: str, message: str = "") -> Report:
         return Report(
             name or path.name, sha256, level, backend, missing(level), assignment.seed_id, now,
-            time.perf_counter() - started, tuple(tasks), message, versions,
+            time.perf_counter() - started, tuple(tasks), message, _versions(),
         )  # fmt: skip
 
+    def unreadable(message: str, sha256: str = "") -> Report:
+        tasks = [_without_verdict(item, "unreadable", message) for item in assignment.items]
+        return report(tasks, sha256, "L0", NOT_RUN, message)
+
     try:
-        submission = read(path, run_all=options.run_all)
+        file = read_file(path)
     except ValueError as error:
-        tasks = [_without_verdict(item, "unreadable", str(error)) for item in assignment.items]
-        return report(tasks, "", "L0", "nothing was run", str(error))
+        return unreadable(str(error))
     limits = Limits(seconds=assignment.limits["seconds_per_call"], memory_mb=int(assignment.limits["memory_mb"]))
 
-    def graded(submission: Submission, message: str = "") -> Report:
+    def graded(definitions: bool, message: str = "") -> Report:
         done: list[TaskReport] = []
-        with Child(submission, isolation=options.isolation, limits=limits, require=options.require) as child:
+        start = min(limits.start_seconds, max(0.1, round(left(), 1))) if options.deadline else limits.start_seconds
+        own = replace(limits, start_seconds=start)
+        empty = Submission(file.name, "", file.sha256)
+        with Child(empty, isolation=options.isolation, limits=own, require=options.require) as child:
+            try:
+                submission = child.parse(file, definitions=definitions)
+            except ValueError as error:
+                return unreadable(str(error), file.sha256)
             for item in assignment.items:
-                late = options.deadline is not None and time.perf_counter() - started > options.deadline
-                if late:
+                if left() < 0:
                     over = f"not reached: the {options.deadline:g} seconds for the whole submission were used up"
                     done.append(_without_verdict(item, "timeout", over))
                 else:
@@ -104,36 +131,46 @@ def grade_path(
                     on_task(report(done, submission.sha256, child.level, child.backend, message))
             return report(done, submission.sha256, child.level, child.backend, message)
 
-    whole = graded(submission)
+    whole = graded(file.notebook and not options.run_all)
     reason = next((task.message for task in whole.tasks if task.status == "unreadable"), "")
-    if reason and path.suffix == ".py" and not options.run_all:
+    if reason and whole.backend != NOT_RUN and not file.notebook and not options.run_all and left() > 0:
         note = f"the file cannot be run as a whole ({reason}); only its definitions were run and graded"
-        partial_report = graded(definitions(submission), note)
+        partial_report = graded(True, note)
         if any(task.status != "unreadable" for task in partial_report.tasks):
             return partial_report
     return whole
+
+
+def _versions() -> dict[str, str]:
+    return {"se_numpy": se_numpy.__version__, "numpy": np.__version__, "python": platform.python_version()}
 
 
 def _verdict(item: Item, submission: Submission, child: Child, seed: int, search: float) -> TaskReport:
     """Grade one task in a submission."""
     function = item.task.name
     if function not in submission.functions and function not in submission.source:  # not imported or assigned either
-        return _without_verdict(item, "missing", _not_found(item.task, submission.functions))
+        return _without_verdict(item, "missing", _not_found(item.task, submission))
+
+    def call(arguments: Sequence[Any], hyper: Mapping[str, Any]) -> Reply:
+        reply = child.call(function, arguments, hyper)
+        return replace(reply, message=reply.message + submission.why_undefined(reply.message))
+
     found = grade_task(
-        item.task, partial(child.call, function), seed=seed, layout=submission.layout, points=item.points,
+        item.task, call, seed=seed, layout=submission.layout, points=item.points,
         seconds=search,
     )  # fmt: skip
     if found.status == "missing" and function not in submission.functions:
-        return replace(found, message=_not_found(item.task, submission.functions))
+        return replace(found, message=_not_found(item.task, submission))
     return found
 
 
-def _not_found(task: Task, functions: Sequence[str]) -> str:
+def _not_found(task: Task, submission: Submission) -> str:
     """Return a message about a missing function; it suggests a similar name unless that names another task."""
-    others = {other.lower(): other for other in functions if other not in all_tasks()}
+    others = {other.lower(): other for other in submission.functions if other not in all_tasks()}
     near = get_close_matches(task.name.lower(), others, n=1, cutoff=0.8)
     meant = f"did you mean your {others[near[0]]}? " if near else ""
-    return f"the function {task.name} is missing; {meant}expected def {task.signature.partition(' -> ')[0]}"
+    where = submission.where_left_out(task.name)
+    return f"the function {task.name} is missing; {meant}expected def {task.signature.partition(' -> ')[0]}{where}"
 
 
 def _without_verdict(item: Item, status: str, message: str) -> TaskReport:
@@ -143,49 +180,62 @@ def _without_verdict(item: Item, status: str, message: str) -> TaskReport:
     )  # fmt: skip
 
 
-def submissions(paths: Sequence[str | Path]) -> list[Path]:
-    """Return the given files, and all submissions in the given folders sorted by path.
+def grade_all(
+    entries: Sequence[Entry], options: Options, executor: Executor, window: int | None = None
+) -> Iterator[tuple[Entry, Report]]:
+    """Yield (entry, report) as each submission is graded.
 
-    Raises
-    ------
-    ValueError
-        If a path does not exist, or a folder contains no submissions.
-    """
-    found: list[Path] = []
-    for path in map(Path, paths):
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and not _hidden(p, path))
-            if not inside:
-                raise ValueError(f"{path} contains no submissions; expected {' or '.join(SUFFIXES)} files")
-            found += inside
-        elif path.exists():
-            found.append(path)
-        else:
-            raise ValueError(f"{path} does not exist; expected a .py or .ipynb file, or a folder of submissions")
-    return found
-
-
-def _hidden(path: Path, top: Path) -> bool:
-    return any(part.startswith((".", "__")) for part in path.relative_to(top).parts)
-
-
-def grade_all(paths: Sequence[Path], options: Options, executor: Executor) -> Iterator[tuple[Path, Report]]:
-    """Yield (path, report) as each submission is graded; every report has a unique name.
-
-    The executor may use processes or a cluster.
+    The executor may use processes or a cluster; at most ``window`` submissions are given to it at a time (default:
+    all). A submission on which the grader fails gets a report that says so.
 
     Raises
     ------
     ValueError
         If the options name an invalid assignment or an unknown task.
+    WorkerDied
+        If a process of the executor has ended; the executor can no longer be used.
     """
     options.to_assignment()  # so that errors are raised here, once
-    futures = {executor.submit(grade_path, str(path), options, None, title(path, paths)): path for path in paths}
-    for future in as_completed(futures):
-        yield futures[future], future.result()
+    waiting, running = deque(entries), dict[Future[Report], Entry]()
+    while waiting or running:
+        try:
+            while waiting and len(running) < (window or len(entries)):
+                entry = waiting[0]
+                running[executor.submit(grade_entry, str(entry.path), options, entry.name)] = entry
+                waiting.popleft()
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                report = future.result()
+                yield running.pop(future), report
+        except BrokenExecutor as error:
+            raise WorkerDied(tuple(running.values()) or (waiting[0],)) from error
 
 
-def title(path: Path, paths: Sequence[Path]) -> str:
-    """Return a submission's name: its file name, prefixed with its folders if the submissions are in several."""
-    common = os.path.commonpath([other.absolute().parent for other in paths])
-    return "-".join(path.absolute().relative_to(common).parts)
+def grade_entry(path: str, options: Options, name: str) -> Report:
+    """Grade a submission of a class; if the grader itself fails, return a report that says so."""
+    try:
+        return grade_path(path, options, name=name)
+    except IsolationMissing:
+        raise
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(frame.filename).name}, line {frame.lineno}"
+        return ungraded(options, name, f"{type(error).__name__}: {str(error)[:500]} ({where})")
+
+
+def ungraded(options: Options, name: str, reason: str) -> Report:
+    """Return the report on a submission that was not graded because the grader failed."""
+    assignment, message = (
+        options.to_assignment(),
+        f"internal error in the grader, not caused by the submission: {reason}",
+    )
+    tasks = tuple(_without_verdict(item, "ungraded", message) for item in assignment.items)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return Report(name, "", "L0", NOT_RUN, (), assignment.seed_id, now, 0.0, tasks, message, _versions())
+
+
+class WorkerDied(RuntimeError):
+    """A process that graded submissions has ended; ``entries`` are those that it may have been grading."""
+
+    def __init__(self, entries: tuple[Entry, ...]) -> None:
+        super().__init__("a process that graded submissions has ended")
+        self.entries = entries

@@ -16,6 +16,7 @@ STATUSES = {
     "refused": "the function did not return arrays of numbers",
     "missing": "the submission has no function with this name, or only a stub",
     "unreadable": "the submission cannot be run",
+    "ungraded": "the grader failed, which is not the submission's fault",
 }
 
 ENDED = ("timeout", "memory", "crashed", "missing", "unreadable")  # no further calls are made after one of these
@@ -89,6 +90,9 @@ class TaskReport:
     calls: int = 0
 
 
+NOT_RUN = "nothing was run"  # the backend in the report of a submission that could not be parsed
+
+
 @dataclass(frozen=True)
 class Report:
     """The verdict on one submission."""
@@ -96,7 +100,7 @@ class Report:
     name: str
     sha256: str
     level: str  # the isolation level: "L0" to "L3"
-    backend: str  # "in process", "plain child", "landlock", "bubblewrap"
+    backend: str  # "in process", "plain child", "landlock", "bubblewrap" or NOT_RUN
     missing: tuple[str, ...]  # what stronger isolation would require on this machine, one sentence each
     seed_id: str  # equal for runs with the same secret, which it does not reveal
     started: str  # ISO 8601

@@ -85,7 +85,7 @@ def _choices(task: Task, rng: np.random.Generator) -> Iterator[Sizes]:
 
 
 def whole(rng: np.random.Generator, kind: str, shape: tuple[int, ...], sizes: Sizes) -> np.ndarray:
-    """Return small integers, or multiples of 1/4 for gates and small factors and of 1/2 for weights."""
+    """Return small integers, or multiples of 1/4 for gates and small factors, and of 1/2 for weights."""
     size = int(np.prod(shape))
     if kind == "labels":
         return rng.integers(0, sizes["K"], shape)

@@ -18,10 +18,12 @@ if TYPE_CHECKING:  # these are imported on first use
     from se_numpy.interop.names import Tensor, tensors
     from se_numpy.interop.schemes import SCHEMES, Scheme, detect
     from se_numpy.interop.trained import pretrained
+    from se_numpy.interop.unwrapping import ChosenWeights
     from se_numpy.interop.weights import StateDictMismatch, dump, load
 
 __all__ = [
     "SCHEMES",
+    "ChosenWeights",
     "Scheme",
     "StateDictMismatch",
     "Tensor",
@@ -43,6 +45,7 @@ _HOMES = {
     "names": ("Tensor", "tensors"),
     "schemes": ("SCHEMES", "Scheme", "detect"),
     "trained": ("pretrained",),
+    "unwrapping": ("ChosenWeights",),
     "weights": ("StateDictMismatch", "dump", "load"),
 }
 if not TYPE_CHECKING:  # a type checker would accept any name as an attribute

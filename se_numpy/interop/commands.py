@@ -14,13 +14,19 @@ def add(commands: Any) -> None:
     """Add the parser of the command."""
     p = commands.add_parser("weights", help="check or convert pretrained weights", description=(
         "Detect the naming scheme of a weights file, check whether its tensors fit a network, and list all "
-        "differences. With --out, write the weights to a new file, under other names with --to. Reads .safetensors and "
-        ".npz files, checkpoints of runs and, if PyTorch is installed, .pt, .pth and .bin files. No code in a file is "
-        "executed."))  # fmt: skip
+        "differences. With --out, write the weights to a new file; --to chooses its naming scheme. Reads .safetensors "
+        "and .npz files, checkpoints of runs, files of torch.save if PyTorch is installed, and indexes of several "
+        "files. The content decides, not the ending. No code in a file is executed."))  # fmt: skip
     p.set_defaults(run=_weights, parser=p)
     p.add_argument("file", metavar="FILE", help="a weights file, a checkpoint, or the folder of a run")
     p.add_argument("--model", metavar="NAME", help="the network, such as se_resnet50 (not needed for a run)")
     p.add_argument("--scheme", metavar="S", help=f"the naming scheme of the file: {SCHEMES} (default: detected)")
+    p.add_argument("--no-ema", action="store_true", help="if the file holds averaged weights (EMA) and others, take "
+                   "the others (default: the averaged ones, as in timm)")  # fmt: skip
+    p.add_argument("--part", metavar="NAME", help="the entry or prefix in the file that holds the weights, such as "
+                   "state_dict or teacher (default: found)")  # fmt: skip
+    p.add_argument("--in-chans", type=int, metavar="C", help="channels of the images, 1 for grey ones; the first "
+                   "filters are adapted as in timm (default: as in the file)")  # fmt: skip
     p.add_argument("--out", metavar="FILE", help="write the weights to this .safetensors or .npz file")
     p.add_argument("--to", metavar="S", help="the naming scheme to write (default: that of the file; for a run, "
                    "timm or the first that fits)")  # fmt: skip
@@ -52,8 +58,11 @@ def _checkpoint(file: str) -> Path | None:
         if not (existing(path) / "best.npz").is_file():
             raise ValueError(f"{file} contains no best.npz: the run has not completed an epoch")
         return path / "best.npz"
-    if path.suffix == ".npz" and zipfile.is_zipfile(path):
-        with suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as archive:  # the reader reports a damaged file
+    if zipfile.is_zipfile(path):
+        with (
+            suppress(zipfile.BadZipFile, ValueError, OSError, NotImplementedError),
+            zipfile.ZipFile(path) as archive,
+        ):  # the reader reports a damaged file
             return path if "meta.npy" in archive.namelist() else None
     return None
 
@@ -68,6 +77,8 @@ def _of_run(path: Path, args: argparse.Namespace) -> tuple[Any, ...]:
         raise ValueError(f"{path} is a checkpoint of {model}; expected --model {model}, or no --model")
     if args.scheme is not None:
         raise ValueError("--scheme is for files from other libraries; for a run, choose the names to write with --to")
+    if args.no_ema or args.part is not None or args.in_chans is not None:
+        raise ValueError("--no-ema, --part and --in-chans are for files from other libraries, not for a run")
     print(wrap_text(f"{path}: the checkpoint of a run", 9))
     print(wrap_text(f"model    {model}, images {_by(run.shape)}, {len(run.classes)} classes", 9))
     metadata = {
@@ -84,13 +95,16 @@ def _of_file(args: argparse.Namespace) -> tuple[Any, ...]:
     import numpy as np
 
     from se_numpy import models
+    from se_numpy.interop.channels import fit_channels
     from se_numpy.interop.files import read, read_metadata
     from se_numpy.interop.matching import infer_settings
     from se_numpy.interop.schemes import get_scheme
     from se_numpy.interop.trained import trusted_metadata
-    from se_numpy.interop.weights import load, shapes_of, unwrap
+    from se_numpy.interop.unwrapping import printed_choices
+    from se_numpy.interop.weights import load, shapes_of
 
-    arrays = unwrap(read(args.file))
+    with printed_choices(lambda text: print(wrap_text(f"weights  {text}", 9))):
+        arrays = read(args.file, ema=not args.no_ema, part=args.part)
     scheme = get_scheme(args.scheme, arrays)
     model = args.model or read_metadata(args.file).get("model")
     types = ", ".join(sorted({str(array.dtype) for array in arrays.values()}))
@@ -100,18 +114,19 @@ def _of_file(args: argparse.Namespace) -> tuple[Any, ...]:
     if not isinstance(model, str):
         raise ValueError("expected --model NAME, the network to check the weights against")
     stored = trusted_metadata(args.file, model)
-    shape = stored.get("image_shape") or models.image_shape(model)
+    arrays, shape = fit_channels(arrays, model, scheme, stored.get("image_shape"), args.in_chans)
     settings = {**infer_settings(shapes_of(arrays), model, scheme, shape), **stored.get("settings", {})}
     params, state = load(arrays, model, shape, scheme=scheme, **settings)
     given = ", ".join(f"{name}={value!r}" for name, value in settings.items())
-    print(wrap_text(f"fits     {model}{f' with {given}' if given else ''}", 9))
+    print(wrap_text(f"fits     {model}{f' with {given}' if given else ''}{_images(shape, model)}", 9))
     broken = [name for name, array in arrays.items() if array.dtype.kind == "f" and not np.isfinite(array).all()]
     if broken:
         verb = "contains" if len(broken) == 1 else "contain"
         example = broken[0] if len(broken) == 1 else f"such as {broken[0]}"
         print(wrap_text(f"warning  {_tensors(len(broken))} {verb} NaN or infinite values: {example}", 9))
     kept = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in stored.items()}
-    return models.build(model, **settings), shape, params, state, {**kept, "model": model, "settings": settings}, scheme
+    metadata = {**kept, "model": model, "settings": settings, "image_shape": list(shape)}
+    return models.build(model, **settings), shape, params, state, metadata, scheme
 
 
 def _write(
@@ -130,7 +145,7 @@ def _write(
 
 
 def note(net: Any, metadata: dict[str, Any], scheme: Any) -> str:
-    """Describe how a network differs from the usual one with these tensor names, which do not show the difference."""
+    """Describe a difference from the usual network with these tensor names that the names do not show."""
     import inspect
 
     from se_numpy import models
@@ -141,6 +156,12 @@ def note(net: Any, metadata: dict[str, Any], scheme: Any) -> str:
         return ""
     listed = ", ".join(f"{name}={value!r}" for name, value in usual.items())
     return f"networks with these names usually have {listed}; this one differs, so build the other network accordingly"
+
+
+def _images(shape: tuple[int, ...], model: str) -> str:
+    from se_numpy import models
+
+    return "" if shape == models.image_shape(model) else f", images {_by(shape)}"
 
 
 def _tensors(count: int) -> str:

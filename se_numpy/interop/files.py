@@ -1,11 +1,14 @@
 """Files with named arrays: read and write .safetensors and .npz files, and read PyTorch files if PyTorch is installed.
 
-No code in a file is executed, and false sizes in a .safetensors or .npz file do not cost memory.
+The content decides how a file is read, not its ending. No code in a file is executed, and false sizes in a .safetensors
+or .npz file do not cost memory.
 """
 
 import json
+import struct
 import zipfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -15,62 +18,77 @@ import numpy as np
 from se_numpy.arrays import to_host
 from se_numpy.checkpoint import atomic_write
 from se_numpy.install_hints import install_command
+from se_numpy.interop.contents import TooLarge, check_memory, format_of
+from se_numpy.interop.schemes import printable
+from se_numpy.interop.shards import read_shards, refuse_lone_shard
+from se_numpy.interop.torch_files import MissingLibrary, read_torch
+from se_numpy.interop.unwrapping import unwrap
 
 METADATA_KEY = "se_numpy"
 MAX_METADATA = 4 << 20  # bytes, far more than the names of a thousand classes need
-MAX_COMPRESSION = 50  # the largest accepted compression ratio; weights hardly compress
-_TORCH = (".pt", ".pth", ".bin")
-_WRAPPERS = ("state_dict", "model", "net")  # keys under which training scripts store a state dict
 _BYTES = {
     "F64": np.float64, "F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "I16": np.int16,
-    "I8": np.int8, "U8": np.uint8, "BOOL": np.bool_,
+    "I8": np.int8, "U64": np.uint64, "U32": np.uint32, "U16": np.uint16, "U8": np.uint8, "BOOL": np.bool_,
 }  # fmt: skip
 
 
-class MissingLibrary(RuntimeError):
-    """A required library is not installed."""
+def read(path: str | Path, *, ema: bool = True, part: str | None = None) -> dict[str, np.ndarray]:
+    """Read the state dict in a .safetensors or .npz file, a file of torch.save, or the index of several files.
 
-
-def read(path: str | Path) -> dict[str, np.ndarray]:
-    """Read every array of a .safetensors, .npz, .pt, .pth or .bin file by name; half precision becomes float32.
+    The content decides, not the ending of the name. Half precision becomes float32. Entries such as "state_dict" are
+    opened and the prefixes of wrappers, such as "module.", are removed. Averaged weights (EMA) are preferred, as in
+    timm, with a ``ChosenWeights`` warning; ``ema=False`` chooses the others, and ``part`` an entry or prefix by name.
 
     Raises
     ------
     OSError
         If the file cannot be opened.
     ValueError
-        If the file is damaged or of another type.
+        If the file is damaged, of another type, or holds several networks.
     MissingLibrary
         If the library for this type of file is not installed.
     """
     path = Path(path)
-    readers: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
-        ".safetensors": _read_safetensors, ".npz": _read_npz, **dict.fromkeys(_TORCH, _read_torch),
-    }  # fmt: skip
-    if path.suffix not in readers:
-        raise ValueError(f"{path} is not a weights file; expected a name ending in {', '.join(readers)}")
-    path.open("rb").close()  # raises OSError if the file does not exist
+    refuse_lone_shard(path)
+    found = _content(path)
     try:
-        arrays = readers[path.suffix](path)
-    except (MissingLibrary, MemoryError):
+        return unwrap(found, ema=ema, part=part)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _content(path: Path, *, shard: bool = False) -> Mapping[str, Any]:
+    """Return what a file holds."""
+    kind = format_of(path)
+    if kind == "index":
+        if shard:
+            raise ValueError(f"{path} is the index of several files; expected one of these files")
+        return read_shards(path, partial(_content, shard=True))
+    if kind != "safetensors":  # those are mapped into memory
+        check_memory(path, path.stat().st_size)
+    if kind == "torch":
+        return read_torch(path)
+    try:
+        return _read_safetensors(path) if kind == "safetensors" else _read_npz(path)
+    except (MissingLibrary, MemoryError, TooLarge):
         raise
     except Exception as error:  # the libraries raise various exceptions for damaged files
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ValueError(f"{path} is damaged or not a {path.suffix} weights file: {reason}") from None
-    return {name: a.astype(np.float32) if a.dtype == np.float16 else a for name, a in arrays.items()}
+        reason = printable(" ".join(str(error).split())[:200]) or type(error).__name__
+        raise ValueError(f"{path} is damaged or not a .{kind} weights file: {reason}") from None
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
     """Return the metadata that ``write`` stored in a file, or {} if there is none or it cannot be read."""
     path = Path(path)
     try:
-        if path.suffix == ".npz":
+        kind = format_of(path)
+        if kind == "npz":
             with zipfile.ZipFile(path) as archive:
                 info = archive.getinfo(f"{METADATA_KEY}.npy")
                 if info.file_size > MAX_METADATA:
                     return {}
                 found = json.loads(str(_member(archive, info)))
-        elif path.suffix == ".safetensors":
+        elif kind == "safetensors":
             with _safetensors().safe_open(path, framework="np") as file:
                 found = json.loads((file.metadata() or {})[METADATA_KEY])
         else:
@@ -124,33 +142,57 @@ def _safetensors() -> Any:
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    with _safetensors().safe_open(path, framework="np"):  # checks the header against the size of the file
+        pass
+    with path.open("rb") as file:
+        size = struct.unpack("<Q", file.read(8))[0]
+        header = json.loads(file.read(size))
+    metadata = header.pop("__metadata__", None) or {}
+    data = np.memmap(path, mode="r") if header else np.empty(0, np.uint8)  # not read before its shapes are checked
+    widened = sum(4 * prod(tensor["shape"]) for tensor in header.values() if tensor["dtype"] in (*_SMALL, "F16"))
+    check_memory(path, widened)
     arrays = {}
-    for name, tensor in _safetensors().deserialize(path.read_bytes()):
-        kind, shape, data = tensor["dtype"], tensor["shape"], tensor["data"]
-        if kind == "BF16":  # bfloat16 is the upper half of a float32
-            array = (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4")
-        elif kind in _BYTES:
-            array = np.frombuffer(data, np.dtype(_BYTES[kind]).newbyteorder("<"))
-        else:
-            raise ValueError(f"{name[:80]!r} has type {kind}; expected one of BF16, {', '.join(_BYTES)}")
-        arrays[name] = array.reshape(shape)
-    return arrays
+    for name, tensor in header.items():
+        start, end = (8 + size + offset for offset in tensor["data_offsets"])
+        arrays[name] = _decoded(name, tensor["dtype"], np.asarray(data[start:end])).reshape(tensor["shape"])
+    # safetensors stores one of several tied tensors, and the names of the others in the metadata.
+    return arrays | {name: arrays[same] for name, same in metadata.items() if name not in arrays and same in arrays}
+
+
+def _decoded(name: str, kind: str, data: np.ndarray) -> np.ndarray:
+    if kind in _SMALL:
+        return _SMALL[kind](data)
+    if kind not in _BYTES:
+        raise ValueError(f"{name[:80]!r} has type {kind}; expected one of {', '.join((*_BYTES, *_SMALL))}")
+    return data.view(np.dtype(_BYTES[kind]).newbyteorder("<"))
+
+
+def _e4m3(data: np.ndarray) -> np.ndarray:
+    """Return the values of float8 numbers with 4 bits of exponent (e4m3fn); the largest one is NaN."""
+    codes = np.arange(256)
+    exponent, fraction = codes >> 3 & 15, codes & 7
+    size = np.where(exponent, 1 + fraction / 8, fraction / 4) * 2.0 ** (exponent - 7)
+    values = np.where(codes & 127 == 127, np.nan, np.where(codes < 128, size, -size))
+    return values.astype(np.float32)[data]
+
+
+_SMALL: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # numbers that NumPy lacks, as float32
+    "BF16": lambda data: (data.view("<u2").astype("<u4") << 16).view("<f4"),  # the upper half of a float32
+    "F8_E5M2": lambda data: (data.astype("<u2") << 8).view("<f2").astype(np.float32),  # the upper half of a float16
+    "F8_E4M3": _e4m3,
+}
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    arrays: dict[str, np.ndarray] = {}
     with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-        names = {member.filename for member in members}
-        if "meta.npy" in names and any(name.startswith("params/") for name in names):
-            raise ValueError(
-                "it is the checkpoint of a run; read it with Trained.load, or convert it with se-numpy weights"
-            )
-        if sum(member.file_size for member in members) > MAX_COMPRESSION * path.stat().st_size:
-            raise ValueError("its uncompressed size is implausibly large")
-        return {
-            member.filename.removesuffix(".npy"): _member(archive, member)
-            for member in members if member.filename != f"{METADATA_KEY}.npy"
-        }  # fmt: skip
+        for member in archive.infolist():
+            name = member.filename.removesuffix(".npy")
+            if name in arrays:
+                raise ValueError(f"it contains {name[:80]!r} twice")
+            if name != METADATA_KEY:
+                arrays[name] = _member(archive, member)
+    return arrays
 
 
 def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
@@ -165,26 +207,3 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
     if dtype.hasobject or prod(shape) * dtype.itemsize != len(data):
         raise ValueError(f"{member.filename[:80]!r} declares {shape} of {dtype} but holds {len(data)} bytes")
     return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
-
-
-def _read_torch(path: Path) -> dict[str, np.ndarray]:
-    try:
-        import torch
-    except ImportError:
-        raise MissingLibrary(
-            f"{path.suffix} files need PyTorch, which is not installed: pip install torch, or use a .safetensors file"
-        ) from None
-    found = torch.load(path, map_location="cpu", weights_only=True)
-    for wrapper in _WRAPPERS:
-        if isinstance(found, dict) and isinstance(found.get(wrapper), dict):
-            found = found[wrapper]
-    if not isinstance(found, dict):
-        raise ValueError(f"it contains a {type(found).__name__}; expected a state dict")
-    arrays = {}
-    for name, tensor in found.items():
-        if isinstance(tensor, torch.Tensor):
-            half = tensor.dtype in (torch.bfloat16, torch.float16)
-            arrays[str(name)] = (tensor.float() if half else tensor).detach().numpy()
-    if not arrays:
-        raise ValueError("it contains no tensors; expected a state dict")
-    return arrays

@@ -10,14 +10,16 @@ from se_numpy import models
 from se_numpy.interop.names import Tensor, tensors
 from se_numpy.interop.schemes import Scheme, printable
 from se_numpy.layers import Shape
+from se_numpy.se import hidden_units
 
 Shapes = Mapping[str, Shape]
+DIVISORS = (1, 8, 4, 2, 16, 32)  # of hidden units; timm's default is 8
 MAX_GROUPS = 8  # lines printed for each kind of difference
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The differences between a file and a network: names, and for shapes (name, given, expected).
+    """The differences between a file and a network: names, and (name, given, expected) for wrong shapes.
 
     Its truth value is True if there are differences.
     """
@@ -89,10 +91,19 @@ def _settings(shapes: Shapes, model: str, scheme: Scheme, shape: Shape) -> dict[
     if gated:
         first = next(name for name in theirs if name.endswith(".W1")).removesuffix("W1")
         settings["bias"] = theirs[f"{first}b1"] in shapes
-        h, C = (*shapes.get(theirs[f"{first}W1"], ()), 0, 0)[:2]
-        if h and C // h:
-            settings["reduction"] = C // h
+        sizes = [tuple(shapes.get(name, ())[:2]) for ours, name in theirs.items() if ours.endswith(".W1")]
+        settings |= _hidden_units([size for size in sizes if len(size) == 2 and min(size) > 0])
     return settings
+
+
+def _hidden_units(sizes: list[tuple[int, ...]]) -> dict[str, int]:
+    """Return the reduction ratio, and the divisor if one is needed, that give these hidden units and channels."""
+    ratios = dict.fromkeys(C // h for h, C in sizes if h <= C)
+    for divisor in DIVISORS:
+        for r in ratios:
+            if all(hidden_units(C, r, divisor) == h for h, C in sizes if r <= C):
+                return {"reduction": r, **({"divisor": divisor} if divisor > 1 else {})}
+    return {"reduction": next(iter(ratios))} if ratios else {}
 
 
 def suggestion(shapes: Shapes, scheme: Scheme, model: str | None = None) -> str:
@@ -109,7 +120,9 @@ def suggestion(shapes: Shapes, scheme: Scheme, model: str | None = None) -> str:
             return f"these are the tensors of build({name!r}{given})"
     first = scheme.se[0]
     sizes = {tuple(s[:2]) for name, s in shapes.items() if name.endswith(f"{first}.weight") and len(s) in (2, 4)}
-    if sizes and not any(all(C // r == h for h, C in sizes) for r in range(1, 65)):
+    if sizes and not any(
+        all(hidden_units(C, r, d) == h for h, C in sizes if r <= C) for r in range(1, 65) for d in DIVISORS
+    ):
         listed = ", ".join(f"{h} for {C}" for h, C in sorted(sizes))
         return f"its SE blocks have hidden units and channels that no single reduction ratio gives: {listed}"
     return ""

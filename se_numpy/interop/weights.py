@@ -8,14 +8,14 @@ import numpy as np
 
 from se_numpy import models
 from se_numpy.arrays import to_host
+from se_numpy.interop.channels import fit_channels
 from se_numpy.interop.files import read
 from se_numpy.interop.matching import Comparison, compare, infer_settings, same_shape, suggestion
 from se_numpy.interop.names import Tensor, tensors
-from se_numpy.interop.schemes import OWN, SCHEMES, Scheme, get_scheme, printable
+from se_numpy.interop.schemes import OWN, SCHEMES, Scheme, get_scheme
+from se_numpy.interop.unwrapping import unwrap
 from se_numpy.layers import Serial, Shape
 from se_numpy.tree import Tree, differences, from_leaves, leaves
-
-_PREFIXES = ("module.", "_orig_mod.", "model.")  # added to every name by wrappers of a network
 
 
 class StateDictMismatch(ValueError):
@@ -28,7 +28,8 @@ class StateDictMismatch(ValueError):
 
 def load(
     source: str | Path | Mapping[str, Any], net: Serial | str, shape: Shape | None = None, *,
-    scheme: str | Scheme | None = None, **settings: Any,
+    scheme: str | Scheme | None = None, ema: bool = True, part: str | None = None, in_chans: int | None = None,
+    **settings: Any,
 ) -> tuple[Tree, Tree]:  # fmt: skip
     """Load the parameters and running statistics of ``net`` for images of ``shape`` from a state dict.
 
@@ -43,27 +44,32 @@ def load(
         The shape (H, W, C) of an image; optional if the network is given by name.
     scheme
         The naming scheme; detected by default.
+    ema, part
+        Which of several sets of weights to load, as in ``read``.
+    in_chans
+        The number of channels of the images, to which the first filters are adapted as in timm.
 
     Returns
     -------
     params, state
-        Trees of arrays that all have the widest floating-point type in the source, at least float32.
+        Trees of arrays that all have the widest floating-point type in the source, float32 or float64.
 
     Raises
     ------
     StateDictMismatch
         If the tensors do not fit the network; the message lists all differences.
     """
-    arrays = unwrap(read(source) if isinstance(source, str | Path) else source)
+    if scheme is not None:
+        scheme = get_scheme(scheme, ())  # refuse an unknown scheme before reading a file
+    which: dict[str, Any] = {"ema": ema, "part": part}
+    arrays = read(source, **which) if isinstance(source, str | Path) else unwrap(source, **which)
     scheme = get_scheme(scheme, arrays)
+    arrays, shape = fit_channels(arrays, net, scheme, shape, in_chans)
     name = net if isinstance(net, str) else None
     if isinstance(net, str):
-        shape = shape or models.image_shape(net)
         net = models.build(net, **{**infer_settings(shapes_of(arrays), net, scheme, shape), **settings})
     elif settings:
         raise ValueError(f"{', '.join(settings)} cannot be changed in an existing network; give its name instead")
-    if shape is None:
-        raise ValueError("shape is missing; expected the shape (H, W, C) of an image, since net is not a name")
     return _loaded(arrays, net, shape, scheme, name)
 
 
@@ -121,25 +127,6 @@ def default_scheme(net: Serial, shape: Shape) -> Scheme:
     return OWN
 
 
-def unwrap(source: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Return the arrays on the host, with half precision widened to float32 and wrapper prefixes removed from names."""
-    arrays = {str(name): _host(name, array) for name, array in source.items()}
-    for prefix in _PREFIXES:
-        if arrays and all(name.startswith(prefix) for name in arrays):
-            arrays = {name.removeprefix(prefix): array for name, array in arrays.items()}
-    return arrays
-
-
-def _host(name: str, array: Any) -> np.ndarray:
-    if hasattr(array, "detach"):  # a PyTorch tensor; NumPy has no bfloat16
-        array = array.detach().cpu()
-        array = (array.float() if array.is_floating_point() and array.element_size() < 4 else array).numpy()
-    array = np.asarray(to_host(array))
-    if array.dtype.kind not in "fiub":
-        raise ValueError(f"{printable(str(name))} has dtype {array.dtype}; expected a numeric array")
-    return array
-
-
 def shapes_of(arrays: Mapping[str, np.ndarray]) -> dict[str, Shape]:
     """Return the shapes of the arrays by name."""
     return {name: array.shape for name, array in arrays.items()}
@@ -153,7 +140,8 @@ def _dtype(arrays: Mapping[str, np.ndarray], wanted: list[Tensor]) -> np.dtype:
         raise ValueError(
             f"{odd[0]} is not floating-point ({arrays[odd[0]].dtype}){more}; quantised weights are not supported"
         )
-    return np.result_type(np.float32, *{arrays[t.theirs].dtype for t in wanted})
+    widest = np.result_type(np.float32, *{arrays[t.theirs].dtype for t in wanted})
+    return np.dtype(np.float64) if widest.itemsize > 8 else widest
 
 
 def _bias(arrays: Mapping[str, np.ndarray], t: Tensor) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Layers made of layers: in sequence, in parallel with a sum, or in parallel with a concatenation.
+"""Layers made of layers: in sequence, or in parallel with their outputs summed or concatenated.
 
 The five designs in Figure 5 of the paper differ only in the position of ``se``:
 
@@ -27,6 +27,15 @@ class Combinator(Layer):
     """Named layers.  Parameters, state and gradients are dicts with the same names; empty ones are omitted."""
 
     parts: tuple[tuple[str, Layer], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.parts, tuple) or any(not isinstance(p, tuple) or len(p) != 2 for p in self.parts):
+            raise TypeError(
+                f"parts of {type(self).__name__} is {self.parts!r}; expected a tuple of (name, layer) pairs"
+            )
+        for name, layer in self.parts:
+            if not isinstance(layer, Layer):
+                raise TypeError(f"{name} of {type(self).__name__} is {layer!r}; expected a layer, such as Conv(16)")
 
     def input_shapes(self, shape: Shape) -> list[Shape]:
         """Return the input shape of each part for an input of ``shape``.  Parts in parallel all receive ``shape``."""
@@ -118,7 +127,9 @@ class Concat(Combinator):
     def output_shape(self, shape: Shape) -> Shape:
         shapes = {name: image(self, layer.output_shape(shape)) for name, layer in self.parts}
         if len({s[:2] for s in shapes.values()}) != 1:
-            raise ValueError(f"the parts of a concatenation return the shapes {shapes}; expected one height and width")
+            raise ValueError(
+                f"the parts of a concatenation return the shapes {shapes}; expected the same height and width"
+            )
         return (*next(iter(shapes.values()))[:2], sum(C for _, _, C in shapes.values()))
 
     def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None) -> Result:
@@ -157,12 +168,12 @@ def unused(parts: tuple[T, ...], caches: list[Any]) -> tuple[T, ...]:
 
 
 def in_order(grads: Tree) -> Tree:
-    """Return gradients collected from the last part to the first in forward order, without empty ones."""
+    """Put the gradients, collected from the last part to the first, into forward order, and drop empty ones."""
     return {name: g for name, g in reversed(grads.items()) if g}
 
 
 def serial(*layers: Layer, **named: Layer) -> Serial:
-    """Return the layers in sequence.  Unnamed layers are named by their kind: conv1, batchnorm1, relu1, conv2.
+    """Return the layers in sequence.  Unnamed layers are named after their kind: conv1, batchnorm1, relu1, conv2.
 
     Raises
     ------

@@ -1,12 +1,13 @@
 """The SE block as a layer, and its variants in the paper: other gates, another squeeze, and no squeeze."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from se_numpy import ops, se
 from se_numpy.arrays import Array
 from se_numpy.layers.layer import Layer, Parameter, Result, Rng, Shape, he, image
+from se_numpy.shapes import flag, is_real
 from se_numpy.tree import Tree
 
 
@@ -23,15 +24,19 @@ class SE(Layer):
     """The Squeeze-and-Excitation block, Eqs. (2) to (4): ``se.se_block``, with z and s kept for the backward pass.
 
     ``reduction`` is r: 16 in the paper, 4 in the narrow networks of ``models``. ``bias`` adds b1 and b2, which Eq. (3)
-    does not have.
+    does not have. ``divisor`` rounds the number of hidden units to one of its multiples.
     """
 
     reduction: int = 16
     bias: bool = False
+    divisor: int = field(default=1, kw_only=True)
+
+    def __post_init__(self) -> None:
+        _check_settings(self)
 
     def parameters(self, shape: Shape) -> Tree:
         _, _, C = image(self, shape)
-        h = se.hidden_units(C, self.reduction)
+        h = se.hidden_units(C, self.reduction, self.divisor)
         biases = {"b1": Parameter((h,)), "b2": Parameter((C,))} if self.bias else {}
         return {"W1": he((h, C), fan_in=C), "W2": he((C, h), fan_in=h), **biases}
 
@@ -62,6 +67,7 @@ class SEVariant(SE):
     squeeze: str = "avg"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_choice("gate", self.gate, se.GATES)
         _check_choice("squeeze", self.squeeze, SQUEEZES)
 
@@ -79,7 +85,7 @@ class SEVariant(SE):
 
 
 class NoSqueezeCache(NamedTuple):
-    """The cache of a block without a squeeze: the feature maps and the gates, both of one shape."""
+    """The cache of a block without a squeeze: the feature maps and the gates, which have the same shape."""
 
     U: Array
     s: Array
@@ -96,12 +102,14 @@ class NoSqueeze(Layer):
     reduction: int = 16
     bias: bool = False
     gate: str = "sigmoid"
+    divisor: int = field(default=1, kw_only=True)
 
     def __post_init__(self) -> None:
+        _check_settings(self)
         _check_choice("gate", self.gate, se.GATES)
 
     def parameters(self, shape: Shape) -> Tree:
-        return SE(self.reduction, self.bias).parameters(shape)
+        return SE(self.reduction, self.bias, divisor=self.divisor).parameters(shape)
 
     def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None) -> Result:
         U = X
@@ -115,7 +123,9 @@ class NoSqueeze(Layer):
         return dU.reshape(U.shape) + dY * s, dict(zip(params, dW, strict=True))
 
 
-def se_layer(reduction: int = 16, bias: bool = False, *, gate: str = "sigmoid", squeeze: str = "avg") -> Layer:
+def se_layer(
+    reduction: int = 16, bias: bool = False, *, gate: str = "sigmoid", squeeze: str = "avg", divisor: int = 1
+) -> Layer:  # fmt: skip
     """Return the layer for these settings: SE for the paper's block, NoSqueeze for squeeze "none", or else SEVariant.
 
     Raises
@@ -124,10 +134,20 @@ def se_layer(reduction: int = 16, bias: bool = False, *, gate: str = "sigmoid", 
         If the gate or the squeeze is unknown.
     """
     if squeeze == "none":
-        return NoSqueeze(reduction, bias, gate)
+        return NoSqueeze(reduction, bias, gate, divisor=divisor)
     _check_choice("squeeze", squeeze, [*SQUEEZES, "none"])
     plain = (gate, squeeze) == ("sigmoid", "avg")
-    return SE(reduction, bias) if plain else SEVariant(reduction, bias, gate, squeeze)
+    if plain:
+        return SE(reduction, bias, divisor=divisor)
+    return SEVariant(reduction, bias, gate, squeeze, divisor=divisor)
+
+
+def _check_settings(layer: Any) -> None:
+    """Raise TypeError or ValueError unless ``reduction`` is a positive number and ``bias`` is True or False."""
+    kind = type(layer).__name__
+    flag(f"bias of {kind}", layer.bias)
+    if not (is_real(layer.reduction) and 0 < layer.reduction < float("inf")):
+        raise ValueError(f"reduction of {kind} is {layer.reduction!r}; expected a positive number")
 
 
 def _check_choice(what: str, given: Any, known: Collection[str]) -> None:

@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from se_numpy.arrays import Array
+from se_numpy.arrays import NUMBERS, Array
 from se_numpy.layers.running import MOMENTUM, update_running
+from se_numpy.shapes import count
 from se_numpy.tree import Tree, leaves, map_leaves
 
 Shape = tuple[int, ...]
@@ -99,18 +100,39 @@ def init(layer: Layer, shape: Shape, rng: np.random.Generator, dtype: Any = np.f
     Raises
     ------
     TypeError
-        If ``rng`` is not a numpy.random.Generator.
+        If ``layer`` is not a Layer, ``rng`` not a numpy.random.Generator, or ``shape`` not a tuple of whole numbers.
     ValueError
-        If the parts of the network do not fit together, or do not fit ``shape``.
+        If a size is less than 1, if ``dtype`` is not float32 or float64 (or complex, for derivatives), or if the parts
+        of the network do not fit together, or do not fit ``shape``.
     """
+    if not isinstance(layer, Layer):
+        raise TypeError(f"got {layer!r}; expected a network: a Layer, such as serial(Conv(16), ReLU())")
     if not isinstance(rng, np.random.Generator):
         raise TypeError(f"rng is a {type(rng).__name__}; expected a Generator: use numpy.random.default_rng(seed)")
 
     def draw(parameter: Parameter) -> np.ndarray:
         return parameter.draw(rng, dtype)
 
+    shape = sizes(shape)
+    if np.dtype(dtype) not in NUMBERS:
+        raise ValueError(f"dtype is {np.dtype(dtype)}; expected float32 or float64")
     layer.output_shape(shape)  # raises, naming the parts, if they do not fit together
     return map_leaves(draw, layer.parameters(shape)), map_leaves(draw, layer.statistics(shape))
+
+
+def sizes(shape: Any) -> Shape:
+    """Return the shape of an input as a tuple of ints.
+
+    Raises
+    ------
+    TypeError
+        If it is not a tuple or another sequence of whole numbers.
+    ValueError
+        If a size is less than 1.
+    """
+    if isinstance(shape, str) or not hasattr(shape, "__len__"):
+        raise TypeError(f"shape is {shape!r}; expected the sizes of one input, such as (32, 32, 3)")
+    return tuple(count(f"shape[{i}]", n) for i, n in enumerate(shape))
 
 
 def image(layer: Layer, shape: Shape) -> tuple[int, int, int]:

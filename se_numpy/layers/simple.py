@@ -1,7 +1,7 @@
 """The elementary layers: each calls its equation and keeps the arrays that its backward pass needs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import prod
 from typing import Any, NamedTuple
 
@@ -11,12 +11,12 @@ from se_numpy import ops, se
 from se_numpy.arrays import Array, array_module
 from se_numpy.layers.layer import Layer, Parameter, Result, Rng, Shape, he, image, slide
 from se_numpy.layers.running import check_spread, unbiased
-from se_numpy.shapes import check, whole
+from se_numpy.shapes import check, count, flag, is_real
 from se_numpy.tree import Tree
 
 
 def whole_fields(layer: Layer, **least: int) -> None:
-    """Convert fields of a frozen layer to ints of at least the given values; None is kept.
+    """Convert fields of a frozen layer to ints of at least the given values; None is kept if it is the default.
 
     Raises
     ------
@@ -25,10 +25,11 @@ def whole_fields(layer: Layer, **least: int) -> None:
     ValueError
         If a field is too small.
     """
+    defaults = {field.name: field.default for field in fields(layer)}
     for name, low in least.items():
         value = getattr(layer, name)
-        if value is not None:
-            object.__setattr__(layer, name, whole(f"{name} of {type(layer).__name__}", value, least=low))
+        if value is not None or defaults[name] is not None:
+            object.__setattr__(layer, name, count(f"{name} of {type(layer).__name__}", value, least=low))
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Conv(Layer):
     def parameters(self, shape: Shape) -> Tree:
         _, _, C_ = image(self, shape)
         if C_ % self.groups or self.C % self.groups:
-            raise ValueError(f"{self} got {C_} channels; expected channels and filters divisible by groups")
+            raise ValueError(f"{self} got {C_} channels; expected numbers of channels and filters divisible by groups")
         return {"V": he((self.k, self.k, C_ // self.groups, self.C), fan_in=self.k**2 * C_ // self.groups)}
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -89,6 +90,10 @@ class BatchNorm(Layer):
     """
 
     eps: float = ops.norm.EPS
+
+    def __post_init__(self) -> None:
+        if not (is_real(self.eps) and 0 <= self.eps < float("inf")):
+            raise ValueError(f"eps of BatchNorm is {self.eps!r}; expected a number, at least 0")
 
     def parameters(self, shape: Shape) -> Tree:
         return {"gamma": Parameter(shape[-1:], mean=1.0), "beta": Parameter(shape[-1:])}
@@ -182,6 +187,7 @@ class Linear(Layer):
 
     def __post_init__(self) -> None:
         whole_fields(self, K=1)
+        flag("bias of Linear", self.bias)
 
     def parameters(self, shape: Shape) -> Tree:
         if len(shape) != 1:
@@ -205,7 +211,7 @@ class Linear(Layer):
 class Pool(Layer):
     """Pooling over k x k windows, of ``kind`` "max" or "avg".  ``stride`` defaults to k.
 
-    ``ceil`` lets the last windows extend beyond the lower and the right edge, as in the authors' Caffe networks. It is
+    ``ceil`` lets the last windows extend beyond the lower and right edges, as in the authors' Caffe networks. It is
     available for "max" only.
     """
 
@@ -217,6 +223,7 @@ class Pool(Layer):
 
     def __post_init__(self) -> None:
         whole_fields(self, k=1, stride=1, padding=0)
+        flag("ceil of Pool", self.ceil)
         self._calls()
 
     def _calls(self) -> tuple[tuple[Callable[..., Array], Callable[..., Array]], dict[str, Any]]:
@@ -224,7 +231,9 @@ class Pool(Layer):
         if self.kind not in pairs:
             raise ValueError(f"unknown kind of pooling {self.kind!r}; expected 'max' or 'avg'")
         if self.ceil and self.kind == "avg":
-            raise ValueError(f"{self}: windows across the edge have no agreed mean; expected ceil=True with 'max' only")
+            raise ValueError(
+                f"{self}: the mean of a window across the edge is ambiguous; use ceil=True only with 'max'"
+            )
         return pairs[self.kind], {"kernel": self.k, "stride": self.stride, "padding": self.padding}
 
     def _overhang(self, H: int, W: int) -> tuple[int, int]:
@@ -319,8 +328,8 @@ class Dropout(Layer):
     p: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.p < 1:
-            raise ValueError(f"p of Dropout is {self.p}; expected the probability of dropping a value, 0 <= p < 1")
+        if not (is_real(self.p) and 0 <= self.p < 1):
+            raise ValueError(f"p of Dropout is {self.p!r}; expected the probability of dropping a value, 0 <= p < 1")
 
     def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None) -> Result:
         if not train:

@@ -54,9 +54,9 @@ def build(
     """Build the network called ``name``, for instance "se_resnet20", "se_resnet50" or "senet154".
 
     ``reduction`` is r; the default is 16 as in the paper, but 4 in networks for small images. The default of
-    ``classes`` is 10 for small images and 1000 for large ones. ``settings`` are the fields of ``SEConfig``, each an
-    ablation of the paper (gate="tanh", squeeze="max", stages=(3,), placement="pre"), and the keyword arguments of the
-    network's own function (stride_in="3x3").
+    ``classes`` is 10 for small images and 1000 for large ones. ``settings`` are the fields of ``SEConfig``, one for
+    each ablation of the paper (gate="tanh", squeeze="max", stages=(3,), placement="pre"), and the keyword arguments of
+    the network's own function (stride_in="3x3").
 
     Raises
     ------
@@ -65,6 +65,8 @@ def build(
         without SE blocks.
     """
     known = _known(name)
+    if "depth" in settings:
+        raise ValueError(f"depth={settings['depth']!r} is not a setting of {name!r}, whose name determines its depth")
     if classes is not None:
         settings["classes"] = classes
     if name.startswith("se"):
@@ -90,6 +92,8 @@ def image_shape(name: str) -> Shape:
 
 
 def _known(name: str) -> Known:
+    if not isinstance(name, str):
+        raise TypeError(f"the model is {name!r}; expected a name, such as 'se_resnet20'")
     if name not in KNOWN:
         near = difflib.get_close_matches(name, NAMES, n=6)
         near = sorted(near, key=lambda other: -_shared(name, other))[:3]

@@ -1,9 +1,9 @@
 """Compare the parameters and multiply-adds counted here with the numbers printed in the paper.
 
-A printed number is reproduced if ours, rounded to the printed digits, is equal. The plain rule is tried first: learned
-parameters, and multiply-adds of convolutions and fully connected layers. If it does not fit, other common counting
-rules are tried and the first that fits is named. With several rules to choose from, one may fit by coincidence, so it
-is only a possible explanation. If no rule fits, the row says so.
+A printed number is reproduced if our count, rounded to as many digits, is equal to it. The plain rule is tried first:
+learned parameters, and multiply-adds of convolutions and fully connected layers. If it does not fit, other common
+counting rules are tried and the first that fits is named. With several rules to choose from, one may fit by
+coincidence, so it is only a possible explanation. If no rule fits, the row says so.
 """
 
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ class Compared(NamedTuple):
 
 
 def comparison() -> list[Compared]:
-    """Compare the counts of Tables 2, 3, 10, 13, 15 and 16 and of the released networks, for all networks here."""
+    """Compare the counts of Tables 2, 3, 10, 13, 15 and 16 and of the released networks with the counts here."""
     return list(_comparison())
 
 

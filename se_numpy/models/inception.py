@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 from se_numpy.layers import Layer, Pool, Serial, concat, serial
 from se_numpy.models.blocks import conv, head, wide
 from se_numpy.models.se_config import SEConfig, optional
+from se_numpy.shapes import flag
 
 
 class Module(NamedTuple):
-    """The channels of an Inception module; if ``one`` and ``pooled`` are 0, it halves the image."""
+    """The channels of an Inception module; if ``one`` and ``pooled`` are 0, the module halves the image size."""
 
     one: int  # 1x1
     three: tuple[int, int]  # 1x1, 3x3
@@ -57,7 +58,7 @@ def bn_inception(*, classes: int = 1000, width: float = 1.0, ceil: bool = True, 
     ValueError
         If a setting is invalid.
     """
-    pool = Pool("max", 3, 2, ceil=True) if ceil else Pool("max", 3, 2, 1)
+    pool = Pool("max", 3, 2, ceil=True) if flag("ceil", ceil) else Pool("max", 3, 2, 1)
     start = serial(
         *conv(wide(64, width), 7, 2), pool, *conv(wide(64, width), 1), *conv(wide(192, width)), pool
     )  # fmt: skip
@@ -65,7 +66,7 @@ def bn_inception(*, classes: int = 1000, width: float = 1.0, ceil: bool = True, 
 
 
 def small_inception(*, classes: int = 10, width: float = 1.0, **gates: Any) -> Serial:
-    """Build a network of five Inception modules for small images; two of them halve the image.
+    """Build a network of five Inception modules for small images; two of them halve the image size.
 
     Raises
     ------

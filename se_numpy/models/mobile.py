@@ -1,8 +1,8 @@
 """Mobile networks with SE blocks: MobileNet and ShuffleNet (Hu et al., Table 3).
 
 MobileNet (Howard et al., arXiv 1704.04861): pairs of a 3x3 depthwise and a 1x1 convolution; SE follows each pair.
-ShuffleNet (Zhang et al., CVPR 2018): bottlenecks of grouped 1x1 convolutions with a channel shuffle between them; SE
-ends each branch.
+ShuffleNet (Zhang et al., CVPR 2018): bottlenecks of grouped 1x1 convolutions with a channel shuffle between them; each
+branch ends in an SE block.
 """
 
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from se_numpy.layers import ChannelShuffle, Layer, Pool, ReLU, Serial, concat, residual, serial
 from se_numpy.models.blocks import conv, head, stages, wide
 from se_numpy.models.se_config import SEConfig
+from se_numpy.shapes import count
 
 # Channels and stride of each pair, by stage.
 MOBILENET = (
@@ -54,7 +55,7 @@ def shufflenet(*, classes: int = 1000, groups: int = 3, width: int | None = None
     """
     if groups not in SHUFFLENET:
         raise ValueError(f"groups is {groups}; expected one of {', '.join(map(str, SHUFFLENET))}")
-    C1 = SHUFFLENET[groups] if width is None else width
+    C1 = SHUFFLENET[groups] if width is None else count("width", width)
     if C1 < 32 or C1 % (4 * groups):
         raise ValueError(f"width is {C1}; expected at least 32, and a multiple of {4 * groups} for {groups} groups")
     g = SEConfig.of(gates, stages=3)

@@ -1,7 +1,7 @@
 """Residual networks for small images, plain and with SE blocks: He et al., CVPR 2016, section 4.2; Hu et al., Fig. 3.
 
 A network of depth 6n + 2 consists of a 3x3 convolution, three stages of n basic blocks with 16, 32 and 64 channels,
-global average pooling and a classifier. The second and the third stage start with stride 2. If a block changes the
+global average pooling and a classifier. The second and third stages start with stride 2. If a block changes the
 shape, its shortcut is a projection: a 1x1 convolution with batch norm.
 """
 
@@ -10,6 +10,7 @@ from typing import Any
 from se_numpy.layers import BatchNorm, Conv, Layer, ReLU, Serial, serial
 from se_numpy.models.blocks import conv, head, per_stage, stages
 from se_numpy.models.se_config import PLACEMENTS, SEConfig
+from se_numpy.shapes import count
 
 DEPTHS = (8, 14, 20, 32, 44, 56, 110)
 PREACT_DEPTHS = (20, 56, 110, 164)
@@ -19,7 +20,7 @@ RESNEXT_DEPTHS = (11, 20, 29)
 def resnet(
     depth: int, *, reduction: int | None = None, bias: bool = False, classes: int = 10, width: int = 16, **gates: Any
 ) -> Serial:
-    """Build the network with ``depth`` 6n + 2; with ``reduction`` r, an SE block ends every residual branch.
+    """Build the network of ``depth`` 6n + 2; with ``reduction`` r, every residual branch ends in an SE block.
 
     It takes images (H, W, C) of at least 4 x 4 pixels and returns logits (classes,). ``bias`` adds biases to the SE
     blocks, which Eq. (3) does not have; ``gates`` are the other fields of ``SEConfig``.
@@ -29,7 +30,7 @@ def resnet(
     ValueError
         If depth is not 6n + 2, or another setting is invalid.
     """
-    n = per_stage(depth, 6, DEPTHS)
+    n, width = per_stage(depth, 6, DEPTHS), count("width", width)
     g = SEConfig.of({"reduction": reduction, "bias": bias, **gates}, stages=3, placements=PLACEMENTS)
 
     def block(stage: int, first: bool) -> Serial:
@@ -60,7 +61,7 @@ def preact_resnet(
     He et al., Identity Mappings in Deep Residual Networks, ECCV 2016.
     """
     bottleneck = depth == 164 if bottleneck is None else bottleneck
-    n = per_stage(depth, 9 if bottleneck else 6, PREACT_DEPTHS)
+    n, width = per_stage(depth, 9 if bottleneck else 6, PREACT_DEPTHS), count("width", width)
     g = SEConfig.of(gates, stages=3, placements=PLACEMENTS)
 
     def block(stage: int, first: bool) -> Serial:
@@ -77,10 +78,11 @@ def preact_resnet(
 
 
 def small_resnext(depth: int = 20, *, classes: int = 10, cardinality: int = 8, width: int = 4, **gates: Any) -> Serial:
-    """Build a ResNeXt of depth 9n + 2 for small images; 3x3 convolutions have ``cardinality`` groups of ``width``.
+    """Build a ResNeXt of depth 9n + 2 for small images.
 
-    ``small_resnext(29, cardinality=8, width=64)`` is the 8x64d network of Xie et al.; the default is small enough to
-    train on a laptop.
+    Its 3x3 convolutions have ``cardinality`` groups, of ``width`` channels in the first stage. With depth 29,
+    ``cardinality=8`` and ``width=64``, it is the 8x64d network of Xie et al.; the default is small enough to train on
+    a laptop.
 
     Raises
     ------
@@ -92,6 +94,7 @@ def small_resnext(depth: int = 20, *, classes: int = 10, cardinality: int = 8, w
     Xie et al., Aggregated Residual Transformations for Deep Neural Networks, CVPR 2017, section 5.3.
     """
     n = per_stage(depth, 9, RESNEXT_DEPTHS)
+    cardinality, width = count("cardinality", cardinality), count("width", width)
     g = SEConfig.of(gates, stages=3, placements=PLACEMENTS)
 
     def block(stage: int, first: bool) -> Serial:

@@ -1,4 +1,4 @@
-"""``SEConfig``: the form and the placement of the SE blocks in a network; each field is an ablation of the paper.
+"""``SEConfig``: the form and placement of a network's SE blocks; each field corresponds to an ablation in the paper.
 
 =========  ==============================================  =====================
 reduction  r; None for a network without SE blocks         Table 10
@@ -7,6 +7,7 @@ gate       "sigmoid", "tanh" or "relu"                     Table 12
 squeeze    "avg" or "max"; "none" for NoSqueeze            Tables 11, 16
 stages     the stages with SE blocks; None for all         Table 13
 placement  "standard", "pre", "post", "identity" or "3x3"  Figure 5, Tables 14, 15
+divisor    rounds the hidden units to its multiples        (8 in timm)
 =========  ==============================================  =====================
 
 Stages are numbered as in their names here: stage1 is stage 2 of the paper, whose stage 1 is the stem.
@@ -23,7 +24,7 @@ PLACEMENTS = ("standard", "pre", "post", "identity", "3x3")
 
 @dataclass(frozen=True)
 class SEConfig:
-    """The form and the placement of the SE blocks in a network."""
+    """The form and placement of the SE blocks in a network."""
 
     reduction: int | None = None
     bias: bool = False
@@ -31,12 +32,13 @@ class SEConfig:
     squeeze: str = "avg"
     stages: Collection[int] | None = None
     placement: str = "standard"
+    divisor: int = 1
 
     def __post_init__(self) -> None:
         if self.placement not in PLACEMENTS:
             raise ValueError(f"the placement is {self.placement!r}; expected one of {', '.join(PLACEMENTS)}")
         if self.reduction is not None:
-            se_layer(self.reduction, self.bias, gate=self.gate, squeeze=self.squeeze)  # validates the settings
+            self._layer()  # validates the settings
             return
         for field in fields(self)[1:]:
             if (given := getattr(self, field.name)) != field.default:
@@ -75,12 +77,16 @@ class SEConfig:
         in_stage = self.stages is None or stage in self.stages
         if self.reduction is None or placement != self.placement or not in_stage:
             return ()
-        return (se_layer(self.reduction, self.bias, gate=self.gate, squeeze=self.squeeze),)
+        return (self._layer(),)
+
+    def _layer(self) -> Layer:
+        assert self.reduction is not None
+        return se_layer(self.reduction, self.bias, gate=self.gate, squeeze=self.squeeze, divisor=self.divisor)
 
     def unit(self, stage: int, branch: tuple[Layer, ...], shortcut: Serial, *relu: Layer) -> Serial:
-        """Build a residual unit (Figure 5): branch + shortcut, then ``relu`` if given, with the SE block in its place.
+        """Build a residual unit (Figure 5): branch + shortcut, ``relu`` if given, and the SE block at its placement.
 
-        The placement "3x3" is inside the branch, so the caller inserts that block.
+        For the placement "3x3", the SE block is inside the branch, where the caller inserts it.
         """
         standard, pre, post, identity = (self.at(stage, p) for p in PLACEMENTS[:4])
         if identity:

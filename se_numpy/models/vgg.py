@@ -1,6 +1,6 @@
 """VGG-16 with batch norm, and a small version; SE follows each ReLU (section 3.3).  Simonyan & Zisserman, ICLR 2015.
 
-Each stage consists of 3x3 convolutions and a pooling that halves the image.
+Each stage consists of 3x3 convolutions and a pooling layer that halves the image size.
 """
 
 from collections.abc import Sequence

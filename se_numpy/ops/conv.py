@@ -4,7 +4,7 @@
     V    (k, k, C'/groups, C)  filters, or (kh, kw, C'/groups, C) if not square
     U    (N, H, W, C)          output, H = (H' + 2 padding - kh) // stride + 1
 
-Over all windows, one tap (a, b) of the filters multiplies the same subsampled image X[pixels]. The convolution is
+Across all windows, each tap (a, b) of the filters multiplies one subsampled image, X[pixels]. The convolution is
 therefore a sum of matrix products, one for each tap.
 
 As in every framework, "convolution" means cross-correlation. Eq. (1) has no bias; batch normalisation would cancel it.

@@ -76,7 +76,7 @@ def avg_pool2d_backward(dy: Array, x: Array, *, kernel: int, stride: int | None 
 
 
 def check_pool(x: Array, kernel: int, stride: int | None, padding: int) -> tuple[int, int, int, int, int]:
-    """Return (H, W, kernel, stride, padding) of a pooling as ints.
+    """Return (H, W, kernel, stride, padding) of a pooling operation as ints.
 
     Raises
     ------

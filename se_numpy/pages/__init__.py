@@ -1,8 +1,8 @@
 """HTML pages made from Jinja2 templates: each a single file without scripts that loads nothing.
 
-Templates receive plain data (text, numbers, ``Table``, ``Figure``, ``Bar``) and escape every text that they insert. The
-only HTML that they insert as it is has passed through ``trusted_html``. Jinja2 is the extra ``pages``; importing this
-package does not need it.
+Templates receive plain data (text, numbers, ``Table``, ``Figure``, ``Bar``) and escape all text that they insert. The
+only HTML that they insert unescaped has passed through ``trusted_html``. The extra ``pages`` installs Jinja2, which is
+not needed to import this package.
 """
 
 from base64 import b64encode
@@ -16,7 +16,7 @@ from se_numpy.pages.parts import Bar, Figure, Table
 
 
 def render(template: str, **values: Any) -> str:
-    """Return the page that a template makes of these values.
+    """Render a template with these values and return the page.
 
     Raises
     ------
@@ -31,10 +31,10 @@ def render(template: str, **values: Any) -> str:
 
 
 def missing_library(extra: str = "pages") -> str:
-    """Return a sentence that says how to install Jinja2, or nothing if it is installed."""
+    """Return a sentence that says how to install Jinja2; it is empty if Jinja2 is installed."""
     try:
         found = find_spec("jinja2") is not None
-    except ValueError:  # imports of it are blocked
+    except ValueError:  # its import is blocked
         found = False
     return "" if found else f"HTML pages need Jinja2, which is not installed: {install_command(extra)}"
 
@@ -54,10 +54,10 @@ def environment() -> Any:
 
 
 def trusted_html(html: str) -> Any:
-    """Mark HTML, whose texts are escaped already, to be inserted as it is.
+    """Mark HTML so that it is inserted unescaped; its text must be escaped already.
 
-    The only caller is the grading report: it inserts the body of a graded task, which the notebook card shows too and
-    which therefore is written without Jinja2, in ``se_numpy.grading.report.html_parts``.
+    The only caller is the grading report, which inserts the body of a graded task. The notebook card shows the same
+    body, so ``se_numpy.grading.report.html_parts`` writes it without Jinja2.
     """
     from markupsafe import Markup
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text; the first ``text_columns`` columns are aligned left, the others, numbers, right."""
+    """A table of text; the first ``text_columns`` columns are left-aligned, the others (numbers) right-aligned."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -15,7 +15,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure as PNG files, for wide and narrow screens in light and dark colours, and a text in its place."""
+    """A figure as PNG files, for wide and narrow screens in light and dark colours, with its alternative text."""
 
     alt: str
     wide: bytes
@@ -25,13 +25,13 @@ class Figure:
 
     @property
     def width(self) -> int:
-        """The width of the wide figure on a page, in CSS pixels, so that the text of all figures has one size."""
-        return round(0.72 * int.from_bytes(self.wide[16:20]))  # a PNG file states its width there
+        """The width of the wide figure on a page, in CSS pixels, which gives the text of all figures the same size."""
+        return round(0.72 * int.from_bytes(self.wide[16:20]))  # a PNG file stores its width there
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A row of a bar chart: a name, the value as text, the share (0 to 1) that is filled, a note below the name."""
+    """A row of a bar chart: a name, the value as text, the share (0 to 1) that is filled, and a note below the name."""
 
     name: str
     value: str

@@ -12,11 +12,12 @@ from se_numpy import data
 from se_numpy.data import Dataset
 from se_numpy.engine import keep_freed_memory
 from se_numpy.train.config import Config, choose_device, configure, read_toml, to_toml
-from se_numpy.train.console import Console, duration, introduce, recipe, seconds_per_epoch
-from se_numpy.train.loop import complete, resume, train
+from se_numpy.train.console import Console, duration, introduce, recipe
+from se_numpy.train.estimate import seconds_in_total
+from se_numpy.train.loop import check_completable, complete, resume, train
 from se_numpy.train.run_dir import RUNS
 from se_numpy.train.session import Session
-from se_numpy.wrapping import wrap_text
+from se_numpy.wrapping import plural, wrap_text
 
 
 def run_train(args: argparse.Namespace) -> None:
@@ -74,14 +75,17 @@ def _train_seeds(dataset: Dataset, config: Config, seeds: tuple[int, ...], dry_r
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"--seeds {','.join(map(str, seeds))} contains a seed twice; expected distinct seeds")
     folder = config.out or str(RUNS / f"{time.strftime('%Y%m%d-%H%M%S')}-{config.model}")
+    configs = [replace(config, seed=seed, out=str(Path(folder) / f"s{seed}")) for seed in seeds]
+    for one in configs:
+        check_completable(dataset, one)
     if dry_run:
-        _estimate_seeds(dataset, config, [Path(folder) / f"s{seed}" for seed in seeds])
+        _estimate_seeds(dataset, configs)
         return
     accuracies = []
-    for n, seed in enumerate(seeds, 1):
-        print(f"{'' if n == 1 else chr(10)}seed {seed}, {n} of {len(seeds)}")
+    for n, one in enumerate(configs, 1):
+        print(f"{'' if n == 1 else chr(10)}seed {one.seed}, {n} of {len(seeds)}")
         try:
-            run = complete(dataset, replace(config, seed=seed, out=str(Path(folder) / f"s{seed}")))
+            run = complete(dataset, one)
         except KeyboardInterrupt:
             print(wrap_text(f"         to resume all seeds, repeat the command with --out {quote(folder)}", 9))
             raise
@@ -91,16 +95,16 @@ def _train_seeds(dataset: Dataset, config: Config, seeds: tuple[int, ...], dry_r
     print(wrap_text(f"\nseeds    test accuracy {mean(accuracies):.2f}{spread} % (mean ± s.d.): {each}", 9))
 
 
-def _estimate_seeds(dataset: Dataset, config: Config, runs: list[Path]) -> None:
+def _estimate_seeds(dataset: Dataset, configs: list[Config]) -> None:
     """Print the settings and the estimated time of a run for each seed."""
-    say = Console(None)
+    say, config = Console(None), configs[0]
     device, why = choose_device(config.device)
     session = Session(dataset, config, device)
     introduce(session, why, say)
     say(recipe(session))
-    one = config.epochs * seconds_per_epoch(session, session.seconds_per_step())
-    left = [folder for folder in runs if not (folder / "result.json").is_file()]
-    done = f", {len(runs) - len(left)} finished; the others" if len(left) < len(runs) else ","
-    count = f"{len(runs)} run{'s' * (len(runs) != 1)}"
-    say(wrap_text(f"seeds    {count}{done} about {duration(one)} each: {duration(len(left) * one)} in total", 9))
+    one = seconds_in_total(session, session.seconds_per_step())
+    left = [c for c in configs if not (Path(c.out or "") / "result.json").is_file()]
+    done = f", {len(configs) - len(left)} finished; the others" if len(left) < len(configs) else ","
+    each, total = duration(one), duration(len(left) * one)
+    say(wrap_text(f"seeds    {plural(len(configs), 'run')}{done} about {each} each: {total} in total", 9))
     say("dry run  nothing was trained, nothing was written")

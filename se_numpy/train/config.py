@@ -3,6 +3,7 @@
 import difflib
 import json
 import tomllib
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, get_args
@@ -10,8 +11,10 @@ from typing import Any, get_args
 import numpy as np
 
 from se_numpy import models, optim
+from se_numpy.arg_types import user_path
 from se_numpy.arrays import device_module
-from se_numpy.data import Dataset
+from se_numpy.data import OWN, Dataset, recorded_name
+from se_numpy.data.dataset import check_dataset
 from se_numpy.layers import Serial
 
 MOST = 10**9  # the largest accepted value of any setting; anything larger must be a typing error
@@ -25,13 +28,14 @@ class Config:
     epochs: int
     lr: float
     augment: bool
-    data: str = "builtin"  # or cifar10, cifar100, or a folder that contains one of them
+    data: str = "builtin"  # or cifar10, cifar100, a folder that contains one of them, or python:NAME for own arrays
     reduction: int | None = None  # None: the default of the model
     bias: bool = False
     gate: str = "sigmoid"
     squeeze: str = "avg"
     stages: tuple | None = None  # None: all
     placement: str = "standard"
+    divisor: int = 1  # the hidden units of SE blocks are rounded to its multiples
     subset: int | None = None  # the number of training images to use; None: all that are not held out
     batch_size: int = 128
     schedule: str = "one-cycle"
@@ -47,7 +51,10 @@ class Config:
             object.__setattr__(self, "stages", tuple(self.stages))  # JSON and TOML have only lists
         for field in fields(self):
             _check_type(field.name, field.type, getattr(self, field.name))
-        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("subset", 1)):
+        for name in ("data", "out"):
+            if (path := getattr(self, name) or "").startswith("~"):
+                object.__setattr__(self, name, str(user_path(path)))
+        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("subset", 1), ("divisor", 1)):
             if getattr(self, name) is not None and not least <= getattr(self, name) <= MOST:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected {least} to {MOST:,}")
         for name in ("lr", "momentum", "weight_decay", "label_smoothing"):
@@ -75,11 +82,29 @@ class Config:
 def difference(a: Config, b: Config) -> tuple[str, Any, Any] | None:
     """Return the name and the two values of the first setting that differs, or None if none does.
 
-    ``out`` and ``device`` are not compared.
+    ``out`` and ``device`` are not compared, nor are the names of data sets that were given in Python: earlier versions
+    did not record them, and checkpoints hold a digest of the data.
     """
     ours, theirs = asdict(a), asdict(b)
-    names = [name for name in ours if name not in ("out", "device") and ours[name] != theirs[name]]
+    skipped = {"out", "device"} | ({"data"} if OWN in (a.data[: len(OWN)], b.data[: len(OWN)]) else set())
+    names = [name for name in ours if name not in skipped and ours[name] != theirs[name]]
     return (names[0], ours[names[0]], theirs[names[0]]) if names else None
+
+
+def check_names(names: Iterable[str], where: str = "") -> None:
+    """Check that all names are settings of ``Config``; ``where`` begins the message.
+
+    Raises
+    ------
+    ValueError
+        If a name is not a setting; the message suggests the nearest one.
+    """
+    known = [field.name for field in fields(Config)]
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
+            raise ValueError(f"{where}unknown setting {name!r}; {hint}")
 
 
 def _check_type(name: str, kind: Any, value: object) -> None:
@@ -116,15 +141,19 @@ def configure(dataset: Dataset, *, preset: str | None = None, **given: Any) -> C
     Raises
     ------
     ValueError
-        If the preset is unknown or a setting is invalid.
+        If the preset or a setting is unknown, or a setting is invalid.
+    TypeError
+        If ``dataset`` is not a Dataset.
     """
+    check_dataset(dataset)
+    check_names(given)
     if preset is not None and preset not in PRESETS:
         raise ValueError(f"preset is {preset!r}; expected one of {', '.join(PRESETS)}")
     kind = dataset.name if dataset.name in RECIPES else "photographs"
     chosen = PRESETS[preset][kind] if preset else {}
     recipe = {**RECIPES.get(kind, PHOTOGRAPHS), **chosen}
     recipe["lr"] = min(recipe["lr"], highest_lr(given.get("model", recipe["model"])))
-    return Config(**{**recipe, "augment": dataset.augment, **given})
+    return Config(**{**recipe, "augment": dataset.augment, "data": recorded_name(dataset), **given})
 
 
 def highest_lr(model: str) -> float:
@@ -146,15 +175,10 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         If the file is not valid TOML, contains an unknown setting, or gives a setting a value of the wrong type.
     """
     try:
-        given = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        given = tomllib.loads(user_path(path).read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is not valid TOML: {error}") from None
-    known = [field.name for field in fields(Config)]
-    for name in given:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
-            raise ValueError(f"{path}: unknown setting {name!r}; {hint}")
+    check_names(given, f"{path}: ")
     for field in fields(Config):
         if field.name in given:
             value = given[field.name]

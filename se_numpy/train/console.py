@@ -13,8 +13,9 @@ from tqdm import tqdm
 from se_numpy.complexity import count_parameters
 from se_numpy.data.glyphs import PLAIN_BOUND
 from se_numpy.engine import threads
+from se_numpy.train.estimate import seconds_in_total, seconds_per_epoch
 from se_numpy.train.session import Session
-from se_numpy.wrapping import terminal_columns, wrap_text
+from se_numpy.wrapping import plural, terminal_columns, wrap_text
 
 
 class Console:
@@ -33,7 +34,7 @@ class Console:
         try:
             tqdm.write(line, file=self.out)
             self.out.flush()
-        except BrokenPipeError:  # the reader of the pipe has exited; the run continues without output
+        except OSError:  # the reader of a pipe has exited, or the disk is full; the run continues without output
             self.out, self.terminal = io.StringIO(), None
 
 
@@ -51,24 +52,19 @@ def introduce(session: Session, why: str, say: Console) -> None:
     """Print the model, the data and the device; ``why`` is the reason for choosing the device."""
     config, dataset, device = session.config, session.dataset, session.device
     cores = f"{threads()} thread{'s' * (threads() != 1)}, " if device == "cpu" else ""
+    images = plural(len(session.training), "training image")
     for line in (
         f"model    {config.model}, {count_parameters(session.net, dataset.image_shape):,} parameters",
         f"data     {dataset.source}",
-        f"         {len(session.training):,} training images, {len(session.validation):,} held out to choose the epoch",
+        f"         {images}, {len(session.validation):,} held out to choose the epoch",
         f"device   {device} ({why}), {cores}numpy {np.__version__}, Python {platform.python_version()}",
     ):
         say(wrap_text(line, 9))
 
 
-def seconds_per_epoch(session: Session, per_step: float) -> float:
-    """Estimate the duration of an epoch from that of a step, both in seconds."""
-    forward_share = 0.35  # the forward pass as a fraction of a step
-    return per_step * (session.per_epoch + forward_share * len(session.validation) / session.config.batch_size)
-
-
 def forecast(session: Session, per_step: float) -> str:
     """Return a line with the estimated time of the whole run."""
-    total = session.config.epochs * seconds_per_epoch(session, per_step)
+    total = seconds_in_total(session, per_step)
     steps = f"{session.per_epoch} step{'s' * (session.per_epoch != 1)} per epoch"
     return wrap_text(f"time     {1e3 * per_step:.0f} ms per step, {steps}: about {duration(total)} in total\n", 9)
 

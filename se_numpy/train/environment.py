@@ -105,6 +105,27 @@ def memory_gib() -> float | None:
     return round(min(sizes) / 2**30, 1) if sizes else None
 
 
+def available_memory() -> int | None:
+    """Return the bytes of memory that this process can still use, or None if that is unknown (Linux only)."""
+    free = []
+    for line in _read(PROC / "meminfo").splitlines():
+        if line.startswith("MemAvailable:"):
+            free.append(int(line.split()[1]) << 10)
+    for folder in _cgroups("memory"):
+        used = _words(folder / "memory.current") or _words(folder / "memory.usage_in_bytes")
+        cached = [line.split()[1] for line in _read(folder / "memory.stat").splitlines()
+                  if line.split()[:1] in (["inactive_file"], ["total_inactive_file"])]  # fmt: skip
+        if (limit := _limit(folder)) and used:
+            free.append(limit - int(used[0]) + int(max(cached, default="0", key=int)))
+    with suppress(ImportError, OSError, ValueError, IndexError):
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit != resource.RLIM_INFINITY:
+            free.append(limit - int(_words(PROC / "self" / "statm")[0]) * resource.getpagesize())
+    return max(0, min(free)) if free else None
+
+
 def gpu() -> dict[str, Any] | None:
     """Describe the GPU that CuPy uses; return None if CuPy has not been imported or finds none."""
     cupy = sys.modules.get("cupy")

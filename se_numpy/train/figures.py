@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 from textwrap import wrap
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
+
+from se_numpy.data.images import displayable
 
 # The palette of Okabe and Ito, safe for colour-blind readers.
 BLUE, ORANGE, GREEN, PINK, AMBER, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
@@ -41,10 +43,10 @@ def paper() -> str:
 
 
 def curves(
-    history: History, path: str | Path, *, title: str = "", bound: tuple[float, str] | None = None,
+    history: History, path: str | Path | IO[bytes], *, title: str = "", bound: tuple[float, str] | None = None,
     predictions: Predictions | None = None,
 ) -> None:  # fmt: skip
-    """Plot loss and accuracy over the epochs, for training and held-out images, as a PNG file at ``path``.
+    """Plot loss and accuracy over the epochs, for training and held-out images, as a PNG file.
 
     A dotted line marks the chosen epoch. ``bound`` is an accuracy (0 to 1) and the label of the line drawn there;
     ``predictions`` are drawn below the curves.
@@ -57,21 +59,21 @@ def curves(
     from matplotlib.figure import Figure
 
     if predictions is None:
-        draw_curves(history, title=title, bound=bound).savefig(path, dpi=120)
+        draw_curves(history, title=title, bound=bound).savefig(path, dpi=120, format="png")
         return
     figure: Any = Figure(figsize=(9, 5.7), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=(3.7, 2))
     draw_curves(history, title=title, bound=bound, figure=above)
     _draw_predictions(below, predictions)
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=120, format="png")
 
 
 def _draw_predictions(figure: Any, predictions: Predictions) -> None:
     """Draw the images in a row, each with its predicted class above."""
     figure.suptitle(predictions.caption, fontsize=10)
-    panels = figure.subplots(1, len(predictions.images))
+    panels = figure.subplots(1, len(predictions.images), squeeze=False)[0]
     for axes, image, predicted, true in zip(panels, *predictions[:3], strict=True):
-        axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255)
+        axes.imshow(displayable(image), cmap="gray", vmin=0, vmax=255)
         correct = predicted == true
         axes.set_title(predicted, fontsize=9, color=BLUE if correct else ORANGE)
         axes.set_xlabel("correct" if correct else f"true: {true}", fontsize=9, color=BLUE if correct else ORANGE)

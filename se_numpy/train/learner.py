@@ -1,16 +1,21 @@
 """``Learner``: a network with its parameters in flat vectors, a training step and evaluation; ``Trained``."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from se_numpy import checkpoint, engine, layers, ops, optim, tree
-from se_numpy.arrays import Array, array_module, check_plain, moved_to, on_host, to_device, to_host
-from se_numpy.data.batches import Images, Normalisation
-from se_numpy.shapes import check
-from se_numpy.train.config import Config
+from se_numpy.arg_types import user_path
+from se_numpy.arrays import Array, array_module, moved_to, on_host, to_device, to_host
+from se_numpy.data.array_checks import check_images, check_labels
+from se_numpy.data.batches import Images, Normalisation, slices
+from se_numpy.layers.layer import sizes
+from se_numpy.shapes import check, is_real, whole
+from se_numpy.train import saved
 from se_numpy.train.nan_check import NotFinite, finite, first_not_finite
 
 EVALUATION_BATCH = 128
@@ -30,8 +35,9 @@ class Learner:
 
     Raises
     ------
-    ValueError
-        If ``shape`` is (channels, height, width).
+    ValueError, TypeError
+        If ``net`` is not a network that returns logits for inputs of ``shape``, or if ``shape`` is (channels, height,
+        width), or the seed is negative.
 
     Attributes
     ----------
@@ -56,11 +62,17 @@ class Learner:
     state: tree.Tree
 
     def __init__(self, net: layers.Layer, shape: layers.Shape, seed: int, device: str = "cpu") -> None:
+        shape = sizes(shape)
         _check_shape(shape)
-        params, state = layers.init(net, shape, stream(seed, "weights"))
+        params, state = layers.init(net, shape, stream(whole("seed", seed, least=0), "weights"))
+        if len(logits := net.output_shape(shape)) != 1:
+            raise ValueError(
+                f"the network returns an array of shape {logits} for each image; expected one of logits, (classes,): "
+                "end it with GlobalAveragePool() and Linear(classes)"
+            )
         w = to_device(tree.flatten(params), device)
         running = to_device(tree.flatten(state) if state else np.zeros(0, np.float32), device)
-        fixed = net, engine.compile(net), tuple(shape), net.output_shape(shape)[-1], device
+        fixed = net, engine.compile(net), shape, logits[0], device
         self.__dict__.update(zip(FIXED, fixed, strict=True))
         self._hold({"w": w, "running": running, "v": w * 0, "g": w * 0})
 
@@ -116,25 +128,28 @@ class Learner:
         Raises
         ------
         ValueError, TypeError
-            If the images or the labels do not fit the network; nothing is changed.
+            If the images or the labels do not fit the network, or a setting is invalid; nothing is changed.
         NotFinite
             If ``watch`` is set and the loss is NaN or infinite; the message names the layer.
         """
         self._check_batch(X, labels)
+        _check_settings(optimiser, lr, smoothing)
         logits, cache = self.compiled.forward(self.params, self.state, X, train=True, rng=rng)
         loss = engine.softmax_cross_entropy(logits, labels, smoothing=smoothing)
         if watch and not finite(loss):
             raise NotFinite(first_not_finite(self.net, self.params, self.state, X) or "only the loss is not finite")
         dlogits = engine.softmax_cross_entropy_backward(1.0, logits, labels, smoothing=smoothing)
         if stats := self.compiled.batch_stats(cache):
-            engine.move_running(tree.flatten(tree.in_order_of(stats, self.state)), layers.MOMENTUM, self.running)
+            engine.move_running(engine.flatten(tree.in_order_of(stats, self.state)), layers.MOMENTUM, self.running)
         _, grads = self.compiled.backward(self.params, cache, dlogits, input_gradient=False)
-        tree.flatten(tree.in_order_of(grads, self.params), out=self.g)
+        engine.flatten(tree.in_order_of(grads, self.params), out=self.g)
         optimiser.step(self.w, self.g, self.v, lr)
-        return loss, (logits.argmax(1) == labels).sum()
+        return loss, engine.hits(logits, labels)
 
-    def evaluate(self, images: Images) -> tuple[float, float]:
+    def evaluate(self, images: Images, progress: Callable[[int], object] = lambda n: None) -> tuple[float, float]:
         """Return the mean loss and the accuracy over all images, using the running statistics.
+
+        ``progress`` is called with the size of each batch.
 
         Raises
         ------
@@ -147,12 +162,13 @@ class Learner:
             raise ValueError("got 0 images; expected at least 1 to evaluate on")
         predict = self.compiled.predictor(self.params, self.state)
         loss, right = 0.0, 0.0
-        for start in range(0, len(images), EVALUATION_BATCH):
-            X, labels = images.in_order(slice(start, start + EVALUATION_BATCH))
+        for part in slices(len(images), (images.H, images.W), EVALUATION_BATCH):
+            X, labels = images.in_order(part)
             self._check_batch(X, labels)
             logits = predict(X)
             loss = loss + engine.softmax_cross_entropy(logits, labels) * len(labels)
-            right = right + (logits.argmax(1) == labels).sum()
+            right = right + engine.hits(logits, labels)
+            progress(len(labels))
         return float(loss) / len(images), float(right) / len(images)
 
     def trees(self) -> dict[str, tree.Tree]:
@@ -181,7 +197,8 @@ class Learner:
                 f"images have shape {given}; expected (N, {', '.join(map(str, expected))}), channels last"
                 + (": images.transpose(0, 2, 3, 1)" if channels_first else "")
             )
-        _check_labels(labels, len(X), self.classes)
+        check_size(self.net, self.shape, given[1:])
+        check_labels("labels", labels, len(X), self.classes, "the network's classes")
 
 
 @dataclass(frozen=True, repr=False)
@@ -203,7 +220,7 @@ class Trained:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Load a network from a checkpoint written by ``train``.
+        """Load a network from the folder of a run, whose best.npz is read, or from a checkpoint written by ``train``.
 
         Raises
         ------
@@ -212,27 +229,60 @@ class Trained:
         ValueError
             If the file is not a checkpoint, is damaged, or does not contain the settings of a run.
         """
+        path = user_path(path)
+        path = path / "best.npz" if path.is_dir() else path
         trees, meta = checkpoint.load(path)
         try:
-            config, classes, shape = meta["config"], tuple(meta["classes"]), tuple(meta["image_shape"])
-            net = Config(**config).network(len(classes))
-            normalise = Normalisation(np.array(meta["mean"]), np.array(meta["std"]))
-            return cls(net, trees["params"], trees["state"], normalise, classes, shape, config)
-        except (KeyError, TypeError) as error:
+            _, net = saved.check_network(meta, trees)
+        except ValueError as error:
             raise ValueError(
                 f"{path} does not describe its network ({error}); expected a checkpoint written by se-numpy train"
             ) from None
+        classes, shape = tuple(meta["classes"]), tuple(meta["image_shape"])
+        return cls(net, trees["params"], trees.get("state", {}), saved.normalisation(meta), classes, shape,
+                   meta["config"])  # fmt: skip
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Return the predicted probability of each class.
 
         images (N, H, W, C) uint8 -> (N, classes)
+
+        Raises
+        ------
+        TypeError
+            If the images are not an array of bytes.
+        ValueError
+            If there are none, or if they do not fit the network.
         """
+        if not check_images("images", images)[0]:
+            raise ValueError("got 0 images; expected at least 1")
+        check_size(self.net, self.shape, images.shape[1:])
         predict = engine.compile(self.net).predictor(self.params, self.state)
-        batches = range(0, len(images), EVALUATION_BATCH)
-        return np.concatenate([
-            ops.softmax(predict(self.normalise(images[start : start + EVALUATION_BATCH]))) for start in batches
-        ])  # fmt: skip
+        parts = slices(len(images), images.shape[1:], EVALUATION_BATCH)
+        return np.concatenate([ops.softmax(predict(self.normalise(images[part]))) for part in parts])
+
+
+def check_size(net: layers.Layer, shape: layers.Shape, given: layers.Shape) -> None:
+    """Check that a network with the parameters for inputs of ``shape`` takes inputs of the shape ``given``.
+
+    Raises
+    ------
+    ValueError
+        If a layer needs other parameters for them, or if they are too small.
+    """
+    if given != shape and net.parameters(given) != net.parameters(shape):
+        raise ValueError(f"images have shape (N, {', '.join(map(str, given))}); expected (N, "
+                         f"{', '.join(map(str, shape))}), the only size that fits the parameters")  # fmt: skip
+
+
+def _check_settings(optimiser: Any, lr: Any, smoothing: Any) -> None:
+    """Raise TypeError or ValueError for settings that would fail in the middle of a step."""
+    if not hasattr(optimiser, "step"):
+        raise TypeError(f"the optimiser is {optimiser!r}; expected one such as optim.SGD()")
+    if not (is_real(lr) and isfinite(lr)):
+        raise ValueError(f"lr is {lr!r}; expected a finite number")
+    if not (is_real(smoothing) and 0 <= smoothing <= 1):
+        raise ValueError(f"smoothing is {smoothing!r}; expected 0 <= smoothing <= 1")
 
 
 def _check_shape(shape: layers.Shape) -> None:
@@ -240,19 +290,6 @@ def _check_shape(shape: layers.Shape) -> None:
     if len(shape) == 3 and shape[0] == 3 and shape[1] == shape[2] > 4:
         right = (shape[1], shape[2], shape[0])
         raise ValueError(f"shape is {tuple(shape)}; expected (H, W, C), channels last: {right}")
-
-
-def _check_labels(labels: Array, N: int, classes: int) -> None:
-    kind = getattr(labels, "dtype", type(labels).__name__)
-    if getattr(kind, "kind", "?") not in "iu":
-        raise TypeError(f"labels are {kind}; expected an array of integers, 0 to {classes - 1}")
-    check_plain("labels", labels)
-    if labels.shape != (N,):
-        one_hot = ": labels.argmax(1)" if labels.shape == (N, classes) else ""
-        raise ValueError(f"labels have shape {tuple(labels.shape)}; expected ({N},), one for each image{one_hot}")
-    if on_host(labels) and not 0 <= labels.min() <= labels.max() < classes:  # on a GPU this would wait
-        wrong = int(np.argmax((labels < 0) | (labels >= classes)))
-        raise ValueError(f"labels[{wrong}] is {labels[wrong]}; expected 0 to {classes - 1}, for the network's classes")
 
 
 def stream(seed: int, purpose: str, *key: int) -> np.random.Generator:

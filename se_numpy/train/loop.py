@@ -9,28 +9,26 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from shlex import quote
 from typing import TextIO
 
 import numpy as np
 
 from se_numpy import data
 from se_numpy.data import Dataset
-from se_numpy.data.file_lock import lock_file
+from se_numpy.data.dataset import check_dataset
 from se_numpy.engine import single_threaded_blas
 from se_numpy.train import run_dir
 from se_numpy.train.config import Config, choose_device
 from se_numpy.train.console import Console, EpochTable, epochs_within, forecast, introduce, recipe
 from se_numpy.train.environment import environment
-from se_numpy.train.final_test import run_final_test
+from se_numpy.train.final_test import CURVES, draw, run_final_test
 from se_numpy.train.interrupt import GracefulInterrupt
 from se_numpy.train.nan_check import NotFinite
-from se_numpy.train.run_dir import Run
+from se_numpy.train.run_dir import RESUME, Run
 from se_numpy.train.session import Session
 from se_numpy.wrapping import wrap_text
 
 SAVE_EVERY = 60  # seconds; at most this much work is lost in a power cut
-RESUME = "se-numpy train --resume"
 
 
 def train(
@@ -46,6 +44,8 @@ def train(
     ------
     ValueError
         If a setting does not fit the network or the data, or the run folder is not empty.
+    TypeError
+        If ``dataset`` is not a Dataset, or ``config`` not a Config.
     RuntimeError
         If a GPU was requested and none works.
     NotFinite
@@ -55,7 +55,12 @@ def train(
     KeyboardInterrupt
         After the first Ctrl-C, once the run is saved and can be resumed.
     """
+    check_dataset(dataset)
+    if not isinstance(config, Config):
+        raise TypeError(f"config is {config!r}; expected a Config, as from configure(dataset)")
     say = Console(out)
+    config = _with_data_name(config, dataset)
+    run_dir.check_free(config.out)
     device, why = choose_device(config.device)
     session = Session(dataset, config, device)
     introduce(session, why, say)
@@ -67,46 +72,105 @@ def train(
     if dry_run:
         say(forecast(session, seconds) + "dry run  nothing was trained, nothing was written")
         return Run(Path(config.out or ""), config)
-    folder = run_dir.new_folder(config)
-    run = Run(folder, config)
-    run_dir.write_json(folder / "config.json", asdict(config))
-    say(f"run      {folder}\n{forecast(session, seconds)}")
-    return _train_to_end(run, session, say)
+    with run_dir.new_folder(config) as folder:
+        run_dir.write_json(folder / "config.json", asdict(config))
+        say(f"run      {folder}\n{forecast(session, seconds)}")
+        return _train_to_end(Run(folder, config), session, say)
+
+
+def _with_data_name(config: Config, dataset: Dataset) -> Config:
+    """Return the settings with the name of this data set, in case they were made for another one."""
+    return replace(config, data=data.recorded_name(dataset))
 
 
 def resume(run: str | Path, out: TextIO | None = None, *, dataset: Dataset | None = None, device: str = "") -> Run:
     """Resume an interrupted run, given its folder, one of its checkpoints, or "last" for the newest unfinished run.
 
-    The data set is loaded from the same place as before unless it is given. A finished run is only read.
+    The data set is loaded from the same place as before unless it is given. A finished run is only read, and its curves
+    are drawn if they are missing.
 
     Raises
     ------
     ValueError
-        If there is no such run, or its checkpoint is damaged or belongs to another run; the files are not changed.
+        If there is no such run, or its checkpoint is damaged or belongs to another run, or if the data set differs from
+        that of the run; the files are not changed.
     RuntimeError, NotFinite, OSError, KeyboardInterrupt
         As ``train`` does.
     """
     say = Console(out)
     folder, file = run_dir.find(run)
-    config = run_dir.settings_of(folder)
-    if finished := run_dir.finished(folder):
-        accuracy = 100 * finished.result["test_accuracy"]
-        say(wrap_text(f"run      {folder} is finished: test accuracy {accuracy:.2f} %\n"
-                      "         to train longer, start another run with more --epochs", 9))  # fmt: skip
-        return finished
-    chosen, why = choose_device(device or config.device)
-    session = Session(dataset or data.load(config.data), config, chosen)
-    if file.exists():
-        try:
-            session.restore(file)
-        except ValueError as error:
-            raise ValueError(f"{error}; nothing was changed{run_dir.suggest_other_checkpoint(file)}") from None
-    introduce(session, why, say)
-    at = session.position
-    say(f"run      {folder}")
-    progress = f"{at.epoch} of {config.epochs} epochs and {at.step} of {session.per_epoch} steps"
-    say(wrap_text(f"resumed  after {progress}\n", 9))
-    return _train_to_end(Run(folder, config), session, say)
+    with run_dir.locked(folder):
+        config = run_dir.settings_of(folder)
+        if dataset is not None:
+            _check_data(folder, dataset)
+        if finished := run_dir.finished(folder):
+            _read_finished(finished, dataset, say)
+            return finished
+        dataset = dataset or _load_data(folder, config)
+        chosen, why = choose_device(device or config.device)
+        session = Session(dataset, config, chosen)
+        if file.exists():
+            _restore(session, file)
+        run_dir.remove_leftovers(folder)
+        introduce(session, why, say)
+        at = session.position
+        say(f"run      {folder}")
+        progress = f"{at.epoch} of {config.epochs} epochs and {at.step} of {session.per_epoch} steps"
+        say(wrap_text(f"resumed  after {progress}\n", 9))
+        return _train_to_end(Run(folder, config), session, say)
+
+
+def _load_data(folder: Path, config: Config) -> Dataset:
+    """Load the data set of a run, which must not have changed since."""
+    try:
+        dataset = data.load(config.data)
+    except data.DataError as error:
+        if config.data.startswith(data.OWN):
+            raise ValueError(f"{error}; {run_dir.resume_in_python(folder)}") from None
+        raise
+    _check_data(folder, dataset)
+    return dataset
+
+
+def _check_data(folder: Path, dataset: Dataset) -> None:
+    """Raise ValueError if the run in the folder was trained on a data set other than this one."""
+    recorded = run_dir.data_digest(folder)
+    if recorded is not None and recorded != (found := data.digest(dataset)):
+        raise ValueError(
+            f"{folder} belongs to a run on a data set other than {dataset.source} (its SHA-256 begins with "
+            f"{recorded[:8]}, not {found[:8]}); nothing was changed; give --data the run's own data set, or "
+            f"{run_dir.resume_in_python(folder)}"
+        )
+
+
+def _restore(session: Session, file: Path) -> None:
+    """Continue from a checkpoint; if it cannot be used but the other one in its folder can, suggest that."""
+    try:
+        session.restore(file)
+    except ValueError as error:
+        hint, other = "", file.with_name("best.npz" if file.name == "last.npz" else "last.npz")
+        with suppress(ValueError, OSError):
+            session.restore(other)
+            how = run_dir.how_to_resume(other, session.dataset).removeprefix("resume with: ")
+            hint = f"; {other.name}, from epoch {session.position.epoch}, is intact: {how}"
+        raise ValueError(f"{error}; nothing was changed{hint}") from None
+
+
+def _read_finished(run: Run, dataset: Dataset | None, say: Console) -> None:
+    """Print the result of a finished run; draw its curves if it was killed before that or matplotlib was missing."""
+    accuracy = 100 * run.result["test_accuracy"]
+    say(wrap_text(f"run      {run.folder} is finished: test accuracy {accuracy:.2f} %\n"
+                  "         to train longer, start another run with more --epochs", 9))  # fmt: skip
+    if (run.folder / CURVES).exists():
+        return
+    session = None
+    with suppress(ValueError, OSError):  # without the data or the network, the curves are drawn without images
+        session = Session(dataset or _load_data(run.folder, run.config), run.config, "cpu")
+        session.learner.restore(session.read(run.folder / "best.npz")[0])
+    try:
+        draw(run, session, say)
+    except OSError as error:
+        say(wrap_text(f"curves   not drawn: {error.strerror}", 9))
 
 
 def complete(dataset: Dataset, config: Config, out: TextIO | None = None) -> Run:
@@ -119,21 +183,37 @@ def complete(dataset: Dataset, config: Config, out: TextIO | None = None) -> Run
     RuntimeError, NotFinite, OSError, KeyboardInterrupt
         As ``train`` does.
     """
+    check_completable(dataset, config)
     folder = Path(config.out or "")
     if not (folder / "config.json").is_file():
         return train(dataset, config, out)
-    run_dir.check_settings(folder, config)
     return resume(folder, out, dataset=dataset, device=config.device)
+
+
+def check_completable(dataset: Dataset, config: Config) -> None:
+    """Check that ``complete`` can start or resume the run with this configuration.  Nothing is written.
+
+    Raises
+    ------
+    ValueError
+        If the folder contains a run with other settings or on another data set, or something else.
+    OSError
+        If the folder cannot be created.
+    """
+    folder = Path(config.out or "")
+    if not (folder / "config.json").is_file():
+        run_dir.check_free(config.out)
+        return
+    run_dir.check_settings(folder, _with_data_name(config, dataset))
+    _check_data(folder, dataset)
 
 
 def _record_environment(session: Session, folder: Path) -> None:
     """Append an entry to env.json: a resumed run may be on another machine."""
-    path = folder / "env.json"
-    starts = run_dir.read_json(path) if path.exists() else []
     now = datetime.now(UTC).isoformat(timespec="seconds")
     found = {"seed": session.config.seed, "epoch": session.position.epoch, "started": now,
-             **environment(session.digest)}  # fmt: skip
-    run_dir.write_json(path, [*starts, found])
+             "data": session.dataset.name, **environment(session.digest)}  # fmt: skip
+    run_dir.write_json(folder / "env.json", [*run_dir.read_starts(folder), found])
 
 
 def _train_to_end(run: Run, session: Session, say: Console) -> Run:
@@ -143,7 +223,7 @@ def _train_to_end(run: Run, session: Session, say: Console) -> Run:
     run.history = session.position.history
 
     # On a busy machine BLAS threads wait a long time for each other, even for small products.
-    with lock_file(run.folder, "written to"), single_threaded_blas(), GracefulInterrupt() as stop:
+    with single_threaded_blas(), GracefulInterrupt() as stop:
         _record_environment(session, run.folder)
         if run.history:  # metrics.csv lacks a row if the run was interrupted before it was written
             run_dir.write_metrics(run.folder / "metrics.csv", run.history)
@@ -162,7 +242,9 @@ def _train_to_end(run: Run, session: Session, say: Console) -> Run:
             while session.position.epoch < run.config.epochs:
                 with np.errstate(over="ignore", invalid="ignore"):  # reported once, below
                     row = session.epoch(after_step, say.terminal, watch=session.watch)
-                    row["val_loss"], row["val_accuracy"] = session.learner.evaluate(session.validation)
+                    row["val_loss"], row["val_accuracy"] = session.evaluate(
+                        session.validation, say.terminal, "held out"
+                    )
                 if not math.isfinite(row["train_loss"] + row["val_loss"]):
                     raise NotFinite(f"the loss became NaN or infinite in epoch {row['epoch']}")
                 best = session.end_epoch(row)
@@ -176,16 +258,17 @@ def _train_to_end(run: Run, session: Session, say: Console) -> Run:
                 if stop.requested and row["epoch"] < run.config.epochs:
                     raise KeyboardInterrupt
         except KeyboardInterrupt:
-            say(wrap_text("stopped  " + _after_early_end(run).replace(f" {RESUME}", f"\n         {RESUME}"), 9))
+            ending = _after_early_end(run, session).replace(f" {RESUME}", f"\n         {RESUME}")
+            say(wrap_text(f"stopped  {ending}", 9))
             raise
         except NotFinite as error:
             raise NotFinite(
                 f"{_located(run, session, error)}; try a smaller --lr than {run.config.lr:g}; "
-                + _after_early_end(run, resumable=False)
+                + _after_early_end(run, session, resumable=False)
             ) from None
         except OSError as error:
             reason = error.strerror or error
-            raise OSError(f"{run.folder}: {reason}; {_after_early_end(run)}") from None
+            raise OSError(f"{run.folder}: {reason}; {_after_early_end(run, session)}") from None
         run_final_test(run, session, say)
         if stop.requested:
             raise KeyboardInterrupt
@@ -207,7 +290,7 @@ def _located(run: Run, session: Session, error: NotFinite) -> str:
     return str(error)
 
 
-def _after_early_end(run: Run, *, resumable: bool = True) -> str:
+def _after_early_end(run: Run, session: Session, *, resumable: bool = True) -> str:
     """Say where the checkpoints of an interrupted run are; if there are none, remove its folder."""
     if not any((run.folder / name).exists() for name in ("last.npz", "best.npz")):
         for name in ("config.json", "env.json"):
@@ -218,4 +301,4 @@ def _after_early_end(run: Run, *, resumable: bool = True) -> str:
     if not resumable:
         epochs = f"{len(run.history)} epoch{'s' * (len(run.history) != 1)}"
         return f"the last and the best checkpoint are kept in {run.folder} ({epochs} completed)"
-    return f"the progress is saved in {run.folder}; resume with: {RESUME} {quote(str(run.folder))}"
+    return f"the progress is saved in {run.folder}; {run_dir.how_to_resume(run.folder, session.dataset)}"

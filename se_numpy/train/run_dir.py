@@ -11,19 +11,28 @@ result.json   result on the test set; its presence marks the run as finished
 """
 
 import csv
+import errno
 import io
 import json
+import os
 import time
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
 from se_numpy import checkpoint
+from se_numpy.arg_types import user_path
+from se_numpy.data import Dataset
+from se_numpy.data.file_lock import lock_file
+from se_numpy.train import saved
 from se_numpy.train.config import Config, difference
 
 RUNS = Path("runs")
+RESUME = "se-numpy train --resume"
+UNFINISHED = "config.json.tmp"  # all that a run leaves if it is killed while it writes its first file
 
 
 @dataclass
@@ -36,25 +45,82 @@ class Run:
     result: dict[str, float] = field(default_factory=dict)
 
 
-def new_folder(config: Config) -> Path:
-    """Create the folder of a run and return it.
+def check_free(out: str | None) -> None:
+    """Check that a run can start in this folder, which may exist if it is empty.  Nothing is written.
 
     Raises
     ------
     ValueError
-        If the folder exists and is not empty.
+        If the path is a file or a folder that is not empty.
+    OSError
+        If the folder cannot be created.
     """
-    if config.out is None:
-        stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{config.model}-s{config.seed}"
-        for name in (stem, *(f"{stem}-{i}" for i in range(2, 1000))):
-            with suppress(FileExistsError):  # another run started in the same second
-                (RUNS / name).mkdir(parents=True)
-                return RUNS / name
-    folder = Path(config.out or "")
-    if not config.out or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
-        raise ValueError(f"--out {config.out!r} is not an empty folder; give --out a new or an empty folder")
+    folder = RUNS if out is None else Path(out)
+    occupied = folder.exists() and (not folder.is_dir() or any(p.name != UNFINISHED for p in folder.iterdir()))
+    if out is not None and (not out or occupied):
+        raise ValueError(f"--out {out!r} is not an empty folder; give --out a new or an empty folder")
+    check_creatable(folder)
+
+
+def check_creatable(folder: Path) -> None:
+    """Check that a folder exists or can be created, and can be written to.  Nothing is written.
+
+    Raises
+    ------
+    OSError
+        If it cannot.
+    """
+    above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not above.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(above))
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(above))
+
+
+@contextmanager
+def new_folder(config: Config) -> Iterator[Path]:
+    """Create the folder of a run and yield it, locked against other processes.
+
+    Raises
+    ------
+    ValueError
+        If the folder exists and is not empty, or another process writes to it.
+    """
+    check_free(config.out)
+    folder = _unused_name(config) if config.out is None else Path(config.out)
     folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    with locked(folder):
+        check_free(str(folder))  # again: another run may have been faster
+        yield folder
+
+
+def _unused_name(config: Config) -> Path:
+    """Create and return a folder in ``RUNS`` that is named by the time."""
+    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{config.model}-s{config.seed}"
+    for name in (stem, *(f"{stem}-{i}" for i in range(2, 1000))):
+        with suppress(FileExistsError):  # another run started in the same second
+            (RUNS / name).mkdir(parents=True)
+            return RUNS / name
+    raise ValueError(f"{RUNS}/ has a thousand runs named {stem}; give --out a new folder")
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a run's folder, which may be a symbolic link.
+
+    Raises
+    ------
+    ValueError
+        If another process writes to the folder.
+    """
+    with lock_file(folder.resolve(), "written to"):
+        yield
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of a process that was killed while it wrote to the folder."""
+    for path in folder.glob("*.tmp"):
+        path.unlink(missing_ok=True)
 
 
 def find(run: str | Path) -> tuple[Path, Path]:
@@ -73,7 +139,7 @@ def find(run: str | Path) -> tuple[Path, Path]:
         if not unfinished:
             raise ValueError(f"--resume last: {RUNS}/ has no unfinished run; give --resume the folder of a run")
         run = max(unfinished, key=lambda folder: max(path.stat().st_mtime for path in folder.iterdir()))
-    path = Path(run)
+    path = user_path(run)
     if path.is_file():
         return path.parent, path
     if not (path / "config.json").is_file():
@@ -90,7 +156,7 @@ def existing(run: str | Path) -> Path:
     ValueError
         If there is no such run; the message suggests one.
     """
-    path = Path(run)
+    path = user_path(run)
     if not path.exists():
         newest = max(RUNS.glob("*/best.npz"), key=lambda file: file.stat().st_mtime, default=None)
         name = f"{newest.parent}, the newest run" if newest else "runs/NAME"
@@ -104,14 +170,29 @@ def existing(run: str | Path) -> Path:
     return path
 
 
-def suggest_other_checkpoint(file: Path) -> str:
-    """Return a hint to resume from the other checkpoint in the folder, or "" if it is damaged or missing."""
-    other = file.with_name("best.npz" if file.name == "last.npz" else "last.npz")
-    try:
-        epoch = checkpoint.load(other)[1]["position"]["epoch"]
-    except (ValueError, KeyError, TypeError, OSError):
-        return ""
-    return f"; {other.name}, from epoch {epoch}, is intact: se-numpy train --resume {quote(str(other))}"
+def how_to_resume(run: Path, dataset: Dataset) -> str:
+    """Say how to resume a run: with a command if that can load the data set, or else in Python."""
+    if dataset.loaded_from:
+        return f"resume with: {RESUME} {quote(str(run))}"
+    return resume_in_python(run)
+
+
+def resume_in_python(run: Path) -> str:
+    """Say how to resume a run on arrays that only a program has."""
+    return f"resume in Python, with the same arrays: se_numpy.train.resume({str(run)!r}, dataset=dataset)"
+
+
+def data_digest(folder: Path) -> str | None:
+    """Return the digest of the data that the run in this folder was trained on; None if no file records it."""
+    with suppress(ValueError, OSError):
+        for start in read_starts(folder):
+            if isinstance(found := start.get("data_sha256"), str):
+                return found
+    for name in ("last.npz", "best.npz"):
+        with suppress(ValueError, OSError):
+            if isinstance(found := checkpoint.load(folder / name)[1].get("data"), str):
+                return found
+    return None
 
 
 def finished(folder: Path) -> Run | None:
@@ -125,13 +206,16 @@ def finished(folder: Path) -> Run | None:
     path = folder / "result.json"
     if not path.exists():
         return None
-    result, history = read_json(path), read_metrics(folder)
-    if not isinstance(result, dict) or not {"test_accuracy", "test_loss", "epoch"} <= set(result):
+    config, history = settings_of(folder), read_metrics(folder)
+    try:
+        result = saved.check_result(read_json(path))
+    except ValueError as error:
+        reason = str(error).removeprefix(f"{path} ")
         raise ValueError(
-            f"{path} is not a result written by se-numpy train; delete it and evaluate again with: "
-            f"se-numpy train --resume {quote(str(folder))}"
-        )
-    return Run(folder, settings_of(folder), history, result)
+            f"{path} is not a result written by se-numpy train ({reason}); delete it and resume the run to evaluate "
+            "it again"
+        ) from None
+    return Run(folder, config, history, result)
 
 
 def read_json(path: Path) -> Any:
@@ -143,12 +227,29 @@ def read_json(path: Path) -> Any:
         If the file is not valid JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))  # some editors write a mark of the encoding first
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from None
 
 
-def read_metrics(folder: Path) -> list[dict[str, float]]:
+def read_starts(folder: Path) -> list[dict[str, Any]]:
+    """Read env.json, which has an entry for each start of the run; return [] if there is no such file.
+
+    Raises
+    ------
+    ValueError
+        If the file is not a list of objects.
+    """
+    path = folder / "env.json"
+    starts = read_json(path) if path.is_file() else []
+    if not isinstance(starts, list):
+        raise ValueError(f"{path} holds a {type(starts).__name__}; expected a list, as se-numpy train writes")
+    if not all(isinstance(start, dict) for start in starts):
+        raise ValueError(f"{path} was not written by se-numpy train; expected a list of objects")
+    return starts
+
+
+def read_metrics(folder: Path, needed: Sequence[str] = saved.COLUMNS) -> list[dict[str, float]]:
     """Read the rows of metrics.csv as written by ``write_metrics``.
 
     Raises
@@ -156,13 +257,23 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
     ValueError
         If the file is not such a table.
     """
-    path = folder / "metrics.csv"
+    path, rows = folder / "metrics.csv", []
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-        return [{**row, "epoch": int(row["epoch"])} for row in rows]
-    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            for number, row in enumerate(csv.DictReader(file), 2):
+                try:
+                    rows.append({name: float(value) for name, value in row.items()})
+                    if missing := [name for name in needed if name not in row]:
+                        raise ValueError(f"missing {', '.join(missing)}")
+                except (TypeError, ValueError) as error:
+                    raise ValueError(f"{path}, line {number}: expected a row of numbers; {error}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} is not a table written by se-numpy train: {error}") from None
+    try:
+        saved.check_history(rows, needed)
+    except ValueError as error:
+        raise ValueError(f"{path} is not a table written by se-numpy train: {error}") from None
+    return [{**row, "epoch": int(row["epoch"])} for row in rows]
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -194,8 +305,8 @@ def settings_of(folder: Path) -> Config:
     """
     path = folder / "config.json"
     try:
-        return Config(**read_json(path))
-    except (ValueError, TypeError) as error:
+        return saved.settings(read_json(path))
+    except ValueError as error:
         raise ValueError(f"{path} does not contain the settings of a run: {error}") from None
 
 

@@ -20,7 +20,11 @@ from se_numpy import checkpoint, engine, optim, tree
 from se_numpy.arrays import Array, to_device, to_host
 from se_numpy.data import Dataset, digest
 from se_numpy.data.batches import Draws, Images, Normalisation, draw
+from se_numpy.data.dataset import check_dataset
+from se_numpy.engine import single_threaded_blas
+from se_numpy.train import saved
 from se_numpy.train.config import Config, difference
+from se_numpy.train.estimate import check_memory, time_per_step
 from se_numpy.train.learner import Learner, stream
 from se_numpy.train.nan_check import NotFinite, finite
 from se_numpy.wrapping import terminal_columns
@@ -46,6 +50,7 @@ class Session:
     """The state of a run between steps, built from ``config`` and ``dataset``."""
 
     def __init__(self, dataset: Dataset, config: Config, device: str) -> None:
+        check_dataset(dataset)
         self.dataset, self.config, self.device = dataset, config, device
         self.digest = digest(dataset)
         self.net = config.network(len(dataset.classes))
@@ -100,6 +105,15 @@ class Session:
             "train_accuracy": right / n, "seconds": seconds, "images_per_second": n / seconds,
         }  # fmt: skip
 
+    def evaluate(self, images: Images, terminal: TextIO | None, what: str) -> tuple[float, float]:
+        """Return the mean loss and the accuracy over these images; ``terminal`` shows a progress bar."""
+        if terminal is None:
+            return self.learner.evaluate(images)
+        columns = terminal_columns()
+        with tqdm(total=len(images), desc=what, unit="image", mininterval=0.5, leave=False, file=terminal,
+                  ncols=columns, bar_format=NARROW_BAR if columns < 70 else None) as bar:  # fmt: skip
+            return self.learner.evaluate(images, bar.update)
+
     def _step(self, X: Array, labels: Array, watch: bool) -> tuple[Array, Array]:
         at = self.position
         k = at.epoch * self.per_epoch + at.step
@@ -118,21 +132,35 @@ class Session:
         self.position = Position(epoch=self.position.epoch + 1, history=history)
         return row["val_accuracy"] >= max(r["val_accuracy"] for r in history)
 
+    @property
+    def batch(self) -> int:
+        """The number of images in a step; all of them if the batch size is larger."""
+        return min(self.config.batch_size, len(self.training))
+
     def seconds_per_step(self) -> float:
-        """Measure the median time of a few steps, then undo them."""
+        """Estimate the time of a step from a few steps on at most ``batch`` images, then undo them.
+
+        Raises
+        ------
+        ValueError
+            If the memory is not enough for a step.
+        """
         learner, seed = self.learner, self.config.seed
+        if self.device == "cpu":
+            check_memory(self.net, self.dataset.image_shape, self.batch)
         before = [a.copy() for a in (learner.w, learner.v, learner.running)]
         draws = draw(stream(seed, "warm-up"), len(self.training), augment=self.config.augment)
-        times = []
-        for _ in range(4):
-            start = time.perf_counter()
-            X, labels = self.training.batch(draws, slice(0, self.config.batch_size))
+
+        def step(size: int) -> None:
+            X, labels = self.training.batch(draws, slice(0, size))
             loss, _ = learner.step(X, labels, self.optimiser, 0.0, rng=stream(seed, "warm-up"))
             float(loss)
-            times.append(time.perf_counter() - start)
+
+        with single_threaded_blas():
+            seconds = time_per_step(step, self.batch)
         for a, b in zip((learner.w, learner.v, learner.running), before, strict=True):
             a[...] = b
-        return sorted(times[1:])[1]
+        return seconds
 
     def save(self, *paths: Path) -> None:
         """Write a checkpoint to each path.
@@ -163,6 +191,21 @@ class Session:
         Raises
         ------
         ValueError
+            As ``read`` does.
+        """
+        trees, meta = self.read(path)
+        self.learner.restore(trees)
+        at, sums = meta["position"], trees["sums"]
+        self.position = Position(at["epoch"], at["step"], seconds=at["seconds"], history=meta["history"])
+        if self.position.step:  # kept in their own dtype, so that the sums continue exactly
+            self.position.loss, self.position.right = (to_device(sums[k], self.device)[()] for k in ("loss", "right"))
+
+    def read(self, path: Path) -> tuple[dict[str, tree.Tree], dict[str, Any]]:
+        """Return the trees and the description of a checkpoint of this run.
+
+        Raises
+        ------
+        ValueError
             If the checkpoint is damaged or belongs to another run, network, data set or format.
         """
         trees, meta = checkpoint.load(path)
@@ -172,32 +215,32 @@ class Session:
                 f"format {FORMAT}, which se_numpy {se_numpy.__version__} can resume"
             )
         try:
-            self._take(path, trees, meta)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path} is not a checkpoint written by se-numpy train: {error!r}") from None
+            saved.check_keys("its description", meta, ("config", "classes", "data"))
+            config = saved.settings(meta["config"])
+        except ValueError as error:
+            raise ValueError(f"{path} is not a checkpoint written by se-numpy train: {error}") from None
+        self._check_run(path, meta, config)
+        try:
+            saved.check_description(meta, trees, self.config, self.per_epoch)
+            expected = self.learner.trees()
+            saved.check_trees({k: trees.get(k, {}) for k in expected}, expected, self.config.model, finite=True)
+        except ValueError as error:
+            raise ValueError(f"{path} is not a checkpoint written by se-numpy train: {error}") from None
+        return trees, meta
 
-    def _take(self, path: Path, trees: dict[str, tree.Tree], meta: dict[str, Any]) -> None:
-        if other := difference(Config(**meta["config"]), self.config):
+    def _check_run(self, path: Path, meta: dict[str, Any], config: Config) -> None:
+        """Raise ValueError if a checkpoint belongs to another run, engine or data set."""
+        if other := difference(config, self.config):
             raise ValueError(f"{path} belongs to a run with {other[0]} = {other[1]}; expected {other[2]}")
-        if (used := meta.get("engine", "on")) != engine_setting():
+        if (used := meta.get("engine", "on")) in ("on", "off") and used != engine_setting():
             raise ValueError(
                 f"{path} belongs to a run with the engine {used}, but the engine is {engine_setting()} now, which "
                 f"gives different results; set SE_NUMPY_ENGINE={used} to resume it"
             )
         if meta["data"] != self.digest:
             raise ValueError(f"{path} belongs to a run on a data set other than {self.dataset.source}")
-        wrong = [
-            f"{kind}: {words}" for kind, like in self.learner.trees().items()
-            for words in tree.differences(trees.get(kind, {}), like)
-        ]  # fmt: skip
-        if wrong:
-            more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-            raise ValueError(f"{path} does not fit the network {self.config.model}: {'; '.join(wrong[:3])}{more}")
-        self.learner.restore(trees)
-        at, sums = meta["position"], trees["sums"]
-        self.position = Position(at["epoch"], at["step"], seconds=at["seconds"], history=meta["history"])
-        if self.position.step:  # kept in their own dtype, so that the sums continue exactly
-            self.position.loss, self.position.right = (to_device(sums[k], self.device)[()] for k in ("loss", "right"))
+        if meta["classes"] != list(self.dataset.classes):
+            raise ValueError(f"{path} belongs to a run on a data set with other classes than {self.dataset.source}")
 
 
 def engine_setting() -> str:
@@ -212,8 +255,16 @@ def batches(images: Images, draws: Draws, batch_size: int, first: int = 0) -> It
 
 
 def split(dataset: Dataset, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the indices of the images to train on and of those held out to choose the epoch."""
+    """Return the indices of the images to train on and of those held out to choose the epoch.
+
+    Raises
+    ------
+    ValueError
+        If there is only one training image.
+    """
     n = len(dataset.train_labels)
+    if n < 2:
+        raise ValueError(f"{dataset.name} has {n} training image; expected at least 2, because some are held out")
     held_out = min(5000, max(1, round(VALIDATION_SHARE * n)))
     order = stream(seed, "split").permutation(n)
     return order[held_out:], order[:held_out]

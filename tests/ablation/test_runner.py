@@ -26,7 +26,7 @@ TINY = builtin(train=40, test=20)
 
 
 class InlineExecutor(Executor):
-    """An executor that runs each function at once, in this process, and counts them."""
+    """An executor that runs each function immediately, in this process, and counts the calls."""
 
     def __init__(self):
         self.count = 0
@@ -50,7 +50,7 @@ def tiny(monkeypatch):
 
 @pytest.fixture
 def trained(monkeypatch, tiny):
-    """Replace training by a stub and return the names of the runs: accuracy is 0.5, and reduction 8 fails."""
+    """Replace training with a stub (accuracy 0.5; reduction 8 fails) and return the names of the trained runs."""
     names = []
 
     def complete(dataset, config, out):
@@ -242,7 +242,7 @@ def test_ctrl_c_ends_the_workers_at_once():
 
 
 def test_workers_ignore_ctrl_c_from_the_start():
-    """Otherwise Ctrl-C during their imports would print a traceback."""
+    """Without this, Ctrl-C during their imports would print a traceback."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with workers(2) as pool:

@@ -1,4 +1,4 @@
-"""Shared objects for the tests of the analysis: networks with gates, images, checkpoints, evaluations, HTML reader."""
+"""Shared objects for the tests of the analysis: gated networks, images, checkpoints, evaluations and an HTML reader."""
 
 from dataclasses import asdict
 from html.parser import HTMLParser
@@ -12,7 +12,7 @@ from se_numpy.data import builtin
 from se_numpy.data.batches import Normalisation
 from se_numpy.layers import SE, Conv, GlobalAveragePool, Linear, ReLU, init, residual, serial
 from se_numpy.models import build
-from se_numpy.train import configure
+from se_numpy.train import Config, configure
 
 CLASSES = ("cat", "dog", "ship")
 
@@ -58,9 +58,10 @@ def pictures(n=40):
 
 def save(path, model="se_resnet8", **changes):
     """Write a checkpoint of an untrained network, as the trainer does."""
-    params, state = init(build(model), (32, 32, 3), np.random.default_rng(0))
     data = builtin(train=1, test=1)
-    config = asdict(configure(data, model=model))
+    config = changes.get("config") or asdict(configure(data, model=model))
+    net = Config(**config).network(len(data.classes))
+    params, state = init(net, (32, 32, 3), np.random.default_rng(0))
     meta = {"config": config, "classes": list(data.classes), "image_shape": [32, 32, 3], "mean": [0.5] * 3,
             "std": [0.1] * 3, **changes}  # fmt: skip
     checkpoint.save(path, {"params": params, "state": state}, meta)

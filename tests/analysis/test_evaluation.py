@@ -97,7 +97,7 @@ def test_another_data_set_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"of 10 classes \(glyph 0, .*; the data set has .* 3 classes \(cat, dog, "):
         evaluate(network, other)
     smaller = builtin(train=1, test=3)
-    smaller = replace(smaller, train_images=smaller.train_images[:, :30])
+    smaller = replace(smaller, train_images=smaller.train_images[:, :30], test_images=smaller.test_images[:, :30])
     with pytest.raises(ValueError, match=r"expects 32x32x3 images .*; the data set has 30x32x3 images .*; give --data"):
         evaluate(network, smaller)
 

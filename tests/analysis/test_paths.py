@@ -13,7 +13,7 @@ from se_numpy.layers import SE, GlobalAveragePool, Linear, init, serial
 
 
 def block(bias):
-    """Return U, the block's weights and an upstream gradient, with pairwise different sizes and gates far from 1/2."""
+    """Return U, the block's weights and an upstream gradient; all sizes differ, and the gates are far from 1/2."""
     rng = np.random.default_rng(0)
     U = rng.standard_normal((3, 5, 4, 6)) + rng.standard_normal(6)
     weights = [2 * rng.standard_normal((2, 6)), 2 * rng.standard_normal((6, 2))]

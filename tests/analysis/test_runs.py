@@ -1,10 +1,11 @@
-"""Runs read from their folders: how they differ, their curves, the HTML report and its sentences and figures."""
+"""Tests of runs read from their folders: their differences and curves, and the HTML report's text and figures."""
 
 import csv
 import io
 import json
 import sys
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from se_numpy import data
 from se_numpy.analysis import pictures, run_page, run_pictures, run_summaries, runs
 from se_numpy.analysis.output_path import output_path
 from se_numpy.analysis.run_page import write_report
-from se_numpy.analysis.runs import RunRecord, find_runs, group_runs, read_run
+from se_numpy.analysis.runs import RunRecord, comparable, find_runs, group_runs, read_run
 from se_numpy.cli import main
 from se_numpy.data import builtin
 from se_numpy.data.glyphs import PLAIN_BOUND
@@ -23,12 +24,12 @@ from se_numpy.pages import Figure
 from se_numpy.train import configure, figures
 from se_numpy.train.environment import environment
 
-pytestmark = pytest.mark.xdist_group("runs")  # share the report below
+pytestmark = pytest.mark.xdist_group("runs")  # one worker, so that the report below is written once
 COLUMNS = ("epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds")
 
 
 def history(*accuracies, start=1):
-    """A row for each epoch: validation accuracy as given, training accuracy higher by 0.1."""
+    """Return a row for each epoch: validation accuracy as given, training accuracy higher by 0.1."""
     return [dict(zip(COLUMNS, (k, 0.1, 3.0 - a, a + 0.1, 2.0 - a, a, 1.5), strict=True))
             for k, a in enumerate(accuracies, start)]  # fmt: skip
 
@@ -110,6 +111,61 @@ def test_runs_are_labelled_by_the_settings_that_differ():
 def test_missing_settings_of_older_runs_are_the_defaults():
     assert labels({"seed": 0}, {"seed": 1, "gate": "sigmoid"}) == {"net": [0, 1]}
     assert labels({"seed": 0}, {"seed": 1, "gate": "tanh"}) == {"gate sigmoid": [0], "gate tanh": [1]}
+
+
+def test_data_sets_are_told_apart_by_their_digests():
+    """Not by their names: folders are renamed, and any arrays can have any name."""
+    one, other = record(data="cifar10", seed=0)._replace(digest="1" * 64), record(data="/a/flowers", seed=1)
+    assert list(group_runs([one, other])) == ["data cifar10", "data flowers"]
+    renamed = record(data="/b/cifar", seed=1)._replace(digest="1" * 64)
+    assert list(group_runs([one, renamed])) == ["net"]
+    changed = record(data="cifar10", seed=1)._replace(digest="2" * 64)
+    assert list(group_runs([one, changed])) == ["data cifar10 (11111111)", "data cifar10 (22222222)"]
+    own = record(data="python:flowers", seed=1)
+    assert list(group_runs([one, own])) == ["data cifar10", "data flowers"]
+
+
+def in_folders(*records):
+    return [r._replace(folder=Path(f"runs/{k}")) for k, r in enumerate(records)]
+
+
+def test_only_complete_runs_with_different_seeds_are_averaged():
+    cut = history(0.2, 0.5)
+    groups, notes = comparable(
+        in_folders(*(record(seed=s) for s in (0, 1, 0)), record(cut, seed=2), record(cut, seed=1))
+    )
+    assert {label: [run.folder.name for run in members] for label, members in groups.items()} == {
+        "net": ["0", "1"], "net, seed 2, 2 of 3 epochs": ["3"]}  # fmt: skip
+    assert notes == [
+        "left out: runs/2 has the settings and the seed of runs/0",
+        "left out: runs/4 has the settings and the seed of runs/1",
+        "unfinished: runs/3, 2 of 3 epochs: drawn on its own, not part of a mean",
+    ]
+    assert list(comparable(in_folders(record(cut, seed=0), record(cut, seed=1))).groups) == [
+        "net, seed 0, 2 of 3 epochs", "net, seed 1, 2 of 3 epochs"]  # fmt: skip
+    twice = in_folders(record(seed=0))
+    assert comparable([*twice, *twice]).notes == ["left out: runs/0 is given twice"]
+
+
+def test_the_plot_command_says_what_it_leaves_out(tmp_path, monkeypatch, capsys):
+    drawn = {}
+    monkeypatch.setattr(figures, "draw_together", lambda named, title: drawn.update(named) or NoFigure())
+    for name, seed, rows in (("a", 0, None), ("b", 0, None), ("c", 1, None), ("d", 2, history(0.1))):
+        start = {"data_sha256": "1" * 64}
+        write_run(tmp_path / name, rows, starts=[start], seed=seed, epochs=3)
+    write_run(tmp_path / "e", starts=[{"data_sha256": "2" * 64}], seed=3)
+    assert main(["plot", str(tmp_path), "--out", str(tmp_path / "c.png")]) == 0
+    assert {label: len(histories) for label, histories in drawn.items()} == {
+        "data builtin (11111111) (2 runs)": 2, "data builtin (11111111), seed 2, 1 of 3 epochs": 1,
+        "data builtin (22222222)": 1}  # fmt: skip
+    out = capsys.readouterr().out
+    assert f"left out: {tmp_path / 'b'} has the settings and the seed of {tmp_path / 'a'}" in out
+    assert f"unfinished: {tmp_path / 'd'}, 1 of 3 epochs: drawn on its own, not part of a mean" in out
+
+
+class NoFigure:
+    def savefig(self, path, **more):
+        pass
 
 
 def test_a_folder_of_runs_means_each_of_them(tmp_path):
@@ -296,7 +352,7 @@ def small():
 
 @pytest.fixture(scope="module")
 def reported(tmp_path_factory, small):
-    """A run's folder with its report."""
+    """Return a run's folder with its report."""
     start = {"seed": 0, "epoch": 0, "started": "2026-11-29T03:31:00+01:00",
              **environment("abc123", ["se-numpy", "train"])}  # fmt: skip
     folder = write_run(tmp_path_factory.mktemp("run") / "r", starts=[start, start | {"epoch": 2}])
@@ -309,14 +365,14 @@ def reported(tmp_path_factory, small):
 
 @pytest.fixture
 def finished(tmp_path):
-    """A run's folder without a report."""
+    """Return a run's folder without a report."""
     save(write_run(tmp_path / "r") / "best.npz")
     return tmp_path / "r"
 
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    """Replace the figures of pages by empty files, because drawing is slow."""
+    """Replace the figures of pages with empty files, because drawing is slow."""
     monkeypatch.setattr(run_page, "_figure", lambda draw, alt, **how: Figure(alt, b"", b"", b"", b""))
 
 
@@ -359,7 +415,7 @@ def test_the_device_and_the_date_of_a_run_may_be_unknown(tmp_path):
     assert run_page._device(record(device="cpu")._replace(starts=[gpu])) == "CPU: Xeon, 1 thread"
     assert run_page._date(record()._replace(folder=tmp_path)) == ""
     written = read_run(write_run(tmp_path / "r", starts=[{"started": "yesterday"}]))
-    assert run_page._date(written).endswith(" UTC")  # of config.json
+    assert run_page._date(written).endswith(" UTC")  # the date of config.json
 
 
 def test_the_report_of_a_run_without_gates_mistakes_and_environment(tmp_path, small, undrawn):
@@ -368,7 +424,7 @@ def test_the_report_of_a_run_without_gates_mistakes_and_environment(tmp_path, sm
     truth = replace(small, test_labels=run_page.evaluate(run_page.load(folder), small).answers)
     reader, said, _ = read(write_report(folder, truth, tmp_path / "page.html"))
     assert len(reader.images) == 2  # curves, confusion
-    assert "This is a resnet8, which has no SE blocks and therefore no gates." in said
+    assert "The network is resnet8, which has no SE blocks and therefore no gates." in said
     assert "The network made no mistakes on these images." in said
     assert "Unknown: the run's folder has no env.json." in said
     assert "Most confident mistakes" not in said
@@ -378,7 +434,7 @@ def test_gates_without_a_squeeze_are_explained(tmp_path, small, capsys):
     folder = write_run(tmp_path / "r", squeeze="none")
     save(folder / "best.npz", config=asdict(configure(small, squeeze="none")))
     text = run_page._no_gates(run_page.load(folder))
-    assert text == "This is a se_resnet8 without squeeze, whose gates differ from pixel to pixel."
+    assert text == "The network is se_resnet8 without squeeze, whose gates differ from pixel to pixel."
     assert main(["excitations", str(folder)]) == 2
     assert "without squeeze, whose gates differ from pixel to pixel" in capsys.readouterr().err
 
@@ -422,7 +478,7 @@ def test_the_report_command_without_jinja2(tmp_path, finished, small, monkeypatc
 
 
 def contrast(a, b):
-    """The contrast of two colours (WCAG 2)."""
+    """Return the contrast ratio of two colours (WCAG 2)."""
     from matplotlib.colors import to_rgb
 
     def bright(colour):

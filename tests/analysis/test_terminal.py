@@ -15,7 +15,7 @@ pytestmark = pytest.mark.xdist_group("terminal")
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Return a checkpoint with a short relative path, and the folder to start commands in."""
+    """Write a checkpoint with a short relative path and return the folder to start commands in."""
     folder = tmp_path_factory.mktemp("t")
     save(folder / "net.npz")
     return folder

@@ -64,7 +64,7 @@ class Handler(BaseHTTPRequestHandler):
         """Send a correct response, but close the connection after ``most`` bytes."""
         self.wfile.write(self.begin(content)[:most])
 
-    def until_stopped(self, seconds=30):
+    def until_stopped(self, seconds=300):
         self.server.stopping.wait(seconds)
 
 

@@ -109,7 +109,7 @@ def test_no_folder(tmp_path):
 
 def test_a_file_instead_of_a_folder(tmp_path):
     (tmp_path / "notes").write_text("hello")
-    assert "notes is not a folder" in message(tmp_path / "notes")
+    assert "notes is a file; give the folder" in message(tmp_path / "notes")
 
 
 def test_folder_without_cifar(tmp_path):

@@ -141,9 +141,9 @@ def test_the_best_known_additive_score_answers_the_longest_increasing_subsequenc
 
 
 @pytest.mark.parametrize(("given", "message"), [
-    ({"train": 0}, "train is 0; expected 1 or more"),
-    ({"test": -5}, "test is -5; expected 1 or more"),
-    ({"seed": -1}, "seed is -1; expected 0 or more"),
+    ({"train": 0}, "train is 0; expected a whole number, at least 1"),
+    ({"test": -5}, "test is -5; expected a whole number, at least 1"),
+    ({"seed": -1}, "seed is -1; expected a whole number, at least 0"),
 ])  # fmt: skip
 def test_invalid_sizes_and_seeds_are_refused(given, message):
     with pytest.raises(ValueError, match=message):

@@ -20,6 +20,7 @@ import se_numpy
 from se_numpy import engine, models, tree
 from se_numpy.arrays import to_host
 from se_numpy.engine import matmul, parallel
+from se_numpy.engine.cuda import reductions
 from se_numpy.layers import (
     SE,
     BatchNorm,
@@ -357,6 +358,17 @@ def small_blocks(threads: int = 2) -> Iterator[None]:
         for name, size in {"SMALL": 0, "BLOCK_BYTES": 2000, "TWO_BLOCKS": 1000, "WINDOW_BYTES": 1500}.items():
             patch.setattr(parallel, name, size)
         yield
+
+
+@contextmanager
+def small_shares() -> Iterator[None]:
+    """Make the kernels' blocks so small that sums over small maps need many of them, of several channel tiles."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, size in {"THREADS": 8, "WIDTH": 4, "PIXELS": 1}.items():
+            patch.setattr(reductions, name, size)
+        reductions.forget()
+        yield
+    reductions.forget()
 
 
 def check_large_maps() -> None:

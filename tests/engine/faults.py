@@ -22,6 +22,7 @@ from contract import (
     check_operation,
     draw_network,
     small_blocks,
+    small_shares,
 )
 
 from se_numpy.engine import (
@@ -31,6 +32,7 @@ from se_numpy.engine import (
     conv,
     conv_bn,
     conv_plan,
+    flipped,
     folding,
     functions,
     gate,
@@ -44,7 +46,7 @@ from se_numpy.engine import (
     windows,
     workspace,
 )
-from se_numpy.engine.cuda import kernels
+from se_numpy.engine.cuda import concatenation, kernels, reductions
 from se_numpy.engine.cuda.table import TABLE
 
 
@@ -60,11 +62,11 @@ class Fault:
 
     @property
     def on_device(self) -> bool:
-        return self.module is None
+        return self.name.startswith("kernel: ")
 
     @contextmanager
     def planted(self) -> Iterator[None]:
-        """Plant the fault inside the block."""
+        """Plant the fault inside the ``with`` block."""
         clear_caches()
         with self._kernel() if self.module is None else self._function(self.module):
             yield
@@ -93,8 +95,9 @@ class Fault:
     @contextmanager
     def _kernel(self) -> Iterator[None]:
         row = TABLE[self.where]
-        assert self.right in row.operation, f"{self.where} has no {self.right!r}"
-        TABLE[self.where] = row._replace(operation=row.operation.replace(self.right, self.wrong))
+        texts = {name: text for name, text in row._asdict().items() if isinstance(text, str)}
+        assert any(self.right in text for text in texts.values()), f"{self.where} has no {self.right!r}"
+        TABLE[self.where] = row._replace(**{k: text.replace(self.right, self.wrong) for k, text in texts.items()})
         try:
             yield
         finally:
@@ -110,8 +113,8 @@ def _inner(call: Callable[..., Any]) -> Any:
 def clear_caches() -> None:
     """Clear all plans, kernels and workspaces, which may have been made with a fault."""
     conv_plan.plan.cache_clear()
-    kernels.elementwise_kernel.cache_clear()
-    kernels._reduction_kernel.cache_clear()
+    for part in (kernels, reductions, concatenation):
+        part.forget()
     matmul._tile_rows.cache_clear()
     lanes.pixels_per_lane.cache_clear()
     workspace._local.padded.clear()
@@ -177,8 +180,8 @@ FAULTS = [
     Fault("rows after the last tile left out", matmul, "product", "if tiled < R", "if False"),
     Fault("rows after the last tile left out in dV", matmul, "product_over_rows", "if tiled < R", "if False"),
     # partial sums of batch norm
-    Fault("biased instead of unbiased variance", norm, "_finalize", "unbiased(var, m)", "var"),
-    Fault("variance between blocks left out", norm, "_finalize", "squares + count * d * d",
+    Fault("biased instead of unbiased variance", norm, "finalize_moments", "unbiased(var, m)", "var"),
+    Fault("variance between blocks left out", norm, "finalize_moments", "squares + count * d * d",
           "squares"),
     Fault("m counted in only one image", norm, "finalize_moments", "m = math.prod(shape[:-1])",
           "m = math.prod(shape[1:-1])"),
@@ -208,13 +211,14 @@ FAULTS = [
           "if extra is not None and rectify:", "if False:"),
     Fault("sums computed before the mask", conv_bn, "_through_relu", "norm.bn_grad_part(dy[n], Y.x[n]",
           "norm.bn_grad_part(dY[n], Y.x[n]"),
-    Fault("gate's part of dU missing", conv_bn, "FusedConvBN.backward_lazy", "c if shift is None else shift + c",
+    Fault("gate's part of dU missing", conv_bn, "FusedConvBN._through_norm", "c if shift is None else shift + c",
           "c"),
-    Fault("batch statistics treated as constants", conv_bn, "FusedConvBN.backward_lazy",
+    Fault("batch statistics treated as constants", conv_bn, "FusedConvBN._through_norm",
           "if cache.batch is None:", "if True:"),
-    Fault("mask of the hidden ReLU missing", gate, "_through_hidden", "relu_backward(da2 @ W2, h)", "da2 @ W2"),
-    Fault("derivative of the sigmoid missing", gate, "_through_gates", " * s * (1 - s)", ""),
-    Fault("bias gradients of the gate missing", gate, "excite_backward", "if b in params", "if b in ()"),
+    Fault("mask of the hidden ReLU missing", gate, "excite_backward", 'relu_backward(da2 @ params["W2"], h)',
+          'da2 @ params["W2"]'),
+    Fault("derivative of the sigmoid missing", gate, "excite_backward", " * s * (1 - s)", ""),
+    Fault("bias gradients of the gate missing", gate, "_weight_gradients", "if b in params", "if b in ()"),
     Fault("extra gradient missing at a single layer", layer_node, "LayerNode.backward_lazy",
           "dX if extra is None else add(dX, extra)", "dX"),
     Fault("extra gradient missing at the identity", nodes, "FusedSerial.backward_lazy",
@@ -228,13 +232,22 @@ FAULTS = [
     Fault("blocks of images in the wrong order", functions, "by_images", "xp.concatenate(parts)",
           "xp.concatenate(parts[::-1])"),
     # kernels
-    Fault("kernel: top edge not checked", None, "windows", "0 <= row && row < H", "row < H"),
-    Fault("kernel: pivot correction missing", None, "finalize_moments", "count * (d * d - e * e)", "count * d * d"),
-    Fault("kernel: dgamma without 1 / √(var + eps)", None, "bn_grad_coefficients", "dgamma = product * root",
-          "dgamma = product"),
-    Fault("kernel: W1 transposed", None, "excite_hidden", "W1[i % R * C + k]", "W1[k * R + i % R]"),
+    Fault("kernel: bottom edge one row too low", None, "windows", "row < H", "row <= H"),
+    Fault("kernel: pivot correction missing", None, "moments", "t -= s * s / count; ", ""),
+    Fault("kernel: dgamma without 1 / √(var + eps)", None, "gradient_sums", "dgamma[i] = square * root",
+          "dgamma[i] = square"),
+    Fault("kernel: W1 transposed", None, "gates", "W1[j * C + k]", "W1[k * R + j]"),
+    Fault("kernel: only the first part of an image squeezed", None, "gates", "part < parts", "part < 1"),
+    Fault("kernel: only the first part of an image in the gradient", None, "through_gates", "part < parts", "part < 1"),
+    Fault("kernel: pivot left out of the sum", None, "moments", "s += count * pivot;", ""),
+    Fault("kernel: parts' means not compared", None, "moments", "t -= s * s / count;", "t -= s * s / (count + 1);"),
+    Fault("kernel: gradient of a masked sum without the second term", None, "masked_gradient_sums_of_sum",
+          "dy[i] + extra[i]", "dy[i]"),
+    Fault("kernel: filters not flipped", flipped, "with_flipped_filters", "V[::-1, ::-1]", "V"),
+    Fault("kernel: all gradients those of the first", concatenation, "_text", "x{first}[", "x0["),
     Fault("kernel: label smoothing missing", None, "cross_entropy_backward", "+ smoothing / K", ""),
-    Fault("kernel: gates not applied", None, "through_squeeze", "sum_dv = s * sum_dy + dz", "sum_dv = sum_dy + dz"),
+    Fault("kernel: gates not applied", None, "through_gates", "sum_dv[n * C + k] = gate * dy",
+          "sum_dv[n * C + k] = dy"),
     Fault("kernel: wrong sigmoid for negative values", None, "sigmoid", "(x < 0 ? e : (T)1)", "(T)1"),
 ]  # fmt: skip
 
@@ -259,6 +272,12 @@ def contract(xp):
             yield name, lambda name=name: [check_operation(name, seed, xp=xp) for seed in range(8)]
         for name in QUICK:
             yield name, lambda name=name: check_network(NETWORKS[name], xp=xp)
+
+        def in_small_shares():
+            with small_shares():
+                check_network(NETWORKS["se_resnet8"], (5, 4, 2), xp=xp)
+
+        yield "small shares", in_small_shares
         return
     yield from networks(QUICK)
     for name in OPERATIONS:

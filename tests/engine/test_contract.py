@@ -3,7 +3,7 @@
 import contract
 import numpy as np
 import pytest
-from contract import NETWORKS, OPERATIONS, VECTORS, Rng, check_network, check_operation, small_blocks
+from contract import NETWORKS, OPERATIONS, VECTORS, Rng, check_network, check_operation, small_blocks, small_shares
 
 DTYPE = pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["float64", "float32"])
 MODE = pytest.mark.parametrize("train", [True, False], ids=["training", "evaluation"])
@@ -38,6 +38,12 @@ def test_products_in_tiles():
 @pytest.mark.parametrize("name", DEVICE_NETWORKS)
 def test_network_on_device(name, train, device_xp):
     check_network(NETWORKS[name], xp=device_xp, train=train)
+
+
+@MODE
+def test_network_on_device_in_small_shares(train, device_xp):
+    with small_shares():
+        check_network(NETWORKS["se_resnet8"], (5, 4, 2), xp=device_xp, train=train)
 
 
 @pytest.mark.parametrize("name", VECTORS)

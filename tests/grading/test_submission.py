@@ -209,8 +209,61 @@ def test_any_text_is_read_or_refused(text):
         assert found.source == text
 
 
+KEPT_IMPORTS = {
+    "a module that may be missing": "try:\n    import cupy as np\nexcept ImportError:\n    import numpy as np\n",
+    "any exception": "try:\n    import nowhere as np\nexcept:\n    import numpy as np\n    print(\n np)\n",
+    "several exceptions": "try: import jax.numpy as np\nexcept (KeyError, ModuleNotFoundError): import numpy as np\n",
+    "after a missing module": "try:\n    import nowhere, math\nexcept ValueError: pass\nimport nowhere, numpy as np\n",
+    "a finally": "try:\n    import numpy as np\nfinally:\n    print(1)\n",
+    "an if": "import sys\nif sys.version_info > (3,):\n    import numpy as np\nelse:\n    import cupy as np\n",
+    "an if on an unknown name": "if torch.cuda.is_available():\n    import cupy as cp\nelse:\n    import numpy as np\n",
+    "a with": "import warnings\nwith warnings.catch_warnings():\n    warnings.simplefilter('x')\n    "
+              "import numpy as np\n",
+    "a with on a file": "with open('nowhere') as f:\n    f.read()\n    import numpy as np\n",
+    "nested": "try:\n  try:\n    import nowhere as np\n  except ImportError:\n    import no.where as np\n"
+              "except Exception:\n"
+              "  try:\n    import neither as np\n  except Exception:\n    print(\n 1)\n    import numpy as np\n",
+    "a loop": "for _ in range(3):\n    import numpy as np\n    break\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("cell", KEPT_IMPORTS.values(), ids=KEPT_IMPORTS)
+def test_imports_inside_statements_are_kept(tmp_path, cell):
+    found = notebook(tmp_path, cell, "one = np.float64(1)\ndef f(x):\n    return x * one\n")
+    assert names(found) >= {"np", "one", "f"}
+    assert found.source.count("\n") == cell.count("\n") + 5
+
+
+def test_definitions_inside_statements_are_kept(tmp_path):
+    found = notebook(
+        tmp_path,
+        "if True:\n    def f(x): return x\n    print(f(\n 1)); k = 2\nelse:\n    k = 3\nj = k",
+        "try:\n    import nowhere\n    have = True\nexcept ImportError:\n    have = False\nt = nowhere.ones(3)",
+        "h = have",
+        "if __name__ == '__main__':\n    data = 3\nn = data\n" + "if 1:\n pass\n" + "elif 1:\n x = 1\n" * 300,
+    )
+    assert names(found) == {"f", "k", "j", "have", "h"}
+    assert found.functions == ("f",)
+
+
+def test_names_that_only_lines_left_out_define_are_listed(tmp_path):
+    found = notebook(
+        tmp_path, "import numpy as np\nW = np.load('w.npy')\nfor i, j in W:\n    V = i\nimport torch, os\n",
+        "def f(x):\n    return W\nU = f(1)\nk = 1\nk = f(2)\nwith open('x') as d: pass\n",
+    )  # fmt: skip
+    assert list(found.left_out) == ["W", "i", "j", "V", "torch", "U", "d"]
+    assert found.left_out["W"] == "line 2 (W = np.load('w.npy'))"
+    assert found.left_out["V"] == "line 4 (V = i)"
+    more = found.why_undefined("NameError: name 'U' is not defined (line 3)")
+    assert more == "; U is defined only in line 9 (U = f(1)), which was left out; --run-all runs the whole notebook"
+    assert found.why_undefined("NameError: name 'k' is not defined") == found.why_undefined("ValueError: U") == ""
+
+
 STATEMENTS = ["x = 1", "print(x)", "def f(): return 1", "'é'", "for i in []:\n    print(\n i)", "f()", "import os",
-              "y = x + 1", "@print\ndef g():\n    pass", "if 1: pass", "raise E; z = 3"]  # fmt: skip
+              "y = x + 1", "@print\ndef g():\n    pass", "if 1: pass", "raise E; z = 3",
+              "if x:\n    import math\n    print(x,\n 1)\nelse: print(\nx); y = 2", "with x: import math; f(\n\n)",
+              "try:\n    import torch\n    print(x)\nexcept ImportError:\n    print(\n x)\n    x = 1\n    f()\n",
+              "try: import a as math\nexcept Exception: import math\nfinally: print(\n x)"]  # fmt: skip
 
 
 @given(st.lists(st.sampled_from(STATEMENTS), max_size=8), st.sampled_from(["\n", "\n\n", "  # é\n"]))

@@ -1,10 +1,12 @@
 """Tests of state dicts with other libraries' names: names, layouts, and error messages."""
 
+import hashlib
+
 import numpy as np
 import pytest
 
 from se_numpy import interop, layers, models, tree
-from se_numpy.interop.matching import compare
+from se_numpy.interop.matching import compare, infer_settings
 from se_numpy.interop.names import tensors
 from se_numpy.interop.schemes import detect
 
@@ -117,6 +119,32 @@ def test_names_and_shapes_of_other_libraries(scheme, model, name, shape):
     bias = {"bias": True} if model.startswith("se") and scheme != "moskomule" else {}
     found = tensors(models.build(model, **bias), models.image_shape(model), interop.SCHEMES[scheme])
     assert {t.theirs: t.shape for t in found}[name] == shape
+
+
+# timm's networks in version 1.0.31: the number of arrays, and the digest of their sorted names and shapes without
+# num_batches_tracked. test_peers.py compares the networks themselves if timm is installed.
+TIMM = {
+    ("se_resnet18", "timm"): (134, "2f2589bafbe16357"),
+    ("se_resnet34", "timm"): (246, "649a2728f4eed841"),
+    ("se_resnet50", "timm"): (331, "c443b87a0500ffa3"),
+    ("se_resnext50_32x4d", "timm"): (331, "1322cfc6e0962346"),
+    ("senet154", "timm"): (987, "729f089edc6d62e5"),
+    ("se_resnet50", "legacy"): (331, "051c18a529f2843e"),
+    ("se_resnext50_32x4d", "legacy"): (331, "4e8485207f00485e"),
+    ("senet154", "legacy"): (987, "26f99500c79c9bea"),
+}
+
+
+@pytest.mark.parametrize(("name", "scheme"), TIMM)
+def test_names_and_shapes_are_those_of_timm(name, scheme):
+    """timm rounds the hidden units to multiples of 8; with their shapes, reduction and divisor are inferred."""
+    settings = {"reduction": 16, "bias": True, **({"divisor": 8} if name in ("se_resnet18", "se_resnet34") else {})}
+    found = tensors(models.build(name, **settings), models.image_shape(name), interop.SCHEMES[scheme])
+    lines = sorted(f"{t.theirs} {t.shape}" for t in found)
+    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    assert (len(lines), digest[:16]) == TIMM[name, scheme]
+    inferred = infer_settings({t.theirs: t.shape for t in found}, name, interop.SCHEMES[scheme])
+    assert {setting: inferred.get(setting) for setting in settings} == settings
 
 
 @pytest.mark.parametrize("placement", ["pre", "post", "identity", "3x3"])
@@ -324,8 +352,8 @@ def test_the_network_that_fits_is_suggested_if_the_scheme_has_no_names():
 def test_hidden_units_that_fit_no_reduction_ratio():
     net = models.build("se_resnet14")
     arrays = interop.dump(net, (32, 32, 3), *layers.init(net, (32, 32, 3), np.random.default_rng(0)))
-    wrong = {n: np.zeros((8, a.shape[1], 1, 1)) if "se.fc1" in n else a for n, a in arrays.items()}
-    with pytest.raises(interop.StateDictMismatch, match=r"reduction ratio gives: 8 for 16, 8 for 32, 8 for 64"):
+    wrong = {n: np.zeros((7, a.shape[1], 1, 1)) if "se.fc1" in n else a for n, a in arrays.items()}
+    with pytest.raises(interop.StateDictMismatch, match=r"reduction ratio gives: 7 for 16, 7 for 32, 7 for 64"):
         interop.load(wrong, "se_resnet14")
 
 

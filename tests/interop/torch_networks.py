@@ -12,9 +12,10 @@ from torch import nn
 class ConvSE(nn.Module):
     """The SE block of timm, torchvision and pretrained-models.pytorch: two 1x1 convolutions with biases."""
 
-    def __init__(self, C, r):
+    def __init__(self, C, r, divisor=1):
         super().__init__()
-        self.fc1, self.fc2 = nn.Conv2d(C, C // r, 1), nn.Conv2d(C // r, C, 1)
+        h = C // r if divisor == 1 else max(divisor, (C // r + divisor // 2) // divisor * divisor)
+        self.fc1, self.fc2 = nn.Conv2d(C, h, 1), nn.Conv2d(h, C, 1)
 
     def forward(self, U):
         return U * torch.sigmoid(self.fc2(torch.relu(self.fc1(U.mean((2, 3), keepdim=True)))))
@@ -110,6 +111,49 @@ def se_resnet50(classes, *, legacy=False, groups=1, base=64):
 def se_resnext50(classes, *, legacy=False):
     """SE-ResNeXt-50 with 32 groups, of 4 channels in the first stage."""
     return se_resnet50(classes, legacy=legacy, groups=32, base=4)
+
+
+def se_resnet18(classes):
+    """timm's SE-ResNet-18, with 8, 8, 16 and 32 hidden units: 64/16 = 4 is rounded to a multiple of 8."""
+    stem = OrderedDict(
+        conv1=nn.Conv2d(3, 64, 7, 2, 3, bias=False), bn1=nn.BatchNorm2d(64), relu=nn.ReLU(), pool=nn.MaxPool2d(3, 2, 1)
+    )
+
+    def block(C_, s, first):
+        C, stride = 64 * 2 ** (s - 1), 2 if first and s > 1 else 1
+        shortcut = _projection(C_, C, stride) if C_ != C else None
+        return Block(C_, (C, C), (3, 3), (stride, 1), 1, ConvSE(C, 16, 8), "se", shortcut)
+
+    return ResNet((2, 2, 2, 2), block, stem, 64, classes)
+
+
+def senet154(classes, *, legacy=False, blocks=(1, 2, 1, 1), groups=8, width=8):
+    """A small SENet-154; ``legacy``: the names of pretrained-models.pytorch, and ceil-mode pooling."""
+    sizes, strides = (groups * width // 4, groups * width // 4, groups * width // 2), (2, 1, 1)
+    convs = [
+        nn.Conv2d(C_, C, 3, stride, 1, bias=False)
+        for C_, C, stride in zip((3, *sizes), sizes, strides, strict=False)
+    ]  # fmt: skip
+    norms = [nn.BatchNorm2d(C) for C in sizes]
+    if legacy:
+        stem = OrderedDict()
+        for i, (conv, norm) in enumerate(zip(convs, norms, strict=True), start=1):
+            stem |= {f"conv{i}": conv, f"bn{i}": norm, f"relu{i}": nn.ReLU()}
+        stem["pool"] = nn.MaxPool2d(3, 2, ceil_mode=True)
+    else:
+        deep = nn.Sequential(convs[0], norms[0], nn.ReLU(), convs[1], norms[1], nn.ReLU(), convs[2])
+        stem = OrderedDict(conv1=deep, bn1=norms[2], relu=nn.ReLU(), pool=nn.MaxPool2d(3, 2, 1))
+
+    def block(C_, s, first):
+        C, stride = groups * width * 2 ** (s - 1), 2 if first and s > 1 else 1
+        shortcut = None
+        if first:
+            k = 1 if s == 1 else 3
+            shortcut = nn.Sequential(nn.Conv2d(C_, C, k, stride, k // 2, bias=False), nn.BatchNorm2d(C))
+        name = "se_module" if legacy else "se"
+        return Block(C_, (C // 2, C, C), (1, 3, 1), (1, stride, 1), groups, ConvSE(C, 16), name, shortcut)
+
+    return ResNet(blocks, block, stem, sizes[-1], classes, legacy)
 
 
 def cifar_se_resnet20(classes, r=4):

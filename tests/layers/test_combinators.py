@@ -29,7 +29,7 @@ def test_unnamed_layers_are_named_by_kind_and_count():
     ("net", "message"),
     [
         (residual(Conv(3)), "shapes.*expected the same"),
-        (concat(Conv(3), Conv(3, 3, 2)), "one height and width"),
+        (concat(Conv(3), Conv(3, 3, 2)), "expected the same height and width"),
         (serial(SE(16)), "4 channels with reduction ratio r = 16 leave no hidden unit"),
         (serial(Conv(6, groups=3)), "divisible by groups"),
         (serial(GlobalAveragePool(), Conv(3)), "expected images"),

@@ -68,7 +68,7 @@ def test_parameter_counts_of_senet_154():
 
 
 def test_the_often_quoted_count_of_se_bn_inception_includes_layers_without_parameters():
-    """11,944,870 counts two per gated channel; with batch norm folded, the network is listed with 11.922 million."""
+    """11,944,870 includes two per gated channel; with batch norm folded, the network is listed with 11.922 million."""
     shape = (224, 224, 3)
     net = models.build("se_bn_inception", bias=True)
     gated = [s[-1] for _, layer, s in walk(net, shape) if isinstance(layer, SE)]
@@ -79,7 +79,7 @@ def test_the_often_quoted_count_of_se_bn_inception_includes_layers_without_param
 
 
 def test_parameter_counts_of_other_networks():
-    """As in torchvision and TensorFlow, but the convolutions of VGG have no biases, because batch norm follows them."""
+    """The counts match torchvision and TensorFlow, but VGG's convolutions precede batch norm and have no biases."""
     assert count_parameters(models.build("vgg16"), (224, 224, 3)) == 138_365_992 - 4_224
     assert count_parameters(models.build("mobilenet"), (224, 224, 3)) == 4_231_976
     assert count_parameters(models.build("se_resnet50"), (224, 224, 3)) == 28_071_976
@@ -142,7 +142,7 @@ def test_summary_shows_every_layer_and_the_total():
 
 @pytest.mark.parametrize(("depth", "projected"), [(20, ["stage2", "stage3"]), (164, ["stage1", "stage2", "stage3"])])
 def test_pre_activation_networks_project_only_where_the_shape_changes(depth, projected):
-    """A unit with a projection shares its first batch norm with it; one more batch norm precedes the pooling."""
+    """A projection shares the first batch norm of its unit; one more batch norm precedes the pooling."""
     layers = [(name, layer) for name, layer, _ in walk(models.preact_resnet(depth), (32, 32, 3))]
     shortcuts = [name for name, layer in layers if ".shortcut." in name]
     assert shortcuts == [f"{stage}.block1.unit.shortcut.conv1" for stage in projected]

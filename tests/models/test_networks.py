@@ -1,5 +1,7 @@
 """Every network and every ablation: gradients, placement of the SE blocks, and the layers they use."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -62,7 +64,7 @@ ABLATIONS = [
 
 def check_network(net, shape, train, N=4, tame=1.0):
     """Check the gradients of all parameters and the images in float64, away from the initial parameters."""
-    for seed in range(TRIES):  # with thousands of ReLUs a draw may be at a kink; then draw again
+    for seed in range(TRIES):  # with thousands of ReLUs, a draw may be at a kink; draw again in that case
         rng = np.random.default_rng(seed)
         params, state = init(net, shape, rng, np.float64)
         for _, leaf in tree.leaves(params):
@@ -80,7 +82,7 @@ def check_network(net, shape, train, N=4, tame=1.0):
 
 @pytest.mark.parametrize("name", NARROW)
 def test_gradients_of_every_network(name):
-    """At full depth, with constant statistics; the branches of deep networks are scaled down."""
+    """Networks have full depth and constant statistics; the branches of deep networks are scaled down."""
     shape, make, settings = NARROW[name]
     tame = 0.3 if make in DEEP or settings.get("depth", 0) > 100 else 1.0
     check_network(make(**settings, classes=4, reduction=2), shape, train=False, N=2, tame=tame)
@@ -326,7 +328,7 @@ def test_channel_shuffle_and_pooling_agree_with_pytorch():
         (lambda: SEVariant(4, squeeze="sum"), "the squeeze is 'sum'; expected one of avg, max"),
         (lambda: NoSqueeze(4, gate="hard"), "the gate is 'hard'"),
         (lambda: ChannelShuffle(4).output_shape((5, 4, 6)), "got 6 channels; expected a number divisible by groups"),
-        (lambda: Pool("avg", 3, 2, ceil=True).output_shape((5, 4, 6)), "expected ceil=True with 'max' only"),
+        (lambda: Pool("avg", 3, 2, ceil=True).output_shape((5, 4, 6)), "use ceil=True only with 'max'"),
         (lambda: serial(NoSqueeze(16), ReLU()).parameters((5, 4, 6)), "6 channels with reduction ratio r = 16"),
         (lambda: models.build("se_resnet50", gate="softmax"), "the gate is 'softmax'"),
         (lambda: models.build("se_resnet50", placement="after"), "the placement is 'after'; expected one of standard"),
@@ -347,6 +349,35 @@ def test_channel_shuffle_and_pooling_agree_with_pytorch():
 def test_invalid_networks_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+NOT_COUNTS = [-1, 0, float("nan"), float("inf"), True, "3", (3, 3)]
+
+
+@pytest.mark.parametrize("value", NOT_COUNTS, ids=repr)
+@pytest.mark.parametrize(("name", "setting"), [
+    ("se_resnet8", "classes"), ("se_resnet8", "width"), ("se_resnet18", "width"), ("se_resnet18", "blocks"),
+    ("se_resnet18", "ceil"), ("se_resnext50_32x4d", "cardinality"), ("se_resnext50_32x4d", "width"),
+    ("se_resnet50", "reduction"), ("se_resnet50", "bias"), ("preact_resnet20", "width"), ("small_resnext", "width"),
+    ("senet154", "cardinality"), ("senet154", "blocks"), ("se_vgg16", "width"), ("se_vgg16", "hidden"),
+    ("se_mobilenet", "width"), ("se_shufflenet", "width"), ("se_bn_inception", "ceil"), ("se_resnet8", "depth"),
+])  # fmt: skip
+def test_sizes_of_networks_are_checked_in_words(name, setting, value):
+    if (setting, value) in [("ceil", True), ("bias", True), ("blocks", (3, 3))]:
+        return
+    words = rf"{re.escape(repr(value))}(; expected| is not a setting)|blocks\[0\] is|C of Conv|K of Linear"
+    with pytest.raises((TypeError, ValueError), match=words):
+        models.build(name, **{setting: value})
+
+
+@pytest.mark.parametrize("make", [models.resnet, models.preact_resnet, models.imagenet_resnet, models.small_resnext])
+def test_depths_are_whole_numbers(make):
+    for depth in (20.0, "20", None, True, float("nan"), -4):
+        with pytest.raises(ValueError, match=f"^depth is {re.escape(repr(depth))}; expected"):
+            make(depth)
+    for name in (5, None, ["resnet8"]):
+        with pytest.raises(TypeError, match=r"the model is .*; expected a name, such as 'se_resnet20'"):
+            models.build(name)
 
 
 def test_parameters_added_by_each_placement():

@@ -1,4 +1,4 @@
-"""The fully connected layer: the pair."""
+"""The fully connected layer and its gradient."""
 
 from pair_checks import checks
 

@@ -1,4 +1,4 @@
-"""Pages escape every text, load nothing, name their maker, and say what to install if Jinja2 is missing."""
+"""Tests of pages: they escape all text, load nothing, name their maker, and say how to install Jinja2."""
 
 import re
 import subprocess
@@ -51,19 +51,19 @@ def rendered(environment, name, **changed):
 
 
 def unescaped(environment):
-    """Return the names of the pages into which an environment inserts a text as it is."""
+    """Return the names of the pages into which an environment inserts text unescaped."""
     return [name for name in PAGES if "<script" in rendered(environment, name)
             or "<script" in rendered(environment, name, gates=None)]  # fmt: skip
 
 
 def with_sources(sources, **options):
-    """Return the environment of the pages with other sources for some templates."""
+    """Return the environment of the pages, with some templates replaced by other sources."""
     loader = jinja2.ChoiceLoader([jinja2.DictLoader(sources), pages.environment().loader])
     return pages.environment().overlay(loader=loader, cache_size=50, **options)
 
 
 def expressions():
-    """Yield (template, number, source) of every expression that inserts a text."""
+    """Yield (template, number, source) of every expression that inserts text."""
     for name in TEMPLATES:
         for number, match in enumerate(EXPRESSION.finditer((FOLDER / name).read_text(encoding="utf-8"))):
             inserted = match[1]

@@ -57,7 +57,7 @@ def test_the_epoch_table_in_40_columns():
 
 @pytest.mark.parametrize("columns", [80, 40])
 def test_a_run_fits_the_terminal(tmp_path, monkeypatch, columns):
-    """Including the rows of the best epochs and every state of the progress bar."""
+    """This includes the rows of the best epochs and every state of the progress bar."""
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.chdir(tmp_path)
@@ -90,7 +90,7 @@ def test_the_command_fits_a_pseudo_terminal(tmp_path, columns):
     try:
         while block := os.read(parent, 65536):
             output += block
-    except OSError:  # Linux reports the end of the output like this
+    except OSError:  # this is how Linux reports the end of the output
         pass
     os.close(parent)
     assert process.wait() == 0

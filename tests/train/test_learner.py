@@ -9,8 +9,8 @@ import pytest
 
 from se_numpy import optim, to_host, tree
 from se_numpy.data.batches import Images, Normalisation
-from se_numpy.layers import BatchNorm, Conv, Dropout, GlobalAveragePool, Linear, ReLU, residual, serial
-from se_numpy.train import Learner
+from se_numpy.layers import BatchNorm, Conv, Dropout, Flatten, GlobalAveragePool, Linear, ReLU, residual, serial
+from se_numpy.train import Learner, Trained
 
 SHAPE, SGD = (6, 5, 3), optim.SGD(weight_decay=1e-3)
 NET = serial(
@@ -30,14 +30,14 @@ def batch(seed=0, N=8, dtype=np.float32):
 
 
 def trained(steps=3, device="cpu"):
-    """Return a Learner after some steps, and the generator of its dropout."""
+    """Return a Learner after some steps, and the random generator for its dropout."""
     learner, rng = Learner(NET, SHAPE, seed=0, device=device), np.random.default_rng(7)
     train(learner, rng, steps)
     return learner, rng
 
 
 def train(learner, rng, steps=3):
-    """Train some steps on the learner's device and return the losses."""
+    """Train for some steps on the learner's device and return the losses."""
     to = cupy_double.asarray if learner.device == "gpu" else np.asarray
     return [float(learner.step(*map(to, batch(seed)), SGD, 0.1, rng=rng)[0]) for seed in range(steps)]
 
@@ -227,9 +227,10 @@ def test_an_invalid_batch_is_refused_and_changes_nothing(images, labels, error, 
 
 def test_evaluation_refuses_invalid_images():
     learner, plain = Learner(NET, SHAPE, seed=0), Normalisation(np.zeros(3), np.ones(3))
-    swapped = Images(np.zeros((4, 3, 6, 5), np.uint8), np.zeros(4, int), Normalisation(np.zeros(5), np.ones(5)))
-    with pytest.raises(ValueError, match=r"images have shape \(4, 3, 6, 5\); .*channels last: images.transpose"):
-        learner.evaluate(swapped)
+    with pytest.raises(ValueError, match=r"images has shape \(4, 3, 6, 5\); .*channels last: images.transpose"):
+        Images(np.zeros((4, 3, 6, 5), np.uint8), np.zeros(4, int), plain)
+    with pytest.raises(ValueError, match=r"images have shape \(4, 6, 5, 4\); expected \(N, 6, 5, 3\)"):
+        learner.evaluate(Images(np.zeros((4, 6, 5, 4), np.uint8), np.zeros(4, int), Normalisation([0] * 4, [1] * 4)))
     with pytest.raises(ValueError, match=r"labels\[3\] is 5"):
         learner.evaluate(Images(np.zeros((4, *SHAPE), np.uint8), np.array([0, 1, 2, 5]), plain))
     with pytest.raises(ValueError, match="got 0 images; expected at least 1"):
@@ -255,3 +256,67 @@ def test_a_learner_refuses_batch_norm_on_one_value():
     with pytest.raises(ValueError, match=r"BatchNorm got maps of shape \(1, 4\) in training, 1 value per channel"):
         learner.step(np.ones((1, 3), np.float32), np.array([0]), SGD, 0.1)
     assert_equal(numbers(learner), before)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"optimiser": None}, TypeError, r"the optimiser is None; expected one such as optim.SGD\(\)"),
+        ({"lr": None}, ValueError, "lr is None; expected a finite number"),
+        ({"lr": "0.1"}, ValueError, "lr is '0.1'; expected a finite number"),
+        ({"lr": float("nan")}, ValueError, "lr is nan; expected a finite number"),
+        ({"lr": True}, ValueError, "lr is True; expected a finite number"),
+        ({"smoothing": "x"}, ValueError, "smoothing is 'x'; expected 0 <= smoothing <= 1"),
+        ({"smoothing": 1.5}, ValueError, "smoothing is 1.5; expected 0 <= smoothing <= 1"),
+    ],
+)  # fmt: skip
+def test_an_invalid_setting_of_a_step_changes_nothing(change, error, message):
+    learner, rng = trained()
+    before = numbers(learner)
+    settings = {"optimiser": SGD, "lr": 0.1, **change}
+    with pytest.raises(error, match=message):
+        learner.step(X, LABELS, **settings, rng=rng)
+    assert_equal(numbers(learner), before)
+
+
+@pytest.mark.parametrize(
+    ("net", "shape", "seed", "message"),
+    [
+        (None, SHAPE, 0, "got None; expected a network: a Layer"), ((Conv(3), ReLU()), SHAPE, 0, "expected a network"),
+        (Conv, SHAPE, 0, "expected a network: a Layer"),
+        (Conv(3), SHAPE, 0, r"the network returns an array of shape \(6, 5, 3\) for each image; expected one of"),
+        (NET, None, 0, "shape is None; expected the sizes of one input"),
+        (NET, 32, 0, "shape is 32; expected the sizes of one input"),
+        (NET, (6.0, 5, 3), 0, r"shape\[0\] is 6.0; expected a whole number"),
+        (NET, (6, 0, 3), 0, r"shape\[1\] is 0; expected a whole number, at least 1"),
+        (NET, SHAPE, None, "seed is None; expected a whole number, at least 0"),
+        (NET, SHAPE, -1, "seed is -1; expected a whole number, at least 0"),
+        (NET, SHAPE, 2.5, "seed is 2.5; expected a whole number, at least 0"),
+    ],
+)  # fmt: skip
+def test_what_a_learner_is_made_of_is_checked(net, shape, seed, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        Learner(net, shape, seed=seed)
+
+
+def test_images_of_a_size_that_the_parameters_do_not_fit_are_refused():
+    net = serial(Flatten(), Linear(5))
+    learner = Learner(net, SHAPE, seed=0)
+    message = r"images have shape \(N, 6, 4, 3\); expected \(N, 6, 5, 3\), the only size that fits the parameters"
+    with pytest.raises(ValueError, match=message):
+        learner.step(X[:, :, :4], LABELS, SGD, 0.1)
+    plain = Normalisation(np.zeros(3), np.ones(3))
+    network = Trained(net, learner.params, learner.state, plain, tuple("abcde"), SHAPE, {})
+    with pytest.raises(ValueError, match=message):
+        network.probabilities(np.zeros((2, 6, 4, 3), np.uint8))
+
+
+@pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf"), True, "x", None])
+def test_an_optimiser_has_numbers_as_settings(value):
+    for name in ("momentum", "weight_decay"):
+        with pytest.raises(ValueError, match=f"{name} of SGD is .*; expected a number, at least 0"):
+            optim.SGD(**{name: value})
+    with pytest.raises(ValueError, match="momentum of SGD is 1; expected"):
+        optim.SGD(momentum=1)
+    with pytest.raises(TypeError, match="nesterov of SGD is 'yes'; expected True or False"):
+        optim.SGD(nesterov="yes")

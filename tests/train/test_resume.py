@@ -1,23 +1,21 @@
-"""A run interrupted at any point keeps what was written, and gives the same results when it is resumed."""
+"""A run interrupted at any point keeps its saved files and gives the same results when it is resumed."""
 
 import csv
 import errno
 import io
 import os
-import random
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import cupy_double
+import kills
 import numpy as np
 import pytest
 from training import LONG, numbers, run, settings, tiny
 
-import se_numpy
 from se_numpy import checkpoint, engine, models, optim, tree
 from se_numpy.data.file_lock import lock_file
 from se_numpy.train import Learner, NotFinite, Session, Trained, complete, loop, nan_check, resume, run_dir, train
@@ -80,7 +78,7 @@ def assert_same_results(folder, uninterrupted):
 
 @pytest.mark.parametrize("at", [1, 5, 6, 7, 15, 23])
 def test_a_run_interrupted_at_a_step_gives_the_same_results(tmp_path, monkeypatch, uninterrupted, at):
-    """Also within an epoch: sums, order, crops and dropout continue from the last checkpoint."""
+    """This also holds within an epoch: sums, order, crops and dropout continue from the last checkpoint."""
     monkeypatch.setattr(loop, "SAVE_EVERY", 0)
     interrupt(tmp_path / "run", monkeypatch, at)
     _, meta = checkpoint.load(tmp_path / "run" / "last.npz")
@@ -93,7 +91,7 @@ def test_a_run_interrupted_at_a_step_gives_the_same_results(tmp_path, monkeypatc
 
 @pytest.mark.parametrize("at", [7, 15])
 def test_a_run_without_the_engine_is_resumed_without_it(tmp_path, monkeypatch, at):
-    """Resuming with the recorded setting gives the same results; with the other one it is refused."""
+    """Resuming with the recorded setting gives the same results; resuming with the other setting is refused."""
     monkeypatch.setattr(loop, "SAVE_EVERY", 0)
     monkeypatch.setenv("SE_NUMPY_ENGINE", "off")
     whole = tmp_path / "whole", run(tmp_path / "whole", **LONG)[0]
@@ -151,31 +149,12 @@ def test_a_run_interrupted_while_an_epoch_is_saved(tmp_path, monkeypatch, uninte
     assert_same_results(tmp_path / "run", uninterrupted)
 
 
-def test_a_killed_process_loses_nothing(tmp_path, uninterrupted):
-    """Send SIGKILL at random moments of a run that saves after every step, SE_NUMPY_KILLS times."""
-    kills = int(os.environ.get("SE_NUMPY_KILLS", "4"))
-    rng, done, writing = random.Random(0), 0, 0
-    command = [sys.executable, str(Path(__file__).with_name("training.py"))]
-    env = {**os.environ, "PYTHONPATH": str(Path(se_numpy.__file__).parents[1])}
-    for number in range(10**6):
-        folder = tmp_path / f"run{number}"
-        while done < kills and not (folder / "result.json").exists():
-            process = subprocess.Popen([*command, str(folder)], stdout=subprocess.PIPE, text=True, env=env)
-            for line in process.stdout:
-                if line.startswith("run "):  # training has started
-                    break
-            time.sleep(rng.uniform(0.0, 0.5))
-            process.send_signal(signal.SIGKILL)
-            process.stdout.close()
-            assert process.wait() in (0, -signal.SIGKILL)
-            if process.returncode:
-                done += 1
-                writing += any(folder.glob("*.tmp"))
-        complete(tiny(), settings(folder, **LONG), io.StringIO())
-        assert_same_results(folder, uninterrupted)
-        if done == kills:
-            print(f"{done} kills, {writing} while a file was written, {number + 1} runs, all results equal")
-            return
+@pytest.mark.parametrize(
+    "kind", ["resume", "final test", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("seeds", "ablate"))]
+)
+def test_a_killed_process_loses_nothing(tmp_path, kind):
+    """Send SIGKILL at random moments, SE_NUMPY_KILLS times."""
+    kills.kill_and_compare(kind, tmp_path, int(os.environ.get("SE_NUMPY_KILLS", "1")))
 
 
 def test_ctrl_c_stops_after_the_step_and_prints_how_to_resume(tmp_path, monkeypatch, uninterrupted):
@@ -310,7 +289,7 @@ def test_a_full_disk_is_reported_and_the_checkpoints_are_kept(tmp_path, monkeypa
 
 @pytest.mark.parametrize("watch", [True, False])
 def test_a_nan_loss_stops_the_run_and_the_layer_is_named(tmp_path, monkeypatch, watch):
-    """Without ``watch``, as on a GPU, it is found at the end of the epoch, and repeating the epoch finds the layer."""
+    """Without ``watch``, as on a GPU, the NaN is found after the epoch, and repeating the epoch finds the layer."""
     monkeypatch.setattr(Session, "watch", watch)
     monkeypatch.setitem(optim.SCHEDULES, "constant", lambda lr, total: lambda at: lr if at < 9 else 1e30)
     where = r"the loss became NaN or infinite at step 11 \(epoch 4, batch 2 of 3\): the output of stage1\S+conv1 is "
@@ -356,7 +335,7 @@ def test_a_dry_run_prints_the_settings_and_writes_nothing(tmp_path):
 
 def test_a_run_on_a_device_is_resumed(tmp_path, monkeypatch):
     """The state is on the device and checkpoints are written from the host; sums are restored with their dtype."""
-    monkeypatch.setitem(sys.modules, "cupy", cupy_double.module)  # in this test only, or "auto" would find a GPU
+    monkeypatch.setitem(sys.modules, "cupy", cupy_double.module)  # only here; elsewhere "auto" must not find a GPU
     dataset = tiny(n_train=18, n_test=4)
     config = replace(settings(tmp_path / "run", epochs=1, batch_size=8, model="resnet8"), device="gpu")
     monkeypatch.setattr(loop, "SAVE_EVERY", 0)
@@ -377,7 +356,7 @@ def test_a_run_on_a_device_is_resumed(tmp_path, monkeypatch):
 
 
 def test_a_run_is_resumed_from_best_npz_if_it_is_the_only_checkpoint(tmp_path, monkeypatch, uninterrupted):
-    """The disk is full between the two files of the first epoch."""
+    """The disk fills up between the two files of the first epoch."""
     folder, writes, atomic_write = tmp_path / "run", iter(range(10**6)), checkpoint.atomic_write
 
     def full(path):

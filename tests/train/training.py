@@ -1,6 +1,6 @@
 """Helpers for the tests of the trainer: a small data set that a network learns in a few steps, and runs on it.
 
-``python training.py FOLDER`` starts or resumes a run and saves it after every step, for the test that kills it.
+``python training.py KIND FOLDER`` starts or resumes runs and saves them after every step, for the tests that kill them.
 """
 
 import io
@@ -8,9 +8,11 @@ import sys
 
 import numpy as np
 
-from se_numpy import checkpoint, tree
+from se_numpy import checkpoint, data, tree
+from se_numpy.ablation import runner
+from se_numpy.cli import main
 from se_numpy.data import Dataset
-from se_numpy.train import complete, configure, loop, train
+from se_numpy.train import complete, configure, final_test, loop, train
 
 
 def tiny(n_train=90, n_test=40):
@@ -23,7 +25,15 @@ def tiny(n_train=90, n_test=40):
         images[np.arange(n), :, :, labels] += 100
         return images, labels
 
-    return Dataset("builtin", ("red", "green", "blue"), *draw(n_train), *draw(n_test), False, "three colours")
+    return Dataset(
+        "builtin",
+        ("red", "green", "blue"),
+        *draw(n_train),
+        *draw(n_test),
+        False,
+        "three colours",
+        loaded_from="builtin",
+    )
 
 
 def settings(folder, **given):
@@ -31,7 +41,7 @@ def settings(folder, **given):
 
 
 def run(folder, **given):
-    """Train a whole run; return it and its output."""
+    """Train a complete run; return it and its output."""
     out = io.StringIO()
     return train(tiny(), settings(folder, **given), out), out.getvalue()
 
@@ -44,6 +54,16 @@ def numbers(folder, name="last.npz"):
 
 LONG = {"epochs": 4, "batch_size": 16, "augment": True}  # four epochs of six steps with different random numbers
 
-if __name__ == "__main__":
+if __name__ in ("__main__", "__mp_main__"):  # the second in the workers of ablate
     loop.SAVE_EVERY = 0
-    complete(tiny(), settings(sys.argv[1], **LONG))
+    data.load = runner.load = lambda source: tiny()
+    if sys.argv[1] != "final test":
+        final_test.curves = lambda *args, **more: None  # importing matplotlib takes longer than the training
+if __name__ == "__main__":
+    kind, folder = sys.argv[1:]
+    few = ["--batch-size", "16", "--lr", "0.1", "--out", folder]
+    if kind == "seeds":
+        sys.exit(main(["train", "--seeds", "0,1", "--epochs", "4", *few]))
+    elif kind == "ablate":
+        sys.exit(main(["ablate", "--table", "gate", "--seeds", "0", "--epochs", "2", "--jobs", "2", *few]))
+    complete(tiny(), settings(folder, **LONG))

@@ -1,16 +1,17 @@
-"""All CUDA kernels of the engine: parameters, C code for one element, and the function that each must equal.
+"""All CUDA kernels of the engine: parameters, C code, and the function that each must equal.
 
-``inputs`` and ``outputs`` follow CuPy's ElementwiseKernel: ``raw`` parameters are whole arrays with flat indices, all
-others are broadcast, and ``i`` is the index of the element. Outputs passed as arguments are written in place.
-``equals`` names the function whose values or gradients the kernel computes; a contract test compares the two. The
-``operation`` of a dual reduction is the pair of expressions whose sums it returns.
+A ``Kernel`` computes one element in each thread: ``i`` is the index of the element, ``raw`` parameters are whole arrays
+with flat indices, all others are broadcast. An ``int32`` is a constant of the compiled kernel, a ``float64`` a number
+of the call. Outputs passed as arguments are written in place. ``Sums`` are two sums over the pixels of maps, and
+``PerImage`` gives every image a block of threads; ``reductions`` has the text around both. ``equals`` names the
+function whose values or gradients the kernel computes; a contract test compares the two.
 """
 
 from typing import NamedTuple
 
 
 class Kernel(NamedTuple):
-    """A row of the table: parameters, results, C code for one element, and the function it must equal."""
+    """A kernel that computes element by element: parameters, results, and C code for element i."""
 
     inputs: str
     outputs: str
@@ -18,9 +19,73 @@ class Kernel(NamedTuple):
     equals: str
 
 
+class Sums(NamedTuple):
+    """The sums of u and v, which ``values`` computes for pixel p and ``channel``, where i is the element of the maps.
+
+    The results, for channel i, are computed by ``finish`` from ``sum``, ``square`` (of v) and the number m of pixels.
+    Before that, ``part`` may change the sums s and t of one block over ``count`` pixels. With ``about_means``, t is
+    then the sum of squares about s / count, and ``square`` is that about the mean of all.
+    """
+
+    maps: str
+    values: str
+    channels: str  # arrays (C,) and numbers
+    needed: int  # of them, for the sums alone
+    images: str  # the sums of each image
+    of_image: str
+    outputs: str
+    finish: str
+    equals: str
+    start: str = ""
+    part: str = ""
+    about_means: bool = False
+
+
+class PerImage(NamedTuple):
+    """A block of threads for each image n: C channels, R hidden units, and two arrays that the threads share."""
+
+    inputs: str
+    outputs: str  # those of kind R are (N, R), the others (N, C)
+    operation: str
+    equals: str
+
+
 RECTIFIED = "auto rectified = [](T v) { return v < 0 ? (T)0 : v; }"  # v > 0 ? v : 0 would turn NaN into 0
 
-TABLE = {
+# The sums of dy and dy (x - mean), and the a, a b, a c of dx = a (dy + b x + c), from which batch norm is made.
+GRADIENT_SUMS = Sums(
+    maps="T dy, T x",
+    values="u = dy[i]; v = u * (x[i] - centre);",
+    channels="T mean, T var, T gamma, float64 eps",
+    needed=1,
+    start="const T centre = active ? mean[channel] : (T)0;",
+    images="T of_dy, T of_dyx",
+    of_image="of_dy[k] = first[threadIdx.x]; of_dyx[k] = second[threadIdx.x];",
+    outputs="T a, T ab, T ac, T dgamma, T dbeta",
+    finish="""
+        const T root = 1 / sqrt(var[i] + (T)eps), scale = gamma[i] * root;
+        dbeta[i] = sum;
+        dgamma[i] = square * root;
+        const T b = -root * dgamma[i] / m;
+        a[i] = scale;
+        ab[i] = scale * b;
+        ac[i] = scale * (-dbeta[i] / m - b * mean[i])
+        """,
+    equals="ops.batch_norm_backward",
+)
+PLAIN_SUMS = Sums(
+    maps="T x",
+    values="u = x[i]; v = 0;",
+    channels="",
+    needed=0,
+    images="T of_image",
+    of_image="of_image[k] = first[threadIdx.x];",
+    outputs="T total",
+    finish="total[i] = sum",
+    equals="se.squeeze",
+)
+
+TABLE: dict[str, Kernel | Sums | PerImage] = {
     # ----------------------------------------------------------------------------------------- element by element
     "sigmoid": Kernel(
         "T x", "T y", "T e = exp(x < 0 ? x : -x); y = (x < 0 ? e : (T)1) / (1 + e)",
@@ -44,51 +109,42 @@ TABLE = {
         "ops.normalize",
     ),
     "windows": Kernel(
-        "{inputs}, int32 images, int32 first, int32 rows, int32 columns, int32 kh, int32 kw, int32 stride, int32 ph, "
-        "int32 pw, int32 H, int32 W, int32 C, int32 size",
+        "{inputs}, int32 groups, int32 images, int32 first, int32 rows, int32 columns, int32 kh, int32 kw, "
+        "int32 stride, int32 ph, int32 pw, int32 H, int32 W, int32 C, int32 size",
         "T out",
         RECTIFIED + """;
-        long long rest = i;
-        long long channel = rest % size; rest /= size;
-        long long right = rest % kw; rest /= kw;
-        long long down = rest % kh; rest /= kh;
-        long long column = (rest % columns) * stride + right - pw; rest /= columns;
-        long long row = (first + rest % rows) * stride + down - ph; rest /= rows;
-        long long image = rest % images; channel += rest / images * size;
-        long long own = image * C + channel;
-        long long pixel = ((image * H + row) * W + column) * C + channel;
+        unsigned rest = i;
+        unsigned channel = rest % size; rest /= size;
+        const int right = rest % kw; rest /= kw;
+        const int down = rest % kh; rest /= kh;
+        const int column = (int)(rest % columns) * stride + right - pw; rest /= columns;
+        const int row = (int)(first + rest % rows) * stride + down - ph; rest /= rows;
+        const unsigned image = groups == 1 ? rest : rest % images;
+        if (groups > 1) channel += rest / images * size;
+        const unsigned own = image * C + channel;
+        const unsigned pixel = ((image * H + row) * W + column) * C + channel;
         out = 0 <= row && row < H && 0 <= column && column < W ? {formula} : (T)0
         """,
         "ops.conv2d",
     ),
     # --------------------------------------------------------------------------------------------- batch normalisation
-    "sums_about": Kernel(
-        "T x, T pivot", "", "x - pivot, (x - pivot) * (x - pivot)",
-        "ops.batch_statistics",
-    ),
-    "sums_with": Kernel(
-        "T dy, T x, T centre", "", "dy, dy * (x - centre)",
-        "ops.batch_norm_backward",
-    ),
-    "finalize_moments": Kernel(
-        "raw T pivot, raw T off, raw T squares, T gamma, T beta, int32 groups, float64 count, float64 m, float64 eps",
-        "T mean, T var, T unbiased, T a, T c",
-        """
-        double sum = 0, square = 0;
-        #pragma unroll 8
-        for (int g = 0; g < groups; ++g) sum += count * pivot[g * _ind.size() + i] + off[g * _ind.size() + i];
-        #pragma unroll 8
-        for (int g = 0; g < groups; ++g) {
-            double e = off[g * _ind.size() + i] / count, d = pivot[g * _ind.size() + i] + e - sum / m;
-            square += squares[g * _ind.size() + i] + count * (d * d - e * e);
-        }
-        mean = sum / m;
-        var = square / m;
-        unbiased = square / (m > 1 ? m - 1 : m);
-        a = gamma / sqrt(var + (T)eps);
-        c = beta - mean * a
+    "moments": Sums(
+        maps="T x",
+        channels="T gamma, T beta, float64 eps", needed=0,
+        start="const T pivot = active ? x[(blockIdx.z * each * pixels + from) * C + channel] : (T)0;",
+        values="u = x[i] - pivot; v = u * u;",
+        images="T of_image", of_image="of_image[k] = first[threadIdx.x] + count * pivot;",
+        part="t -= s * s / count; s += count * pivot;",
+        about_means=True,
+        outputs="T mean, T var, T unbiased, T a, T c",
+        finish="""
+        mean[i] = sum / m;
+        var[i] = square / m;
+        unbiased[i] = square / (m > 1 ? m - 1 : m);
+        a[i] = gamma[i] / sqrt(var[i] + (T)eps);
+        c[i] = beta[i] - mean[i] * a[i]
         """,
-        "ops.batch_statistics",
+        equals="ops.batch_statistics",
     ),
     "scale_and_shift": Kernel(
         "T mean, T var, T gamma, T beta, float64 eps",
@@ -96,85 +152,94 @@ TABLE = {
         "a = gamma / sqrt(var + (T)eps); c = beta - mean * a",
         "ops.normalize",
     ),
-    "bn_grad_coefficients": Kernel(
-        "raw T sum_dy, raw T sum_dyx, T mean, T var, T gamma, int32 groups, float64 m, float64 eps",
-        "T a, T b, T c, T dgamma, T dbeta",
-        """
-        double sum = 0, product = 0;
-        #pragma unroll 8
-        for (int g = 0; g < groups; ++g) {
-            sum += sum_dy[g * _ind.size() + i];
-            product += sum_dyx[g * _ind.size() + i];
-        }
-        T root = 1 / sqrt(var + (T)eps);
-        dbeta = sum;
-        dgamma = product * root;
-        a = gamma * root;
-        b = -root * dgamma / m;
-        c = -dbeta / m - b * mean
-        """,
-        "ops.batch_norm_backward",
+    "gradient_sums": GRADIENT_SUMS,
+    "masked_gradient_sums": GRADIENT_SUMS._replace(
+        maps="T dy, T x, T y",
+        values="dy[i] = u = y[i] > 0 ? dy[i] : (T)0; v = u * (x[i] - centre);",
+    ),
+    "masked_gradient_sums_of_sum": GRADIENT_SUMS._replace(
+        maps="T dy, T x, T y, T extra",
+        values="dy[i] = u = y[i] > 0 ? dy[i] + extra[i] : (T)0; v = u * (x[i] - centre);",
+    ),
+    "gradient_of_sums": GRADIENT_SUMS._replace(
+        maps="T sum_dy, T sum_dyx",
+        values="u = sum_dy[i]; v = sum_dyx[i];",
+        start="",
+        channels="T mean, T var, T gamma, float64 eps, float64 number",
+        finish=GRADIENT_SUMS.finish.replace("/ m", "/ number"),
     ),
     "update_running": Kernel(
         "T batch, float64 momentum", "T running", "running += (T)momentum * (batch - running)",
         "layers.update_running",
     ),
+    # ------------------------------------------------------------------------------------------- parameters and labels
+    "gather": Kernel(
+        "{inputs}", "T out", "out = {formula}",
+        "tree.flatten",
+    ),
     # ---------------------------------------------------------------------------------------------------- the SE block
-    "squeezed": Kernel(
-        "T total, T about, T a, T c, float64 pixels",
-        "T images, T z",
-        "images = total / pixels + about; z = a * images + c",
-        "se.squeeze",
-    ),
-    "excite_hidden": Kernel(
-        "raw T z, raw T W1, T b1, int32 R, int32 C",
-        "T h",
+    "gates": PerImage(
+        "T total, T a, T c, T W1, T W2, T b1, T b2, float64 pixels",
+        "T images, T z, R h, T s, T sa, T sc",
         """
-        T sum = b1;
-        for (int k = 0; k < C; ++k) sum += z[i / R * C + k] * W1[i % R * C + k];
-        h = sum < 0 ? (T)0 : sum
+        for (unsigned k = threadIdx.x; k < C; k += blockDim.x) {
+            T sum = 0;
+            for (unsigned part = 0; part < parts; ++part) sum += total[(n * parts + part) * C + k];
+            images[n * C + k] = sum /= pixels;
+            over_channels[k] = z[n * C + k] = a[k] * sum + c[k];
+        }
+        __syncthreads();
+        for (unsigned j = threadIdx.x; j < R; j += blockDim.x) {
+            T sum = b1[j];
+            for (unsigned k = 0; k < C; ++k) sum += over_channels[k] * W1[j * C + k];
+            over_hidden[j] = h[n * R + j] = sum < 0 ? (T)0 : sum;
+        }
+        __syncthreads();
+        for (unsigned k = threadIdx.x; k < C; k += blockDim.x) {
+            T sum = b2[k];
+            for (unsigned j = 0; j < R; ++j) sum += over_hidden[j] * W2[k * R + j];
+            const T e = exp(sum < 0 ? sum : -sum), gate = (sum < 0 ? e : (T)1) / (1 + e);
+            s[n * C + k] = gate;
+            sa[n * C + k] = gate * a[k];
+            sc[n * C + k] = gate * c[k];
+        }
         """,
         "se.excite",
     ),
-    "excite_gates": Kernel(
-        "raw T h, raw T W2, T b2, T a, T c, int32 R, int32 C",
-        "T s, T sa, T sc",
+    "through_gates": PerImage(
+        "T sum_dy, T sum_dyx, T h, T s, T images, T W1, T W2, T a, T beta, T mean, float64 pixels",
+        "R da1, T da2, T shift, T sum_dv, T sum_dvx",
         """
-        T sum = b2;
-        for (int j = 0; j < R; ++j) sum += h[i / C * R + j] * W2[i % C * R + j];
-        T e = exp(sum < 0 ? sum : -sum);
-        s = (sum < 0 ? e : (T)1) / (1 + e);
-        sa = s * a;
-        sc = s * c
-        """,
-        "se.excite",
-    ),
-    "through_gates": Kernel(
-        "T sum_dy, T sum_dyx, T a, T beta, T s", "T da2", "da2 = (a * sum_dyx + beta * sum_dy) * s * (1 - s)",
-        "se.excite_backward",
-    ),
-    "through_hidden": Kernel(
-        "raw T da2, raw T W2, T h, int32 R, int32 C",
-        "T da1",
-        """
-        T sum = 0;
-        for (int k = 0; k < C; ++k) sum += da2[i / R * C + k] * W2[k * R + i % R];
-        da1 = h > 0 ? sum : (T)0
-        """,
-        "se.excite_backward",
-    ),
-    "through_squeeze": Kernel(
-        "raw T da1, raw T W1, T s, T sum_dy, T sum_dyx, T images, T mean, int32 R, int32 C, float64 pixels",
-        "T shift, T sum_dv, T sum_dvx",
-        """
-        T dz = 0;
-        for (int j = 0; j < R; ++j) dz += da1[i / C * R + j] * W1[j * C + i % C];
-        shift = dz / pixels;
-        sum_dv = s * sum_dy + dz;
-        sum_dvx = s * sum_dyx + dz * (images - mean)
+        for (unsigned k = threadIdx.x; k < C; k += blockDim.x) {
+            T dy = 0, dyx = 0;
+            for (unsigned part = 0; part < parts; ++part) {
+                dy += sum_dy[(n * parts + part) * C + k];
+                dyx += sum_dyx[(n * parts + part) * C + k];
+            }
+            const T gate = s[n * C + k];
+            sum_dv[n * C + k] = gate * dy;
+            sum_dvx[n * C + k] = gate * dyx;
+            over_channels[k] = da2[n * C + k] = (a[k] * dyx + beta[k] * dy) * gate * (1 - gate);
+        }
+        __syncthreads();
+        for (unsigned j = threadIdx.x; j < R; j += blockDim.x) {
+            T sum = 0;
+            for (unsigned k = 0; k < C; ++k) sum += over_channels[k] * W2[k * R + j];
+            over_hidden[j] = da1[n * R + j] = h[n * R + j] > 0 ? sum : (T)0;
+        }
+        __syncthreads();
+        for (unsigned k = threadIdx.x; k < C; k += blockDim.x) {
+            T dz = 0;
+            for (unsigned j = 0; j < R; ++j) dz += over_hidden[j] * W1[j * C + k];
+            shift[n * C + k] = a[k] * (dz / (T)pixels);
+            sum_dv[n * C + k] += dz;
+            sum_dvx[n * C + k] += dz * (images[n * C + k] - mean[k]);
+        }
         """,
         "se.excite_backward",
     ),
+    "sums": PLAIN_SUMS,
+    "sums_of_products": PLAIN_SUMS._replace(maps="T x, T y", values="u = x[i] * y[i]; v = 0;"),
     # -------------------------------------------------------------------------------------------------------- the loss
     "log_sum_exp": Kernel(
         "raw T x, int32 K",
@@ -187,15 +252,34 @@ TABLE = {
         """,
         "ops.softmax_cross_entropy",
     ),
+    # A label that no class has makes the loss NaN: nothing is read outside the array, and nothing has to wait.
     "cross_entropy_rows": Kernel(
-        "T log_total, L label, raw T x, int32 N, int32 K, float64 smoothing",
+        "L label, raw T x, int32 K, float64 N, float64 smoothing",
         "T loss",
         """
-        T sum = (T)(1 - smoothing) * (log_total - x[i * K + label]);
+        T high = x[i * K], total = 0;
+        for (int k = 1; k < K; ++k) high = x[i * K + k] > high ? x[i * K + k] : high;
+        for (int k = 0; k < K; ++k) total += exp(x[i * K + k] - high);
+        const T log_total = high + log(total);
+        const bool known = label < K && label > -1;
+        T sum = (T)(1 - smoothing) * (log_total - x[i * K + (known ? (int)label : 0)]);
         if (smoothing) for (int k = 0; k < K; ++k) sum += (T)(smoothing / K) * (log_total - x[i * K + k]);
-        loss = sum / N
+        loss = known ? sum / (T)N : (T)(0. / 0.)
         """,
         "ops.softmax_cross_entropy",
+    ),
+    "hits": Kernel(
+        "raw T x, L label, int32 K",
+        "T hit",
+        """
+        int best = 0;
+        for (int k = 1; k < K; ++k) {
+            const T now = x[i * K + k], before = x[i * K + best];
+            if (now > before || (now != now && before == before)) best = k;  // NaN counts as the largest
+        }
+        hit = best == label
+        """,
+        "engine.hits",
     ),
     "cross_entropy_backward": Kernel(
         "T x, T log_total, L label, int32 K, float64 smoothing, float64 share",
@@ -214,14 +298,18 @@ TABLE = {
         """,
         "optim.SGD",
     ),
+    "labels": Kernel(
+        "raw L labels, M index", "L label", "label = labels[index]",
+        "data.batches.Images",
+    ),
     "crop": Kernel(
         "raw I images, raw L index, raw M top, raw M left, raw bool flip, raw T scale, raw T shift, "
         "int32 Hp, int32 Wp, int32 H, int32 W, int32 C",
         "T X",
         """
-        long long c = i % C, w = i / C % W, h = i / C / W % H, n = i / C / W / H;
-        long long column = left[n] + (flip[n] ? W - 1 - w : w);
-        X = scale[c] * images[((index[n] * Hp + top[n] + h) * Wp + column) * C + c] + shift[c]
+        const unsigned c = i % C, w = i / C % W, h = i / C / W % H, n = i / C / W / H;
+        const unsigned column = left[n] + (flip[n] ? W - 1 - w : w);
+        X = scale[c] * images[(((unsigned)index[n] * Hp + (unsigned)top[n] + h) * Wp + column) * C + c] + shift[c]
         """,
         "data.batches.Images",
     ),

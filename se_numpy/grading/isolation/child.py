@@ -1,21 +1,25 @@
 """Call the functions of a submission in a child process, which is restarted when it ends."""
 
+import json
 import secrets
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 
+from se_numpy.grading import source_parser
 from se_numpy.grading.isolation import wire
 from se_numpy.grading.isolation.backends import Backend, choose
 from se_numpy.grading.isolation.process import Ended, Process
 from se_numpy.grading.isolation.sandbox_paths import sandbox_paths
 from se_numpy.grading.models import Reply
 from se_numpy.grading.sandbox_worker import pack
-from se_numpy.grading.submission import Submission
+from se_numpy.grading.submission import Submission, SubmissionFile
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,36 @@ class Child:
             self.restart()
         return self._unreadable or reply
 
+    def parse(self, file: SubmissionFile, *, definitions: bool) -> Submission:
+        """Parse a file in a new process, make it the submission of this child, and return it.
+
+        Raises
+        ------
+        ValueError
+            If it is not valid Python, or cannot be parsed within the limits.
+        RuntimeError
+            If the process cannot be started, which is not the submission's fault.
+        """
+        self.restart()
+        number, seconds = secrets.randbits(52), self.limits.start_seconds
+        frame = wire.parse(number, _parser(), file.raw, name=file.name, notebook=file.notebook, definitions=definitions)
+        self._process = process = self._start()
+        try:
+            reply = process.ask(frame, wire.Answer(number), seconds)
+        except Ended as end:
+            self._process, reply = None, end.reply
+        except BaseException:
+            self.restart()
+            raise
+        if reply.status != "ok" or len(reply.outputs) != 2:
+            self.restart()
+            limit = f"while it was parsed: {reply.message}; expected functions, not data"
+            raise ValueError(reply.message if reply.status == "refused" else f"{file.name}, {limit}")
+        source, found = (part.tobytes() for part in reply.outputs)
+        parsed = {"source": source.decode("utf-8", "surrogatepass"), **json.loads(found)}
+        self.submission, self._unreadable = Submission.of(file, parsed), None
+        return self.submission
+
     def restart(self) -> None:
         """End the process, so that the next call starts a new one."""
         if self._process is not None:
@@ -142,6 +176,7 @@ class Child:
             process = None
         if process is None:
             self._process = process = self._start()
+        if not process.loaded:
             self._load(process)
         return process
 
@@ -185,3 +220,9 @@ class Child:
             process.kill()
             self._unreadable = replace(reply, status="unreadable", message=message)
             raise Ended("unreadable", message)
+        process.loaded = True
+
+
+@cache
+def _parser() -> bytes:
+    return Path(source_parser.__file__).read_bytes()

@@ -29,6 +29,7 @@ class Process:
 
     def __init__(self, argv: Sequence[str], cwd: str, *, leaves_processes: bool) -> None:
         self.token = secrets.token_hex(16)
+        self.loaded = False  # whether the submission's code has run
         self.cpu = 0.0  # upper bound on the processor time used, in seconds
         self._leaves_processes = leaves_processes
         child_in, self._requests = os.pipe()
@@ -138,7 +139,7 @@ class Process:
     def _gone(self, stdout: str) -> Ended:
         """Return why the child closed its channel."""
         try:
-            code = self._popen.wait(1)
+            code = self._popen.wait(5)  # a crash on a busy machine takes a while
         except subprocess.TimeoutExpired:
             self.kill()
             return Ended("crashed", "the process was stopped: it closed the grader's channel", stdout)

@@ -52,6 +52,12 @@ def load(number: int, source: str) -> bytes:
     return pack({"call": number, "function": None, "arguments": [text], "hyper": {}}, raw)
 
 
+def parse(number: int, parser: bytes, raw: bytes, **settings: Any) -> bytes:
+    """Return the frame that parses a submission's bytes with the source of ``source_parser``."""
+    texts = [{"dtype": "|u1", "shape": [len(text)], "order": "text"} for text in (parser, raw)]
+    return pack({"call": number, "function": None, "parse": settings, "arguments": texts, "hyper": {}}, parser, raw)
+
+
 def _number(value: Any) -> float | int:
     plain = value.item() if isinstance(value, np.generic) else value
     if not isinstance(plain, float | int):

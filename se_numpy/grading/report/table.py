@@ -14,8 +14,13 @@ def as_csv(report: Report) -> str:
     return write_table([report])
 
 
-def write_table(reports: Sequence[Report], unreadable: Iterable[tuple[str, str]] = ()) -> str:
-    """Return reports as CSV, followed by the name and reason for each submission without a report."""
+def write_table(
+    reports: Sequence[Report], unreadable: Iterable[tuple[str, str]] = (), passed_over: Iterable[tuple[str, str]] = ()
+) -> str:
+    """Return reports as CSV, followed by the name and reason for each submission without a report.
+
+    Files that were passed over come last, without points.
+    """
     # Submissions may have been graded on different tasks.
     tasks = list(dict.fromkeys(line(task.task) for report in reports for task in report.tasks))
     head = ["submission", *(column for task in tasks for column in (f"{task} points", f"{task} status"))]
@@ -32,6 +37,9 @@ def write_table(reports: Sequence[Report], unreadable: Iterable[tuple[str, str]]
         writer.writerow([_cell(entry) for entry in row])
     for name, why in unreadable:
         row = [line(name), *([""] * 2 * len(tasks)), "0", "", "0.0000", line(why)]
+        writer.writerow([_cell(entry) for entry in row])
+    for name, why in passed_over:
+        row = [line(name), *([""] * 2 * len(tasks)), "", "", "", f"passed over: {line(why)}"]
         writer.writerow([_cell(entry) for entry in row])
     return page.getvalue()
 

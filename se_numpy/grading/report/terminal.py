@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import TextIO
 
-from se_numpy.grading.models import Check, Counterexample, Report, TaskReport
+from se_numpy.grading.models import NOT_RUN, Check, Counterexample, Report, TaskReport
 from se_numpy.grading.report import arrays, text
 from se_numpy.grading.report.arrays import Block, Grid
 
@@ -118,7 +118,7 @@ def _check(check: Check) -> Iterator[str]:
 
 
 def _ending(report: Report) -> Iterator[str]:
-    ran = report.sha256 != "" or not report.message
+    ran = report.backend != NOT_RUN
     yield from wrap(f"Isolation: {text.level(report.level, report.backend)}." if ran else "Nothing was run.", "", "  ")
     for sentence in report.missing if ran else ():
         yield from wrap(f"- {text.clean(sentence)}", "  ", "    ")

@@ -28,6 +28,7 @@ VERDICTS = {
     "refused": "returned no numbers",
     "missing": "not attempted",
     "unreadable": "cannot be run",
+    "ungraded": "not graded",
 }
 
 LEVELS = {

@@ -3,7 +3,7 @@
 Bodies may use ctypes, os, sys, threading, time and numpy as np, which the submission imports.
 """
 
-# Bodies with the same result in every backend; most of them end the process: body, status, message.
+# (body, status, message) for bodies with the same result in every backend; most of them end the process.
 ANYWHERE = {
     "endless loop": ("while True: pass", "timeout", r"within 0\.5 s"),
     "endless loop that catches everything": (
@@ -33,7 +33,7 @@ ANYWHERE = {
     "reading the request channel": ("os.read(int(sys.argv[1]), 1)", "timeout", r"within 0\.5 s"),
 }  # fmt: skip
 
-# Bodies that the process survives, so that one process runs them all: body, status, message.
+# (body, status, message) for bodies that the process survives, so that one process can run them all.
 SURVIVED = {
     "recursion": ("return (lambda f: f(f))(lambda f: f(f))", "error", r"^RecursionError: maximum recursion depth"),
     "sys.exit": ("sys.exit(0)", "error", r"^SystemExit: 0 \(line \d+\)$"),
