@@ -112,7 +112,7 @@ ADVICE = {
         "int() and float() take one number: write a.item() or a[0]",
     r"np\.mat\b|attribute 'mat'|to be a matrix": "use np.array, and @ for products of matrices",
     r"name 'xrange'": "write range",
-    r"name '\w+' is not defined": "a function sees only its arguments and what its file defines",
+    r"name '\w+' is not defined(?!.*left out)": "a function sees only its arguments and what its file defines",
     r"truth value of an array": "max, min, if, and, or take one number: use np.maximum, np.minimum, np.where, & or |",
 }  # fmt: skip
 
