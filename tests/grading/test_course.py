@@ -22,6 +22,7 @@ from se_numpy.grading import assignment, autograder, grade_command, isolation, n
 from se_numpy.grading.class_folder import named, survey
 from se_numpy.grading.course import Options, grade_all, grade_path
 from se_numpy.grading.isolation import doctor
+from se_numpy.grading.lessons import exercises, hints
 from se_numpy.grading.lessons.syllabus import LESSONS
 from se_numpy.grading.notebook_card import Card
 from se_numpy.grading.selftest import from_file, verify
@@ -648,3 +649,24 @@ def test_a_page_needs_jinja2_and_the_other_files_of_a_class_do_not(tmp_path, mon
     assert "class.html was not written: HTML pages need Jinja2" in out
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "a", "b", "class.json", "class.txt", "grades.csv"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", all_tasks())
+def test_the_example_of_a_hint_shows_the_mistakes_of_the_next(name):
+    """Mistakes that only extremes reveal are left out, and so are tasks with many arguments."""
+    task = all_tasks()[name]
+    if len(task.inputs) > hints.MANY:
+        return
+    case = hints.example(task)
+    usual = [case for case in task.cases(0, number=4) if case.kind != "extreme"]
+    for mistake in hints.listed(task):
+        assert hints.shows(task, mistake, case) or not any(hints.shows(task, mistake, one) for one in usual), (
+            mistake.name
+        )
+    assert "too large" not in hints._example(task)[1]
+
+
+def test_a_function_in_place_of_the_task_name_is_reported():
+    for check in (notebook.check, exercises.check):
+        with pytest.raises(TypeError, match=r'the name comes first, as in check\("squeeze", squeeze\)'):
+            check(all_tasks()["squeeze"].oracle, "squeeze")
