@@ -494,7 +494,7 @@ def test_a_deadline_during_the_search_keeps_the_points():
     report = grade_task(task, until_the_deadline, seed=0)
     assert (report.status, report.counterexample) == ("failed", None)
     assert report.checks
-    assert report.diagnosis is not None
+    assert report.diagnosis is None  # a name is said only after further calls
     left = 2
     with pytest.raises(DeadlinePassed):
         grade_task(task, until_the_deadline, seed=0)
