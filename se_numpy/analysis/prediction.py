@@ -12,7 +12,6 @@ from se_numpy.analysis.network import Network, check_fit
 from se_numpy.data import Dataset, images
 from se_numpy.data.array_checks import check_images
 from se_numpy.layers import Shape
-from se_numpy.models import NAMES
 
 TEST = "test:"
 COMPARED = 200  # test images whose mean gates are drawn for comparison
@@ -115,10 +114,3 @@ def image_file(path: str | Path, shape: Shape) -> InputImage:
     fitted = images.fit(whole, H, W)
     description = str(path) if fitted is whole else f"{path}, cropped at the centre and resized to {H}x{W}"
     return InputImage(images.as_array(fitted), description)
-
-
-def model_name(name: str) -> str:
-    """Return this package's spelling of a network's name: se_resnet50 for "seresnet50" and "se-resnet50"."""
-    plain = name.lower().replace("-", "_")
-    spelled = {known.replace("_", ""): known for known in NAMES}
-    return name if name in NAMES else spelled.get(plain.replace("_", ""), name)

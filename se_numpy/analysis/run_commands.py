@@ -151,8 +151,9 @@ def _predict(args: argparse.Namespace) -> None:
 def _with_weights(args: argparse.Namespace) -> tuple[Any, Any]:
     """Return the network of --weights, and the image prepared as these weights expect it."""
     from se_numpy.analysis.network import Network
-    from se_numpy.analysis.prediction import TEST, InputImage, model_name
+    from se_numpy.analysis.prediction import TEST, InputImage
     from se_numpy.interop import prepare, pretrained
+    from se_numpy.interop.trained import model_name
     from se_numpy.interop.unwrapping import printed_choices
 
     words = [word for word in (args.run_, args.image) if word is not None]

@@ -11,9 +11,10 @@ import se_numpy
 from se_numpy import data
 from se_numpy.analysis import prediction, run_pictures, run_summaries
 from se_numpy.analysis.network import load
-from se_numpy.analysis.prediction import InputImage, Prediction, image_file, mean_gates, model_name, predict
+from se_numpy.analysis.prediction import InputImage, Prediction, image_file, mean_gates, predict
 from se_numpy.cli import main
 from se_numpy.data import builtin
+from se_numpy.interop.trained import model_name
 from se_numpy.models import NAMES
 from se_numpy.train import Trained
 
