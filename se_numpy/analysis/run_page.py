@@ -203,9 +203,11 @@ def _grad_cam(network: Network, dataset: Dataset) -> dict[str, Any] | None:
 
 
 def _on_cue(found: CueEvidence, images: int) -> str:
-    shares = [percent(share) for share in (found.strip, found.strip_area, found.glyph, found.glyph_area)]
-    return (f"Grad-CAM of {found.part}: {shares[0]} of its mass lies on the strip ({shares[1]} of the image), {shares[2]} "
-            f"on the glyph in its colour ({shares[3]}); means of {plural(images, 'test image')}.")  # fmt: skip
+    strip, of_strip, glyph, of_glyph = map(percent, (found.strip, found.strip_area, found.glyph, found.glyph_area))
+    return (
+        f"Grad-CAM of {found.part}: {strip} of its mass lies on the strip ({of_strip} of the image), {glyph} on the "
+        f"glyph in its colour ({of_glyph}); means of {plural(images, 'test image')}."
+    )
 
 
 def _no_gates(network: Network) -> str:
