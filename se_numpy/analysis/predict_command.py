@@ -60,13 +60,16 @@ def _predict(args: argparse.Namespace) -> None:
 
     figure = None if args.figure is None else png_path(args.figure, "--figure", MAKER)
     table = None if args.csv is None else output_path(args.csv, "--csv", ".csv", MAKER, mark=",".join(COLUMNS))
+    parts = _parts(args)
+    if parts and figure is None and not args.json:
+        raise ValueError("Grad-CAM is shown by --figure FILE.png and by --json; give one of them with --explain")
     network, images = _with_weights(args) if args.weights is not None else _of_run(args)
     single = len(images.words) == 1 and not user_path(images.words[0]).is_dir()
     shown: list[Any] = []
     with ExitStack() as outputs:
         show = outputs.enter_context(_printed(args, network, single))
         write = outputs.enter_context(_csv_rows(table)) if table is not None else None
-        for found in predict_each(network, images, parts=_parts(args)):
+        for found in predict_each(network, images, parts=parts):
             show(found)
             if write is not None:
                 write(found)

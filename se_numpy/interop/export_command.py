@@ -81,7 +81,7 @@ def _network(args: argparse.Namespace) -> Any:
                              "--model se_resnet50")  # fmt: skip
         return pretrained(args.file, model_name(args.model))
     network = Trained.load(path)
-    if args.model not in (None, network.config["model"]):
+    if args.model not in (None, network.config.get("model")):
         raise ValueError(f"{path} is a checkpoint of {network.config['model']}; leave --model out")
     return network
 

@@ -343,5 +343,11 @@ def test_the_sheet_of_several_images_has_every_answer_and_map(run, small, folder
     ("stage1.block1.unit.branch.se1", "does not return maps"),
 ])  # fmt: skip
 def test_parts_without_maps_are_refused(run, small, capsys, part, message):
-    assert main(["predict", str(run), "test:0", "--part", part]) == 2
+    assert main(["predict", str(run), "test:0", "--json", "--part", part]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", [["--explain"], ["--part", "stage2"]])
+def test_grad_cam_that_nothing_would_show_is_refused(run, small, capsys, option):
+    assert main(["predict", str(run), "test:0", *option]) == 2
+    assert "give one of them with --explain" in capsys.readouterr().err
