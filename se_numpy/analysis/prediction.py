@@ -15,6 +15,7 @@ from se_numpy.analysis.grad_cam import Explanation, explain
 from se_numpy.analysis.network import Network
 from se_numpy.data import Dataset, images
 from se_numpy.data.array_checks import check_images
+from se_numpy.data.batches import slices
 from se_numpy.layers import Shape
 
 TEST = "test:"
@@ -95,7 +96,8 @@ def predict_each(
         As ``predict`` and ``grad_cam.explain`` do.
     """
     parts, rest = tuple(parts), iter(shown)
-    while batch := list(islice(rest, BATCH)):
+    size = next(slices(BATCH, network.shape, BATCH)).stop  # fewer if they are large
+    while batch := list(islice(rest, size)):
         for one in batch:
             check_images("images", one.image[None])
         pixels = np.stack([one.image for one in batch])

@@ -304,6 +304,17 @@ def test_json_of_several_images_is_a_list_with_grad_cam(run, small, folder, caps
     assert list(json.loads(capsys.readouterr().out)["grad_cam"]) == ["relu", "stage2"]
 
 
+def test_many_images_are_predicted_in_batches(run, small, monkeypatch):
+    monkeypatch.setattr(prediction, "BATCH", 4)
+    network = load(run)
+    shown = [InputImage(image, str(n)) for n, image in enumerate(small.test_images[:10])]
+    found = list(prediction.predict_each(network, iter(shown), parts=[None]))
+    assert [one.shown.name for one in found] == [str(n) for n in range(10)]
+    assert np.allclose([one.probabilities for one in found], network.probabilities(small.test_images[:10]), atol=1e-5)
+    maps = explain(network, small.test_images[:10]).maps
+    assert np.allclose([one.explanations[0].maps[0] for one in found], maps, rtol=1e-3, atol=1e-8)
+
+
 def test_the_figure_of_one_image_shows_grad_cam_beside_the_gates(run, small):
     network = load(run)
     shown = prediction.numbered_image(small, "test:0")
