@@ -126,6 +126,8 @@ def test_the_maps_before_the_first_gate():
     assert maps_before_gates(models.build("se_resnet8"), models.SMALL) == "relu"
     assert maps_before_gates(models.build("se_small_vgg"), models.SMALL) == "stage1.relu1"
     assert maps_before_gates(serial(SE(1), Conv(3)), (4, 4, 3)) is None
+    ending_in_a_gate = serial(Conv(4), SE(2), GlobalAveragePool(), Linear(2))
+    assert last_maps(ending_in_a_gate, (4, 4, 3)) == "conv1"  # of a block the engine keeps the gates, not the maps
 
 
 def test_networks_without_maps_and_wrong_arguments_are_refused():

@@ -311,6 +311,8 @@ def test_many_images_are_predicted_in_batches(run, small, monkeypatch):
     found = list(prediction.predict_each(network, iter(shown), parts=[None]))
     assert [one.shown.name for one in found] == [str(n) for n in range(10)]
     assert np.allclose([one.probabilities for one in found], network.probabilities(small.test_images[:10]), atol=1e-5)
+    alone = [predict(network, one).gates["stage2"] for one in shown]
+    assert np.allclose([one.gates["stage2"] for one in found], alone, atol=1e-6)
     maps = explain(network, small.test_images[:10]).maps
     assert np.allclose([one.explanations[0].maps[0] for one in found], maps, rtol=1e-3, atol=1e-8)
 
