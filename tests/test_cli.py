@@ -54,7 +54,7 @@ def main_from_shell(capsys):
 
 
 HELP = [(), ("train",), ("summary",), ("complexity",), ("data",), ("data", "where"), ("data", "download"),
-        ("data", "verify"), ("weights",), ("help",)]  # fmt: skip
+        ("data", "verify"), ("weights",), ("export",), ("help",)]  # fmt: skip
 
 
 @pytest.mark.parametrize("columns", [80, 40])

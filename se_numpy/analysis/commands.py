@@ -1,4 +1,4 @@
-"""The command line of the analysis: ``se-numpy excitations RUN`` and the commands of ``run_commands``."""
+"""The command line of the analysis: ``se-numpy excitations RUN`` and the commands of other modules."""
 
 import argparse
 import sys
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from se_numpy.analysis import run_commands
+from se_numpy.analysis import predict_command, run_commands
 from se_numpy.arg_types import user_path
 from se_numpy.install_hints import install_command
 from se_numpy.wrapping import wrap_text
@@ -15,6 +15,7 @@ from se_numpy.wrapping import wrap_text
 def add(commands: Any) -> None:
     """Add the parsers of all commands of the analysis."""
     run_commands.add(commands)
+    predict_command.add(commands)
     p = commands.add_parser("excitations", help="analyse the gates of a trained network", description=(
         "Record the gates of every SE block on test images, replace them with other gates and measure how much "
         "accuracy that costs. Writes figures, tables (CSV, JSON) and an HTML page, index.html."))  # fmt: skip

@@ -1,4 +1,4 @@
-"""Commands for finished runs (``evaluate``, ``predict``, ``plot`` and ``report``), and ``info``."""
+"""Commands for finished runs (``evaluate``, ``plot`` and ``report``), and ``info``."""
 
 import argparse
 import json
@@ -25,7 +25,6 @@ def add(commands: Any) -> None:
     p.add_argument("--device", choices=DEVICES, default="auto", help=DEVICE)
     p.add_argument("--json", action="store_true", help="print JSON")
     p.set_defaults(run=_evaluate, parser=p)
-    _add_predict(commands)
     p = commands.add_parser("plot", help="draw the training curves of several runs", description=(
         "Draw the training and held-out loss and accuracy of several runs in one figure. Curves are labelled by the "
         "settings that differ. Runs that differ only in their seeds are drawn as their mean with a band of one "
@@ -46,32 +45,6 @@ def add(commands: Any) -> None:
         "install the optional libraries that are missing."))  # fmt: skip
     p.add_argument("--json", action="store_true", help="print JSON")
     p.set_defaults(run=_info, parser=p)
-
-
-class _Weights(argparse.Action):
-    """The action of --weights: RUN becomes optional, because the only positional argument is then the image."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        namespace.weights = values
-        for action in parser._actions:
-            if action.dest in ("run_", "image"):
-                action.required, action.nargs = False, "?"
-
-
-def _add_predict(commands: Any) -> None:
-    p = commands.add_parser("predict", help="classify an image", description=(
-        "Print the five most likely classes of an image. --figure also draws the image as the network sees it, and its "
-        "gates. Give RUN IMAGE, or --weights FILE --model NAME IMAGE for weights from another library."))  # fmt: skip
-    p.add_argument("run_", metavar="RUN", help="folder of a run, or a checkpoint")
-    p.add_argument("image", metavar="IMAGE", help="an image file, or test:N for test image N, such as test:123")
-    p.add_argument("--figure", metavar="FILE.png", help="also draw a figure (needs matplotlib)")
-    p.add_argument("--data", metavar="PATH", help=f"data set for test:N and mean gates: {DATA}")
-    p.add_argument("--weights", metavar="FILE", action=_Weights, help="weights from another library, instead of RUN")
-    p.add_argument("--model", metavar="NAME", help="the network that the weights belong to, such as seresnet50")
-    p.add_argument("--in-chans", type=int, metavar="C", help="with --weights: channels of the images, 1 for grey ones "
-                   "(default: as in the weights)")  # fmt: skip
-    p.add_argument("--json", action="store_true", help="print JSON")
-    p.set_defaults(run=_predict, parser=p)
 
 
 def load_data(run: str, network: Any, given: str | None) -> Any:
@@ -123,75 +96,11 @@ def _evaluate(args: argparse.Namespace) -> None:
         print(as_text(network.config["model"], found))
 
 
-def _predict(args: argparse.Namespace) -> None:
-    from se_numpy.analysis.prediction import TEST, image_file, numbered_image, predict
-    from se_numpy.analysis.run_summaries import prediction_text
-
-    figure = None if args.figure is None else _png(args.figure, "--figure", "se-numpy predict")
-    if args.weights is not None:
-        network, shown = _with_weights(args)
-    elif args.model is not None or args.in_chans is not None:
-        option = "--model" if args.model is not None else "--in-chans"
-        raise ValueError(f"{option} is used only with --weights; a run already records its network")
-    else:
-        from se_numpy.analysis.network import load
-        from se_numpy.train.run_dir import existing
-
-        network = load(existing(args.run_))
-        numbered = args.image.startswith(TEST)
-        if not numbered and user_path(args.image).is_dir():
-            raise ValueError(f"{args.image} is a folder; expected one image file, or {TEST}N for a test image")
-        shown = numbered_image(network, args.image, args.data) if numbered else image_file(args.image, network.shape)
-    found = predict(network, shown)
-    print(json.dumps(found.as_json(), indent=2) if args.json else prediction_text(found, sys.stdout.encoding))
-    if figure is not None:
-        _draw(args, network, found, figure)
-
-
-def _with_weights(args: argparse.Namespace) -> tuple[Any, Any]:
-    """Return the network of --weights, and the image prepared as these weights expect it."""
-    from se_numpy.analysis.network import Network
-    from se_numpy.analysis.prediction import TEST, InputImage, model_name
-    from se_numpy.interop import prepare, pretrained
-    from se_numpy.interop.unwrapping import printed_choices
-
-    words = [word for word in (args.run_, args.image) if word is not None]
-    if len(words) != 1:
-        raise ValueError(f"--weights takes one IMAGE and no RUN; got {' and '.join(words) if words else 'no image'}")
-    if args.model is None:
-        raise ValueError("--weights does not say which network the weights belong to; give --model NAME, "
-                         "such as --model seresnet50")  # fmt: skip
-    if words[0].startswith(TEST):
-        raise ValueError(f"{words[0]} is a test image of a run's data set; with --weights, give an image file")
-    with printed_choices(lambda text: print(wrap_text(f"weights  {text}", 9), file=sys.stderr)):
-        found = pretrained(args.weights, model_name(args.model), in_chans=args.in_chans)
-    network = Network(**vars(found))
-    how = network.config.get("prepare", {})  # the resizing these weights were trained with
-    return network, InputImage(prepare(words[0], network.shape, **how), words[0])
-
-
-def _draw(args: argparse.Namespace, network: Any, found: Any, path: Path) -> None:
-    """Draw the figure of a prediction, with the mean gates if the network's data set is available."""
-    from se_numpy.analysis.prediction import mean_gates
-
-    means = {}
-    if network.blocks and args.weights is None:
-        try:
-            means = mean_gates(network, load_data(args.run_, network, args.data))
-        except (ValueError, OSError) as error:
-            print(f"figure   without mean gates: {error}", file=sys.stderr)
-    with _matplotlib():
-        from se_numpy.analysis.run_pictures import prediction
-
-        prediction(found, means).savefig(path, dpi=130, metadata={"Software": "se-numpy predict"})
-    print(f"figure   {path}", file=sys.stderr if args.json else sys.stdout)
-
-
 def _plot(args: argparse.Namespace) -> None:
     from se_numpy.analysis.runs import common_setting, comparable, find_runs, read_run
     from se_numpy.data import short_name
 
-    path = _png(args.out, "--out", "se-numpy plot")
+    path = png_path(args.out, "--out", "se-numpy plot")
     runs = [read_run(folder) for given in args.runs for folder in find_runs(given)]
     groups, notes = comparable(runs)
     for label, members in groups.items():
@@ -201,7 +110,7 @@ def _plot(args: argparse.Namespace) -> None:
         print(wrap_text(note, 2))
     title = " on ".join(short_name(shared) for name in ("model", "data") if (shared := common_setting(runs, name)))
     named = {f"{label} ({len(m)} runs)" if len(m) > 1 else label: [r.history for r in m] for label, m in groups.items()}
-    with _matplotlib():
+    with matplotlib_needed():
         from se_numpy.train.figures import draw_together
 
         draw_together(named, title=title).savefig(path, dpi=130, metadata={"Software": "se-numpy plot"})
@@ -217,7 +126,7 @@ def _report(args: argparse.Namespace) -> None:
     read_run(args.run_)  # first, because a checkpoint alone has no training curves
     out = None if args.out is None else output_path(args.out, "--out", ".html", "se-numpy report")
     dataset = load_data(args.run_, load(args.run_), args.data)
-    with _matplotlib(), _progress_bar(len(dataset.test_labels)) as bar:
+    with matplotlib_needed(), _progress_bar(len(dataset.test_labels)) as bar:
         from se_numpy.analysis.run_page import write_report
 
         device = choose_device(args.device)[0]
@@ -232,13 +141,14 @@ def _info(args: argparse.Namespace) -> None:
     print(json.dumps(found, indent=2) if args.json else as_text(found))
 
 
-def _png(name: str, option: str, maker: str) -> Path:
+def png_path(name: str, option: str, maker: str) -> Path:
+    """Return the path of a .png file that the command ``maker`` may write, as ``output_path`` does."""
     from se_numpy.analysis.output_path import output_path
 
     return output_path(name, option, ".png", maker)
 
 
-class _matplotlib:  # noqa: N801 - used as a function: with _matplotlib():
+class matplotlib_needed:  # noqa: N801 - used as a function: with matplotlib_needed():
     """A context manager that turns a missing matplotlib into an error that says how to install it."""
 
     def __enter__(self) -> None: ...

@@ -5,11 +5,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from se_numpy import pages
 from se_numpy.analysis import pictures, run_pictures, summaries
+from se_numpy.analysis.builtin_cue import CueEvidence, cue_evidence
 from se_numpy.analysis.evaluation import Evaluation, evaluate
+from se_numpy.analysis.grad_cam import maps_before_gates, parts_with_maps
 from se_numpy.analysis.info import in_words
 from se_numpy.analysis.network import Network, load
+from se_numpy.analysis.prediction import TEST, numbered_image, predict_each
 from se_numpy.analysis.run_summaries import findings, headline, interval, settings
 from se_numpy.analysis.runs import RunRecord, read_run
 from se_numpy.analysis.study import GateSummary, summarize
@@ -25,6 +30,8 @@ from se_numpy.wrapping import plural
 NAME = "report.html"
 MAKER = "se-numpy report"  # named in the page; only a page that names it is overwritten
 GATE_IMAGES = 1000  # test images whose gates are summarised
+CUE_IMAGES = 200  # test images of the built-in set whose Grad-CAM is compared with the strip and the glyph
+EXPLAINED = 4  # images whose Grad-CAM is drawn
 
 
 def write_report(
@@ -68,7 +75,7 @@ def page(run: RunRecord, network: Network, dataset: Dataset, found: Evaluation, 
                  f"is {found.loss:.4f}.",
         confusion=_confusion(found), confusions=_confusions(found), mistakes=_mistakes(found, dataset),
         gates=None if gates is None else _gates(gates), no_gates=_no_gates(network),
-        settings=settings(run.config), environments=_environments(run),
+        grad_cam=_grad_cam(network, dataset), settings=settings(run.config), environments=_environments(run),
     )  # fmt: skip
 
 
@@ -172,6 +179,35 @@ def _gates(found: GateSummary) -> dict[str, Any]:
               f"{100 * b.high:.1f} %", *(f"{100 * share:.1f} %" for share in b.between.values())]
              for b in found.summaries]),
     }  # fmt: skip
+
+
+def _grad_cam(network: Network, dataset: Dataset) -> dict[str, Any] | None:
+    """Return the page's section on Grad-CAM: text and figure; None for a network without maps."""
+    if not list(parts_with_maps(network.net, network.shape)):
+        return None
+    before = maps_before_gates(network.net, network.shape) if dataset.name == "builtin" else None
+    parts = [None] if before is None else [before, None]
+    _, first = np.unique(dataset.test_labels, return_index=True)  # the first image of each class
+    picked = first[np.linspace(0, len(first) - 1, min(len(first), EXPLAINED)).round().astype(int)]
+    found = list(predict_each(network, [numbered_image(dataset, f"{TEST}{i}") for i in picked], parts=parts))
+    images = dataset.test_images[:CUE_IMAGES]
+    cue = [cue_evidence(network, images, part) for part in parts] if dataset.name == "builtin" else []
+    alt = "Images and the regions that speak for the answer: " + "; ".join(
+        f"{one.top(1)[0][0]}, {percent(one.top(1)[0][1])}" for one in found
+    )
+    return {
+        "part": found[0].explanations[-1].part,
+        "findings": [_on_cue(one, len(images)) for one in cue],
+        "figure": _figure(lambda columns: run_pictures.sheet(found, columns), f"{alt}.", photographs=True),
+    }
+
+
+def _on_cue(found: CueEvidence, images: int) -> str:
+    strip, of_strip, glyph, of_glyph = map(percent, (found.strip, found.strip_area, found.glyph, found.glyph_area))
+    return (
+        f"Grad-CAM of {found.part}: {strip} of its mass lies on the strip ({of_strip} of the image), {glyph} on the "
+        f"glyph in its colour ({of_glyph}); means of {plural(images, 'test image')}."
+    )
 
 
 def _no_gates(network: Network) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from se_numpy.analysis.evaluation import Evaluation
+from se_numpy.analysis.grad_cam import Explanation
 from se_numpy.analysis.pictures import MOST_PANELS, WIDE, panels, reach
 from se_numpy.analysis.prediction import Prediction
 from se_numpy.data.images import displayable
@@ -79,8 +80,48 @@ def picture(axes: Any, image: np.ndarray) -> None:
     axes.set_yticks([])
 
 
+def evidence(axes: Any, image: np.ndarray, found: Explanation) -> None:
+    """Draw Grad-CAM over an image in grey: transparent where the map is 0, bright where it is largest.
+
+    The brightest 2 % of the pixels share one colour; otherwise a single pixel could darken all others.
+    """
+    heat = found.stretched(*image.shape[:2])[0]
+    share = np.minimum(heat / (np.quantile(heat, 0.98) or heat.max() or 1.0), 1.0)
+    picture(axes, image.mean(-1, keepdims=True))
+    axes.imshow(share, cmap="viridis", alpha=0.85 * np.sqrt(share), vmin=0, vmax=1, interpolation="nearest")
+
+
+def sheet(found: Sequence[Prediction], columns: int = WIDE) -> Any:
+    """Draw several images with their answers and, to the right of each, its Grad-CAM for each explained part."""
+    from matplotlib.figure import Figure
+
+    parts = len(found[0].explanations)
+    across = max(1, (6 if columns == WIDE else 3) // (1 + parts))
+    down = -(-len(found) // across)
+    figure = Figure(figsize=(1.75 * across * (1 + parts), 2.1 * down), layout="constrained")
+    every = figure.subplots(down, across * (1 + parts), squeeze=False).ravel()
+    for n, one in enumerate(found):
+        left, *others = every[n * (1 + parts) : (n + 1) * (1 + parts)]
+        picture(left, one.shown.image)
+        (name, p), *_ = one.top(1)
+        left.set_title(f"{shortened(name, 18)}, {100 * p:.1f} %", fontsize=9)
+        if one.shown.label is not None and not one.right:
+            left.set_xlabel(f"true: {shortened(one.classes[one.shown.label], 18)}", fontsize=9)
+        for axes, explained in zip(others, one.explanations, strict=True):
+            evidence(axes, one.shown.image, explained)
+            axes.set_title(explained.part, fontsize=9)
+    for axes in every[len(found) * (1 + parts) :]:
+        axes.remove()
+    return figure
+
+
+def shortened(text: str, most: int) -> str:
+    """Return the text with at most this number of characters, the last of them … if some are left out."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def prediction(found: Prediction, means: Mapping[str, np.ndarray]) -> Any:
-    """Draw an image as the network sees it, its most probable classes, and its gates with the ``means``, if any."""
+    """Draw an image as the network sees it, Grad-CAM, the most probable classes, and the gates with the ``means``."""
     from matplotlib.figure import Figure
 
     blocks = list(found.gates)
@@ -90,9 +131,14 @@ def prediction(found: Prediction, means: Mapping[str, np.ndarray]) -> Any:
     figure = Figure(figsize=(3.4 * WIDE, 2.9 + 2.3 * rows), layout="constrained")
     both: Any = figure.subfigures(2, 1, height_ratios=[2.9, 2.3 * rows]) if rows else (figure, None)
     above, below = both
-    left, right = above.subplots(1, 2, width_ratios=[1, 1.9])
+    left, *middle, right = above.subplots(
+        1, 2 + len(found.explanations), width_ratios=[1] * (1 + len(found.explanations)) + [1.9]
+    )
     picture(left, found.shown.image)
-    left.set_title("as the network sees it: " + "x".join(map(str, found.shown.image.shape)), fontsize=10)
+    left.set_title("as the network sees it:\n" + "x".join(map(str, found.shown.image.shape)), fontsize=10)
+    for axes, one in zip(middle, found.explanations, strict=True):
+        evidence(axes, found.shown.image, one)
+        axes.set_title(f"Grad-CAM of\n{one.part}", fontsize=10)
     _bars(right, found)
     if below is not None:
         _gates(below.subplots(rows, WIDE, squeeze=False).ravel(), blocks, found, means)

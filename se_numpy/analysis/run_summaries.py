@@ -205,3 +205,11 @@ def prediction_text(found: Prediction, encoding: str | None = None) -> str:
         result = "correct" if found.right else f"wrong: its probability is {100 * p:.1f} %"
         lines.append(wrap_text(f"label    {name} ({result})", 9))
     return "\n".join(lines)
+
+
+def prediction_row(found: Prediction, width: int) -> str:
+    """Format a prediction as one row of several: probability, most likely class, image, and the label if it differs."""
+    (name, p), *_ = found.top(1)
+    name = name if len(name) <= width else f"{name[: width - 1]}…"
+    label = "" if found.right in (True, None) else f" (wrong: {found.classes[found.shown.label or 0]})"
+    return f"{100 * p:>5.1f} %  {name:<{width}}  {found.shown.name}{label}"

@@ -4,6 +4,7 @@
     params, state = load(arrays, net, shape)                       the naming scheme is detected
     write("mine.safetensors", dump(net, shape, params, state))     PyTorch can load this file
     trained = pretrained("seresnet50.safetensors", "se_resnet50")  for images: prepare("dog.jpg", trained.shape)
+    write_onnx("mine.onnx", trained)                               other programs can run this file
 
 ``schemes`` holds the naming schemes as data. No code in a file is ever executed.
 """
@@ -16,6 +17,7 @@ if TYPE_CHECKING:  # these are imported on first use
     from se_numpy.interop.files import read, read_metadata, write
     from se_numpy.interop.imagenet import class_names, prepare
     from se_numpy.interop.names import Tensor, tensors
+    from se_numpy.interop.onnx_file import onnx_model, write_onnx
     from se_numpy.interop.schemes import SCHEMES, Scheme, detect
     from se_numpy.interop.trained import pretrained
     from se_numpy.interop.unwrapping import ChosenWeights
@@ -31,18 +33,21 @@ __all__ = [
     "detect",
     "dump",
     "load",
+    "onnx_model",
     "prepare",
     "pretrained",
     "read",
     "read_metadata",
     "tensors",
     "write",
+    "write_onnx",
 ]
 
 _HOMES = {
     "files": ("read", "read_metadata", "write"),
     "imagenet": ("class_names", "prepare"),
     "names": ("Tensor", "tensors"),
+    "onnx_file": ("onnx_model", "write_onnx"),
     "schemes": ("SCHEMES", "Scheme", "detect"),
     "trained": ("pretrained",),
     "unwrapping": ("ChosenWeights",),

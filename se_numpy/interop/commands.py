@@ -1,17 +1,19 @@
-"""The ``weights`` command: check whether a weights file fits a network, and convert it."""
+"""The command line: ``weights`` checks whether a weights file fits a network, and converts it; and ``export``."""
 
 import argparse
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from se_numpy.interop import export_command
 from se_numpy.wrapping import wrap_text
 
 SCHEMES = "se_numpy, legacy, moskomule, inception, torchvision or timm"
 
 
 def add(commands: Any) -> None:
-    """Add the parser of the command."""
+    """Add the parsers of ``weights`` and ``export``."""
+    export_command.add(commands)
     p = commands.add_parser("weights", help="check or convert pretrained weights", description=(
         "Detect the naming scheme of a weights file, check whether its tensors fit a network, and list all "
         "differences. With --out, write the weights to a new file; --to chooses its naming scheme. Reads .safetensors "
@@ -41,13 +43,19 @@ def _weights(args: argparse.Namespace) -> None:
         raise ValueError(f"--out {args.out} already exists; choose another file name")
     if args.out is None and args.to is not None:
         raise ValueError("--to needs --out FILE, the file to write")
-    checkpoint = _checkpoint(args.file)
+    checkpoint = checkpoint_of(args.file)
     trees = _of_run(checkpoint, args) if checkpoint else _of_file(args)
     if args.out is not None:
         _write(args, *trees)
 
 
-def _checkpoint(file: str) -> Path | None:
+def convert(file: str, out: str, model: str | None = None) -> None:
+    """Write weights to another file, as ``weights FILE --out OUT --model MODEL`` does."""
+    chosen = {"scheme": None, "no_ema": False, "part": None, "in_chans": None, "to": None}
+    _weights(argparse.Namespace(file=file, out=out, model=model, **chosen))
+
+
+def checkpoint_of(file: str) -> Path | None:
     """Return the path of the checkpoint if FILE is a run or a checkpoint, else None."""
     import zipfile
 

@@ -105,6 +105,13 @@ def trusted_metadata(path: str | Path, model: str) -> dict[str, Any]:
     return kept
 
 
+def model_name(name: str) -> str:
+    """Return this package's spelling of a network's name: se_resnet50 for "seresnet50" and "se-resnet50"."""
+    plain = name.lower().replace("-", "_")
+    spelled = {known.replace("_", ""): known for known in models.NAMES}
+    return name if name in models.NAMES else spelled.get(plain.replace("_", ""), name)
+
+
 def _normalisation(mean: np.ndarray, std: np.ndarray, shape: Shape) -> "Normalisation":
     """Return the normalisation, averaged over the channels for grey images."""
     from se_numpy.data.batches import Normalisation

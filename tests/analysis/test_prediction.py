@@ -1,5 +1,6 @@
 """Tests of ``se-numpy predict``: reading images, the printed text, the figure, and error messages."""
 
+import csv
 import json
 import sys
 
@@ -10,10 +11,12 @@ from specimens import save
 import se_numpy
 from se_numpy import data
 from se_numpy.analysis import prediction, run_pictures, run_summaries
+from se_numpy.analysis.grad_cam import explain
 from se_numpy.analysis.network import load
-from se_numpy.analysis.prediction import InputImage, Prediction, image_file, mean_gates, model_name, predict
+from se_numpy.analysis.prediction import InputImage, Prediction, image_file, mean_gates, predict
 from se_numpy.cli import main
 from se_numpy.data import builtin
+from se_numpy.interop.trained import model_name
 from se_numpy.models import NAMES
 from se_numpy.train import Trained
 
@@ -46,8 +49,8 @@ def test_probabilities_and_gates_equal_those_of_the_network(run, small):
     assert np.ptp(each, axis=0).max() > 1e-3  # otherwise the order of the images would not be tested
 
 
-def test_a_numbered_image_comes_from_the_test_set(run, small):
-    shown = prediction.numbered_image(load(run), "test:7")
+def test_a_numbered_image_comes_from_the_test_set(small):
+    shown = prediction.numbered_image(small, "test:7")
     assert (shown.image == small.test_images[7]).all()
     assert shown.label == small.test_labels[7]
     assert shown.description == f"test image 7 of {small.source}"
@@ -88,8 +91,9 @@ def test_files_that_are_not_images_are_refused(run, tmp_path, capsys):
     assert f"cannot read image {tmp_path / 'a.txt'}: " in capsys.readouterr().err
     assert main(["predict", str(run), "nothing.png"]) == 2
     assert "image nothing.png does not exist; expected an image file, or test:N" in capsys.readouterr().err
-    assert main(["predict", str(run), str(tmp_path)]) == 2
-    assert f"{tmp_path} is a folder; expected one image file, or test:N for a test image" in capsys.readouterr().err
+    (tmp_path / "folder").mkdir()
+    assert main(["predict", str(run), str(tmp_path / "folder")]) == 2
+    assert f"{tmp_path / 'folder'}: no image could be read; expected image files" in capsys.readouterr().err
 
 
 def test_without_pillow_the_message_says_how_to_install_it(run, tmp_path, capsys, monkeypatch):
@@ -101,7 +105,7 @@ def test_without_pillow_the_message_says_how_to_install_it(run, tmp_path, capsys
 def test_the_command_prints_the_same_as_text_and_as_json(run, small, capsys):
     assert main(["predict", str(run), "--json", "test:3"]) == 0  # options may come between RUN and IMAGE
     printed = json.loads(capsys.readouterr().out)
-    found = predict(load(run), prediction.numbered_image(load(run), "test:3"))
+    found = predict(load(run), prediction.numbered_image(small, "test:3"))
     assert [t["class"] for t in printed["top"]] == [name for name, _ in found.top()]
     assert printed["top"][0]["probability"] == pytest.approx(found.top()[0][1])
     assert printed["label"] == f"glyph {small.test_labels[3]}"
@@ -193,14 +197,24 @@ def test_weights_of_another_library(interop_calls, capsys, order):
     assert "image    cat.jpg\n  glyph " in capsys.readouterr().out
 
 
+def test_several_images_with_the_weights_of_another_library(interop_calls, capsys):
+    assert main(["predict", "a.jpg", "b.jpg", "--weights", "w", "--model", "seresnet50"]) == 0
+    assert main(["predict", "--weights", "w", "--model", "seresnet50", "a.jpg", "b.jpg"]) == 0
+    assert [path for path, _ in interop_calls] == ["w", "a.jpg", "b.jpg"] * 2
+    assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()] == ["a.jpg", "b.jpg"] * 2
+
+
 @pytest.mark.parametrize(("words", "message"), [
     (["--weights", "w", "cat.jpg"], "does not say which network the weights belong to; give --model NAME"),
-    (["--weights", "w", "--model", "vgg16", "runs/a", "cat.jpg"], "one IMAGE and no RUN; got runs/a and cat.jpg"),
-    (["--weights", "w", "--model", "vgg16"], "takes one IMAGE and no RUN; got no image"),
+    (["--weights", "w", "--model", "vgg16", "runs/a", "cat.jpg"], "no RUN; runs/a is the folder of a run"),
+    (["--weights", "w", "--model", "vgg16"], "takes images and no RUN; got no image"),
     (["--weights", "w", "--model", "vgg16", "test:3"], "test:3 is a test image of a run's data"),
     (["runs/a", "cat.jpg", "--model", "vgg16"], "--model is used only with --weights; a run already records"),
 ])  # fmt: skip
-def test_incompatible_arguments_are_refused(interop_calls, capsys, words, message):
+def test_incompatible_arguments_are_refused(interop_calls, tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "a").mkdir(parents=True)
+    (tmp_path / "runs" / "a" / "config.json").write_text("{}")
     assert main(["predict", *words]) == 2
     assert message in capsys.readouterr().err
 
@@ -217,3 +231,136 @@ def test_other_spellings_of_network_names_are_accepted():
     assert model_name("seresnext50_32x4d") == "se_resnext50_32x4d"
     assert all(model_name(name) == name for name in NAMES)
     assert model_name("something else") == "something else"
+
+
+@pytest.fixture
+def folder(tmp_path, small):
+    """Return a folder with four images, one of them in a subfolder, and two files that are not images."""
+    place = tmp_path / "pictures"
+    (place / "sub").mkdir(parents=True)
+    for n, name in enumerate(["b.png", "a.png", "=c.png", "sub/d.png"]):
+        written(place / name, small.test_images[n])
+    (place / "notes.txt").write_text("text")
+    (place / "empty.png").write_bytes(b"")
+    (place / ".hidden.png").write_text("not read")
+    return place
+
+
+NAMES_READ = ["=c.png", "a.png", "b.png", "sub/d.png"]  # sorted
+
+
+def test_every_image_of_a_folder_gets_a_row(run, small, folder, capsys):
+    assert main(["predict", str(run), str(folder)]) == 0
+    printed = capsys.readouterr()
+    rows = printed.out.splitlines()
+    assert [row.split()[-1] for row in rows] == [str(folder / name) for name in NAMES_READ]
+    p = load(run).probabilities(small.test_images[[2, 1, 0, 3]])
+    assert [row.split()[0] for row in rows] == [f"{100 * one.max():.1f}" for one in p]
+    assert "2 files skipped, 4 images classified" in printed.err
+    for name in ("notes.txt", "empty.png"):
+        assert name in printed.err
+    assert ".hidden" not in printed.err
+
+
+def test_a_file_named_on_the_command_line_that_cannot_be_read_is_an_error_after_the_others(run, folder, capsys):
+    assert main(["predict", str(run), "gone.png", str(folder / "a.png")]) == 2
+    printed = capsys.readouterr()
+    assert str(folder / "a.png") in printed.out
+    assert "skipped  image gone.png does not exist" in printed.err
+    assert "1 file skipped, 1 image classified; the files above could not be read" in printed.err
+
+
+def test_the_table_has_a_row_for_each_image(run, small, folder, tmp_path, capsys):
+    table = tmp_path / "answers.csv"
+    for _ in range(2):  # the table of an earlier call is replaced
+        assert main(["predict", str(run), "test:4", str(folder), "--csv", str(table)]) == 0
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["image"] for row in rows] == ["test:4", *(str(folder / name) for name in NAMES_READ)]
+    p = load(run).probabilities(small.test_images[[4, 2, 1, 0, 3]])
+    assert [float(row["p_1"]) for row in rows] == pytest.approx(p.max(1).tolist(), abs=1e-5)
+    assert [row["class_1"] for row in rows] == [load(run).classes[k] for k in p.argmax(1)]
+    assert rows[0]["label"] == f"glyph {small.test_labels[4]}"
+    assert rows[0]["correct"] == str(bool(p[0].argmax() == small.test_labels[4]))
+    assert rows[1]["label"] == rows[1]["correct"] == ""
+    (tmp_path / "mine.csv").write_text("my numbers")
+    assert main(["predict", str(run), str(folder), "--csv", str(tmp_path / "mine.csv")]) == 2
+    assert "was not made by se-numpy predict" in capsys.readouterr().err
+    assert (tmp_path / "mine.csv").read_text() == "my numbers"
+    assert main(["predict", str(run), str(folder), "--csv", "a.txt"]) == 2
+    assert "--csv is 'a.txt'; expected the name of a .csv file" in capsys.readouterr().err
+
+
+def test_json_of_several_images_is_a_list_with_grad_cam(run, small, folder, capsys):
+    assert main(["predict", str(run), str(folder), "test:5", "--json", "--explain"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert len(found) == 5
+    assert found[-1]["label"] == f"glyph {small.test_labels[5]}"
+    maps = explain(load(run), small.test_images[[2, 1, 0, 3, 5]])
+    assert np.allclose([one["grad_cam"]["stage3"] for one in found], maps.maps, rtol=1e-3, atol=1e-9)
+    assert main(["predict", str(run), "test:5", "--json"]) == 0
+    assert "grad_cam" not in json.loads(capsys.readouterr().out)
+    assert main(["predict", str(run), "test:5", "--json", "--part", "relu, stage2"]) == 0
+    assert list(json.loads(capsys.readouterr().out)["grad_cam"]) == ["relu", "stage2"]
+
+
+def test_many_images_are_predicted_in_batches(run, small, monkeypatch):
+    monkeypatch.setattr(prediction, "BATCH", 4)
+    network = load(run)
+    shown = [InputImage(image, str(n)) for n, image in enumerate(small.test_images[:10])]
+    found = list(prediction.predict_each(network, iter(shown), parts=[None]))
+    assert [one.shown.name for one in found] == [str(n) for n in range(10)]
+    assert np.allclose([one.probabilities for one in found], network.probabilities(small.test_images[:10]), atol=1e-5)
+    alone = [predict(network, one).gates["stage2"] for one in shown]
+    assert np.allclose([one.gates["stage2"] for one in found], alone, atol=1e-6)
+    maps = explain(network, small.test_images[:10]).maps
+    assert np.allclose([one.explanations[0].maps[0] for one in found], maps, rtol=1e-3, atol=1e-8)
+
+
+def test_the_figure_of_one_image_shows_grad_cam_beside_the_gates(run, small):
+    network = load(run)
+    shown = prediction.numbered_image(small, "test:0")
+    (found,) = prediction.predict_each(network, [shown], parts=["relu", None])
+    picture, first, last, _, *gates = run_pictures.prediction(found, {}).get_axes()
+    assert len(picture.get_images()) == 1
+    assert "relu" in first.get_title()
+    assert "stage3" in last.get_title()
+    assert len(gates) == 3
+    heat = explain(network, small.test_images[:1]).stretched(32, 32)[0]
+    grey, drawn = last.get_images()
+    assert (grey.get_array() == small.test_images[0].mean(-1).round()).all()
+    assert np.corrcoef(drawn.get_array().ravel(), heat.ravel())[0, 1] > 0.98
+    assert drawn.get_array().max() == 1
+
+
+def test_the_sheet_of_several_images_has_every_answer_and_map(run, small, folder, tmp_path):
+    network = load(run)
+    images = [prediction.numbered_image(small, f"test:{n}") for n in range(5)]
+    found = list(prediction.predict_each(network, images, parts=["stage2", None]))
+    axes = run_pictures.sheet(found).get_axes()
+    assert len(axes) == 15
+    for n, one in enumerate(found):
+        picture, stage2, stage3 = axes[3 * n : 3 * n + 3]
+        assert (picture.get_images()[0].get_array() == small.test_images[n]).all()
+        assert picture.get_title() == f"{one.top(1)[0][0]}, {100 * one.top(1)[0][1]:.1f} %"
+        assert bool(picture.get_xlabel()) == (not one.right)
+        assert [stage2.get_title(), stage3.get_title()] == ["stage2", "stage3"]
+    assert main(["predict", str(run), str(folder), "--figure", str(tmp_path / "s.png"), "--explain"]) == 0
+    with Image.open(tmp_path / "s.png") as drawn:
+        assert drawn.size[0] > 500
+
+
+@pytest.mark.parametrize(("part", "message"), [
+    ("stag3", "did you mean 'stage3'?"),
+    ("pool", "pool does not return maps (N, H, W, C); expected another part, such as stage3"),
+    ("stage1.block1.unit.branch.se1", "does not return maps"),
+])  # fmt: skip
+def test_parts_without_maps_are_refused(run, small, capsys, part, message):
+    assert main(["predict", str(run), "test:0", "--json", "--part", part]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", [["--explain"], ["--part", "stage2"]])
+def test_grad_cam_that_nothing_would_show_is_refused(run, small, capsys, option):
+    assert main(["predict", str(run), "test:0", *option]) == 2
+    assert "give one of them with --explain" in capsys.readouterr().err

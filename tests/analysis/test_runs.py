@@ -385,9 +385,9 @@ def read(path):
 
 def test_the_report_is_one_self_contained_page(reported, small):
     reader, said, text = read(reported / "report.html")
-    assert len(reader.images) == 4  # curves, confusion, mistakes, gates
+    assert len(reader.images) == 5  # curves, confusion, mistakes, gates, Grad-CAM
     assert all(len(image["alt"]) > 40 for image in reader.images)
-    assert len(reader.loads) == 16  # each figure wide and narrow, light and dark
+    assert len(reader.loads) == 20  # each figure wide and narrow, light and dark
     assert all(source.startswith("data:image/png;base64,iVBOR") for source in reader.loads)
     assert "url(" not in text
     assert 'name="viewport"' in text
@@ -401,10 +401,12 @@ def test_the_report_is_one_self_contained_page(reported, small):
     for words in ("weight decay 0.0005", "SHA-256 abc123", "command se-numpy train", "Resumed after epoch 2",
                   "the colour of the strip", "variance between cues", "4 (the model's default)",
                   "Date 2026-11-29 02:31 UTC", "Training time 4s for 3 epochs", "Parameters 80,730",
-                  "Multiply-adds per image 12,504,320", "Device CPU: "):  # fmt: skip
+                  "Multiply-adds per image 12,504,320", "Device CPU: ", "The last maps are those of stage3",
+                  "Grad-CAM of relu: ", "of its mass lies on the strip (12.5 % of the image)",
+                  "on the glyph in its colour (1.5 %)"):  # fmt: skip
         assert words in said, words
     for heading in ("Training curves", "Accuracy by class", "Confusion matrix", "Most confident mistakes", "Gates",
-                    "Settings", "Environment"):  # fmt: skip
+                    "Grad-CAM", "Settings", "Environment"):  # fmt: skip
         assert f"<h2>{heading}</h2>" in text
 
 
@@ -423,7 +425,7 @@ def test_the_report_of_a_run_without_gates_mistakes_and_environment(tmp_path, sm
     save(folder / "best.npz", model="resnet8")
     truth = replace(small, test_labels=run_page.evaluate(run_page.load(folder), small).answers)
     reader, said, _ = read(write_report(folder, truth, tmp_path / "page.html"))
-    assert len(reader.images) == 2  # curves, confusion
+    assert len(reader.images) == 3  # curves, confusion, Grad-CAM
     assert "The network is resnet8, which has no SE blocks and therefore no gates." in said
     assert "The network made no mistakes on these images." in said
     assert "Unknown: the run's folder has no env.json." in said

@@ -27,6 +27,7 @@ PAGES = {
         "source": EVIL, "overview": [(EVIL, EVIL)], "headline": EVIL, "findings": [EVIL], "curves": FIGURE,
         "classes": Table([EVIL], [[EVIL]] * 21), "accuracy": EVIL, "confusion": FIGURE, "confusions": TABLE,
         "mistakes": FIGURE, "gates": GATES, "no_gates": EVIL, "settings": [(EVIL, EVIL)],
+        "grad_cam": {"part": EVIL, "findings": [EVIL], "figure": FIGURE},
         "environments": [(EVIL, [(EVIL, EVIL)])] * 2,
     },
     "excitations.html": {
