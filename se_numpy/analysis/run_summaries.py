@@ -103,7 +103,9 @@ def settings(config: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the configuration as rows of name and text, with the defaults of settings that are not set."""
     known = KNOWN.get(config.get("model", ""))
     unset = {"reduction": f"{known.reduction} (the model's default)" if known else "the model's default",
-             "stages": "all", "subset": "all images", "out": "chosen automatically"}  # fmt: skip
+             "stages": "all", "subset": "all images", "out": "chosen automatically", "clip_norm": "no limit",
+             "ema": "none", "class_weights": "none", "patience": "no limit", "init": "random weights",
+             "freeze": "none"}  # fmt: skip
     if not str(config.get("model", "")).startswith("se"):
         unset["reduction"] = "none (no SE blocks)"
     return [(name.replace("_", " "), unset.get(name, "not set") if value is None else _value(value))

@@ -15,6 +15,7 @@ from se_numpy import lazy as _lazy
 if TYPE_CHECKING:  # these are imported on first use
     from se_numpy.interop.files import read, read_metadata, write
     from se_numpy.interop.imagenet import class_names, prepare
+    from se_numpy.interop.initial import load_into
     from se_numpy.interop.names import Tensor, tensors
     from se_numpy.interop.schemes import SCHEMES, Scheme, detect
     from se_numpy.interop.trained import pretrained
@@ -31,6 +32,7 @@ __all__ = [
     "detect",
     "dump",
     "load",
+    "load_into",
     "prepare",
     "pretrained",
     "read",
@@ -42,6 +44,7 @@ __all__ = [
 _HOMES = {
     "files": ("read", "read_metadata", "write"),
     "imagenet": ("class_names", "prepare"),
+    "initial": ("load_into",),
     "names": ("Tensor", "tensors"),
     "schemes": ("SCHEMES", "Scheme", "detect"),
     "trained": ("pretrained",),

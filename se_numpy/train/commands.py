@@ -11,6 +11,8 @@ from typing import Any
 from se_numpy import data
 from se_numpy.data import Dataset
 from se_numpy.engine import keep_freed_memory
+from se_numpy.models import SEConfig
+from se_numpy.train import run_dir
 from se_numpy.train.config import Config, choose_device, configure, read_toml, to_toml
 from se_numpy.train.console import Console, duration, introduce, recipe
 from se_numpy.train.estimate import seconds_in_total
@@ -41,6 +43,8 @@ def run_train(args: argparse.Namespace) -> None:
         raise ValueError("--config replaces the presets; --preset cannot be given with it")
     if args.config is not None:
         given = read_toml(args.config) | given
+    if given.get("init") is not None:
+        given = network_of(given["init"]) | given
     given["data"] = data.full_name(given.get("data", "builtin"))
     dataset = data.load(given["data"])
     config = configure(dataset, preset=args.preset, **given)
@@ -54,6 +58,16 @@ def run_train(args: argparse.Namespace) -> None:
         _train_seeds(dataset, config, args.seeds, args.dry_run)
     else:
         train(dataset, config, time_budget=args.time_budget, dry_run=args.dry_run)
+
+
+def network_of(init: str) -> dict[str, Any]:
+    """Return the settings of the network of a run; {} for a weights file, which does not always state them."""
+    folder = run_dir.existing(init)
+    folder = folder if folder.is_dir() else folder.parent
+    if not (folder / "config.json").is_file():
+        return {}
+    config = run_dir.settings_of(folder)
+    return {name: getattr(config, name) for name in ("model", *(field.name for field in fields(SEConfig)))}
 
 
 def _run_options(args: argparse.Namespace) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from se_numpy.train.interrupt import GracefulInterrupt
 from se_numpy.train.nan_check import NotFinite
 from se_numpy.train.run_dir import RESUME, Run
 from se_numpy.train.session import Session
-from se_numpy.wrapping import wrap_text
+from se_numpy.wrapping import plural, wrap_text
 
 SAVE_EVERY = 60  # seconds; at most this much work is lost in a power cut
 
@@ -63,11 +63,13 @@ def train(
     run_dir.check_free(config.out)
     device, why = choose_device(config.device)
     session = Session(dataset, config, device)
+    session.start()
     introduce(session, why, say)
     seconds = session.seconds_per_step()
     if time_budget is not None:
         config = replace(config, epochs=epochs_within(time_budget, session, seconds))
         session = Session(dataset, config, device)
+        session.start()
     say(recipe(session))
     if dry_run:
         say(forecast(session, seconds) + "dry run  nothing was trained, nothing was written")
@@ -111,6 +113,8 @@ def resume(run: str | Path, out: TextIO | None = None, *, dataset: Dataset | Non
         session = Session(dataset, config, chosen)
         if file.exists():
             _restore(session, file)
+        else:
+            session.start()
         run_dir.remove_leftovers(folder)
         introduce(session, why, say)
         at = session.position
@@ -236,15 +240,13 @@ def _train_to_end(run: Run, session: Session, say: Console) -> Run:
             if stop.requested:
                 raise KeyboardInterrupt
 
-        table = EpochTable(run.config.epochs, say.columns)
+        table = EpochTable(run.config.epochs, say.columns, ema=session.ema is not None)
         say(table.header())
         try:
-            while session.position.epoch < run.config.epochs:
+            while session.position.epoch < run.config.epochs and not session.out_of_patience:
                 with np.errstate(over="ignore", invalid="ignore"):  # reported once, below
                     row = session.epoch(after_step, say.terminal, watch=session.watch)
-                    row["val_loss"], row["val_accuracy"] = session.evaluate(
-                        session.validation, say.terminal, "held out"
-                    )
+                    row |= session.validate(say.terminal)
                 if not math.isfinite(row["train_loss"] + row["val_loss"]):
                     raise NotFinite(f"the loss became NaN or infinite in epoch {row['epoch']}")
                 best = session.end_epoch(row)
@@ -255,8 +257,11 @@ def _train_to_end(run: Run, session: Session, say: Console) -> Run:
                 run_dir.write_metrics(run.folder / "metrics.csv", run.history)
                 left = (saved - started) / (row["epoch"] - first) * (run.config.epochs - row["epoch"])
                 say(table.row(row, left, best))
-                if stop.requested and row["epoch"] < run.config.epochs:
+                if stop.requested and row["epoch"] < run.config.epochs and not session.out_of_patience:
                     raise KeyboardInterrupt
+            if session.position.epoch < run.config.epochs:
+                waited = plural(run.config.patience or 0, "epoch")
+                say(wrap_text(f"\nstopped  early: {waited} without a better held-out accuracy", 9))
         except KeyboardInterrupt:
             ending = _after_early_end(run, session).replace(f" {RESUME}", f"\n         {RESUME}")
             say(wrap_text(f"stopped  {ending}", 9))
@@ -282,6 +287,8 @@ def _located(run: Run, session: Session, error: NotFinite) -> str:
     again = Session(session.dataset, session.config, session.device)
     if (run.folder / "last.npz").exists():
         again.restore(run.folder / "last.npz")
+    else:
+        again.start()
     with suppress(Exception), np.errstate(over="ignore", invalid="ignore"):
         try:
             again.epoch(lambda: None, None, watch=True)
