@@ -174,7 +174,9 @@ def _add_train(commands: Any) -> None:
         "--resume continues it and gives the same results as an uninterrupted run. Where two defaults are given, the "
         "second is for CIFAR."))  # fmt: skip
     p.set_defaults(run=_train, parser=p)
-    p.add_argument("--resume", metavar="RUN", help='continue a run: its folder, a checkpoint, or "last"')
+    p.add_argument("--resume", metavar="RUN", help='continue a run: its folder, a checkpoint, or "last"; with '
+                   "--epochs N, train a finished run for N more epochs in a new folder, with a new schedule and a "
+                   "tenth of the run's learning rate unless --lr is given")  # fmt: skip
     p.add_argument("--preset", metavar="NAME", help="smoke (seconds), quick (minutes; the default for the built-in "
                    "data set) or full")  # fmt: skip
     p.add_argument("--config", metavar="FILE", help="read settings from a TOML file; options override it")

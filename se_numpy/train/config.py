@@ -4,7 +4,7 @@ import difflib
 import json
 import tomllib
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,9 +15,10 @@ from se_numpy.arg_types import user_path
 from se_numpy.arrays import device_module
 from se_numpy.data import OWN, Dataset, recorded_name
 from se_numpy.data.dataset import check_dataset
-from se_numpy.layers import Serial
+from se_numpy.layers import Layer, describe, from_description
 
 OPTIMISERS = ("sgd", "adamw")
+OWN_NETWORK = "own"  # in place of the name of a model
 MOST = 10**9  # the largest accepted value of any setting; anything larger must be a typing error
 
 
@@ -30,6 +31,7 @@ class Config:
     lr: float
     augment: bool
     data: str = "builtin"  # or cifar10, cifar100, a folder that contains one of them, or python:NAME for own arrays
+    layers: str | None = None  # the description of an own network, as JSON; model is then OWN_NETWORK
     reduction: int | None = None  # None: the default of the model
     bias: bool = False
     gate: str = "sigmoid"
@@ -50,6 +52,7 @@ class Config:
     class_weights: str | None = None  # "balanced", or a number for each class, separated by commas
     clip_norm: float | None = None  # the largest norm of the gradient
     ema: float | None = None  # the decay of the averages of the weights; the averaged network is evaluated
+    continued: int = 0  # epochs of the finished run that this run continues; the schedule is for the others
     patience: int | None = None  # epochs without a better held-out accuracy after which the run ends
     seed: int = 0
     device: str = "auto"
@@ -75,6 +78,8 @@ class Config:
             raise ValueError(
                 f"lr_scale is {self.lr_scale}, but init names no weights to load; expected both, or neither"
             )
+        if not 0 <= self.continued < self.epochs:
+            raise ValueError(f"continued is {self.continued}; expected at least 0 and less than epochs, {self.epochs}")
         if self.momentum >= 1:
             raise ValueError(f"momentum is {self.momentum}; expected less than 1")
         if self.label_smoothing > 1:
@@ -119,14 +124,20 @@ class Config:
             return optim.AdamW(beta1=self.momentum, weight_decay=self.weight_decay)
         return optim.SGD(self.momentum, self.weight_decay)
 
-    def network(self, classes: int) -> Serial:
+    def network(self, classes: int) -> Layer:
         """Build the network for this number of classes.
 
         Raises
         ------
         ValueError
-            As ``models.build`` does, for an unknown model or SE settings that do not apply to it.
+            As ``models.build`` does, for an unknown model or SE settings that do not apply to it, or as
+            ``from_description`` does for an own network.
         """
+        if self.layers is not None:
+            try:
+                return from_description(json.loads(self.layers))
+            except (json.JSONDecodeError, RecursionError) as error:
+                raise ValueError(f"layers is not the description of a network: {error}") from None
         gates = {field.name: getattr(self, field.name) for field in fields(models.SEConfig)}
         return models.build(self.model, classes=classes, **gates)
 
@@ -209,6 +220,22 @@ def configure(dataset: Dataset, *, preset: str | None = None, **given: Any) -> C
     if given.get("optimiser") == "adamw":
         recipe |= ADAMW
     return Config(**{**recipe, "augment": dataset.augment, "data": recorded_name(dataset), **given})
+
+
+def with_network(config: Config, net: Layer) -> Config:
+    """Return the settings with this network in place of a model by name.
+
+    Raises
+    ------
+    TypeError
+        If it is not a layer, or cannot be described.
+    """
+    if not isinstance(net, Layer):
+        raise TypeError(f"net is {net!r}; expected a network, as from serial(...)")
+    gates: dict[str, Any] = {
+        field.name: field.default for field in fields(Config) if field.name in models.SEConfig.__dataclass_fields__
+    }
+    return replace(config, model=OWN_NETWORK, layers=json.dumps(describe(net)), **gates)
 
 
 def highest_lr(model: str) -> float:

@@ -43,7 +43,7 @@ class Console:
 def recipe(session: Session) -> str:
     """Return a line with the number of epochs, the batch size, the schedule and the augmentation."""
     config, n = session.config, len(session.training)
-    epochs = f"{config.epochs} epoch{'s' * (config.epochs != 1)}"
+    epochs = plural(config.epochs - config.continued, "more epoch" if config.continued else "epoch")
     batches = f"batch size {config.batch_size}" if config.batch_size < n else f"all {n:,} images in one batch"
     augmentation = "random crops and flips" if config.augment else "no augmentation"
     optimiser = {"sgd": "", "adamw": "AdamW, "}[config.optimiser]

@@ -9,16 +9,19 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from typing import TextIO
 
 import numpy as np
 
-from se_numpy import data
+from se_numpy import checkpoint, data
 from se_numpy.data import Dataset
 from se_numpy.data.dataset import check_dataset
 from se_numpy.engine import single_threaded_blas
+from se_numpy.layers import Layer
+from se_numpy.shapes import whole
 from se_numpy.train import run_dir
-from se_numpy.train.config import Config, choose_device
+from se_numpy.train.config import Config, choose_device, with_network
 from se_numpy.train.console import Console, EpochTable, epochs_within, forecast, introduce, recipe
 from se_numpy.train.environment import environment
 from se_numpy.train.final_test import CURVES, draw, run_final_test
@@ -33,19 +36,20 @@ SAVE_EVERY = 60  # seconds; at most this much work is lost in a power cut
 
 def train(
     dataset: Dataset, config: Config, out: TextIO | None = None, *, time_budget: float | None = None,
-    dry_run: bool = False,
+    dry_run: bool = False, net: Layer | None = None,
 ) -> Run:  # fmt: skip
     """Train on ``dataset`` as ``config`` says and write the run folder, printing progress to ``out`` (stdout).
 
     ``time_budget``, in seconds, determines the number of epochs in place of the configuration. ``dry_run`` prints the
-    settings and the estimated time, and writes nothing.
+    settings and the estimated time, and writes nothing. ``net`` is a network of your own in place of the model that
+    ``config`` names; its description is saved with the run, so that ``resume`` and ``Trained.load`` build it again.
 
     Raises
     ------
     ValueError
         If a setting does not fit the network or the data, or the run folder is not empty.
     TypeError
-        If ``dataset`` is not a Dataset, or ``config`` not a Config.
+        If ``dataset`` is not a Dataset, or ``config`` not a Config, or ``net`` has layers that are not registered.
     RuntimeError
         If a GPU was requested and none works.
     NotFinite
@@ -59,7 +63,7 @@ def train(
     if not isinstance(config, Config):
         raise TypeError(f"config is {config!r}; expected a Config, as from configure(dataset)")
     say = Console(out)
-    config = _with_data_name(config, dataset)
+    config = _with_data_name(config if net is None else with_network(config, net), dataset)
     run_dir.check_free(config.out)
     device, why = choose_device(config.device)
     session = Session(dataset, config, device)
@@ -124,6 +128,56 @@ def resume(run: str | Path, out: TextIO | None = None, *, dataset: Dataset | Non
         return _train_to_end(Run(folder, config), session, say)
 
 
+RESTART = 0.1  # the learning rate of a continued run as a fraction of the rate that it began with
+
+
+def extend(
+    run: str | Path, epochs: int, out: TextIO | None = None, *, dataset: Dataset | None = None,
+    folder: str | None = None, lr: float | None = None, schedule: str | None = None, device: str = "",
+) -> Run:  # fmt: skip
+    """Train a finished run for more epochs, in a new folder; the finished run is kept as it is.
+
+    The network, the state of the optimiser and the history continue from its last epoch. The learning rate follows a
+    new schedule over the added epochs: that of the run, or ``schedule``, with a tenth of the run's rate, or ``lr``.
+
+    Raises
+    ------
+    ValueError
+        As ``resume`` does, and if the run is not finished, or the new folder is not empty.
+    RuntimeError, NotFinite, OSError, KeyboardInterrupt
+        As ``train`` does.
+    """
+    say = Console(out)
+    old, _ = run_dir.find(run)
+    finished = run_dir.finished(old)
+    if finished is None:
+        raise ValueError(f"{old} is not finished; finish it before it is trained longer: {RESUME} {quote(str(old))}")
+    done = len(finished.history)
+    config = replace(
+        finished.config, epochs=done + whole("epochs", epochs), continued=done, out=folder,
+        lr=RESTART * finished.config.lr if lr is None else lr, schedule=schedule or finished.config.schedule,
+        device=device or finished.config.device,
+    )  # fmt: skip
+    run_dir.check_free(config.out)
+    if dataset is not None:
+        _check_data(old, dataset)
+    dataset = dataset or _load_data(old, finished.config)
+    chosen, why = choose_device(config.device)
+    before, session = Session(dataset, finished.config, chosen), Session(dataset, config, chosen)
+    best, best_meta = before.read(old / "best.npz")
+    session.continue_from(*before.read(old / "last.npz"))
+    introduce(session, why, say)
+    say(wrap_text(f"continue {old} after {plural(done, 'epoch')}", 9))
+    say(recipe(session))
+    seconds = session.seconds_per_step()
+    with run_dir.new_folder(config) as new:
+        checkpoint.save(new / "best.npz", best, best_meta | {"config": asdict(config)})
+        session.save(new / "last.npz")
+        run_dir.write_json(new / "config.json", asdict(config))
+        say(f"run      {new}\n{forecast(session, seconds)}")
+        return _train_to_end(Run(new, config), session, say)
+
+
 def _load_data(folder: Path, config: Config) -> Dataset:
     """Load the data set of a run, which must not have changed since."""
     try:
@@ -164,7 +218,7 @@ def _read_finished(run: Run, dataset: Dataset | None, say: Console) -> None:
     """Print the result of a finished run; draw its curves if it was killed before that or matplotlib was missing."""
     accuracy = 100 * run.result["test_accuracy"]
     say(wrap_text(f"run      {run.folder} is finished: test accuracy {accuracy:.2f} %\n"
-                  "         to train longer, start another run with more --epochs", 9))  # fmt: skip
+                  f"         to train longer: {RESUME} {quote(str(run.folder))} --epochs N", 9))  # fmt: skip
     if (run.folder / CURVES).exists():
         return
     session = None

@@ -61,12 +61,18 @@ class Session:
         self.training = self._images(dataset.train_images[training], dataset.train_labels[training])
         self.validation = self._images(dataset.train_images[held_out], dataset.train_labels[held_out])
         self.learner = Learner(self.net, dataset.image_shape, config.seed, device)
+        if self.learner.classes != len(dataset.classes):
+            raise ValueError(
+                f"the network returns {self.learner.classes} logits for each image; expected {len(dataset.classes)}, "
+                f"one for each class of {dataset.name}"
+            )
         self.optimiser, self.ema = config.optimiser_value(), optim.EMA(config.ema) if config.ema else None
         self.learner.hold(s=isinstance(self.optimiser, optim.AdamW), average=self.ema is not None)
         weights = config.weights_of_classes(dataset.train_labels[training], len(dataset.classes))
         self.class_weights = None if weights is None else to_device(weights, device)
         self.per_epoch = -(-len(self.training) // config.batch_size)
-        self.schedule = optim.SCHEDULES[config.schedule](config.lr, self.per_epoch * config.epochs)
+        self.before = self.per_epoch * config.continued  # steps of the run that this one continues
+        self.planned = optim.SCHEDULES[config.schedule](config.lr, self.per_epoch * config.epochs - self.before)
         self.position = Position()
         self.loaded: list[str] = []  # the parameters that --init gave
         self.init_note = ""
@@ -78,8 +84,13 @@ class Session:
         Raises
         ------
         ValueError, OSError
-            If they cannot be read, or nothing fits the network.
+            If they cannot be read, or nothing fits the network, or the run continues another one and has no checkpoint.
         """
+        if self.config.continued:
+            raise ValueError(
+                f"the first {self.config.continued} epochs of this run (its setting continued) are those of another "
+                "run, but it has no checkpoint to continue from; continue that run with --resume RUN --epochs N"
+            )
         if self.config.init is not None:
             # Reached through the package when it is needed, because interop builds on this package.
             taken = se_numpy.interop.load_into(self.learner, self.config.init, self.dataset.classes)
@@ -99,6 +110,10 @@ class Session:
     def watch(self) -> bool:
         """True if every loss is checked, as on a CPU; on a GPU, checking would wait for each step."""
         return self.device == "cpu"
+
+    def schedule(self, k: int) -> float:
+        """Return the learning rate of step k, counted over all epochs."""
+        return self.planned(max(0, k - self.before))
 
     def epoch(self, after_step: Callable[[], None], terminal: TextIO | None, *, watch: bool) -> dict[str, float]:
         """Train the remaining steps of the epoch and return its row of the history.
@@ -139,13 +154,13 @@ class Session:
 
         The averaged network is evaluated if there is one, unless ``average`` is False.
         """
-        average = average and self.ema is not None
+        which: dict[str, Any] = {"average": True} if average and self.ema is not None else {}
         if terminal is None:
-            return self.learner.evaluate(images, average=average)
+            return self.learner.evaluate(images, **which)
         columns = terminal_columns()
         with tqdm(total=len(images), desc=what, unit="image", mininterval=0.5, leave=False, file=terminal,
                   ncols=columns, bar_format=NARROW_BAR if columns < 70 else None) as bar:  # fmt: skip
-            return self.learner.evaluate(images, bar.update, average=average)
+            return self.learner.evaluate(images, bar.update, **which)
 
     def validate(self, terminal: TextIO | None) -> dict[str, float]:
         """Return the entries of the history for the held-out images; with an average, also without it."""
@@ -181,7 +196,7 @@ class Session:
         if patience is None or not history:
             return False
         best = max(history, key=lambda row: (row["val_accuracy"], row["epoch"]))
-        return len(history) - best["epoch"] >= patience
+        return len(history) - max(best["epoch"], self.config.continued) >= patience
 
     @property
     def batch(self) -> int:
@@ -248,7 +263,10 @@ class Session:
         ValueError
             As ``read`` does.
         """
-        trees, meta = self.read(path)
+        self.continue_from(*self.read(path))
+
+    def continue_from(self, trees: dict[str, tree.Tree], meta: dict[str, Any]) -> None:
+        """Continue from the trees and the description of a checkpoint that ``read`` has checked."""
         self.learner.restore(trees)
         self.loaded = meta.get("loaded", [])
         self._set_rates()

@@ -243,6 +243,8 @@ def test_the_format_of_a_new_run_is_the_same(tmp_path):
         "init": None,
         "lr_scale": 1.0,
         "freeze": None,
+        "continued": 0,
+        "layers": None,
     }  # not in version 0.1.0
     assert {name: settings.pop(name) for name in added} == added
     assert settings == config(tmp_path / "new", epochs=1)
