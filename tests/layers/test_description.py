@@ -89,7 +89,8 @@ for _ in range(5000):
         {"layer": "Conv", "fields": {"C": "many"}}, {"layer": "Conv", "fields": {"C": -1}},
         {"layer": "Conv", "fields": {"C": [3]}}, {"layer": "Conv", "fields": {"C": 3, "colour": 1}},
         {"layer": "Serial", "parts": 3}, {"layer": "Serial", "parts": [["a"]]},
-        {"layer": "Serial", "parts": [["a", 3]]}, {"layer": "Serial", "fields": {"parts": 3}}, {"layer": "Pool", "fields": {"kind": {"layer": "ReLU"}}},
+        {"layer": "Serial", "parts": [["a", 3]]}, {"layer": "Serial", "fields": {"parts": 3}},
+        {"layer": "Pool", "fields": {"kind": {"layer": "ReLU"}}},
         NESTED,
     ],
 )  # fmt: skip
