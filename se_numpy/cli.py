@@ -174,7 +174,9 @@ def _add_train(commands: Any) -> None:
         "--resume continues it and gives the same results as an uninterrupted run. Where two defaults are given, the "
         "second is for CIFAR."))  # fmt: skip
     p.set_defaults(run=_train, parser=p)
-    p.add_argument("--resume", metavar="RUN", help='continue a run: its folder, a checkpoint, or "last"')
+    p.add_argument("--resume", metavar="RUN", help='continue a run: its folder, a checkpoint, or "last"; with '
+                   "--epochs N, train a finished run for N more epochs in a new folder, with a new schedule and a "
+                   "tenth of the run's learning rate unless --lr is given")  # fmt: skip
     p.add_argument("--preset", metavar="NAME", help="smoke (seconds), quick (minutes; the default for the built-in "
                    "data set) or full")  # fmt: skip
     p.add_argument("--config", metavar="FILE", help="read settings from a TOML file; options override it")
@@ -187,15 +189,34 @@ def _add_train(commands: Any) -> None:
     what.add_argument("--model", metavar="NAME", help="such as se_resnet20, resnet56 or se_small_vgg; "
                       "`se-numpy summary` lists all (default: se_resnet8, se_resnet20)")  # fmt: skip
     _add_gates(p.add_argument_group("SE blocks"))
+    start = p.add_argument_group("start from trained weights")
+    start.add_argument("--init", metavar="FILE", help="start from a run, or a weights file of PyTorch's networks; what "
+                       "fits is loaded, and the classifier is new if the classes differ")  # fmt: skip
+    start.add_argument("--lr-scale", type=float, metavar="X",
+                       help="multiply the learning rate of what was loaded by X (default: 1)")  # fmt: skip
+    start.add_argument("--freeze", type=int_list, metavar="0,1", help="stages that are not trained; 0 is what comes "
+                       "before stage 1 (default: none)")  # fmt: skip
     how = p.add_argument_group("training")
     how.add_argument("--epochs", type=int, metavar="N", help="number of epochs (default: 6, 30)")
     how.add_argument("--time-budget", type=seconds, metavar="TIME",
                      help="train as many epochs as fit in this time, such as 10m or 1h30m")  # fmt: skip
     how.add_argument("--batch-size", type=int, metavar="N", help="images per step (default: 128)")
-    how.add_argument("--lr", type=float, metavar="X", help="maximum learning rate (default: 0.3, 0.4; for ResNeXt 0.1)")
+    how.add_argument("--lr", type=float, metavar="X", help="maximum learning rate (default: 0.3, 0.4; for "
+                     "ResNeXt 0.1; AdamW: 0.003)")  # fmt: skip
     how.add_argument("--schedule", metavar="NAME", help="constant, step, cosine or one-cycle (default: one-cycle)")
-    how.add_argument("--momentum", type=float, metavar="X", help="Nesterov momentum (default: 0.9)")
-    how.add_argument("--weight-decay", type=float, metavar="X", help="applied to all parameters (default: 5e-4)")
+    how.add_argument("--optimiser", metavar="NAME", help="sgd or adamw (default: sgd)")
+    how.add_argument("--momentum", type=float, metavar="X",
+                     help="Nesterov momentum, or AdamW's beta1 (default: 0.9)")  # fmt: skip
+    how.add_argument("--weight-decay", type=float, metavar="X",
+                     help="applied to all parameters (default: 5e-4; AdamW: 0.05)")  # fmt: skip
+    how.add_argument("--class-weights", metavar="W", help="weights of the classes in the loss: balanced, or a number "
+                     "for each class, such as 1,1,2.5 (default: none)")  # fmt: skip
+    how.add_argument("--patience", type=int, metavar="N",
+                     help="end after N epochs without a better held-out accuracy (default: no limit)")  # fmt: skip
+    how.add_argument("--clip-norm", type=float, metavar="X",
+                     help="scale gradients whose norm exceeds X (default: no limit)")  # fmt: skip
+    how.add_argument("--ema", type=float, metavar="D", help="evaluate and keep an exponential moving average of the "
+                     "weights with this decay, such as 0.999 (default: none)")  # fmt: skip
     how.add_argument("--label-smoothing", type=float, metavar="X", help="smoothing factor (default: 0)")
     how.add_argument("--augment", action=argparse.BooleanOptionalAction,
                      help="random crops and flips (default: no, yes)")  # fmt: skip

@@ -77,7 +77,7 @@ def test_summary(capsys):
     [
         (["train", "--epoch-count", "3"], "unrecognized arguments"),
         (["train", "--modle", "resnet8"], "did you mean --model?"),
-        (["train", "--resume", "last", "--epochs", "3"], "--epochs cannot be given with it"),
+        (["train", "--resume", "last", "--momentum", "0"], "--momentum cannot be given with it"),
         (["train", "--resume", "nowhere"], "--resume nowhere: this is not the folder of a run"),
         (["train", "--resume", "last"], "runs/ has no unfinished run"),
         (["train", "--seeds", "0,0"], "contains a seed twice"),
@@ -108,7 +108,8 @@ def test_summary(capsys):
         (["help", "trian"], "unknown command 'trian'; did you mean train?"),
         (["data", "were"], "unknown action 'were'; did you mean where?"),
         (["data", "where", "My_CIFAR"], "invalid choice: 'My_CIFAR'"),
-        (["train", "--resume", "last", "--epochs", "3"], "to train longer, start another run with more --epochs"),
+        (["train", "--resume", "last", "--lr", "3"], "to train a finished run longer, give --epochs"),
+        (["train", "--resume", "last", "--epochs", "3"], "--resume last: runs/ has no unfinished run"),
         (["train", "--resume", "last", "--seeds", "0"], "--seeds cannot be given with it\n"),
         (["evaluate", "nope"], "nope does not exist; expected a checkpoint or the folder of a run, such"),
         (["predict", "nope", "test:0"], "nope does not exist"),

@@ -11,6 +11,8 @@ from se_numpy.data.glyphs import PLAIN_BOUND
 from se_numpy.models import KNOWN
 from se_numpy.wrapping import plural, terminal_width, wrap_text
 
+LONGEST = 200  # characters of a setting that are shown; the description of an own network is longer
+
 
 def interval(low: float, high: float) -> str:
     """Format a 95 % interval of a share."""
@@ -103,7 +105,9 @@ def settings(config: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the configuration as rows of name and text, with the defaults of settings that are not set."""
     known = KNOWN.get(config.get("model", ""))
     unset = {"reduction": f"{known.reduction} (the model's default)" if known else "the model's default",
-             "stages": "all", "subset": "all images", "out": "chosen automatically"}  # fmt: skip
+             "stages": "all", "subset": "all images", "out": "chosen automatically", "clip_norm": "no limit",
+             "ema": "none", "class_weights": "none", "patience": "no limit", "init": "random weights",
+             "layers": "those of the model", "freeze": "none"}  # fmt: skip
     if not str(config.get("model", "")).startswith("se"):
         unset["reduction"] = "none (no SE blocks)"
     return [(name.replace("_", " "), unset.get(name, "not set") if value is None else _value(value))
@@ -115,7 +119,8 @@ def _value(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
 class Column(NamedTuple):

@@ -27,7 +27,9 @@ class RunRecord(NamedTuple):
 
     @property
     def left(self) -> int:
-        """The number of epochs that an interrupted run has not trained; 0 for a complete run."""
+        """The number of epochs that an interrupted run has not trained; 0 for a finished run."""
+        if self.result:
+            return 0
         planned = self.config.get("epochs")
         return max(0, planned - len(self.history)) if isinstance(planned, int) else 0
 
@@ -127,13 +129,16 @@ def comparable(runs: Sequence[RunRecord]) -> Curves:
             why = "is given twice" if same else f"has the settings and the seed of {other.folder}"
             notes.append(f"left out: {run.folder} {why}")
         complete = [run for run in by_seed.values() if not run.left]
+        if len({len(run.history) for run in complete}) > 1:
+            complete = []  # some ended early, and curves of different lengths have no mean
         if complete:
             groups[label] = complete
         for run in by_seed.values():
-            if run.left:
+            if run not in complete:
                 epochs = f"{len(run.history)} of {run.config['epochs']} epochs"
                 groups[f"{label}, seed {run.config.get('seed')}, {epochs}"] = [run]
-                notes.append(f"unfinished: {run.folder}, {epochs}: drawn on its own, not part of a mean")
+                why = "unfinished" if run.left else "ended early"
+                notes.append(f"{why}: {run.folder}, {epochs}: drawn on its own, not part of a mean")
     return Curves(groups, notes)
 
 

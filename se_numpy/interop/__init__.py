@@ -16,6 +16,7 @@ from se_numpy import lazy as _lazy
 if TYPE_CHECKING:  # these are imported on first use
     from se_numpy.interop.files import read, read_metadata, write
     from se_numpy.interop.imagenet import class_names, prepare
+    from se_numpy.interop.initial import load_into
     from se_numpy.interop.names import Tensor, tensors
     from se_numpy.interop.onnx_file import onnx_model, write_onnx
     from se_numpy.interop.schemes import SCHEMES, Scheme, detect
@@ -33,6 +34,7 @@ __all__ = [
     "detect",
     "dump",
     "load",
+    "load_into",
     "onnx_model",
     "prepare",
     "pretrained",
@@ -46,6 +48,7 @@ __all__ = [
 _HOMES = {
     "files": ("read", "read_metadata", "write"),
     "imagenet": ("class_names", "prepare"),
+    "initial": ("load_into",),
     "names": ("Tensor", "tensors"),
     "onnx_file": ("onnx_model", "write_onnx"),
     "schemes": ("SCHEMES", "Scheme", "detect"),

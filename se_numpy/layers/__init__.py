@@ -1,6 +1,7 @@
 """Layers, and combinators that build networks from them."""
 
 from se_numpy.layers.combinators import Combinator, Concat, Serial, Sum, concat, residual, serial, walk
+from se_numpy.layers.description import describe, from_description, register
 from se_numpy.layers.excitation import SE, NoSqueeze, SEVariant, se_layer
 from se_numpy.layers.layer import Layer, Parameter, Result, Rng, Shape, he, init
 from se_numpy.layers.running import MOMENTUM, unbiased, update_running
@@ -42,8 +43,11 @@ __all__ = [
     "Shape",
     "Sum",
     "concat",
+    "describe",
+    "from_description",
     "he",
     "init",
+    "register",
     "residual",
     "se_layer",
     "serial",

@@ -3,7 +3,7 @@
 from se_numpy.train.config import PRESETS, Config, choose_device, configure, read_toml, to_toml
 from se_numpy.train.console import wilson
 from se_numpy.train.learner import Learner, Trained, stream
-from se_numpy.train.loop import complete, resume, train
+from se_numpy.train.loop import complete, extend, resume, train
 from se_numpy.train.nan_check import NotFinite
 from se_numpy.train.run_dir import Run
 from se_numpy.train.session import Session, split
@@ -19,6 +19,7 @@ __all__ = [
     "choose_device",
     "complete",
     "configure",
+    "extend",
     "read_toml",
     "resume",
     "split",

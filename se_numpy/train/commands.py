@@ -11,10 +11,12 @@ from typing import Any
 from se_numpy import data
 from se_numpy.data import Dataset
 from se_numpy.engine import keep_freed_memory
+from se_numpy.models import SEConfig
+from se_numpy.train import run_dir
 from se_numpy.train.config import Config, choose_device, configure, read_toml, to_toml
 from se_numpy.train.console import Console, duration, introduce, recipe
 from se_numpy.train.estimate import seconds_in_total
-from se_numpy.train.loop import check_completable, complete, resume, train
+from se_numpy.train.loop import check_completable, complete, extend, resume, train
 from se_numpy.train.run_dir import RUNS
 from se_numpy.train.session import Session
 from se_numpy.wrapping import plural, wrap_text
@@ -31,9 +33,7 @@ def run_train(args: argparse.Namespace) -> None:
     keep_freed_memory()
     given = {f.name: getattr(args, f.name) for f in fields(Config) if getattr(args, f.name, None) is not None}
     if args.resume is not None:
-        _refuse("--resume continues a run with its own settings", given | _run_options(args), {"device", "data"},
-                "; to train longer, start another run with more --epochs")  # fmt: skip
-        resume(args.resume, dataset=data.load(args.data) if args.data else None, device=args.device or "")
+        _resume(args, given)
         return
     if args.time_budget is not None and args.epochs is not None:
         raise ValueError("--time-budget sets the number of epochs; --epochs cannot be given with it")
@@ -41,6 +41,8 @@ def run_train(args: argparse.Namespace) -> None:
         raise ValueError("--config replaces the presets; --preset cannot be given with it")
     if args.config is not None:
         given = read_toml(args.config) | given
+    if given.get("init") is not None:
+        given = network_of(given["init"]) | given
     given["data"] = data.full_name(given.get("data", "builtin"))
     dataset = data.load(given["data"])
     config = configure(dataset, preset=args.preset, **given)
@@ -56,6 +58,28 @@ def run_train(args: argparse.Namespace) -> None:
         train(dataset, config, time_budget=args.time_budget, dry_run=args.dry_run)
 
 
+def _resume(args: argparse.Namespace, given: dict[str, Any]) -> None:
+    """Resume a run or, with --epochs, train a finished one longer."""
+    longer = {"epochs", "lr", "schedule", "out"} if args.epochs is not None else set()
+    _refuse("--resume continues a run with its own settings", given | _run_options(args), {"device", "data"} | longer,
+            "; to train a finished run longer, give --epochs")  # fmt: skip
+    more: dict[str, Any] = {"dataset": data.load(args.data) if args.data else None, "device": args.device or ""}
+    if args.epochs is None:
+        resume(args.resume, **more)
+    else:
+        extend(args.resume, args.epochs, folder=args.out, lr=args.lr, schedule=args.schedule, **more)
+
+
+def network_of(init: str) -> dict[str, Any]:
+    """Return the settings of the network of a run; {} for a weights file, which does not always state them."""
+    folder = run_dir.existing(init)
+    folder = folder if folder.is_dir() else folder.parent
+    if not (folder / "config.json").is_file():
+        return {}
+    config = run_dir.settings_of(folder)
+    return {name: getattr(config, name) for name in ("model", "layers", *(field.name for field in fields(SEConfig)))}
+
+
 def _run_options(args: argparse.Namespace) -> dict[str, Any]:
     """Return the given options that are not fields of ``Config``."""
     names = ("preset", "config", "print_config", "dry_run", "time_budget", "seeds")
@@ -66,7 +90,7 @@ def _refuse(why: str, given: dict[str, Any], allowed: set[str], longer: str = ""
     """Raise ValueError for a given option that is not allowed; ``longer`` is a hint on how to train longer."""
     for name in given:
         if name not in allowed:
-            hint = longer if name in ("epochs", "time_budget") else ""
+            hint = longer if name in ("lr", "schedule", "out", "time_budget") else ""
             raise ValueError(f"{why}; --{name.replace('_', '-')} cannot be given with it{hint}")
 
 

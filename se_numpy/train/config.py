@@ -4,7 +4,7 @@ import difflib
 import json
 import tomllib
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,8 +15,10 @@ from se_numpy.arg_types import user_path
 from se_numpy.arrays import device_module
 from se_numpy.data import OWN, Dataset, recorded_name
 from se_numpy.data.dataset import check_dataset
-from se_numpy.layers import Serial
+from se_numpy.layers import Layer, describe, from_description
 
+OPTIMISERS = ("sgd", "adamw")
+OWN_NETWORK = "own"  # in place of the name of a model
 MOST = 10**9  # the largest accepted value of any setting; anything larger must be a typing error
 
 
@@ -29,6 +31,7 @@ class Config:
     lr: float
     augment: bool
     data: str = "builtin"  # or cifar10, cifar100, a folder that contains one of them, or python:NAME for own arrays
+    layers: str | None = None  # the description of an own network, as JSON; model is then OWN_NETWORK
     reduction: int | None = None  # None: the default of the model
     bias: bool = False
     gate: str = "sigmoid"
@@ -38,43 +41,103 @@ class Config:
     divisor: int = 1  # the hidden units of SE blocks are rounded to its multiples
     subset: int | None = None  # the number of training images to use; None: all that are not held out
     batch_size: int = 128
+    init: str | None = None  # a run or a weights file to start from
+    lr_scale: float = 1.0  # the factor of the learning rate for what init gave
+    freeze: tuple | None = None  # stages that are not trained; 0 is what comes before stage 1
     schedule: str = "one-cycle"
-    momentum: float = 0.9
+    optimiser: str = "sgd"
+    momentum: float = 0.9  # β₁ of AdamW
     weight_decay: float = 5e-4
     label_smoothing: float = 0.0
+    class_weights: str | None = None  # "balanced", or a number for each class, separated by commas
+    clip_norm: float | None = None  # the largest norm of the gradient
+    ema: float | None = None  # the decay of the averages of the weights; the averaged network is evaluated
+    continued: int = 0  # epochs of the finished run that this run continues; the schedule is for the others
+    patience: int | None = None  # epochs without a better held-out accuracy after which the run ends
     seed: int = 0
     device: str = "auto"
     out: str | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.stages, list):
-            object.__setattr__(self, "stages", tuple(self.stages))  # JSON and TOML have only lists
+        for name in ("stages", "freeze"):
+            if isinstance(getattr(self, name), list):
+                object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON and TOML have only lists
         for field in fields(self):
             _check_type(field.name, field.type, getattr(self, field.name))
-        for name in ("data", "out"):
+        for name in ("data", "init", "out"):
             if (path := getattr(self, name) or "").startswith("~"):
                 object.__setattr__(self, name, str(user_path(path)))
-        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("subset", 1), ("divisor", 1)):
+        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("subset", 1), ("divisor", 1),
+                            ("patience", 1)):  # fmt: skip
             if getattr(self, name) is not None and not least <= getattr(self, name) <= MOST:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected {least} to {MOST:,}")
-        for name in ("lr", "momentum", "weight_decay", "label_smoothing"):
+        for name in ("lr", "lr_scale", "momentum", "weight_decay", "label_smoothing"):
             if not 0 <= getattr(self, name) <= MOST:  # False for NaN too
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 0 to {MOST:,}")
+        if self.lr_scale != 1 and self.init is None:
+            raise ValueError(
+                f"lr_scale is {self.lr_scale}, but init names no weights to load; expected both, or neither"
+            )
+        if not 0 <= self.continued < self.epochs:
+            raise ValueError(f"continued is {self.continued}; expected at least 0 and less than epochs, {self.epochs}")
         if self.momentum >= 1:
             raise ValueError(f"momentum is {self.momentum}; expected less than 1")
         if self.label_smoothing > 1:
             raise ValueError(f"label_smoothing is {self.label_smoothing}; expected at most 1")
-        if self.schedule not in optim.SCHEDULES:
-            raise ValueError(f"schedule is {self.schedule!r}; expected one of {', '.join(optim.SCHEDULES)}")
+        for name, known in (("schedule", optim.SCHEDULES), ("optimiser", OPTIMISERS)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(known)}")
+        if self.clip_norm is not None and not 0 < self.clip_norm <= MOST:
+            raise ValueError(f"clip_norm is {self.clip_norm}; expected a number above 0, at most {MOST:,}")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ValueError(f"ema is {self.ema}; expected a decay above 0 and less than 1, such as 0.999")
 
-    def network(self, classes: int) -> Serial:
+    def weights_of_classes(self, labels: np.ndarray, classes: int) -> np.ndarray | None:
+        """Return the weight of each class, or None without weights.
+
+        Balanced weights are n / (classes · n_c), where n_c of the n training images are of class c; their mean is 1.
+
+        Raises
+        ------
+        ValueError
+            If the weights are not numbers above 0, one for each class.
+        """
+        if self.class_weights is None:
+            return None
+        if self.class_weights == "balanced":
+            counts = np.bincount(labels, minlength=classes)
+            return (len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))).astype(np.float32)
+        try:
+            weights = np.array([float(word) for word in self.class_weights.split(",")], np.float32)
+        except ValueError:
+            weights = np.zeros(0, np.float32)
+        if weights.shape != (classes,) or not ((weights > 0) & (weights <= MOST)).all():
+            raise ValueError(
+                f"class_weights is {self.class_weights!r}; expected balanced, or {classes} numbers above 0, one for "
+                "each class, separated by commas"
+            )
+        return weights
+
+    def optimiser_value(self) -> optim.SGD | optim.AdamW:
+        """Return the optimiser with its settings."""
+        if self.optimiser == "adamw":
+            return optim.AdamW(beta1=self.momentum, weight_decay=self.weight_decay)
+        return optim.SGD(self.momentum, self.weight_decay)
+
+    def network(self, classes: int) -> Layer:
         """Build the network for this number of classes.
 
         Raises
         ------
         ValueError
-            As ``models.build`` does, for an unknown model or SE settings that do not apply to it.
+            As ``models.build`` does, for an unknown model or SE settings that do not apply to it, or as
+            ``from_description`` does for an own network.
         """
+        if self.layers is not None:
+            try:
+                return from_description(json.loads(self.layers))
+            except (json.JSONDecodeError, RecursionError) as error:
+                raise ValueError(f"layers is not the description of a network: {error}") from None
         gates = {field.name: getattr(self, field.name) for field in fields(models.SEConfig)}
         return models.build(self.model, classes=classes, **gates)
 
@@ -109,7 +172,7 @@ def check_names(names: Iterable[str], where: str = "") -> None:
 
 def _check_type(name: str, kind: Any, value: object) -> None:
     """Raise ValueError unless the value, which may come from a file, has the declared type of the field."""
-    right = isinstance(value, kind) or (kind is float and isinstance(value, int))
+    right = isinstance(value, kind) or (float in (kind, *get_args(kind)) and isinstance(value, int))
     if isinstance(value, bool):
         right = kind is bool
     if isinstance(value, tuple):
@@ -120,6 +183,7 @@ def _check_type(name: str, kind: Any, value: object) -> None:
         raise ValueError(f"{name} is {value!r}; expected {expected}")
 
 
+ADAMW = {"lr": 0.003, "weight_decay": 0.05}
 PHOTOGRAPHS = {"model": "se_resnet20", "epochs": 30, "lr": 0.4}
 RECIPES: dict[str, dict[str, Any]] = {"builtin": {"model": "se_resnet8", "epochs": 6, "lr": 0.3}}
 # smoke: checks that everything runs. quick: minutes on two cores. full: for photographs; needs a GPU or a whole night.
@@ -153,7 +217,25 @@ def configure(dataset: Dataset, *, preset: str | None = None, **given: Any) -> C
     chosen = PRESETS[preset][kind] if preset else {}
     recipe = {**RECIPES.get(kind, PHOTOGRAPHS), **chosen}
     recipe["lr"] = min(recipe["lr"], highest_lr(given.get("model", recipe["model"])))
+    if given.get("optimiser") == "adamw":
+        recipe |= ADAMW
     return Config(**{**recipe, "augment": dataset.augment, "data": recorded_name(dataset), **given})
+
+
+def with_network(config: Config, net: Layer) -> Config:
+    """Return the settings with this network in place of a model by name.
+
+    Raises
+    ------
+    TypeError
+        If it is not a layer, or cannot be described.
+    """
+    if not isinstance(net, Layer):
+        raise TypeError(f"net is {net!r}; expected a network, as from serial(...)")
+    gates: dict[str, Any] = {
+        field.name: field.default for field in fields(Config) if field.name in models.SEConfig.__dataclass_fields__
+    }
+    return replace(config, model=OWN_NETWORK, layers=json.dumps(describe(net)), **gates)
 
 
 def highest_lr(model: str) -> float:

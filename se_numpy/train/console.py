@@ -11,8 +11,10 @@ import numpy as np
 from tqdm import tqdm
 
 from se_numpy.complexity import count_parameters
+from se_numpy.data import Dataset
 from se_numpy.data.glyphs import PLAIN_BOUND
 from se_numpy.engine import threads
+from se_numpy.train.config import Config
 from se_numpy.train.estimate import seconds_in_total, seconds_per_epoch
 from se_numpy.train.session import Session
 from se_numpy.wrapping import plural, terminal_columns, wrap_text
@@ -41,11 +43,31 @@ class Console:
 def recipe(session: Session) -> str:
     """Return a line with the number of epochs, the batch size, the schedule and the augmentation."""
     config, n = session.config, len(session.training)
-    epochs = f"{config.epochs} epoch{'s' * (config.epochs != 1)}"
+    epochs = plural(config.epochs - config.continued, "more epoch" if config.continued else "epoch")
     batches = f"batch size {config.batch_size}" if config.batch_size < n else f"all {n:,} images in one batch"
     augmentation = "random crops and flips" if config.augment else "no augmentation"
-    schedule = f"{config.schedule} schedule with lr {config.lr:g}"
-    return wrap_text(f"recipe   {epochs}, {batches}, {schedule}, {augmentation}", 9)
+    optimiser = {"sgd": "", "adamw": "AdamW, "}[config.optimiser]
+    schedule = f"{optimiser}{config.schedule} schedule with lr {config.lr:g}"
+    more = "".join(f", {words}" for words in extras(config))
+    return wrap_text(f"recipe   {epochs}, {batches}, {schedule}, {augmentation}{more}", 9)
+
+
+def extras(config: Config) -> list[str]:
+    """Return a few words for each setting of the training that is off by default."""
+    words = []
+    if config.lr_scale != 1:
+        words.append(f"loaded weights at {config.lr_scale:g} of the learning rate")
+    if config.freeze:
+        words.append(f"stages {', '.join(map(str, config.freeze))} frozen")
+    if config.class_weights is not None:
+        words.append("balanced class weights" if config.class_weights == "balanced" else "class weights")
+    if config.clip_norm is not None:
+        words.append(f"gradients clipped at norm {config.clip_norm:g}")
+    if config.ema is not None:
+        words.append(f"EMA of the weights with decay {config.ema:g}")
+    if config.patience is not None:
+        words.append(f"ends after {plural(config.patience, 'epoch')} without a better held-out accuracy")
+    return words
 
 
 def introduce(session: Session, why: str, say: Console) -> None:
@@ -57,9 +79,25 @@ def introduce(session: Session, why: str, say: Console) -> None:
         f"model    {config.model}, {count_parameters(session.net, dataset.image_shape):,} parameters",
         f"data     {dataset.source}",
         f"         {images}, {len(session.validation):,} held out to choose the epoch",
+        *([f"init     {session.init_note}"] if session.init_note else []),
         f"device   {device} ({why}), {cores}numpy {np.__version__}, Python {platform.python_version()}",
     ):
         say(wrap_text(line, 9))
+    if config.class_weights is None and (note := imbalance(dataset)):
+        say(wrap_text(note, 9))
+
+
+IMBALANCED = 2  # times as many images in the largest class as in the smallest
+
+
+def imbalance(dataset: Dataset) -> str:
+    """Return a note if some class has far fewer training images than another, or "" if none has."""
+    counts = np.bincount(dataset.train_labels, minlength=len(dataset.classes))
+    few, many = int(counts.argmin()), int(counts.argmax())
+    if counts[many] < IMBALANCED * counts[few]:
+        return ""
+    largest, smallest = (f"{plural(int(counts[k]), 'image')} of {dataset.classes[k]}" for k in (many, few))
+    return f"note     the classes are imbalanced ({largest}, {smallest}); --class-weights balanced weights them"
 
 
 def forecast(session: Session, per_step: float) -> str:
@@ -130,23 +168,26 @@ COLUMNS = {  # key: group, heading, width
     "train_accuracy": ("training", "acc %", 8),
     "val_loss": ("held out", "loss", 8),
     "val_accuracy": ("held out", "acc %", 9),
+    "raw_val_accuracy": ("no EMA", "acc %", 9),
     "images_per_second": ("", "img/s", 8),
     "seconds": ("", "time", 8),
     "left": ("", "left", 8),
 }
-DROPPED_FIRST = ("images_per_second", "lr", "seconds", "train_accuracy", "val_loss", "left", "train_loss")
+DROPPED_FIRST = (
+    "images_per_second", "lr", "seconds", "train_accuracy", "val_loss", "left", "train_loss", "raw_val_accuracy",
+)  # fmt: skip
 BEST = "  best"  # marks the best epoch so far
 
 
 class EpochTable:
     """The table of epochs; in a narrow terminal it leaves out the columns of ``DROPPED_FIRST``, in this order."""
 
-    def __init__(self, epochs: int, columns: int | None) -> None:
+    def __init__(self, epochs: int, columns: int | None, *, ema: bool = False) -> None:
         self.epochs, self.digits = epochs, max(3, len(str(epochs)))
-        self.shown = dict(COLUMNS)
+        self.shown = {key: column for key, column in COLUMNS.items() if ema or key != "raw_val_accuracy"}
         for key in DROPPED_FIRST:
             if columns is not None and self._width() > columns:
-                del self.shown[key]
+                self.shown.pop(key, None)
 
     def _width(self) -> int:
         return 2 * self.digits + 1 + sum(width for *_, width in self.shown.values()) + len(BEST)
@@ -166,6 +207,7 @@ class EpochTable:
             "lr": _decimals(row["lr"], 5, 7),
             "train_loss": _decimals(row["train_loss"], 4, 7), "val_loss": _decimals(row["val_loss"], 4, 7),
             "train_accuracy": f"{100 * row['train_accuracy']:.2f}", "val_accuracy": f"{100 * row['val_accuracy']:.2f}",
+            "raw_val_accuracy": f"{100 * row.get('raw_val_accuracy', math.nan):.2f}",
             "images_per_second": f"{row['images_per_second']:,.0f}",
             "seconds": duration(row["seconds"]), "left": duration(left),
         }  # fmt: skip

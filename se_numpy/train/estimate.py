@@ -47,7 +47,7 @@ def seconds_in_total(session: "Session", per_step: float) -> float:
     """Estimate the duration of a whole run: its epochs, the final test and the curves."""
     test = per_step * FORWARD_SHARE * len(session.dataset.test_labels) / session.batch
     drawing = DRAWING if find_spec("matplotlib") else 0.0
-    return session.config.epochs * seconds_per_epoch(session, per_step) + test + drawing
+    return (session.config.epochs - session.config.continued) * seconds_per_epoch(session, per_step) + test + drawing
 
 
 def check_memory(net: Layer, shape: Shape, batch: int, runs: int = 1) -> None:

@@ -66,7 +66,8 @@ def _predictions(session: Session, builtin: bool) -> Predictions:
     images, labels = dataset.test_images[:SHOWN], dataset.test_labels[:SHOWN]
     test = Images(images, labels, session.normalise, session.device)
     X, _ = test.in_order(slice(0, SHOWN))
-    logits = learner.compiled.predictor(learner.params, learner.state)(X)
+    trees = learner.averages() if session.ema else (learner.params, learner.state)
+    logits = learner.compiled.predictor(*trees)(X)
     predicted, true = ([dataset.classes[k] for k in a] for a in (to_host(logits.argmax(1)), labels))
     caption = "The strip's colour asks for a glyph; the answer is the glyph in that colour."
     return Predictions(images, predicted, true, caption if builtin else "Test images")

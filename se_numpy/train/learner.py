@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,6 +20,7 @@ from se_numpy.train.nan_check import NotFinite, finite, first_not_finite
 
 EVALUATION_BATCH = 128
 VECTORS = ("w", "running", "v", "g")
+OPTIONAL = ("s", "average", "rates")  # None until they are needed
 FIXED = ("net", "compiled", "shape", "classes", "device")
 
 
@@ -45,6 +46,14 @@ class Learner:
         All parameters in one vector, the velocity of the optimiser, and the gradient of the last step.
     running : array of shape (S,)
         All running statistics.
+    s : array of shape (P,), or None
+        The second moment of AdamW.
+    average : array of shape (P + S,), or None
+        The moving averages of w and running; ``evaluate(images, average=True)`` uses them.
+    rates : array of shape (P,), or None
+        Factors of the learning rate for each parameter; parameters whose factor is 0 are frozen.
+    counts : dict of arrays of shape ()
+        The numbers of steps that s and average contain.
     params, state : tree
         w and running as trees, whose leaves are views into them.
     """
@@ -58,6 +67,10 @@ class Learner:
     running: Array
     v: Array
     g: Array
+    s: Array | None
+    average: Array | None
+    rates: Array | None
+    counts: dict[str, np.ndarray]
     params: tree.Tree
     state: tree.Tree
 
@@ -74,6 +87,7 @@ class Learner:
         running = to_device(tree.flatten(state) if state else np.zeros(0, np.float32), device)
         fixed = net, engine.compile(net), shape, logits[0], device
         self.__dict__.update(zip(FIXED, fixed, strict=True))
+        self.__dict__.update(dict.fromkeys(OPTIONAL), counts={name: np.zeros(()) for name in ("s", "average")})
         self._hold({"w": w, "running": running, "v": w * 0, "g": w * 0})
 
     def __repr__(self) -> str:
@@ -92,10 +106,37 @@ class Learner:
             raise AttributeError(f"{name} of a Learner is fixed; create a new Learner(net, shape, seed, device)")
         if name == "w":
             self._follow(value)
-        if name in (*VECTORS, "params", "state"):
+        if name == "counts":
+            raise AttributeError("counts of a Learner are its own; use restore(trees) to continue from a checkpoint")
+        if name in OPTIONAL:
+            self._set_optional(name, value)
+        elif name in (*VECTORS, "params", "state"):
             tree.assign({name: getattr(self, name)}, {name: value})
         else:
             super().__setattr__(name, value)
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """The names of all vectors that are not None."""
+        return (*VECTORS, *(name for name in OPTIONAL if getattr(self, name) is not None))
+
+    def _set_optional(self, name: str, value: Array | None) -> None:
+        """Hold a copy of this vector, or none; s and average then count no steps."""
+        if value is not None:
+            size = self.w.size + self.running.size * (name == "average")
+            vector = array_module(self.w).zeros(size, self.w.dtype)
+            tree.assign({name: vector}, {name: value})
+            value = vector
+        self.__dict__[name] = value
+        if name in self.counts:
+            self.counts[name][...] = 0
+
+    def hold(self, *, s: bool = False, average: bool = False) -> None:
+        """Allocate the optional vectors that training will need, so that a checkpoint with them can be restored."""
+        if s and self.s is None:
+            self.s = self.w * 0
+        if average and self.average is None:
+            self.average = array_module(self.w).concatenate([self.w, self.running])
 
     def _follow(self, w: Array) -> None:
         """Move all vectors to the dtype and the device of this w."""
@@ -103,24 +144,31 @@ class Learner:
         if w.dtype.kind != "f" or w.shape != self.w.shape:
             return  # ``assign`` raises the error
         if array_module(w) is not array_module(self.w) or w.dtype != self.w.dtype:
-            self._hold({name: moved_to(w, getattr(self, name)).astype(w.dtype) for name in VECTORS})
+            self._hold({name: moved_to(w, getattr(self, name)).astype(w.dtype) for name in self.held})
             self.__dict__["device"] = "cpu" if on_host(w) else "gpu"
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the vectors on the host; ``__setstate__`` recreates the trees and the compiled network."""
         held = {name: value for name, value in vars(self).items() if name not in ("compiled", "params", "state")}
-        return held | {name: to_host(held[name]) for name in VECTORS}
+        return held | {name: to_host(held[name]) for name in self.held}
 
     def __setstate__(self, held: dict[str, Any]) -> None:
-        vectors = {name: to_device(held[name].copy(), held["device"]) for name in VECTORS}
-        self.__dict__.update(held, compiled=engine.compile(held["net"]))
+        names = [name for name in (*VECTORS, *OPTIONAL) if held[name] is not None]
+        vectors = {name: to_device(held[name].copy(), held["device"]) for name in names}
+        counts = {name: count.copy() for name, count in held["counts"].items()}
+        self.__dict__.update(held, compiled=engine.compile(held["net"]), counts=counts)
         self._hold(vectors)
 
     def step(
-        self, X: Array, labels: Array, optimiser: optim.SGD, lr: float, *, smoothing: float = 0.0, rng: Any = None,
-        watch: bool = False,
+        self, X: Array, labels: Array, optimiser: optim.SGD | optim.AdamW, lr: float, *, smoothing: float = 0.0,
+        class_weights: Array | None = None, clip_norm: float | None = None, ema: optim.EMA | None = None,
+        rng: Any = None, watch: bool = False,
     ) -> tuple[Array, Array]:  # fmt: skip
         """Take one training step on X (N, H, W, C) and labels (N,).
+
+        ``class_weights`` (classes,) multiply the gradient of each image's loss; the loss returned is without weights.
+        ``clip_norm`` limits the norm of the gradient of all parameters that are not frozen; ``ema`` averages the
+        network after the step.
 
         Return the loss and the number of images classified correctly, both 0-d arrays. With ``watch`` the
         loss is checked, which makes the host wait for the GPU.
@@ -133,23 +181,50 @@ class Learner:
             If ``watch`` is set and the loss is NaN or infinite; the message names the layer.
         """
         self._check_batch(X, labels)
-        _check_settings(optimiser, lr, smoothing)
+        _check_settings(optimiser, lr, smoothing, clip_norm, ema)
+        if class_weights is not None:
+            check("class_weights: K", class_weights)
+            if class_weights.shape != (self.classes,):
+                raise ValueError(f"class_weights have shape {class_weights.shape}; expected ({self.classes},), one for "
+                                 "each class")  # fmt: skip
         logits, cache = self.compiled.forward(self.params, self.state, X, train=True, rng=rng)
         loss = engine.softmax_cross_entropy(logits, labels, smoothing=smoothing)
         if watch and not finite(loss):
             raise NotFinite(first_not_finite(self.net, self.params, self.state, X) or "only the loss is not finite")
         dlogits = engine.softmax_cross_entropy_backward(1.0, logits, labels, smoothing=smoothing)
+        if class_weights is not None:
+            dlogits *= class_weights[labels][:, None]
         if stats := self.compiled.batch_stats(cache):
             engine.move_running(engine.flatten(tree.in_order_of(stats, self.state)), layers.MOMENTUM, self.running)
         _, grads = self.compiled.backward(self.params, cache, dlogits, input_gradient=False)
         engine.flatten(tree.in_order_of(grads, self.params), out=self.g)
-        optimiser.step(self.w, self.g, self.v, lr)
+        self._descend(optimiser, lr, clip_norm)
+        if ema is not None:
+            self.hold(average=True)
+            ema.step(self.average, self.w, self.running, int(self.counts["average"]))
+            self.counts["average"] += 1
         return loss, engine.hits(logits, labels)
 
-    def evaluate(self, images: Images, progress: Callable[[int], object] = lambda n: None) -> tuple[float, float]:
+    def _descend(self, optimiser: optim.SGD | optim.AdamW, lr: float, clip_norm: float | None) -> None:
+        """Update w, v and s with the gradient g."""
+        rates = {} if self.rates is None else {"rates": self.rates}
+        if clip_norm is not None:
+            if self.rates is not None:
+                self.g *= self.rates != 0  # as in PyTorch, frozen parameters have no gradient
+            optim.clip_by_norm(self.g, clip_norm)
+        if not isinstance(optimiser, optim.AdamW):
+            optimiser.step(self.w, self.g, self.v, lr, **rates)
+            return
+        self.hold(s=True)
+        self.counts["s"] += 1
+        optimiser.step(self.w, self.g, self.v, lr, s=self.s, t=int(self.counts["s"]), **rates)
+
+    def evaluate(
+        self, images: Images, progress: Callable[[int], object] = lambda n: None, *, average: bool = False
+    ) -> tuple[float, float]:
         """Return the mean loss and the accuracy over all images, using the running statistics.
 
-        ``progress`` is called with the size of each batch.
+        ``progress`` is called with the size of each batch. With ``average`` the averaged network is evaluated.
 
         Raises
         ------
@@ -160,7 +235,7 @@ class Learner:
             raise TypeError(f"images are {type(images).__name__}; expected Images(images, labels, normalise)")
         if not len(images):
             raise ValueError("got 0 images; expected at least 1 to evaluate on")
-        predict = self.compiled.predictor(self.params, self.state)
+        predict = self.compiled.predictor(*(self.averages() if average else (self.params, self.state)))
         loss, right = 0.0, 0.0
         for part in slices(len(images), (images.H, images.W), EVALUATION_BATCH):
             X, labels = images.in_order(part)
@@ -171,12 +246,37 @@ class Learner:
             progress(len(labels))
         return float(loss) / len(images), float(right) / len(images)
 
+    def averages(self) -> tuple[tree.Tree, tree.Tree]:
+        """Return the averages of params and state as trees of views.
+
+        Raises
+        ------
+        ValueError
+            If no average is held.
+        """
+        if self.average is None:
+            raise ValueError("the Learner holds no average; give step(..., ema=optim.EMA())")
+        P = self.w.size
+        return tree.unflatten(self.average[:P], self.params), tree.unflatten(self.average[P:], self.state)
+
     def trees(self) -> dict[str, tree.Tree]:
-        """Return the trees to save in a checkpoint: parameters, running statistics, the optimiser's velocity."""
-        return {"params": self.params, "state": self.state, "velocity": tree.unflatten(self.v, self.params)}
+        """Return the trees to save in a checkpoint: parameters, running statistics, the state of the optimiser.
+
+        If an average is held, it is among them.
+        """
+        trees = {"params": self.params, "state": self.state, "velocity": tree.unflatten(self.v, self.params)}
+        if self.s is not None:
+            trees["square"] = tree.unflatten(self.s, self.params)
+        if self.average is not None:
+            trees["average_params"], trees["average_state"] = self.averages()
+        if counts := {name: n for name, n in self.counts.items() if getattr(self, name) is not None}:
+            trees["counts"] = counts
+        return trees
 
     def restore(self, trees: dict[str, tree.Tree]) -> None:
         """Copy the values from the trees of a checkpoint; if there is no velocity, it starts at 0.
+
+        A Learner that holds s or average needs them in the checkpoint too; call ``hold`` first to continue from one.
 
         Raises
         ------
@@ -185,7 +285,10 @@ class Learner:
         """
         at_rest = tree.map_leaves(lambda p: array_module(p).zeros(p.shape, p.dtype), self.params)
         found = {"params": trees.get("params", {}), "state": trees.get("state", {})}
-        tree.assign(self.trees(), {**found, "velocity": trees.get("velocity", at_rest)})
+        into = self.trees()
+        found["velocity"] = trees.get("velocity", at_rest)
+        found |= {name: trees.get(name, {}) for name in into if name not in found}
+        tree.assign(into, found)
 
     def _check_batch(self, X: Array, labels: Array) -> None:
         """Raise ValueError or TypeError for images or labels that do not fit the network."""
@@ -222,6 +325,8 @@ class Trained:
     def load(cls, path: str | Path) -> Self:
         """Load a network from the folder of a run, whose best.npz is read, or from a checkpoint written by ``train``.
 
+        If the run averaged its weights (EMA), the averages are loaded.
+
         Raises
         ------
         FileNotFoundError
@@ -233,14 +338,15 @@ class Trained:
         path = path / "best.npz" if path.is_dir() else path
         trees, meta = checkpoint.load(path)
         try:
-            _, net = saved.check_network(meta, trees)
+            config, net = saved.check_network(meta, trees)
         except ValueError as error:
             raise ValueError(
                 f"{path} does not describe its network ({error}); expected a checkpoint written by se-numpy train"
             ) from None
         classes, shape = tuple(meta["classes"]), tuple(meta["image_shape"])
-        return cls(net, trees["params"], trees.get("state", {}), saved.normalisation(meta), classes, shape,
-                   meta["config"])  # fmt: skip
+        kind = "" if config.ema is None else "average_"
+        return cls(net, trees[f"{kind}params"], trees.get(f"{kind}state", {}), saved.normalisation(meta), classes,
+                   shape, meta["config"])  # fmt: skip
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Return the predicted probability of each class.
@@ -275,7 +381,7 @@ def check_size(net: layers.Layer, shape: layers.Shape, given: layers.Shape) -> N
                          f"{', '.join(map(str, shape))}), the only size that fits the parameters")  # fmt: skip
 
 
-def _check_settings(optimiser: Any, lr: Any, smoothing: Any) -> None:
+def _check_settings(optimiser: Any, lr: Any, smoothing: Any, clip_norm: Any, ema: Any) -> None:
     """Raise TypeError or ValueError for settings that would fail in the middle of a step."""
     if not hasattr(optimiser, "step"):
         raise TypeError(f"the optimiser is {optimiser!r}; expected one such as optim.SGD()")
@@ -283,6 +389,10 @@ def _check_settings(optimiser: Any, lr: Any, smoothing: Any) -> None:
         raise ValueError(f"lr is {lr!r}; expected a finite number")
     if not (is_real(smoothing) and 0 <= smoothing <= 1):
         raise ValueError(f"smoothing is {smoothing!r}; expected 0 <= smoothing <= 1")
+    if clip_norm is not None and not (is_real(clip_norm) and 0 < clip_norm < inf):
+        raise ValueError(f"clip_norm is {clip_norm!r}; expected a number above 0, or None")
+    if ema is not None and not isinstance(ema, optim.EMA):
+        raise TypeError(f"ema is {ema!r}; expected optim.EMA(decay), or None")
 
 
 def _check_shape(shape: layers.Shape) -> None:

@@ -9,16 +9,19 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from typing import TextIO
 
 import numpy as np
 
-from se_numpy import data
+from se_numpy import checkpoint, data
 from se_numpy.data import Dataset
 from se_numpy.data.dataset import check_dataset
 from se_numpy.engine import single_threaded_blas
+from se_numpy.layers import Layer
+from se_numpy.shapes import whole
 from se_numpy.train import run_dir
-from se_numpy.train.config import Config, choose_device
+from se_numpy.train.config import Config, choose_device, with_network
 from se_numpy.train.console import Console, EpochTable, epochs_within, forecast, introduce, recipe
 from se_numpy.train.environment import environment
 from se_numpy.train.final_test import CURVES, draw, run_final_test
@@ -26,26 +29,27 @@ from se_numpy.train.interrupt import GracefulInterrupt
 from se_numpy.train.nan_check import NotFinite
 from se_numpy.train.run_dir import RESUME, Run
 from se_numpy.train.session import Session
-from se_numpy.wrapping import wrap_text
+from se_numpy.wrapping import plural, wrap_text
 
 SAVE_EVERY = 60  # seconds; at most this much work is lost in a power cut
 
 
 def train(
     dataset: Dataset, config: Config, out: TextIO | None = None, *, time_budget: float | None = None,
-    dry_run: bool = False,
+    dry_run: bool = False, net: Layer | None = None,
 ) -> Run:  # fmt: skip
     """Train on ``dataset`` as ``config`` says and write the run folder, printing progress to ``out`` (stdout).
 
     ``time_budget``, in seconds, determines the number of epochs in place of the configuration. ``dry_run`` prints the
-    settings and the estimated time, and writes nothing.
+    settings and the estimated time, and writes nothing. ``net`` is a network of your own in place of the model that
+    ``config`` names; its description is saved with the run, so that ``resume`` and ``Trained.load`` build it again.
 
     Raises
     ------
     ValueError
         If a setting does not fit the network or the data, or the run folder is not empty.
     TypeError
-        If ``dataset`` is not a Dataset, or ``config`` not a Config.
+        If ``dataset`` is not a Dataset, or ``config`` not a Config, or ``net`` has layers that are not registered.
     RuntimeError
         If a GPU was requested and none works.
     NotFinite
@@ -59,15 +63,17 @@ def train(
     if not isinstance(config, Config):
         raise TypeError(f"config is {config!r}; expected a Config, as from configure(dataset)")
     say = Console(out)
-    config = _with_data_name(config, dataset)
+    config = _with_data_name(config if net is None else with_network(config, net), dataset)
     run_dir.check_free(config.out)
     device, why = choose_device(config.device)
     session = Session(dataset, config, device)
+    session.start()
     introduce(session, why, say)
     seconds = session.seconds_per_step()
     if time_budget is not None:
         config = replace(config, epochs=epochs_within(time_budget, session, seconds))
         session = Session(dataset, config, device)
+        session.start()
     say(recipe(session))
     if dry_run:
         say(forecast(session, seconds) + "dry run  nothing was trained, nothing was written")
@@ -111,6 +117,8 @@ def resume(run: str | Path, out: TextIO | None = None, *, dataset: Dataset | Non
         session = Session(dataset, config, chosen)
         if file.exists():
             _restore(session, file)
+        else:
+            session.start()
         run_dir.remove_leftovers(folder)
         introduce(session, why, say)
         at = session.position
@@ -118,6 +126,56 @@ def resume(run: str | Path, out: TextIO | None = None, *, dataset: Dataset | Non
         progress = f"{at.epoch} of {config.epochs} epochs and {at.step} of {session.per_epoch} steps"
         say(wrap_text(f"resumed  after {progress}\n", 9))
         return _train_to_end(Run(folder, config), session, say)
+
+
+RESTART = 0.1  # the learning rate of a continued run as a fraction of the rate that it began with
+
+
+def extend(
+    run: str | Path, epochs: int, out: TextIO | None = None, *, dataset: Dataset | None = None,
+    folder: str | None = None, lr: float | None = None, schedule: str | None = None, device: str = "",
+) -> Run:  # fmt: skip
+    """Train a finished run for more epochs, in a new folder; the finished run is kept as it is.
+
+    The network, the state of the optimiser and the history continue from its last epoch. The learning rate follows a
+    new schedule over the added epochs: that of the run, or ``schedule``, with a tenth of the run's rate, or ``lr``.
+
+    Raises
+    ------
+    ValueError
+        As ``resume`` does, and if the run is not finished, or the new folder is not empty.
+    RuntimeError, NotFinite, OSError, KeyboardInterrupt
+        As ``train`` does.
+    """
+    say = Console(out)
+    old, _ = run_dir.find(run)
+    finished = run_dir.finished(old)
+    if finished is None:
+        raise ValueError(f"{old} is not finished; finish it before it is trained longer: {RESUME} {quote(str(old))}")
+    done = len(finished.history)
+    config = replace(
+        finished.config, epochs=done + whole("epochs", epochs), continued=done, out=folder,
+        lr=RESTART * finished.config.lr if lr is None else lr, schedule=schedule or finished.config.schedule,
+        device=device or finished.config.device,
+    )  # fmt: skip
+    run_dir.check_free(config.out)
+    if dataset is not None:
+        _check_data(old, dataset)
+    dataset = dataset or _load_data(old, finished.config)
+    chosen, why = choose_device(config.device)
+    before, session = Session(dataset, finished.config, chosen), Session(dataset, config, chosen)
+    best, best_meta = before.read(old / "best.npz")
+    session.continue_from(*before.read(old / "last.npz"))
+    introduce(session, why, say)
+    say(wrap_text(f"continue {old} after {plural(done, 'epoch')}", 9))
+    say(recipe(session))
+    seconds = session.seconds_per_step()
+    with run_dir.new_folder(config) as new:
+        checkpoint.save(new / "best.npz", best, best_meta | {"config": asdict(config)})
+        session.save(new / "last.npz")
+        run_dir.write_json(new / "config.json", asdict(config))
+        say(f"run      {new}\n{forecast(session, seconds)}")
+        return _train_to_end(Run(new, config), session, say)
 
 
 def _load_data(folder: Path, config: Config) -> Dataset:
@@ -160,7 +218,7 @@ def _read_finished(run: Run, dataset: Dataset | None, say: Console) -> None:
     """Print the result of a finished run; draw its curves if it was killed before that or matplotlib was missing."""
     accuracy = 100 * run.result["test_accuracy"]
     say(wrap_text(f"run      {run.folder} is finished: test accuracy {accuracy:.2f} %\n"
-                  "         to train longer, start another run with more --epochs", 9))  # fmt: skip
+                  f"         to train longer: {RESUME} {quote(str(run.folder))} --epochs N", 9))  # fmt: skip
     if (run.folder / CURVES).exists():
         return
     session = None
@@ -236,15 +294,13 @@ def _train_to_end(run: Run, session: Session, say: Console) -> Run:
             if stop.requested:
                 raise KeyboardInterrupt
 
-        table = EpochTable(run.config.epochs, say.columns)
+        table = EpochTable(run.config.epochs, say.columns, ema=session.ema is not None)
         say(table.header())
         try:
-            while session.position.epoch < run.config.epochs:
+            while session.position.epoch < run.config.epochs and not session.out_of_patience:
                 with np.errstate(over="ignore", invalid="ignore"):  # reported once, below
                     row = session.epoch(after_step, say.terminal, watch=session.watch)
-                    row["val_loss"], row["val_accuracy"] = session.evaluate(
-                        session.validation, say.terminal, "held out"
-                    )
+                    row |= session.validate(say.terminal)
                 if not math.isfinite(row["train_loss"] + row["val_loss"]):
                     raise NotFinite(f"the loss became NaN or infinite in epoch {row['epoch']}")
                 best = session.end_epoch(row)
@@ -255,8 +311,11 @@ def _train_to_end(run: Run, session: Session, say: Console) -> Run:
                 run_dir.write_metrics(run.folder / "metrics.csv", run.history)
                 left = (saved - started) / (row["epoch"] - first) * (run.config.epochs - row["epoch"])
                 say(table.row(row, left, best))
-                if stop.requested and row["epoch"] < run.config.epochs:
+                if stop.requested and row["epoch"] < run.config.epochs and not session.out_of_patience:
                     raise KeyboardInterrupt
+            if session.position.epoch < run.config.epochs:
+                waited = plural(run.config.patience or 0, "epoch")
+                say(wrap_text(f"\nstopped  early: {waited} without a better held-out accuracy", 9))
         except KeyboardInterrupt:
             ending = _after_early_end(run, session).replace(f" {RESUME}", f"\n         {RESUME}")
             say(wrap_text(f"stopped  {ending}", 9))
@@ -282,6 +341,8 @@ def _located(run: Run, session: Session, error: NotFinite) -> str:
     again = Session(session.dataset, session.config, session.device)
     if (run.folder / "last.npz").exists():
         again.restore(run.folder / "last.npz")
+    else:
+        again.start()
     with suppress(Exception), np.errstate(over="ignore", invalid="ignore"):
         try:
             again.epoch(lambda: None, None, watch=True)

@@ -19,8 +19,14 @@ NEEDED = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
 RESULT = ("test_loss", "test_accuracy", "test_images", "seconds", "epoch")
 DESCRIPTION = ("format", "se_numpy", "config", "position", "engine", "history", "classes", "data", "image_shape",
                "mean", "std")  # fmt: skip
-TREES = ("params", "state", "velocity", "sums")
-LIMITS = {"train_accuracy": 1, "val_accuracy": 1, "test_accuracy": 1}  # the largest value; others have none
+WITHOUT_EMA = ("raw_val_loss", "raw_val_accuracy")  # further columns of a run with averaged weights
+TREES = ("params", "state", "velocity", "sums", "square", "average_params", "average_state", "counts")
+LIMITS = {
+    "train_accuracy": 1,
+    "val_accuracy": 1,
+    "test_accuracy": 1,
+    "raw_val_accuracy": 1,
+}  # the largest value; others have none
 WHOLE = ("epoch", "step", "test_images")
 
 
@@ -55,7 +61,12 @@ def check_history(found: Any, needed: Sequence[str] = COLUMNS) -> list[dict[str,
 
 def check_description(meta: Mapping[str, Any], trees: Mapping[str, tree.Tree], config: Config, per_epoch: int) -> None:
     """Check the description and the sums of a checkpoint to resume from; ``per_epoch`` is the number of steps."""
-    check_keys("its description", meta, [name for name in DESCRIPTION if name != "engine"], DESCRIPTION)
+    further = () if config.init is None else ("loaded",)
+    known = (*DESCRIPTION, *further)
+    check_keys("its description", meta, [name for name in known if name != "engine"], known)
+    loaded = meta.get("loaded", [])
+    if not (isinstance(loaded, list) and all(isinstance(name, str) for name in loaded)):
+        raise ValueError(f"loaded is {_shown(loaded)}; expected a list of names")
     check_keys("the checkpoint", trees, ("params", "velocity", "sums"), TREES)
     if meta.get("engine", "on") not in ("on", "off"):
         raise ValueError(f"engine is {_shown(meta['engine'])}; expected on or off")
@@ -69,7 +80,8 @@ def check_description(meta: Mapping[str, Any], trees: Mapping[str, tree.Tree], c
         )
     history = check_history(meta["history"])
     for row in history[:1]:
-        check_keys("row 1 of the history", row, COLUMNS, COLUMNS)
+        needed = (*COLUMNS, *(WITHOUT_EMA if config.ema is not None else ()))
+        check_keys("row 1 of the history", row, needed, needed)
     if len(history) != at["epoch"]:
         raise ValueError(f"its history has {len(history)} rows; expected {at['epoch']}, one for each epoch")
     _check_sums(trees["sums"])
@@ -92,6 +104,9 @@ def check_network(meta: Mapping[str, Any], trees: Mapping[str, tree.Tree]) -> tu
     net = config.network(len(classes))
     expected = {"params": net.parameters(tuple(shape)), "state": net.statistics(tuple(shape))}
     check_trees({kind: trees.get(kind, {}) for kind in expected}, expected, config.model)
+    if config.ema is not None:
+        averages = {f"average_{kind}": like for kind, like in expected.items()}
+        check_trees({kind: trees.get(kind, {}) for kind in averages}, averages, config.model)
     return config, net
 
 

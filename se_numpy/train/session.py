@@ -27,6 +27,7 @@ from se_numpy.train.config import Config, difference
 from se_numpy.train.estimate import check_memory, time_per_step
 from se_numpy.train.learner import Learner, stream
 from se_numpy.train.nan_check import NotFinite, finite
+from se_numpy.train.rates import rates
 from se_numpy.wrapping import terminal_columns
 
 VALIDATION_SHARE = 0.1  # fraction of the training images held out to choose the epoch; at most 5,000 images
@@ -60,10 +61,47 @@ class Session:
         self.training = self._images(dataset.train_images[training], dataset.train_labels[training])
         self.validation = self._images(dataset.train_images[held_out], dataset.train_labels[held_out])
         self.learner = Learner(self.net, dataset.image_shape, config.seed, device)
-        self.optimiser = optim.SGD(config.momentum, config.weight_decay)
+        if self.learner.classes != len(dataset.classes):
+            raise ValueError(
+                f"the network returns {self.learner.classes} logits for each image; expected {len(dataset.classes)}, "
+                f"one for each class of {dataset.name}"
+            )
+        self.optimiser, self.ema = config.optimiser_value(), optim.EMA(config.ema) if config.ema else None
+        self.learner.hold(s=isinstance(self.optimiser, optim.AdamW), average=self.ema is not None)
+        weights = config.weights_of_classes(dataset.train_labels[training], len(dataset.classes))
+        self.class_weights = None if weights is None else to_device(weights, device)
         self.per_epoch = -(-len(self.training) // config.batch_size)
-        self.schedule = optim.SCHEDULES[config.schedule](config.lr, self.per_epoch * config.epochs)
+        self.before = self.per_epoch * config.continued  # steps of the run that this one continues
+        self.planned = optim.SCHEDULES[config.schedule](config.lr, self.per_epoch * config.epochs - self.before)
         self.position = Position()
+        self.loaded: list[str] = []  # the parameters that --init gave
+        self.init_note = ""
+        self._set_rates()
+
+    def start(self) -> None:
+        """Load the weights that the settings name, if any; ``init_note`` says what was loaded.
+
+        Raises
+        ------
+        ValueError, OSError
+            If they cannot be read, or nothing fits the network, or the run continues another one and has no checkpoint.
+        """
+        if self.config.continued:
+            raise ValueError(
+                f"the first {self.config.continued} epochs of this run (its setting continued) are those of another "
+                "run, but it has no checkpoint to continue from; continue that run with --resume RUN --epochs N"
+            )
+        if self.config.init is not None:
+            # Reached through the package when it is needed, because interop builds on this package.
+            taken = se_numpy.interop.load_into(self.learner, self.config.init, self.dataset.classes)
+            self.loaded, self.init_note = taken.names, taken.words
+            if self.ema is not None:
+                self.learner.average = None
+                self.learner.hold(average=True)
+            self._set_rates()
+
+    def _set_rates(self) -> None:
+        self.learner.rates = rates(self.learner, self.config.freeze, set(self.loaded), self.config.lr_scale)
 
     def _images(self, images: np.ndarray, labels: np.ndarray) -> Images:
         return Images(images, labels, self.normalise, self.device)
@@ -72,6 +110,10 @@ class Session:
     def watch(self) -> bool:
         """True if every loss is checked, as on a CPU; on a GPU, checking would wait for each step."""
         return self.device == "cpu"
+
+    def schedule(self, k: int) -> float:
+        """Return the learning rate of step k, counted over all epochs."""
+        return self.planned(max(0, k - self.before))
 
     def epoch(self, after_step: Callable[[], None], terminal: TextIO | None, *, watch: bool) -> dict[str, float]:
         """Train the remaining steps of the epoch and return its row of the history.
@@ -105,14 +147,28 @@ class Session:
             "train_accuracy": right / n, "seconds": seconds, "images_per_second": n / seconds,
         }  # fmt: skip
 
-    def evaluate(self, images: Images, terminal: TextIO | None, what: str) -> tuple[float, float]:
-        """Return the mean loss and the accuracy over these images; ``terminal`` shows a progress bar."""
+    def evaluate(
+        self, images: Images, terminal: TextIO | None, what: str, *, average: bool = True
+    ) -> tuple[float, float]:  # fmt: skip
+        """Return the mean loss and the accuracy over these images; ``terminal`` shows a progress bar.
+
+        The averaged network is evaluated if there is one, unless ``average`` is False.
+        """
+        which: dict[str, Any] = {"average": True} if average and self.ema is not None else {}
         if terminal is None:
-            return self.learner.evaluate(images)
+            return self.learner.evaluate(images, **which)
         columns = terminal_columns()
         with tqdm(total=len(images), desc=what, unit="image", mininterval=0.5, leave=False, file=terminal,
                   ncols=columns, bar_format=NARROW_BAR if columns < 70 else None) as bar:  # fmt: skip
-            return self.learner.evaluate(images, bar.update)
+            return self.learner.evaluate(images, bar.update, **which)
+
+    def validate(self, terminal: TextIO | None) -> dict[str, float]:
+        """Return the entries of the history for the held-out images; with an average, also without it."""
+        row = dict(zip(("val_loss", "val_accuracy"), self.evaluate(self.validation, terminal, "held out"), strict=True))
+        if self.ema is not None:
+            found = self.evaluate(self.validation, terminal, "without EMA", average=False)
+            row |= zip(saved.WITHOUT_EMA, found, strict=True)
+        return row
 
     def _step(self, X: Array, labels: Array, watch: bool) -> tuple[Array, Array]:
         at = self.position
@@ -120,6 +176,7 @@ class Session:
         try:
             return self.learner.step(
                 X, labels, self.optimiser, self.schedule(k), smoothing=self.config.label_smoothing,
+                class_weights=self.class_weights, clip_norm=self.config.clip_norm, ema=self.ema,
                 rng=stream(self.config.seed, "dropout", k), watch=watch,
             )  # fmt: skip
         except NotFinite as fault:
@@ -131,6 +188,15 @@ class Session:
         history = [*self.position.history, row]
         self.position = Position(epoch=self.position.epoch + 1, history=history)
         return row["val_accuracy"] >= max(r["val_accuracy"] for r in history)
+
+    @property
+    def out_of_patience(self) -> bool:
+        """True if the held-out accuracy has not been better than before for as many epochs as the settings allow."""
+        history, patience = self.position.history, self.config.patience
+        if patience is None or not history:
+            return False
+        best = max(history, key=lambda row: (row["val_accuracy"], row["epoch"]))
+        return len(history) - max(best["epoch"], self.config.continued) >= patience
 
     @property
     def batch(self) -> int:
@@ -148,18 +214,20 @@ class Session:
         learner, seed = self.learner, self.config.seed
         if self.device == "cpu":
             check_memory(self.net, self.dataset.image_shape, self.batch)
-        before = [a.copy() for a in (learner.w, learner.v, learner.running)]
+        before = tree.map_leaves(lambda a: a.copy(), learner.trees())
         draws = draw(stream(seed, "warm-up"), len(self.training), augment=self.config.augment)
 
         def step(size: int) -> None:
             X, labels = self.training.batch(draws, slice(0, size))
-            loss, _ = learner.step(X, labels, self.optimiser, 0.0, rng=stream(seed, "warm-up"))
+            loss, _ = learner.step(
+                X, labels, self.optimiser, 0.0, class_weights=self.class_weights, clip_norm=self.config.clip_norm,
+                ema=self.ema, rng=stream(seed, "warm-up"),
+            )  # fmt: skip
             float(loss)
 
         with single_threaded_blas():
             seconds = time_per_step(step, self.batch)
-        for a, b in zip((learner.w, learner.v, learner.running), before, strict=True):
-            a[...] = b
+        learner.restore(before)
         return seconds
 
     def save(self, *paths: Path) -> None:
@@ -182,6 +250,8 @@ class Session:
             "image_shape": list(self.dataset.image_shape),
             "mean": self.normalise.mean.tolist(), "std": self.normalise.std.tolist(),
         }  # fmt: skip
+        if self.config.init is not None:
+            meta["loaded"] = self.loaded
         for path in paths:
             checkpoint.save(path, trees, meta)
 
@@ -193,8 +263,13 @@ class Session:
         ValueError
             As ``read`` does.
         """
-        trees, meta = self.read(path)
+        self.continue_from(*self.read(path))
+
+    def continue_from(self, trees: dict[str, tree.Tree], meta: dict[str, Any]) -> None:
+        """Continue from the trees and the description of a checkpoint that ``read`` has checked."""
         self.learner.restore(trees)
+        self.loaded = meta.get("loaded", [])
+        self._set_rates()
         at, sums = meta["position"], trees["sums"]
         self.position = Position(at["epoch"], at["step"], seconds=at["seconds"], history=meta["history"])
         if self.position.step:  # kept in their own dtype, so that the sums continue exactly

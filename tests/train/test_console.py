@@ -32,8 +32,9 @@ class Terminal(io.StringIO):
 @pytest.mark.parametrize("epochs", [1, 30, 999, 1000, 12345])
 @pytest.mark.parametrize("row", [ROW, DIVERGED], ids=["usual", "diverged"])
 @pytest.mark.parametrize("columns", [119, 79, 59, 39, 31, 27])
-def test_the_epoch_table_fits_the_terminal(columns, row, epochs):
-    table = EpochTable(epochs, columns)
+@pytest.mark.parametrize("ema", [False, True])
+def test_the_epoch_table_fits_the_terminal(columns, row, epochs, ema):
+    table = EpochTable(epochs, columns, ema=ema)
     lines = [*table.header().split("\n"), table.row(row | {"epoch": epochs}, 36000.0, True)]
     assert max(map(len, lines)) <= columns
     assert lines[-1].endswith(BEST)
@@ -44,8 +45,14 @@ def test_the_epoch_table_has_all_columns_in_a_file_and_in_80_columns():
     assert EpochTable(30, None).row(ROW, 600.0, True) == (
         "  7/30   0.25000  2.3457   12.50  2.2000    10.00   4,321   1m05s  10m00s  best"
     )
-    headings = EpochTable(30, None).header().split("\n")[1].split()
+    headings = EpochTable(30, None, ema=True).header().split("\n")[1].split()
     assert headings == ["epoch", *" ".join(heading for _, heading, _ in COLUMNS.values()).split()]
+
+
+def test_the_epoch_table_of_a_run_with_averaged_weights():
+    table = EpochTable(30, None, ema=True)
+    assert table.header().split("\n")[0].rstrip().split()[-2:] == ["no", "EMA"]
+    assert "   10.00     8.00   4,321" in table.row(ROW | {"raw_val_accuracy": 0.08}, 600.0, True)
 
 
 def test_the_epoch_table_in_40_columns():

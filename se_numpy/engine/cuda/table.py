@@ -289,14 +289,38 @@ TABLE: dict[str, Kernel | Sums | PerImage] = {
     ),
     # ------------------------------------------------------------------------------------- the optimiser and the data
     "sgd_step": Kernel(
-        "T g, float64 lr, float64 momentum, float64 decay, int32 nesterov",
+        "T g, float64 lr, T rates, float64 momentum, float64 decay, int32 nesterov",
         "T w, T v",
         """
         T grad = g + (T)decay * w;
         v = (T)momentum * v + grad;
-        w -= (T)lr * (nesterov ? grad + (T)momentum * v : v)
+        w -= (T)lr * rates * (nesterov ? grad + (T)momentum * v : v)
         """,
         "optim.SGD",
+    ),
+    "adamw_step": Kernel(
+        "T g, float64 lr, T rates, float64 beta1, float64 beta2, float64 eps, float64 decay, float64 scale1, "
+        "float64 scale2",
+        "T w, T v, T s",
+        """
+        v += (T)(1 - beta1) * (g - v);
+        s = (T)beta2 * s + (T)(1 - beta2) * g * g;
+        w -= (T)lr * rates * ((T)decay * w + (v / (T)scale1) / (sqrt(s / (T)scale2) + (T)eps))
+        """,
+        "optim.AdamW",
+    ),
+    "ema_step": Kernel(
+        "raw T w, raw T running, int32 P, float64 decay",
+        "T average",
+        "const T now = i < (unsigned)P ? w[i] : running[i - P]; average = now + (T)decay * (average - now)",
+        "optim.EMA",
+    ),
+    "sum_of_squares": PLAIN_SUMS._replace(values="u = x[i] * x[i]; v = 0;", equals="optim.clip_by_norm"),
+    "clip": Kernel(
+        "T square, float64 most",
+        "T g",
+        "const T scale = (T)most / (sqrt(square) + (T)1e-6); g *= scale < 1 || scale != scale ? scale : (T)1",
+        "optim.clip_by_norm",
     ),
     "labels": Kernel(
         "raw L labels, M index", "L label", "label = labels[index]",

@@ -17,7 +17,7 @@ from se_numpy.engine.affine_maps import AffineMaps
 from se_numpy.engine.cuda import TABLE, cuda_kernel
 from se_numpy.engine.windows import unfold
 from se_numpy.layers import update_running
-from se_numpy.optim import SGD
+from se_numpy.optim import EMA, SGD, AdamW, clip_by_norm
 from se_numpy.train import Learner
 
 try:  # before the double replaces the module cupy
@@ -144,6 +144,44 @@ def test_sgd_is_one_launch(double, sgd):
 
 
 @needs_compiler
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [1, 11, 70_000])
+def test_optimisers_are_one_launch_each_and_clipping_two(double, dtype, size):
+    """They equal the NumPy form, also with rates, and nothing waits for the GPU."""
+    import cupy_double
+
+    rng = np.random.default_rng(0)
+    w, g, v, s, rates = rng.random((5, size)).astype(dtype)
+    running, average = rng.random(3).astype(dtype), rng.random(size + 3).astype(dtype)
+    cases = [
+        (SGD(weight_decay=0.1).step, (w, g, v, 0.3), {"rates": rates}, 1),
+        (AdamW(weight_decay=0.1).step, (w, g, v, 0.3), {"s": s, "t": 2}, 1),
+        (AdamW(eps=0.1).step, (w, g, v, 0.3), {"s": s, "t": 7, "rates": rates}, 1),
+        (EMA(0.7).step, (average, w, running, 0), {}, 1),
+        (EMA(0.7).step, (average, w, running, 5), {}, 1),
+        (EMA(0.7).step, (w.copy(), w, running[:0], 5), {}, 1),
+        (clip_by_norm, (g, 0.1), {}, 2),
+        (clip_by_norm, (g, 1e9), {}, 2),
+    ]
+
+    def moved(value, to):
+        return to(value) if hasattr(value, "shape") else value
+
+    for f, args, more, wanted in cases:
+        host, device = (
+            ([moved(a, to) for a in args], {k: moved(a, to) for k, a in more.items()})
+            for to in (np.copy, double.asarray)
+        )
+        with cupy_double.counting() as (launches, syncs):
+            f(*device[0], **device[1])
+        assert (len(launches), syncs) == (wanted, []), launches
+        f(*host[0], **host[1])
+        for ours, theirs in zip((*host[0], *host[1].values()), (*device[0], *device[1].values()), strict=True):
+            if hasattr(ours, "shape") and ours.ndim and (f is clip_by_norm or ours is not host[0][1]):  # g is used up
+                np.testing.assert_allclose(to_host(theirs), ours, rtol=1e3 * np.finfo(dtype).eps)
+
+
+@needs_compiler
 def test_running_statistics_are_updated_in_one_launch(double):
     import cupy_double
 
@@ -178,6 +216,7 @@ def test_every_kernel_of_a_training_step_compiles_for_a_gpu(double, dtype):
     batch = images.batch(draw(np.random.default_rng(0), 4, augment=True), slice(0, 4))
     learner.w = learner.w.astype(dtype)
     learner.step(batch[0].astype(dtype), batch[1], SGD(weight_decay=5e-4), 0.1)
+    learner.step(batch[0].astype(dtype), batch[1], AdamW(), 0.1, clip_norm=1.0, ema=EMA())
     assert len(host_kernels.made) >= 20
     for text, name in host_kernels.made:
         program = nvrtc.createProgram(text, f"{name}.cu", (), ())
