@@ -4,7 +4,7 @@ The kernels are compiled by NVRTC for a GPU, while CuPy runs on host memory (tes
 g++. PTX: all instructions, and the divisions and remainders of 64-bit and of 32-bit integers (div64, div32). SASS, if
 nvdisasm is installed: all instructions but NOP; CALL, by which 64-bit divisions and the slow paths of floating-point
 divisions are done; XU (MUFU, I2F, F2I, F2F, FRND), conversions and reciprocals, which run at a fraction of the others'
-rate and of which divisions of integers by unknown numbers are made. Counts are of the text: the body of a loop counts
+rate and are needed to divide integers by unknown numbers. Counts are of the text: the body of a loop counts
 once. The exit code is 1 if a kernel divides 64-bit integers.
 """
 

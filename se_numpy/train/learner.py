@@ -123,7 +123,8 @@ class Learner:
         """Take one training step on X (N, H, W, C) and labels (N,).
 
         Return the loss and the number of images classified correctly, both 0-d arrays. With ``watch`` the
-        loss is checked, which makes the host wait for the GPU.
+        loss is checked, which makes the host wait for the GPU. On a GPU, labels are not read back to check their
+        values: a label that no class has makes the loss NaN.
 
         Raises
         ------
