@@ -24,15 +24,37 @@ def available():
 made: list[tuple[str, str]] = []  # (text, name) of every kernel that was created
 
 
+KEPT = re.compile(r"^#|__shared__|atomicAdd")  # lines whose numbers stay
+NUMBER = re.compile(r"(?<![\w.])\d+u?(?![\w.])")
+
+
+def _lifted(text):
+    """Return the text with its integers read from an array, and the integers.
+
+    A kernel is compiled for its shapes. On a GPU that makes it fast; here most of the time would go into compiling.
+    """
+    if "over_channels" in text:  # its arrays have sizes that must be known
+        return text, []
+    numbers = []
+
+    def lift(found):
+        numbers.append(int(found[0].rstrip("u")))
+        return f"numbers_[{len(numbers) - 1}]"
+
+    lines = text.splitlines(keepends=True)
+    return "".join(line if KEPT.search(line) else NUMBER.sub(lift, line) for line in lines), numbers
+
+
 @functools.cache
 def _compiled(text, name):
     flags = ["-O1", f"-I{INCLUDE}", *([] if "__syncthreads" in text else ["-DRUN_WITHOUT_BARRIERS"])]
     headers = "".join(path.read_text() for path in sorted(INCLUDE.rglob("*.h")))
-    source = f"#include <threads.h>\n{text}{ENTRY.format(kernel=name)}"
+    lifted = 'static const long long* numbers_; extern "C" void set_numbers(const long long* n) { numbers_ = n; }'
+    source = f"#include <threads.h>\n{lifted}\n{text}{ENTRY.format(kernel=name)}"
     # PyDLL keeps the interpreter's lock: a kernel's threads have their indices in static variables.
-    run = ctypes.PyDLL(compiling.shared_library(source, *flags, depends_on=headers)).run_on_host
-    run.argtypes = [ctypes.c_void_p] + [ctypes.c_uint] * 6
-    return run
+    library = ctypes.PyDLL(compiling.shared_library(source, *flags, depends_on=headers))
+    library.run_on_host.argtypes = [ctypes.c_void_p] + [ctypes.c_uint] * 6
+    return library
 
 
 C_TYPES = {np.dtype("uint32"): ctypes.c_uint, np.dtype("int32"): ctypes.c_int, np.dtype("float64"): ctypes.c_double,
@@ -45,6 +67,8 @@ class RawKernel:
     def __init__(self, code, name):
         self.code, self.__name__ = code, name
         self.parameters = re.search(rf"__global__ void {name}\((.*?)\)\s*\{{", code, re.DOTALL)[1].split(",")
+        self.text, numbers = _lifted(code)
+        self.numbers = (ctypes.c_longlong * len(numbers))(*numbers)
         made.append((code, name))
 
     def __call__(self, grid, block, args):
@@ -53,7 +77,9 @@ class RawKernel:
         values = [self._passed(*pair) for pair in zip(args, self.parameters, strict=True)]
         addresses = (ctypes.c_void_p * len(values))(*(ctypes.addressof(v) for v in values))
         sizes = [*grid, *[1] * (3 - len(grid)), *block, *[1] * (3 - len(block))]
-        _compiled(self.code, self.__name__)(ctypes.cast(addresses, ctypes.c_void_p), *sizes)
+        library = _compiled(self.text, self.__name__)
+        library.set_numbers(self.numbers)
+        library.run_on_host(ctypes.cast(addresses, ctypes.c_void_p), *sizes)
 
     def _passed(self, value, parameter):
         if ("*" in parameter) != isinstance(value, np.ndarray):

@@ -220,7 +220,7 @@ card
 # %% [markdown]
 # The oracle calls the function with images of many sizes and compares the results with its own.
 # It shows the smallest input on which the two differ. Here that is one image of two pixels and
-# two channels, small enough to check in your head.
+# three channels, small enough to check in your head.
 #
 # How to read such a card: the heading of each table says what it shows; in `U[0, :, 0, :]` rows
 # are pixels and columns are channels. Differences are marked. Errors are given relative to the
@@ -229,7 +229,7 @@ card
 
 # %%
 example = card.task.counterexample.arguments["U"]
-claim("It is wrong on an input of only 4 numbers.", example.size)
+claim("It is wrong on an input of only 6 numbers.", example.size)
 
 one_channel = np.random.default_rng(0).random((20, 4, 5, 1))
 right = np.isclose(mean_of_every_channel(one_channel), one_channel.mean((1, 2))).sum()

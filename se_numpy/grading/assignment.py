@@ -84,7 +84,13 @@ def find(name: str, tasks: dict[str, Task] | None = None) -> Task:
     ------
     ValueError
         If no task has this name; the message suggests the nearest one.
+    TypeError
+        If the name is not a string.
     """
+    if not isinstance(name, str):
+        called = getattr(name, "__name__", "function")
+        raise TypeError(f"got a {type(name).__name__} as the task's name; the name comes first, as in "
+                        f'check("{called}", {called})')  # fmt: skip
     tasks = all_tasks() if tasks is None else tasks
     if name not in tasks:
         near = get_close_matches(name, tasks, n=1)

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from se_numpy.grading.compare import DOUBLE_OVER_SINGLE, EXACT, LENIENT, Verdict
-from se_numpy.grading.diagnose import Tried
 from se_numpy.grading.models import Check, Reply
+from se_numpy.grading.probes import Tried
 from se_numpy.grading.task import Task
 
 # Shares of a task's points; checks other than values count only if the values of at least one output are right.
@@ -25,6 +25,11 @@ class _Outcome(NamedTuple):
     text: str = ""
     where: str = ""
     error: float | None = None
+    right: float | None = None  # the share of inputs answered rightly; by default 1 or 0, as ``passed`` says
+
+    @property
+    def earned(self) -> float:
+        return float(self.passed or 0) if self.right is None else self.right
 
 
 Judged = Sequence[tuple[Tried, list[Verdict] | None]]
@@ -40,7 +45,7 @@ def checks_of(
     seen = [*_check_values(task, kinds.get("random", [])), *_check_kinds(kinds)]
     answered = any(v is not None for _, v in kinds.get("random", []))
     seen += _check_side_effects(task, tried, again, answered)
-    values_right = any(one.passed for one in seen if one.name.startswith("values"))
+    values_right = any(one.earned for one in seen if one.name.startswith("values"))
     whole = sum(one.share for one in seen)
     reported: dict[str, str] = {}  # text -> the first check with that text, to which the others refer
     checks = []
@@ -49,7 +54,7 @@ def checks_of(
         first = reported.setdefault(re.sub(r"\d+", "", one.text) if "(line " in one.text else one.text, one.name)
         text = one.text if first == one.name or not one.text else f"same as {first}"
         most = max_points * one.share / whole
-        earned = most if one.passed and (values_right or one.name.startswith("values")) else 0.0
+        earned = most * one.earned if values_right or one.name.startswith("values") else 0.0
         message = f"{one.where}: {text}" if one.where else text
         checks.append(Check(one.name, earned, most, one.passed, message, one.error))
     return checks
@@ -61,21 +66,20 @@ def _check_values(task: Task, random: Judged) -> list[_Outcome]:
     known = [v for _, v in random if v is not None]
     raised = (failed.reply.message, failed.expected.case.name) if failed else ("", "")
 
-    def first(what: str, outputs: Sequence[int]) -> tuple[str, str]:
-        return next(((text, "") for k in outputs for v in known if (text := getattr(v[k], what))), raised)
+    def first(what: str, outputs: Sequence[int]) -> str:
+        return next((text for k in outputs for v in known if (text := getattr(v[k], what))), "")
 
-    every = range(len(task.outputs))
-    message = first("shape", every)
-    found = [_Outcome("shape", SHARES["shape"], not message[0], *message)]
-    message = first("dtype", every)
-    found.append(_Outcome("dtype", SHARES["dtype"], not message[0] if known else None, *(message if known else ())))
+    every, found = range(len(task.outputs)), []
+    for what in ("shape", "dtype"):  # of the calls that returned; the others had none
+        text = first(what, every)
+        found.append(_Outcome(what, SHARES[what], not text if known else None, text))
     for k, name in enumerate(task.outputs):
-        name, share = f"values of {name}", SHARES["values"] / len(task.outputs)
-        if not known:
-            found.append(_Outcome(name, share, None))
-            continue
-        error = max(v[k].error for v in known)
-        found.append(_Outcome(name, share, error <= 1 and not failed, *first("values", [k]), error))
+        right = [v is not None and v[k].error <= 1 for _, v in random]
+        text = first("values", [k])
+        message = (text, "") if text else raised
+        error = max((v[k].error for v in known), default=None)
+        found.append(_Outcome(f"values of {name}", SHARES["values"] / len(task.outputs), all(right), *message, error,
+                              sum(right) / max(1, len(right))))  # fmt: skip
     return found
 
 
@@ -86,7 +90,8 @@ def _check_kinds(kinds: Mapping[str, Judged]) -> list[_Outcome]:
         if kind in kinds:
             worst = [_worst(t, v) for t, v in kinds[kind]]
             text, where = next(((text, where) for text, where, _ in worst if text), ("", ""))
-            found.append(_Outcome(name, SHARES[name], not text, text, where, max(error for *_, error in worst)))
+            right = sum(not text for text, *_ in worst) / len(worst)
+            found.append(_Outcome(name, SHARES[name], not text, text, where, max(error for *_, error in worst), right))
     return found
 
 
@@ -103,6 +108,21 @@ def _check_side_effects(task: Task, tried: Sequence[Tried], again: Reply, answer
         _Outcome("inputs untouched", SHARES["inputs untouched"], not text, text),
         _Outcome("repeatable", SHARES["repeatable"], same, twice),
     ]
+
+
+def always_wrong_order(tried: Sequence[Tried], verdicts: Sequence[list[Verdict] | None]) -> bool:
+    """Return True if the outputs are in the wrong order on every random input that can tell.
+
+    If two results have the same shape, or one has the other's shape transposed, an input may not tell.
+    """
+    claims = [
+        (len({tuple(sorted(array.shape)) for array in one.expected.right}) == len(v),
+         any("wrong order" in output.values for output in v))
+        for one, v in zip(tried, verdicts, strict=True)
+        if one.expected.case.kind == "random" and v and any(output.shape or not output.right for output in v)
+    ]  # fmt: skip
+    telling = [claim for tells, claim in claims if tells] or [claim for _, claim in claims]
+    return bool(telling) and all(telling)
 
 
 def _repeated(before: Tried, again: Reply) -> bool:

@@ -4,25 +4,27 @@
 results are compared here, as plain copies.
 """
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from se_numpy.grading.checks import checks_of, hints_of
-from se_numpy.grading.compare import Expected, Verdict, agree, compare, expect
-from se_numpy.grading.diagnose import Tried, features, known_mistake
+from se_numpy.grading.checks import always_wrong_order, checks_of, hints_of
+from se_numpy.grading.compare import Expected, Verdict, agree, compare, expect, wrong_number
+from se_numpy.grading.diagnose import diagnose
 from se_numpy.grading.layout import ours, theirs
-from se_numpy.grading.models import STATUSES, Counterexample, Reply, TaskReport
+from se_numpy.grading.models import ENDED, STATUSES, Counterexample, DeadlinePassed, Reply, TaskReport
+from se_numpy.grading.probes import Tried
 from se_numpy.grading.sandbox_worker import TAKES
 from se_numpy.grading.search import smallest
 from se_numpy.grading.task import Case, Task, attempt
 
 Call = Callable[[Sequence[Any], Mapping[str, Any]], Reply]
 SEARCH_SECONDS = 0.5
-ENDED = ("timeout", "memory", "crashed", "missing", "unreadable")  # no further calls are made after one of these
 
 FOR_POINTS = "Passed checks give points only if the values of at least one output are right."
 
@@ -34,6 +36,11 @@ def grade_task(
     """Grade one function and return its report.
 
     ``seconds`` limits the search for the smallest failing input.
+
+    Raises
+    ------
+    DeadlinePassed
+        If ``call`` raises it before all checks have been made.
     """
     started, one = time.perf_counter(), _Counted(task, call, layout)
     max_points = task.points if points is None else points
@@ -57,6 +64,8 @@ def grade_task(
             status, message = "missing", f"{task.name} is not implemented yet: it raises NotImplementedError"
         return replace(report, status=status, message=message, seconds=time.perf_counter() - started, calls=one.calls)
     verdicts = [_judged(task, t.expected, t.reply) for t in tried]
+    if not always_wrong_order(tried, verdicts):  # on some inputs, results may be equal or of equal shapes by chance
+        verdicts = [_judged(task, t.expected, t.reply, order=False) for t in tried]
     again = one(first.expected.case)
     checks = tuple(checks_of(task, tried, verdicts, again, max_points))
     hints = tuple(hints_of(task, tried, verdicts))
@@ -66,14 +75,14 @@ def grade_task(
     report = replace(report, checks=checks, points=total, hints=hints)
     if all(check.passed for check in checks):
         return replace(report, status="passed", seconds=time.perf_counter() - started, calls=one.calls)
-    diagnosis = known_mistake(task, tried)
-    usual = [t for t in tried if t.expected.case.kind != "extreme"]
-    wrong = any(v is None or not all(x.right for x in v) for v in verdicts[: len(usual)])
-    report = replace(report, diagnosis=diagnosis)
-    if wrong:
-        found = _counterexample(task, one, diagnosis.mistake if diagnosis else None, seed, seconds)
-        more = () if diagnosis else tuple(features(task, usual))
-        report = replace(report, counterexample=found, features=more)
+    wrong = [v is None or not all(x.right and not x.shape for x in v) for v in verdicts]
+    with suppress(DeadlinePassed):  # the points are known
+        if any(wrong):
+            diagnosis, features = diagnose(task, one, tried)
+            report = replace(report, diagnosis=diagnosis, features=features)
+        if any(w for t, w in zip(tried, wrong, strict=True) if not t.extreme):
+            found = _counterexample(task, one, diagnosis.mistake if diagnosis else None, seed, seconds)
+            report = replace(report, counterexample=found)
     return replace(report, seconds=time.perf_counter() - started, calls=one.calls)
 
 
@@ -102,22 +111,40 @@ class _Counted:
         return theirs(self.task, name, value, self.layout)
 
 
+# What to write today, for messages of Python and NumPy that do not say it: a pattern and its advice.
+ADVICE = {
+    r"'float' object cannot be interpreted as an integer|indices must be integers|expected a sequence of integers":
+        "in Python 3, / gives a float: write // for whole numbers",
+    r"only (length-1|0-dimensional) arrays can be converted":
+        "int() and float() take one number: write a.item() or a[0]",
+    r"np\.mat\b|attribute 'mat'|to be a matrix": "use np.array, and @ for products of matrices",
+    r"name 'xrange'": "write range",
+    r"name '\w+' is not defined(?!.*left out)": "a function sees only its arguments and what its file defines",
+    r"truth value of an array": "max, min, if, and, or take one number: use np.maximum, np.minimum, np.where, & or |",
+}  # fmt: skip
+
+
 def _with_details(task: Task, case: Case, reply: Reply) -> Reply:
-    """Return the reply with the task's names and shapes added to its message."""
+    """Return the reply with the task's names, its shapes or advice added to its message."""
     more, message = "", reply.message
+    values = re.match(r"value \d+ of (\d+)", message) if reply.status == "refused" else None
+    if values and int(values[1]) != len(task.outputs):
+        return replace(reply, message=wrong_number(task, f"{values[1]} values"))
     if reply.status == "error" and message.startswith(TAKES):
         more = f"; it is called with ({', '.join([*case.arguments, *case.hyper])})"
     elif reply.status == "error" and ("matmul" in message or "not aligned" in message):
         shapes = {name: task.letters(name) or () for name in task.inputs}
         flat = [f"{name} is ({', '.join(axes)})" for name, axes in shapes.items() if len(axes) == 2]
         more = f"; {', '.join(flat)}".replace("R", "C/r") if flat else ""
+    elif reply.status == "error":
+        more = next((f"; {advice}" for pattern, advice in ADVICE.items() if re.search(pattern, message)), "")
     elif reply.status == "refused" and message.endswith(("missing?", "one by one")) and len(task.outputs) > 1:
         more = f"{' Expected' if message.endswith('?') else ', as in'}: return {', '.join(task.outputs)}"
     return replace(reply, message=message + more) if more else reply
 
 
-def _judged(task: Task, expected: Expected, reply: Reply) -> list[Verdict] | None:
-    return compare(task, expected, reply.outputs, reply.listed) if reply.status == "ok" else None
+def _judged(task: Task, expected: Expected, reply: Reply, order: bool = True) -> list[Verdict] | None:
+    return compare(task, expected, reply.outputs, reply.listed, order) if reply.status == "ok" else None
 
 
 def _counterexample(task: Task, one: _Counted, mistake: str | None, seed: int, seconds: float) -> Counterexample | None:

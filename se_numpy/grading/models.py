@@ -19,6 +19,12 @@ STATUSES = {
     "ungraded": "the grader failed, which is not the submission's fault",
 }
 
+ENDED = ("timeout", "memory", "crashed", "missing", "unreadable")  # no further calls are made after one of these
+
+
+class DeadlinePassed(Exception):
+    """The time for a whole submission, or for the class, is used up."""
+
 
 @dataclass(frozen=True)
 class Reply:

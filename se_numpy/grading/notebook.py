@@ -53,11 +53,12 @@ def points(task: str, function: Callable[..., Any], *, max_points: float | None 
 
 
 def _report(task: str, function: Callable[..., Any], layout: str) -> TaskReport:
+    found = find(task)
     if layout not in LAYOUTS:
         raise ValueError(f"layout is {layout!r}; expected one of {', '.join(LAYOUTS)}")
     if not callable(function):
         raise TypeError(f"got a {type(function).__name__}; expected a function, as in check({task!r}, {task})")
-    return grade_task(find(task), caller(function), seed=PUBLIC_SEED, layout=layout)
+    return grade_task(found, caller(function), seed=PUBLIC_SEED, layout=layout)
 
 
 def check_source(task: str, source: str) -> Card:

@@ -71,7 +71,7 @@ def _ladder(task: Task, seed: int) -> Iterator[Case]:
         for sizes in grid[: 24 * top]:
             for hyper in _choices(task, rng):
                 chosen = {k: n + 1 for k, n in sizes.items()} | hyper
-                case = task.case("smallest", "random", chosen, lambda *what: _whole(rng, *what))
+                case = task.case("smallest", "random", chosen, lambda *what: whole(rng, *what))
                 if case is not None:
                     yield case
     for _ in range(20):  # if no small case fails, try random cases with the usual sizes
@@ -84,7 +84,7 @@ def _choices(task: Task, rng: np.random.Generator) -> Iterator[Sizes]:
     yield {k: choices[rng.integers(len(choices))] for k, choices in task.hyper.items()}
 
 
-def _whole(rng: np.random.Generator, kind: str, shape: tuple[int, ...], sizes: Sizes) -> np.ndarray:
+def whole(rng: np.random.Generator, kind: str, shape: tuple[int, ...], sizes: Sizes) -> np.ndarray:
     """Return small integers, or multiples of 1/4 for gates and small factors, and of 1/2 for weights."""
     size = int(np.prod(shape))
     if kind == "labels":
@@ -112,7 +112,7 @@ def _by_hypothesis(task: Task, check: Fails, seed: int) -> None:
     def numbers(draw: Callable, kind: str, shape: tuple[int, ...], sizes: Sizes) -> np.ndarray:
         size = int(np.prod(shape))
         if size > SMALL:
-            return _whole(np.random.default_rng(draw(st.integers(0, 99))), kind, shape, sizes)
+            return whole(np.random.default_rng(draw(st.integers(0, 99))), kind, shape, sizes)
         low, high, part = {
             "labels": (0, sizes.get("K", 1) - 1, 1), "gates": (1, 3, 4), "small": (1, 3, 4), "positive": (1, 3, 1),
             "weights": (-2, 2, 2),

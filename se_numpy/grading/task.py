@@ -24,6 +24,8 @@ class Mistake:
     text: str
     wrong: Callable[..., Any]
     equation: str = ""  # if it differs from the task's equation
+    family: Callable[[float], Callable[..., Any]] | None = None  # the code for a constant, ``wrong`` being one of them
+    also: tuple[Callable[..., Any], ...] = ()  # other code for the same mistake, which differs on extremes
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from se_numpy.grading.grade import grade_task, prepare
 from se_numpy.grading.inprocess import caller
 from se_numpy.grading.isolation import Child, wire
 from se_numpy.grading.layout import ours, theirs
+from se_numpy.grading.models import DeadlinePassed
+from se_numpy.grading.probes import Trials
 from se_numpy.grading.sandbox_worker import pack
 from se_numpy.grading.search import smallest
 from se_numpy.grading.submission import from_source
@@ -245,8 +247,8 @@ def test_an_exception_is_reported_once_and_skipped_checks_have_no_result():
 
     checks = {check.name: check for check in grade("excite", fussy).checks}
     assert sum("ValueError" in check.message for check in checks.values()) == 1
-    assert checks["special cases"].message == "one image: same as shape"
-    assert [checks[name].passed for name in ("dtype", "values of s", "inputs untouched", "repeatable")] == [None] * 4
+    assert checks["special cases"].message == "one image: same as values of s"
+    assert [checks[name].passed for name in ("shape", "dtype", "inputs untouched", "repeatable")] == [None] * 4
 
 
 ALIKE = """
@@ -299,6 +301,59 @@ def test_other_checks_give_points_only_if_values_are_right():
     assert grade("squeeze", lambda U: 0 * U.mean((1, 2))).points == 0
     half = grade("scale_backward", lambda d, U, s: (d * s[:, None, None], 0 * s))
     assert 0 < half.points < half.max_points
+
+
+def test_points_follow_the_share_of_inputs_answered_rightly():
+    """One input that raises takes its share of the points for values, and no other check fails for it."""
+    right, calls = TASKS["squeeze"].oracle, itertools.count()
+
+    def fussy(U):
+        if next(calls) == 3:
+            raise ValueError("not this one")
+        return right(U)
+
+    checks = {check.name: check for check in grade("squeeze", fussy).checks}
+    assert [name for name, check in checks.items() if not check.passed] == ["values of z"]
+    values = checks["values of z"]
+    assert values.points == pytest.approx(values.max_points * 11 / 12)
+    assert "ValueError: not this one" in values.message
+    assert checks["dtype"].points == checks["dtype"].max_points
+    special = next(c for c in grade("squeeze", lambda U: U.mean((1, 2)) + (len(U) == 1)).checks if c.passed is False)
+    assert special.name == "special cases"
+    assert special.points == pytest.approx(special.max_points * 4 / 5)
+
+
+def test_no_order_is_claimed_if_results_are_exchanged_on_some_inputs_only():
+    """On a single input, exchanged results may be right by chance."""
+    right = TASKS["excite_backward"].oracle
+    calls = itertools.count()
+
+    def sometimes(*a):
+        dz, dW1, dW2 = right(*a)
+        return (dz, dW2, dW1) if next(calls) == 0 else (dz, 2 * dW1, 3 * dW2)
+
+    assert not any("wrong order" in check.message for check in grade("excite_backward", sometimes).checks)
+
+
+TODAY = {
+    "a cache beside the result": (lambda U: (U.mean((1, 2)), (U,)), "returned 2 values; expected z alone"),
+    "a dictionary beside the result": (lambda U: (U.mean((1, 2)), {"U": U}), "returned 2 values; expected z alone"),
+    "two arrays": (lambda U: (U.mean((1, 2)), U), "returned 2 arrays; expected z alone"),
+    "Python 2": (lambda U: np.zeros(len(U) / 1), "in Python 3, / gives a float: write // for whole numbers"),
+    "a slice": (lambda U: U[: U.shape[0] / 1].mean((1, 2)), "in Python 3, / gives a float: write //"),
+    "np.mat": (lambda U: np.asmatrix(U), "use np.array, and @ for products of matrices"),
+    "int of an array": (lambda U: int(np.array([1, 2])), "write a.item() or a[0]"),
+    "max": (lambda U: max(U, 0), "use np.maximum"),
+    "a global": (lambda U: of_the_notebook + U, "sees only its arguments and what its file defines"),  # noqa: F821
+    "xrange": (lambda U: [xrange(3) for u in U], "write range"),  # noqa: F821
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TODAY)
+def test_messages_say_what_to_write_today(name):
+    function, text = TODAY[name]
+    report = grade("squeeze", function)
+    assert text in " ".join([report.message, *(check.message for check in report.checks)])
 
 
 def test_exceptions_are_reported_also_on_special_cases():
@@ -387,13 +442,14 @@ def test_cases_depend_only_on_the_seed():
     assert not np.array_equal(one[0].arguments["z"], other[0].arguments["z"])
 
 
-def test_agreement_on_uninformative_inputs_names_no_mistake():
+def test_agreement_on_uninformative_inputs_names_no_mistake(monkeypatch):
     """On maps of one pixel the maximum and the mean are equal, so no mistake is named."""
     task = TASKS["squeeze"]
     pixels = [e for e in CASES["squeeze"] if e.case.name == "maps of one pixel"]
+    monkeypatch.setattr(diagnose, "probes", lambda task: pixels)
     call = caller(lambda U: U.max((1, 2)))
-    tried = [diagnose.Tried(e, call([a.copy() for a in e.case.arguments.values()], {})) for e in pixels]
-    assert diagnose.known_mistake(task, tried) is None
+    evidence = diagnose.Evidence(task, Trials(task, lambda case: call([*case.arguments.values()], {}), 60), [])
+    assert diagnose.known_mistake(evidence) is None
 
 
 BACKWARD = [(task, mistake) for task, mistake in MISTAKES if task.forward is not None]
@@ -421,3 +477,24 @@ def test_check_backward_catches_wrong_gradients(task, mistake):
     assert any(caught(e.case) for e in cases)
     right = cases[0].case
     check_backward(task.forward, task.oracle, *list(right.arguments.values())[1:], **right.hyper)
+
+
+def test_a_deadline_during_the_search_keeps_the_points():
+    task = all_tasks()["squeeze"]
+    call = caller(lambda U: U.max((1, 2)))
+    left = len(prepare(task, 0)) + 1  # each case, and the first again
+
+    def until_the_deadline(arguments, hyper):
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise DeadlinePassed
+        return call(arguments, hyper)
+
+    report = grade_task(task, until_the_deadline, seed=0)
+    assert (report.status, report.counterexample) == ("failed", None)
+    assert report.checks
+    assert report.diagnosis is None  # a name is said only after further calls
+    left = 2
+    with pytest.raises(DeadlinePassed):
+        grade_task(task, until_the_deadline, seed=0)

@@ -140,7 +140,9 @@ def test_running_out_of_memory_advises_a_batch_size_only_where_there_is_one(tmp_
     interop.write(tmp_path / "x.npz", {"fc.weight": np.ones(3)})
     monkeypatch.setattr("se_numpy.interop.files._read_npz", full)
     assert main(["weights", str(tmp_path / "x.npz"), "--model", "se_resnet50"]) == 2
-    assert capsys.readouterr().err == "se-numpy: not enough memory (Unable to allocate 20 GB)\n"
+    assert capsys.readouterr().err == (
+        "se-numpy: not enough memory (Unable to allocate 20 GB); close other programs, or use a machine with more memory\n"
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------- formats

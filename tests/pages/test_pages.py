@@ -39,7 +39,7 @@ PAGES = {
     },
     "class.html": {
         "summary": EVIL, "grades": [Bar(EVIL, EVIL, 0.5, EVIL)], "mistakes": [Bar(EVIL, EVIL, 0.5, EVIL)],
-        "tasks": [Bar(EVIL, EVIL, 1.0)], "unreadable": [(EVIL, EVIL)],
+        "tasks": [Bar(EVIL, EVIL, 1.0)], "unreadable": [(EVIL, EVIL)], "passed_over": [(EVIL, EVIL)],
         "groups": [{"mistakes": EVIL, "count": 2, "submissions": EVIL}],
     },
 }  # fmt: skip

@@ -2,10 +2,12 @@
 
 import ast
 import inspect
+import math
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -14,11 +16,12 @@ from se_numpy.grading.assignment import find
 from se_numpy.grading.lessons.display import Text, display
 from se_numpy.grading.report import arrays
 from se_numpy.grading.report.terminal import block_lines
-from se_numpy.grading.search import smallest
-from se_numpy.grading.task import Task, attempt, differs
+from se_numpy.grading.search import smallest, whole
+from se_numpy.grading.task import Case, Mistake, Task, attempt, differs
 
 LEVELS = 3
 MISTAKES = 5  # the number of mistakes listed by default
+MANY = 5  # a task with more arguments gets no example
 LINES = 44  # the maximum number of lines in an example
 HELPERS = {  # comments on the helpers that the library's functions import
     "GATES": "GATES[gate] is a function and its gradient",
@@ -105,24 +108,58 @@ def _shapes(task: Task, names: Sequence[str]) -> list[str]:
 
 
 def _example(task: Task) -> tuple[str, str]:
-    """Return the smallest input found on which most of the known mistakes are wrong, with the correct results."""
-
-    def is_informative(case: Any) -> bool:
-        right = task.answer(case)
-        wrong = sum(differs(attempt(task, case, mistake.wrong), right) for mistake in task.mistakes)
-        return wrong > 0.7 * len(task.mistakes)
-
+    """Return a small input on which every mistake of the next hint is wrong, with the correct results."""
     title = "A small example: the arguments, then the correct results"
-    case = smallest(task, is_informative, seed=0, seconds=1.0)
-    if case is None:
-        case = task.draw(np.random.default_rng(0), "example", "random", {})
-    lines = [row for name, value in {**case.arguments, **case.hyper}.items() for row in _value(name, value)]
-    lines.append("")
-    answer = zip(task.outputs, task.answer(case), strict=True)
-    lines += [row for name, value in answer for row in _value(name, value)]
+    lines = _rows(task, example(task))
     if len(lines) > LINES:
         return title, f'too large to show; hint("{task.name}") lists the shapes'
     return title, textwrap.dedent("\n".join(lines))
+
+
+def _rows(task: Task, case: Case) -> list[str]:
+    lines = [row for name, value in {**case.arguments, **case.hyper}.items() for row in _value(name, value)]
+    answer = zip(task.outputs, task.answer(case), strict=True)
+    return [*lines, "", *(row for name, value in answer for row in _value(name, value))]
+
+
+def example(task: Task) -> Case:
+    """Return the smallest input found on which the mistakes that ``hint`` lists are wrong.
+
+    Mistakes that are wrong on extremes only are not asked of it.
+    """
+    rng = np.random.default_rng(0)
+    if len(task.inputs) > MANY:  # too large to show
+        return task.draw(rng, "example", "random", {})
+    usual = [case for case in task.cases(0, number=4) if case.kind != "extreme"]
+    visible = [m for m in listed(task) if any(shows(task, m, case) for case in usual)]
+
+    def tells(case: Case) -> bool:
+        hidden = next((m for m in visible if not shows(task, m, case)), None)
+        if hidden is not None:
+            visible.insert(0, visible.pop(visible.index(hidden)))  # it is likely to be hidden in the next case too
+        return hidden is None and case.sizes.get("K") != 1
+
+    found = smallest(task, tells, seed=0, seconds=1.0)
+    if found is None or len(_rows(task, found)) > LINES:
+        found = next(filter(tells, _small_cases(task, rng)), found)
+    return found or next(filter(tells, (task.draw(rng, "example", "random", {}) for _ in range(500))), usual[0])
+
+
+def _small_cases(task: Task, rng: np.random.Generator) -> Iterator[Case]:
+    """Yield cases with small sizes, those with fewer values first."""
+    most = {"P": 7, "Q": 7, "k": 3}
+    ranges = [range(1, min(high, most.get(letter, 2)) + 1) for letter, (_, high) in task.sizes.items()]
+    grid = [dict(zip([*task.sizes, *task.hyper], sizes, strict=True))
+            for sizes in product(*ranges, *task.hyper.values())]  # fmt: skip
+    for sizes in sorted(grid, key=lambda sizes: math.prod(sizes[letter] for letter in task.sizes)):
+        case = task.case("example", "random", sizes, lambda *what: whole(rng, *what))
+        if case is not None:
+            yield case
+
+
+def shows(task: Task, mistake: Mistake, case: Case) -> bool:
+    """Return True if a mistake is clearly wrong on an input."""
+    return differs(attempt(task, case, mistake.wrong), task.answer(case))
 
 
 def _value(name: str, value: Any) -> list[str]:
@@ -130,10 +167,15 @@ def _value(name: str, value: Any) -> list[str]:
     return list(block_lines(replace(shown, about=shown.about.replace(", float64", ""))))
 
 
+def listed(task: Task) -> list[Mistake]:
+    """Return the mistakes that the hint of level 3 lists."""
+    known = {mistake.name: mistake for mistake in task.mistakes}
+    return [known[name] for name in task.likely] or list(task.mistakes[:MISTAKES])
+
+
 def _mistakes(task: Task) -> tuple[str, str]:
     """Return the task's likely mistakes, or its first few."""
-    known = {mistake.name: mistake for mistake in task.mistakes}
-    some = [known[name] for name in task.likely] or task.mistakes[:MISTAKES]
+    some = listed(task)
     lines = [textwrap.fill(f"{m.name}: {m.text}", 84, subsequent_indent="    ") for m in some]
     return f"Common mistakes ({len(lines)} of {len(task.mistakes)} known)", "\n".join(lines)
 

@@ -16,6 +16,8 @@ SPECIALS = (
     Special("maps of one pixel", {"H": 1, "W": 1}),
     Special("no reduction, r = 1", {"C": 6, "R": 6}),
     Special("square maps", {"H": 4, "W": 4}),
+    Special("one hidden unit", {"R": 1}),
+    Special("one row", {"H": 1}),
 )
 
 
@@ -36,7 +38,8 @@ se_block = Task(
     axes="U: N H W C, W1: R C, W2: C R, X_tilde: N H W C",
     sizes=SIZES,
     fill=FILL,
-    specials=(*SPECIALS, Special("zero weights: every gate is 1/2", {}, lambda a: {**a, "W2": 0 * a["W2"]})),
+    specials=(*SPECIALS, Special("one channel", {"C": 1}),
+              Special("zero weights: every gate is 1/2", {}, lambda a: {**a, "W2": 0 * a["W2"]})),
     likely=("gates ignored", "no ReLU", "no sigmoid", "gates only", "squeeze by sum"),
     mistakes=(
         Mistake("squeeze by maximum", "The squeeze took the maximum of the pixels; Eq. (2) takes their mean.",
@@ -64,6 +67,13 @@ se_block = Task(
                 lambda U, W1, W2: U + se.se_block(U, W1, W2), "Eq. (4)"),
         Mistake("gates only", "The gates were returned; Eq. (4) multiplies the maps by them.",
                 lambda U, W1, W2: 0 * U + _axes(se.excite(se.squeeze(U), W1, W2)), "Eq. (4)"),
+        Mistake("gates alone", "Only the gates were returned, as (N, C); Eq. (4) multiplies the maps by them.",
+                lambda U, W1, W2: se.excite(se.squeeze(U), W1, W2), "Eq. (4)"),
+        Mistake("no ReLU and no sigmoid", "The ReLU and the sigmoid of the excitation are missing; Eq. (3) has δ and "
+                "σ.", _block(excite=lambda z, W1, W2: z @ W1.T @ W2.T), "Eq. (3)"),
+        Mistake("squeeze over the height only", "The mean was taken over the height only, so every column got its own "
+                "gates; Eq. (2) averages over height and width.",
+                lambda U, W1, W2: U * sigmoid(relu(U.mean(1) @ W1.T) @ W2.T)[:, None], "Eq. (2)"),
         Mistake("gates ignored", "The maps were returned unchanged; Eq. (4) multiplies them by the gates.",
                 lambda U, W1, W2: U.copy()),
         Mistake("1 - s", "The maps were multiplied by 1 - s; Eq. (4) multiplies them by s.",
@@ -102,14 +112,14 @@ def _backward(
     return backward
 
 
-def _without(piece: str) -> Callable[..., Any]:
-    """Return excite_backward without the ReLU mask, or without the derivative of the sigmoid."""
+def _without(pieces: str) -> Callable[..., Any]:
+    """Return excite_backward without the ReLU mask, the derivative of the sigmoid, or both."""
 
     def backward(ds: Any, z: Any, W1: Any, W2: Any) -> Any:
         h = relu(z @ W1.T)
         s = sigmoid(h @ W2.T)
-        da2 = ds if piece == "sigmoid" else ds * s * (1 - s)
-        da1 = da2 @ W2 * (1 if piece == "relu" else h > 0)
+        da2 = ds if "sigmoid" in pieces else ds * s * (1 - s)
+        da1 = da2 @ W2 * (1 if "relu" in pieces else h > 0)
         return da1 @ W1, da1.T @ z, da2.T @ h
 
     return backward
@@ -176,6 +186,16 @@ se_block_backward = Task(
                 _backward(excite_backward=_without("sigmoid")), "Eq. (3)"),
         Mistake("ReLU mask left out", "The gradient was passed through the ReLU everywhere; it should be passed on "
                 "only where W1 z > 0.", _backward(excite_backward=_without("relu")), "Eq. (3)"),
+        Mistake("σ' and ReLU mask left out", "The derivative of the sigmoid and the ReLU mask were left out; ds should "
+                "be multiplied by s (1 - s), and the gradient passed on only where W1 z > 0.",
+                _backward(excite_backward=_without("relu sigmoid")), "Eq. (3)"),
+        Mistake("path through the gate left out, ds as a mean", "dU is only s·dX̃, and ds was averaged over the "
+                "pixels; U also determines the gates, and ds should be a sum.",
+                _backward(through=0, ds=lambda d, U, s: (d * U).mean((1, 2))), "Eq. (4)"),
+        Mistake("path through the gate with 1/H", "dz was divided by H; the squeeze is a mean over H·W pixels, so each "
+                "pixel should get 1/(HW) of dz.", _backward(spread=lambda dz, U: _axes(dz) / U.shape[1]), "Eq. (2)"),
+        Mistake("path through the gate with 1/W", "dz was divided by W; the squeeze is a mean over H·W pixels, so each "
+                "pixel should get 1/(HW) of dz.", _backward(spread=lambda dz, U: _axes(dz) / U.shape[2]), "Eq. (2)"),
         Mistake("dW1 with the sum of the pixels", "dW1 was computed with the sum over the pixels; z is their mean.",
                 lambda d, U, W1, W2: (se.se_block_backward(d, U, W1, W2)[0],
                                       se.se_block_backward(d, U, W1, W2)[1] * U[0, :, :, 0].size,

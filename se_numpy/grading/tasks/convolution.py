@@ -98,6 +98,35 @@ def _every_window_cut(X, V, stride, padding):
     return convolve(X, V, stride=1, padding=padding)[:, :H, :W]
 
 
+def _filled_with(c: float) -> Callable[..., Any]:
+    def conv(X, V, stride, padding):
+        edges = ((0, 0), (padding, padding), (padding, padding), (0, 0))
+        return convolve(np.pad(X, edges, constant_values=c), V, stride=stride)
+
+    return conv
+
+
+def _size_too_small(X, V, stride, padding):
+    H, W = ((size + 2 * padding - len(V) + 1) // stride for size in X.shape[1:3])
+    U = convolve(X, V, stride=stride, padding=padding)
+    return np.pad(U, ((0, 0), (0, max(0, H - U.shape[1])), (0, max(0, W - U.shape[2])), (0, 0)))[:, :H, :W]
+
+
+def _square(X, V, stride, padding):
+    U = convolve(X, V, stride=stride, padding=padding)
+    H, W = U.shape[1:3]
+    if W < H:
+        raise ValueError("windows beyond the image")
+    return U[:, :, :H]
+
+
+def _zero_at_end(U, *axes):
+    U = U.copy()
+    for axis in axes:
+        U[(slice(None),) * axis + (-1,)] = 0
+    return U
+
+
 conv2d = Task(
     signature="conv2d(X, V, stride, padding) -> U",
     equation="Eq. (1): u_c = v_c ∗ X = Σ_s v_c^s ∗ x^s",
@@ -139,6 +168,25 @@ conv2d = Task(
                 "zeros.", lambda X, V, stride, padding: convolve(_padded(X, padding, mode="edge"), V, stride=stride)),
         Mistake("padded by k // 2", "The image was padded by k // 2 pixels; it should be padded by `padding` pixels.",
                 lambda X, V, stride, padding: convolve(X, V, stride=stride, padding=len(V) // 2)),
+        Mistake("padded by a fixed number", "The image was padded by a fixed number of pixels; it should be padded by "
+                "`padding` pixels.", lambda X, V, stride, padding: convolve(X, V, stride=stride, padding=1),
+                family=lambda c: lambda X, V, stride, padding: convolve(X, V, stride=stride, padding=int(c))),
+        Mistake("padded with a constant other than 0", "The image was padded with a number other than 0; it should be "
+                "padded with zeros.", _filled_with(1.0), family=lambda c: _filled_with(c)),
+        Mistake("size (H' - k + 1) // stride", "The size was computed as (H' + 2p - k + 1) // stride, which is right "
+                "only at stride 1; it should be (H' + 2p - k) // stride + 1.", _size_too_small),
+        Mistake("same size for rows and columns", "The number of columns was taken from the rows; it should be "
+                "computed from the width.", _square),
+        Mistake("last input channel only", "The products of one channel of X overwrote those of the others (=); they "
+                "should be added (+=).", lambda X, V, **h: convolve(X[..., -1:], V[:, :, -1:], **h)),
+        Mistake("stride only along the width", "The stride was applied along the width only; it should be applied "
+                "along the height too.", lambda X, V, stride, padding: convolve(X, V, padding=padding)[:, :, ::stride]),
+        Mistake("last row and column left at 0", "The loops stop one window too early, so that the last row and column "
+                "of the result are 0.", lambda X, V, **h: _zero_at_end(convolve(X, V, **h), 1, 2)),
+        Mistake("last row left at 0", "The loop over the rows stops one window too early, so that the last row of the "
+                "result is 0.", lambda X, V, **h: _zero_at_end(convolve(X, V, **h), 1)),
+        Mistake("last column left at 0", "The loop over the columns stops one window too early, so that the last "
+                "column of the result is 0.", lambda X, V, **h: _zero_at_end(convolve(X, V, **h), 2)),
         Mistake("stride ignored", "The windows are one pixel apart; they should be `stride` pixels apart.",
                 lambda X, V, stride, padding: convolve(X, V, padding=padding)),
         Mistake("windows at i instead of i · stride", "The result has the right size, but its windows are one pixel "
@@ -228,6 +276,18 @@ def _not_cropped(dU, X, V, stride, padding):
     return _dX(dU, _padded(X, padding), V, stride=stride, padding=0)
 
 
+def _cropped_to_nothing(dU, X, V, **h):
+    dX = _dX(dU, X, V, **h)
+    return dX if h["padding"] else dX[:, :0, :0]
+
+
+def _last(dU: np.ndarray) -> np.ndarray:
+    """Return dU with 0 everywhere except in its last row and column."""
+    last = np.zeros_like(dU)
+    last[:, -1, -1] = dU[:, -1, -1]
+    return last
+
+
 def _conv2d_backward(dU, X, V, stride, padding):
     """Go through the filter taps as in the forward pass; gradients of overlapping windows add up."""
     X_padded = np.pad(X, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
@@ -299,6 +359,22 @@ conv2d_backward = Task(
         Mistake("dX: cropped at the wrong end", "dX starts at the first row and column of the padded image; X starts "
                 "`padding` rows and columns later.",
                 _wrong(dX=lambda dU, X, V, **h: _not_cropped(dU, X, V, **h)[:, : X.shape[1], : X.shape[2]])),
+        Mistake("dX: cropped by padding:-padding", "The padding was cut off by [padding:-padding], which leaves "
+                "nothing at padding 0; write [padding : padding + H'].", _wrong(dX=_cropped_to_nothing)),
+        Mistake("windows at i instead of i · stride", "Both gradients were computed with windows one pixel apart; they "
+                "should be `stride` pixels apart.",
+                lambda dU, X, V, stride, padding: _at_stride_1(dU, X, V, padding)),
+        Mistake("dV: last window only", "The gradient of each window overwrote that of the window before (=); dV is "
+                "their sum (+=).", _wrong(dV=lambda dU, X, V, **h: _dV(_last(dU), X, V, **h))),
+        Mistake("dV: last window of the last image only", "The gradient of each window of each image overwrote that "
+                "of the one before (=); dV is their sum (+=).",
+                _wrong(dV=lambda dU, X, V, **h: _dV(_last(dU)[-1:], X[-1:], V, **h))),
+        Mistake("dV: last image only", "The gradient of each image overwrote that of the image before (=); dV is their "
+                "sum (+=).", _wrong(dV=lambda dU, X, V, **h: _dV(dU[-1:], X[-1:], V, **h))),
+        Mistake("dX: last output channel only", "The gradients of the output channels overwrote each other (=); they "
+                "should be added (+=).", _wrong(dX=lambda dU, X, V, **h: _dX(dU[..., -1:], X, V[..., -1:], **h))),
+        Mistake("both divided by N", "dX and dV were divided by N; the loss already contains 1/N.",
+                lambda dU, X, V, **h: convolve_backward(dU / len(X), X, V, **h)),
         Mistake("dX: stride ignored", "dX was computed with windows one pixel apart; they should be `stride` pixels "
                 "apart.", _wrong(dX=lambda dU, X, V, stride, padding: _at_stride_1(dU, X, V, padding)[0])),
         Mistake("dX: leftover rows dropped", "dX stops at the last window; it should have the shape of X, with "

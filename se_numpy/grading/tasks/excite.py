@@ -46,7 +46,7 @@ excite = Task(
     axes="z: N C, W1: R C, W2: C R, s: N C",
     sizes=SIZES,
     fill=FILL,
-    specials=SPECIALS,
+    specials=(*SPECIALS, Special("one channel", {"C": 1})),
     extremes=EXTREMES,
     likely=("no ReLU between the layers", "no sigmoid", "ReLU before the sigmoid", "W1 and W2 swapped",
             "softmax over the channels"),
@@ -83,6 +83,24 @@ excite = Task(
                 _gate(lambda a: sigmoid(-a))),
         Mistake("twice the sigmoid", "2 σ(a) was used, which ranges from 0 to 2; the gates of Eq. (3) are σ(a).",
                 _gate(lambda a: 2 * sigmoid(a))),
+        Mistake("leaky ReLU with another slope", "Negative values were multiplied by a constant between the layers; δ "
+                "in Eq. (3) sets them to 0.", _gate(sigmoid, lambda a: np.where(a > 0, a, 0.1 * a)),
+                family=lambda c: _gate(sigmoid, lambda a: np.where(a > 0, a, c * a))),
+        Mistake("swish between the layers", "a σ(a) was used between the layers; δ in Eq. (3) is max(a, 0).",
+                _gate(sigmoid, lambda a: a * sigmoid(a))),
+        Mistake("softplus between the layers", "log (1 + e^a) was used between the layers; δ in Eq. (3) is max(a, 0).",
+                _gate(sigmoid, lambda a: np.logaddexp(a, 0))),
+        Mistake("sigmoid applied twice", "The sigmoid was applied twice; Eq. (3) applies it once.",
+                _gate(lambda a: sigmoid(sigmoid(a)))),
+        Mistake("W1 @ z", "W2 @ δ(W1 @ z) was computed, which takes the rows of z for its columns: it fails unless N = "
+                "C, or mixes the images; z is (N, C), so write z @ W1.T, then h @ W2.T.",
+                lambda z, W1, W2: sigmoid(W2 @ relu(W1 @ z))),
+        Mistake("z @ W1", "z @ W1 was computed without transposing W1, which fails unless C/r = C; W1 is (C/r, C), so "
+                "write z @ W1.T.", lambda z, W1, W2: sigmoid(relu(z @ W1) @ W2)),
+        Mistake("W1 transposed only", "W1 was transposed but W2 was not, which fails unless C/r = C; W2 is (C, C/r), "
+                "so write h @ W2.T.", lambda z, W1, W2: sigmoid(relu(z @ W1.T) @ W2)),
+        Mistake("W2 transposed only", "W2 was transposed but W1 was not, which fails unless C/r = C; W1 is (C/r, C), "
+                "so write z @ W1.T.", lambda z, W1, W2: sigmoid(relu(z @ W1) @ W2.T)),
         Mistake("W1 and W2 swapped", "W1 and W2 were swapped and transposed; Eq. (3) applies W1 first, then W2.",
                 lambda z, W1, W2: sigmoid(relu(z @ W2) @ W1)),
         Mistake("ReLU on the squeeze", "The ReLU was applied to z, before W1; Eq. (3) applies it after W1.",
@@ -157,7 +175,7 @@ excite_backward = Task(
     axes="ds: N C, z: N C, W1: R C, W2: C R, dz: N C, dW1: R C, dW2: C R",
     sizes=SIZES,
     fill=FILL,
-    specials=SPECIALS[:4],
+    specials=(*SPECIALS[:4], Special("one channel", {"C": 1})),
     extremes=EXTREMES,
     points=3,
     likely=("σ' left out", "ReLU mask left out", "extra mean over the batch", "dW2 without σ'", "dW2 without the ReLU",
@@ -169,6 +187,15 @@ excite_backward = Task(
                 _backward(da2=lambda ds, a, s: ds * s)),
         Mistake("1 - s instead of s (1 - s)", "ds was multiplied by 1 - s; the derivative of the sigmoid is s (1 - "
                 "s).", _backward(da2=lambda ds, a, s: ds * (1 - s))),
+        Mistake("s (1 + s) instead of s (1 - s)", "ds was multiplied by s (1 + s); the derivative of the sigmoid is s "
+                "(1 - s).", _backward(da2=lambda ds, a, s: ds * s * (1 + s))),
+        Mistake("(1 - s)² instead of s (1 - s)", "ds was multiplied by (1 - s)²; the derivative of the sigmoid is s (1 "
+                "- s).", _backward(da2=lambda ds, a, s: ds * (1 - s) ** 2)),
+        Mistake("s² instead of s (1 - s)", "ds was multiplied by s²; the derivative of the sigmoid is s (1 - s).",
+                _backward(da2=lambda ds, a, s: ds * s * s)),
+        Mistake("σ' and ReLU mask left out", "The derivative of the sigmoid and the ReLU mask were left out; ds should "
+                "be multiplied by s (1 - s), and the gradient passed on only where W1 z > 0.",
+                _backward(da2=lambda ds, a, s: ds, da1=lambda dh, a, h: dh)),
         Mistake("a (1 - a) of the pre-activation", "ds was multiplied by a (1 - a), where a is the input of the "
                 "sigmoid; the derivative is s (1 - s), where s is its output.",
                 _backward(da2=lambda ds, a, s: ds * a * (1 - a))),

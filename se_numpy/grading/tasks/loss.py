@@ -37,7 +37,16 @@ def _far_out(arguments: Arguments) -> Arguments:
     return {**arguments, "x": x, "labels": labels}
 
 
-EXTREMES = (Special("logits of 10⁴", {}, _far_out),)
+EXTREMES = (
+    Special("logits of 10⁴", {}, _far_out),
+    Special("logits around 10⁴", {}, lambda a: {**a, "x": _exact(a["x"] + 1e4)}),
+    Special("logits around -10⁴", {}, lambda a: {**a, "x": _exact(a["x"] - 1e4)}),
+)
+
+
+def _exact(x: np.ndarray) -> np.ndarray:
+    """Round to values that are exact in single precision."""
+    return x.astype(np.float32).astype(np.float64)
 
 
 def _shares(e: np.ndarray) -> np.ndarray:
@@ -55,6 +64,14 @@ def _at_label(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def _log_softmax(x: np.ndarray) -> np.ndarray:
     x = x - x.max(1, keepdims=True)
     return x - np.log(np.exp(x).sum(1, keepdims=True))
+
+
+def _plus(c: float) -> Callable[..., Any]:
+    def shares(x):
+        e = np.exp(x - x.max(1, keepdims=True))
+        return e / (e.sum(1, keepdims=True) + c)
+
+    return shares
 
 
 def _row_by_row(x):
@@ -75,9 +92,15 @@ softmax = Task(
     likely=("overflow", "over the batch", "over the whole array", "maximum of the whole batch", "no sum"),
     mistakes=(
         Mistake("over the batch", "The sum runs over the batch, so that columns sum to 1; it should run over the "
-                "classes of each row.", lambda x: np.exp(x) / np.exp(x).sum(0)),
+                "classes of each row.", lambda x: np.exp(x) / np.exp(x).sum(0), also=(lambda x: ops.softmax(x.T).T,)),
         Mistake("over the whole array", "The sum runs over the whole array; it should run over the classes of each "
-                "row.", lambda x: np.exp(x) / np.exp(x).sum()),
+                "row.", lambda x: np.exp(x) / np.exp(x).sum(),
+                also=(lambda x: ops.softmax(x.reshape(1, -1)).reshape(x.shape),)),
+        Mistake("a constant in the denominator", "A constant was added to the sum, so that the rows do not sum to 1; "
+                "e^x should be divided by the sum itself.", _plus(1e-2), family=lambda c: _plus(c)),
+        Mistake("mean instead of the maximum", "The mean of each row was subtracted, so that e^x can still overflow, "
+                "and ∞/∞ is NaN; subtract the maximum of each row.",
+                lambda x: _shares(np.exp(x - x.mean(1, keepdims=True)))),
         Mistake("no sum", "e^x was returned; it should be divided by its sum over the classes.", lambda x: np.exp(x)),
         Mistake("mean instead of the sum", "e^x was divided by its mean over the classes; it should be divided by its "
                 "sum.", lambda x: np.exp(x) / np.exp(x).mean(1, keepdims=True)),
@@ -122,6 +145,24 @@ def _of_shares(f: Callable[..., Any]) -> Callable[..., Any]:
 
 def _cross_entropy(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return ops.softmax_cross_entropy(x, labels)
+
+
+def _clipped(c: float, upper: bool) -> Callable[..., Any]:
+    return _of_shares(lambda p: -np.log(np.clip(p, c, 1 - c if upper else 1)))
+
+
+def _raised(c: float) -> Callable[..., Any]:
+    return _of_shares(lambda p: -np.log(p + c))
+
+
+def _binary(x, labels):
+    p, q = ops.softmax(x), _one_hot(labels, x)
+    return -np.mean((np.log(np.where(q > 0, p, 1 - p))).sum(1))
+
+
+def _binary_bounded(x, labels):
+    p, q = ops.softmax(x), _one_hot(labels, x)
+    return -np.mean((q * np.log(p + 1e-12) + (1 - q) * np.log(1 - p + 1e-12)).sum(1))
 
 
 def _softmax_cross_entropy(x, labels):
@@ -196,6 +237,9 @@ softmax_cross_entropy = Task(
                 "the label; subtract it from both.", lambda x, labels: (_cross_entropy(x, labels) - x.max(1).mean())),
         Mistake("overflow", "e^x overflows for large x, and ∞/∞ is NaN; subtract the maximum of each row first.",
                 lambda x, labels: -np.log(_at_label(_shares(np.exp(x)), labels)).mean()),
+        Mistake("overflow in log Σ e^x", "e^x overflows for large x, so that log Σ e^x is ∞; subtract the maximum of "
+                "each row first.", lambda x, labels: (np.log(np.exp(x).sum(1)) - _at_label(x, labels)).mean(),
+                also=(lambda x, labels: -_at_label(x - np.log(np.exp(x).sum(1, keepdims=True)), labels).mean(),)),
         Mistake("logarithm of 0", "p is 0 where x is far below the maximum, and log 0 is -∞; use log p = x - log Σ "
                 "e^x, which does not need p.", _of_shares(lambda p: -np.log(p))),
         Mistake("maximum of the whole batch", "The maximum of the whole batch was subtracted, so that e^x is 0 in a "
@@ -203,6 +247,21 @@ softmax_cross_entropy = Task(
                 lambda x, labels: (np.log(np.exp(x - x.max()).sum(1)) - _at_label(x - x.max(), labels)).mean()),
         Mistake("p bounded below", "A small number was added to p, or p was clipped, which bounds the loss; use log p "
                 "= x - log Σ e^x, which does not need p.", _of_shares(lambda p: -np.log(p + 1e-12))),
+        Mistake("a constant added to p", "A constant was added to p, which bounds the loss and changes every value; "
+                "use log p = x - log Σ e^x, which does not need p.", _of_shares(lambda p: -np.log(p + 1e-3)),
+                family=lambda c: _of_shares(lambda p: -np.log(p + abs(c)))),
+        Mistake("p clipped", "p was clipped, which bounds the loss; use log p = x - log Σ e^x, which does not need p.",
+                _of_shares(lambda p: -np.log(np.clip(p, 1e-3, 1 - 1e-3))),
+                family=lambda c: _of_shares(lambda p: -np.log(np.clip(p, abs(c), 1 - abs(c)))),
+                also=tuple(_clipped(10.0**-n, upper) for n in range(4, 17) for upper in (True, False))),
+        Mistake("a tiny constant added to p", "A tiny constant was added to p, which bounds the loss; use log p = x - "
+                "log Σ e^x, which does not need p.", _of_shares(lambda p: -np.log(p + 1e-8)),
+                also=tuple(_raised(10.0**-n) for n in range(5, 21))),
+        Mistake("binary cross-entropy", "The binary cross-entropy of every class was summed; the loss is -log p of the "
+                "label alone.", _binary, also=(_binary_bounded,)),
+        Mistake("maximum subtracted on the other side", "The maximum was subtracted from the logit of the label but "
+                "not in log Σ e^x; subtract it from both.",
+                lambda x, labels: np.mean(np.log(np.exp(x).sum(1)) - _at_label(x - x.max(1, keepdims=True), labels))),
     ),
     written=_softmax_cross_entropy,
     alternates=(
@@ -295,6 +354,14 @@ softmax_cross_entropy_backward = Task(
                 lambda dL, x, labels: _backward(dL, x, (labels + 1) % x.shape[1])),
         Mistake("no softmax", "x - q was used; the gradient is p - q with p = softmax(x).",
                 _less_one_hot(p=lambda x: x)),
+        Mistake("sign, and dL ignored", "q - p was used, and the upstream gradient dL was ignored; the gradient is dL "
+                "(p - q) / N.", lambda dL, x, labels: -_backward(1.0, x, labels)),
+        Mistake("without 1/N, and dL ignored", "p - q was neither divided by N nor multiplied by dL; the gradient is "
+                "dL (p - q) / N.", lambda dL, x, labels: _backward(1.0, x, labels) * len(x)),
+        Mistake("1 subtracted from e^x", "1 was subtracted from e^x at the label, before dividing by the sum; it "
+                "should be subtracted from p.",
+                lambda dL, x, labels: dL * (np.exp(x - x.max(1, keepdims=True)) - _one_hot(labels, x))
+                / np.exp(x - x.max(1, keepdims=True)).sum(1, keepdims=True) / len(x)),
         Mistake("sigmoid instead of softmax", "σ(x) - q was used, as for independent classes; p is a softmax.",
                 _less_one_hot(p=ops.sigmoid)),
         Mistake("softmax over the batch", "The softmax runs over the batch; it should run over the classes of each "

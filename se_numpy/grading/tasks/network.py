@@ -156,6 +156,7 @@ SPECIALS = (
     Special("one image", {"N": 1}),
     Special("square maps", {"H": 4, "W": 4}),
     Special("no reduction, r = 1", {"C": 3, "R": 3}),
+    Special("one hidden unit", {"R": 1}),
 )
 
 
@@ -165,6 +166,23 @@ def _se(A: np.ndarray, W1: np.ndarray, W2: np.ndarray) -> np.ndarray:
 
 def _gates(A: np.ndarray, W1: np.ndarray, W2: np.ndarray) -> np.ndarray:
     return se.excite(se.squeeze(A), W1, W2)[:, None, None]
+
+
+def _with_eps(eps: float) -> Callable[..., Any]:
+    def norm_with_eps(x, gamma, beta):
+        return batch_norm(x, gamma, beta, eps=eps)
+
+    return _block(bn1=norm_with_eps, bn2=norm_with_eps)
+
+
+def _shortcut(source: str) -> Callable[..., Any]:
+    """Return residual_block with another value in place of X in the sum."""
+
+    def block_(X, *parameters):
+        t = _forward(SimpleNamespace(**PARTS), X, *parameters)
+        return relu(getattr(t, source) + t.S - X)
+
+    return block_
 
 
 def _pre_activation(X, V1, gamma1, beta1, V2, gamma2, beta2, W1, W2):
@@ -240,6 +258,24 @@ residual_block = Task(
                 "variance, divided by m.",
                 _block(bn1=lambda *a: norm._norm(var=lambda x: x.var((0, 1, 2), ddof=1))(*a, EPS),
                        bn2=lambda *a: norm._norm(var=lambda x: x.var((0, 1, 2), ddof=1))(*a, EPS))),
+        Mistake("another constant for eps", "Batch norm used another eps; it should be 10⁻⁵.", _with_eps(0.1),
+                family=lambda c: _with_eps(abs(c))),
+        Mistake("tanh gates", "tanh was used for the gates; Eq. (3) has the sigmoid σ.",
+                _block(join=lambda X, A, W1, W2: X + A * np.tanh(relu(se.squeeze(A) @ W1.T) @ W2.T)[:, None, None]),
+                "Eq. (3)"),
+        Mistake("no ReLU in the gates", "The ReLU between the layers of the excitation is missing; Eq. (3) has δ "
+                "there.", _block(join=lambda X, A, W1, W2: X + A * ops.sigmoid(
+                    se.squeeze(A) @ W1.T @ W2.T)[:, None, None]), "Eq. (3)"),
+        Mistake("shortcut from the first ReLU", "The result of the first ReLU was added to the branch; X should be "
+                "added.", _shortcut("H")),
+        Mistake("shortcut from the first convolution", "The result of the first convolution was added to the branch; "
+                "X should be added.", _shortcut("U1")),
+        Mistake("W1 used twice", "W1 was used for both layers of the excitation; the second should use W2.",
+                lambda *a: _block()(*a[:-1], a[-2].T)),
+        Mistake("gammas exchanged", "gamma1 and gamma2 were exchanged; the first batch norm should use gamma1.",
+                lambda X, V1, g1, b1, V2, g2, b2, *a: _block()(X, V1, g2, b1, V2, g1, b2, *a)),
+        Mistake("betas exchanged", "beta1 and beta2 were exchanged; the first batch norm should use beta1.",
+                lambda X, V1, g1, b1, V2, g2, b2, *a: _block()(X, V1, g1, b2, V2, g2, b1, *a)),
         Mistake("filters flipped", "Both convolutions rotated their filters by 180°; ∗ in Eq. (1) is "
                 "cross-correlation.",
                 _block(conv1=lambda X, V: _conv(X, V[::-1, ::-1]), conv2=lambda X, V: _conv(X, V[::-1, ::-1])),

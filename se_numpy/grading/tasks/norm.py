@@ -144,6 +144,24 @@ batch_norm = Task(
                 "has √(var + eps).", _norm(root=lambda var, eps: np.sqrt(var))),
         Mistake("eps fixed at 10⁻⁵", "10⁻⁵ was used for eps; eps is an argument.",
                 _norm(root=lambda var, eps: np.sqrt(var + 1e-5))),
+        Mistake("another constant for eps", "A constant was used in place of eps; eps is an argument.",
+                _norm(root=lambda var, eps: np.sqrt(var + 1e-3)),
+                family=lambda c: _norm(root=lambda var, eps: np.sqrt(var + c))),
+        Mistake("eps inside and outside the root", "√(var + eps) + eps was used; eps belongs only inside the root.",
+                _norm(root=lambda var, eps: np.sqrt(var + eps) + eps)),
+        Mistake("eps squared", "√(var + eps²) was used; the equation has √(var + eps).",
+                _norm(root=lambda var, eps: np.sqrt(var + eps**2))),
+        Mistake("range instead of the root", "x - mean was divided by the range, maximum - minimum; it should be "
+                "divided by √(var + eps).",
+                lambda x, gamma, beta, eps: gamma * (x - x.mean(ALL)) / (x.max(ALL) - x.min(ALL) + eps) + beta),
+        Mistake("statistics over batch and height", "The statistics were computed over axes 0 and 1 only; each channel "
+                "should be normalised over N, H and W.", _over(0, 1)),
+        Mistake("statistics over height only", "The statistics were computed over the height only; each channel should "
+                "be normalised over N, H and W.", _over(1)),
+        Mistake("squares divided by N", "The squares were summed over N, H and W but divided by N; the variance is "
+                "their mean, divided by m = N·H·W.", _norm(var=lambda x: x.var(ALL) * x[0, ..., 0].size)),
+        Mistake("squares divided by H·W", "The squares were summed over N, H and W but divided by H·W; the variance is "
+                "their mean, divided by m = N·H·W.", _norm(var=lambda x: x.var(ALL) * len(x))),
         Mistake("divided by the variance", "x - mean was divided by var + eps; it should be divided by √(var + eps).",
                 _norm(root=lambda var, eps: var + eps)),
         Mistake("mean not subtracted", "x / √(var + eps) was computed; the mean should be subtracted first.",
@@ -172,6 +190,17 @@ batch_norm = Task(
 
 
 # ------------------------------------------------------------------------------------------------- evaluation
+
+
+def _given(root: Callable[..., Any]) -> Callable[..., Any]:
+    """Return normalize with another root."""
+    return lambda x, mean, var, gamma, beta, eps: gamma * (x - mean) / root(x, var, eps) + beta
+
+
+def _corrected(x: np.ndarray) -> float:
+    m = x[..., 0].size
+    return m / max(1, m - 1)
+
 
 normalize = Task(
     signature="normalize(x, mean, var, gamma, beta, eps) -> y",
@@ -202,6 +231,25 @@ normalize = Task(
                 lambda x, mean, var, gamma, beta, eps: gamma * (x - mean) / np.sqrt(var) + beta),
         Mistake("eps fixed at 10⁻⁵", "10⁻⁵ was used for eps; eps is an argument.",
                 lambda x, mean, var, gamma, beta, eps: gamma * (x - mean) / np.sqrt(var + 1e-5) + beta),
+        Mistake("another constant for eps", "A constant was used in place of eps; eps is an argument.",
+                _given(lambda x, var, eps: np.sqrt(var + 1e-3)),
+                family=lambda c: _given(lambda x, var, eps: np.sqrt(var + c))),
+        Mistake("variance corrected again", "var was multiplied by m / (m - 1); the given variance should be used as "
+                "it is.", _given(lambda x, var, eps: np.sqrt(var * _corrected(x) + eps))),
+        Mistake("variance corrected by N", "var was multiplied by N / (N - 1); the given variance should be used as "
+                "it is.", _given(lambda x, var, eps: np.sqrt(var * len(x) / max(1, len(x) - 1) + eps))),
+        Mistake("variance divided by m / (m - 1)", "var was multiplied by (m - 1) / m; the given variance should be "
+                "used as it is.", _given(lambda x, var, eps: np.sqrt(var / _corrected(x) + eps))),
+        Mistake("var as a standard deviation", "var was squared, as if it were a standard deviation; it is a variance "
+                "already.", _given(lambda x, var, eps: np.sqrt(var**2 + eps))),
+        Mistake("running averages updated first", "mean and var were updated with the statistics of the batch before "
+                "they were used; evaluation uses the given ones.",
+                lambda x, mean, var, gamma, beta, eps: ops.normalize(
+                    x, 0.9 * mean + 0.1 * x.mean(ALL), 0.9 * var + 0.1 * x.var(ALL), gamma, beta, eps=eps),
+                family=lambda c: lambda x, mean, var, gamma, beta, eps: ops.normalize(
+                    x, (1 - c) * mean + c * x.mean(ALL), (1 - c) * var + c * x.var(ALL), gamma, beta, eps=eps)),
+        Mistake("eps added at the end", "eps was added to the result; it belongs inside the root, √(var + eps).",
+                lambda x, mean, var, gamma, beta, eps: gamma * (x - mean) / np.sqrt(var) + beta + eps),
         Mistake("divided by the variance", "x - mean was divided by var + eps; it should be divided by √(var + eps).",
                 lambda x, mean, var, gamma, beta, eps: gamma * (x - mean) / (var + eps) + beta),
         Mistake("multiplied by the root", "x - mean was multiplied by √(var + eps); it should be divided by it.",
@@ -273,6 +321,14 @@ def _wrong(
         return scale * dx, dgamma(dy, x_hat, x), dbeta(dy)
 
     return backward
+
+
+def _times_gamma(dx, dgamma, dbeta, gamma):
+    return dx, gamma * dgamma, dbeta
+
+
+def _dgamma_is(gradients, dgamma):
+    return gradients[0], dgamma, gradients[2]
 
 
 def _through_every_line(dy, x, mean, var, gamma, eps):
@@ -361,6 +417,17 @@ batch_norm_backward = Task(
                 _wrong(root=lambda var, eps: np.sqrt(var) + eps)),
         Mistake("eps left out", "√var was used without eps; the backward pass uses √(var + eps) too.",
                 _wrong(root=lambda var, eps: np.sqrt(var))),
+        Mistake("another constant for eps", "A constant was used in place of eps; eps is an argument.",
+                _wrong(root=lambda var, eps: np.sqrt(var + 1e-3)),
+                family=lambda c: _wrong(root=lambda var, eps: np.sqrt(var + c))),
+        Mistake("gamma twice in dx", "dx has the factor gamma²; it should have gamma / √(var + eps).",
+                _wrong(factor=lambda gamma, var, eps: gamma**2 / np.sqrt(var + eps))),
+        Mistake("dgamma with gamma", "dgamma was multiplied by gamma; it should be Σ dy x̂.",
+                lambda dy, x, mean, var, gamma, eps: _times_gamma(*_oracle(dy, x, mean, var, gamma, eps), gamma)),
+        Mistake("dgamma without the root", "dgamma = Σ dy (x - mean) was computed; gamma multiplies x̂, so dgamma is Σ "
+                "dy x̂, divided by √(var + eps) too.",
+                lambda dy, x, mean, var, gamma, eps: _dgamma_is(
+                    _oracle(dy, x, mean, var, gamma, eps), (dy * (x - mean)).sum(ALL))),
         Mistake("dgamma from x", "dgamma = Σ dy x was computed; gamma multiplies x̂, so dgamma is Σ dy x̂.",
                 _wrong(dgamma=lambda dy, x_hat, x: (dy * x).sum(ALL))),
         Mistake("dgamma without x̂", "dgamma = Σ dy was computed; it should be Σ dy x̂.",

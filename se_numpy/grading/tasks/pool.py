@@ -76,6 +76,43 @@ def _stepping_by_kernel(x, kernel, stride):
     return np.stack([np.stack([x[:, r, c].max((1, 2)) for c in columns], 1) for r in rows], 1)
 
 
+def _sized(of: Callable[[int, int, int], int]) -> Callable[..., Any]:
+    """Return max_pool2d with another size of the result; windows are cut off at the border."""
+
+    def pool(x, kernel, stride):
+        H, W = (of(size, kernel, stride) for size in x.shape[1:3])
+        y = np.zeros((len(x), H, W, x.shape[3]))
+        for i in range(H):
+            for j in range(W):
+                window = x[:, i * stride : i * stride + kernel, j * stride : j * stride + kernel]
+                y[:, i, j] = window.max((1, 2))
+        return y
+
+    return pool
+
+
+def _larger(more: int) -> Callable[..., Any]:
+    """Return max_pool2d with windows of another size; they are cut off at the border."""
+
+    def pool(x, kernel, stride):
+        H, W = ((size - kernel) // stride + 1 for size in x.shape[1:3])
+        n, rows, columns = kernel + more, range(0, H * stride, stride), range(0, W * stride, stride)
+        return np.stack([np.stack([x[:, i : i + n, j : j + n].max((1, 2)) for j in columns], 1) for i in rows], 1)
+
+    return pool
+
+
+def _one_direction(axis: int) -> Callable[..., Any]:
+    """Return max_pool2d with windows one pixel apart along one axis, and a result of the right size."""
+
+    def pool(x, kernel, stride):
+        H, W = ((size - kernel) // stride + 1 for size in x.shape[1:3])
+        y = ops.max_pool2d(x, kernel=kernel, stride=1)
+        return (y[:, :H] if axis == 1 else y[:, ::stride])[:, :, :W] if axis == 2 else y[:, :H, ::stride]
+
+    return pool
+
+
 def _max_pool2d(x, kernel, stride):
     H, W = ((size - kernel) // stride + 1 for size in x.shape[1:3])
     y = np.empty((len(x), H, W, x.shape[3]), x.dtype)
@@ -134,6 +171,19 @@ max_pool2d = Task(
                 "apart, not `stride` pixels apart.", _every_window_cut),
         Mistake("size rounded up", "A last window that fits only partly was kept; the size should be rounded down.",
                 _rounded_up),
+        Mistake("size (H' - kernel + 1) // stride", "The size was computed as (H' - kernel + 1) // stride, which is "
+                "right only at stride 1; it should be (H' - kernel) // stride + 1.", _sized(lambda size, kernel, stride:
+                (size - kernel + 1) // stride)),
+        Mistake("size H' // stride", "The size was computed as H' // stride; it should be (H' - kernel) // stride + 1.",
+                _sized(lambda size, kernel, stride: size // stride)),
+        Mistake("windows one pixel larger", "The windows are kernel + 1 pixels wide; they should be `kernel` pixels "
+                "wide.", _larger(1)),
+        Mistake("windows one pixel smaller", "The windows are kernel - 1 pixels wide; they should be `kernel` pixels "
+                "wide.", _larger(-1)),
+        Mistake("stride only along the height", "The columns of windows are one pixel apart; they should be `stride` "
+                "pixels apart.", _one_direction(2)),
+        Mistake("stride only along the width", "The rows of windows are one pixel apart; they should be `stride` "
+                "pixels apart.", _one_direction(1)),
         Mistake("size without + 1", "The last row and column of the result are missing; the size should be (H' - "
                 "kernel) // stride + 1.", lambda x, **h: ops.max_pool2d(x, **h)[:, :-1, :-1]),
         Mistake("maximum over all channels", "The maximum was taken over the channels too; each channel should be "
@@ -191,6 +241,23 @@ def _as_at_kernel(dy, x, kernel, stride):
             window = np.s_[:, i * kernel : (i + 1) * kernel, j * kernel : (j + 1) * kernel]
             if x[window].size:
                 dx[window] += dy[:, None, None, i, j] * _is_largest(x[window])
+    return dx
+
+
+def _places_backward(dy, x, kernel, stride):
+    """Send dy back to the windows that are ``stride`` apart; there may be more of them than in dy."""
+    dx = np.zeros_like(x)
+    for i in range(dy.shape[1]):
+        for j in range(dy.shape[2]):
+            window = np.s_[:, i * stride : i * stride + kernel, j * stride : j * stride + kernel]
+            dx[window] += dy[:, None, None, i, j] * _is_largest(x[window])
+    return dx
+
+
+def _without_offset(dy, x, kernel, stride):
+    dx = np.zeros_like(x)
+    for i, j, window in _places(x, kernel, stride):
+        dx[:, :kernel, :kernel] += dy[:, None, None, i, j] * _is_largest(x[window])
     return dx
 
 
@@ -266,6 +333,10 @@ max_pool2d_backward = Task(
                 "should get dy too.", _send_back(lambda d, w: d * _is_largest(w) * (w > 0))),
         Mistake("windows side by side", "The windows are `kernel` pixels apart; they should be `stride` pixels apart.",
                 _as_at_kernel),
+        Mistake("windows at i instead of i · stride", "The windows are one pixel apart; they should be `stride` pixels "
+                "apart.", lambda dy, x, kernel, stride: _places_backward(dy, x, kernel, 1)),
+        Mistake("place in the window instead of in the map", "dy was sent to the maximum's place in its window without "
+                "the window's own place; add i · stride and j · stride.", _without_offset),
         Mistake("leftover rows dropped", "dx stops at the last window; it should have the shape of x, with 0 outside "
                 "all windows.", _rows_dropped),
         Mistake("mean over the windows", "dy was averaged over the windows in which a pixel is the maximum; it should "

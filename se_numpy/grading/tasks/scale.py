@@ -35,6 +35,14 @@ scale = Task(
     mistakes=(
         Mistake("s without new axes", "U * s aligns s (N, C) with the axes (W, C) of U, which fails or, if N = W, is "
                 "silently wrong; s needs the shape (N, 1, 1, C).", lambda U, s: U * s),
+        Mistake("one new axis instead of two", "s[:, None] has the shape (N, 1, C), which aligns the images with the "
+                "rows of U; s needs the shape (N, 1, 1, C).", lambda U, s: U * s[:, None]),
+        Mistake("s transposed", "s was transposed to (C, N), so that its images are aligned with the channels of U; s "
+                "needs the shape (N, 1, 1, C).", lambda U, s: U * s.T[:, None, None]),
+        Mistake("gates alone", "Only the gates were returned, as (N, C); Eq. (4) multiplies U by them.",
+                lambda U, s: s.copy()),
+        Mistake("gates divided by their sum", "The gates of each image were divided by their sum; Eq. (4) multiplies "
+                "by s itself.", lambda U, s: U * _axes(s / s.sum(1, keepdims=True))),
         Mistake("gate added", "The gate was added to U; Eq. (4) multiplies U by it.", lambda U, s: U + _axes(s)),
         Mistake("1 + s", "U was multiplied by 1 + s; Eq. (4) multiplies by s.", lambda U, s: U * (1 + _axes(s))),
         Mistake("1 - s", "U was multiplied by 1 - s; Eq. (4) multiplies by s.", lambda U, s: U * (1 - _axes(s))),
@@ -103,6 +111,9 @@ scale_backward = Task(
                 lambda d, U, s: (d * _axes(s), (d * U).sum(1)[:, 0])),
         Mistake("dU with U", "dU was multiplied by U; the derivative of s·u with respect to u is s.",
                 lambda d, U, s: (d * U, _ds(d, U))),
+        Mistake("both factors exchanged", "dU was computed with U and ds with s; it is the other way round: the "
+                "derivative of s·u with respect to u is s, with respect to s it is u.",
+                lambda d, U, s: (d * U, (d * _axes(s)).sum((1, 2)))),
         Mistake("dU with 1 - s", "dU was multiplied by 1 - s; the derivative of s·u with respect to u is s.",
                 lambda d, U, s: (d * (1 - _axes(s)), _ds(d, U))),
         Mistake("path through the gate in dU", "dU includes a share of ds, which belongs to the gradient of the whole "

@@ -110,6 +110,32 @@ sgd_momentum = Task(
                 _wrong(lambda w, g, v, lr, mu, decay: g + decay * w)),
         Mistake("momentum fixed at 0.9", "0.9 was used for the momentum; momentum is an argument.",
                 _wrong(lambda w, g, v, lr, mu, decay: 0.9 * v + g + decay * w)),
+        Mistake("momentum fixed at another constant", "A constant was used for the momentum; momentum is an argument.",
+                _wrong(lambda w, g, v, lr, mu, decay: 0.95 * v + g + decay * w),
+                family=lambda c: _wrong(lambda w, g, v, lr, mu, decay: c * v + g + decay * w)),
+        Mistake("weight decay fixed at a constant", "A constant was used for the weight decay; weight_decay is an "
+                "argument.", _wrong(lambda w, g, v, lr, mu, decay: mu * v + g + 5e-4 * w),
+                family=lambda c: _wrong(lambda w, g, v, lr, mu, decay: mu * v + g + c * w)),
+        Mistake("learning rate fixed at a constant", "A constant was used for the learning rate; lr is an argument.",
+                _wrong(weights=lambda w, g, v, new, lr, mu, decay: w - 0.01 * new),
+                family=lambda c: _wrong(weights=lambda w, g, v, new, lr, mu, decay: w - c * new)),
+        Mistake("momentum and learning rate exchanged", "η was used for μ and μ for η: v ← η v + g + λ w and w ← w - μ "
+                "v; v should be multiplied by μ, and the step by η.",
+                _wrong(lambda w, g, v, lr, mu, decay: lr * v + g + decay * w,
+                       lambda w, g, v, new, lr, mu, decay: w - mu * new)),
+        Mistake("learning rate in the weight decay", "η λ w was added to the velocity; λ w should be added without η, "
+                "because the step multiplies by η.",
+                _wrong(lambda w, g, v, lr, mu, decay: mu * v + g + lr * decay * w)),
+        Mistake("weight decay on the new weights", "The new weights were multiplied by 1 - λ after the step; λ w "
+                "belongs in the velocity.",
+                _wrong(lambda w, g, v, lr, mu, decay: mu * v + g,
+                       lambda w, g, v, new, lr, mu, decay: (1 - decay) * (w - lr * new))),
+        Mistake("learning rate and weight decay on the new weights", "The new weights were multiplied by 1 - η λ after "
+                "the step; λ w belongs in the velocity.",
+                _wrong(lambda w, g, v, lr, mu, decay: mu * v + g,
+                       lambda w, g, v, new, lr, mu, decay: (1 - lr * decay) * (w - lr * new))),
+        Mistake("half the weight decay", "λ/2 w was added; the equation has λ w.",
+                _wrong(lambda w, g, v, lr, mu, decay: mu * v + g + 0.5 * decay * w)),
         Mistake("weight decay left out", "v ← μ v + g was used; λ w is missing.",
                 _wrong(lambda w, g, v, lr, mu, decay: mu * v + g)),
         Mistake("sign of the weight decay", "λ w was subtracted from the gradient, which makes the weights grow; it "

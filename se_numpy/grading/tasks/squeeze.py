@@ -57,6 +57,10 @@ squeeze = Task(
         Mistake("mean of the positive part", "A ReLU was applied before the mean; Eq. (2) averages U itself.",
                 lambda U: np.maximum(U, 0).mean((1, 2))),
         Mistake("median", "The median of each channel was taken; Eq. (2) is the mean.", lambda U: np.median(U, (1, 2))),
+        Mistake("batch and height instead of height and width", "The mean was taken over axes 0 and 1, the batch and "
+                "the height; height and width are axes 1 and 2.", lambda U: U.mean((0, 1))),
+        Mistake("width and channels instead of height and width", "The mean was taken over axes 2 and 3, as for "
+                "channels-first maps; here height and width are axes 1 and 2.", lambda U: U.mean((2, 3))),
         Mistake("mean over height and channels", "The mean was taken over the height and the channels; Eq. (2) "
                 "averages over height and width.", lambda U: np.resize(U.mean((1, 3)), (len(U), U.shape[-1]))),
     ),
