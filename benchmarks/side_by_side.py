@@ -14,6 +14,7 @@ from pathlib import Path
 from threadpoolctl import threadpool_info
 
 from se_numpy.engine import enabled, threads
+from se_numpy.train.environment import cupy_version
 
 SETTLE_MS = 20.0  # PyTorch's OpenMP threads were observed to spin for 8 to 10 ms after their last call
 MEASURED = 2
@@ -71,6 +72,8 @@ def environment_record(*packages: str) -> dict[str, object]:
 
 
 def installed(package: str) -> str | None:
+    if package == "cupy":  # whose wheels have other names
+        return cupy_version()
     try:
         return version(package)
     except PackageNotFoundError:

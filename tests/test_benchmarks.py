@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -211,7 +212,8 @@ def test_gpu(part, double):
     if part == "step":
         pytest.importorskip("torch")
     small = ["--model", "se_resnet8", "--batches", "2", "3", "--probe-batch", "2", "--repeats", "1"]
-    found = json.loads(json.dumps(gpu.PARTS[part](gpu.parser().parse_args(small))))
+    *_, found = gpu.PARTS[part](gpu.parser().parse_args(small))
+    found = json.loads(json.dumps(found))
     if part == "agreement":
         assert found["conv2d"].keys() == {"float32", "float64"}
         assert all(x["float32"] < 1e-4 and x["float64"] < 1e-12 for x in found.values())
@@ -221,12 +223,15 @@ def test_gpu(part, double):
         assert {"GB/s", "GFLOP/s"} < {unit for x in found.values() for unit in x}
     else:
         assert found["by_batch"].keys() == {"2", "3"}
-        assert found["by_batch"]["2"]["ms"].keys() == {"se_numpy", "PyTorch", "PyTorch, half"}
+        measured = found["by_batch"]["2"]
+        assert measured["ms"].keys() == {"se_numpy", "PyTorch", "PyTorch, channels-last", "PyTorch, half"}
+        assert measured["ratio"]["PyTorch"] == measured["ms"]["se_numpy"] / measured["ms"]["PyTorch"]
 
 
 def test_gpu_trains(tmp_path):
     options = ["--seeds", "1", "--epochs", "1", "--device", "cpu", "--train=--batch-size 500 --model resnet8"]
-    (run,) = gpu.train(gpu.parser().parse_args(options))["runs"]
+    (found,) = gpu.train(gpu.parser().parse_args(options))
+    run = found["runs"]["--epochs=1 --batch-size 500 --model resnet8 --seed 1"]
     assert run["epochs"] == 1
     assert run["seconds_with_start"] > run["seconds"] > 0
 
@@ -239,24 +244,92 @@ def test_gpu_without_cupy_says_how_to_install_it(tmp_path, monkeypatch):
     assert not (tmp_path / "gpu.json").exists()
 
 
-def test_gpu_continues_after_a_failed_part(tmp_path, monkeypatch, double):
-    """A failed part is recorded as an error, and the parts after it still run."""
+PART = """
+import sys
+sys.path[:0] = {folders!r}
+import gpu
+def bad(args):
+    yield {{"first": 1}}
+    raise ValueError("second failed")
+def missing(args):
+    gpu.require("no_such_package")
+    yield {{}}
+gpu.PARTS |= {{
+    "tests": bad, "step": missing, "agreement": lambda args: iter([{{"fine": 2}}]),
+    "probe": lambda args: iter([{{"by_batch": {{str(n): n for n in args.batches}}}}]),
+}}
+gpu.main()
+"""
+
+
+@pytest.fixture
+def run_gpu(tmp_path, monkeypatch, double):
+    """Return a function that runs parts of gpu.py, replaced by short ones, and returns its exit code and its record."""
+    file, script = tmp_path / "results" / "gpu.json", tmp_path / "parts.py"
+    script.write_text(PART.format(folders=[str(ROOT), str(ROOT / "benchmarks")]))
     monkeypatch.setattr(gpu, "card", lambda cp: {"gpu": "none"})
-    done = {"tests": {"counts": {"passed": 1}}, "step": subprocess.CalledProcessError(1, "step")}
+    monkeypatch.setattr(gpu, "COMMAND", [str(script)])
 
-    def run(command, **more):
-        part, file = (command[command.index(name, command.index("--part")) + 1] for name in ("--part", "--json"))
-        if isinstance(done[part], Exception):
-            raise done[part]
-        Path(file).write_text(json.dumps(done[part]))
+    def run(*options):
+        monkeypatch.setattr(sys, "argv", ["gpu.py", "--json", str(file), *options])
+        with pytest.raises(SystemExit) as ended:
+            gpu.main()
+        return ended.value.code, json.loads(file.read_text())
 
-    monkeypatch.setattr(gpu.subprocess, "run", run)
-    file = tmp_path / "gpu.json"
-    monkeypatch.setattr(sys, "argv", ["gpu.py", "--only", "step", "tests", "--json", str(file)])
-    gpu.main()
-    written = json.loads(file.read_text())
-    assert "exit status 1" in written["step"]["error"]
-    assert written["tests"]["counts"] == {"passed": 1}
+    return run
+
+
+def test_gpu_continues_after_a_failed_part_and_keeps_what_it_found(run_gpu, capsys):
+    code, record = run_gpu("--only", "tests", "step", "agreement")
+    assert code == 1
+    assert (record["tests"]["first"], record["tests"]["error"]) == (1, "second failed")
+    assert "no_such_package is not installed; run pip" in record["step"]["error"]
+    assert (record["agreement"]["fine"], record["agreement"]["error"]) == (2, None)
+    assert record["agreement"]["measured_on"] == {"gpu": "none"}
+    assert record["versions"]["numpy"] == record["agreement"]["versions"]["numpy"] == np.__version__
+    assert "not all went well: tests, step" in capsys.readouterr().out
+
+
+def test_gpu_adds_to_earlier_results(run_gpu):
+    assert run_gpu("--only", "tests")[0] == 1
+    assert run_gpu("--only", "probe", "--batches", "1")[0] == 0
+    code, record = run_gpu("--only", "probe", "--batches", "2", "3")
+    assert code == 0
+    assert record["probe"]["by_batch"] == {"1": 1, "2": 2, "3": 3}
+    assert record["tests"]["first"] == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked up in /proc")
+def test_gpu_ends_everything_that_a_part_started(tmp_path, monkeypatch):
+    """The part's own process waits for another one, which would run for ten minutes."""
+    script, pid = tmp_path / "part.py", tmp_path / "pid"
+    sleep = f"import os, time; open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    script.write_text(f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {sleep!r}])")
+    monkeypatch.setattr(gpu, "COMMAND", [str(script)])
+    monkeypatch.setattr(sys, "argv", ["gpu.py"])
+    limit = 1
+    while not pid.exists() or not pid.read_text():  # on a very busy machine a second may be too short
+        error = gpu.in_a_process("train", gpu.parser().parse_args(["--limit", str(limit)]))
+        assert error == f"stopped after {limit} seconds; --limit allows more"
+        limit *= 2
+    for _ in range(600):  # a killed process may take a moment to end
+        if not runs(pid.read_text()):
+            return
+        time.sleep(0.1)
+    pytest.fail("the process still runs")
+
+
+def runs(pid):
+    with suppress(FileNotFoundError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def test_cupy_is_found_under_the_names_of_its_wheels(monkeypatch):
+    from se_numpy.train import environment
+
+    monkeypatch.setattr(environment, "version", {"cupy-cuda12x": "14.2"}.get)
+    assert side_by_side.installed("cupy") == "14.2"
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")

@@ -171,7 +171,8 @@ class Learner:
         network after the step.
 
         Return the loss and the number of images classified correctly, both 0-d arrays. With ``watch`` the
-        loss is checked, which makes the host wait for the GPU.
+        loss is checked, which makes the host wait for the GPU. On a GPU, labels are not read back to check their
+        values: a label that no class has makes the loss NaN.
 
         Raises
         ------

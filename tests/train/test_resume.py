@@ -5,12 +5,10 @@ import errno
 import io
 import os
 import signal
-import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import cupy_double
 import kills
 import numpy as np
 import pytest
@@ -331,28 +329,6 @@ def test_a_dry_run_prints_the_settings_and_writes_nothing(tmp_path):
     for text in ("80,275 parameters", "1000 ms per step", "2 epochs, batch size 32", "nothing was written"):
         assert text in out.getvalue()
     assert not list(tmp_path.iterdir())
-
-
-def test_a_run_on_a_device_is_resumed(tmp_path, monkeypatch):
-    """The state is on the device and checkpoints are written from the host; sums are restored with their dtype."""
-    monkeypatch.setitem(sys.modules, "cupy", cupy_double.module)  # only here; elsewhere "auto" must not find a GPU
-    dataset = tiny(n_train=18, n_test=4)
-    config = replace(settings(tmp_path / "run", epochs=1, batch_size=8, model="resnet8"), device="gpu")
-    monkeypatch.setattr(loop, "SAVE_EVERY", 0)
-    steps, step = iter(range(10**6)), Learner.step
-
-    def interrupted_step(self, *args, **more):
-        if next(steps) == 1:
-            raise Interrupted
-        return step(self, *args, **more)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Learner, "step", interrupted_step)
-        with pytest.raises(Interrupted):
-            train(dataset, config, io.StringIO())
-    resume(tmp_path / "run", io.StringIO(), dataset=dataset)
-    train(dataset, replace(config, out=str(tmp_path / "other")), io.StringIO())
-    np.testing.assert_array_equal(numbers(tmp_path / "run"), numbers(tmp_path / "other"))
 
 
 def test_a_run_is_resumed_from_best_npz_if_it_is_the_only_checkpoint(tmp_path, monkeypatch, uninterrupted):

@@ -215,7 +215,7 @@ def test_a_training_step_on_a_device_neither_waits_nor_uploads(double):
     assert syncs == cupy_double.uploads == []
     assert loss.shape == right.shape == ()
     if host_kernels.available():  # without the kernels, NumPy-style operations would be counted
-        assert len(launches) <= 391
+        assert len(launches) <= 256
 
 
 def test_a_step_updates_the_running_statistics():
@@ -226,17 +226,6 @@ def test_a_step_updates_the_running_statistics():
     net.update_running(state, cache)
     learner.step(X, np.arange(5) % 3, optim.SGD(), 0.1)
     np.testing.assert_allclose(learner.running, tree.flatten(state), rtol=1e-3, atol=1e-5)
-
-
-def test_training_on_a_device_equals_training_on_the_host(double):
-    data = tiny()
-    learners = {d: Learner(models.build("se_resnet8", classes=3), (8, 9, 3), seed=0, device=d) for d in ("cpu", "gpu")}
-    for device, one in learners.items():
-        images = Images(data.train_images, data.train_labels, Normalisation.of(data.train_images), device)
-        for start in (0, 30):
-            one.step(*images.in_order(slice(start, start + 30)), optim.SGD(), 0.05)
-    here, there = learners["cpu"].w, learners["gpu"].w.get()
-    np.testing.assert_allclose(here, there, rtol=1e-3, atol=1e-4)
 
 
 def test_interval_of_a_proportion():
