@@ -25,7 +25,7 @@ made: list[tuple[str, str]] = []  # (text, name) of every kernel that was create
 
 
 KEPT = re.compile(r"^#|__shared__|atomicAdd")  # lines whose numbers stay
-NUMBER = re.compile(r"(?<![\w.])\d+u?(?![\w.])")
+NUMBER = re.compile(r"(?<![\w.])(?<!\de-)\d+u?(?![\w.])")
 
 
 def _lifted(text):

@@ -193,12 +193,6 @@ def test_a_file_is_not_a_data_set(tmp_path, monkeypatch, capsys):
         assert f"{tmp_path / 'x_y.npy'} is a file; give the folder" in capsys.readouterr().err
 
 
-def test_a_folder_is_not_an_image(tmp_path, capsys):
-    run(tmp_path / "run", epochs=1)
-    assert main(["predict", str(tmp_path / "run"), str(tmp_path)]) == 2
-    assert f"{tmp_path} is a folder; expected one image file, or test:N" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("name", ["two words", "it's", "$HOME", "a;b", "(x)", "-x"])
 def test_suggested_commands_are_quoted_for_the_shell(tmp_path, name):
     """Split as a shell does, the command has the path as one word."""
