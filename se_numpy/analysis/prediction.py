@@ -88,7 +88,10 @@ def numbered_image(network: Network, word: str, source: str | None = None) -> In
     ValueError
         If there is no such test image, or if the network and the data set do not match.
     """
-    dataset = data.load(source if source is not None else network.config["data"])
+    if source is None:
+        dataset = data.load(network.config["data"], **data.reading(network.config))
+    else:
+        dataset = data.load(source, size=(network.shape[0], network.shape[1]), channels=network.shape[2])
     check_fit(network, dataset)
     number, count = word.removeprefix(TEST), len(dataset.test_labels)
     if not number.isdecimal() or int(number) >= count:

@@ -15,7 +15,7 @@ from se_numpy.train.config import Config, choose_device, configure, read_toml, t
 from se_numpy.train.console import Console, duration, introduce, recipe
 from se_numpy.train.estimate import seconds_in_total
 from se_numpy.train.loop import check_completable, complete, resume, train
-from se_numpy.train.run_dir import RUNS
+from se_numpy.train.run_dir import RUNS, find, settings_of
 from se_numpy.train.session import Session
 from se_numpy.wrapping import plural, wrap_text
 
@@ -33,7 +33,7 @@ def run_train(args: argparse.Namespace) -> None:
     if args.resume is not None:
         _refuse("--resume continues a run with its own settings", given | _run_options(args), {"device", "data"},
                 "; to train longer, start another run with more --epochs")  # fmt: skip
-        resume(args.resume, dataset=data.load(args.data) if args.data else None, device=args.device or "")
+        resume(args.resume, dataset=_given_data(args), device=args.device or "")
         return
     if args.time_budget is not None and args.epochs is not None:
         raise ValueError("--time-budget sets the number of epochs; --epochs cannot be given with it")
@@ -42,7 +42,7 @@ def run_train(args: argparse.Namespace) -> None:
     if args.config is not None:
         given = read_toml(args.config) | given
     given["data"] = data.full_name(given.get("data", "builtin"))
-    dataset = data.load(given["data"])
+    dataset = data.load(given["data"], **data.reading(given))
     config = configure(dataset, preset=args.preset, **given)
     if args.print_config:
         allowed = {"print_config", "preset", "config"}
@@ -54,6 +54,13 @@ def run_train(args: argparse.Namespace) -> None:
         _train_seeds(dataset, config, args.seeds, args.dry_run)
     else:
         train(dataset, config, time_budget=args.time_budget, dry_run=args.dry_run)
+
+
+def _given_data(args: argparse.Namespace) -> Dataset | None:
+    """Return the data set that is given to resume a run on, read as the run's own; None for the run's own."""
+    if not args.data:
+        return None
+    return data.load(args.data, **data.reading(vars(settings_of(find(args.resume)[0]))))
 
 
 def _run_options(args: argparse.Namespace) -> dict[str, Any]:

@@ -28,7 +28,9 @@ class Config:
     epochs: int
     lr: float
     augment: bool
-    data: str = "builtin"  # or cifar10, cifar100, a folder that contains one of them, or python:NAME for own arrays
+    data: str = "builtin"  # or cifar10, cifar100, the path of a data set, or python:NAME for own arrays
+    size: int | None = None  # height and width that images are resized to; None: as they are
+    channels: int | None = None  # 1 (grey) or 3 (colour); None: as in the data
     reduction: int | None = None  # None: the default of the model
     bias: bool = False
     gate: str = "sigmoid"
@@ -54,9 +56,12 @@ class Config:
         for name in ("data", "out"):
             if (path := getattr(self, name) or "").startswith("~"):
                 object.__setattr__(self, name, str(user_path(path)))
-        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("subset", 1), ("divisor", 1)):
+        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("subset", 1), ("divisor", 1),
+                            ("size", 1)):  # fmt: skip
             if getattr(self, name) is not None and not least <= getattr(self, name) <= MOST:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected {least} to {MOST:,}")
+        if self.channels not in (None, 1, 3):
+            raise ValueError(f"channels is {self.channels}; expected 1 (grey) or 3 (colour)")
         for name in ("lr", "momentum", "weight_decay", "label_smoothing"):
             if not 0 <= getattr(self, name) <= MOST:  # False for NaN too
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 0 to {MOST:,}")

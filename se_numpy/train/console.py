@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from se_numpy.complexity import count_parameters
 from se_numpy.data.glyphs import PLAIN_BOUND
+from se_numpy.data.summary import describe, imbalance
 from se_numpy.engine import threads
 from se_numpy.train.estimate import seconds_in_total, seconds_per_epoch
 from se_numpy.train.session import Session
@@ -56,7 +57,9 @@ def introduce(session: Session, why: str, say: Console) -> None:
     for line in (
         f"model    {config.model}, {count_parameters(session.net, dataset.image_shape):,} parameters",
         f"data     {dataset.source}",
+        *([f"         {describe(dataset)}"] if dataset.found else []),
         f"         {images}, {len(session.validation):,} held out to choose the epoch",
+        *([f"note     {note}"] if (note := imbalance(dataset)) else []),
         f"device   {device} ({why}), {cores}numpy {np.__version__}, Python {platform.python_version()}",
     ):
         say(wrap_text(line, 9))
