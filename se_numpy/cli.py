@@ -202,8 +202,10 @@ def _add_train(commands: Any) -> None:
     how.add_argument("--momentum", type=float, metavar="X", help="Nesterov momentum (default: 0.9)")
     how.add_argument("--weight-decay", type=float, metavar="X", help="applied to all parameters (default: 5e-4)")
     how.add_argument("--label-smoothing", type=float, metavar="X", help="smoothing factor (default: 0)")
-    how.add_argument("--augment", action=argparse.BooleanOptionalAction,
-                     help="random crops and flips (default: no, yes)")  # fmt: skip
+    how.add_argument("--augment", nargs="?", const=True, metavar="WHAT",
+                     help="some of crop, flip, cutout and resized-crop (for large images), with commas; alone: "
+                     "crop,flip (default: none, crop,flip for images in colour)")  # fmt: skip
+    how.add_argument("--no-augment", dest="augment", action="store_const", const=False, help="no augmentation")
     how.add_argument("--seed", type=int, metavar="N", help="random seed (default: 0)")
     how.add_argument("--seeds", type=int_list, metavar="0,1,2", help="one run for each seed, each in its own folder")
     where = p.add_argument_group("device and output")

@@ -31,6 +31,10 @@ RULE = "each image is cropped at the centre to the aspect ratio and resized (bic
 PIXELS, LOG, ABOUT = "images.u1", "log.jsonl", "about.json"
 
 
+class DifferentSizes(DataError):
+    """Images of different sizes, and no size to resize them to."""
+
+
 @dataclass(frozen=True)
 class Decoded:
     """Images (N, H, W, C) uint8 of the files that could be read, and for every file None or the reason."""
@@ -45,16 +49,38 @@ def caches() -> Path:
     return cache_folder() / "decoded"
 
 
-def caches_of(folder: Path) -> list[Path]:
-    """Return the caches of the images in this folder, complete or not."""
+def caches_of(folder: Path | None) -> list[Path]:
+    """Return the caches of the images in this folder, or of all folders, complete or not."""
     found = []
-    for about in sorted(caches().glob(f"*/{ABOUT}")):
+    for place in sorted(path for path in caches().glob("*") if path.is_dir()):
         try:
-            if Path(json.loads(about.read_text(encoding="utf-8"))["folder"]) == folder.resolve():
-                found.append(about.parent)
+            held = Path(json.loads((place / ABOUT).read_text(encoding="utf-8"))["folder"])
         except (OSError, ValueError, KeyError, TypeError):
-            continue
+            held = None
+        if folder is None or held == folder.resolve():
+            found.append(place)
     return found
+
+
+def remove(places: Sequence[Path]) -> int:
+    """Remove these caches and return the number of bytes that this frees.
+
+    Raises
+    ------
+    Busy
+        If another process is writing to one of them.
+    """
+    freed = 0
+    for place in places:
+        with lock_file(place, "written to"):
+            freed += bytes_in(place)
+            shutil.rmtree(place)
+    return freed
+
+
+def bytes_in(place: Path) -> int:
+    """Return the size of a cache in bytes."""
+    return sum(file.stat().st_size for file in place.iterdir())
 
 
 def decode(paths: Sequence[Path], folder: Path, size: tuple[int, int] | None, channels: int | None) -> Decoded:
@@ -65,8 +91,10 @@ def decode(paths: Sequence[Path], folder: Path, size: tuple[int, int] | None, ch
 
     Raises
     ------
+    DifferentSizes
+        If the images have different sizes and ``size`` is None.
     DataError
-        If the images have different sizes and ``size`` is None, if none can be read, if the disk is full, or if another
+        If none can be read, if the disk is full, or if another
         process is decoding them.
     RuntimeError
         If Pillow is not installed.
@@ -190,7 +218,7 @@ def _describe(paths: Sequence[Path], folder: Path, size: tuple[int, int] | None,
         raise DataError(f"none of the {plural(len(paths), 'image')} in {folder} can be read: {_reason(paths[0])}")
     sizes = Counter((header.height, header.width) for header in headers)
     if size is None and len(sizes) > 1:
-        raise DataError(
+        raise DifferentSizes(
             f"the images in {folder} have {len(sizes):,} sizes, {_range(sizes)}; give the size to train on, such as "
             f"--size 32: {RULE}"
         )

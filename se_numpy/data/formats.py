@@ -11,7 +11,7 @@ from se_numpy.arg_types import user_path
 from se_numpy.data import class_folders, idx_files, npz_files
 from se_numpy.data.cifar import DataError, candidates, load_cifar
 from se_numpy.data.dataset import Dataset
-from se_numpy.data.decoded import decode
+from se_numpy.data.decoded import DifferentSizes, decode
 from se_numpy.data.images import as_array, fit
 from se_numpy.data.splitting import name_of
 from se_numpy.wrapping import plural
@@ -20,6 +20,7 @@ EXPECTED = (
     "expected a folder with CIFAR (cifar-10-batches-bin or another official layout), class folders "
     "(train/CLASS/*.png, or CLASS/*.png) or IDX files (MNIST), or an .npz file"
 )
+SIDE = 32  # of images that differ in size, where no size was given
 SHOWN = 3  # unreadable files that are named; `se-numpy data verify` names all
 
 
@@ -40,6 +41,20 @@ def load_path(source: str | Path, size: tuple[int, int] | None = None, channels:
         raise DataError(
             f"{error.filename or path} cannot be read ({error.strerror}); check the permissions and the disk."
         ) from error
+
+
+def load_any_size(path: str | Path) -> Dataset:
+    """Load a data set as ``load_path`` does; if its images differ in size, resize them to 32 x 32 pixels.
+
+    Raises
+    ------
+    DataError, RuntimeError
+        As ``load_path`` does.
+    """
+    try:
+        return load_path(path)
+    except DifferentSizes:
+        return load_path(path, (SIDE, SIDE))
 
 
 def _load(path: Path, size: tuple[int, int] | None, channels: int | None) -> Dataset:

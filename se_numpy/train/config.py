@@ -14,6 +14,7 @@ from se_numpy import models, optim
 from se_numpy.arg_types import user_path
 from se_numpy.arrays import device_module
 from se_numpy.data import OWN, Dataset, recorded_name
+from se_numpy.data.augmentation import canonical
 from se_numpy.data.dataset import check_dataset
 from se_numpy.layers import Serial
 
@@ -27,7 +28,7 @@ class Config:
     model: str
     epochs: int
     lr: float
-    augment: bool
+    augment: bool | str  # True: crop and flip; or some of crop, flip, cutout, resized-crop, with commas
     data: str = "builtin"  # or cifar10, cifar100, the path of a data set, or python:NAME for own arrays
     size: int | None = None  # height and width that images are resized to; None: as they are
     channels: int | None = None  # 1 (grey) or 3 (colour); None: as in the data
@@ -53,6 +54,7 @@ class Config:
             object.__setattr__(self, "stages", tuple(self.stages))  # JSON and TOML have only lists
         for field in fields(self):
             _check_type(field.name, field.type, getattr(self, field.name))
+        object.__setattr__(self, "augment", canonical(self.augment))
         for name in ("data", "out"):
             if (path := getattr(self, name) or "").startswith("~"):
                 object.__setattr__(self, name, str(user_path(path)))
@@ -116,11 +118,11 @@ def _check_type(name: str, kind: Any, value: object) -> None:
     """Raise ValueError unless the value, which may come from a file, has the declared type of the field."""
     right = isinstance(value, kind) or (kind is float and isinstance(value, int))
     if isinstance(value, bool):
-        right = kind is bool
+        right = bool in (kind, *get_args(kind))
     if isinstance(value, tuple):
         right = right and all(type(item) is int for item in value)
     if not right:
-        words = {int: "a whole number", float: "a number", str: "text", bool: "true or false", tuple: "whole numbers"}
+        words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", tuple: "whole numbers"}
         expected = next(word for one, word in words.items() if one in (kind, *get_args(kind)))
         raise ValueError(f"{name} is {value!r}; expected {expected}")
 

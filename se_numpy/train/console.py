@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from se_numpy.complexity import count_parameters
+from se_numpy.data import augmentation
 from se_numpy.data.glyphs import PLAIN_BOUND
 from se_numpy.data.summary import describe, imbalance
 from se_numpy.engine import threads
@@ -44,9 +45,8 @@ def recipe(session: Session) -> str:
     config, n = session.config, len(session.training)
     epochs = f"{config.epochs} epoch{'s' * (config.epochs != 1)}"
     batches = f"batch size {config.batch_size}" if config.batch_size < n else f"all {n:,} images in one batch"
-    augmentation = "random crops and flips" if config.augment else "no augmentation"
     schedule = f"{config.schedule} schedule with lr {config.lr:g}"
-    return wrap_text(f"recipe   {epochs}, {batches}, {schedule}, {augmentation}", 9)
+    return wrap_text(f"recipe   {epochs}, {batches}, {schedule}, {augmentation.describe(config.augment)}", 9)
 
 
 def introduce(session: Session, why: str, say: Console) -> None:

@@ -276,8 +276,8 @@ def test_every_command_works_on_such_runs(tmp_path, capsys, monkeypatch):
     assert "3 classes (ant, bee, cow), 61 + 24 test images 8x8x3; train/ for training" in capsys.readouterr().out
     assert (numbers("runs/photos/last.npz") == numbers("runs/a.npz/last.npz")).all()
     image = f"photos/test/{CLASSES[TEST[1][1]]}/1.png"
-    for words in (["evaluate"], ["predict", image], ["predict", "test:3"], ["report"], ["excitations",
-                  "--images", "8", "--out", "gates"], ["plot", "runs/a.npz"], ["evaluate", "--data", "a.npz"]):  # fmt: skip
+    for words in (["evaluate"], ["predict", image], ["predict", "test:3"], ["report"], ["plot", "runs/a.npz"],
+                  ["excitations", "--images", "8", "--out", "gates"], ["evaluate", "--data", "a.npz"]):  # fmt: skip
         assert main([words[0], "runs/photos", *words[1:]]) == 0, words
     assert main(["train", "--resume", "runs/photos"]) == 0
     assert main(["ablate", "--table", "gate", "--seeds", "0", "--data", "photos", "--size", "8", "--dry-run"]) == 0
@@ -304,3 +304,53 @@ def test_progress_of_reading_images_is_shown():
         progress.restart(100)
         progress.advance(400)
     assert "decoding images: 50 % of 1,000 images, " in out.getvalue()
+
+
+def test_data_show_verify_where_and_clean(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    write_folders(tmp_path / "photos", *TRAIN)
+
+    def run(*words):
+        code = main(["data", *words])
+        return code, *capsys.readouterr()
+
+    assert run("where", "photos")[1].endswith(f"decoded  nothing in {tmp_path / 'cache/se_numpy/decoded'}\n")
+    code, out, _ = run("verify", "photos")
+    assert (code, f"  digest {digest(data.load('photos'))}\n" in out) == (0, True)
+    for name in ("a.png", "b.png"):
+        (tmp_path / "photos" / "ant" / name).write_bytes(b"damaged")
+    save(tmp_path / "photos" / "bee" / "wide.png", np.zeros((8, 30, 3), np.uint8))
+    code, out, err = run("verify", "photos")
+    assert (code, out.count("  unreadable: ant/")) == (2, 2)
+    assert "2 images of photos cannot be read; training leaves them out" in err
+    assert "photos/ant" not in err
+    assert run("show", "photos")[:2] == (0, run("show", "photos", "--size", "32")[1])
+    assert (tmp_path / "samples.png").read_bytes().startswith(b"\x89PNG")
+    (tmp_path / "own.png").write_bytes(b"mine")
+    for words in (["--out", "own.png"], ["--out", "a.txt"], ["--out", "no/a.png"]):
+        assert run("show", "photos", *words)[0] == 2
+    assert (tmp_path / "own.png").read_bytes() == b"mine"
+    assert run("where", "photos")[1].count("decoded  ") == 2
+    data.load(write_folders(tmp_path / "others", *TEST))
+    assert run("clean", "photos")[1].startswith("removed  2 sets of decoded images, 0.")
+    assert run("where", "others")[1].count("MB") == 1
+    assert run("clean")[1].startswith("removed  1 set of")
+    assert run("clean")[1].startswith("removed  0 sets of")
+
+
+@pytest.mark.parametrize("classes", [3, 60])
+def test_a_sheet_has_a_row_of_images_for_each_class(classes):
+    pytest.importorskip("matplotlib")
+    from se_numpy.data.sheet import COLUMNS, ROWS, draw_sheet
+
+    labels = np.arange(3 * classes) % classes
+    names = tuple(f"${i}" for i in range(classes))
+    images = np.arange(3 * classes, dtype=np.uint8)[:, None, None, None] * np.ones((1, 4, 4, 1), np.uint8)
+    figure = draw_sheet(Dataset("x", names, images, labels, images, labels, False, "arrays"))
+    grid = np.reshape(figure.axes, (min(classes, ROWS), COLUMNS))
+    for label, axes in enumerate(grid):
+        assert axes[0].get_ylabel() == f"{label}\n3"
+        drawn = [one.images[0].get_array()[0, 0] for one in axes if one.images]
+        assert drawn == [label, label + classes, label + 2 * classes]
+    assert ("20 more classes" in figure.get_suptitle()) == (classes == 60)
