@@ -99,8 +99,9 @@ def add(commands: Any) -> None:
     p.add_argument("--out", metavar="FILE.zip", default="autograder.zip", help="file to write (default: "
                    "autograder.zip)")  # fmt: skip
     p.set_defaults(run=_gradescope_zip, parser=p)
-    p = commands.add_parser("doctor", help="show which isolation levels this machine supports",
-                            description="Show which isolation levels this machine supports.")  # fmt: skip
+    p = commands.add_parser("doctor", help="show which isolation levels this machine supports", description=(
+        "Show which isolation levels this machine supports, and attack them: one line for each promise. Exits with "
+        "code 1 if a promise is broken."))  # fmt: skip
     p.set_defaults(run=_doctor, parser=p)
 
 
@@ -121,7 +122,10 @@ def _add_grade(commands: Any) -> None:
                    "unpredictable")  # fmt: skip
     p.add_argument("--jobs", type=int, default=1, metavar="N", help="submissions to grade in parallel (default: 1)")
     p.add_argument("--dask", metavar="ADDRESS", help="grade on the Dask cluster with this scheduler address")
-    p.add_argument("--deadline", type=float, metavar="SECONDS", help="time limit for a whole submission")
+    p.add_argument("--deadline", type=float, metavar="SECONDS", default=300, help="time limit for a whole submission "
+                   "(default: 300)")  # fmt: skip
+    p.add_argument("--class-deadline", type=float, metavar="SECONDS", help="time limit for all submissions together "
+                   "(default: 60 for each, divided by --jobs, but at least --deadline)")  # fmt: skip
     p.add_argument("--run-all", action="store_true", help="run all cells in a notebook, not only its definitions")
     p.set_defaults(run=_guarded(_grade), parser=p)
 
@@ -272,8 +276,17 @@ def _doctor(args: argparse.Namespace) -> None:
 
     for backend, level, works, why in isolation.doctor():
         print(f"{level}  {backend:12s} {'works' if works else 'does not work'}{f': {why}' if why else ''}")
+    print(f"\nAttacks on this machine; a level keeps a promise (yes, NO), does not make it (-), or is missing (?):\n\n"
+          f"{''.join(f'{level:>4}' for level in LEVELS)}")  # fmt: skip
+    results = isolation.examine()
+    for result in results:
+        print("".join(f"{result.levels[level]:>4}" for level in LEVELS), "", result.promise.sentence)
+        for attack in result.broken:
+            print(f"{'':14}succeeded at {attack!r}")
     print()
     print(isolation.__doc__)
+    if broken := sum(bool(result.broken) for result in results):
+        raise Exit(FAILED, f"{broken} promise{'s' * (broken != 1)} broken on this machine; see above")
 
 
 def _write_new(texts: Mapping[Path, str]) -> None:

@@ -22,10 +22,13 @@ from se_numpy.grading.assignment import Assignment, Item, everything, load, read
 from se_numpy.grading.class_folder import Entry
 from se_numpy.grading.grade import SEARCH_SECONDS, grade_task
 from se_numpy.grading.isolation import Child, IsolationMissing, Limits, missing
-from se_numpy.grading.models import NOT_RUN, Reply, Report, TaskReport
+from se_numpy.grading.models import NOT_RUN, DeadlinePassed, Reply, Report, TaskReport
 from se_numpy.grading.submission import Submission, read_file
 from se_numpy.grading.task import Task
 from se_numpy.grading.tasks import all_tasks
+
+DEADLINE = 300.0  # seconds for a submission; one whose functions are all wrong takes about 20
+CLASS_SHARE = 60.0  # seconds for each submission in a class, on average
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ class Options:
     isolation: str = "auto"
     require: str | None = None
     run_all: bool = False  # run all cells in a notebook, not only its definitions
-    deadline: float | None = None  # time limit for a submission, in seconds; later tasks are reported as not reached
+    deadline: float = DEADLINE  # time limit for a submission, in seconds; later tasks are reported as not reached
+    until: float = math.inf  # the time, as of time.time(), at which grading the class ends
     search: float = SEARCH_SECONDS
 
     def to_assignment(self) -> Assignment:
@@ -90,9 +94,14 @@ def grade_path(
     assignment, started, path = options.to_assignment(), time.perf_counter(), Path(path)
     now = datetime.now(UTC).isoformat(timespec="seconds")
 
+    seconds, over = options.deadline, f"the {options.deadline:g} seconds for the whole submission were used up"
+    if options.until - time.time() < seconds:
+        seconds, over = options.until - time.time(), "the time for the whole class was used up"
+    until = time.monotonic() + seconds
+
     def left() -> float:
         """Return the seconds left for the whole submission."""
-        return math.inf if options.deadline is None else options.deadline - (time.perf_counter() - started)
+        return until - time.monotonic()
 
     def report(tasks: Sequence[TaskReport], sha256: str, level: str, backend: str, message: str = "") -> Report:
         return Report(
@@ -108,25 +117,30 @@ def grade_path(
         file = read_file(path)
     except ValueError as error:
         return unreadable(str(error))
+    if left() <= 0:
+        tasks = [_without_verdict(item, "timeout", f"not reached: {over}") for item in assignment.items]
+        return report(tasks, file.sha256, "L0", NOT_RUN)
     limits = Limits(seconds=assignment.limits["seconds_per_call"], memory_mb=int(assignment.limits["memory_mb"]))
 
     def graded(definitions: bool, message: str = "") -> Report:
         done: list[TaskReport] = []
-        start = min(limits.start_seconds, max(0.1, round(left(), 1))) if options.deadline else limits.start_seconds
-        own = replace(limits, start_seconds=start)
+        own = replace(limits, start_seconds=min(limits.start_seconds, max(0.1, round(left(), 1))))
         empty = Submission(file.name, "", file.sha256)
-        with Child(empty, isolation=options.isolation, limits=own, require=options.require) as child:
+        with Child(empty, isolation=options.isolation, limits=own, require=options.require, until=until) as child:
             try:
                 submission = child.parse(file, definitions=definitions)
             except ValueError as error:
                 return unreadable(str(error), file.sha256)
             for item in assignment.items:
-                if left() < 0:
-                    over = f"not reached: the {options.deadline:g} seconds for the whole submission were used up"
-                    done.append(_without_verdict(item, "timeout", over))
-                else:
-                    seed = assignment.seed(submission.sha256, item.task.name)
+                seed = assignment.seed(submission.sha256, item.task.name)
+                reached = left() > 0
+                try:
+                    if not reached:
+                        raise DeadlinePassed
                     done.append(_verdict(item, submission, child, seed, options.search))
+                except DeadlinePassed:
+                    what = "not finished" if reached else "not reached"
+                    done.append(_without_verdict(item, "timeout", f"{what}: {over}"))
                 if on_task:
                     on_task(report(done, submission.sha256, child.level, child.backend, message))
             return report(done, submission.sha256, child.level, child.backend, message)
@@ -185,8 +199,9 @@ def grade_all(
 ) -> Iterator[tuple[Entry, Report]]:
     """Yield (entry, report) as each submission is graded.
 
-    The executor may use processes or a cluster; at most ``window`` submissions are given to it at a time (default:
-    all). A submission on which the grader fails gets a report that says so.
+    The executor may use processes or a cluster, whose clocks must agree if ``options.until`` is given; at most
+    ``window`` submissions are given to it at a time (default: all). A submission on which the grader fails gets a
+    report that says so.
 
     Raises
     ------

@@ -15,7 +15,7 @@ from se_numpy.grading.checks import checks_of, hints_of
 from se_numpy.grading.compare import Expected, Verdict, agree, compare, expect
 from se_numpy.grading.diagnose import Tried, features, known_mistake
 from se_numpy.grading.layout import ours, theirs
-from se_numpy.grading.models import STATUSES, Counterexample, Reply, TaskReport
+from se_numpy.grading.models import STATUSES, Counterexample, DeadlinePassed, Reply, TaskReport
 from se_numpy.grading.sandbox_worker import TAKES
 from se_numpy.grading.search import smallest
 from se_numpy.grading.task import Case, Task, attempt
@@ -34,6 +34,11 @@ def grade_task(
     """Grade one function and return its report.
 
     ``seconds`` limits the search for the smallest failing input.
+
+    Raises
+    ------
+    DeadlinePassed
+        If ``call`` raises it before all checks have been made.
     """
     started, one = time.perf_counter(), _Counted(task, call, layout)
     max_points = task.points if points is None else points
@@ -71,7 +76,10 @@ def grade_task(
     wrong = any(v is None or not all(x.right for x in v) for v in verdicts[: len(usual)])
     report = replace(report, diagnosis=diagnosis)
     if wrong:
-        found = _counterexample(task, one, diagnosis.mistake if diagnosis else None, seed, seconds)
+        try:
+            found = _counterexample(task, one, diagnosis.mistake if diagnosis else None, seed, seconds)
+        except DeadlinePassed:  # the points are known
+            found = None
         more = () if diagnosis else tuple(features(task, usual))
         report = replace(report, counterexample=found, features=more)
     return replace(report, seconds=time.perf_counter() - started, calls=one.calls)

@@ -3,7 +3,9 @@
 import argparse
 import contextlib
 import sys
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from se_numpy.grading.class_folder import CLASS_FILES, ClassFolder, survey
 from se_numpy.grading.class_record import ClassRecord, keep_earlier, make_folder
 from se_numpy.grading.classroom import ClassView
 from se_numpy.grading.commands import FAILED, INTERRUPTED, NO_ISOLATION, OWN_FAULT, USAGE, Exit, chosen
-from se_numpy.grading.course import Options, WorkerDied, grade_all, grade_path, ungraded
+from se_numpy.grading.course import CLASS_SHARE, Options, WorkerDied, grade_all, grade_path, ungraded
 from se_numpy.grading.isolation import IsolationMissing
 from se_numpy.grading.models import Report
 from se_numpy.grading.report import FILES, FORMATS, as_gradescope, check_formats, show, write, write_file
@@ -40,6 +42,9 @@ def grade(args: argparse.Namespace) -> None:
         raise ValueError(missing)
     if args.jobs < 1:
         raise ValueError(f"--jobs is {args.jobs}; expected at least 1")
+    for name, value in (("--deadline", args.deadline), ("--class-deadline", args.class_deadline)):
+        if value is not None and not value > 0:
+            raise ValueError(f"{name} is {value:g}; expected a number of seconds above 0")
     options.to_assignment()
     members = survey(args.files, args.out)
     one = len(members.entries) == 1 and not Path(args.files[0]).is_dir() and args.dask is None
@@ -51,7 +56,8 @@ def grade(args: argparse.Namespace) -> None:
         if one:
             reports: Sequence[Report] = [_grade_one(members.entries[0].path, options, formats, args.out)]
         else:
-            reports = _grade_class(members, options, formats, args)
+            seconds = args.class_deadline or max(args.deadline, CLASS_SHARE * len(members.entries) / args.jobs)
+            reports = _grade_class(members, replace(options, until=time.time() + seconds), formats, args)
     except IsolationMissing as error:
         raise Exit(NO_ISOLATION, str(error)) from None
     if not all(report.passed for report in reports):
@@ -145,7 +151,8 @@ def _grade_all(record: ClassRecord, options: Options, args: argparse.Namespace) 
             try:
                 with terminate_on_error(partial(workers, jobs, args.dask)) as pool:
                     for entry, report in grade_all(batch, options, pool, None if args.dask else 2 * jobs):
-                        record.add(entry, report, final=all(task.status != "ungraded" for task in report.tasks))
+                        graded = all(task.status != "ungraded" for task in report.tasks)
+                        record.add(entry, report, final=graded and time.time() < options.until)
                         bar.update()
             except WorkerDied as died:
                 if alone:

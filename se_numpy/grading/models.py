@@ -20,6 +20,10 @@ STATUSES = {
 }
 
 
+class DeadlinePassed(Exception):
+    """The time for a whole submission, or for the class, is used up."""
+
+
 @dataclass(frozen=True)
 class Reply:
     """The result of one call of a submitted function."""

@@ -9,6 +9,7 @@ and is never unpickled. Printed output goes to stdout and stderr, through a sepa
 be trusted once the submission has started, because the submission shares it; the grader checks every reply.
 """
 
+import _thread
 import importlib.util
 import json
 import os
@@ -23,6 +24,7 @@ MAX_HEADER = 64 << 10
 MAX_ARRAYS = 32
 MAX_BYTES = 64 << 20
 MAX_MESSAGE = 4 << 10
+_STACK = 2 << 20  # bytes for each thread, so that a pool of threads fits into the limit of the address space
 TAKES = "it takes ("  # the start of the message if a function has the wrong parameters
 
 
@@ -36,10 +38,12 @@ class Refused(Exception):
     """A function is missing, has wrong parameters or returned no numbers; the arguments are a status and a message."""
 
 
-def main(requests: int, answers: int) -> None:
+def main(requests: int, answers: int, proc: int) -> None:
     """Read frames from one file descriptor and write the replies to the other."""
     settings = _header(requests)
-    numpy = types.SimpleNamespace(**vars(_prepare(settings)))  # a copy that the submission cannot patch
+    numpy = types.SimpleNamespace(
+        **vars(_prepare(settings, requests, answers, proc))
+    )  # a copy that the submission cannot patch
     _write(answers, pack({"call": settings["call"], "status": "ok"}))
     module = types.ModuleType(MODULE)
     sys.modules[MODULE] = module
@@ -86,23 +90,36 @@ def _parsed(settings: dict[str, Any], parser: Any, source: Any) -> tuple[list[by
     return raw, [{"dtype": "|u1", "shape": [len(part)]} for part in raw]
 
 
-def _prepare(settings: dict[str, Any]) -> Any:
-    """Lock the process down, then import NumPy and return it."""
-    spec = importlib.util.spec_from_file_location("lockdown", settings["lockdown"])
-    lockdown = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
-    spec.loader.exec_module(lockdown)  # type: ignore[union-attr]
-    lockdown.limits(settings["limits"])
+def _prepare(settings: dict[str, Any], requests: int, answers: int, proc: int) -> Any:
+    """Start the supervisor, lock the process down, then import NumPy and return it."""
+    lockdown, supervisor = (_module(name, settings[name]) for name in ("lockdown", "supervisor"))
+    limits, counting, allowed = settings["limits"], settings["counting"], settings["seccomp"]
+    link = supervisor.separate(lockdown, requests, answers, proc, limits["NPROC"])
     lockdown.no_new_privileges()
+    if counting and supervisor.introduce(link, lockdown.asking(counting), proc):
+        del limits["NPROC"]  # it would count the user's other processes
+    link.close()
+    if proc >= 0:
+        os.close(proc)
+    lockdown.limits(limits)
+    _thread.stack_size(_STACK)
     if settings["readable"] is not None:
         lockdown.landlock(settings["readable"])
-    if settings["seccomp"]:
-        lockdown.seccomp()
+    if allowed:
+        lockdown.seccomp(allowed)
     # NumPy is imported from its folder, not through sys.path, so that other packages next to it cannot be imported.
     folder = settings["numpy"]
-    spec = importlib.util.spec_from_file_location("numpy", f"{folder}/__init__.py", submodule_search_locations=[folder])
-    numpy = sys.modules["numpy"] = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
-    spec.loader.exec_module(numpy)  # type: ignore[union-attr]
+    numpy = _module("numpy", f"{folder}/__init__.py", folder)
     return numpy
+
+
+def _module(name: str, path: str, folder: str | None = None) -> Any:
+    """Import a module from a file, or a package from its folder."""
+    inside = [folder] if folder else None
+    spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=inside)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+    spec.loader.exec_module(module)  # type: ignore[union-attr]
+    return module
 
 
 def _call(module: types.ModuleType, header: dict[str, Any], arguments: Sequence[Any]) -> Any:
@@ -239,4 +256,4 @@ def _write(descriptor: int, data: bytes) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(*map(int, sys.argv[1:]))

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import tomllib
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 
 from se_numpy.cli import main
-from se_numpy.grading import assignment, autograder, notebook, template
+from se_numpy.grading import assignment, autograder, grade_command, isolation, notebook, template
 from se_numpy.grading.class_folder import named, survey
 from se_numpy.grading.course import Options, grade_all, grade_path
 from se_numpy.grading.isolation import doctor
@@ -80,6 +81,36 @@ def test_a_function_without_def_is_graded(folder):
 def test_tasks_after_the_deadline_time_out(folder):
     report = grade_path(folder / "good.py", Options(tasks=("squeeze", "scale"), deadline=0.0))
     assert {task.status for task in report.tasks} == {"timeout"}
+
+
+def test_the_deadline_is_looked_at_during_a_task(folder):
+    (folder / "slow.py").write_text(
+        "import time\ndef squeeze(U): return time.sleep(0.4) or U.mean((1, 2))\nscale = squeeze\n"
+    )
+    report = grade_path(folder / "slow.py", Options(tasks=("squeeze", "scale"), deadline=1.0))
+    assert [task.status for task in report.tasks] == ["timeout"] * 2
+    used_up = "the 1 seconds for the whole submission were used up"
+    assert [task.message for task in report.tasks] == [f"not finished: {used_up}", f"not reached: {used_up}"]
+
+
+def test_submissions_after_the_deadline_of_the_class_time_out(folder):
+    report = grade_path(folder / "good.py", Options(tasks=("squeeze",), until=time.time() - 1))
+    assert report.tasks[0].status == "timeout"
+    assert report.tasks[0].message == "not reached: the time for the whole class was used up"
+
+
+def test_deadlines_have_defaults(folder, capsys, monkeypatch):
+    seen = []
+    monkeypatch.setattr(grade_command, "_grade_all", lambda paths, options, *rest: seen.append(options) or 1 / 0)
+    for more in ((), ("--class-deadline", "1000", "--deadline", "7")):
+        assert run("grade", folder, *more, capsys=capsys)[0] == 3
+    assert [options.deadline for options in seen] == [300, 7]
+    now = time.time()
+    assert 250 < seen[0].until - now <= 300
+    assert 950 < seen[1].until - now <= 1000
+    for option in ("--deadline", "--class-deadline"):
+        code, _, err = run("grade", folder, option, "0", capsys=capsys)
+        assert (code, f"{option} is 0; expected a number of seconds above 0" in err) == (2, True)
 
 
 def test_assignments(tmp_path):
@@ -357,6 +388,7 @@ def test_tasks_show_doctor_verify_task_and_new_task(capsys, tmp_path, monkeypatc
     assert {t["id"] for t in json.loads(run("tasks", "--json", capsys=capsys)[1])} == set(all_tasks())
     assert "largest pixel" not in run("show", "squeeze", capsys=capsys)[1]
     assert "largest pixel" in run("show", "squeeze", "--mistakes", capsys=capsys)[1]
+    monkeypatch.setattr(isolation, "examine", list)
     assert "plain child" in run("doctor", capsys=capsys)[1]
     code, out, _ = run("verify-task", "squeeze", "--seeds", "2", "--json", "v.json", capsys=capsys)
     assert code == 0

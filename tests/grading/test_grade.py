@@ -12,6 +12,7 @@ from se_numpy.grading.grade import grade_task, prepare
 from se_numpy.grading.inprocess import caller
 from se_numpy.grading.isolation import Child, wire
 from se_numpy.grading.layout import ours, theirs
+from se_numpy.grading.models import DeadlinePassed
 from se_numpy.grading.sandbox_worker import pack
 from se_numpy.grading.search import smallest
 from se_numpy.grading.submission import from_source
@@ -421,3 +422,24 @@ def test_check_backward_catches_wrong_gradients(task, mistake):
     assert any(caught(e.case) for e in cases)
     right = cases[0].case
     check_backward(task.forward, task.oracle, *list(right.arguments.values())[1:], **right.hyper)
+
+
+def test_a_deadline_during_the_search_keeps_the_points():
+    task = all_tasks()["squeeze"]
+    call = caller(lambda U: U.max((1, 2)))
+    left = len(prepare(task, 0)) + 1  # each case, and the first again
+
+    def until_the_deadline(arguments, hyper):
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise DeadlinePassed
+        return call(arguments, hyper)
+
+    report = grade_task(task, until_the_deadline, seed=0)
+    assert (report.status, report.counterexample) == ("failed", None)
+    assert report.checks
+    assert report.diagnosis is not None
+    left = 2
+    with pytest.raises(DeadlinePassed):
+        grade_task(task, until_the_deadline, seed=0)

@@ -1,6 +1,8 @@
 """Tests of the sandbox with misbehaving submissions: each ends in a clear status and leaves nothing behind."""
 
+import ctypes
 import os
+import platform
 import re
 import select
 import shutil
@@ -20,7 +22,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from attacks import ANYWHERE, DAEMON, FORBIDDEN, INVALID_HEADERS, REFUSALS, SURVIVED, UNREADABLE
+from attacks import ANYWHERE, DAEMON, INVALID_HEADERS, SURVIVED, UNREADABLE
+from attacks.forbidden import FORBIDDEN, REFUSALS, UNPROVED
 from children import FINE, PATIENT, QUICK, X, child, grade_one
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,9 +41,11 @@ from se_numpy.grading.isolation import (
     lockdown,
     missing,
     process,
+    seccomp,
     wire,
 )  # fmt: skip
 from se_numpy.grading.isolation.process import running
+from se_numpy.grading.isolation.promises import TOOLS
 from se_numpy.grading.isolation.sandbox_paths import sandbox_paths
 from se_numpy.grading.sandbox_worker import pack
 from se_numpy.grading.submission import from_source
@@ -53,19 +58,30 @@ LEVELS = {"process": "L1", "landlock": "L2", "bwrap": "L3"}
 @pytest.fixture(params=list(LEVELS))
 def isolation(request):
     """Return each backend that works on this machine."""
-    backend = next(b for b in backends.BACKENDS if b.option == request.param)
-    problem = backends._problem(backend)
-    if problem and supported(request.param):
+    return working(request.param)
+
+
+@pytest.fixture(params=["landlock", "bwrap"])
+def strict(request):
+    """Return each backend of level 2 or 3 that works on this machine."""
+    return working(request.param)
+
+
+def working(option: str) -> str:
+    """Return the name of a backend, or skip the test if it does not work here."""
+    backend = next(b for b in backends.BACKENDS if b.option == option)
+    problem = backends.problem_of(backend)
+    if problem and supported(option):
         pytest.fail(f"this machine supports the backend, but {problem}")
     if problem:
         pytest.skip(problem)
-    return request.param
+    return option
 
 
 def supported(option: str) -> bool:
     """Return True if the machine meets a backend's requirements, so that the backend must work."""
     if option == "landlock":
-        return lockdown.landlock_version() > 0 and lockdown.seccomp_possible()
+        return lockdown.landlock_version() > 0 and seccomp.possible()
     plain = ["bwrap", "--ro-bind", "/", "/", "--unshare-user", "--unshare-pid", "--unshare-net", "true"]
     return option == "process" or (
         shutil.which("bwrap") is not None and subprocess.run(plain, capture_output=True, check=False).returncode == 0
@@ -140,44 +156,134 @@ def test_errors_are_reported_and_the_process_continues(name, isolation, survivor
     assert c.starts == 1
 
 
+# A process of the same user, without root's privileges, because the attackers have none either.
+VICTIM = """
+import time
+from se_numpy.grading.isolation import lockdown
+lockdown.no_new_privileges()
+print(1, flush=True)
+time.sleep(1000)
+"""
+
+
 @pytest.fixture(scope="module")
-def intruders(tmp_path_factory):
-    """Return the secret file, and a function that creates, for each backend, one child that attacks the file."""
-    folder = tmp_path_factory.mktemp("grader")
-    secret = folder / "secret"
-    secret.write_text("42")
+def targets(tmp_path_factory):
+    """Return what the attacks aim at, keyed by the names in their bodies."""
+    folder, shown = tmp_path_factory.mktemp("grader"), tmp_path_factory.mktemp("shown")
+    (folder / "empty").mkdir()
+    for path in (folder / "secret", shown / "module.py"):
+        path.write_text("42")
+    victim = subprocess.Popen([sys.executable, "-c", VICTIM], start_new_session=True, stdout=subprocess.PIPE)
+    assert victim.stdout.read(1)
     with ExitStack() as stack:
+        stack.enter_context(victim)
+        stack.callback(victim.kill)
         server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        names = {"parent": os.getpid(), "folder": str(folder), "secret": str(secret), "source": se_numpy.__file__,
-                 "root": str(Path(se_numpy.__file__).parents[1]), "packages": str(Path(np.__file__).parents[1]),
-                 "port": server.getsockname()[1], "left": str(LEFT_BEHIND)}  # fmt: skip
-        source = functions([body.format(**names) for body in FORBIDDEN.values()])
-        yield secret, cache(lambda isolation: stack.enter_context(child(source, isolation)))
+        local = stack.enter_context(socket.socket(socket.AF_UNIX))
+        local.bind(str(folder / "socket"))
+        local.listen()
+        datagrams = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+        datagrams.bind(str(folder / "datagrams"))
+        yield {
+            "victim": victim.pid, "folder": str(folder), "secret": str(folder / "secret"), "left": str(LEFT_BEHIND),
+            "unix": str(folder / "socket"), "datagrams": str(folder / "datagrams"), "port": server.getsockname()[1],
+            "root": str(Path(se_numpy.__file__).parents[1]), "packages": str(Path(np.__file__).parents[1]),
+            "source": se_numpy.__file__, "library": str(shown), "shown": str(shown / "module.py"),
+            **shared_objects(stack),
+        }  # fmt: skip
+
+
+def shared_objects(stack: ExitStack) -> dict[str, int]:
+    """Create a System V shared memory segment, a message queue and a semaphore, and return their IDs."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    key = 0x5E000000 | os.getpid() & 0xFFFFFF
+    shm, queue, semaphore = libc.shmget(0, 4096, 0o1600), libc.msgget(key, 0o1600), libc.semget(0, 1, 0o1600)
+    stack.callback(libc.shmctl, shm, 0, None)
+    stack.callback(libc.msgctl, queue, 0, None)
+    stack.callback(libc.semctl, semaphore, 0, 0)
+    return {"shm": shm, "queue": queue, "queue_key": key, "semaphore": semaphore}
+
+
+def attackers(backend, bodies, shown):
+    """Return a child that may also read ``shown``, with a function for each of the bodies."""
+    paths = sandbox_paths()
+    more = replace(paths, shown=(*paths.shown, shown))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(child_module, "sandbox_paths", lambda: more)
+        source = TOOLS + functions(bodies)
+        c = Child.on(backend, from_source(source), replace(QUICK, seconds=5))
+        c.call("fine", [X], {})
+    return c
+
+
+@pytest.fixture(scope="module")
+def intruders(targets):
+    """Return a function that creates a child for each backend, on first use, whose functions are the attacks."""
+    bodies = [body.format(**targets) for body in FORBIDDEN.values()]
+    with ExitStack() as stack:
+        yield cache(lambda option: stack.enter_context(attackers(choose(option), bodies, targets["library"])))
 
 
 @pytest.mark.parametrize("name", FORBIDDEN)
-def test_forbidden_actions_fail_from_level_2(name, isolation, intruders):
-    if LEVELS[isolation] < "L2":
-        pytest.skip("L1 does not guarantee this")
-    secret, make = intruders
-    before = secret.stat()
-    c = make(isolation)
+def test_forbidden_actions_fail_from_level_2(name, strict, intruders, targets):
+    secret = Path(targets["secret"])
+    before, left = secret.stat(), os.listdir(secret.parent)
+    c = intruders(strict)
     reply = c.call(f"f{list(FORBIDDEN).index(name)}", [X], {})
     assert reply.status == "error", reply
     assert re.match(REFUSALS, reply.message), reply.message
     after = secret.stat()
-    assert os.listdir(secret.parent) == ["secret"]
-    for what in ("st_mode", "st_uid", "st_size", "st_mtime_ns"):
+    assert os.listdir(secret.parent) == left
+    for what in ("st_mode", "st_uid", "st_size", "st_mtime_ns", "st_ctime_ns"):
         assert getattr(after, what) == getattr(before, what)
     assert not LEFT_BEHIND.exists()
+    assert not os.path.exists("/dev/shm/se_numpy-test")
     assert c.call("fine", [X], {}).status == "ok"
     assert c.starts == 1
 
 
-def test_hidden_folders_in_shown_folders_are_not_readable(isolation, tmp_path, monkeypatch):
+def test_the_attacks_succeed_without_the_protections(targets, tmp_path):
+    """Otherwise, the test above would prove nothing."""
+    working("landlock")
+    bare = replace(choose("landlock"), landlock=False, seccomp=False)
+    proved = {name: body for name, body in FORBIDDEN.items() if name not in UNPROVED}
+    bodies = []
+    for number, body in enumerate(proved.values()):  # each has its own files
+        folder = tmp_path / str(number)
+        (folder / "empty").mkdir(parents=True)
+        (folder / "secret").write_text("42")
+        bodies.append(body.format(**targets | {"folder": str(folder), "secret": str(folder / "secret")}))
+    failed = {}
+    with ExitStack() as stack:
+        stack.callback(LEFT_BEHIND.unlink, missing_ok=True)
+        for path in ("/dev/shm/se_numpy-test", "/dev/mqueue/se_numpy-test"):
+            stack.callback(Path(path).unlink, missing_ok=True)
+        c = stack.enter_context(attackers(bare, bodies, targets["library"]))
+        for number, name in enumerate(proved):
+            reply = c.call(f"f{number}", [X], {})
+            if reply.status not in ("ok", "refused"):
+                failed[name] = (reply.status, reply.message)
+    assert failed == {}, "\n".join(map(str, failed.items()))
+
+
+# Code for x86 that calls getpid through the 32-bit interface: mov eax, 20; int 0x80; ret.
+INT_80 = r"""
+code = mmap.mmap(-1, 4096, prot=7)
+code.write(b"\xb8\x14\0\0\0\xcd\x80\xc3")
+ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(code)))()
+"""
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="these interfaces exist on x86-64 only")
+@pytest.mark.parametrize("body", ["ctypes.CDLL(None).syscall(0x40000027)", f"import mmap{INT_80}"], ids=["x32", "i386"])
+def test_calls_through_another_interface_end_the_process(body, strict):
+    reply = attack(body, strict)
+    assert reply.status == "crashed"
+    assert "signal SIGSYS" in reply.message or "signal SIGSEGV" in reply.message  # the kernel may lack the interface
+
+
+def test_hidden_folders_in_shown_folders_are_not_readable(strict, tmp_path, monkeypatch):
     """The standard library's folder contains site-packages."""
-    if LEVELS[isolation] < "L2":
-        pytest.skip("L1 does not guarantee this")
     tmp_path = tmp_path.resolve()
     for name in ("top", "lib/python/random", "lib/python/site-packages/pip", "lib/python/site-packages/numpy/core"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -199,20 +305,21 @@ def f():
             found.append(False)
     return found
 """
-    with child(source, isolation) as c:
+    with child(source, strict) as c:
         assert [bool(out) for out in c.call("f", [], {}).outputs] == [True, True, True, False, False]
 
 
-def test_the_filter_alone_prevents_truncation(isolation, tmp_path):
-    """Before Linux 6.2, Landlock allows truncating a file that is opened for reading."""
-    if isolation != "landlock":
-        pytest.skip("one backend is enough")
+def test_the_filter_alone_prevents_truncation(tmp_path):
+    """Before Linux 6.2, Landlock allows truncating a file, whatever it is opened for."""
+    working("landlock")
     (tmp_path / "grades").write_text("42")
-    body = f"os.open({str(tmp_path / 'grades')!r}, os.O_RDONLY | os.O_TRUNC)"
-    source = from_source(FINE + functions([body, body.replace("| os.O_TRUNC", "")]))
+    modes = ("os.O_RDONLY | os.O_TRUNC", "3 | os.O_TRUNC", "os.O_WRONLY | os.O_TRUNC", "3")
+    bodies = [f"os.open({str(tmp_path / 'grades')!r}, {mode})" for mode in (*modes, "os.O_RDONLY")]
+    source = from_source(FINE + functions(bodies))
     with Child.on(replace(choose("landlock"), landlock=False), source, QUICK) as c:
-        assert c.call("f0", [X], {}).message.startswith("PermissionError")
-        assert c.call("f1", [X], {}).status == "refused"  # the file was opened, and None was returned
+        for number in range(len(modes)):
+            assert c.call(f"f{number}", [X], {}).message.startswith("PermissionError")
+        assert c.call("f4", [X], {}).status == "refused"  # the file was opened, and None was returned
     assert (tmp_path / "grades").read_text() == "42"
 
 
@@ -502,6 +609,7 @@ def test_a_child_outlives_the_thread_that_started_it(isolation):
             assert pool.submit(c.call, "fine", [X], {}).result().status == "ok"
         time.sleep(0.1)
         assert c.call("fine", [X], {}).status == "ok"
+        assert c.starts == 1
 
 
 def test_nothing_is_left_behind_when_the_grader_fails(isolation):
@@ -563,11 +671,10 @@ def test_errors_of_bubblewrap_are_quoted(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(("disabled", "action"), [
-    ({"landlock": False}, "read files"), ({"seccomp": False}, "open connections"),
+    ({"landlock": False}, "read files"), ({"seccomp": False}, "start processes"),
 ])  # fmt: skip
-def test_a_backend_that_does_not_restrict_is_detected(disabled, action, isolation):
-    if isolation != "landlock":
-        pytest.skip("one backend is enough")
+def test_a_backend_that_does_not_restrict_is_detected(disabled, action):
+    working("landlock")
     backend = replace(choose("landlock"), **disabled)
     assert backends._try(backend) == f"a test function was able to {action}."
 

@@ -5,15 +5,15 @@ import os
 import shutil
 import socket
 import sys
-import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import NamedTuple
 
-from se_numpy.grading.isolation import lockdown
+from se_numpy.grading.isolation import lockdown, seccomp
 from se_numpy.grading.isolation.sandbox_paths import SandboxPaths
+from se_numpy.grading.isolation.scratch import Scratch
 
 LEVELS = ("L1", "L2", "L3")
 
@@ -33,7 +33,7 @@ class Backend:
     seccomp: bool
     leaves_processes: bool  # processes that the child starts can outlive it
     wrap: Callable[[SandboxPaths], list[str]]  # returns the prefix of the interpreter's command
-    runner: str | None = None  # the folder for the child's two files in the sandbox, if not the same as outside
+    runner: str | None = None  # the folder for the child's files in the sandbox, if not the same as outside
 
 
 class Finding(NamedTuple):
@@ -49,7 +49,7 @@ def _bubblewrap(p: SandboxPaths) -> list[str]:
     """Return a bwrap command with read-only mounts and separate processes, network and users; it shares three pipes."""
     command = [shutil.which("bwrap") or "bwrap", "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc",
                "--unshare-uts", "--unshare-cgroup-try", "--uid", "65534", "--gid", "65534", "--cap-drop", "ALL",
-               "--new-session", "--die-with-parent"]  # fmt: skip
+               "--new-session"]  # fmt: skip
     for root in p.roots:
         command += ["--ro-bind", root, root]
     for link in ("/lib", "/lib64"):  # these link into /usr on most systems
@@ -59,7 +59,8 @@ def _bubblewrap(p: SandboxPaths) -> list[str]:
         command += ["--tmpfs", path]
     for path in p.shown:
         command += ["--ro-bind", path, path]
-    command += ["--ro-bind", p.runner, "/grading/runner.py", "--ro-bind", p.lockdown, "/grading/lockdown.py"]
+    for name in ("runner", "lockdown", "supervisor"):
+        command += ["--ro-bind", getattr(p, name), f"/grading/{name}.py"]
     for path in (*p.hidden, "/"):
         command += ["--remount-ro", path]
     return [*command, "--chdir", "/", "--"]
@@ -93,7 +94,7 @@ def choose(isolation: str = "auto", require: str | None = None) -> Backend:
     for backend in BACKENDS:
         if isolation not in ("auto", backend.option) or (require is not None and backend.level < require):
             continue
-        if not (remedy := _problem(backend)):
+        if not (remedy := problem_of(backend)):
             found = backend
             break
         why.append(f"{backend.name}: {remedy}")
@@ -107,7 +108,7 @@ def choose(isolation: str = "auto", require: str | None = None) -> Backend:
 
 def doctor() -> list[Finding]:
     """Test each backend on this machine, strongest first.  The first call takes up to a second."""
-    return [Finding(b.name, b.level, not (remedy := _problem(b)), remedy) for b in BACKENDS]
+    return [Finding(b.name, b.level, not (remedy := problem_of(b)), remedy) for b in BACKENDS]
 
 
 def missing(level: str) -> tuple[str, ...]:
@@ -118,20 +119,20 @@ def missing(level: str) -> tuple[str, ...]:
 _trying = threading.Lock()
 
 
-def _problem(backend: Backend) -> str:
+def problem_of(backend: Backend) -> str:
+    """Return why the backend does not work and the remedy, or an empty string if it works."""
     with _trying:
         return _cached_problem(backend, os.environ.get("PATH", ""))
 
 
 @cache
 def _cached_problem(backend: Backend, _path: str) -> str:
-    """Return why the backend does not work and the remedy, or an empty string if it works."""
     if sys.platform == "win32":
         return "submissions run on Linux and macOS only; on Windows, use WSL or check(function) in a notebook."
     if backend.option == "bwrap" and not shutil.which("bwrap"):
         where = "" if sys.platform == "linux" else " (on Linux)"
         return f"bubblewrap is not installed; install the package bubblewrap{where}."
-    if backend.seccomp and not lockdown.seccomp_possible():
+    if backend.seccomp and not seccomp.possible():
         return "this backend needs Linux on x86-64 or 64-bit ARM."
     if backend.landlock and not lockdown.landlock_version():
         return "Landlock is missing or disabled in this kernel; it needs Linux 5.13 or newer, booted with lsm=landlock."
@@ -167,7 +168,7 @@ def _try(backend: Backend) -> str:
     from se_numpy.grading.submission import from_source
 
     with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        folder = stack.enter_context(Scratch())
         secret = os.path.join(folder, "secret")
         with open(secret, "w", encoding="utf-8") as file:
             file.write("secret")

@@ -1,9 +1,10 @@
 """Call the functions of a submission in a child process, which is restarted when it ends."""
 
 import json
+import math
+import platform
 import secrets
-import shutil
-import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -13,11 +14,12 @@ from types import TracebackType
 import numpy as np
 
 from se_numpy.grading import source_parser
-from se_numpy.grading.isolation import wire
+from se_numpy.grading.isolation import seccomp, wire
 from se_numpy.grading.isolation.backends import Backend, choose
 from se_numpy.grading.isolation.process import Ended, Process
 from se_numpy.grading.isolation.sandbox_paths import sandbox_paths
-from se_numpy.grading.models import Reply
+from se_numpy.grading.isolation.scratch import Scratch, remove_left_folders
+from se_numpy.grading.models import DeadlinePassed, Reply
 from se_numpy.grading.sandbox_worker import pack
 from se_numpy.grading.submission import Submission, SubmissionFile
 
@@ -32,7 +34,7 @@ class Limits:
     cpu_seconds: int = 120  # processor time for one process, in case the grader dies and cannot stop it
     file_mb: int = 16  # file size, for backends that allow writing
     files: int = 64  # open files
-    processes: int = 64  # processes owned by the user; not enforced for root, so not sufficient on its own
+    processes: int = 64  # threads; at L1 also processes
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -41,7 +43,7 @@ class Limits:
 
     def resources(self) -> dict[str, int]:
         """Return the limits, keyed by RLIMIT constant without its prefix."""
-        return {"AS": self.memory_mb << 20, "CPU": self.cpu_seconds, "FSIZE": self.file_mb << 20, "CORE": 0,
+        return {"AS": self.memory_mb << 20, "CPU": self.cpu_seconds, "FSIZE": self.file_mb << 20, "CORE": 1,
                 "NOFILE": self.files, "NPROC": self.processes}  # fmt: skip
 
 
@@ -61,13 +63,16 @@ class Child:
         The resource limits (default: ``Limits()``).
     require
         The lowest acceptable level, "L1" to "L3"; IsolationMissing is raised if it is not available.
+    until
+        The time, on the clock of ``time.monotonic``, after which no call is made or continued.
     """
 
     def __init__(
         self, submission: Submission, *, isolation: str = "auto", limits: Limits | None = None,
-        require: str | None = None,
+        require: str | None = None, until: float = math.inf,
     ) -> None:  # fmt: skip
         self._set_up(choose(isolation, require), submission, limits or Limits())
+        self._until = until
 
     @classmethod
     def on(cls, backend: Backend, submission: Submission, limits: Limits) -> "Child":
@@ -83,7 +88,8 @@ class Child:
         self._how = backend
         self._process: Process | None = None
         self._unreadable: Reply | None = None
-        self._folder: str | None = None
+        self._until = math.inf
+        self._scratch: Scratch | None = None
 
     def __enter__(self) -> "Child":
         return self
@@ -102,6 +108,8 @@ class Child:
         ------
         RuntimeError
             If the process cannot be started, which is not the submission's fault.
+        DeadlinePassed
+            If the time for the whole submission is used up.
         """
         if self._unreadable is not None:
             return self._unreadable
@@ -109,7 +117,7 @@ class Child:
         frame = wire.call(number, function, arguments, hyper)
         try:
             process = self._running()
-            reply = process.ask(frame, wire.Answer(number, len(arguments)), self.limits.seconds)
+            reply = self._ask(process, frame, wire.Answer(number, len(arguments)), self.limits.seconds)
         except Ended as end:
             self._process = None
             reply = end.reply
@@ -156,12 +164,17 @@ class Child:
             self._process.kill()
             self._process = None
 
+    def abandon(self) -> None:
+        """Close the channels without ending the process, as the system does when the grader is killed."""
+        if self._process is not None:
+            self._process.close_channels()
+
     def close(self) -> None:
         """End the process and its descendants, and remove its folder."""
         self.restart()
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+        if self._scratch is not None:
+            self._scratch.close()
+            self._scratch = None
 
     @property
     def token(self) -> str:
@@ -182,19 +195,23 @@ class Child:
 
     def _start(self) -> Process:
         """Start a locked-down process with NumPy imported, before any of the submission's code runs."""
-        where, how = sandbox_paths(), self._how
-        runner, lockdown = where.runner, where.lockdown
+        where, how, machine = sandbox_paths(), self._how, platform.machine()
+        files = {"runner": where.runner, "lockdown": where.lockdown, "supervisor": where.supervisor}
         if how.runner is not None:
-            runner, lockdown = f"{how.runner}/runner.py", f"{how.runner}/lockdown.py"
+            files = {name: f"{how.runner}/{name}.py" for name in files}
         cwd = "/"
         if how.level == "L1":  # the submission may write files, so it gets a temporary folder
-            self._folder = cwd = self._folder or tempfile.mkdtemp(prefix="se_numpy-")
+            self._scratch = self._scratch or Scratch()
+            cwd = self._scratch.path
+        remove_left_folders()
         number = secrets.randbits(52)
-        settings = {"call": number, "limits": self.limits.resources(), "lockdown": lockdown, "numpy": where.numpy,
-                    "readable": list(where.readable()) if how.landlock else None, "seccomp": how.seccomp}  # fmt: skip
+        settings = {**files, "call": number, "limits": self.limits.resources(), "numpy": where.numpy,
+                    "readable": list(where.readable()) if how.landlock else None,
+                    "seccomp": seccomp.allow_list(machine) if how.seccomp else None,
+                    "counting": seccomp.asking(machine) if seccomp.possible() else None}  # fmt: skip
         flags = ["-I", "-S", "-B", "-u", "-X", "utf8"]  # no environment, site-packages, bytecode or buffering; UTF-8
         self.starts += 1
-        process = Process([*how.wrap(where), where.interpreter, *flags, runner], cwd,
+        process = Process([*how.wrap(where), where.interpreter, *flags, files["runner"]], cwd,
                           leaves_processes=how.leaves_processes)  # fmt: skip
         try:
             process.ask(pack(settings), wire.Answer(number), 60)
@@ -206,11 +223,23 @@ class Child:
             raise
         return process
 
+    def _ask(self, process: Process, frame: bytes, answer: wire.Answer, seconds: float) -> Reply:
+        """Return the reply to a request, which may take until the deadline at most."""
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise DeadlinePassed
+        try:
+            return process.ask(frame, answer, min(seconds, left))
+        except Ended as end:
+            if end.reply.status == "timeout" and left < seconds:
+                raise DeadlinePassed from None
+            raise
+
     def _load(self, process: Process) -> None:
         number = secrets.randbits(52)
         try:
             frame = wire.load(number, self.submission.source)
-            reply = process.ask(frame, wire.Answer(number), self.limits.start_seconds)
+            reply = self._ask(process, frame, wire.Answer(number), self.limits.start_seconds)
         except Ended as end:
             reply = end.reply
             message = f"while running its top-level code: {reply.message}"

@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import time
+import weakref
 from collections.abc import Sequence
 
 from se_numpy.grading.isolation.wire import Answer, Breach, clean
@@ -14,6 +15,20 @@ from se_numpy.grading.models import Reply
 
 MAX_OUTPUT = 64 << 10  # bytes of printed output kept per call
 TOKEN = "SE_NUMPY_CHILD"  # environment variable that marks a child and its descendants
+
+
+_open: "weakref.WeakSet[Process]" = weakref.WeakSet()
+
+
+def _close_copies() -> None:
+    """Close the channels that a copy of the grader inherited, which would keep its children alive."""
+    for process in list(_open):
+        process.close_channels()
+    _open.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_copies)
 
 
 class Ended(Exception):
@@ -36,23 +51,26 @@ class Process:
         self._answers, child_out = os.pipe()
         threads = {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL", "BLIS", "VECLIB_MAXIMUM")}
         kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+        proc = os.open("/proc", os.O_RDONLY) if os.path.isdir("/proc") else -1  # for the supervisor only
+        passed = [child_in, child_out, *([proc] if proc >= 0 else [])]
         try:
             self._popen = subprocess.Popen(
-                [*argv, str(child_in), str(child_out)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, pass_fds=(child_in, child_out), cwd=cwd, start_new_session=True,
-                env={**threads, **kept, "LC_ALL": "C.UTF-8", TOKEN: self.token},
+                [*argv, str(child_in), str(child_out), str(proc)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, pass_fds=passed, cwd=cwd, start_new_session=True,
+                env={**threads, **kept, "MALLOC_ARENA_MAX": "2", "LC_ALL": "C.UTF-8", TOKEN: self.token},
             )  # fmt: skip
         except BaseException:
             os.close(self._requests)
             os.close(self._answers)
             raise
         finally:
-            os.close(child_in)
-            os.close(child_out)
+            for descriptor in passed:
+                os.close(descriptor)
         assert self._popen.stdout is not None
         self._printed = self._popen.stdout.fileno()
         for descriptor in (self._requests, self._answers, self._printed):
             os.set_blocking(descriptor, False)
+        _open.add(self)
 
     @property
     def alive(self) -> bool:
@@ -153,16 +171,23 @@ class Process:
         ending = f"signal {name}" if name else f"exit code {code}"
         return Ended("crashed", f"the process ended during the call ({ending})", stdout)
 
-    def kill(self) -> None:
-        """Kill the child and its descendants, and close its channels."""
+    def close_channels(self) -> None:
+        """Close this end of the child's channels, which its supervisor notices."""
         for descriptor in (self._requests, self._answers):
             with contextlib.suppress(OSError):
                 os.close(descriptor)
         self._requests = self._answers = -1
+
+    def kill(self) -> None:
+        """Close the child's channels, upon which its supervisor kills it and its descendants."""
+        self.close_channels()
+        try:
+            self._popen.wait(5)
+        except subprocess.TimeoutExpired:  # the supervisor was stopped, which only hostile code at L1 can do
+            self._popen.kill()
+            self._popen.wait()
         if self._leaves_processes:
-            _sweep(self.token, self._popen)
-        self._popen.kill()
-        self._popen.wait()
+            _sweep(self.token)
         if self._popen.stdout is not None:
             self._popen.stdout.close()
 
@@ -178,11 +203,8 @@ def _text(output: bytearray) -> str:
     return text + f"\n(truncated after {MAX_OUTPUT >> 10} KiB)" if len(output) > MAX_OUTPUT else text
 
 
-def _sweep(token: str, child: subprocess.Popen[bytes]) -> None:
-    """Kill the child's session, and then every process with its token, including those in new sessions."""
-    if child.poll() is None:  # otherwise the process ID may have been reused
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, signal.SIGKILL)
+def _sweep(token: str) -> None:
+    """Kill every process with this token, in case the submission killed its supervisor."""
     deadline = time.monotonic() + 5
     while (left := running(token)) and time.monotonic() < deadline:
         for pid in left:

@@ -29,6 +29,7 @@ class SandboxPaths:
     numpy: str = os.path.dirname(os.path.realpath(np.__file__))
     runner: str = os.path.realpath(sandbox_worker.__file__)
     lockdown: str = os.path.realpath(lockdown.__file__)
+    supervisor: str = os.path.join(os.path.dirname(os.path.realpath(__file__)), "supervisor.py")
 
     def readable(self) -> Iterator[str]:
         """Yield the readable paths; a root that contains a hidden folder is replaced by its readable parts."""

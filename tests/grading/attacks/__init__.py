@@ -60,43 +60,6 @@ SURVIVED = {
     "a very long message": ("raise ValueError('long ' * 10**6)", "error", r"^ValueError: long .* \(line \d+\)$"),
 }  # fmt: skip
 
-# Actions that L2 (Landlock with a filter) and L3 (bubblewrap) prevent but L1 does not.
-FORBIDDEN = {
-    "killing the grader": "os.kill({parent}, 9)",
-    "killing its parent": "os.kill(os.getppid(), 9)",
-    "a signal through a pidfd": "ctypes.CDLL(None).syscall(424, 0, 0, 0, 0) == 0 or 1 / 0",
-    "writing results.json": "open({folder!r} + '/results.json', 'w')",
-    "writing in its own folder": "open('here', 'w')",
-    "writing a temporary file": "open({left!r}, 'w')",
-    "creating a folder": "os.mkdir({folder!r} + '/new')",
-    "creating a link": "os.symlink('/', {folder!r} + '/link')",
-    "removing a file": "os.remove({secret!r})",
-    "renaming a file": "os.rename({secret!r}, {secret!r} + '2')",
-    "changing the mode": "os.chmod({secret!r}, 0)",
-    "changing the owner": "os.chown({secret!r}, 12345, 12345)",
-    "changing the times": "os.utime({secret!r}, (0, 0))",
-    "truncating": "os.truncate({secret!r}, 0)",
-    "truncating while reading": "os.open({secret!r}, os.O_RDONLY | os.O_TRUNC)",
-    "reading a secret": "open({secret!r}).read()",
-    "listing its folder": "os.listdir({folder!r})",
-    "reading the grader's source": "open({source!r}).read()",
-    "importing se_numpy from its folder": "sys.path.insert(0, {root!r})\nimport se_numpy",
-    "importing another package": "sys.path.insert(0, {packages!r})\nimport hypothesis",
-    "reading the grader's environment": "open('/proc/{parent}/environ').read()",
-    "opening the grader's memory": "open('/proc/{parent}/mem', 'rb')",
-    "starting a process": "os.fork()",
-    "starting a program": "__import__('subprocess').run([sys.executable, '-c', ''])",
-    "opening a connection": "__import__('socket').create_connection(('127.0.0.1', {port}))",
-    "a datagram socket": "__import__('socket').socket(2, 2)",
-    "a Unix socket": "__import__('socket').socket(1, 1)",
-    "raising limits": "import resource\nresource.setrlimit(resource.RLIMIT_AS, (1 << 40, 1 << 40))",
-    "changing the grader's limits": "import resource\nresource.prlimit({parent}, resource.RLIMIT_CPU, (1, 1))",
-    "changing the grader's priority": "os.setpriority(os.PRIO_PROCESS, {parent}, 19)",
-    "a file in memory": "os.memfd_create('x')",
-    "changing the root": "os.chroot('/usr')",
-}
-REFUSALS = "(PermissionError|FileNotFoundError|OSError|ProcessLookupError|ModuleNotFoundError|ValueError|ZeroDivision)"
-
 # A process in a new session whose parent has exited; only its inherited environment identifies it.
 DAEMON = """
 if os.fork() == 0:
