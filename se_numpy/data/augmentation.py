@@ -5,6 +5,7 @@ square of half the side becomes the mean colour (DeVries and Taylor, 2017). resi
 area, at an aspect ratio of 3:4 to 4:3, is resized to the whole image (Szegedy et al., CVPR 2015); for large images.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,7 +101,7 @@ def draw(rng: np.random.Generator, n: int, *, augment: bool | str) -> Draws:
 
 
 def _windows(rng: np.random.Generator, n: int) -> np.ndarray:
-    area, aspect = rng.uniform(*AREA, n), np.exp(rng.uniform(*np.log(ASPECT), n))
+    area, aspect = rng.uniform(*AREA, n), np.exp(rng.uniform(*map(math.log, ASPECT), n))
     sides = np.minimum(np.sqrt(np.stack([area / aspect, area * aspect], 1)), 1)
     return np.concatenate([rng.random((n, 2)) * (1 - sides), sides], 1).astype(np.float32)
 
