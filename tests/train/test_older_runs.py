@@ -233,7 +233,7 @@ def test_the_format_of_a_new_run_is_the_same(tmp_path):
     assert list(json.loads((folder / "result.json").read_text())) == list(RESULT)
     fresh = complete(DATASET, Config(**config(tmp_path / "new", epochs=1)), io.StringIO())
     settings = json.loads((fresh.folder / "config.json").read_text())
-    assert settings.pop("divisor") == 1  # not in version 0.1.0
+    assert [settings.pop(name) for name in ("divisor", "size", "channels")] == [1, None, None]  # not in version 0.1.0
     assert settings == config(tmp_path / "new", epochs=1)
     assert list(settings) == list(config(tmp_path / "new"))
     assert run_dir.finished(fresh.folder).result == fresh.result
