@@ -101,7 +101,7 @@ def draw(rng: np.random.Generator, n: int, *, augment: bool | str) -> Draws:
 
 
 def _windows(rng: np.random.Generator, n: int) -> np.ndarray:
-    area, aspect = rng.uniform(*AREA, n), np.exp(rng.uniform(*map(math.log, ASPECT), n))
+    area, aspect = rng.uniform(*AREA, n), np.exp(rng.uniform(math.log(ASPECT[0]), math.log(ASPECT[1]), n))
     sides = np.minimum(np.sqrt(np.stack([area / aspect, area * aspect], 1)), 1)
     return np.concatenate([rng.random((n, 2)) * (1 - sides), sides], 1).astype(np.float32)
 
