@@ -169,10 +169,11 @@ def _parser() -> Parser:
 
 def _add_train(commands: Any) -> None:
     p = commands.add_parser("train", help="train a network", description=(
-        "Train a network on the built-in data set, which needs no download, or on CIFAR-10 or CIFAR-100. The settings "
+        "Train a network on the built-in data set, which needs no download, on CIFAR-10 or CIFAR-100, or on your own "
+        "images. The settings "
         "are printed before the run starts and stored in its config.json. Ctrl-C stops the run after the current step; "
         "--resume continues it and gives the same results as an uninterrupted run. Where two defaults are given, the "
-        "second is for CIFAR."))  # fmt: skip
+        "second is for all data sets but the built-in one."))  # fmt: skip
     p.set_defaults(run=_train, parser=p)
     p.add_argument("--resume", metavar="RUN", help='continue a run: its folder, a checkpoint, or "last"; with '
                    "--epochs N, train a finished run for N more epochs in a new folder, with a new schedule and a "
@@ -183,8 +184,12 @@ def _add_train(commands: Any) -> None:
     p.add_argument("--print-config", action="store_true", help="print all settings as a TOML file and exit")
     p.add_argument("--dry-run", action="store_true", help="print the settings and the estimated time, and exit")
     what = p.add_argument_group("data and model")
-    what.add_argument("--data", metavar="PATH", help="cifar10, cifar100, or a folder with one of them "
+    what.add_argument("--data", metavar="PATH", help="cifar10, cifar100, or a path: a folder with CIFAR, class folders "
+                      "(train/CLASS/*.png with test/ or val/, or CLASS/*.png) or IDX files (MNIST), or an .npz file "
                       "(default: the built-in set)")  # fmt: skip
+    what.add_argument("--size", type=int, metavar="N", help="crop images at the centre to a square and resize them to "
+                      "NxN pixels (bicubic); needed if they differ in size")  # fmt: skip
+    what.add_argument("--channels", type=int, metavar="C", help="1 (grey) or 3 (colour); default: as in the data")
     what.add_argument("--subset", type=int, metavar="N", help="train on N of the training images (default: all)")
     what.add_argument("--model", metavar="NAME", help="such as se_resnet20, resnet56 or se_small_vgg; "
                       "`se-numpy summary` lists all (default: se_resnet8, se_resnet20)")  # fmt: skip
@@ -218,8 +223,10 @@ def _add_train(commands: Any) -> None:
     how.add_argument("--ema", type=float, metavar="D", help="evaluate and keep an exponential moving average of the "
                      "weights with this decay, such as 0.999 (default: none)")  # fmt: skip
     how.add_argument("--label-smoothing", type=float, metavar="X", help="smoothing factor (default: 0)")
-    how.add_argument("--augment", action=argparse.BooleanOptionalAction,
-                     help="random crops and flips (default: no, yes)")  # fmt: skip
+    how.add_argument("--augment", nargs="?", const=True, metavar="WHAT",
+                     help="some of crop, flip, cutout and resized-crop (for large images), with commas; alone: "
+                     "crop,flip (default: none, crop,flip for images in colour)")  # fmt: skip
+    how.add_argument("--no-augment", dest="augment", action="store_const", const=False, help="no augmentation")
     how.add_argument("--seed", type=int, metavar="N", help="random seed (default: 0)")
     how.add_argument("--seeds", type=int_list, metavar="0,1,2", help="one run for each seed, each in its own folder")
     where = p.add_argument_group("device and output")

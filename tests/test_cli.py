@@ -53,7 +53,8 @@ def main_from_shell(capsys):
     return stop.value.code, captured.out, captured.err
 
 
-HELP = [(), ("train",), ("summary",), ("complexity",), ("data",), ("data", "where"), ("data", "download"),
+HELP = [(), ("train",), ("summary",), ("complexity",), ("data",), ("data", "where"), ("data", "show"),
+        ("data", "clean"), ("data", "download"),
         ("data", "verify"), ("weights",), ("export",), ("help",)]  # fmt: skip
 
 
@@ -107,7 +108,7 @@ def test_summary(capsys):
         (["trian"], "unknown command 'trian'; did you mean train?"),
         (["help", "trian"], "unknown command 'trian'; did you mean train?"),
         (["data", "were"], "unknown action 'were'; did you mean where?"),
-        (["data", "where", "My_CIFAR"], "invalid choice: 'My_CIFAR'"),
+        (["data", "where", "My_CIFAR"], "'My_CIFAR' is neither cifar10, cifar100 nor an existing path"),
         (["train", "--resume", "last", "--lr", "3"], "to train a finished run longer, give --epochs"),
         (["train", "--resume", "last", "--epochs", "3"], "--resume last: runs/ has no unfinished run"),
         (["train", "--resume", "last", "--seeds", "0"], "--seeds cannot be given with it\n"),

@@ -29,7 +29,10 @@ def add(commands: Any) -> None:
         "interrupted command continues it. Tables in one folder share their runs."))  # fmt: skip
     p.set_defaults(run=_ablate, parser=p)
     p.add_argument("--table", required=True, metavar="NAME", help=f"{TABLES}, or all")
-    p.add_argument("--data", metavar="PATH", help="cifar10, cifar100, or a folder (default: the built-in set)")
+    p.add_argument("--data", metavar="PATH", help="cifar10, cifar100, or a data set of your own, as in "
+                   "se-numpy train (default: the built-in set)")  # fmt: skip
+    p.add_argument("--size", type=int, metavar="N", help="resize the images to NxN pixels, as in se-numpy train")
+    p.add_argument("--channels", type=int, metavar="C", help="1 (grey) or 3 (colour), as in se-numpy train")
     p.add_argument("--note", default="", metavar="TEXT", help="a remark on the data set, for the heading of the table")
     p.add_argument("--model", default="se_resnet8", metavar="NAME", help="a network with SE (default: se_resnet8)")
     p.add_argument("--seeds", type=int_list, default=(0, 1, 2), metavar="0,1,2",
@@ -51,14 +54,14 @@ def add(commands: Any) -> None:
     where.add_argument("--device", choices=["auto", "cpu", "gpu"], default="auto", help="default: auto")
 
 
-SHARED = ("epochs", "subset", "batch_size", "lr", "schedule")  # options that all runs share
+SHARED = ("size", "channels", "epochs", "subset", "batch_size", "lr", "schedule")  # options that all runs share
 
 
 def _ablate(args: argparse.Namespace) -> None:
     from se_numpy.ablation.report import Report
     from se_numpy.ablation.study import DONE, Study, state
     from se_numpy.ablation.tables import NAMES, table
-    from se_numpy.data import full_name, load
+    from se_numpy.data import full_name, load, reading
     from se_numpy.data.file_lock import lock_file
     from se_numpy.train import configure
     from se_numpy.train.run_dir import check_creatable
@@ -66,7 +69,7 @@ def _ablate(args: argparse.Namespace) -> None:
     names = NAMES if args.table == "all" else (args.table,)
     tables = [table(name, args.model) for name in names]
     source = full_name(args.data or "builtin")
-    dataset = load(source)
+    dataset = load(source, **reading(vars(args)))
     given = {name: getattr(args, name) for name in SHARED if getattr(args, name) is not None}
     base = configure(dataset, **given, model=args.model, data=source, device=args.device)
     out = user_path(args.out).resolve()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from se_numpy.ablation.study import DONE, FAILURE, result, run_name, state
-from se_numpy.data import Dataset, load
+from se_numpy.data import Dataset, load, reading
 from se_numpy.data.file_lock import Busy
 from se_numpy.train import Config, complete, run_dir
 from se_numpy.train.console import duration
@@ -59,16 +59,16 @@ def run_one(settings: dict[str, Any]) -> dict[str, Any]:
 
 def _train(config: Config, log: io.StringIO) -> None:
     """Train a run, or resume it if it was interrupted."""
-    complete(_dataset(config.data), config, log)
+    complete(_dataset(config.data, **reading(asdict(config))), config, log)
     folder = Path(config.out or "")
     (folder / "log.txt").write_text(log.getvalue(), encoding="utf-8")
     (folder / FAILURE).unlink(missing_ok=True)
 
 
 @lru_cache(maxsize=1)
-def _dataset(source: str) -> Dataset:
+def _dataset(source: str, **options: Any) -> Dataset:
     """Load a data set once per process."""
-    return load(source)
+    return load(source, **options)
 
 
 def _keep_failure(config: Config, sentence: str, log: str) -> None:

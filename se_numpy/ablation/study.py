@@ -12,6 +12,7 @@ from se_numpy import models
 from se_numpy.ablation.tables import Row, Table
 from se_numpy.complexity import Cost, cost
 from se_numpy.data import Dataset
+from se_numpy.data.sources import TITLES
 from se_numpy.train import Config
 from se_numpy.train.config import highest_lr
 from se_numpy.train.run_dir import UNFINISHED, check_settings, read_json
@@ -124,4 +125,4 @@ def _title(dataset: Dataset) -> str:
     """Return the data set's name without its folder."""
     if dataset.name == "builtin":
         return "built-in set"
-    return dataset.name.upper().replace("CIFAR", "CIFAR-")
+    return TITLES.get(dataset.name, dataset.name)

@@ -17,7 +17,7 @@ from se_numpy import engine, ops, tree
 from se_numpy.analysis.network import check_fit
 from se_numpy.arrays import to_device, to_host
 from se_numpy.data import Dataset
-from se_numpy.data.batches import Images, slices
+from se_numpy.data.batches import images_of, slices
 from se_numpy.train import Trained, wilson
 
 BATCH = 128
@@ -134,7 +134,7 @@ def evaluate(
         If the network and the data set have different classes or image shapes, or if the outputs are not finite.
     """
     check_fit(network, dataset)
-    images = Images(dataset.test_images, dataset.test_labels, network.normalise, device)
+    images = images_of(dataset.test_images, dataset.test_labels, network.normalise, device)
     predict = engine.compile(network.net).predictor(*(
         tree.map_leaves(lambda leaf: to_device(leaf, device), part) for part in (network.params, network.state)
     ))  # fmt: skip

@@ -59,12 +59,12 @@ def load_data(run: str, network: Any, given: str | None) -> Any:
     from se_numpy.train.run_dir import data_digest
 
     if given is not None:
-        return data.load(given)
+        return data.load(given, size=tuple(network.shape[:2]), channels=network.shape[2])
     source, hint = network.config["data"], "give --data a data set, or use se_numpy.analysis in Python"
     if source.startswith(data.OWN):
         raise ValueError(f"{run} was trained on {data.short_name(source)!r}, arrays given in Python, which no command "
                          f"can load; {hint}")  # fmt: skip
-    dataset, path = data.load(source), user_path(run)
+    dataset, path = data.load(source, **data.reading(network.config)), user_path(run)
     recorded = data_digest(path if path.is_dir() else path.parent)
     if recorded is not None and recorded != data.digest(dataset):
         raise ValueError(f"{run} was trained on other data than {dataset.source} (another SHA-256); {hint}")

@@ -1,4 +1,4 @@
-"""Batches from stored bytes: random crops and flips, drawn on the host, then normalisation."""
+"""Batches from stored bytes: random augmentation, drawn on the host, then normalisation."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,14 +6,16 @@ from types import ModuleType
 
 import numpy as np
 
-from se_numpy.arrays import Array, array_module, device_module, to_device
+from se_numpy.arrays import Array, array_module, device_module, to_host
 from se_numpy.data.array_checks import check_bytes, check_images, check_labels
+from se_numpy.data.augmentation import PAD, Draws, cut_out, draw, resized_windows
 from se_numpy.engine.cuda import cuda_kernel, has_kernels, launch
-from se_numpy.wrapping import plural
+
+__all__ = ["Draws", "Images", "Normalisation", "StoredImages", "draw", "images_of", "slices"]
 
 PIXELS = 128 * 64 * 64  # the most in a batch of an evaluation
 LABELS = 2**31  # labels are below this number of classes
-PAD = 4  # zeros added on each side of an image before the random crop (He et al., CVPR 2016, section 4.2)
+IN_MEMORY = 2**29  # bytes; larger sets of images are read batch by batch
 
 
 def slices(n: int, shape: tuple[int, ...], most: int) -> Iterator[slice]:
@@ -23,31 +25,6 @@ def slices(n: int, shape: tuple[int, ...], most: int) -> Iterator[slice]:
     """
     size = max(1, min(most, PIXELS // (shape[0] * shape[1])))
     return (slice(start, min(n, start + size)) for start in range(0, n, size))
-
-
-@dataclass(frozen=True, repr=False)
-class Draws:
-    """The random choices of one epoch: the order of the images, and the crop and flip of each."""
-
-    order: Array
-    top: Array
-    left: Array
-    flip: Array
-
-    def __repr__(self) -> str:
-        return f"<Draws for {plural(len(self.order), 'image')}>"
-
-    def to(self, device: str) -> "Draws":
-        """Return a copy on ``device``, so that a batch needs no further transfer."""
-        return Draws(*(to_device(a, device) for a in (self.order, self.top, self.left, self.flip)))
-
-
-def draw(rng: np.random.Generator, n: int, *, augment: bool) -> Draws:
-    """Draw the random choices of one epoch of n images, on the host so that CPU and GPU see the same batches."""
-    order = rng.permutation(n)
-    if not augment:
-        return Draws(order, np.full(n, PAD), np.full(n, PAD), np.zeros(n, bool))
-    return Draws(order, rng.integers(0, 2 * PAD + 1, n), rng.integers(0, 2 * PAD + 1, n), rng.random(n) < 0.5)
 
 
 @dataclass(frozen=True)
@@ -76,8 +53,10 @@ class Normalisation:
             raise ValueError(f"mean is {self.mean} and std {self.std}; expected a positive std for each mean")
 
     @classmethod
-    def of(cls, images: np.ndarray) -> "Normalisation":
+    def of(cls, images: np.ndarray, rows: np.ndarray | None = None) -> "Normalisation":
         """Compute mean and std (C,) over all pixels of images (N, H, W, C) uint8, from integer counts.
+
+        If ``rows`` are given, only these images are counted.
 
         Raises
         ------
@@ -85,13 +64,15 @@ class Normalisation:
             If these are not images, as ``array_checks.check_images`` says, or if there are none.
         """
         N, H, W, C = check_images("images", images)
-        if not N:
+        rows = np.arange(N) if rows is None else np.sort(rows)  # in the order of a file, which is read faster
+        if not len(rows):
             raise ValueError("got 0 images; expected at least 1")
         counts = np.zeros((C, 256), np.int64)
         some = 1 + 2**18 // (H * W)  # images at a time, because bincount copies its argument to eight bytes a pixel
-        for start in range(0, N, some):
+        for start in range(0, len(rows), some):
+            read = images[rows[start : start + some]]
             for c in range(C):
-                counts[c] += np.bincount(images[start : start + some, ..., c].ravel(), minlength=256)
+                counts[c] += np.bincount(read[..., c].ravel(), minlength=256)
         levels = np.arange(256) / 255
         mean = counts @ levels / counts.sum(1)
         var = (counts * (levels - mean[:, None]) ** 2).sum(1) / counts.sum(1)
@@ -161,17 +142,74 @@ class Images:
     def batch(self, draws: Draws, part: slice) -> tuple[Array, Array]:
         """Return X (B, H, W, C) float32 and labels (B,) for this part of the epoch."""
         xp = array_module(self.labels)
-        index, top, left, flip = (
-            xp.asarray(a[part]) for a in (draws.order, draws.top, draws.left, draws.flip)
-        )  # fmt: skip
-        X = xp.empty((len(index), self.H, self.W, len(self.scale)), np.float32)
-        (_, Hp, Wp, C), drawn = self.padded.shape, (index, top, left, flip)
-        _crop(self.padded, *drawn, self.scale, self.shift, Hp, Wp, self.H, self.W, C, X)
-        return X, _chosen(self.labels, index, X)
+        d = draws.part(part, xp)
+        X = xp.empty((len(d.order), self.H, self.W, len(self.scale)), np.float32)
+        if d.window is None:
+            (_, Hp, Wp, C), drawn = self.padded.shape, (d.order, d.top, d.left, d.flip)
+            _crop(self.padded, *drawn, self.scale, self.shift, Hp, Wp, self.H, self.W, C, X)
+        else:
+            images = self.padded[:, PAD : PAD + self.H, PAD : PAD + self.W][d.order]
+            X[...] = resized_windows(images, d.window, d.flip) * self.scale + self.shift
+        if d.cut is not None:
+            cut_out(X, d.cut)
+        return X, _chosen(self.labels, d.order, X)
 
     def in_order(self, part: slice) -> tuple[Array, Array]:
-        """Return X and labels for a slice of the images, neither cropped nor flipped, for evaluation."""
+        """Return X and labels for a slice of the images, not augmented, for evaluation."""
         return self.normalise(self.padded[part, PAD : PAD + self.H, PAD : PAD + self.W]), self.labels[part]
+
+
+class StoredImages(Images):
+    """Labelled images that stay in the array they are given in, such as one mapped to a file.
+
+    Each batch is read when it is needed; it is the same, bit for bit, as that of ``Images``. ``rows`` are the indices
+    of the images that belong to the set, in order.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As ``Images`` does.
+    """
+
+    def __init__(
+        self, images: np.ndarray, labels: np.ndarray, rows: np.ndarray, normalise: Normalisation, device: str = "cpu"
+    ) -> None:  # fmt: skip
+        super().__init__(images[:0], labels[:0], normalise, device)
+        check_labels("labels", labels, len(images), LABELS, "any network")
+        self.images, self.rows, self.device = images, rows, device
+        self.all_labels = labels
+        self.labels = device_module(device).asarray(labels[rows])
+
+    def batch(self, draws: Draws, part: slice) -> tuple[Array, Array]:
+        """Return X (B, H, W, C) float32 and labels (B,) for this part of the epoch."""
+        read = self._read(self.rows[to_host(draws.order[part])])
+        d = draws.part(part, array_module(self.labels))
+        order = array_module(self.labels).arange(len(read))
+        return read.batch(Draws(order, *list(vars(d).values())[1:]), slice(None))
+
+    def in_order(self, part: slice) -> tuple[Array, Array]:
+        """Return X and labels for a slice of the images, not augmented, for evaluation."""
+        return self._read(self.rows[part]).in_order(slice(None))
+
+    def _read(self, rows: np.ndarray) -> Images:
+        return Images(self.images[rows], self.all_labels[rows], self.normalise, self.device)
+
+
+def images_of(
+    images: np.ndarray, labels: np.ndarray, normalise: Normalisation, device: str = "cpu",
+    rows: np.ndarray | None = None,
+) -> Images:  # fmt: skip
+    """Return the images with these indices, or all, as a set to take batches from: in memory, or stored if it is large.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As ``Images`` does.
+    """
+    rows = np.arange(len(images)) if rows is None else rows
+    if len(rows) * int(np.prod(images.shape[1:])) > IN_MEMORY:
+        return StoredImages(images, labels, rows, normalise, device)
+    return Images(images[rows], labels[rows], normalise, device)
 
 
 def _chosen(labels: Array, index: Array, X: Array) -> Array:

@@ -17,6 +17,8 @@ class Dataset:
     ``augment`` is True if random crops and flips preserve the labels. They do for photographs; they do not if the
     label depends on a position in the image. ``source`` describes in one line where the images come from.
     ``loaded_from`` is what ``data.load`` takes to load the same set again; it is empty for arrays given in Python.
+    ``found`` says in one line what was found in the files and what was left out, and ``unreadable`` names the image
+    files that could not be read, each with the reason.
 
     A sequence of class names is converted to a tuple, and labels of any integer type to int64.
 
@@ -38,6 +40,8 @@ class Dataset:
     augment: bool
     source: str
     loaded_from: str = ""
+    found: str = ""
+    unreadable: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         classes = check_classes(self.classes)

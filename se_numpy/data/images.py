@@ -10,6 +10,7 @@ import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,36 @@ from se_numpy.install_hints import install_command
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "PPM", "TIFF")  # Pillow decodes these itself
 MEGAPIXELS = 64  # the largest image; reading it takes seconds and up to half a gigabyte
+
+
+@dataclass(frozen=True)
+class Header:
+    """The size of the image in a file, upright, and whether it is grey."""
+
+    height: int
+    width: int
+    grey: bool
+
+
+def read_header(path: str | Path) -> Header:
+    """Read the size and the kind of an image file without decoding its pixels, which may be damaged.
+
+    Raises
+    ------
+    OSError, ValueError, RuntimeError
+        As ``open_image`` does.
+    """
+    with _reading(path) as file:
+        from PIL import Image
+
+        with _decoding():
+            image = Image.open(file, formats=FORMATS)
+        width, height = image.size
+        orientation = 1
+        with suppress(Exception):  # damaged EXIF data, as in ``_decoded``
+            orientation = image.getexif().get(274, 1)
+        grey = image.mode in ("1", "L", "LA", "I", "F") or image.mode.startswith("I;16")
+        return Header(width, height, grey) if orientation in (5, 6, 7, 8) else Header(height, width, grey)
 
 
 def read_image(path: str | Path, shape: tuple[int, ...]) -> np.ndarray:
@@ -48,19 +79,8 @@ def open_image(path: str | Path, channels: int = 3) -> Any:
     """
     if channels not in (1, 3):
         raise ValueError(f"{path} would be read as RGB or grey; expected a network for 3 channels or 1, not {channels}")
-    try:
-        from PIL import Image  # noqa: F401
-    except ImportError:
-        raise RuntimeError(f"reading images needs Pillow, which is not installed: {install_command('plot')}") from None
-    try:
-        _check_file(path)
-        with open(path, "rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about metadata, and about sizes, which are checked here
-            image = _decoded(file)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"image {path} does not exist; expected an image file") from None
-    except ValueError as error:
-        raise ValueError(f"cannot read image {path}: {error}") from None
+    with _reading(path) as file:
+        image = _decoded(file)
     mode = "L" if channels == 1 else "RGB"
     return image if image.mode == mode else image.convert(mode)
 
@@ -81,6 +101,24 @@ def as_array(image: Any) -> np.ndarray:
 def displayable(image: np.ndarray) -> np.ndarray:
     """Return an image (H, W, C) as figures draw it: in colour for 3 channels, else the mean of the channels (H, W)."""
     return image if image.shape[-1] == 3 else image.mean(-1).round().astype(np.uint8)
+
+
+@contextmanager
+def _reading(path: str | Path) -> Iterator[Any]:
+    """Open an image file to be decoded; errors name it."""
+    try:
+        from PIL import Image  # noqa: F401
+    except ImportError:
+        raise RuntimeError(f"reading images needs Pillow, which is not installed: {install_command('plot')}") from None
+    try:
+        _check_file(path)
+        with open(path, "rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about metadata, and about sizes, which are checked here
+            yield file
+    except FileNotFoundError:
+        raise FileNotFoundError(f"image {path} does not exist; expected an image file") from None
+    except ValueError as error:
+        raise ValueError(f"cannot read image {path}: {error}") from None
 
 
 def _check_file(path: str | Path) -> None:

@@ -1,4 +1,4 @@
-"""Progress of a download: a progress bar on a terminal, otherwise an occasional line of text."""
+"""Progress of a download, or of reading images: a progress bar on a terminal, otherwise an occasional line of text."""
 
 import sys
 import time
@@ -9,10 +9,15 @@ from tqdm import tqdm
 
 
 class Progress:
-    """A display of the bytes received, the speed and the time left, on ``screen`` (default: stderr)."""
+    """A display of the bytes received, the speed and the time left, on ``screen`` (default: stderr).
 
-    def __init__(self, title: str, total: int, screen: TextIO | None = None, every: float = 10) -> None:
-        self.title, self.total, self.every = title, total, every
+    With another ``unit`` than "B", such as "images", these are counted instead of bytes.
+    """
+
+    def __init__(
+        self, title: str, total: int, screen: TextIO | None = None, every: float = 10, unit: str = "B"
+    ) -> None:  # fmt: skip
+        self.title, self.total, self.every, self.unit = title, total, every, unit
         self.screen = screen or sys.stderr
         self.bar: tqdm | None = None
         self.received = self.resumed_at = 0
@@ -33,8 +38,8 @@ class Progress:
             self.bar.reset(self.total)
             self.bar.initial = self.bar.n = received
         elif self.screen.isatty():
-            self.bar = tqdm(total=self.total, initial=received, desc=self.title, file=self.screen, unit="B",
-                            unit_scale=True, mininterval=0.5, dynamic_ncols=True)  # fmt: skip
+            self.bar = tqdm(total=self.total, initial=received, desc=self.title, file=self.screen, unit=self.unit,
+                            unit_scale=True, mininterval=0.5, dynamic_ncols=True, leave=self.unit == "B")  # fmt: skip
 
     def advance(self, count: int) -> None:
         """Add ``count`` bytes to those received."""
@@ -55,7 +60,11 @@ class Progress:
     def _status(self) -> str:
         speed = (self.received - self.resumed_at) / max(time.monotonic() - self.started, 1e-9)
         left = (self.total - self.received) / max(speed, 1)
+        if self.unit == "B":
+            total, rate = f"{self.total / 1e6:,.0f} MB", f"{speed / 1e6:.2f} MB/s"
+        else:
+            total, rate = f"{self.total:,} {self.unit}", f"{speed:,.0f} {self.unit}/s"
         return (
-            f"{self.title}: {100 * self.received / self.total:.0f} % of {self.total / 1e6:,.0f} MB, "
-            f"{speed / 1e6:.2f} MB/s, {tqdm.format_interval(left)} left"
+            f"{self.title}: {100 * self.received / self.total:.0f} % of {total}, {rate}, "
+            f"{tqdm.format_interval(left)} left"
         )

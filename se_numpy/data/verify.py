@@ -1,4 +1,4 @@
-"""Check a copy of CIFAR: its files, checksums, images per class, and one digest of all data."""
+"""Check a data set: the files and checksums of CIFAR, every image of others, images per class, and one digest."""
 
 import shlex
 from collections.abc import Callable
@@ -10,9 +10,12 @@ import numpy as np
 from se_numpy.arg_types import user_path
 from se_numpy.data.cifar import LAYOUTS, DataError, candidates, load_cifar
 from se_numpy.data.dataset import Dataset, digest
+from se_numpy.data.formats import load_any_size
 from se_numpy.data.glyphs import builtin
+from se_numpy.data.idx_files import find_idx
 from se_numpy.data.search_paths import dataset_name, find, find_copies
 from se_numpy.data.sources import TITLES, Archive, archives
+from se_numpy.data.summary import describe, imbalance
 from se_numpy.wrapping import plural
 
 
@@ -32,7 +35,8 @@ class FileCheck:
 def verify(source: str, say: Callable[[str], None] = print) -> Dataset | None:
     """Check a data set and report to ``say`` line by line; return the loaded set, or None for an intact archive.
 
-    ``source`` is "cifar10" or "cifar100" (the copy that training would use), a folder, an archive, or "builtin".
+    ``source`` is "cifar10" or "cifar100" (the copy that training would use), a folder, an archive, "builtin", or the
+    path of a data set of another format, whose images are all read.
 
     Raises
     ------
@@ -43,6 +47,8 @@ def verify(source: str, say: Callable[[str], None] = print) -> Dataset | None:
         return _report(builtin(), say)
     name = dataset_name(source)
     path = _path_of(name) if name else user_path(source)
+    if _is_own(path):
+        return _check_own(path, say)
     if path.is_file():
         _check_archive(path, say)
         return None
@@ -68,6 +74,36 @@ def verify(source: str, say: Callable[[str], None] = print) -> Dataset | None:
     dataset = _report(load_cifar(place, rows=archive.rows, only=layout.name), say)
     if wrong:
         _raise_damaged(place, archive, wrong)
+    return dataset
+
+
+def _is_own(path: Path) -> bool:
+    """Return True for a path that holds, or seems to be meant to hold, another data set than CIFAR."""
+    if path.is_dir():
+        packed = any(file.name.startswith("cifar") for file in path.iterdir())
+        return not packed and next(candidates(path), None) is None
+    return path.is_file() and (path.suffix.lower() == ".npz" or bool(find_idx(path)))
+
+
+def _check_own(path: Path, say: Callable[[str], None]) -> Dataset:
+    """Read all images of a data set and name those that cannot be read.
+
+    Raises
+    ------
+    DataError
+        If it cannot be loaded, or some of its images cannot.
+    """
+    dataset = load_any_size(path)
+    say(dataset.source)
+    say(f"  {describe(dataset)}")
+    for row in dataset.unreadable:
+        say(f"  unreadable: {row}")
+    if note := imbalance(dataset):
+        say(f"  {note}")
+    _report(dataset, say)
+    if dataset.unreadable:
+        raise DataError(f"{plural(len(dataset.unreadable), 'image')} of {path} cannot be read; training leaves "
+                        f"{'it' if len(dataset.unreadable) == 1 else 'them'} out")  # fmt: skip
     return dataset
 
 

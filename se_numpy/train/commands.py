@@ -17,7 +17,7 @@ from se_numpy.train.config import Config, choose_device, configure, read_toml, t
 from se_numpy.train.console import Console, duration, introduce, recipe
 from se_numpy.train.estimate import seconds_in_total
 from se_numpy.train.loop import check_completable, complete, extend, resume, train
-from se_numpy.train.run_dir import RUNS
+from se_numpy.train.run_dir import RUNS, find, settings_of
 from se_numpy.train.session import Session
 from se_numpy.wrapping import plural, wrap_text
 
@@ -44,7 +44,7 @@ def run_train(args: argparse.Namespace) -> None:
     if given.get("init") is not None:
         given = network_of(given["init"]) | given
     given["data"] = data.full_name(given.get("data", "builtin"))
-    dataset = data.load(given["data"])
+    dataset = data.load(given["data"], **data.reading(given))
     config = configure(dataset, preset=args.preset, **given)
     if args.print_config:
         allowed = {"print_config", "preset", "config"}
@@ -63,7 +63,7 @@ def _resume(args: argparse.Namespace, given: dict[str, Any]) -> None:
     longer = {"epochs", "lr", "schedule", "out"} if args.epochs is not None else set()
     _refuse("--resume continues a run with its own settings", given | _run_options(args), {"device", "data"} | longer,
             "; to train a finished run longer, give --epochs")  # fmt: skip
-    more: dict[str, Any] = {"dataset": data.load(args.data) if args.data else None, "device": args.device or ""}
+    more: dict[str, Any] = {"dataset": _given_data(args), "device": args.device or ""}
     if args.epochs is None:
         resume(args.resume, **more)
     else:
@@ -78,6 +78,13 @@ def network_of(init: str) -> dict[str, Any]:
         return {}
     config = run_dir.settings_of(folder)
     return {name: getattr(config, name) for name in ("model", "layers", *(field.name for field in fields(SEConfig)))}
+
+
+def _given_data(args: argparse.Namespace) -> Dataset | None:
+    """Return the data set that is given to resume a run on, read as the run's own; None for the run's own."""
+    if not args.data:
+        return None
+    return data.load(args.data, **data.reading(vars(settings_of(find(args.resume)[0]))))
 
 
 def _run_options(args: argparse.Namespace) -> dict[str, Any]:

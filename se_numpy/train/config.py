@@ -14,6 +14,7 @@ from se_numpy import models, optim
 from se_numpy.arg_types import user_path
 from se_numpy.arrays import device_module
 from se_numpy.data import OWN, Dataset, recorded_name
+from se_numpy.data.augmentation import canonical
 from se_numpy.data.dataset import check_dataset
 from se_numpy.layers import Layer, describe, from_description
 
@@ -29,8 +30,10 @@ class Config:
     model: str
     epochs: int
     lr: float
-    augment: bool
-    data: str = "builtin"  # or cifar10, cifar100, a folder that contains one of them, or python:NAME for own arrays
+    augment: bool | str  # True: crop and flip; or some of crop, flip, cutout, resized-crop, with commas
+    data: str = "builtin"  # or cifar10, cifar100, the path of a data set, or python:NAME for own arrays
+    size: int | None = None  # height and width that images are resized to; None: as they are
+    channels: int | None = None  # 1 (grey) or 3 (colour); None: as in the data
     layers: str | None = None  # the description of an own network, as JSON; model is then OWN_NETWORK
     reduction: int | None = None  # None: the default of the model
     bias: bool = False
@@ -64,13 +67,16 @@ class Config:
                 object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON and TOML have only lists
         for field in fields(self):
             _check_type(field.name, field.type, getattr(self, field.name))
+        object.__setattr__(self, "augment", canonical(self.augment))
         for name in ("data", "init", "out"):
             if (path := getattr(self, name) or "").startswith("~"):
                 object.__setattr__(self, name, str(user_path(path)))
         for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("subset", 1), ("divisor", 1),
-                            ("patience", 1)):  # fmt: skip
+                            ("size", 1), ("patience", 1)):  # fmt: skip
             if getattr(self, name) is not None and not least <= getattr(self, name) <= MOST:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected {least} to {MOST:,}")
+        if self.channels not in (None, 1, 3):
+            raise ValueError(f"channels is {self.channels}; expected 1 (grey) or 3 (colour)")
         for name in ("lr", "lr_scale", "momentum", "weight_decay", "label_smoothing"):
             if not 0 <= getattr(self, name) <= MOST:  # False for NaN too
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 0 to {MOST:,}")
@@ -174,11 +180,11 @@ def _check_type(name: str, kind: Any, value: object) -> None:
     """Raise ValueError unless the value, which may come from a file, has the declared type of the field."""
     right = isinstance(value, kind) or (float in (kind, *get_args(kind)) and isinstance(value, int))
     if isinstance(value, bool):
-        right = kind is bool
+        right = bool in (kind, *get_args(kind))
     if isinstance(value, tuple):
         right = right and all(type(item) is int for item in value)
     if not right:
-        words = {int: "a whole number", float: "a number", str: "text", bool: "true or false", tuple: "whole numbers"}
+        words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", tuple: "whole numbers"}
         expected = next(word for one, word in words.items() if one in (kind, *get_args(kind)))
         raise ValueError(f"{name} is {value!r}; expected {expected}")
 

@@ -11,8 +11,9 @@ import numpy as np
 from tqdm import tqdm
 
 from se_numpy.complexity import count_parameters
-from se_numpy.data import Dataset
+from se_numpy.data import augmentation
 from se_numpy.data.glyphs import PLAIN_BOUND
+from se_numpy.data.summary import describe, imbalance
 from se_numpy.engine import threads
 from se_numpy.train.config import Config
 from se_numpy.train.estimate import seconds_in_total, seconds_per_epoch
@@ -45,11 +46,10 @@ def recipe(session: Session) -> str:
     config, n = session.config, len(session.training)
     epochs = plural(config.epochs - config.continued, "more epoch" if config.continued else "epoch")
     batches = f"batch size {config.batch_size}" if config.batch_size < n else f"all {n:,} images in one batch"
-    augmentation = "random crops and flips" if config.augment else "no augmentation"
     optimiser = {"sgd": "", "adamw": "AdamW, "}[config.optimiser]
     schedule = f"{optimiser}{config.schedule} schedule with lr {config.lr:g}"
     more = "".join(f", {words}" for words in extras(config))
-    return wrap_text(f"recipe   {epochs}, {batches}, {schedule}, {augmentation}{more}", 9)
+    return wrap_text(f"recipe   {epochs}, {batches}, {schedule}, {augmentation.describe(config.augment)}{more}", 9)
 
 
 def extras(config: Config) -> list[str]:
@@ -75,29 +75,17 @@ def introduce(session: Session, why: str, say: Console) -> None:
     config, dataset, device = session.config, session.dataset, session.device
     cores = f"{threads()} thread{'s' * (threads() != 1)}, " if device == "cpu" else ""
     images = plural(len(session.training), "training image")
+    advice = "; --class-weights balanced weights them" if config.class_weights is None else ""
     for line in (
         f"model    {config.model}, {count_parameters(session.net, dataset.image_shape):,} parameters",
         f"data     {dataset.source}",
+        *([f"         {describe(dataset)}"] if dataset.found else []),
         f"         {images}, {len(session.validation):,} held out to choose the epoch",
         *([f"init     {session.init_note}"] if session.init_note else []),
+        *([f"note     {note}{advice}"] if (note := imbalance(dataset)) else []),
         f"device   {device} ({why}), {cores}numpy {np.__version__}, Python {platform.python_version()}",
     ):
         say(wrap_text(line, 9))
-    if config.class_weights is None and (note := imbalance(dataset)):
-        say(wrap_text(note, 9))
-
-
-IMBALANCED = 2  # times as many images in the largest class as in the smallest
-
-
-def imbalance(dataset: Dataset) -> str:
-    """Return a note if some class has far fewer training images than another, or "" if none has."""
-    counts = np.bincount(dataset.train_labels, minlength=len(dataset.classes))
-    few, many = int(counts.argmin()), int(counts.argmax())
-    if counts[many] < IMBALANCED * counts[few]:
-        return ""
-    largest, smallest = (f"{plural(int(counts[k]), 'image')} of {dataset.classes[k]}" for k in (many, few))
-    return f"note     the classes are imbalanced ({largest}, {smallest}); --class-weights balanced weights them"
 
 
 def forecast(session: Session, per_step: float) -> str:

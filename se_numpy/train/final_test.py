@@ -6,7 +6,7 @@ from shlex import quote
 from se_numpy import checkpoint
 from se_numpy.arrays import to_host
 from se_numpy.data import short_name
-from se_numpy.data.batches import Images
+from se_numpy.data.batches import Images, images_of
 from se_numpy.data.glyphs import PLAIN_BOUND
 from se_numpy.install_hints import install_command
 from se_numpy.train import run_dir
@@ -25,7 +25,7 @@ def run_final_test(run: Run, session: Session, say: Console) -> None:
     trees, meta = session.read(run.folder / "best.npz")
     session.learner.restore(trees)
     dataset = session.dataset
-    test = Images(dataset.test_images, dataset.test_labels, session.normalise, session.device)
+    test = images_of(dataset.test_images, dataset.test_labels, session.normalise, session.device)
     loss, accuracy = session.evaluate(test, say.terminal, "test")
     run.result = {
         "test_loss": loss, "test_accuracy": accuracy, "test_images": len(test),

@@ -181,7 +181,7 @@ def extend(
 def _load_data(folder: Path, config: Config) -> Dataset:
     """Load the data set of a run, which must not have changed since."""
     try:
-        dataset = data.load(config.data)
+        dataset = data.load(config.data, **data.reading(vars(config)))
     except data.DataError as error:
         if config.data.startswith(data.OWN):
             raise ValueError(f"{error}; {run_dir.resume_in_python(folder)}") from None

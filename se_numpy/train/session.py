@@ -19,7 +19,7 @@ import se_numpy
 from se_numpy import checkpoint, engine, optim, tree
 from se_numpy.arrays import Array, to_device, to_host
 from se_numpy.data import Dataset, digest
-from se_numpy.data.batches import Draws, Images, Normalisation, draw
+from se_numpy.data.batches import Draws, Images, Normalisation, draw, images_of
 from se_numpy.data.dataset import check_dataset
 from se_numpy.engine import single_threaded_blas
 from se_numpy.train import saved
@@ -57,9 +57,8 @@ class Session:
         self.net = config.network(len(dataset.classes))
         training, held_out = split(dataset, config.seed)
         training = training[: config.subset]
-        self.normalise = Normalisation.of(dataset.train_images[training])
-        self.training = self._images(dataset.train_images[training], dataset.train_labels[training])
-        self.validation = self._images(dataset.train_images[held_out], dataset.train_labels[held_out])
+        self.normalise = Normalisation.of(dataset.train_images, training)
+        self.training, self.validation = self._images(training), self._images(held_out)
         self.learner = Learner(self.net, dataset.image_shape, config.seed, device)
         if self.learner.classes != len(dataset.classes):
             raise ValueError(
@@ -103,8 +102,8 @@ class Session:
     def _set_rates(self) -> None:
         self.learner.rates = rates(self.learner, self.config.freeze, set(self.loaded), self.config.lr_scale)
 
-    def _images(self, images: np.ndarray, labels: np.ndarray) -> Images:
-        return Images(images, labels, self.normalise, self.device)
+    def _images(self, rows: np.ndarray) -> Images:
+        return images_of(self.dataset.train_images, self.dataset.train_labels, self.normalise, self.device, rows)
 
     @property
     def watch(self) -> bool:

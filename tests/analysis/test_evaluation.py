@@ -139,7 +139,7 @@ def test_no_confusion_matrix_is_printed_for_a_hundred_classes():
 
 def test_the_default_data_set_is_the_one_of_the_run(tmp_path, monkeypatch):
     loaded = []
-    monkeypatch.setattr(data, "load", lambda source: loaded.append(source) or builtin(train=1, test=5))
+    monkeypatch.setattr(data, "load", lambda source, **options: loaded.append(source) or builtin(train=1, test=5))
     run = save(tmp_path / "net.npz")
     assert main(["evaluate", str(run)]) == 0
     assert main(["evaluate", str(run), "--data", "elsewhere"]) == 0

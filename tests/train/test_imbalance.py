@@ -85,8 +85,9 @@ def test_imbalanced_classes_are_said(tmp_path):
         out = io.StringIO()
         train(data, settings(tmp_path / "x", **more), out, dry_run=True)
         outs.append(" ".join(out.getvalue().split()))
-    note = "the classes are imbalanced (60 images of red, 10 images of blue); --class-weights balanced weights them"
-    assert [note in out for out in outs] == [True, False, False]
+    note = "the classes are imbalanced: 10 training images of blue to 60 of red"
+    assert [note in out for out in outs] == [True, True, False]
+    assert ["--class-weights balanced weights them" in out for out in outs] == [True, False, False]
     assert "balanced class weights" in outs[1]
 
 

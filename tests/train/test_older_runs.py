@@ -235,6 +235,8 @@ def test_the_format_of_a_new_run_is_the_same(tmp_path):
     settings = json.loads((fresh.folder / "config.json").read_text())
     added = {
         "divisor": 1,
+        "size": None,
+        "channels": None,
         "optimiser": "sgd",
         "class_weights": None,
         "clip_norm": None,

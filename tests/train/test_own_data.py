@@ -116,7 +116,7 @@ def test_other_class_names_are_refused(tmp_path, monkeypatch):
 def test_the_commands_do_not_evaluate_a_run_on_other_data(tmp_path, monkeypatch, capsys):
     train(OWN, config(tmp_path / "own", epochs=1), io.StringIO())
     train(tiny(), config(tmp_path / "named", tiny(), epochs=1), io.StringIO())
-    monkeypatch.setattr(data, "load", lambda source: tiny(n_test=41))
+    monkeypatch.setattr(data, "load", lambda source, **options: tiny(n_test=41))
     for name, message in (("own", "was trained on 'my flowers', arrays given in Python"),
                           ("named", "was trained on other data than three colours")):  # fmt: skip
         for command in ("evaluate", "report", "excitations"):

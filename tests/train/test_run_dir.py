@@ -190,7 +190,9 @@ def test_a_file_is_not_a_data_set(tmp_path, monkeypatch, capsys):
     (tmp_path / "x_y.npy").write_text("")
     for words in (["train"], ["ablate", "--table", "gate"]):
         assert main([*words, "--data", str(tmp_path / "x_y.npy")]) == 2
-        assert f"{tmp_path / 'x_y.npy'} is a file; give the folder" in capsys.readouterr().err
+        assert (
+            f"{tmp_path / 'x_y.npy'} is a file of another kind; expected a folder with CIFAR" in capsys.readouterr().err
+        )
 
 
 @pytest.mark.parametrize("name", ["two words", "it's", "$HOME", "a;b", "(x)", "-x"])
