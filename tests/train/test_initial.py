@@ -86,8 +86,8 @@ def test_weights_files_under_any_scheme(tmp_path, scheme):
     from se_numpy.layers import init
 
     params, state = init(net, (8, 9, 3), np.random.default_rng(5))
-    write(tmp_path / "weights.safetensors", dump(net, (8, 9, 3), params, state, scheme=scheme))
-    session = started(tmp_path / "weights.safetensors", bias=scheme == "timm")
+    write(tmp_path / "weights.npz", dump(net, (8, 9, 3), params, state, scheme=scheme))
+    session = started(tmp_path / "weights.npz", bias=scheme == "timm")
     new, old = leaves(session.learner.params), leaves(params)
     for leaf_name in ("conv.V", "stage3.block1.unit.branch.conv2.V", "stage2.block1.unit.shortcut.batchnorm1.gamma"):
         np.testing.assert_array_equal(new[leaf_name], old[leaf_name])
@@ -99,9 +99,9 @@ def test_weights_files_under_any_scheme(tmp_path, scheme):
 
 def test_a_network_that_does_not_fit_is_refused_before_anything_is_written(tmp_path, source, capsys):
     arrays = {"layer1.0.conv1.weight": np.ones((2, 2, 5, 5), np.float32)}
-    write(tmp_path / "odd.safetensors", arrays)
+    write(tmp_path / "odd.npz", arrays)
     args = ["train", "--epochs", "1", "--subset", "40", "--out", str(tmp_path / "run"), "--init"]
-    assert main([*args, str(tmp_path / "odd.safetensors")]) == 2
+    assert main([*args, str(tmp_path / "odd.npz")]) == 2
     assert "none of its 1 array fits this network (scheme timm); give --model" in capsys.readouterr().err
     assert main([*args, str(tmp_path / "nowhere")]) == 2
     assert "nowhere does not exist; expected a checkpoint or the folder of a run" in capsys.readouterr().err
@@ -116,10 +116,10 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
     arrays = dump(session.net, (8, 9, 3), session.learner.params, session.learner.state)
     name = next(iter(arrays))
     arrays[name] = arrays[name] * np.nan
-    write(tmp_path / "nan.safetensors", arrays)
+    write(tmp_path / "nan.npz", arrays)
     before = session.learner.w.copy()
     with pytest.raises(ValueError, match=f"{name} is not made of finite floating-point numbers"):
-        load_into(session.learner, tmp_path / "nan.safetensors", tiny().classes)
+        load_into(session.learner, tmp_path / "nan.npz", tiny().classes)
     np.testing.assert_array_equal(session.learner.w, before)
 
 
