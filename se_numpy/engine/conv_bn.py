@@ -69,7 +69,7 @@ class FusedConvBN(Node):
             u = U[n, h]
             return norm.part_of_block(u, n, by_image=gated) if run.train else norm.Part(n, None, image_sums(u))
 
-        on_gpu = cuda.has_kernels(X.xp, X.x, V["V"], *normal.values())
+        on_gpu = cuda.has_kernels(X.xp, X.x, V["V"], *normal.values(), *(W for part in of_gate for W in part.values()))
         epilogue = statistics if (run.train or gated) and not on_gpu else None
         U, parts = conv.convolve(X, V["V"], **self.conv.hyper, epilogue=epilogue)
         cache = ConvBNCache(X, U, AffineMaps(U))

@@ -175,12 +175,20 @@ def sums(
     xp = array_module(*maps)
     x = maps[0]
     call = _prepared(xp, name, x.shape, x.dtype, by_image, finish)
-    maps = tuple([v if v.flags.c_contiguous else xp.ascontiguousarray(v) for v in maps])
-    passed = [float(v) if isinstance(v, (int, float)) else v for v in channels[: call.channels]]
+    passed = [_passed(name, v, x.dtype) for v in (*maps, *channels[: call.channels])]
     outputs = [xp.empty(shape, x.dtype) for shape in call.outputs]
     partial = xp.empty(call.partial, np.float64)
-    call.kernel(call.grid, (THREADS,), (*maps, *passed, *outputs, partial, counters(xp), *call.counts))
+    call.kernel(call.grid, (THREADS,), (*passed, *outputs, partial, counters(xp), *call.counts))
     return tuple(outputs)
+
+
+def _passed(name: str, value: Any, dtype: Any) -> Any:
+    """Return a number or an array as a kernel takes it, which reads only contiguous memory of one dtype."""
+    if isinstance(value, (int, float)):
+        return float(value)
+    if value.dtype != dtype:
+        raise TypeError(f"kernel {name} got arrays of {dtype} and {value.dtype}; expected one dtype")
+    return value if value.flags.c_contiguous else array_module(value).ascontiguousarray(value)
 
 
 class Call(NamedTuple):
@@ -246,8 +254,8 @@ def counters(xp: ModuleType) -> Array:
 def image_kernel(name: str, arrays: tuple[Any, ...], R: int, parts: int = 1) -> tuple[Array, ...]:
     """Launch a kernel of the table with one block for each image; return its outputs (N, C), or (N, R) for the first.
 
-    ``arrays`` are its inputs, contiguous, the first of them (N, parts, C) or (N, C). An integer stands for an array
-    that is filled with it.
+    ``arrays`` are its inputs, the first of them (N, parts, C) or (N, C). An integer stands for an array that is filled
+    with it.
     """
     row, x = cast(PerImage, TABLE[name]), arrays[0]
     xp = array_module(x)
@@ -256,7 +264,7 @@ def image_kernel(name: str, arrays: tuple[Any, ...], R: int, parts: int = 1) -> 
     pairs = list(zip(inputs, arrays, strict=True))
     constants = tuple((p.name, a) for p, a in pairs if p.kind == "T" and isinstance(a, int))
     outputs = [xp.empty((N, R if p.kind == "R" else C), x.dtype) for p in parsed(row.outputs)]
-    passed = [float(a) if p.kind == "float64" else a for p, a in pairs if p.kind != "T" or not isinstance(a, int)]
+    passed = [_passed(name, a, x.dtype) for p, a in pairs if p.name not in dict(constants)]
     _per_image(xp, name, x.dtype, C, R, parts, constants)((N,), (THREADS,), (*passed, *outputs))
     return tuple(outputs)
 

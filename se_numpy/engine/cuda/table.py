@@ -50,6 +50,12 @@ class PerImage(NamedTuple):
     equals: str
 
 
+LOG_SUM_EXP = """
+        T high = x[i * K], total = 0;
+        for (int k = 1; k < K; ++k) high = x[i * K + k] > high ? x[i * K + k] : high;
+        for (int k = 0; k < K; ++k) total += exp(x[i * K + k] - high);
+        const T log_total = high + log(total);
+        """
 RECTIFIED = "auto rectified = [](T v) { return v < 0 ? (T)0 : v; }"  # v > 0 ? v : 0 would turn NaN into 0
 
 # The sums of dy and dy (x - mean), and the a, a b, a c of dx = a (dy + b x + c), from which batch norm is made.
@@ -244,23 +250,14 @@ TABLE: dict[str, Kernel | Sums | PerImage] = {
     "log_sum_exp": Kernel(
         "raw T x, int32 K",
         "T out",
-        """
-        T high = x[i * K], total = 0;
-        for (int k = 1; k < K; ++k) high = x[i * K + k] > high ? x[i * K + k] : high;
-        for (int k = 0; k < K; ++k) total += exp(x[i * K + k] - high);
-        out = high + log(total)
-        """,
+        LOG_SUM_EXP + "out = log_total",
         "ops.softmax_cross_entropy",
     ),
     # A label that no class has makes the loss NaN: nothing is read outside the array, and nothing has to wait.
     "cross_entropy_rows": Kernel(
         "L label, raw T x, int32 K, float64 N, float64 smoothing",
         "T loss",
-        """
-        T high = x[i * K], total = 0;
-        for (int k = 1; k < K; ++k) high = x[i * K + k] > high ? x[i * K + k] : high;
-        for (int k = 0; k < K; ++k) total += exp(x[i * K + k] - high);
-        const T log_total = high + log(total);
+        LOG_SUM_EXP + """
         const bool known = label < K && label > -1;
         T sum = (T)(1 - smoothing) * (log_total - x[i * K + (known ? (int)label : 0)]);
         if (smoothing) for (int k = 0; k < K; ++k) sum += (T)(smoothing / K) * (log_total - x[i * K + k]);

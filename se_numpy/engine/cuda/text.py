@@ -49,13 +49,12 @@ def elementwise(
                 declared.append(f"const double {own}_")
                 lines.append(f"const {'double' if kind == 'float64' else kind} {own} = {own}_;")
             continue
-        c_type = kind if kind == "T" else types.setdefault(kind, TYPES[value.dtype.name])
-        c_type = types[kind] if c_type != "T" else "T"
+        types.setdefault(kind, TYPES[value.dtype.name])
         if access:
-            declared.append(f"{c_type}* const {own}")
+            declared.append(f"{kind}* const {own}")
         else:
-            declared.append(f"{c_type}* const {own}_")
-            lines.append(f"{c_type}& {own} = {own}_[{index(shape, value.shape, value.strides, value.itemsize)}];")
+            declared.append(f"{kind}* const {own}_")
+            lines.append(f"{kind}& {own} = {own}_[{index(shape, value.shape, value.strides, value.itemsize)}];")
     typedefs = "".join(f"typedef {c_type} {kind};\n" for kind, c_type in types.items() if kind in ("T", "L", "I", "M"))
     return f"""{typedefs}extern "C" __global__ void {name}({", ".join(declared)}, const unsigned elements) {{
     const unsigned i = blockIdx.x * {THREADS}u + threadIdx.x;

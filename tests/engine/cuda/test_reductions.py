@@ -7,9 +7,10 @@ from contract import small_shares
 from hypothesis import given
 from hypothesis import strategies as st
 
-from se_numpy import ops, to_host
+from se_numpy import engine, ops, to_host, tree
 from se_numpy.engine import cuda
 from se_numpy.engine.cuda.reductions import BLOCKS, grid
+from se_numpy.layers import SE, BatchNorm, Conv, init, serial
 
 needs_compiler = pytest.mark.skipif(not host_kernels.available(), reason="no C++ compiler to run kernels on a CPU")
 MULTIPROCESSORS = 132  # of an H100
@@ -92,7 +93,41 @@ def test_vectors_are_gathered_from_views_of_any_strides(double, dtype, monkeypat
 @needs_compiler
 @pytest.mark.parametrize("label", [-1, 3, 200])
 def test_a_label_that_no_class_has_makes_the_loss_nan(double, label):
-    from se_numpy import engine
-
     x, labels = double.asarray(np.zeros((2, 3))), double.asarray(np.array([1, label]))
     assert np.isnan(float(engine.softmax_cross_entropy(x, labels)))
+
+
+@needs_compiler
+def test_strided_parameters_are_read_in_their_order(double):
+    """A kernel that took a strided array for a contiguous one would read its neighbours."""
+    x = np.random.default_rng(0).standard_normal((5, 4, 3, 6))
+    gamma, beta = np.random.default_rng(1).standard_normal((2, 12))
+    moved = [double.asarray(v)[::2] for v in (gamma, beta)]
+    found = cuda.sums("moments", (double.asarray(x),), (*moved, 1e-5), finish=True)
+    mean, var = ops.batch_statistics(x)
+    a = gamma[::2] / np.sqrt(var + 1e-5)
+    np.testing.assert_allclose(to_host(found[3]), a, rtol=1e-12)
+    np.testing.assert_allclose(to_host(found[4]), beta[::2] - mean * a, rtol=1e-12)
+
+    W1, W2 = np.random.default_rng(2).standard_normal((6, 2)), np.random.default_rng(3).standard_normal((2, 6))
+    total, shift, W1, W2 = map(double.asarray, (x.sum((1, 2)), np.zeros(6), W1, W2))
+    h = cuda.image_kernel("gates", (total, 1, shift, W1.T, W2.T, 0, 0, 12), 2)[2]
+    np.testing.assert_allclose(to_host(h), np.maximum(x.mean((1, 2)) @ to_host(W1), 0), rtol=1e-12)
+
+
+@needs_compiler
+def test_arrays_of_two_dtypes_are_refused(double):
+    x, y = double.asarray(np.ones((2, 3, 3, 4))), double.asarray(np.ones((2, 3, 3, 4), np.float32))
+    with pytest.raises(TypeError, match="float64 and float32"):
+        cuda.sums("sums_of_products", (x, y), finish=True)
+
+
+@needs_compiler
+def test_a_gate_of_another_dtype_is_computed_without_kernels(double):
+    net, rng = serial(Conv(6), BatchNorm(), SE(2)), np.random.default_rng(0)
+    params, state = init(net, (5, 4, 3), rng)
+    params["se1"] = {name: W.astype(np.float64) for name, W in params["se1"].items()}
+    X = rng.standard_normal((3, 5, 4, 3)).astype(np.float32)
+    moved = [tree.map_leaves(double.asarray, t) for t in (params, state)]
+    found, _ = engine.compile(net).forward(*moved, double.asarray(X), train=True)
+    np.testing.assert_allclose(to_host(found), net.forward(params, state, X, train=True)[0], rtol=1e-5, atol=1e-5)

@@ -119,7 +119,7 @@ FILES = {
     "opening another process's files": "os.listdir('/proc/{victim}/fd')",
     "another process's program": "os.readlink('/proc/{victim}/exe')",
     "another process's folder": "os.stat('/proc/{victim}/cwd/.')",
-    "another process's root": "os.open('/proc/{victim}/root/etc/passwd', os.O_RDONLY)",
+    "another process's root": "os.open('/proc/{victim}/root' + '/etc/passwd', os.O_RDONLY)",
     "opening its own memory": "open('/proc/self/mem', 'rb')",
     "listing processes": "os.listdir('/proc')",
     "its own descriptors": "os.listdir('/proc/self/fd')",
