@@ -37,4 +37,4 @@ def seconds(text: str) -> float:
 
 def user_path(text: str | Path) -> Path:
     """Return a path with the home folder in place of ~, which a shell does not replace inside --option=~ or a file."""
-    return Path(os.path.expanduser(text))  # unlike Path.expanduser, this keeps ~NAME if there is no such user
+    return Path(os.path.expanduser(text))  # unlike Path.expanduser, this keeps ~NAME if the user does not exist

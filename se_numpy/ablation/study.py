@@ -41,7 +41,7 @@ class Study:
         Raises
         ------
         ValueError
-            If there are no seeds, or if any seed is negative or repeated.
+            If ``seeds`` is empty, or if any seed is negative or repeated.
         """
         if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
             raise ValueError(f"--seeds is {','.join(map(str, seeds))}; expected different integers, 0 or more")

@@ -51,7 +51,7 @@ def table(name: str, model: str) -> Table:
     Raises
     ------
     ValueError
-        If there is no such table, or if the model has no SE or no counterpart without SE.
+        If the table does not exist, or if the model has no SE or no counterpart without SE.
     """
     if name not in TABLES:
         raise ValueError(f"there is no table {name!r}; expected {', '.join(TABLES)} or all")

@@ -125,7 +125,7 @@ def numbered_image(dataset: Dataset, word: str) -> InputImage:
     Raises
     ------
     ValueError
-        If there is no such test image.
+        If the test image does not exist.
     """
     number, count = word.removeprefix(TEST), len(dataset.test_labels)
     if not number.isdecimal() or int(number) >= count:

@@ -36,7 +36,7 @@ def load(
     Raises
     ------
     DataError
-        If there is no such data set, if its files are missing or damaged, or if it was given as arrays in Python.
+        If the data set does not exist, if its files are missing or damaged, or if it was given as arrays in Python.
     ValueError
         If ``size`` or ``channels`` is invalid.
     TypeError

@@ -42,7 +42,7 @@ def table(name: str) -> Table:
     Raises
     ------
     ValueError
-        If there is no such table.
+        If the table does not exist.
     """
     if name not in _data()["tables"]:
         raise ValueError(f"there is no table {name!r}; expected one of {', '.join(tables())}")
@@ -65,7 +65,7 @@ def number(name: str, row: str, column: str) -> Number:
     Raises
     ------
     ValueError
-        If there is no such cell, or it is empty; the message lists the possible names.
+        If the cell does not exist or is empty; the message lists the possible names.
     """
     rows = table(name).rows
     if row not in rows:

@@ -98,7 +98,7 @@ def resume(run: str | Path, out: TextIO | None = None, *, dataset: Dataset | Non
     Raises
     ------
     ValueError
-        If there is no such run, or its checkpoint is damaged or belongs to another run, or if the data set differs from
+        If the run does not exist, its checkpoint is damaged or belongs to another run, or the data set differs from
         that of the run; the files are not changed.
     RuntimeError, NotFinite, OSError, KeyboardInterrupt
         As ``train`` does.

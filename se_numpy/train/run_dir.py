@@ -131,7 +131,7 @@ def find(run: str | Path) -> tuple[Path, Path]:
     Raises
     ------
     ValueError
-        If there is no such run.
+        If the run does not exist.
     """
     if str(run) == "last" and not Path("last").exists():
         every = [path.parent for depth in ("*", "*/*") for path in RUNS.glob(f"{depth}/config.json")]  # */* for --seeds
@@ -154,7 +154,7 @@ def existing(run: str | Path) -> Path:
     Raises
     ------
     ValueError
-        If there is no such run; the message suggests one.
+        If the run does not exist; the message suggests one.
     """
     path = user_path(run)
     if not path.exists():
@@ -233,7 +233,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_starts(folder: Path) -> list[dict[str, Any]]:
-    """Read env.json, which has an entry for each start of the run; return [] if there is no such file.
+    """Read env.json, which has an entry for each start of the run; return [] if the file does not exist.
 
     Raises
     ------

@@ -21,7 +21,7 @@ class Param(NamedTuple):
     """A parameter of a row: ``raw`` and ``strided`` arrays are indexed by the operation, all others at the element."""
 
     access: str  # "raw" (contiguous), "strided" or ""
-    kind: str  # a C type of its own (L, I, M), T, int32 or float64
+    kind: str  # T, the dtype of the call; L, I or M, that of one argument; or a type of C, int32 or float64
     name: str
 
 

@@ -82,7 +82,7 @@ def choose(isolation: str = "auto", require: str | None = None) -> Backend:
         If the backend does not work, or if its level is below ``require`` ("L1" to "L3").  It is never replaced by a
         weaker one.
     ValueError
-        If there is no such backend or level.
+        If the backend or the level does not exist.
     """
     names = [backend.option for backend in BACKENDS]
     if isolation != "auto" and isolation not in names:
