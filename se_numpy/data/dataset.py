@@ -10,6 +10,8 @@ from se_numpy.data.array_checks import check_classes, check_images, check_labels
 from se_numpy.data.boxes import Boxes
 from se_numpy.shapes import flag
 
+BOXES = {"corners": "<f4", "classes": "<i8", "images": "<i8", "crowd": "u1", "areas": "<f8"}  # the arrays in a digest
+
 
 @dataclass(frozen=True, repr=False)
 class Dataset:
