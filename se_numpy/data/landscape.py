@@ -36,7 +36,7 @@ BRIGHT_BY_DAY = np.array([True, False, True, False, False, True])  # the details
 BRIGHT, DARK = np.array([[1.06, 1.00, 0.78], [0.09, 0.08, 0.11]], np.float32)
 HILLS = np.array([[0.36, 0.46, 0.50], [0.62, 0.54, 0.46], [0.40, 0.50, 0.36], [0.50, 0.46, 0.54]], np.float32)
 
-# Colours of light, of which a picture mixes two: noon, morning, evening, twilight, storm, dusk.
+# Colours of light: noon, morning, evening, twilight, storm, dusk. A picture mixes two of them.
 LIGHTS = np.array([[1.00, 1.00, 0.98], [1.00, 0.80, 0.62], [1.00, 0.66, 0.40], [0.50, 0.64, 1.00], [0.70, 0.98, 0.72],
                    [0.98, 0.66, 0.94]], np.float32)  # fmt: skip
 DAY = np.array([[0.50, 0.74, 1.00], [0.94, 0.96, 1.00], [1.00, 0.92, 0.74], [0.62, 0.90, 0.94]], np.float32)
@@ -51,7 +51,7 @@ X = Y.T
 
 @dataclass(frozen=True)
 class Views:
-    """What is drawn in each of N landscapes: scene and night (N,), horizon (N,) in pixels, light (N, 3), and numbers.
+    """N landscapes before they are drawn: scenes and night (N,), horizon (N,) in pixels, light (N, 3), and numbers.
 
     ``numbers`` (N, 40) are uniform in [0, 1); each part of a landscape takes some of them.
     """

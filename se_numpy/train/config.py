@@ -193,7 +193,7 @@ ADAMW = {"lr": 0.003, "weight_decay": 0.05}
 PHOTOGRAPHS = {"model": "se_resnet20", "epochs": 30, "lr": 0.4}
 RECIPES: dict[str, dict[str, Any]] = {
     "builtin": {"model": "se_resnet8", "epochs": 6, "lr": 0.3},
-    "scenes": {"model": "se_resnet8", "epochs": 10, "lr": 0.2, "batch_size": 64},
+    "scenes": {"model": "se_resnet8", "epochs": 8, "lr": 0.1, "batch_size": 32},
 }
 # smoke: checks that everything runs. quick: minutes on two cores. full: for photographs; needs a GPU or a whole night.
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
