@@ -25,7 +25,7 @@ FINE_TUNING: dict[str, dict[str, Any]] = {
     "from scratch": {"lr": 0.05},
     "fine-tuned": {"lr": 0.05, "init": True},
     "fine-tuned, loaded weights at a tenth of the rate": {"lr": 0.05, "init": True, "lr_scale": 0.1},
-    "classifier only": {"lr": 0.05, "init": True, "freeze": "0,1,2,3"},
+    "classifier only": {"lr": 0.05, "init": True, "freeze": (0, 1, 2, 3)},
 }
 
 
