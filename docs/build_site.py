@@ -20,6 +20,8 @@ from types import ModuleType
 
 import lite
 
+from se_numpy.grading.lessons import toys
+
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = ("docs", "tutorials", "benchmarks", "se_numpy", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md",
           "CITATION.cff", "LICENSE", "tests", "pyproject.toml")  # fmt: skip
@@ -107,6 +109,9 @@ def build_pages(out: Path, *, with_lite: bool) -> None:
         '<!doctype html><meta charset="utf-8"><title>se_numpy</title>'
         '<meta http-equiv="refresh" content="0; url=docs/index.html"><a href="docs/index.html">se_numpy</a>\n'
     )
+    (out / "toys").mkdir()
+    for name in toys.TOYS:
+        (out / "toys" / f"{name}.html").write_text(toys.page(name), encoding="utf-8")
     (out / ".nojekyll").touch()  # GitHub Pages would leave out folders that begin with an underscore
 
 
