@@ -56,7 +56,7 @@ class ClassView:
 
     ``unreadable`` holds the name of each submission without a report, and the reason; ``passed_over`` the name of each
     file that is not a submission, and the reason; ``unmatched`` the name of each submission that belongs to no student
-    of the roster, and the reason. ``grades`` are of students; without any, each report stands for itself.
+    of the roster, and the reason. ``grades`` are of students; without any, each report is a grade.
     """
 
     reports: tuple[Report, ...]

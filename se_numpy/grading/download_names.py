@@ -27,7 +27,7 @@ _ATTEMPT = re.compile(r"(?P<stem>.+)-(?P<attempt>[1-9]\d?)(?P<ending>\.\w+)?", r
 
 @dataclass(frozen=True)
 class Download:
-    """What a submission's path says about it."""
+    """The student and the file that a submission's path names."""
 
     lms: str = ""  # "canvas", "moodle", or "" for any other name
     name: str = ""  # of the student, as the path spells it

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 
 from se_numpy.grading.grades import Grade
 from se_numpy.grading.report.table import cell
-from se_numpy.grading.report.text import number
 from se_numpy.grading.roster import POINTS_POSSIBLE, Roster
 
 _STUDENT_COLUMNS = {"Student", "LastName", "FirstName", "ID", "SIS User ID", "SIS Login ID", "Integration ID",
@@ -49,7 +48,7 @@ def as_canvas(roster: Roster, grades: Sequence[Grade], column: str) -> str:
     most = known if known is not None else max((grade.max_points for grade in grades), default=0.0)
     found = {grade.student: grade for grade in grades}
     rows = [[roster.header[k] for k in kept] + [column]]
-    rows.append([f"    {POINTS_POSSIBLE}", *[""] * (len(kept) - 1), number(round(most, 2))])
+    rows.append([f"    {POINTS_POSSIBLE}", *[""] * (len(kept) - 1), _number(most)])
     rows += [[student.row[k] for k in kept] + [_points(found[student.key])] for student in roster.students]
     return _table(rows)
 
@@ -68,7 +67,12 @@ def as_moodle(roster: Roster, grades: Sequence[Grade]) -> str:
 
 
 def _points(grade: Grade) -> str:
-    return "" if grade.points is None else number(round(grade.points, 2))
+    return "" if grade.points is None else _number(grade.points)
+
+
+def _number(value: float) -> str:
+    """Return a number with up to two decimals, as Canvas shows it."""
+    return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

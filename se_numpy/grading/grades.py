@@ -25,7 +25,7 @@ class Grade:
 
 @dataclass(frozen=True)
 class Grading:
-    """What turns reports into grades: the roster, points by hand, and earlier runs with the rule for choosing.
+    """The rules that turn reports into grades: the roster, points by hand, and which of several runs counts.
 
     ``blank`` is a report on the assignment's tasks in which nothing is attempted.
     """

@@ -1,4 +1,4 @@
-"""Earlier runs into the same folder: what changed since, and the results that may count in place of this run's."""
+"""Earlier runs into the same folder: the changes since, and the results that may count in place of this run's."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -62,7 +62,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Change:
-    """What is different in one student's task; ``task`` is empty if the whole submission is new or gone."""
+    """A difference between two runs in one student's task; ``task`` is empty if the whole submission is new or gone."""
 
     student: str
     name: str

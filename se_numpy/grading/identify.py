@@ -1,4 +1,4 @@
-"""Whose submission each is: the roster's students, and the latest of several uploads."""
+"""Match submissions to the roster's students, and keep the latest of several uploads."""
 
 from dataclasses import replace
 

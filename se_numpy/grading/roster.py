@@ -75,7 +75,7 @@ class Roster:
         """Return the student that a submission's path names, or None and the reason.
 
         The number that the system wrote counts first, then the whole name, then a part of the name that is an ID. A
-        single word of a name is never enough: it may be the login of somebody else.
+        single word of a name is never enough: it may be the login of another student.
         """
         if self.numbered and download.lms == self.lms:
             found = next((student for student in self.students if student.key == download.user), None)
@@ -120,7 +120,7 @@ class Roster:
 
 @dataclass(frozen=True)
 class _Columns:
-    """Where a roster's table has identifiers and names."""
+    """The columns of a roster's table with identifiers and names."""
 
     lms: str
     key: int  # the column that the keys are taken from, -1 if it depends on the row
