@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from se_numpy.grading.class_folder import (
     CLASS_FILES,
@@ -188,8 +189,19 @@ class ClassRecord:
         members = self.members
         grades = self.grading.grades(reports, {entry.student for entry in members.entries if entry.download.late})
         return ClassView(
-            tuple(self.graded), (), members.passed_over, grades, members.unmatched, changed, alike(reports, given)
-        )
+            tuple(self.graded), (), members.passed_over, grades, members.unmatched, changed, alike(reports, given),
+            self._links(),
+        )  # fmt: skip
+
+    def _links(self) -> dict[str, str]:
+        """Return the address of each submission's page, if there is one, from the page of the class."""
+        if self.folder is None or "html" not in self.formats:
+            return {}
+        pages = {}
+        for entry in self.members.entries:
+            below = Path(INSTRUCTOR, entry.folder) if self.reports[entry].hides else Path(entry.folder)
+            pages[entry.name] = quote((below / FILES["html"]).as_posix(), errors="surrogatepass")
+        return pages
 
     def write_class(self, view: ClassView, formats: Sequence[str], tables: Mapping[str, str]) -> None:
         """Write the view of the whole class in these formats, and tables by the names of their files.

@@ -3,6 +3,7 @@
 Text and pages are made from the same sections.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -37,13 +38,26 @@ class Section:
         ]
 
 
+def labels_of(grades: Sequence[Grade]) -> dict[str, str]:
+    """Return the names of the students of the submissions that count, with the key where two have the same name."""
+    count = Counter(grade.name for grade in grades)
+    return {
+        line(g.submission): line(g.name if count[g.name] == 1 else f"{g.name} ({g.student})")
+        for g in grades
+        if g.submission
+    }
+
+
 def grading_sections(
     grades: Sequence[Grade], unmatched: Sequence[tuple[str, str]], changes: Sequence[Change], alike: Sequence[Alike],
 ) -> list[Section]:  # fmt: skip
     """Return the sections that have rows."""
-    names = {grade.student: line(grade.name) for grade in grades}
+    names, labels = {grade.student: line(grade.name) for grade in grades}, labels_of(grades)
     nothing = [grade for grade in grades if not grade.submission]
-    pairs = tuple((row.first, row.second, "; ".join(row.shared), f"{row.weight:.1f} bits") for row in alike[:SHOWN])
+    pairs = [
+        (*(labels.get(name, name) for name in (row.first, row.second)), "; ".join(row.shared), f"{row.weight:.1f} bits")
+        for row in alike[:SHOWN]
+    ]
     made = [
         Section("Nothing submitted", "", ("Student", "ID"), tuple((line(g.name), line(g.student)) for g in nothing)),
         Section("Submissions of no student on the roster", "They are graded; correct the roster or their names.",
@@ -52,7 +66,8 @@ def grading_sections(
                 tuple((line(g.name), line("; ".join(g.comments), 1000)) for g in grades if g.comments)),
         Section("Changes since the earlier run", "", ("Student", "Task", "Before", "Now"),
                 tuple(_changed(change, names) for change in changes[:SHOWN])),
-        Section("Submissions that are alike", ABOUT_ALIKE, ("Submission", "Other", "In common", "Weight"), pairs),
+        Section("Submissions that are alike", ABOUT_ALIKE, ("Submission", "Other submission", "In common", "Weight"),
+                tuple(pairs)),
     ]  # fmt: skip
     return [section for section in made if section.rows]
 

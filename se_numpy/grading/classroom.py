@@ -6,14 +6,14 @@ their verdict, so that the counts for a task add up to the number of submissions
 
 import json
 import os
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from se_numpy import pages
 from se_numpy.grading.class_folder import CLASS_FILES, EARLIER, INSTRUCTOR
-from se_numpy.grading.class_sections import Section, grading_sections
+from se_numpy.grading.class_sections import Section, grading_sections, labels_of
 from se_numpy.grading.grades import Grade
 from se_numpy.grading.history import Change
 from se_numpy.grading.models import Report, TaskReport
@@ -23,7 +23,7 @@ from se_numpy.grading.report.table import write_table
 from se_numpy.grading.report.terminal import wrap
 from se_numpy.grading.report.text import clean, finite, line, points, share, verdict
 from se_numpy.grading.similarity import Alike
-from se_numpy.pages import Bar, Table
+from se_numpy.pages import Bar
 
 NOT_ATTEMPTED, NOT_RUN, UNGRADED = verdict("missing"), verdict("unreadable"), verdict("ungraded")
 _LAST = (NOT_ATTEMPTED, NOT_RUN, UNGRADED)  # shown apart from mistakes
@@ -57,6 +57,7 @@ class ClassView:
     ``unreadable`` holds the name of each submission without a report, and the reason; ``passed_over`` the name of each
     file that is not a submission, and the reason; ``unmatched`` the name of each submission that belongs to no student
     of the roster, and the reason. ``grades`` are of students; without any, each report is a grade.
+    ``links`` maps the names of submissions to their reports, as addresses relative to the page.
     """
 
     reports: tuple[Report, ...]
@@ -66,6 +67,7 @@ class ClassView:
     unmatched: tuple[tuple[str, str], ...] = ()
     changes: tuple[Change, ...] = ()
     alike: tuple[Alike, ...] = ()
+    links: Mapping[str, str] = field(default_factory=dict)
 
     @staticmethod
     def read(folder: str | os.PathLike[str]) -> "ClassView":
@@ -192,12 +194,12 @@ class ClassView:
             lines += ["", *wrap(f"Not attempted: {counts}", "", "  ")]
         for heading, reason in (("Cannot be run", NOT_RUN), ("Not graded, because of the grader", UNGRADED)):
             if names and (broken := dict.fromkeys(n for m in self.mistakes if m.name == reason for n in m.submissions)):
-                lines += ["", *wrap(f"{heading}: {', '.join(broken)}", "", "  ")]
+                lines += ["", *wrap(f"{heading}: {self._named(broken)}", "", "  ")]
         if self.groups and names:
             lines += ["", "Submissions with the same mistakes"]
             for group in self.groups:
                 lines += wrap(_mistakes_of(group), f"  {len(group.submissions):>4}  ", " " * 8)
-                lines += wrap(", ".join(group.submissions), " " * 8)
+                lines += wrap(self._named(group.submissions), " " * 8)
         if self.unreadable and names:
             lines += ["", "Submissions without a report"]
             for name, why in self.unreadable:
@@ -220,16 +222,20 @@ class ClassView:
         RuntimeError
             If Jinja2 is not installed.
         """
-        mistakes = [Bar(f"{m.task}: {m.name}", f"{len(m.submissions)} of {m.of}", share(len(m.submissions), m.of),
-                        line(m.text, 1000)) for m in self._attempted]  # fmt: skip
+        mistakes: dict[bool, list[Bar]] = {True: [], False: []}  # made by several submissions, or by one
+        for m in self._attempted:
+            count = len(m.submissions)
+            bar = Bar(f"{m.task}: {m.name}", f"{count} of {m.of}", share(count, m.of), line(m.text, 1000))
+            mistakes[count > 1].append(bar)
         groups = [{"mistakes": clean(_mistakes_of(g)), "count": len(g.submissions),
-                   "submissions": clean(", ".join(g.submissions), 200_000)} for g in self.groups]  # fmt: skip
+                   "submissions": clean(self._named(g.submissions), 200_000)} for g in self.groups]  # fmt: skip
         return pages.render(
-            "class.html", maker="se-numpy grade", title="Class overview", summary=self._summary(), mistakes=mistakes,
+            "class.html", maker="se-numpy grade", title="Class overview", summary=self._summary(),
+            mistakes=mistakes[True], rare=mistakes[False],
             tasks=[Bar(name, f"{passed} of {of}", share(passed, of)) for name, passed, of in self.tasks],
             grades=self._grades() if names else [], groups=groups if names else [],
             unreadable=[(line(name), line(why)) for name, why in self.unreadable] if names else [],
-            sections=[(s, Table(s.head, s.rows, len(s.head))) for s in self._sections()] if names else [],
+            sections=self._sections() if names else [],
             passed_over=[(line(name), line(why)) for name, why in self.passed_over] if names else [],
         )  # fmt: skip
 
@@ -253,9 +259,16 @@ class ClassView:
             notes = [line(g.submission) if g.submission != g.name else "", g.run and f"from {g.run}"]
             notes += ["late"] * g.late + ["nothing submitted"] * (not g.submission)
             earned = "-" if g.points is None else points(g.points)
+            link = "" if g.run else self.links.get(g.submission, "")
             bars.append(Bar(line(g.name), f"{earned} of {points(g.max_points)}", share(g.points or 0.0, g.max_points),
-                            ", ".join(filter(None, notes))))  # fmt: skip
+                            ", ".join(filter(None, notes)), link))  # fmt: skip
         return bars
+
+    def _named(self, submissions: Iterable[str]) -> str:
+        """Return submissions by their students where these are known."""
+        labels = labels_of(self.grades)
+        names = [labels.get(name, name) for name in submissions]
+        return ("; " if any("," in name for name in names) else ", ").join(names)
 
     def _sections(self) -> list[Section]:
         return grading_sections(self.grades, self.unmatched, self.changes, self.alike)

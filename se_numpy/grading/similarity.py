@@ -44,9 +44,9 @@ def alike(reports: Sequence[Report], given: Iterable[str] = ()) -> tuple[Alike, 
         for about, (holders, of) in found.items():
             if len(holders) < 2 or (kind and len(holders) > max(2, RARE * of)):
                 continue
-            for pair in combinations(holders, 2):
-                if _student(attempted[pair[0]]) != _student(attempted[pair[1]]):
-                    pairs.setdefault(pair, []).append((kind, about, math.log2(of / len(holders))))
+            for a, b in combinations(holders, 2):
+                if not _follows(kind, about, attempted[a], attempted[b]):
+                    pairs.setdefault((a, b), []).append((kind, about, math.log2(of / len(holders))))
     rows = [
         Alike(line(attempted[a].name), line(attempted[b].name),
               tuple(about.partition("\0")[0] for _, about, _ in shared), sum(weight for *_, weight in shared))
@@ -54,6 +54,14 @@ def alike(reports: Sequence[Report], given: Iterable[str] = ()) -> tuple[Alike, 
         if any(kind < 2 for kind, *_ in shared) or len(shared) >= MISTAKES
     ]  # fmt: skip
     return tuple(sorted(rows, key=lambda row: (-row.weight, row.first, row.second)))
+
+
+def _follows(kind: int, about: str, a: Report, b: Report) -> bool:
+    """Return True if sharing this says nothing new: one student, the same file, or a mistake in the same code."""
+    if (a.student or a.name) == (b.student or b.name) or (kind and a.sha256 == b.sha256):
+        return True
+    task = about.partition(": ")[0]
+    return kind == 2 and task in a.trees and a.trees[task] == b.trees.get(task)
 
 
 def as_table(rows: Sequence[Alike]) -> str:
@@ -97,11 +105,7 @@ def _kind(task: TaskReport) -> str:
         return line(task.diagnosis.mistake)
     if task.features:
         return line("; ".join(task.features))
-    return line(re.sub(r"\d+", "N", task.message)) if task.status == "error" else ""
-
-
-def _student(report: Report) -> str:
-    return report.student or report.name
+    return line(re.sub(r"\d+", "N", task.message), 80) if task.status == "error" else ""
 
 
 def _index(pairs: Iterable[tuple[str, int]]) -> dict[str, list[int]]:

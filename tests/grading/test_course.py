@@ -645,7 +645,7 @@ def test_a_page_needs_jinja2_and_the_other_files_of_a_class_do_not(tmp_path, mon
     assert not (tmp_path / "out").exists()
     assert main([*command, "json"]) == 0
     out = capsys.readouterr().out
-    assert "out: grades.csv, and a folder" in out
+    assert "out: grades.csv, similarity.csv, and a folder" in out
     assert "class.html was not written: HTML pages need Jinja2" in out
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "a", "b", "class.json", "class.txt", "grades.csv"]  # fmt: skip

@@ -66,7 +66,7 @@ def test_two_runs_of_a_class(course, grade):
     assert code == 1, err
     assert "Müller, Jörg 1.5 of 6 müllerjörg_LATE_12346_67891_hw.py, late" in out
     assert "hoppergrace_12399_67892_hw.py: no student of the roster has the number 12399" in out
-    assert "hoppergrace_12399_67892_hw.py: other müllerjörg_LATE_12346_67891_hw.py; in common the same file" in out
+    assert "hoppergrace_12399_67892_hw.py: other submission Müller, Jörg; in common the same file" in out
     gradebook = list(csv.reader(io.StringIO((folder / "canvas.csv").read_text())))
     assert [row[-1] for row in gradebook] == ["Homework 3 (98765)", "6", "6", "1.5"]
     shown = json.loads((folder / "lovelaceada_12345_67890_hw" / "report.json").read_text())
