@@ -55,7 +55,12 @@ def as_gradescope(report: Report, *, visibility: str | Mapping[str, str] | None 
         "visibility": "visible",
         "stdout_visibility": "hidden",
         "tests": tests,
-        "extra_data": {"sha256": line(report.sha256), "seed_id": line(report.seed_id), "level": line(report.level)},
+        "extra_data": {
+            "sha256": line(report.sha256),
+            "seed_id": line(report.seed_id),
+            "level": line(report.level),
+            "student": line(report.student),
+        },
     }
     return json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
