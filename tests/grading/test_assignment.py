@@ -1,6 +1,10 @@
 """Points and visibility of checks, extra credit, and what students are not shown."""
 
+import json
+import re
+import textwrap
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -90,8 +94,6 @@ def test_hidden_tasks_are_left_out(write):
 
 
 def test_gradescope_gets_hidden_checks_as_a_hidden_test(write):
-    import json
-
     (item,) = write(CHECKS).items
     whole = replace(graded(item), added=0.5, comment="on paper")
     results = json.loads(as_gradescope(whole))
@@ -145,6 +147,17 @@ def test_invalid_entries_are_refused(tmp_path, text, says):
         assignment.load(tmp_path / "hw.toml")
 
 
+def test_the_assignment_in_the_documentation_is_valid(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "grading.md").read_text(encoding="utf-8")
+    text = textwrap.dedent(re.search(r"```toml\n(.*?)```", page, re.DOTALL)[1])
+    (tmp_path / "secret.txt").write_text("correct horse")
+    (tmp_path / "hw3.toml").write_text(text)
+    found = assignment.load(tmp_path / "hw3.toml")
+    assert [item.task.name for item in found.items] == ["squeeze", "scale", "excite", "relu"]
+    assert [item.extra for item in found.items] == [False, False, False, True]
+    assert (found.keep, found.manual) == ("best", tmp_path / "manual.csv")
+
+
 def test_inputs_follow_the_student(tmp_path):
     (tmp_path / "secret").write_bytes(b"correct horse")
     (tmp_path / "hw.toml").write_text('tasks = ["relu"]\nsecret_file = "secret"\nroster = "r.csv"\n')
@@ -156,8 +169,6 @@ def test_inputs_follow_the_student(tmp_path):
 
 
 def test_reports_of_earlier_versions_are_read():
-    import json
-
     found = json.loads(as_json(report()))
     for name in ("student", "added", "comment", "trees"):
         del found[name]
