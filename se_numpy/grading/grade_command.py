@@ -165,7 +165,10 @@ def _one_of(students: Sequence[str], text: str) -> str:
 
 def _given(template: str | Path | None) -> tuple[str, ...]:
     """Return the digests of the functions that students were given."""
-    return tuple(read(template).trees.values()) if template else ()
+    try:
+        return tuple(read(template).trees.values()) if template else ()
+    except ValueError as error:
+        raise ValueError(f"the template cannot be read: {error}") from None
 
 
 def _tables(grading: Grading, view: ClassView, assignment: Assignment) -> tuple[dict[str, str], list[str]]:

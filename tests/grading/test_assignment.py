@@ -155,7 +155,7 @@ def test_the_assignment_in_the_documentation_is_valid(tmp_path):
     found = assignment.load(tmp_path / "hw3.toml")
     assert [item.task.name for item in found.items] == ["squeeze", "scale", "excite", "relu"]
     assert [item.extra for item in found.items] == [False, False, False, True]
-    assert (found.keep, found.manual) == ("best", tmp_path / "manual.csv")
+    assert (found.keep, found.template) == ("best", tmp_path / "hw3.py")
 
 
 def test_inputs_follow_the_student(tmp_path):
