@@ -17,6 +17,16 @@ An example:
     [limits]
     seconds_per_call = 2
     memory_mb = 512
+
+The form of submissions, if it is not a file with one function for each task:
+
+    file = "hw.py"                  # the file to grade in a folder or a .zip archive
+    folders = true                  # each folder with Python files is one submission
+    style = "cs231n"                # forward functions return out, cache
+    framework = "torch"             # submissions may set FRAMEWORK = "torch"
+
+    [classes]
+    SEBlock = "se_block"            # the class with forward and backward that solves a task
 """
 
 import hashlib
@@ -28,6 +38,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from se_numpy.grading.declarations import FRAMEWORKS, STYLES, Form
 from se_numpy.grading.selftest import from_file
 from se_numpy.grading.task import Task
 from se_numpy.grading.tasks import all_tasks
@@ -53,6 +64,7 @@ class Assignment:
     items: tuple[Item, ...]
     secret: bytes | None = None
     limits: dict[str, float] = field(default_factory=lambda: dict(LIMITS))
+    form: Form = Form()
 
     def seed(self, sha256: str, task: str) -> int:
         """Return the seed for a task's inputs: fixed for each submission, unpredictable without the secret.
@@ -114,7 +126,8 @@ def load(path: str | Path) -> Assignment:
         raise ValueError(f"{path} does not exist; expected an assignment in TOML") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not valid TOML: {error}") from None
-    _known(path, "the file", data, ("title", "secret_file", "task", "tasks", "limits"))
+    known = ("title", "secret_file", "task", "tasks", "limits", "file", "folders", "style", "framework", "classes")
+    _known(path, "the file", data, known)
     entries, names = data.get("task", []), data.get("tasks", [])
     if not isinstance(entries, list) or not isinstance(names, list) or not entries + names:
         raise ValueError(f'{path} lists no tasks; expected tasks = ["squeeze"], or [[task]] with id = "squeeze"')
@@ -129,7 +142,26 @@ def load(path: str | Path) -> Assignment:
     for name, value in limits.items():
         _positive(path, name, value)
     secret = _secret(path.parent / data["secret_file"]) if "secret_file" in data else None
-    return Assignment(str(data.get("title", path.stem)), items, secret, LIMITS | limits)
+    return Assignment(str(data.get("title", path.stem)), items, secret, LIMITS | limits, _form(path, data))
+
+
+def _form(path: Path, data: dict[str, Any]) -> Form:
+    """Return the form of submissions that an assignment declares."""
+    for name, known in (("style", STYLES), ("framework", FRAMEWORKS)):
+        if data.get(name, known[0]) not in known:
+            raise ValueError(f"{path}: {name} is {data[name]!r}; expected {' or '.join(known)}")
+    file, folders, classes = data.get("file", ""), data.get("folders", False), data.get("classes", {})
+    if not isinstance(file, str) or (file and not file.lower().endswith((".py", ".ipynb"))):
+        raise ValueError(f'{path}: file is {file!r}; expected the name of a .py or .ipynb file, as in file = "hw.py"')
+    if not isinstance(folders, bool):
+        raise ValueError(f"{path}: folders is {folders!r}; expected true or false")
+    if not isinstance(classes, dict):
+        raise ValueError(f'{path}: classes is {classes!r}; expected a table, as in [classes] SEBlock = "se_block"')
+    for kind, task in classes.items():
+        if not isinstance(task, str) or find(task).name.endswith("_backward"):
+            raise ValueError(f"{path}: the class {kind} is for {task!r}; expected a forward task, such as se_block; its "
+                             "backward task is graded with it")  # fmt: skip
+    return Form(file, folders, data.get("style", ""), data.get("framework", ""), classes)
 
 
 def _items(path: Path, entry: dict[str, Any]) -> list[Item]:

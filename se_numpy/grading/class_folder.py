@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import posixpath
 import re
 import unicodedata
 from collections import Counter
@@ -9,6 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from se_numpy.grading.bundle import ARCHIVE
+from se_numpy.grading.declarations import Form
 from se_numpy.grading.report import FILES
 from se_numpy.grading.report.text import line
 from se_numpy.grading.submission import SUFFIXES
@@ -16,7 +19,7 @@ from se_numpy.grading.submission import SUFFIXES
 CLASS_FILES = {"terminal": "class.txt", "json": "class.json", "html": "class.html", "csv": "grades.csv"}
 EARLIER = "earlier"  # the folder for the reports of earlier runs, in the folder of the reports
 UNFINISHED = "unfinished.jsonl"  # the record of a run that is not finished, in the folder of the reports
-ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
+OTHER_ARCHIVES = (".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 _TAKEN = {*CLASS_FILES.values(), *FILES.values(), EARLIER, UNFINISHED}  # no submission's folder has these names
 _NAMED = 5  # the number of files in a hidden folder that are named
 _LONGEST = 120  # characters of a name, and bytes of a folder's name
@@ -39,11 +42,14 @@ class ClassFolder:
     passed_over: tuple[tuple[str, str], ...] = ()
 
 
-def survey(paths: Sequence[str | Path], reports: str | Path | None = None) -> ClassFolder:
+def survey(
+    paths: Sequence[str | Path], reports: str | Path | None = None, *, form: Form | None = None
+) -> ClassFolder:  # fmt: skip
     """Return the given files, and all submissions in the given folders, sorted by path.
 
-    The folder of the ``reports`` is not searched. Files that were given themselves are never passed over: those that
-    cannot be graded get a report that says so.
+    A .zip archive is one submission, and so is a folder if the ``form`` says so: it contains ``form.file`` or, with
+    ``form.folders``, any Python file. The folder of the ``reports`` is not searched. Files that were given themselves
+    are never passed over: those that cannot be graded get a report that says so.
 
     Raises
     ------
@@ -54,7 +60,7 @@ def survey(paths: Sequence[str | Path], reports: str | Path | None = None) -> Cl
     passed_over: list[tuple[Path, str]] = []
     for path in map(Path, paths):
         if path.is_dir():
-            for file, reason in _files(path, reports):
+            for file, reason in _files(path, reports, form or Form()):
                 if reason:
                     passed_over.append((file, reason))
                 else:
@@ -62,7 +68,7 @@ def survey(paths: Sequence[str | Path], reports: str | Path | None = None) -> Cl
         elif os.path.lexists(path):
             found.setdefault(os.path.abspath(path), path)
         else:
-            raise ValueError(f"{path} does not exist; expected a .py or .ipynb file, or a folder of submissions")
+            raise ValueError(f"{path} does not exist; expected a .py or .ipynb file, an archive, or a folder of them")
     entries = named(list(found.values()))
     top = _common([*found.values(), *(file for file, _ in passed_over)])
     others = [(line(_visible(_relative(file, top)), 2 * _LONGEST), reason) for file, reason in passed_over]
@@ -70,7 +76,7 @@ def survey(paths: Sequence[str | Path], reports: str | Path | None = None) -> Cl
         inside = "; ".join(f"{name}: {reason}" for name, reason in others[:_NAMED])
         more = f"; and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
         where = ", ".join(map(str, paths))
-        raise ValueError(f"{where} contains no submissions; expected {' or '.join(SUFFIXES)} files"
+        raise ValueError(f"{where} contains no submissions; expected {', '.join(SUFFIXES)} or {ARCHIVE} files"
                          + (f" ({inside}{more})" if inside else ""))  # fmt: skip
     return ClassFolder(entries, tuple(others))
 
@@ -130,8 +136,11 @@ def _key(folder: str) -> str:
     return unicodedata.normalize("NFC", folder).casefold()
 
 
-def _files(top: Path, reports: str | Path | None) -> Iterator[tuple[Path, str]]:
-    """Yield every file in a folder, sorted by path, with the reason if it is passed over."""
+def _files(top: Path, reports: str | Path | None, form: Form) -> Iterator[tuple[Path, str]]:
+    """Yield every file in a folder, sorted by path, with the reason if it is passed over.
+
+    A folder that is one submission is yielded in place of its files.
+    """
     left_out = os.path.realpath(reports) if reports else None
     found: list[tuple[Path, str]] = []
     waiting = [top]
@@ -145,6 +154,9 @@ def _files(top: Path, reports: str | Path | None) -> Iterator[tuple[Path, str]]:
             continue
         if not inside:
             found.append((folder, "an empty folder"))
+        if _is_submission(inside, form):
+            found.append((folder, ""))
+            continue
         for entry in inside:
             path = folder / entry.name
             if not (entry.is_dir(follow_symlinks=False) and not _hidden(entry.name)):
@@ -154,6 +166,14 @@ def _files(top: Path, reports: str | Path | None) -> Iterator[tuple[Path, str]]:
             else:
                 waiting.append(path)
     yield from sorted(found)
+
+
+def _is_submission(inside: Sequence[os.DirEntry[str]], form: Form) -> bool:
+    """Return True if a folder with these entries is one submission."""
+    names = [e.name.lower() for e in inside if e.is_file(follow_symlinks=False) and not _hidden(e.name)]
+    if form.file and posixpath.basename(form.file).lower() in names:
+        return True
+    return form.folders and any(name.endswith(SUFFIXES) for name in names)
 
 
 def _hidden(name: str) -> bool:
@@ -171,13 +191,13 @@ def _reason(entry: os.DirEntry[str]) -> str:
     if not entry.is_file():
         return "not a regular file"
     lower = entry.name.lower()
-    if lower.endswith(SUFFIXES):
+    if lower.endswith((*SUFFIXES, ARCHIVE)):
         return ""
-    if lower.endswith(ARCHIVES):
-        return "an archive; unpack it and grade its files"
-    ending = re.search(r"\.(ipynb|py)(?![a-z0-9])", lower)
+    if lower.endswith(OTHER_ARCHIVES):
+        return "an archive that is not read; expected .zip"
+    ending = re.search(r"\.(ipynb|py|zip)(?![a-z0-9])", lower)
     rename = f"; if it is a submission, rename it to {line(entry.name[: ending.end()], 60)}" if ending else ""
-    return f"not a .py or .ipynb file{rename}"
+    return f"not a .py, .ipynb or .zip file{rename}"
 
 
 def _content(folder: str) -> str:

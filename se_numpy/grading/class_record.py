@@ -12,13 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from se_numpy.grading.bundle import read_bundle
 from se_numpy.grading.class_folder import CLASS_FILES, EARLIER, UNFINISHED, ClassFolder, Entry
 from se_numpy.grading.classroom import ClassView
 from se_numpy.grading.models import Report
 from se_numpy.grading.report import FILES, FORMATS, write_file
 from se_numpy.grading.report.json_io import as_json, load
 from se_numpy.grading.report.table import write_table
-from se_numpy.grading.submission import read_file
 
 
 def make_folder(path: Path) -> None:
@@ -175,7 +175,7 @@ class ClassRecord:
             found = json.loads(text)
             entry = next(e for e in self.members.entries if (e.name, e.folder) == (found["name"], found["folder"]))
             report = load(json.dumps(found["report"]))
-            same = report.sha256 == read_file(entry.path).sha256
+            same = report.sha256 == read_bundle(entry.path).sha256
         except (ValueError, KeyError, TypeError, StopIteration, RecursionError):  # the line may be incomplete
             return False
         if not same or not all((folder / entry.folder / FILES[name]).is_file() for name in self.formats):

@@ -20,7 +20,8 @@ from se_numpy.arg_types import int_list
 FAILED, USAGE, OWN_FAULT, NO_ISOLATION, INTERRUPTED = 1, 2, 3, 4, 130
 LEVELS = ("L1", "L2", "L3")
 GRADE = """\
-Grade .py and .ipynb submissions, each in a separate process. Several submissions, or a folder, also give a
+Grade .py and .ipynb submissions, each in a separate process. A .zip archive is one submission, and so
+is a folder with --file or --folders; its modules can be imported by the graded file. Several submissions, or a folder, also give a
 summary of the class: all grades, and how often each mistake was made.
 
 An assignment is a file like this:
@@ -107,7 +108,12 @@ def add(commands: Any) -> None:
 
 def _add_grade(commands: Any) -> None:
     p = commands.add_parser("grade", help="grade submissions", description=GRADE)
-    p.add_argument("files", nargs="+", metavar="FILE", help="submissions, or folders of submissions")
+    p.add_argument("files", nargs="+", metavar="FILE", help="submissions (.py, .ipynb or .zip), or folders of them")
+    p.add_argument("--file", metavar="NAME", help="the file to grade in a folder or an archive, such as hw.py; a folder "
+                   "that contains it is one submission")  # fmt: skip
+    p.add_argument("--folders", action="store_true", help="each folder with Python files is one submission")
+    p.add_argument("--framework", choices=["torch", "jax"], help="submissions may set FRAMEWORK = \"torch\" or \"jax\" "
+                   "and import it")  # fmt: skip
     p.add_argument("--tasks", metavar="A,B", help="grade only these tasks")
     p.add_argument("--assignment", metavar="FILE.toml", help="TOML file with tasks, points and limits")
     p.add_argument("--format", default="terminal", metavar="A,B", help="report formats: terminal, json, "

@@ -16,7 +16,7 @@ from se_numpy.grading.class_record import ClassRecord, keep_earlier, make_folder
 from se_numpy.grading.classroom import ClassView
 from se_numpy.grading.commands import FAILED, INTERRUPTED, NO_ISOLATION, OWN_FAULT, USAGE, Exit, chosen
 from se_numpy.grading.course import CLASS_SHARE, Options, WorkerDied, grade_all, grade_path, ungraded
-from se_numpy.grading.isolation import IsolationMissing
+from se_numpy.grading.isolation import IsolationMissing, framework_missing
 from se_numpy.grading.models import Report
 from se_numpy.grading.report import FILES, FORMATS, as_gradescope, check_formats, show, write, write_file
 from se_numpy.pages import missing_library
@@ -35,8 +35,9 @@ def grade(args: argparse.Namespace) -> None:
         If a submission does not pass, a report cannot be written, or the required isolation is not available.
     """
     options = Options(
-        args.assignment, chosen(args.tasks), args.seed_file, args.isolation, args.require, args.run_all, args.deadline
-    )
+        args.assignment, chosen(args.tasks), args.seed_file, args.isolation, args.require, args.run_all, args.deadline,
+        file=args.file or "", folders=args.folders, framework=args.framework or "",
+    )  # fmt: skip
     formats = check_formats(args.format.split(","))
     if "html" in formats and (missing := missing_library("grade")):
         raise ValueError(missing)
@@ -45,9 +46,11 @@ def grade(args: argparse.Namespace) -> None:
     for name, value in (("--deadline", args.deadline), ("--class-deadline", args.class_deadline)):
         if value is not None and not value > 0:
             raise ValueError(f"{name} is {value:g}; expected a number of seconds above 0")
-    options.to_assignment()
-    members = survey(args.files, args.out)
-    one = len(members.entries) == 1 and not Path(args.files[0]).is_dir() and args.dask is None
+    form = options.to_assignment().form
+    if form.framework and (missing := framework_missing(form.framework)):
+        raise ValueError(missing)
+    members = survey(args.files, args.out, form=form)
+    one = [entry.path for entry in members.entries] == [Path(args.files[0])] and args.dask is None
     if not one and not args.out and formats != ["terminal"]:
         raise ValueError(f"--format {args.format} writes files for several submissions; give --out DIR too")
     if args.out:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from se_numpy.grading.declarations import Declared, Form, declared
 from se_numpy.grading.source_parser import MAX_SOURCE, described, parse
 
 SUFFIXES = (".py", ".ipynb")  # in lower or upper case
@@ -29,21 +30,54 @@ class SubmissionFile:
 
 
 @dataclass(frozen=True)
+class Module:
+    """A module beside the graded file."""
+
+    name: str  # under which it is imported, for example "helpers" or "parts.conv"
+    file: str  # for messages
+    source: str
+    package: bool = False
+
+
+@dataclass(frozen=True)
 class Submission:
     """A submission's source code, with its layout and function names."""
 
     name: str  # the file's name, for reports
     source: str
     sha256: str  # the digest of the file's bytes
-    layout: str = "NHWC"  # the layout of arrays; "NCHW" if the source sets LAYOUT = "NCHW"
+    form: Declared = Declared()
     functions: tuple[str, ...] = ()  # defined at top level, as far as the source shows without being run
+    classes: tuple[str, ...] = ()  # likewise
     left_out: Mapping[str, str] = field(default_factory=dict)  # name -> the line that assigns it and is not run
+    modules: tuple[Module, ...] = ()  # that it may import
+    notes: tuple[str, ...] = ()  # which files were used, and how, for the report
+    calls: Mapping[str, Any] = field(default_factory=dict)  # task -> how it is called; empty in the plain form
+
+    @property
+    def layout(self) -> str:
+        """The layout of arrays: "NHWC", or "NCHW" if the source sets LAYOUT = "NCHW"."""
+        return self.form.layout
+
+    @property
+    def defined(self) -> tuple[str, ...]:
+        """The names of the functions and classes that the source defines."""
+        return (*self.functions, *self.classes)
+
+    def names(self, call: Mapping[str, Any]) -> bool:
+        """Return True if the source defines, imports or assigns the function or class that a call needs."""
+        keys = {"layer": ("class",), "cached": ("backward", "forward"), "function": ("function",)}[call["kind"]]
+        name = next(call[key] for key in keys if call[key])
+        return name in self.defined or name in self.source
 
     @staticmethod
-    def of(file: SubmissionFile, parsed: Mapping[str, Any]) -> "Submission":
+    def of(file: SubmissionFile, parsed: Mapping[str, Any], form: Form | None = None) -> "Submission":
         """Return the submission that ``source_parser.parse`` made of a file."""
-        functions = tuple(parsed["functions"])
-        return Submission(file.name, parsed["source"], file.sha256, parsed["layout"], functions, parsed["left_out"])
+        found = declared(parsed["declared"], parsed["classes"], form)
+        functions, classes = tuple(parsed["functions"]), tuple(parsed["classes"])
+        return Submission(
+            file.name, parsed["source"], file.sha256, found, functions, classes, parsed["left_out"], notes=found.notes
+        )
 
     def where_left_out(self, name: str) -> str:
         """Return a clause about the line that assigns this name, if it was left out; otherwise nothing."""
@@ -98,6 +132,21 @@ def read_file(path: str | os.PathLike[str]) -> SubmissionFile:
     if suffix not in SUFFIXES:
         ending = path.suffix or "a file without an extension"
         raise ValueError(f"{path}: expected a submission in a .py or .ipynb file, not {ending}")
+    raw = read_regular(path, MAX_FILE if suffix == ".ipynb" else MAX_SOURCE)
+    if not raw.strip():
+        problem = "not a valid notebook (the file is empty)" if suffix == ".ipynb" else "the file is empty"
+        raise ValueError(f"{path.name}: {problem}")
+    return SubmissionFile(path.name, raw, suffix == ".ipynb")
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """Return the contents of a regular file of at most ``limit`` bytes.
+
+    Raises
+    ------
+    ValueError
+        If it is a link or another special file, is larger, or cannot be read.
+    """
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     if path.is_symlink():
         raise ValueError(f"{path} is a symbolic link; submit the file itself")
@@ -108,7 +157,6 @@ def read_file(path: str | os.PathLike[str]) -> SubmissionFile:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise ValueError(f"{path} is not a regular file")
-    limit = MAX_FILE if suffix == ".ipynb" else MAX_SOURCE
     try:
         with open(descriptor, "rb") as file:
             raw = file.read(limit + 1)
@@ -116,7 +164,4 @@ def read_file(path: str | os.PathLike[str]) -> SubmissionFile:
         raise ValueError(f"{path}: {error.strerror}") from error
     if len(raw) > limit:
         raise ValueError(f"{path} is larger than {limit >> 20} MB; expected functions, not data")
-    if not raw.strip():
-        problem = "not a valid notebook (the file is empty)" if suffix == ".ipynb" else "the file is empty"
-        raise ValueError(f"{path.name}: {problem}")
-    return SubmissionFile(path.name, raw, suffix == ".ipynb")
+    return raw

@@ -66,8 +66,10 @@ for each submission, with L2 or L3 inside it.
 
 from se_numpy.grading.isolation.backends import Finding, IsolationMissing, choose, doctor, missing
 from se_numpy.grading.isolation.child import Child, Limits
+from se_numpy.grading.isolation.frameworks import framework_missing
 from se_numpy.grading.isolation.promises import PROMISES, Result, examine
 
 __all__ = [
-    "PROMISES", "Child", "Finding", "IsolationMissing", "Limits", "Result", "choose", "doctor", "examine", "missing",
+    "PROMISES", "Child", "Finding", "IsolationMissing", "Limits", "Result", "choose", "doctor", "examine", "framework_missing",
+    "missing",
 ]  # fmt: skip

@@ -5,7 +5,7 @@ import math
 import platform
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -13,7 +13,10 @@ from types import TracebackType
 
 import numpy as np
 
-from se_numpy.grading import source_parser
+from se_numpy.grading import adapters, archive, source_parser
+from se_numpy.grading.assemble import assemble
+from se_numpy.grading.bundle import Bundle
+from se_numpy.grading.declarations import Form
 from se_numpy.grading.isolation import seccomp, wire
 from se_numpy.grading.isolation.backends import Backend, choose
 from se_numpy.grading.isolation.process import Ended, Process
@@ -21,7 +24,7 @@ from se_numpy.grading.isolation.sandbox_paths import sandbox_paths
 from se_numpy.grading.isolation.scratch import Scratch, remove_left_folders
 from se_numpy.grading.models import DeadlinePassed, Reply
 from se_numpy.grading.sandbox_worker import pack
-from se_numpy.grading.submission import Submission, SubmissionFile
+from se_numpy.grading.submission import Submission
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ class Child:
 
     def _set_up(self, backend: Backend, submission: Submission, limits: Limits) -> None:
         self.submission, self.limits = submission, limits
+        self.framework = "numpy"
         self.level, self.backend = backend.level, backend.name
         self.starts = 0  # processes started so far
         self._how = backend
@@ -128,19 +132,27 @@ class Child:
             self.restart()
         return self._unreadable or reply
 
-    def parse(self, file: SubmissionFile, *, definitions: bool) -> Submission:
-        """Parse a file in a new process, make it the submission of this child, and return it.
+    def parse(
+        self, bundle: Bundle, *, definitions: bool, notebooks: bool = True, form: Form | None = None,
+        tasks: Collection[str] = (),
+    ) -> Submission:  # fmt: skip
+        """Parse a submission's files in a new process, make it the submission of this child, and return it.
+
+        ``definitions`` keeps only the definitions in .py files, and ``notebooks`` those in notebooks. The graded file
+        of several is chosen as the ``form`` and the names of the ``tasks`` say.
 
         Raises
         ------
         ValueError
-            If it is not valid Python, or cannot be parsed within the limits.
+            If it is not valid Python, cannot be parsed within the limits, or it is not clear which file to grade.
         RuntimeError
             If the process cannot be started, which is not the submission's fault.
         """
         self.restart()
         number, seconds = secrets.randbits(52), self.limits.start_seconds
-        frame = wire.parse(number, _parser(), file.raw, name=file.name, notebook=file.notebook, definitions=definitions)
+        settings = {"names": [file.name for file in bundle.files], "archive": bundle.archive,
+                    "definitions": [definitions, notebooks], "available": []}  # fmt: skip
+        frame = wire.parse(number, _parsers(), [file.raw for file in bundle.files], settings)
         self._process = process = self._start()
         try:
             reply = process.ask(frame, wire.Answer(number), seconds)
@@ -149,13 +161,13 @@ class Child:
         except BaseException:
             self.restart()
             raise
-        if reply.status != "ok" or len(reply.outputs) != 2:
+        if reply.status != "ok" or len(reply.outputs) != 1:
             self.restart()
             limit = f"while it was parsed: {reply.message}; expected functions, not data"
-            raise ValueError(reply.message if reply.status == "refused" else f"{file.name}, {limit}")
-        source, found = (part.tobytes() for part in reply.outputs)
-        parsed = {"source": source.decode("utf-8", "surrogatepass"), **json.loads(found)}
-        self.submission, self._unreadable = Submission.of(file, parsed), None
+            raise ValueError(reply.message if reply.status == "refused" else f"{bundle.name}, {limit}")
+        found = json.loads(reply.outputs[0].tobytes())
+        self.submission = assemble(bundle, found["files"], found["others"], tasks, form or Form())
+        self._unreadable = None
         return self.submission
 
     def restart(self) -> None:
@@ -238,7 +250,10 @@ class Child:
     def _load(self, process: Process) -> None:
         number = secrets.randbits(52)
         try:
-            frame = wire.load(number, self.submission.source)
+            given = self.submission
+            settings = {"modules": [(m.name, m.file, m.package) for m in given.modules], "calls": given.calls}
+            sources = [given.source, _adapters() if given.calls else "", *(m.source for m in given.modules)]
+            frame = wire.load(number, sources, settings)
             reply = self._ask(process, frame, wire.Answer(number), self.limits.start_seconds)
         except Ended as end:
             reply = end.reply
@@ -253,5 +268,10 @@ class Child:
 
 
 @cache
-def _parser() -> bytes:
-    return Path(source_parser.__file__).read_bytes()
+def _parsers() -> tuple[bytes, bytes]:
+    return Path(archive.__file__).read_bytes(), Path(source_parser.__file__).read_bytes()
+
+
+@cache
+def _adapters() -> str:
+    return Path(adapters.__file__).read_text(encoding="utf-8")

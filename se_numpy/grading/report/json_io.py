@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from importlib import resources
 from typing import Any
 
@@ -97,6 +97,8 @@ def _field(name: str, value: Any) -> Any:
 def _build(kind: type, found: Mapping[str, Any]) -> Any:
     given: dict[str, Any] = {}
     for f in fields(kind):
+        if f.name not in found and f.default is not MISSING:
+            continue  # the report is older than this field
         value = found[f.name]
         if value is None or isinstance(value, bool):
             given[f.name] = value

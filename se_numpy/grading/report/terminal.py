@@ -20,6 +20,9 @@ def as_text(report: Report, *, colour: bool = False) -> str:
     lines.append("")
     if report.message:
         lines += [*wrap(report.message), ""]
+    for note in report.notes:
+        lines += wrap(text.clean(note), "", "  ")
+    lines += [""] if report.notes else []
     shown = {report.message} - {""}  # a message about all tasks is shown only once
     attempted = [task for task in report.tasks if task.status != "missing" and task.message not in shown]
     if report.tasks and (attempted or not shown):
@@ -93,7 +96,7 @@ def _overview(report: Report, attempted: list[TaskReport]) -> Iterator[str]:
     wide = max((len(text.line(task.task, 40)) for task in attempted), default=0)
     for task in attempted:
         earned = f"{text.points(task.points):>6} of {text.points(task.max_points):<6}"
-        named = f"  {text.line(task.diagnosis.mistake, 60)}" if task.diagnosis else ""
+        named = f"  {text.line(task.diagnosis.mistake, 60)}" if task.diagnosis else f"  {task.only}" if task.only else ""
         row = f"{_mark(task.status == 'passed')}  {text.line(task.task, 40):<{wide}} {earned} "
         yield from wrap(row + text.verdict(task.status) + named, "", " " * (wide + 25))
     missing = [task for task in report.tasks if task.status == "missing"]
