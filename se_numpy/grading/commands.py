@@ -289,6 +289,15 @@ def _doctor(args: argparse.Namespace) -> None:
         print("".join(f"{result.levels[level]:>4}" for level in LEVELS), "", result.promise.sentence)
         for attack in result.broken:
             print(f"{'':14}succeeded at {attack!r}")
+    for name in isolation.FRAMEWORKS:
+        if not isolation.framework_missing(name):
+            found = isolation.examine(name)
+            results += found
+            kept = "every promise is kept" if not any(result.broken for result in found) else "broken promises"
+            print(f"\nWith {name}, for submissions that may import it: {kept}")
+            for result in found:
+                for attack in result.broken:
+                    print(f"{'':14}{result.promise.sentence}: succeeded at {attack!r}")
     print()
     print(isolation.__doc__)
     if broken := sum(bool(result.broken) for result in results):

@@ -144,8 +144,8 @@ def grade_path(
             try:
                 child.parse(bundle, definitions=definitions, notebooks=not options.run_all, form=assignment.form,
                             tasks=[item.task.name for item in assignment.items])  # fmt: skip
-                submission = child.submission = _with_calls(child.submission, assignment)
-                child.framework = framework_of(submission.form.framework, assignment.form)
+                submission = _with_calls(child.submission, assignment)
+                child.use(submission, framework_of(submission.form.framework, assignment.form))
             except ValueError as error:
                 return unreadable(str(error), bundle.sha256)
             for item in assignment.items:

@@ -104,6 +104,25 @@ class _Submission:
         return _call(self.module, header, arguments)
 
 
+class _Packages:
+    """Imports a framework's packages from their folders, and no others next to them."""
+
+    def __init__(self, paths: Mapping[str, str]) -> None:
+        self.paths = paths
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        """Return the import machinery's description of one of these packages, or None."""
+        where = self.paths.get(name)
+        if where is None or where.endswith(".py"):
+            return where and importlib.util.spec_from_file_location(name, where)
+        file = f"{where}/__init__.py"
+        if not os.path.exists(file):  # a namespace package
+            spec = importlib.machinery.ModuleSpec(name, None, is_package=True)
+            spec.submodule_search_locations = [where]
+            return spec
+        return importlib.util.spec_from_file_location(name, file, submodule_search_locations=[where])
+
+
 class _Beside:
     """Imports the modules beside the graded file from their text; folders are packages."""
 
@@ -178,7 +197,20 @@ def _prepare(settings: dict[str, Any], requests: int, answers: int, proc: int) -
     # NumPy is imported from its folder, not through sys.path, so that other packages next to it cannot be imported.
     folder = settings["numpy"]
     numpy = _module("numpy", f"{folder}/__init__.py", folder)
-    return numpy, None
+    sys.meta_path.append(_Packages(settings["packages"]))
+    return numpy, _framework(settings["framework"]) if settings["packages"] else None
+
+
+def _framework(name: str) -> Any:
+    """Import a framework, and run a function of it, so that its messages and start-up time are not the submission's."""
+    framework = importlib.import_module(name)
+    if name == "jax":
+        framework.config.update("jax_enable_x64", True)
+        importlib.import_module("jax.numpy").ones(2).sum()
+    else:
+        framework.set_num_threads(1)
+        framework.ones(2).clamp(min=0).sum()
+    return framework
 
 
 def _module(name: str, path: str, folder: str | None = None) -> Any:

@@ -19,6 +19,7 @@ from se_numpy.grading.bundle import Bundle
 from se_numpy.grading.declarations import Form
 from se_numpy.grading.isolation import seccomp, wire
 from se_numpy.grading.isolation.backends import Backend, choose
+from se_numpy.grading.isolation.frameworks import FRAMEWORKS, package_paths
 from se_numpy.grading.isolation.process import Ended, Process
 from se_numpy.grading.isolation.sandbox_paths import sandbox_paths
 from se_numpy.grading.isolation.scratch import Scratch, remove_left_folders
@@ -48,6 +49,15 @@ class Limits:
         """Return the limits, keyed by RLIMIT constant without its prefix."""
         return {"AS": self.memory_mb << 20, "CPU": self.cpu_seconds, "FSIZE": self.file_mb << 20, "CORE": 1,
                 "NOFILE": self.files, "NPROC": self.processes}  # fmt: skip
+
+
+def limits_of(limits: Limits, framework: str) -> Limits:
+    """Return the limits of a process that imports a framework, which needs memory and threads of its own."""
+    if framework not in FRAMEWORKS:
+        return limits
+    more = FRAMEWORKS[framework]
+    return replace(limits, memory_mb=limits.memory_mb + more.memory_mb, processes=limits.processes + more.threads,
+                   seconds=limits.seconds + more.seconds)  # fmt: skip
 
 
 class Child:
@@ -86,7 +96,7 @@ class Child:
 
     def _set_up(self, backend: Backend, submission: Submission, limits: Limits) -> None:
         self.submission, self.limits = submission, limits
-        self.framework = "numpy"
+        self.framework = "numpy"  # or the one that the submission declares and the grader's command allows
         self.level, self.backend = backend.level, backend.name
         self.starts = 0  # processes started so far
         self._how = backend
@@ -121,7 +131,8 @@ class Child:
         frame = wire.call(number, function, arguments, hyper)
         try:
             process = self._running()
-            reply = self._ask(process, frame, wire.Answer(number, len(arguments)), self.limits.seconds)
+            reply = self._ask(process, frame, wire.Answer(number, len(arguments)),
+                              limits_of(self.limits, self.framework).seconds)  # fmt: skip
         except Ended as end:
             self._process = None
             reply = end.reply
@@ -170,6 +181,12 @@ class Child:
         self._unreadable = None
         return self.submission
 
+    def use(self, submission: Submission, framework: str = "numpy") -> None:
+        """Make this the submission, in a process that can import the framework."""
+        if framework != self.framework:
+            self.restart()
+        self.submission, self.framework, self._unreadable = submission, framework, None
+
     def restart(self) -> None:
         """End the process, so that the next call starts a new one."""
         if self._process is not None:
@@ -207,7 +224,7 @@ class Child:
 
     def _start(self) -> Process:
         """Start a locked-down process with NumPy imported, before any of the submission's code runs."""
-        where, how, machine = sandbox_paths(), self._how, platform.machine()
+        where, how, machine = sandbox_paths(self.framework), self._how, platform.machine()
         files = {"runner": where.runner, "lockdown": where.lockdown, "supervisor": where.supervisor}
         if how.runner is not None:
             files = {name: f"{how.runner}/{name}.py" for name in files}
@@ -217,9 +234,10 @@ class Child:
             cwd = self._scratch.path
         remove_left_folders()
         number = secrets.randbits(52)
-        settings = {**files, "call": number, "limits": self.limits.resources(), "numpy": where.numpy,
+        settings = {**files, "call": number, "limits": limits_of(self.limits, self.framework).resources(), "numpy": where.numpy,
+                    "framework": self.framework, "packages": package_paths(self.framework),
                     "readable": list(where.readable()) if how.landlock else None,
-                    "seccomp": seccomp.allow_list(machine) if how.seccomp else None,
+                    "seccomp": seccomp.allow_list(machine, self.framework) if how.seccomp else None,
                     "counting": seccomp.asking(machine) if seccomp.possible() else None}  # fmt: skip
         flags = ["-I", "-S", "-B", "-u", "-X", "utf8"]  # no environment, site-packages, bytecode or buffering; UTF-8
         self.starts += 1

@@ -1,4 +1,9 @@
-"""What the sandbox allows in addition for a framework that the submission declares and the grader's command allows."""
+"""What the sandbox allows in addition for a framework that the submission declares and the grader's command allows.
+
+The list was made by tracing imports, functions, modules and autograd in a sandbox. Neither framework needs a system call
+beyond those for NumPy. JAX asks for the scheduling policy of its threads and prints a line if that is refused; the answer
+0, the usual policy, is given without asking the kernel, which would answer for other processes, too.
+"""
 
 import importlib.util
 import os
@@ -16,9 +21,11 @@ class Framework:
 
     name: str
     packages: tuple[str, ...]  # that are importable in the sandbox, if they are installed
+    devices: tuple[str, ...]  # that may be read
     memory_mb: int  # of address space
     threads: int
-    calls: Mapping[str, Mapping[str, Numbers]]  # reason -> system calls, as in ``syscalls``
+    seconds: float  # for each call, in addition
+    unmade: Mapping[str, Numbers]  # system calls that return 0 without being made, with numbers as in ``syscalls``
     install: str
 
 
@@ -26,10 +33,11 @@ FRAMEWORKS = {
     "torch": Framework(
         "torch", ("torch", "torchgen", "functorch", "typing_extensions", "sympy", "mpmath", "networkx", "jinja2",
                   "markupsafe", "fsspec", "filelock", "nvidia", "triton"),
-        memory_mb=3072, threads=64, calls={}, install="pip install torch"),
+        devices=("/dev/urandom",), memory_mb=3072, threads=64, seconds=0, unmade={}, install="pip install torch"),
     "jax": Framework(
         "jax", ("jax", "jaxlib", "ml_dtypes", "opt_einsum", "scipy"),
-        memory_mb=4096, threads=128, calls={}, install="pip install jax"),
+        devices=("/dev/urandom",), memory_mb=4096, threads=128, seconds=10,
+        unmade={"sched_getparam": (143, 121), "sched_getscheduler": (145, 120)}, install="pip install jax"),
 }  # fmt: skip
 
 
@@ -42,9 +50,12 @@ def framework_missing(name: str) -> str:
 
 @cache
 def package_paths(name: str) -> dict[str, str]:
-    """Return the file or the folder of each package that a framework imports and that is installed, by its name."""
+    """Return the file or the folder of each package that a framework imports and that is installed, by its name.
+
+    NumPy needs none.
+    """
     found = {}
-    for package in FRAMEWORKS[name].packages:
+    for package in FRAMEWORKS[name].packages if name in FRAMEWORKS else ():
         spec = importlib.util.find_spec(package)
         if spec is None:
             continue
