@@ -25,9 +25,10 @@ CS231N = {
 }  # fmt: skip
 # Arguments of a module's constructor that give a size, and the letter of its axis in the task.
 SIZES = {
-    "C": ("channels", "channel", "in_channels", "in_channel", "input_channels", "num_channels", "num_features", "in_planes",
-          "inplanes", "planes", "n_channels", "ch", "c", "C", "dim"),
-    "R": ("hidden", "hidden_channels", "squeeze_channels", "mid_channels", "rd_channels", "bottleneck", "hidden_dim", "R"),
+    "C": ("channels", "channel", "in_channels", "in_channel", "input_channels", "num_channels", "num_features",
+          "in_planes", "inplanes", "planes", "n_channels", "ch", "c", "C", "dim"),
+    "R": ("hidden", "hidden_channels", "hidden_dim", "squeeze_channels", "mid_channels", "rd_channels", "bottleneck",
+          "R"),
     "r": ("reduction", "reduction_ratio", "ratio", "r"),
 }  # fmt: skip
 
@@ -205,10 +206,8 @@ class Adapter:
         keywords = {n: left[n] for n in parameters if n in left and (n in optional or n in how["hyper"])}
         names = [n for n in left if n not in keywords]
         required = [n for n in parameters if n not in optional and n not in keywords]
-        if set(required) <= set(names):
-            first = required
-        else:
-            first = [n for n in names if n not in how["hyper"]][: len(required)]
+        by_name = set(required) <= set(names)
+        first = required if by_name else [n for n in names if n not in how["hyper"]][: len(required)]
         if len(first) < len(required):
             self._no(f"{how['class']}.forward takes {', '.join(required)}; expected at most {', '.join(names)}")
         for name in names:
@@ -229,16 +228,14 @@ class Adapter:
             return returned
         for name in rest:
             if getattr(layer, name, None) is None:
-                self._no(f"{how['class']}.backward returned {', '.join(first)} alone; expected {', '.join(outputs)}, or "
-                         f"the others as attributes {', '.join(rest)}")  # fmt: skip
+                self._no(f"{how['class']}.backward returned {', '.join(first)} alone; expected {', '.join(outputs)}, "
+                         f"or the others as attributes {', '.join(rest)}")  # fmt: skip
         found = dict(zip(first, several, strict=True)) | {name: getattr(layer, name) for name in rest}
         return tuple(found[name] for name in outputs)
 
     # Modules of PyTorch.
 
-    def _module(
-        self, how: Mapping[str, Any], kind: Any, values: dict[str, Any], upstream: Sequence[Any]
-    ) -> Any:
+    def _module(self, how: Mapping[str, Any], kind: Any, values: dict[str, Any], upstream: Sequence[Any]) -> Any:
         """Return a module's result, or its gradients through its own autograd."""
         torch = self.torch
         assert torch is not None
@@ -275,7 +272,7 @@ class Adapter:
         known = {name: letter for letter, names in SIZES.items() for name in names}
         taken = {}
         for name, parameter in _parameters(kind).items():
-            letter = known.get(name)
+            letter = known.get(name, "")
             if letter == "r" and "R" in sizes:
                 taken[name] = max(1, sizes["C"] // sizes["R"])
             elif letter in sizes:
@@ -307,7 +304,8 @@ class Adapter:
         """
         torch = self.torch
         assert torch is not None
-        waiting, placed, free = list(weights), {}, {}
+        waiting, placed = list(weights), {}
+        free: dict[str, int] = {}
         for name, parameter in module.named_parameters():
             shape = _without_ones(tuple(parameter.shape), len(how["axes"][waiting[0]]) if waiting else 1)
             if waiting and _fits(shape, how["axes"][waiting[0]], sizes, free):
@@ -320,8 +318,8 @@ class Adapter:
                 parameter.data = torch.zeros(last, dtype=parameter.dtype)
             else:
                 wanted = f"{waiting[0]} ({', '.join(how['axes'][waiting[0]])})" if waiting else "no further one"
-                self._no(f"{how['class']}: the parameter {name} has the shape {tuple(parameter.shape)}; expected {wanted}. "
-                         "Parameters are set in the order in which the layers are assigned in __init__")  # fmt: skip
+                self._no(f"{how['class']}: the parameter {name} has the shape {tuple(parameter.shape)}; expected "
+                         f"{wanted}; parameters are set in the order in which __init__ assigns the layers")  # fmt: skip
         if waiting:
             self._no(f"{how['class']} has no parameter for {', '.join(waiting)}")
         return placed

@@ -30,7 +30,7 @@ def assemble(
     if not bundle.several:
         if "problem" in files[0]:
             raise ValueError(files[0]["problem"])
-        return Submission.of(bundle.files[0], files[0], form)
+        return replace(Submission.of(bundle.files[0], files[0], form), beside=bundle.beside)
     forms = {f["name"]: declared(f["declared"], f["classes"], form) for f in files if "problem" not in f}
     valid = {f["name"]: f for f in files if "problem" not in f}
     if form.file:
@@ -76,8 +76,8 @@ def _that_define(
     twice = next(((task, names) for task, names in where.items() if len(names) > 1), None)
     if twice:
         whole = "; an archive of a whole class must be unpacked first" if bundle.archive else ""
-        raise ValueError(f"{bundle.name}: {twice[0]} is defined in {_list(twice[1])}; keep one, or name the file to grade "
-                         f'with --file or, in the assignment, file = "hw.py"{whole}')  # fmt: skip
+        raise ValueError(f"{bundle.name}: {twice[0]} is defined in {_list(twice[1])}; keep one, or name the file to "
+                         f'grade with --file or, in the assignment, file = "hw.py"{whole}')  # fmt: skip
     if graded:
         return graded
     problem = next((f["problem"] for f in files if "problem" in f), "")
@@ -97,10 +97,10 @@ def _defined(found: Mapping[str, Any], form: Declared, tasks: Collection[str]) -
 
 
 def _modules(files: Sequence[Mapping[str, Any]], graded: Sequence[str]) -> list[Module]:
-    """Return the files that can be imported: by their paths from the graded file's folder, or from the outermost."""
-    beside = posixpath.dirname(graded[0])
+    """Return the files that can be imported, by their paths from a graded file's folder or from the outermost."""
+    beside = [posixpath.dirname(name) for name in graded]
     modules: dict[str, Module] = {}
-    for top in dict.fromkeys((beside, "")):
+    for top in dict.fromkeys([*beside, ""] if len(graded) == 1 else ["", *beside]):
         for f in files:
             path = f["name"]
             if not path.lower().endswith(".py") and path not in graded:
@@ -124,8 +124,10 @@ def _joined(
     tasks: Collection[str],
 ) -> dict[str, Any]:  # fmt: skip
     """Return a file that imports the tasks from the files that define them."""
-    names = {module.file: module.name for module in modules}
-    lines, functions, classes, declarations, left_out = [], [], [], {}, {}
+    names = {module.file: module.name for module in reversed(modules)}
+    lines, functions, classes = [], [], []
+    declarations: dict[str, Any] = {}
+    left_out: dict[str, str] = {}
     for f in graded:
         if f["name"] not in names:
             raise ValueError(f"{f['name']} cannot be imported under this name; rename it to letters, digits and _")
@@ -144,11 +146,11 @@ def _notes(
     files: Sequence[Mapping[str, Any]], graded: Sequence[str], modules: Sequence[Module], others: Sequence[str]
 ) -> list[str]:
     """Return sentences on which files were graded, can be imported, or were not used."""
-    importable = [module.file for module in modules if module.file not in graded]
+    importable = list(dict.fromkeys(module.file for module in modules if module.file not in graded))
     notes = [f"Graded: {_list(graded)}" + (f"; importable beside it: {_list(importable)}." if importable else ".")]
     standard = [m.file for m in modules if m.name.split(".")[0] in sys.stdlib_module_names | {"numpy"}]
     if standard:
-        notes.append(f"{_list(standard)}: a module of Python or NumPy has this name and is imported instead; rename it.")
+        notes.append(f"{_list(standard)}: Python or NumPy has a module of this name, which is imported; rename it.")
     broken = [f["problem"] for f in files if "problem" in f]
     notes += [f"Not valid Python: {problem}." for problem in broken[:_NAMED]]
     shown = sorted(path for path in others if not path.rpartition("/")[2].startswith("."))

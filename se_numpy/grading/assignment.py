@@ -64,7 +64,7 @@ class Assignment:
     items: tuple[Item, ...]
     secret: bytes | None = None
     limits: dict[str, float] = field(default_factory=lambda: dict(LIMITS))
-    form: Form = Form()
+    form: Form = field(default_factory=Form)
 
     def seed(self, sha256: str, task: str) -> int:
         """Return the seed for a task's inputs: fixed for each submission, unpredictable without the secret.
@@ -159,8 +159,8 @@ def _form(path: Path, data: dict[str, Any]) -> Form:
         raise ValueError(f'{path}: classes is {classes!r}; expected a table, as in [classes] SEBlock = "se_block"')
     for kind, task in classes.items():
         if not isinstance(task, str) or find(task).name.endswith("_backward"):
-            raise ValueError(f"{path}: the class {kind} is for {task!r}; expected a forward task, such as se_block; its "
-                             "backward task is graded with it")  # fmt: skip
+            raise ValueError(f"{path}: the class {kind} is for {task!r}; expected a forward task, such as se_block, "
+                             "with which its backward task is graded")  # fmt: skip
     return Form(file, folders, data.get("style", ""), data.get("framework", ""), classes)
 
 

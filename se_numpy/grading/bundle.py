@@ -22,8 +22,9 @@ class Bundle:
     name: str  # for messages
     files: tuple[SubmissionFile, ...]
     archive: bool = False
-    several: bool = False  # a folder or an archive, of which one file is graded and may import the others
+    several: bool = False  # a folder or an archive; the graded file may import the others
     others: tuple[str, ...] = ()  # paths in a folder that are not read
+    beside: tuple[str, ...] = ()  # names of .py files in the folder of a single file, for messages
 
     @property
     def notebook(self) -> bool:
@@ -53,7 +54,8 @@ def read_bundle(path: str | os.PathLike[str]) -> Bundle:
     if path.suffix.lower() == ARCHIVE:
         return Bundle(path.name, (SubmissionFile(path.name, read_regular(path, MAX_ARCHIVE)),), True, True)
     file = read_file(path)
-    return Bundle(file.name, (file,))
+    beside = tuple(other.stem for other in islice(path.parent.glob("*.py"), MAX_FILES) if other != path)
+    return Bundle(file.name, (file,), beside=beside)
 
 
 def _read_folder(folder: Path) -> Bundle:

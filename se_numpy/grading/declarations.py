@@ -21,7 +21,7 @@ BACKWARD = "_backward"
 
 @dataclass(frozen=True)
 class Form:
-    """What the assignment, or the command line, says about the form of submissions.
+    """The form of submissions, as the assignment or the command line declares it.
 
     ``file`` is the name of the file to grade in a folder or an archive, and ``folders`` is True if each folder with
     Python files is one submission. ``framework`` is the one that submissions may use; they must declare it, too.
@@ -116,7 +116,7 @@ def call_of(task: Task, functions: Collection[str], form: Declared) -> dict[str,
 
 
 def _is_cached(task: str) -> bool:
-    """Return True for tasks that the style cs231n changes: pairs of forward and backward, and batch norm's test mode."""
+    """Return True for tasks that the style cs231n changes: forward, backward, and batch norm's test mode."""
     base = task.removesuffix(BACKWARD)
     return task in CS231N or f"{base}{BACKWARD}" in all_tasks()
 
@@ -141,7 +141,8 @@ def needed(call: Mapping[str, Any]) -> str:
 
 def described(calls: Sequence[Mapping[str, Any]], form: Declared) -> list[str]:
     """Return sentences on the form in which tasks were called, for the report."""
-    notes, classes = [], {}
+    notes: list[str] = []
+    classes: dict[str, list[str]] = {}
     for call in calls:
         if call["kind"] == "layer":
             classes.setdefault(call["class"], []).append(call["task"])
@@ -154,8 +155,8 @@ def described(calls: Sequence[Mapping[str, Any]], form: Declared) -> list[str]:
                      + (f". Graded: {others}." if others else "."))  # fmt: skip
     if form.framework != "numpy":
         modules = "" if form.framework == "jax" or not classes else (
-            " The weights of a torch.nn.Module are set in the order in which its layers are registered, its biases are 0, "
-            "and its gradients are those of autograd.")  # fmt: skip
+            " The weights of a torch.nn.Module are set in the order in which its layers are registered, its biases are "
+            "0, and its gradients are those of autograd.")  # fmt: skip
         notes.append(f"Arguments and results are arrays of {form.framework}, converted from and to NumPy's.{modules}")
     return notes
 
@@ -169,14 +170,12 @@ def framework_of(declares: str, form: Form) -> str:
         If it is not allowed.
     """
     if declares not in ("numpy", form.framework):
-        raise ValueError(f'it declares FRAMEWORK = "{declares}", which is not allowed here; an instructor allows it with '
-                         f'--framework {declares} or, in the assignment, framework = "{declares}"')  # fmt: skip
+        raise ValueError(f'the submission declares FRAMEWORK = "{declares}", which is not allowed here; an instructor '
+                         f'allows it with --framework or, in the assignment, framework = "{declares}"')  # fmt: skip
     return declares
 
 
-def call_lines(
-    call: Mapping[str, Any] | None, form: Declared, task: Task, hyper: Sequence[str]
-) -> list[str]:
+def call_lines(call: Mapping[str, Any] | None, form: Declared, task: Task, hyper: Sequence[str]) -> list[str]:
     """Return Python lines that call a task's function on variables of the names in its signature."""
     keywords = [f"{name}={name}" for name in hyper]
     if call is None or call["kind"] == "function":

@@ -98,7 +98,9 @@ class TaskReport:
         """The failed checks, if the values are right on all random inputs; otherwise an empty string."""
         failed = [check.name for check in self.checks if check.passed is False]
         wrong = any(name.startswith("values") for name in failed)
-        return "" if wrong or self.status != "failed" or not failed else f"right on random inputs; failed: {', '.join(failed)}"
+        if wrong or not failed or self.status != "failed":
+            return ""
+        return f"right on random inputs; failed: {', '.join(failed)}"
 
 
 NOT_RUN = "nothing was run"  # the backend in the report of a submission that could not be parsed

@@ -65,7 +65,8 @@ def main(requests: int, answers: int, proc: int) -> None:
         except BaseException as error:  # includes the submission's own exit() and KeyboardInterrupt
             answer |= explain(error, beside=submission.files)
         if header["function"] is not None:
-            answer["mutated"] = [k for k, (value, sent) in enumerate(given) if sent is not None and _bytes(value) != sent]
+            arguments = enumerate(given)
+            answer["mutated"] = [k for k, (value, sent) in arguments if sent is not None and _bytes(value) != sent]
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()

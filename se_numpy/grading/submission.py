@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from se_numpy.grading.declarations import Declared, Form, declared
+from se_numpy.grading.declarations import FRAMEWORKS, Declared, Form, declared
 from se_numpy.grading.source_parser import MAX_SOURCE, described, parse
 
 SUFFIXES = (".py", ".ipynb")  # in lower or upper case
@@ -46,11 +46,12 @@ class Submission:
     name: str  # the file's name, for reports
     source: str
     sha256: str  # the digest of the file's bytes
-    form: Declared = Declared()
+    form: Declared = field(default_factory=Declared)
     functions: tuple[str, ...] = ()  # defined at top level, as far as the source shows without being run
     classes: tuple[str, ...] = ()  # likewise
     left_out: Mapping[str, str] = field(default_factory=dict)  # name -> the line that assigns it and is not run
     modules: tuple[Module, ...] = ()  # that it may import
+    beside: tuple[str, ...] = ()  # names of .py files in the folder of a single file, which it cannot import
     notes: tuple[str, ...] = ()  # which files were used, and how, for the report
     calls: Mapping[str, Any] = field(default_factory=dict)  # task -> how it is called; empty in the plain form
 
@@ -87,8 +88,13 @@ class Submission:
         return f"; {name} is defined only in {self.left_out[name]}, which was left out{option}"
 
     def why_undefined(self, message: str) -> str:
-        """Return a clause about the name in the message of a NameError, if its line was left out; otherwise nothing."""
+        """Return a clause about the name or the module that a message says is missing, if the reason is known."""
         found = re.search(r"\bNameError: name '(\w{1,100})' is not defined", message)
+        module = re.search(r"\bModuleNotFoundError: No module named '(\w{1,100})'", message)
+        if module and module[1] in FRAMEWORKS[1:]:
+            return f'; a file that uses {module[1]} sets FRAMEWORK = "{module[1]}", and the grader must allow it'
+        if module and module[1] in self.beside:
+            return f"; {module[1]}.py is beside this file: grade the folder with --folders, or hand in a .zip"
         return self.where_left_out(found[1]) if found else ""
 
 

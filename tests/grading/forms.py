@@ -16,7 +16,7 @@ from se_numpy.grading.sandbox_worker import Refused, arrays, explain
 from se_numpy.grading.source_parser import described
 
 
-def in_form(source: str, task: str, form: Form = Form(), framework=None, named: bool = False):
+def in_form(source: str, task: str, form: Form | None = None, framework=None, named: bool = False):
     """Return the report on a task of a source, without a sandbox; mistakes get a name only if ``named``."""
     parsed = described(source, "hw.py")
     own = declared(parsed["declared"], parsed["classes"], form)

@@ -19,8 +19,7 @@ PASSED_OVER = {
     "README": "not a .py, .ipynb", "hw.pyc": "not a .py, .ipynb", ".hw.py": "hidden", "__init__.py": "hidden",
     "sub/deep/notes": "not a .py, .ipynb", "\u202e.txt": "not a .py",
 }  # fmt: skip
-GRADED = ["hw.py", "hw.PY", "hw.IPYNB", "HW.pY", "empty.py", "sub/deep/a.py", "sub/hw.py",
-          "hw.zip"]
+GRADED = ["hw.py", "hw.PY", "hw.IPYNB", "HW.pY", "empty.py", "sub/deep/a.py", "sub/hw.py", "hw.zip"]
 
 
 def fill(folder: Path, names) -> None:

@@ -6,7 +6,7 @@ from forms import in_form
 from se_numpy.grading.declarations import Form, declared
 
 # The right answers, in the style of cs231n and channels-first.
-CS231N = '''
+CS231N = """
 import numpy as np
 
 LAYOUT = "NCHW"
@@ -143,7 +143,7 @@ def se_block_backward(dout, cache):
     dU, ds = scale_backward(dout, scaled)
     dz, dW1, dW2 = excite_backward(ds, excited)
     return dU + squeeze_backward(dz, squeezed), dW1, dW2
-'''
+"""
 # For each covered task, a change that makes it wrong.
 WRONG = {
     "conv2d": ("fcab->nfhw\", view, w)", "fcab->nfhw\", view, w[..., ::-1])"),
@@ -170,8 +170,9 @@ WRONG = {
     "softmax_cross_entropy_backward": ("dx / len(x)", "dx"),
 }  # fmt: skip
 # The names of mistakes that the plain form gives, too.
-NAMED = {"relu_backward": "mask from dy", "squeeze": "largest pixel", "se_block_backward": "path through the gate left out",
-         "excite": "no ReLU between the layers", "scale_backward": "ds as a mean"}  # fmt: skip
+NAMED = {"relu_backward": "mask from dy", "squeeze": "largest pixel",
+         "se_block_backward": "path through the gate left out", "excite": "no ReLU between the layers",
+         "scale_backward": "ds as a mean"}  # fmt: skip
 
 
 @pytest.mark.parametrize("task", WRONG)
@@ -186,7 +187,9 @@ def test_the_style_of_cs231n_is_graded(task):
         assert report.diagnosis.mistake == NAMED[task]
 
 
-SPATIAL = CS231N + """
+SPATIAL = (
+    CS231N
+    + """
 def spatial_batchnorm_forward(x, gamma, beta, bn_param):
     rows, cache = batchnorm_forward(x.transpose(0, 2, 3, 1).reshape(-1, x.shape[1]), gamma, beta, bn_param)
     return rows.reshape(len(x), *x.shape[2:], -1).transpose(0, 3, 1, 2), cache
@@ -197,6 +200,7 @@ def spatial_batchnorm_backward(dout, cache):
     dx, dgamma, dbeta = batchnorm_backward(rows, cache)
     return dx.reshape(len(dout), *dout.shape[2:], -1).transpose(0, 3, 1, 2), dgamma, dbeta
 """
+)
 
 
 @pytest.mark.parametrize("task", ["batch_norm", "batch_norm_backward", "normalize"])

@@ -234,8 +234,9 @@ class Child:
             cwd = self._scratch.path
         remove_left_folders()
         number = secrets.randbits(52)
-        settings = {**files, "call": number, "limits": limits_of(self.limits, self.framework).resources(), "numpy": where.numpy,
-                    "framework": self.framework, "packages": package_paths(self.framework),
+        limits = limits_of(self.limits, self.framework).resources()
+        settings = {**files, "call": number, "limits": limits, "numpy": where.numpy, "framework": self.framework,
+                    "packages": package_paths(self.framework),
                     "readable": list(where.readable()) if how.landlock else None,
                     "seccomp": seccomp.allow_list(machine, self.framework) if how.seccomp else None,
                     "counting": seccomp.asking(machine) if seccomp.possible() else None}  # fmt: skip

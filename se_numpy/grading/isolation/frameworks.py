@@ -1,8 +1,8 @@
-"""What the sandbox allows in addition for a framework that the submission declares and the grader's command allows.
+"""Additions to the sandbox for a framework that the submission declares and the grader's command allows.
 
-The list was made by tracing imports, functions, modules and autograd in a sandbox. Neither framework needs a system call
-beyond those for NumPy. JAX asks for the scheduling policy of its threads and prints a line if that is refused; the answer
-0, the usual policy, is given without asking the kernel, which would answer for other processes, too.
+The list was made by tracing imports, functions, modules and autograd in a sandbox. Neither framework needs a system
+call beyond those for NumPy. JAX asks for the scheduling policy of its threads and prints a line if that is refused; the
+answer 0, the usual policy, is given without asking the kernel, which would answer for other processes, too.
 """
 
 import importlib.util

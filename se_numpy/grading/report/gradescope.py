@@ -33,7 +33,8 @@ def as_gradescope(report: Report, *, visibility: str | Mapping[str, str] = "visi
     for number, task in enumerate(report.tasks, 1):
         seen = visibility if isinstance(visibility, str) else visibility.get(task.task, "visible")
         tests.append(_test(number, task, seen))
-    summary = [f"{points(report.points)} of {points(report.max_points)} points.", clean(report.message), *map(clean, report.notes)]
+    summary = [f"{points(report.points)} of {points(report.max_points)} points.", clean(report.message)]
+    summary += map(clean, report.notes)
     summary += [f"Isolation: {level(report.level, report.backend)}.", *(f"- {clean(m)}" for m in report.missing)]
     results: dict[str, Any] = {
         "score": _round(sum(test["score"] for test in tests)),
