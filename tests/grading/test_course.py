@@ -19,8 +19,10 @@ import pytest
 
 from se_numpy.cli import main
 from se_numpy.grading import assignment, autograder, grade_command, isolation, notebook, template
+from se_numpy.grading.assignment import load
 from se_numpy.grading.class_folder import named, survey
 from se_numpy.grading.course import Options, grade_all, grade_path
+from se_numpy.grading.declarations import Form
 from se_numpy.grading.isolation import doctor
 from se_numpy.grading.lessons import exercises, hints
 from se_numpy.grading.lessons.syllabus import LESSONS
@@ -670,3 +672,39 @@ def test_a_function_in_place_of_the_task_name_is_reported():
     for check in (notebook.check, exercises.check):
         with pytest.raises(TypeError, match=r'the name comes first, as in check\("squeeze", squeeze\)'):
             check(all_tasks()["squeeze"].oracle, "squeeze")
+
+
+FORM = """
+tasks = ["squeeze", "relu"]
+file = "hw.py"
+folders = true
+style = "cs231n"
+framework = "torch"
+[classes]
+SEBlock = "se_block"
+"""
+
+
+def test_an_assignment_declares_the_form_of_submissions(tmp_path):
+    (tmp_path / "hw.toml").write_text(FORM)
+    form = load(tmp_path / "hw.toml").form
+    assert form == Form("hw.py", True, "cs231n", "torch", {"SEBlock": "se_block"})
+    options = Options(str(tmp_path / "hw.toml"), file="main.py", framework="jax")
+    assert options.to_assignment().form == replace(form, file="main.py", framework="jax")
+    before = options.fingerprint()
+    assert replace(options, file="hw.py").fingerprint() != before
+
+
+@pytest.mark.parametrize(("old", "new", "message"), [
+    ('"hw.py"', '"hw.c"', "file is 'hw.c'; expected the name of a .py or .ipynb file"),
+    ("true", '"yes"', "folders is 'yes'; expected true or false"),
+    ('"cs231n"', '"cs230"', "style is 'cs230'; expected plain or cs231n"),
+    ('"torch"', '"theano"', "framework is 'theano'; expected numpy or torch or jax"),
+    ('"se_block"', '"se_block_backward"', "expected a forward task, such as se_block, with which its backward task is"),
+    ('"se_block"', '"se_blok"', "unknown task 'se_blok'; did you mean se_block?"),
+    ("[classes]\nSEBlock", "classes", "classes is 'se_block'; expected a table"),
+])  # fmt: skip
+def test_an_unknown_form_is_refused(tmp_path, old, new, message):
+    (tmp_path / "hw.toml").write_text(FORM.replace(old, new))
+    with pytest.raises(ValueError, match=re.escape(message)):
+        load(tmp_path / "hw.toml")

@@ -1,4 +1,4 @@
-"""PyTorch and JAX in submissions: arrays are converted at the edge, and the sandbox opens for a declared framework only."""
+"""PyTorch and JAX in submissions: arrays are converted at the edge, and only a declared framework is importable."""
 
 import importlib.util
 from dataclasses import replace
@@ -58,7 +58,8 @@ CONVOLUTIONS = LAYER.format(
            "        self.fc2 = nn.Conv2d(squeeze_channels, in_channels, 1, bias=False)")  # fmt: skip
 PARAMETERS = LAYER.format(
     arguments="channels, hidden", gates="torch.sigmoid(torch.relu(x.mean((2, 3)) @ self.W1.T) @ self.W2.T)",
-    layers="self.W1, self.W2 = (nn.Parameter(torch.zeros(s)) for s in ((hidden, channels), (channels, hidden)))")  # fmt: skip
+    layers="self.W1 = nn.Parameter(torch.zeros(hidden, channels))\n"
+           "        self.W2 = nn.Parameter(torch.zeros(channels, hidden))")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -90,14 +91,14 @@ def test_a_module_is_graded_forward_and_through_its_autograd(torch, source):
 
 
 @pytest.mark.parametrize(("source", "message"), [
-    (LAYER.format(arguments="width", layers="pass", gates="x"), "the constructor of SELayer takes width, whose value is not"),
+    (LAYER.format(arguments="width", layers="pass", gates="x"), "the constructor of SELayer takes width, whose value is"),
     (LAYER.format(arguments="channels", layers="self.bn = nn.BatchNorm2d(channels)", gates="x"),
      "SELayer: the parameter bn.weight has the shape"),
     (LAYER.format(arguments="channels", layers="pass", gates="x"), "SELayer has no parameter for W1, W2"),
     (SEQUENTIAL.replace("nn.Linear(channel, channel // reduction)", "nn.Linear(channel + 1, channel)"),
      "SELayer: the parameter fc.0.weight has the shape (6, 7); expected W1 (R, C)"),
     (SEQUENTIAL.replace("nn.Sigmoid()", "nn.Sigmoid(), nn.Linear(channel, 3)"), "expected no further one"),
-    (SEQUENTIAL.replace("forward(self, x)", "forward(self, x, a, b, c)"), "SELayer.forward takes 4 arguments; expected"),
+    (SEQUENTIAL.replace("forward(self, x)", "forward(self, x, a, b, c)"), "SELayer.forward takes 4 arguments"),
 ])  # fmt: skip
 def test_other_modules_are_refused_with_a_sentence(torch, source, message):
     assert message in in_form(source, "se_block", framework=torch).message.replace("(5, 6)", "(6, 7)")
