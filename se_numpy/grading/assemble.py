@@ -125,7 +125,8 @@ def _joined(
 ) -> dict[str, Any]:  # fmt: skip
     """Return a file that imports the tasks from the files that define them."""
     names = {module.file: module.name for module in reversed(modules)}
-    lines, functions, classes = [], [], []
+    lines, functions = [], []
+    classes: dict[str, Any] = {}
     declarations: dict[str, Any] = {}
     left_out: dict[str, str] = {}
     for f in graded:
@@ -134,7 +135,7 @@ def _joined(
         wanted = sorted(set(_defined(f, forms[f["name"]], tasks).values()))
         lines.append(f"from {names[f['name']]} import {', '.join(wanted)}")
         functions += [name for name in f["functions"] if name in wanted]
-        classes += [name for name in f["classes"] if name in wanted]
+        classes |= {name: methods for name, methods in f["classes"].items() if name in wanted}
         own = f["declared"]
         declarations |= {**own, "CLASSES": {**declarations.get("CLASSES", {}), **own.get("CLASSES", {})}}
         left_out |= f["left_out"]

@@ -42,6 +42,7 @@ class Declared:
     style: str = "plain"
     framework: str = "numpy"
     classes: Mapping[str, str] = field(default_factory=dict)  # name of a class -> name of its task
+    methods: Mapping[str, Any] = field(default_factory=dict)  # class -> the parameters of __init__ and forward
     notes: tuple[str, ...] = ()  # remarks on declarations that have no effect
 
     @property
@@ -49,8 +50,8 @@ class Declared:
         return self.style == "plain" and self.framework == "numpy" and not self.classes
 
 
-def declared(found: Mapping[str, Any], classes: Collection[str] = (), form: Form | None = None) -> Declared:
-    """Return a file's form: ``found`` is what it declares, and ``classes`` are the classes that it defines."""
+def declared(found: Mapping[str, Any], classes: Mapping[str, Any], form: Form | None = None) -> Declared:
+    """Return a file's form: ``found`` is what it declares, and ``classes`` are as in ``source_parser.described``."""
     form, notes = form or Form(), []
 
     def chosen(name: str, known: tuple[str, ...], default: str) -> str:
@@ -70,7 +71,7 @@ def declared(found: Mapping[str, Any], classes: Collection[str] = (), form: Form
             notes.append(f'CLASSES = {{"{kind}": "{task}"}} has no effect: {task} is not a task{hint}')
     kept = {kind: task for kind, task in pairs.items()
             if task in tasks and not task.endswith(BACKWARD) and (kind in classes or kind in own)}  # fmt: skip
-    return Declared(found.get("LAYOUT", "NHWC"), style, framework, kept, tuple(notes))
+    return Declared(found.get("LAYOUT", "NHWC"), style, framework, kept, classes, tuple(notes))
 
 
 def function_of(task: str, functions: Collection[str], form: Declared) -> str:
@@ -181,14 +182,30 @@ def call_lines(call: Mapping[str, Any] | None, form: Declared, task: Task, hyper
     if call is None or call["kind"] == "function":
         name = task.name if call is None else call["function"]
         return [f"print({name}({', '.join([*_tensors(task.inputs, form), *keywords])}))"]
-    given, upstream = [n for n in call["inputs"] if n not in call["upstream"]], ", ".join(call["upstream"])
+    upstream = ", ".join(call["upstream"])
     if call["kind"] == "cached":
+        given = [n for n in call["inputs"] if n not in call["upstream"]]
         first = ", ".join(_style_arguments(call, given, list(hyper)))
         lines = [f"out, cache = {call['forward']}({first})"]
         return [*lines, f"print({call['backward']}({upstream}, cache))" if upstream else "print(out)"]
-    lines = [f"layer = {call['class']}(...)  # with what its constructor takes of {', '.join([*given, *hyper])}"]
-    lines.append("out = layer.forward(...)  # with the others")
-    return [*lines, f"print(layer.backward({upstream}))" if upstream else "print(out)"]
+    return [*_layer_lines(call, form), f"print(layer.backward({upstream}))" if upstream else "print(out)"]
+
+
+def _layer_lines(call: Mapping[str, Any], form: Declared) -> list[str]:
+    """Return the lines that construct a layer and call forward, as far as the parameters of its methods tell."""
+    methods, arguments = form.methods.get(call["class"], {}), list(call["forward"])
+    constructor, forward = (methods.get(name, {"required": [], "optional": []}) for name in ("__init__", "forward"))
+    taken = [name for name in arguments if name in constructor["required"] + constructor["optional"]]
+    if form.framework == "torch" and taken != constructor["required"]:  # a module's constructor takes sizes
+        return [f"layer = {call['class']}(...)  # then set its weights", "out = layer(...)"]
+    left = [name for name in arguments if name not in taken]
+    keywords = [name for name in left if name in forward["optional"]]
+    left = [name for name in left if name not in keywords]
+    required = forward["required"]
+    first = required if set(required) <= set(left) else left[: len(required)]
+    lines = [f"layer = {call['class']}({', '.join(f'{name}={name}' for name in taken)})"]
+    lines += [f"layer.{name} = {name}" for name in left if name not in first]
+    return [*lines, f"out = layer.forward({', '.join([*first, *(f'{name}={name}' for name in keywords)])})"]
 
 
 def _tensors(names: Collection[str], form: Declared) -> list[str]:

@@ -32,7 +32,6 @@ ABSENT = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}  #
 
 # IPython syntax: %magic, !shell, ?help, help?, name = %magic.
 _MAGIC = re.compile(r"^(\s*)(?=[%!?]|[\w., ]+=\s*[%!]|[\w.]+\?+\s*$)")
-_DEFINITIONS: dict[str, Any] = {"functions": ast.FunctionDef, "classes": ast.ClassDef}
 _warnings = threading.Lock()  # held because warnings.catch_warnings changes global state
 
 
@@ -67,8 +66,12 @@ def described(source: str, name: str) -> dict[str, Any]:
     if len(source.encode("utf-8", "surrogatepass")) > MAX_SOURCE:
         raise ValueError(f"{name}: more than {MAX_SOURCE >> 20} MB of Python; expected functions, not data")
     tree = _parse(source, name)
-    functions, classes = (list(dict.fromkeys(_defined(tree.body, kind)))[:MAX_NAMES] for kind in _DEFINITIONS)
-    return {"source": source, "declared": _declared(tree, name), "functions": functions, "classes": classes}
+    functions = [name for name, _ in _defined(tree.body, ast.FunctionDef)]
+    classes = {name: _methods(node) for name, node in _defined(tree.body, ast.ClassDef)}
+    return {
+        "source": source, "declared": _declared(tree, name), "functions": list(dict.fromkeys(functions))[:MAX_NAMES],
+        "classes": dict(list(classes.items())[:MAX_NAMES]),
+    }  # fmt: skip
 
 
 def _decoded(raw: bytes, name: str) -> str:
@@ -121,17 +124,30 @@ def _literal(node: ast.expr | None) -> str | dict[str, str] | None:
     return None
 
 
-def _defined(body: list[ast.stmt], kind: str) -> Iterator[str]:
-    """Yield the names of the functions or classes that ``body`` defines, including those inside if, try and with."""
+def _defined(body: list[ast.stmt], kind: Any) -> Iterator[tuple[str, Any]]:
+    """Yield each function or class that ``body`` defines, including those inside if, try and with, after its name."""
     waiting: list[ast.AST] = list(reversed(body))  # no recursion, because a hostile elif chain may be very long
     while waiting:
         node = waiting.pop()
-        if isinstance(node, _DEFINITIONS[kind]):
-            yield node.name
-        elif kind == "functions" and isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda):
-            yield from sorted(_assigned(node))
+        if isinstance(node, kind):
+            yield node.name, node
+        elif kind is ast.FunctionDef and isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda):
+            yield from ((name, node) for name in sorted(_assigned(node)))
         elif isinstance(node, ast.If | ast.Try | ast.With | ast.ExceptHandler):
             waiting += reversed(list(ast.iter_child_nodes(node)))
+
+
+def _methods(node: ast.ClassDef) -> dict[str, dict[str, list[str]]]:
+    """Return the required and the optional parameters of a class's methods __init__ and forward, without self."""
+    found = {}
+    for method in node.body:
+        if isinstance(method, ast.FunctionDef) and method.name in ("__init__", "forward"):
+            given = method.args
+            names = [a.arg for a in [*given.posonlyargs, *given.args]][:MAX_NAMES]
+            count = max(0, len(names) - len(given.defaults))
+            optional = names[count:] + [a.arg for a in given.kwonlyargs][:MAX_NAMES]
+            found[method.name] = {"required": names[1:count], "optional": optional}
+    return found
 
 
 def _assigned(node: ast.AST) -> set[str]:

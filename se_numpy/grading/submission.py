@@ -48,7 +48,7 @@ class Submission:
     sha256: str  # the digest of the file's bytes
     form: Declared = field(default_factory=Declared)
     functions: tuple[str, ...] = ()  # defined at top level, as far as the source shows without being run
-    classes: tuple[str, ...] = ()  # likewise
+    classes: Mapping[str, Any] = field(default_factory=dict)  # likewise, with the parameters of their methods
     left_out: Mapping[str, str] = field(default_factory=dict)  # name -> the line that assigns it and is not run
     modules: tuple[Module, ...] = ()  # that it may import
     beside: tuple[str, ...] = ()  # names of .py files in the folder of a single file, which it cannot import
@@ -75,10 +75,10 @@ class Submission:
     def of(file: SubmissionFile, parsed: Mapping[str, Any], form: Form | None = None) -> "Submission":
         """Return the submission that ``source_parser.parse`` made of a file."""
         found = declared(parsed["declared"], parsed["classes"], form)
-        functions, classes = tuple(parsed["functions"]), tuple(parsed["classes"])
         return Submission(
-            file.name, parsed["source"], file.sha256, found, functions, classes, parsed["left_out"], notes=found.notes
-        )
+            file.name, parsed["source"], file.sha256, found, tuple(parsed["functions"]), parsed["classes"],
+            parsed["left_out"], notes=found.notes,
+        )  # fmt: skip
 
     def where_left_out(self, name: str) -> str:
         """Return a clause about the line that assigns this name, if it was left out; otherwise nothing."""

@@ -1,7 +1,7 @@
 """Grade a source in any declared form in this process, for tests."""
 
 from contextlib import nullcontext
-from functools import cache, partial
+from functools import cache
 from unittest.mock import patch
 
 import numpy as np
@@ -11,6 +11,7 @@ from se_numpy.grading.adapters import Adapter
 from se_numpy.grading.assignment import find
 from se_numpy.grading.compare import Expected
 from se_numpy.grading.declarations import Form, call_lines, call_of, declared
+from se_numpy.grading.layout import theirs
 from se_numpy.grading.models import Reply
 from se_numpy.grading.sandbox_worker import Refused, arrays, explain
 from se_numpy.grading.source_parser import described
@@ -18,11 +19,7 @@ from se_numpy.grading.source_parser import described
 
 def in_form(source: str, task: str, form: Form | None = None, framework=None, named: bool = False):
     """Return the report on a task of a source, without a sandbox; mistakes get a name only if ``named``."""
-    parsed = described(source, "hw.py")
-    own = declared(parsed["declared"], parsed["classes"], form)
-    namespace: dict = {}
-    exec(compile(source, "submission", "exec"), namespace)
-    call = call_of(find(task), [*parsed["functions"], *parsed["classes"]], own)
+    namespace, call, own = loaded(source, task, form)
     adapter = Adapter(namespace, {task: call}, np, framework, Refused)
 
     def reply(arguments, hyper) -> Reply:
@@ -35,12 +32,29 @@ def in_form(source: str, task: str, form: Form | None = None, framework=None, na
         changed = [k for k, (a, b) in enumerate(zip(arguments, before, strict=True)) if b and a.tobytes() != b]
         return Reply("ok", outputs, tuple(changed))
 
-    lines = partial(call_lines, call, own)
     no_search = {} if named else {"diagnose": lambda *_: (None, ()), "_counterexample": lambda *_: None}
     with patch.multiple(grade, **no_search) if no_search else nullcontext():
-        return grade.grade_task(
-            find(task), reply, seed=0, layout=own.layout, seconds=0.02, lines=lines, prepared=cases(task)
-        )
+        return grade.grade_task(find(task), reply, seed=0, layout=own.layout, seconds=0.02, prepared=cases(task))
+
+
+def reproduced(source: str, task: str):
+    """Return the arrays that the code to reproduce prints for a case, and those that the adapter returns for it."""
+    namespace, call, own = loaded(source, task)
+    case = cases(task)[0].case
+    given = {name: theirs(find(task), name, value, own.layout) for name, value in case.arguments.items()}
+    scope = {**namespace, **given, **case.hyper, "print": lambda value: scope.update(printed=value)}
+    exec("\n".join(call_lines(call, own, find(task), list(case.hyper))), scope)
+    graded = Adapter(namespace, {task: call}, np, None, Refused).call(task, list(given.values()), case.hyper)
+    return arrays(np.asarray, scope["printed"]), arrays(np.asarray, graded)
+
+
+def loaded(source: str, task: str, form: Form | None = None):
+    """Return a source's names, how its task is called, and its form."""
+    parsed = described(source, "hw.py")
+    own = declared(parsed["declared"], parsed["classes"], form)
+    namespace: dict = {}
+    exec(compile(source, "submission", "exec"), namespace)
+    return namespace, call_of(find(task), [*parsed["functions"], *parsed["classes"]], own), own
 
 
 @cache

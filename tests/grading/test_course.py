@@ -536,12 +536,19 @@ def test_the_gradescope_zip_grades_a_submission(tmp_path):
     assert [(t["score"], t["max_score"]) for t in results["tests"]] == [(0, 3), (0, 1)]
     assert [t["visibility"] for t in results["tests"]] == ["visible", "after_due_date"]
     assert isinstance(results["execution_time"], (int, float))
-    (home / "submission" / "mine.py").unlink()
+    (home / "submission" / "mine.py").write_text("from helpers import mean_of\ndef squeeze(U): return mean_of(U)\n")
+    (home / "submission" / "helpers.py").write_text("def mean_of(U): return U.mean((1, 2))\n")
+    subprocess.run(["bash", "-c", script], capture_output=True, cwd=home, env=environment, check=True)
+    results = json.loads((home / "results" / "results.json").read_text())
+    assert [(t["score"], t["max_score"]) for t in results["tests"]] == [(3, 3), (0, 1)]
+    assert "Graded: mine.py; importable beside it: helpers.py." in results["output"]
+    for file in (home / "submission").iterdir():
+        file.unlink()
     subprocess.run(["bash", "-c", script], capture_output=True, cwd=home, env=environment, check=True)
     assert json.loads((home / "results" / "results.json").read_text())["score"] == 0
 
 
-def test_the_gradescope_zip_installs_the_requirements_of_the_library():
+def test_the_gradescope_zip_installs_the_requirements_of_the_library(tmp_path):
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     needed = [*project["dependencies"], *project["optional-dependencies"]["grade"]]
     names = [re.match(r"[\w-]+", line)[0] for line in needed]
@@ -551,6 +558,9 @@ def test_the_gradescope_zip_installs_the_requirements_of_the_library():
         setup = archive.read("setup.sh").decode()
     assert "install -q 'se-numpy[grade]==0.1.0'" in setup
     assert "cp -r" not in setup
+    (tmp_path / "hw.toml").write_text('tasks = ["relu"]\nframework = "torch"\n')
+    with zipfile.ZipFile(io.BytesIO(autograder.build(tmp_path / "hw.toml"))) as archive:
+        assert f"install -q {autograder.NEEDS} torch\n" in archive.read("setup.sh").decode()
 
 
 @pytest.mark.parametrize("marks", [None, "nbgrader", "otter"])

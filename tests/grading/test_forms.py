@@ -1,7 +1,7 @@
 """Each declared form is graded as the plain one is: right work passes, wrong work fails with the same names."""
 
 import pytest
-from forms import in_form
+from forms import in_form, reproduced
 
 from se_numpy.grading.declarations import Form, declared
 
@@ -325,19 +325,30 @@ def test_other_classes_are_refused_with_a_sentence(source, message):
 
 
 def test_declarations_without_effect_are_named():
-    found = declared({"STYLE": "seaborn", "FRAMEWORK": "tensorflow", "CLASSES": {"Net": "se_blok"}}, ["Net"])
+    found = declared({"STYLE": "seaborn", "FRAMEWORK": "tensorflow", "CLASSES": {"Net": "se_blok"}}, {"Net": {}})
     assert (found.style, found.framework, found.classes) == ("plain", "numpy", {})
     assert found.notes == (
         'STYLE = "seaborn" has no effect; expected plain or cs231n',
         'FRAMEWORK = "tensorflow" has no effect; expected numpy or torch or jax',
         'CLASSES = {"Net": "se_blok"} has no effect: se_blok is not a task; did you mean se_block?',
     )
-    assert not declared({"CLASSES": {"cat": "Katze"}}, ["Net"]).notes
+    assert not declared({"CLASSES": {"cat": "Katze"}}, {"Net": {}}).notes
 
 
 def test_the_file_declares_before_the_assignment():
     form = Form(style="cs231n", classes={"SEBlock": "se_block", "Relu": "relu"})
-    assert declared({}, (), form).style == "cs231n"
-    assert declared({"STYLE": "plain"}, (), form).style == "plain"
-    assert declared({}, ("SEBlock",), form).classes == {"SEBlock": "se_block"}  # it defines no class Relu
-    assert declared({"CLASSES": {"Relu": "sigmoid"}}, ("Relu",), form).classes == {"Relu": "sigmoid"}
+    assert declared({}, {}, form).style == "cs231n"
+    assert declared({"STYLE": "plain"}, {}, form).style == "plain"
+    assert declared({}, {"SEBlock": {}}, form).classes == {"SEBlock": "se_block"}  # it defines no class Relu
+    assert declared({"CLASSES": {"Relu": "sigmoid"}}, {"Relu": {}}, form).classes == {"Relu": "sigmoid"}
+
+
+@pytest.mark.parametrize(("source", "tasks"), [
+    *((source, ("se_block", "se_block_backward")) for source in CLASSES.values()),
+    (SPATIAL, ("conv2d", "max_pool2d_backward", "batch_norm_backward", "normalize", "excite")),
+])  # fmt: skip
+def test_the_code_to_reproduce_calls_the_function_as_the_grader_does(source, tasks):
+    for task in tasks:
+        printed, graded = reproduced(source, task)
+        for a, b in zip(printed, graded, strict=False):
+            assert a == pytest.approx(b)

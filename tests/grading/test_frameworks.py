@@ -91,7 +91,7 @@ def test_a_module_is_graded_forward_and_through_its_autograd(torch, source):
 
 
 @pytest.mark.parametrize(("source", "message"), [
-    (LAYER.format(arguments="width", layers="pass", gates="x"), "the constructor of SELayer takes width, whose value is"),
+    (LAYER.format(arguments="width", layers="pass", gates="x"), "the constructor of SELayer takes width, whose"),
     (LAYER.format(arguments="channels", layers="self.bn = nn.BatchNorm2d(channels)", gates="x"),
      "SELayer: the parameter bn.weight has the shape"),
     (LAYER.format(arguments="channels", layers="pass", gates="x"), "SELayer has no parameter for W1, W2"),
