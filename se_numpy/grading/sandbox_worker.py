@@ -90,7 +90,8 @@ class _Submission:
         main, adapters, *beside = texts
         if settings["modules"]:
             self.files = {file for _, file, _ in settings["modules"]}
-            sys.meta_path.append(_Beside(settings["modules"], beside, self.module))
+            sys.meta_path.append(_Beside(settings["modules"], beside))
+            sys.modules |= dict.fromkeys(settings["main"], self.module)  # a module may import the graded file
         if adapters:
             calls, numpy = settings["calls"], self.numpy
             found = _from_text("adapters", adapters)
@@ -127,10 +128,9 @@ class _Packages:
 class _Beside:
     """Imports the modules beside the graded file from their text; folders are packages."""
 
-    def __init__(self, modules: Sequence[Any], texts: Sequence[bytes], main: types.ModuleType) -> None:
+    def __init__(self, modules: Sequence[Any], texts: Sequence[bytes]) -> None:
         self.texts = {name: (file, text, package) for (name, file, package), text in zip(modules, texts, strict=True)}
         self.packages = {name.rpartition(".")[0] for name in self.texts} - {""}
-        self.main = main
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         """Return the import machinery's description of a module, or None if this is not one of the submission's."""
@@ -181,6 +181,7 @@ def _from_text(name: str, text: Any) -> types.ModuleType:
 def _prepare(settings: dict[str, Any], requests: int, answers: int, proc: int) -> Any:
     """Start the supervisor, lock the process down, then import NumPy and return it."""
     lockdown, supervisor = (_module(name, settings[name]) for name in ("lockdown", "supervisor"))
+    del sys.modules["lockdown"], sys.modules["supervisor"]  # names that a submission's own modules may have
     limits, counting, allowed = settings["limits"], settings["counting"], settings["seccomp"]
     link = supervisor.separate(lockdown, requests, answers, proc, limits["NPROC"])
     lockdown.no_new_privileges()

@@ -230,6 +230,13 @@ def test_modules_are_imported_in_the_sandbox(tmp_path, as_archive):
     assert report.notes[0] == "Graded: hw.py, parts/relu.py; importable beside it: helpers.py, parts/axes.py."
 
 
+def test_a_module_may_import_the_graded_file(tmp_path):
+    main = "import numpy as np\nAXES = 1, 2\nfrom lockdown import mean_of\ndef squeeze(U):\n    return mean_of(U)\n"
+    helper = "import hw\ndef mean_of(U):\n    assert hw.squeeze\n    return U.mean(hw.AXES)\n"
+    report = grade_path(fill(tmp_path / "a", {"hw.py": main, "lockdown.py": helper}), PROCESS)
+    assert report.tasks[0].status == "passed"
+
+
 def test_an_error_in_a_module_names_its_file_and_line(tmp_path):
     folder = fill(tmp_path / "a", {"hw.py": MAIN, "helpers.py": HELPER.replace("U.mean", "U.men")})
     report = grade_path(folder, PROCESS)

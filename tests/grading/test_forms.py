@@ -3,6 +3,7 @@
 import pytest
 from forms import in_form, reproduced
 
+from se_numpy.grading import check
 from se_numpy.grading.declarations import Form, declared
 
 # The right answers, in the style of cs231n and channels-first.
@@ -352,3 +353,14 @@ def test_the_code_to_reproduce_calls_the_function_as_the_grader_does(source, tas
         printed, graded = reproduced(source, task)
         for a, b in zip(printed, graded, strict=False):
             assert a == pytest.approx(b)
+
+
+def test_a_class_is_checked_in_a_notebook():
+    scope: dict = {}
+    exec(CLASSES["of the constructor"], scope)
+    for task in ("se_block", "se_block_backward"):
+        assert check(task, scope["SEBlock"]).passed
+    card = check("squeeze", scope["SEBlock"])
+    assert "the constructor of SEBlock takes W1, which is not an argument of squeeze (U)" in card.task.message
+    with pytest.raises(ValueError, match="framework is 'theano'; expected numpy or torch or jax"):
+        check("squeeze", scope["SEBlock"], framework="theano")
