@@ -44,7 +44,7 @@ echo '{{"score": 0, "output": "The autograder ended before anything was graded."
 shopt -s nullglob
 files=(submission/*.ipynb submission/*.py)
 found=("${{files[@]}}")
-if [ "${{#files[@]}}" -gt 1 ]; then found=(submission --folders); fi  # one file is graded and may import the others
+if [ "${{#files[@]}}" -gt 1 ]; then found=(submission --one); fi  # one file is graded and may import the others
 if [ "${{#files[@]}}" -eq 0 ]; then
   echo '{{"score": 0, "output": "The submission has no .py or .ipynb file.", "tests": []}}' > results/results.json
   exit 0

@@ -43,12 +43,14 @@ class ClassFolder:
 
 
 def survey(
-    paths: Sequence[str | Path], reports: str | Path | None = None, *, form: Form | None = None
+    paths: Sequence[str | Path], reports: str | Path | None = None, *, form: Form | None = None, one: bool = False
 ) -> ClassFolder:  # fmt: skip
     """Return the given files, and all submissions in the given folders, sorted by path.
 
+    With ``one``, each given folder is one submission.
+
     A .zip archive is one submission, and so is a folder if the ``form`` says so: it contains ``form.file`` or, with
-    ``form.folders``, any Python file. The folder of the ``reports`` is not searched. Files that were given themselves
+    ``form.folders``, any Python file, unless it is a given folder with folders or archives in it. The folder of the ``reports`` is not searched. Files that were given themselves
     are never passed over: those that cannot be graded get a report that says so.
 
     Raises
@@ -59,7 +61,7 @@ def survey(
     found: dict[str, Path] = {}
     passed_over: list[tuple[Path, str]] = []
     for path in map(Path, paths):
-        if path.is_dir():
+        if path.is_dir() and not one:
             for file, reason in _files(path, reports, form or Form()):
                 if reason:
                     passed_over.append((file, reason))
@@ -154,7 +156,7 @@ def _files(top: Path, reports: str | Path | None, form: Form) -> Iterator[tuple[
             continue
         if not inside:
             found.append((folder, "an empty folder"))
-        if _is_submission(inside, form):
+        if _is_submission(inside, form, given=folder == top):
             found.append((folder, ""))
             continue
         for entry in inside:
@@ -168,12 +170,18 @@ def _files(top: Path, reports: str | Path | None, form: Form) -> Iterator[tuple[
     yield from sorted(found)
 
 
-def _is_submission(inside: Sequence[os.DirEntry[str]], form: Form) -> bool:
-    """Return True if a folder with these entries is one submission."""
-    names = [e.name.lower() for e in inside if e.is_file(follow_symlinks=False) and not _hidden(e.name)]
+def _is_submission(inside: Sequence[os.DirEntry[str]], form: Form, *, given: bool) -> bool:
+    """Return True if a folder with these entries is one submission.
+
+    With ``form.folders``, a folder that is itself ``given`` is one only if it contains no folders or archives, which
+    would be submissions of their own.
+    """
+    seen = [entry for entry in inside if not _hidden(entry.name)]
+    names = [entry.name.lower() for entry in seen if entry.is_file(follow_symlinks=False)]
     if form.file and posixpath.basename(form.file).lower() in names:
         return True
-    return form.folders and any(name.endswith(SUFFIXES) for name in names)
+    parts = any(entry.is_dir() for entry in seen) or any(name.endswith(ARCHIVE) for name in names)
+    return form.folders and any(name.endswith(SUFFIXES) for name in names) and not (given and parts)
 
 
 def _hidden(name: str) -> bool:

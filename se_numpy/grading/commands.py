@@ -21,7 +21,7 @@ FAILED, USAGE, OWN_FAULT, NO_ISOLATION, INTERRUPTED = 1, 2, 3, 4, 130
 LEVELS = ("L1", "L2", "L3")
 GRADE = """\
 Grade .py and .ipynb submissions, each in a separate process. A .zip archive is one submission, and so is a
-folder with --file or --folders; the graded file can import the others. Several submissions, or a folder, also
+folder with --one, --file or --folders; the graded file can import the others. Several submissions, or a folder, also
 give a summary of the class: all grades, and how often each mistake was made.
 
 An assignment is a file like this:
@@ -111,7 +111,9 @@ def _add_grade(commands: Any) -> None:
     p.add_argument("files", nargs="+", metavar="FILE", help="submissions (.py, .ipynb or .zip), or folders of them")
     p.add_argument("--file", metavar="NAME", help="the file to grade in a folder or an archive, such as hw.py; a "
                    "folder that contains it is one submission")  # fmt: skip
-    p.add_argument("--folders", action="store_true", help="each folder with Python files is one submission")
+    p.add_argument("--one", action="store_true", help="each given folder is one submission")
+    p.add_argument("--folders", action="store_true", help="each folder with Python files in the given folder is one submission, "
+                   "or the given folder itself if it has only files")  # fmt: skip
     p.add_argument("--framework", choices=["torch", "jax"], help="submissions may set FRAMEWORK = \"torch\" or \"jax\" "
                    "and import it")  # fmt: skip
     p.add_argument("--tasks", metavar="A,B", help="grade only these tasks")

@@ -49,7 +49,7 @@ def grade(args: argparse.Namespace) -> None:
     form = options.to_assignment().form
     if form.framework and (missing := framework_missing(form.framework)):
         raise ValueError(missing)
-    members = survey(args.files, args.out, form=form)
+    members = survey(args.files, args.out, form=form, one=args.one)
     one = [entry.path for entry in members.entries] == [Path(args.files[0])] and args.dask is None
     if not one and not args.out and formats != ["terminal"]:
         raise ValueError(f"--format {args.format} writes files for several submissions; give --out DIR too")

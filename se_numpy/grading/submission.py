@@ -94,7 +94,7 @@ class Submission:
         if module and module[1] in FRAMEWORKS[1:]:
             return f'; a file that uses {module[1]} sets FRAMEWORK = "{module[1]}", and the grader must allow it'
         if module and module[1] in self.beside:
-            return f"; {module[1]}.py is beside this file: grade the folder with --folders, or hand in a .zip"
+            return f"; {module[1]}.py is beside this file: grade the folder with --one, or hand in a .zip"
         return self.where_left_out(found[1]) if found else ""
 
 

@@ -208,10 +208,9 @@ def test_a_folder_is_one_submission_only_if_that_is_declared(tmp_path):
 
     assert names() == ["alice-helpers.py", "alice-hw.py", "bob.zip", "carl.py", "dora-part-x.py"]
     assert names(file="hw.py") == ["alice", "bob.zip", "carl.py", "dora-part-x.py"]
-    assert names(folders=True) == ["class"]  # carl.py is in the folder itself
-    (top / "carl.py").unlink()
-    assert names(folders=True) == ["alice", "bob.zip", "dora-part"]
+    assert names(folders=True) == ["alice", "bob.zip", "carl.py", "dora-part"]
     assert [entry.path for entry in survey([top / "alice"], form=Form(folders=True)).entries] == [top / "alice"]
+    assert [entry.path for entry in survey([top / "dora"], one=True).entries] == [top / "dora"]
 
 
 # In the sandbox.
@@ -248,7 +247,7 @@ def test_what_cannot_be_graded_is_said_in_one_sentence(tmp_path):
     two = fill(tmp_path / "two", {"hw.py": MAIN, "old.py": MAIN})
     assert "squeeze is defined in hw.py, old.py" in grade_path(two, PROCESS).message
     alone = fill(tmp_path / "alone", {"hw.py": MAIN, "helpers.py": HELPER}) / "hw.py"
-    assert "helpers.py is beside this file: grade the folder with --folders" in grade_path(alone, PROCESS).message
+    assert "helpers.py is beside this file: grade the folder with --one" in grade_path(alone, PROCESS).message
     bad = fill(tmp_path, {"bad.zip": b"PK"}) / "bad.zip"
     assert grade_path(bad, PROCESS).message.startswith("bad.zip cannot be unpacked (File is not a zip file)")
     tensor = fill(tmp_path, {"t.py": 'import torch\nFRAMEWORK = "torch"\n' + RELU}) / "t.py"
