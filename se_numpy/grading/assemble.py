@@ -111,12 +111,8 @@ def _modules(files: Sequence[Mapping[str, Any]], graded: Sequence[str]) -> list[
             parts = parts[:-1] if package else parts
             if parts and all(part.isidentifier() for part in parts):
                 name = ".".join(parts)
-                modules.setdefault(name, Module(name, path, f.get("source", _raising(f)), package))
+                modules.setdefault(name, Module(name, path, f.get("source", ""), package, f.get("problem", "")))
     return list(modules.values())
-
-
-def _raising(found: Mapping[str, Any]) -> str:
-    return f"raise SyntaxError({found.get('problem', '')!r})"
 
 
 def _joined(

@@ -47,10 +47,9 @@ def survey(
 ) -> ClassFolder:  # fmt: skip
     """Return the given files, and all submissions in the given folders, sorted by path.
 
-    With ``one``, each given folder is one submission.
-
     A .zip archive is one submission, and so is a folder if the ``form`` says so: it contains ``form.file`` or, with
-    ``form.folders``, any Python file, unless it is a given folder with folders or archives in it. The folder of the ``reports`` is not searched. Files that were given themselves
+    ``form.folders``, any Python file, unless it is a given folder with folders or archives in it. With ``one``, each
+    given folder is one submission. The folder of the ``reports`` is not searched. Files that were given themselves
     are never passed over: those that cannot be graded get a report that says so.
 
     Raises

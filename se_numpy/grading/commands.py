@@ -112,8 +112,8 @@ def _add_grade(commands: Any) -> None:
     p.add_argument("--file", metavar="NAME", help="the file to grade in a folder or an archive, such as hw.py; a "
                    "folder that contains it is one submission")  # fmt: skip
     p.add_argument("--one", action="store_true", help="each given folder is one submission")
-    p.add_argument("--folders", action="store_true", help="each folder with Python files in the given folder is one submission, "
-                   "or the given folder itself if it has only files")  # fmt: skip
+    p.add_argument("--folders", action="store_true", help="each folder with Python files in the given folder is one "
+                   "submission, or the given folder itself if it has only files")  # fmt: skip
     p.add_argument("--framework", choices=["torch", "jax"], help="submissions may set FRAMEWORK = \"torch\" or \"jax\" "
                    "and import it")  # fmt: skip
     p.add_argument("--tasks", metavar="A,B", help="grade only these tasks")

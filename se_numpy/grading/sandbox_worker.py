@@ -89,7 +89,7 @@ class _Submission:
         """Run the graded file, which may import the modules."""
         main, adapters, *beside = texts
         if settings["modules"]:
-            self.files = {file for _, file, _ in settings["modules"]}
+            self.files = {file for _, file, *_ in settings["modules"]}
             sys.meta_path.append(_Beside(settings["modules"], beside))
             sys.modules |= dict.fromkeys(settings["main"], self.module)  # a module may import the graded file
         if adapters:
@@ -129,14 +129,14 @@ class _Beside:
     """Imports the modules beside the graded file from their text; folders are packages."""
 
     def __init__(self, modules: Sequence[Any], texts: Sequence[bytes]) -> None:
-        self.texts = {name: (file, text, package) for (name, file, package), text in zip(modules, texts, strict=True)}
+        self.texts = {one[0]: (*one[1:], text) for one, text in zip(modules, texts, strict=True)}
         self.packages = {name.rpartition(".")[0] for name in self.texts} - {""}
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         """Return the import machinery's description of a module, or None if this is not one of the submission's."""
         if name not in self.texts and name not in self.packages:
             return None
-        package = name in self.packages or self.texts[name][2]
+        package = name in self.packages or self.texts[name][1]
         return importlib.util.spec_from_loader(name, self, is_package=package)  # type: ignore[arg-type]
 
     def create_module(self, spec: Any) -> None:
@@ -144,7 +144,9 @@ class _Beside:
 
     def exec_module(self, module: types.ModuleType) -> None:
         """Run a module's code; a package without a file has none."""
-        file, text, _ = self.texts.get(module.__name__, ("", b"", True))
+        file, _, problem, text = self.texts.get(module.__name__, ("", True, "", b""))
+        if problem:
+            raise SyntaxError(problem)
         source = str(text, "utf-8", "surrogatepass")
         exec(compile(source, file, "exec", dont_inherit=True), module.__dict__)
 

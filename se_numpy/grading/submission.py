@@ -37,6 +37,7 @@ class Module:
     file: str  # for messages
     source: str
     package: bool = False
+    problem: str = ""  # why it cannot be imported, if it is not valid Python
 
 
 @dataclass(frozen=True)

@@ -243,6 +243,11 @@ def test_an_error_in_a_module_names_its_file_and_line(tmp_path):
     assert report.tasks[1].message.startswith("the function relu is missing")
 
 
+def test_a_module_that_is_not_python_is_named_where_it_is_imported(tmp_path):
+    report = grade_path(fill(tmp_path / "a", {"hw.py": MAIN, "helpers.py": "def f(:"}), PROCESS)
+    assert report.tasks[0].message == "SyntaxError: helpers.py, line 1: invalid syntax (line 2)"
+
+
 def test_what_cannot_be_graded_is_said_in_one_sentence(tmp_path):
     two = fill(tmp_path / "two", {"hw.py": MAIN, "old.py": MAIN})
     assert "squeeze is defined in hw.py, old.py" in grade_path(two, PROCESS).message
