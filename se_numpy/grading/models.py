@@ -100,7 +100,7 @@ class TaskReport:
         wrong = any(name.startswith("values") for name in failed)
         if wrong or not failed or self.status != "failed":
             return ""
-        return f"right on random inputs; failed: {', '.join(failed)}"
+        return f"failed only: {', '.join(failed)}"
 
 
 NOT_RUN = "nothing was run"  # the backend in the report of a submission that could not be parsed

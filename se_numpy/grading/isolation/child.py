@@ -270,7 +270,8 @@ class Child:
         number = secrets.randbits(52)
         try:
             given = self.submission
-            settings = {"modules": [(m.name, m.file, m.package, m.problem) for m in given.modules], "calls": given.calls,
+            modules = [(m.name, m.file, m.package, m.problem) for m in given.modules]
+            settings = {"modules": modules, "calls": given.calls,
                         "main": [m.name for m in given.modules if m.file == given.name]}  # fmt: skip
             sources = [given.source, _adapters() if given.calls else "", *(m.source for m in given.modules)]
             frame = wire.load(number, sources, settings)
