@@ -154,6 +154,11 @@ def described(calls: Sequence[Mapping[str, Any]], form: Declared) -> list[str]:
         others = ", ".join(f"{name} for {task}" for task, name in pairs if name != task)
         notes.append("Style cs231n: forward functions return out, cache; backward functions take dout, cache"
                      + (f". Graded: {others}." if others else "."))  # fmt: skip
+    if notes:
+        first = (
+            "first, (N, C, H, W)" if form.layout == "NCHW" else 'last, (N, H, W, C); LAYOUT = "NCHW" declares others'
+        )
+        notes.append(f"Maps are channels-{first}.")
     if form.framework != "numpy":
         modules = "" if form.framework == "jax" or not classes else (
             " The weights of a torch.nn.Module are set in the order in which its layers are registered, its biases are "

@@ -1,16 +1,29 @@
 """PyTorch and JAX in submissions: arrays are converted at the edge, and only a declared framework is importable."""
 
 import importlib.util
+import json
 from dataclasses import replace
 
 import pytest
 from forms import in_form
 
 from se_numpy.cli import main
+from se_numpy.grading.bundle import read_bundle
 from se_numpy.grading.course import Options, grade_path
-from se_numpy.grading.isolation import FRAMEWORKS, Limits, backends, examine, framework_missing, frameworks, seccomp
+from se_numpy.grading.declarations import Form
+from se_numpy.grading.isolation import (
+    FRAMEWORKS,
+    Child,
+    Limits,
+    backends,
+    examine,
+    framework_missing,
+    frameworks,
+    seccomp,
+)
 from se_numpy.grading.isolation.child import limits_of
 from se_numpy.grading.isolation.sandbox_paths import sandbox_paths
+from se_numpy.grading.submission import from_source
 
 FUNCTIONS = """
 import torch
@@ -150,12 +163,27 @@ def test_a_missing_framework_is_one_sentence(monkeypatch, tmp_path, capsys):
 def test_a_framework_must_be_declared_and_allowed(tmp_path):
     (tmp_path / "hw.py").write_text("import torch\ndef relu(x):\n    return torch.relu(x)\n")
     options = Options(isolation="process", tasks=("relu",), framework="torch")
-    message = grade_path(tmp_path / "hw.py", options).message
+    message = grade_path(tmp_path / "hw.py", options).tasks[0].message
     assert "No module named 'torch'" in message
     assert 'a file that uses torch sets FRAMEWORK = "torch", and the grader must allow it' in message
     (tmp_path / "hw.py").write_text('FRAMEWORK = "torch"\n')
     message = grade_path(tmp_path / "hw.py", replace(options, framework="")).message
     assert 'declares FRAMEWORK = "torch", which is not allowed here' in message
+
+
+def test_an_import_of_an_allowed_framework_is_kept_in_a_notebook(tmp_path):
+    cells = [
+        "import torch\nfrom torch import nn\nimport torchvision\nFRAMEWORK = 'torch'",
+        "def relu(x):\n    return x",
+    ]
+    notebook = {"cells": [{"cell_type": "code", "source": cell} for cell in cells]}
+    (tmp_path / "hw.ipynb").write_text(json.dumps(notebook))
+    with Child(from_source(""), isolation="process") as child:
+        for framework, kept in (("torch", True), ("", False)):
+            found = child.parse(read_bundle(tmp_path / "hw.ipynb"), definitions=False, form=Form(framework=framework))
+            assert ("import torch\nfrom torch import nn\n" in found.source) == kept
+            assert "torchvision" not in found.source
+            assert found.form.framework == "torch"
 
 
 STRICT = [b.option for b in backends.BACKENDS if b.level != "L1"]

@@ -160,9 +160,10 @@ class Child:
             If the process cannot be started, which is not the submission's fault.
         """
         self.restart()
+        form = form or Form()
         number, seconds = secrets.randbits(52), self.limits.start_seconds
         settings = {"names": [file.name for file in bundle.files], "archive": bundle.archive,
-                    "definitions": [definitions, notebooks], "available": []}  # fmt: skip
+                    "definitions": [definitions, notebooks], "available": [form.framework]}  # fmt: skip
         frame = wire.parse(number, _parsers(), [file.raw for file in bundle.files], settings)
         self._process = process = self._start()
         try:
@@ -177,7 +178,7 @@ class Child:
             limit = f"while it was parsed: {reply.message}; expected functions, not data"
             raise ValueError(reply.message if reply.status == "refused" else f"{bundle.name}, {limit}")
         found = json.loads(reply.outputs[0].tobytes())
-        self.submission = assemble(bundle, found["files"], found["others"], tasks, form or Form())
+        self.submission = assemble(bundle, found["files"], found["others"], tasks, form)
         self._unreadable = None
         return self.submission
 
