@@ -41,13 +41,15 @@ def assemble(
         raise ValueError(f"{bundle.name}: {_list(graded)} declare different forms; expected the same LAYOUT, STYLE and "
                          "FRAMEWORK in each file with tasks")  # fmt: skip
     modules = _modules(files, graded)
+    trees = {function: digest for f in valid.values() for function, digest in f["trees"].items()}
     notes = list(_notes(files, graded, modules, [*others, *bundle.others]))
     main = valid[graded[0]]
     if len(graded) > 1:
         main = _joined([valid[name] for name in graded], modules, forms, tasks)
     found = Submission.of(SubmissionFile(graded[0], b""), main, form)
     name = bundle.name if len(graded) > 1 else graded[0]
-    return replace(found, name=name, sha256=bundle.sha256, modules=tuple(modules), notes=(*found.notes, *notes))
+    return replace(found, name=name, sha256=bundle.sha256, trees=trees, modules=tuple(modules),
+                   notes=(*found.notes, *notes))  # fmt: skip
 
 
 def _named(bundle: Bundle, files: Sequence[Mapping[str, Any]], wanted: str) -> str:
@@ -136,7 +138,7 @@ def _joined(
         declarations |= {**own, "CLASSES": {**declarations.get("CLASSES", {}), **own.get("CLASSES", {})}}
         left_out |= f["left_out"]
     return {"source": "\n".join(lines) + "\n", "declared": declarations, "functions": functions, "classes": classes,
-            "left_out": left_out}  # fmt: skip
+            "left_out": left_out, "trees": {}}  # fmt: skip
 
 
 def _notes(

@@ -9,7 +9,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from functools import partial
@@ -45,6 +45,7 @@ class Options:
     require: str | None = None
     run_all: bool = False  # run all cells in a notebook, not only its definitions
     deadline: float = DEADLINE  # time limit for a submission, in seconds; later tasks are reported as not reached
+    student: str = ""  # whose submission it is; the inputs follow the student (default: the file's name)
     until: float = math.inf  # the time, as of time.time(), at which grading the class ends
     search: float = SEARCH_SECONDS
     file: str = ""  # as in ``Form``; these take precedence over the assignment's
@@ -66,7 +67,8 @@ class Options:
         items = tuple(item for item in whole.items if not self.tasks or item.task.name in self.tasks)
         if not items:
             raise ValueError(f"{self.assignment} contains none of the tasks {', '.join(self.tasks)}")
-        return Assignment(whole.title, items, secret or whole.secret, whole.limits, self._form(whole.form))
+        form = self._form(whole.form)
+        return replace(whole, items=items, secret=secret or whole.secret, form=form)
 
     def _form(self, form: Form) -> Form:
         """Return the form of submissions, with this object's settings in place of the assignment's."""
@@ -81,7 +83,7 @@ class Options:
             own = path.read_bytes()
             tasks = tomllib.loads(own.decode()).get("task", [])
             own += b"".join((path.parent / task["file"]).read_bytes() for task in tasks if "file" in task)
-        items = [(item.task.name, item.points, item.visibility) for item in assignment.items]
+        items = [(item.task.name, *(getattr(item, f.name) for f in fields(item)[1:])) for item in assignment.items]
         rest = (self.isolation, self.require, self.run_all, self.deadline, self.search, _versions())
         facts = repr((items, assignment.secret, assignment.limits, assignment.form, own, rest))
         return hashlib.sha256(facts.encode()).hexdigest()
@@ -104,6 +106,7 @@ def grade_path(
     """
     assignment, started, path = options.to_assignment(), time.perf_counter(), Path(path)
     now = datetime.now(UTC).isoformat(timespec="seconds")
+    student = options.student or path.stem
 
     seconds, over = options.deadline, f"the {options.deadline:g} seconds for the whole submission were used up"
     if options.until - time.time() < seconds:
@@ -116,11 +119,12 @@ def grade_path(
 
     def report(
         tasks: Sequence[TaskReport], sha256: str, level: str, backend: str, message: str = "",
-        notes: tuple[str, ...] = (),
+        submission: Submission | None = None,
     ) -> Report:  # fmt: skip
         return Report(
             name or path.name, sha256, level, backend, missing(level), assignment.seed_id, now,
-            time.perf_counter() - started, tuple(tasks), message, _versions(), notes,
+            time.perf_counter() - started, tuple(tasks), message, _versions(), student,
+            trees=dict(submission.trees) if submission else {}, notes=submission.notes if submission else (),
         )  # fmt: skip
 
     def unreadable(message: str, sha256: str = "") -> Report:
@@ -149,7 +153,7 @@ def grade_path(
             except ValueError as error:
                 return unreadable(str(error), bundle.sha256)
             for item in assignment.items:
-                seed = assignment.seed(submission.sha256, item.task.name)
+                seed = assignment.seed(student, item.task.name)
                 reached = left() > 0
                 try:
                     if not reached:
@@ -159,8 +163,8 @@ def grade_path(
                     what = "not finished" if reached else "not reached"
                     done.append(_without_verdict(item, "timeout", f"{what}: {over}"))
                 if on_task:
-                    on_task(report(done, submission.sha256, child.level, child.backend, message, submission.notes))
-            return report(done, submission.sha256, child.level, child.backend, message, submission.notes)
+                    on_task(report(done, submission.sha256, child.level, child.backend, message, submission))
+            return report(done, submission.sha256, child.level, child.backend, message, submission)
 
     whole = graded(bundle.notebook and not options.run_all)
     reason = next((task.message for task in whole.tasks if task.status == "unreadable"), "")
@@ -200,11 +204,12 @@ def _verdict(item: Item, submission: Submission, child: Child, seed: int, search
 
     lines = partial(call_lines, submission.calls.get(function), submission.form)
     found = grade_task(
-        item.task, call, seed=seed, layout=submission.layout, points=item.points, seconds=search, lines=lines
+        item.task, call, seed=seed, layout=submission.layout, points=item.points, seconds=search,
+        check_points=item.check_points, lines=lines,
     )  # fmt: skip
     if found.status == "missing" and function not in submission.functions and not submission.calls:
-        return replace(found, message=_not_found(item.task, submission))
-    return found
+        found = replace(found, message=_not_found(item.task, submission))
+    return item.labelled(found)
 
 
 def _not_found(task: Task, submission: Submission) -> str:
@@ -218,9 +223,16 @@ def _not_found(task: Task, submission: Submission) -> str:
 
 def _without_verdict(item: Item, status: str, message: str) -> TaskReport:
     task = item.task
-    return TaskReport(
+    return item.labelled(TaskReport(
         task.name, task.title, task.equation, task.signature, status, 0.0, item.points, message=message
-    )  # fmt: skip
+    ))  # fmt: skip
+
+
+def blank_report(options: Options, message: str) -> Report:
+    """Return a report in which no task is attempted, with a message that says why."""
+    assignment = options.to_assignment()
+    tasks = tuple(_without_verdict(item, "missing", message) for item in assignment.items)
+    return Report("", "", "L0", NOT_RUN, (), assignment.seed_id, "", 0.0, tasks, message, _versions())
 
 
 def grade_all(
@@ -245,7 +257,9 @@ def grade_all(
         try:
             while waiting and len(running) < (window or len(entries)):
                 entry = waiting[0]
-                running[executor.submit(grade_entry, str(entry.path), options, entry.name)] = entry
+                running[
+                    executor.submit(grade_entry, str(entry.path), replace(options, student=entry.student), entry.name)
+                ] = entry
                 waiting.popleft()
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 report = future.result()
@@ -274,7 +288,9 @@ def ungraded(options: Options, name: str, reason: str) -> Report:
     )
     tasks = tuple(_without_verdict(item, "ungraded", message) for item in assignment.items)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return Report(name, "", "L0", NOT_RUN, (), assignment.seed_id, now, 0.0, tasks, message, _versions())
+    return Report(
+        name, "", "L0", NOT_RUN, (), assignment.seed_id, now, 0.0, tasks, message, _versions(), options.student
+    )
 
 
 class WorkerDied(RuntimeError):

@@ -10,6 +10,7 @@ therefore do not run during grading. Line numbers stay the same, because stateme
 
 import ast
 import builtins
+import hashlib
 import io
 import json
 import re
@@ -18,12 +19,14 @@ import threading
 import tokenize
 import warnings
 from collections.abc import Collection, Iterator
+from itertools import islice
 from typing import Any, TypeGuard
 
 LAYOUTS = ("NHWC", "NCHW")
 DECLARED = ("LAYOUT", "STYLE", "FRAMEWORK", "CLASSES")  # names with which a file says in what form it is written
 MAX_SOURCE = 2 << 20  # bytes of Python
 MAX_NAMES = 1000  # names of functions, and names left out, that are returned
+MIN_NODES, MAX_NODES = 40, 2000  # nodes of a function whose syntax tree is compared with those of others
 MAX_DEPTH = 50  # levels of if, try and with in which definitions are looked for
 
 OUTSIDE = {"print", "input", "open", "exec", "eval", "load", "loadtxt", "genfromtxt", "fromfile", "memmap"}
@@ -56,7 +59,10 @@ def parse(
 
 
 def described(source: str, name: str) -> dict[str, Any]:
-    """Return ``source``, ``declared``, ``functions`` and ``classes`` of Python source, keyed by these names.
+    """Return ``source``, ``declared``, ``functions``, ``classes`` and ``trees`` of Python source, keyed by these names.
+
+    ``trees`` maps functions to digests of their syntax trees, which are equal if only names, annotations, comments and
+    docstrings differ.
 
     Raises
     ------
@@ -68,9 +74,11 @@ def described(source: str, name: str) -> dict[str, Any]:
     tree = _parse(source, name)
     functions = [name for name, _ in _defined(tree.body, ast.FunctionDef)]
     classes = {name: _methods(node) for name, node in _defined(tree.body, ast.ClassDef)}
+    trees = {node.name: _digest(node) for node in tree.body[:MAX_NAMES] if isinstance(node, ast.FunctionDef)}
     return {
         "source": source, "declared": _declared(tree, name), "functions": list(dict.fromkeys(functions))[:MAX_NAMES],
         "classes": dict(list(classes.items())[:MAX_NAMES]),
+        "trees": {function: digest for function, digest in trees.items() if digest},
     }  # fmt: skip
 
 
@@ -148,6 +156,31 @@ def _methods(node: ast.ClassDef) -> dict[str, dict[str, list[str]]]:
             optional = names[count:] + [a.arg for a in given.kwonlyargs][:MAX_NAMES]
             found[method.name] = {"required": names[1:count], "optional": optional}
     return found
+
+
+def _digest(function: ast.FunctionDef) -> str:
+    """Return the digest of a function's syntax tree without names, or "" if it is too small or too large to compare."""
+    words = list(islice(_shape(function), MAX_NODES + 1))
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16] if MIN_NODES <= len(words) <= MAX_NODES else ""
+
+
+def _shape(function: ast.FunctionDef) -> Iterator[str]:
+    """Yield a word for each node of a function in order; names are numbered as they occur."""
+    numbers: dict[str, int] = {}
+    waiting: list[ast.AST] = [function]
+    while waiting:
+        node = waiting.pop()
+        children = [child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.expr_context)]
+        if isinstance(node, ast.FunctionDef | ast.arg | ast.AnnAssign):  # annotations say nothing about the code
+            left_out = [getattr(node, name, None) for name in ("annotation", "returns")]
+            children = [child for child in children if child not in left_out]
+        if isinstance(node, ast.FunctionDef) and ast.get_docstring(node, clean=False) is not None:
+            children.remove(node.body[0])
+        name = next((text for key in ("id", "arg", "name") if isinstance(text := getattr(node, key, None), str)), "")
+        said = numbers.setdefault(name, len(numbers)) if name and not isinstance(node, ast.keyword) else name
+        value = repr(node.value)[:100] if isinstance(node, ast.Constant) else getattr(node, "attr", "")
+        yield f"{type(node).__name__} {said} {value} {len(children)}"
+        waiting += reversed(children)
 
 
 def _assigned(node: ast.AST) -> set[str]:

@@ -51,6 +51,7 @@ class Submission:
     functions: tuple[str, ...] = ()  # defined at top level, as far as the source shows without being run
     classes: Mapping[str, Any] = field(default_factory=dict)  # likewise, with the parameters of their methods
     left_out: Mapping[str, str] = field(default_factory=dict)  # name -> the line that assigns it and is not run
+    trees: Mapping[str, str] = field(default_factory=dict)  # function -> digest of its syntax tree without names
     modules: tuple[Module, ...] = ()  # that it may import
     beside: tuple[str, ...] = ()  # names of .py files in the folder of a single file, which it cannot import
     notes: tuple[str, ...] = ()  # which files were used, and how, for the report
@@ -78,7 +79,7 @@ class Submission:
         found = declared(parsed["declared"], parsed["classes"], form)
         return Submission(
             file.name, parsed["source"], file.sha256, found, tuple(parsed["functions"]), parsed["classes"],
-            parsed["left_out"], notes=found.notes,
+            parsed["left_out"], parsed["trees"], notes=found.notes,
         )  # fmt: skip
 
     def where_left_out(self, name: str) -> str:
