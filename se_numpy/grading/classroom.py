@@ -73,8 +73,8 @@ class ClassView:
     def read(folder: str | os.PathLike[str]) -> "ClassView":
         """Read every report.json below a folder; a file that is not a report is listed in ``unreadable``.
 
-        Reports of earlier runs, in the folder ``earlier``, are not read. If there are reports for the instructor, in
-        the folder ``instructor``, only these are read.
+        Reports of earlier runs, in the folder ``earlier``, are not read. Where there is a report for the instructor, in
+        the folder ``instructor``, it is read in place of the student's.
 
         Raises
         ------
@@ -84,11 +84,12 @@ class ClassView:
         root = Path(folder)
         if not root.is_dir():
             raise ValueError(f"folder {folder} does not exist; expected a folder with report.json files")
-        root = root / INSTRUCTOR if (root / INSTRUCTOR).is_dir() else root
         reports, unreadable = [], []
         for path in sorted(root.rglob("report.json")):
-            if EARLIER in path.relative_to(root).parts[:1]:
+            below = path.relative_to(root)
+            if below.parts[0] in (EARLIER, INSTRUCTOR):
                 continue
+            path = whole if (whole := root / INSTRUCTOR / below).is_file() else path
             try:
                 if not path.is_file() or path.stat().st_size > _LARGEST:
                     raise ValueError(f"it is not a file or is larger than {_LARGEST >> 20} MB")

@@ -168,7 +168,10 @@ class Report:
     @property
     def hides(self) -> bool:
         """True if students are not shown every task and check."""
-        return any(HIDDEN in (task.visibility, *(c.visibility for c in task.checks)) for task in self.tasks)
+        return any(
+            task.hidden_points or HIDDEN in (task.visibility, *(check.visibility for check in task.checks))
+            for task in self.tasks
+        )
 
     def for_student(self) -> "Report":
         """Return the report without hidden tasks and checks, and without what serves the instructor only."""

@@ -29,6 +29,7 @@ def test_a_run_is_read_back_from_its_class_view(tmp_path):
     ClassView((by_hand, of("bob", RIGHT))).write(place, ["json"])
     (tmp_path / "earlier" / "10").mkdir()
     (tmp_path / "earlier" / "10" / "class.json").write_text('{"schema": 1, "submissions": [{}]}')
+    assert Result.of(by_hand).points == 0.5
     (run,) = earlier_runs(tmp_path)
     assert run.name == "earlier/2"
     assert run.results == results(of("ada"), of("bob", RIGHT))  # without the points by hand

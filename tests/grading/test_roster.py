@@ -83,6 +83,7 @@ def test_rosters_of_canvas_and_moodle_are_recognised(read):
     (CANVAS, "jorg muller/hw.py", "12346"),
     (CANVAS, "Grace Lovelace/hw.py", None),
     (CANVAS, "u1_and_u2.py", None),
+    (CANVAS, "U2 Bono_123456_assignsubmission_file_/hw.py", None),  # a name, not an ID
     (WORKSHEET, "Ada Lovelace_123456_assignsubmission_file_/hw.py", "123456"),
     (PARTICIPANTS, "Jörg Müller_123457_assignsubmission_file_/hw.py", "j@x.org"),  # 123457 is Ada's ID number
 ])  # fmt: skip

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -11,6 +12,7 @@ from test_roster import CANVAS, WORKSHEET
 
 from se_numpy.cli import main
 from se_numpy.grading import grade_command
+from se_numpy.grading.classroom import ClassView
 
 RIGHT = "import numpy as np\ndef squeeze(U):\n    return U.mean((1, 2))\ndef relu(x):\n    return np.maximum(x, 0)\n"
 WRONG = RIGHT.replace("U.mean((1, 2))", "U[7:8, 0].missing")
@@ -73,6 +75,8 @@ def test_two_runs_of_a_class(course, grade):
     whole = json.loads((folder / "instructor" / "lovelaceada_12345_67890_hw" / "report.json").read_text())
     assert (shown["max_points"], whole["max_points"], shown["student"]) == (5, 6, "12345")
     assert "special cases" not in [check["name"] for check in shown["tasks"][0]["checks"]]
+    totals = {r.name: r.max_points for r in ClassView.read(folder).reports}  # the instructor's, where there are two
+    assert totals == dict.fromkeys(os.listdir(course / "in"), 6)
     hands = json.loads((folder / "müllerjörg_LATE_12346_67891_hw" / "report.json").read_text())["tasks"][1]
     assert hands["comment"] == "Points taken off by hand: 0.5. copied from the slides"
 
