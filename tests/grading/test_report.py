@@ -102,8 +102,9 @@ def test_gradescope_has_the_documented_fields_and_types(drawn):
     assert results["score"] == pytest.approx(sum(test["score"] for test in results["tests"]), rel=1e-9, abs=1e-3)
     assert set(results) == {"score", "execution_time", "output", "output_format", "test_output_format",
                             "test_name_format", "visibility", "stdout_visibility", "tests", "extra_data"}  # fmt: skip
-    assert [test["number"] for test in results["tests"]] == [str(i + 1) for i in range(len(drawn.tasks))]
-    for test, task in zip(results["tests"], drawn.tasks, strict=True):
+    tests = [test for test in results["tests"] if test["number"].isdecimal()]  # without hidden checks, points by hand
+    assert [test["number"] for test in tests] == [str(i + 1) for i in range(len(drawn.tasks))]
+    for test, task in zip(tests, drawn.tasks, strict=True):
         assert set(test) == {"score", "max_score", "status", "name", "name_format", "number", "output",
                              "output_format", "tags", "visibility", "extra_data"}  # fmt: skip
         assert {type(test["score"]), type(test["max_score"])} <= {int, float}
