@@ -304,10 +304,10 @@ def _doctor(args: argparse.Namespace) -> None:
     sys.stdout.flush()
     for name in isolation.FRAMEWORKS:
         if not isolation.framework_missing(name):
+            print(f"\nWith {name}, for submissions that may import it:", end=" ", flush=True)  # takes half a minute
             found = isolation.examine(name)
             results += found
-            kept = "every promise is kept" if not any(result.broken for result in found) else "broken promises"
-            print(f"\nWith {name}, for submissions that may import it: {kept}")
+            print("broken promises" if any(result.broken for result in found) else "every promise is kept")
             for result in found:
                 for attack in result.broken:
                     print(f"{'':14}{result.promise.sentence}: succeeded at {attack!r}")

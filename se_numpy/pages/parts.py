@@ -33,7 +33,7 @@ class Figure:
 class Bar:
     """A row of a bar chart: a name, the value as text, the share (0 to 1) that is filled, and a note below the name.
 
-    ``link`` is the address of a file beside the page.
+    ``link`` is the address of a file below the page's folder.
     """
 
     name: str

@@ -5,7 +5,7 @@ from typing import Any
 from se_numpy import pages
 from se_numpy.grading.models import Report, TaskReport
 from se_numpy.grading.report import text
-from se_numpy.grading.report.html_parts import comment, task_body
+from se_numpy.grading.report.html_parts import task_body
 
 
 def as_html(report: Report) -> str:
@@ -23,7 +23,7 @@ def as_html(report: Report) -> str:
         name=text.line(report.name), score=score, share=text.share(report.points, report.max_points),
         passed=f"{passed} of {len(report.tasks)} tasks passed" if report.tasks else "no task was graded",
         message=text.clean(report.message).strip(), notes=[text.clean(note) for note in report.notes],
-        comment=pages.trusted_html(comment(report.comment)),
+        comment=text.clean(report.comment).strip(),
         tasks=[_task(task) for task in report.tasks],
         has_arrays=any(task.counterexample for task in report.tasks),
         isolation=text.level(report.level, report.backend), missing=[text.clean(entry) for entry in report.missing],
