@@ -44,7 +44,7 @@ PAGES = {
         "tasks": [Bar(EVIL, EVIL, 1.0)], "unreadable": [(EVIL, EVIL)], "passed_over": [(EVIL, EVIL)],
         "groups": [{"mistakes": EVIL, "count": n, "submissions": EVIL} for n in (2, 1)],
         "rare": [Bar(EVIL, EVIL, 0.1, link=EVIL)],
-        "sections": [{"heading": EVIL, "about": EVIL, "head": [EVIL, EVIL], "rows": [(EVIL, EVIL)]}],
+        "sections": [{"heading": EVIL, "about": EVIL, "head": [EVIL] * 3, "rows": [(EVIL,) * 3]}],
     },
 }  # fmt: skip
 
