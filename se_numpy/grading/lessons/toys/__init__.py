@@ -35,8 +35,15 @@ def _excitation() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _recorded(name: str) -> Callable[[], dict[str, Any]]:
+    """Return a function that reads what ``tutorials/networks/toys.py`` has recorded."""
+    return lambda: json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+
+
 TOYS: dict[str, tuple[str, int, Callable[[], dict[str, Any]]]] = {  # title, height in pixels, data
     "excitation": ("You are the excitation", 760, _excitation),
+    "transplant": ("A transplant of gates", 720, _recorded("transplant")),
+    "epochs": ("Gates while a network learns", 520, _recorded("epochs")),
 }
 
 
@@ -52,7 +59,8 @@ def page(name: str) -> str:
         raise ValueError(f"there is no toy {name!r}; expected one of {', '.join(TOYS)}")
     template = (FOLDER / f"{name}.html").read_text(encoding="utf-8")
     data = json.dumps(TOYS[name][2](), separators=(",", ":")).replace("<", "\\u003c")
-    return template.replace("/*DATA*/", data)
+    style = (FOLDER / "style.css").read_text(encoding="utf-8")
+    return template.replace("/*STYLE*/\n", style).replace("/*DATA*/", data)
 
 
 @dataclass(frozen=True)
