@@ -156,7 +156,7 @@ def described(calls: Sequence[Mapping[str, Any]], form: Declared) -> list[str]:
                      + (f". Graded: {others}." if others else "."))  # fmt: skip
     if notes:
         first = (
-            "first, (N, C, H, W)" if form.layout == "NCHW" else 'last, (N, H, W, C); LAYOUT = "NCHW" declares others'
+            "first, (N, C, H, W)" if form.layout == "NCHW" else 'last, (N, H, W, C); LAYOUT = "NCHW" declares (N, C, H, W)'
         )
         notes.append(f"Maps are channels-{first}.")
     if form.framework != "numpy":

@@ -100,9 +100,9 @@ def _overview(report: Report, attempted: list[TaskReport]) -> Iterator[str]:
     wide = max((len(text.line(task.task, 40)) for task in attempted), default=0)
     for task in attempted:
         earned = f"{text.points(task.points):>6} of {text.points(task.max_points):<6}"
-        named = text.line(task.diagnosis.mistake if task.diagnosis else task.only, 60)
+        named = f"  {text.line(task.diagnosis.mistake, 60)}" if task.diagnosis else ""
         row = f"{_mark(task.status == 'passed')}  {text.line(task.task, 40):<{wide}} {earned} "
-        yield from wrap(row + text.verdict(task.status) + f"  {named}".rstrip(), "", " " * (wide + 25))
+        yield from wrap(row + (text.line(task.only) or text.verdict(task.status)) + named, "", " " * (wide + 25))
     missing = [task for task in report.tasks if task.status == "missing"]
     if missing:
         points = text.points(sum(text.finite(task.max_points) for task in missing))
