@@ -155,9 +155,8 @@ def described(calls: Sequence[Mapping[str, Any]], form: Declared) -> list[str]:
         notes.append("Style cs231n: forward functions return out, cache; backward functions take dout, cache"
                      + (f". Graded: {others}." if others else "."))  # fmt: skip
     if notes:
-        first = (
-            "first, (N, C, H, W)" if form.layout == "NCHW" else 'last, (N, H, W, C); LAYOUT = "NCHW" declares (N, C, H, W)'
-        )
+        last = 'last, (N, H, W, C); LAYOUT = "NCHW" declares (N, C, H, W)'
+        first = "first, (N, C, H, W)" if form.layout == "NCHW" else last
         notes.append(f"Maps are channels-{first}.")
     if form.framework != "numpy":
         modules = "" if form.framework == "jax" or not classes else (
