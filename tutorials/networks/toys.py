@@ -1,7 +1,8 @@
 """Make the data of two pages to play with:  python tutorials/networks/toys.py [transplant] [epochs]
 
-The first answers with the gates of one image on another, for three trained networks; the second trains three networks
-and records their gates after every epoch. The results are written to se_numpy/grading/lessons/toys/.
+The first runs three trained networks on one image with the gates of another. The second trains
+three networks and records their gates after every epoch. The results are written to
+se_numpy/grading/lessons/toys/.
 """
 
 import base64
@@ -27,7 +28,7 @@ EPOCHS = 6
 
 
 def transplant() -> dict[str, Any]:
-    """Return the answers for six images (one for each strip) with the gates of each, by seed and blocks."""
+    """Return the answers for six images with the gates of each, by seed and blocks."""
     data = builtin(train=1, test=PAIRS)
     strips, glyphs = group_by_cue(data.test_images).of, glyphs_in_sight(data.test_images)
     shown = np.array([np.flatnonzero(strips == c)[0] for c in range(len(COLOURS))])
@@ -59,7 +60,7 @@ def transplant() -> dict[str, Any]:
 
 
 def epochs() -> dict[str, Any]:
-    """Return the mean gates by colour of the strip, before training and after every epoch, by seed and block."""
+    """Return the mean gates by colour of the strip, after each epoch, by seed and block."""
     data = builtin()
     some = data.test_images[:600]
     cue = group_by_cue(some)
@@ -78,7 +79,12 @@ def epochs() -> dict[str, Any]:
                 session.save(Path(folder) / "now.npz")
                 trained = network.load_gated(Path(folder) / "now.npz")
                 recorded = gates.record(trained, some).gates
-                found.append([np.rint(100 * gates.group_means(s, cue)).astype(int).tolist() for s in recorded.values()])
+                found.append(
+                    [
+                        np.rint(100 * gates.group_means(s, cue)).astype(int).tolist()
+                        for s in recorded.values()
+                    ]
+                )
             seeds.append({"gates": found, "accuracy": [round(value, 3) for value in accuracy]})
     return {"colours": COLOURS, "blocks": list(trained.blocks.values()), "seeds": seeds}
 
