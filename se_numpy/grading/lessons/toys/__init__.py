@@ -16,6 +16,7 @@ import numpy as np
 from se_numpy.analysis.builtin_cue import group_by_cue
 from se_numpy.data import builtin
 from se_numpy.data.glyphs import COLOURS, GLYPHS, PLACE, ROWS, SHIFTS
+from se_numpy.grading.lessons.display import display
 
 FOLDER = Path(__file__).parent
 
@@ -81,7 +82,7 @@ class Toy:
 
 
 def toy(name: str) -> Toy:
-    """Return a toy, which a notebook shows if it is the last value of a cell.
+    """Return a toy, which a notebook shows if it is the last value of a cell; a script prints its title.
 
     Raises
     ------
@@ -89,4 +90,4 @@ def toy(name: str) -> Toy:
         If there is no toy of this name.
     """
     page(name)
-    return Toy(name)
+    return display(Toy(name))
