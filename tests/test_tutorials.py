@@ -202,7 +202,7 @@ def test_a_notebook_edited_by_hand_is_reported(tmp_path, where):
     ("old", "new", "word"),
     [
         ("**Predict.**", "Guess.", "is missing"),
-        ("20 minutes", "a while", "minutes"),
+        ("25 minutes", "a while", "minutes"),
         ("# # 1. Look", "# # Look", "title"),
         ("import importlib.util\n", "", "first code cell"),
         ("# hint(", "# help(", "lacks"),
