@@ -145,7 +145,7 @@ def build(source: Path) -> Path:
         )  # one line per source line, for readable diffs
         if "outputs" in cell:
             cell["outputs"] = tidy(cell["outputs"], source)
-            alt = [text for output in cell["outputs"] if (text := prose.alt_text(output))]
+            alt = list(filter(None, map(prose.alt_text, cell["outputs"])))
             cell["metadata"] = {"mystnb": {"image": {"alt": alt[0]}}} if alt else {}  # for MyST-NB
     made["metadata"] = {"kernelspec": KERNEL, "language_info": {"name": "python"}, "se_numpy": {
         "made_from": source.name, "source_sha256": digest(text),
