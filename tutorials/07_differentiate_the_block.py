@@ -422,9 +422,9 @@ claim(
 # grows as $\sqrt{H W}$, more slowly than the divisor, and with equal signs it grows as $H W$,
 # which cancels the division.
 #
-# So in a network the gate's path should be largest in the last blocks, whose maps are small and
-# are averaged right after. Here is a ResNet-8 with a block in each of three stages, with its
-# random initial weights, on 32 pictures.
+# So in a network the gate's path should be largest in the last blocks, whose maps are small and are
+# averaged right after. Here is a ResNet-8 with a block in each of three stages, with its random
+# initial weights, on 32 pictures. (`Learner`, of tutorial 9, holds a network and its weights.)
 
 # %%
 from se_numpy.data import builtin

@@ -194,9 +194,23 @@ figures.show(
     "colour."
 )
 
+
+def of_one_profile(block):
+    """Return the share of the differences in one direction, and that with its class's sign."""
+    difference = means(block)[1:] - means(block)[0]  #                (10, C)
+    strength = np.linalg.svd(difference, compute_uv=False) ** 2
+    sign = np.sign(difference.sum(1, keepdims=True))
+    return strength[0] / strength.sum(), (np.sign(difference) == sign).mean()
+
+
+left, right = of_one_profile("stage3.block2"), of_one_profile("stage3.block3")
+claim("A class moves 70 % of the channels the same way on the left, and 99 % on the right;",
+      left[1], right[1])  # fmt: skip
+claim("one profile is 94 % and 99 % of the differences.", left[0], right[0])
+
 # %% [markdown]
 # Note the two scales: in both, the gates distinguish classes, but on the left by hundredths and
-# on the right by tenths. On the right a class moves all channels the same way: one profile,
+# on the right by tenths. On the right a class moves nearly all channels the same way: one profile,
 # stronger or weaker, which is what the paper saw in its last block, SE_5_3.
 #
 # Colours can mislead, so compute a number.

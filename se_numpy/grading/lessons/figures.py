@@ -79,7 +79,8 @@ def two_colours(low: str, high: str) -> Any:
 def show(*, alt: str) -> None:
     """Show the open figures and close them; ``alt`` describes them to readers who cannot see them.
 
-    In a notebook the description is the image's metadata ``alt``, which nbconvert writes into the page.
+    In a notebook the description is kept as the image's metadata ``alt``, from which nbconvert (template classic) and
+    nbsphinx write the page.
     """
     import matplotlib.pyplot as plt
 
