@@ -57,7 +57,8 @@ for run in runs:
     label = name if run.seed == 0 else None
     left.plot(epochs, 100 * run.validation, "o-", color=colour, label=label)
 left.axhline(100 * PLAIN_BOUND, color=figures.GREY, ls="--", lw=1)
-left.text(1, 100 * PLAIN_BOUND + 2, "bound for plain networks", color=figures.GREY, fontsize=8.5)
+note = {"ha": "right", "color": figures.GREY, "fontsize": 8.5}
+left.text(6, 100 * PLAIN_BOUND - 7, "bound for plain networks", **note)
 left.set(xlabel="epoch", ylim=(0, 104), title="a task made for it: right, %")
 left.legend(loc=(0.02, 0.66))
 for y, (without, with_se) in enumerate(zip(*errors.values(), strict=True)):
@@ -174,9 +175,9 @@ claim("The white sail has red 250, green 248, blue 240.", *picture[25, 50])
 # %%
 figure, axes = figures.panels(1, 10, 0.9)
 for number, (axis, glyph) in enumerate(zip(axes, GLYPHS, strict=True)):
-    figures.picture(axis, glyph, str(number), vmin=0, vmax=1)
+    figures.picture(axis, np.pad(glyph, 1), str(number), cmap="Blues", vmax=1.3)
 figures.show(
-    alt="The ten glyphs, numbered 0 to 9: small patterns of seven bright pixels in three rows and "
+    alt="The ten glyphs, numbered 0 to 9: small patterns of seven pixels in three rows and "
     "five columns."
 )
 
