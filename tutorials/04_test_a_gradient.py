@@ -410,4 +410,4 @@ check("scale_backward", scale_backward)
 # the smallest input that reveals each mistake and cover all of them with few inputs: this is a set
 # cover problem. `hint(name, 2)` shows such an input for the most common mistakes.
 #
-# Next: [5. Normalise, rectify, pool, classify](05_normalise_rectify_pool_classify.ipynb).
+# Next: [5. Normalise the maps](05_normalise.ipynb).

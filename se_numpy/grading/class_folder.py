@@ -2,22 +2,37 @@
 
 import hashlib
 import os
+import posixpath
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from se_numpy.grading.bundle import ARCHIVE
+from se_numpy.grading.declarations import Form
+from se_numpy.grading.download_names import Download, read_name
 from se_numpy.grading.report import FILES
 from se_numpy.grading.report.text import line
 from se_numpy.grading.submission import SUFFIXES
 
 CLASS_FILES = {"terminal": "class.txt", "json": "class.json", "html": "class.html", "csv": "grades.csv"}
+GRADEBOOKS = {"canvas": "canvas.csv", "moodle": "moodle.csv"}  # for import
+SIMILARITY = "similarity.csv"
+INSTRUCTOR = "instructor"  # the folder for reports with what students are not shown
 EARLIER = "earlier"  # the folder for the reports of earlier runs, in the folder of the reports
 UNFINISHED = "unfinished.jsonl"  # the record of a run that is not finished, in the folder of the reports
-ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
-_TAKEN = {*CLASS_FILES.values(), *FILES.values(), EARLIER, UNFINISHED}  # no submission's folder has these names
+OTHER_ARCHIVES = (".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
+_TAKEN = {
+    *CLASS_FILES.values(),
+    *GRADEBOOKS.values(),
+    SIMILARITY,
+    *FILES.values(),
+    EARLIER,
+    INSTRUCTOR,
+    UNFINISHED,
+}  # no submission's folder has these names
 _NAMED = 5  # the number of files in a hidden folder that are named
 _LONGEST = 120  # characters of a name, and bytes of a folder's name
 
@@ -29,21 +44,31 @@ class Entry:
     path: Path
     name: str  # in reports; unique in the class
     folder: str  # of its reports; unique in the class, also where upper and lower case are equal
+    download: Download = field(default_factory=Download)  # what its path says
+    student: str = ""  # the key of the student: the roster's, or what the path says
 
 
 @dataclass(frozen=True)
 class ClassFolder:
-    """The submissions of a class, and the name of each file that is not graded, with the reason."""
+    """The submissions of a class, and the name of each file that is not graded, with the reason.
+
+    ``unmatched`` names the submissions that are graded and belong to no student of the roster, with the reason.
+    """
 
     entries: tuple[Entry, ...]
     passed_over: tuple[tuple[str, str], ...] = ()
+    unmatched: tuple[tuple[str, str], ...] = ()
 
 
-def survey(paths: Sequence[str | Path], reports: str | Path | None = None) -> ClassFolder:
+def survey(
+    paths: Sequence[str | Path], reports: str | Path | None = None, *, form: Form | None = None, one: bool = False
+) -> ClassFolder:  # fmt: skip
     """Return the given files, and all submissions in the given folders, sorted by path.
 
-    The folder of the ``reports`` is not searched. Files that were given themselves are never passed over: those that
-    cannot be graded get a report that says so.
+    A .zip archive is one submission, and so is a folder if the ``form`` says so: it contains ``form.file`` or, with
+    ``form.folders``, any Python file, unless it is a given folder with folders or archives in it. With ``one``, each
+    given folder is one submission. The folder of the ``reports`` is not searched. Files that were given themselves
+    are never passed over: those that cannot be graded get a report that says so.
 
     Raises
     ------
@@ -53,8 +78,8 @@ def survey(paths: Sequence[str | Path], reports: str | Path | None = None) -> Cl
     found: dict[str, Path] = {}
     passed_over: list[tuple[Path, str]] = []
     for path in map(Path, paths):
-        if path.is_dir():
-            for file, reason in _files(path, reports):
+        if path.is_dir() and not one:
+            for file, reason in _files(path, reports, form or Form()):
                 if reason:
                     passed_over.append((file, reason))
                 else:
@@ -62,7 +87,7 @@ def survey(paths: Sequence[str | Path], reports: str | Path | None = None) -> Cl
         elif os.path.lexists(path):
             found.setdefault(os.path.abspath(path), path)
         else:
-            raise ValueError(f"{path} does not exist; expected a .py or .ipynb file, or a folder of submissions")
+            raise ValueError(f"{path} does not exist; expected a .py or .ipynb file, an archive, or a folder of them")
     entries = named(list(found.values()))
     top = _common([*found.values(), *(file for file, _ in passed_over)])
     others = [(line(_visible(_relative(file, top)), 2 * _LONGEST), reason) for file, reason in passed_over]
@@ -70,7 +95,7 @@ def survey(paths: Sequence[str | Path], reports: str | Path | None = None) -> Cl
         inside = "; ".join(f"{name}: {reason}" for name, reason in others[:_NAMED])
         more = f"; and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
         where = ", ".join(map(str, paths))
-        raise ValueError(f"{where} contains no submissions; expected {' or '.join(SUFFIXES)} files"
+        raise ValueError(f"{where} contains no submissions; expected {', '.join(SUFFIXES)} or {ARCHIVE} files"
                          + (f" ({inside}{more})" if inside else ""))  # fmt: skip
     return ClassFolder(entries, tuple(others))
 
@@ -78,8 +103,9 @@ def survey(paths: Sequence[str | Path], reports: str | Path | None = None) -> Cl
 def named(paths: Sequence[Path]) -> tuple[Entry, ...]:
     """Return an entry for each submission, with unique names and folders.
 
-    A submission is named by its file, after its folders if the submissions are in several. The path, and then a digest
-    of it, are used where this would give the same name twice.
+    The student is the one that the path names, as ``download_names`` reads it. A submission is named by its file, after
+    its folders if the submissions are in several. The path, and then a digest of it, are used where this would give the
+    same name twice.
     """
     top = _common(paths)
     relative = [_relative(path, top) for path in paths]
@@ -92,7 +118,16 @@ def named(paths: Sequence[Path]) -> tuple[Entry, ...]:
     for k, (folder, name) in enumerate(zip(folders, relative, strict=True)):
         if keys[_key(folder)] > 1 or _key(folder) in _TAKEN or folder != _stem(name):
             folders[k] = f"{folder}-{digests[k]}"
-    return tuple(Entry(*entry) for entry in zip(paths, titles, folders, strict=True))
+    found = [_download(name, os.path.basename(top)) for name in relative]
+    students = [download.student for download in found]
+    return tuple(Entry(*entry) for entry in zip(paths, titles, folders, found, students, strict=True))
+
+
+def _download(relative: str, top: str) -> Download:
+    """Return what a path says; the folder above it is looked at too, in case it is the only student's."""
+    below = read_name(relative)
+    whole = read_name(f"{top}/{relative}")
+    return below if below.lms or not whole.lms else whole
 
 
 def _distinct(names: list[str], longer: list[str]) -> list[str]:
@@ -130,8 +165,11 @@ def _key(folder: str) -> str:
     return unicodedata.normalize("NFC", folder).casefold()
 
 
-def _files(top: Path, reports: str | Path | None) -> Iterator[tuple[Path, str]]:
-    """Yield every file in a folder, sorted by path, with the reason if it is passed over."""
+def _files(top: Path, reports: str | Path | None, form: Form) -> Iterator[tuple[Path, str]]:
+    """Yield every file in a folder, sorted by path, with the reason if it is passed over.
+
+    A folder that is one submission is yielded in place of its files.
+    """
     left_out = os.path.realpath(reports) if reports else None
     found: list[tuple[Path, str]] = []
     waiting = [top]
@@ -145,6 +183,9 @@ def _files(top: Path, reports: str | Path | None) -> Iterator[tuple[Path, str]]:
             continue
         if not inside:
             found.append((folder, "an empty folder"))
+        if _is_submission(inside, form, given=folder == top):
+            found.append((folder, ""))
+            continue
         for entry in inside:
             path = folder / entry.name
             if not (entry.is_dir(follow_symlinks=False) and not _hidden(entry.name)):
@@ -154,6 +195,20 @@ def _files(top: Path, reports: str | Path | None) -> Iterator[tuple[Path, str]]:
             else:
                 waiting.append(path)
     yield from sorted(found)
+
+
+def _is_submission(inside: Sequence[os.DirEntry[str]], form: Form, *, given: bool) -> bool:
+    """Return True if a folder with these entries is one submission.
+
+    With ``form.folders``, a folder that is itself ``given`` is one only if it contains no folders or archives, which
+    would be submissions of their own.
+    """
+    seen = [entry for entry in inside if not _hidden(entry.name)]
+    names = [entry.name.lower() for entry in seen if entry.is_file(follow_symlinks=False)]
+    if form.file and posixpath.basename(form.file).lower() in names:
+        return True
+    parts = any(entry.is_dir() for entry in seen) or any(name.endswith(ARCHIVE) for name in names)
+    return form.folders and any(name.endswith(SUFFIXES) for name in names) and not (given and parts)
 
 
 def _hidden(name: str) -> bool:
@@ -171,13 +226,13 @@ def _reason(entry: os.DirEntry[str]) -> str:
     if not entry.is_file():
         return "not a regular file"
     lower = entry.name.lower()
-    if lower.endswith(SUFFIXES):
+    if lower.endswith((*SUFFIXES, ARCHIVE)):
         return ""
-    if lower.endswith(ARCHIVES):
-        return "an archive; unpack it and grade its files"
-    ending = re.search(r"\.(ipynb|py)(?![a-z0-9])", lower)
+    if lower.endswith(OTHER_ARCHIVES):
+        return "an archive that is not read; expected .zip"
+    ending = re.search(r"\.(ipynb|py|zip)(?![a-z0-9])", lower)
     rename = f"; if it is a submission, rename it to {line(entry.name[: ending.end()], 60)}" if ending else ""
-    return f"not a .py or .ipynb file{rename}"
+    return f"not a .py, .ipynb or .zip file{rename}"
 
 
 def _content(folder: str) -> str:
