@@ -213,7 +213,7 @@ for axis, values, title in zip(axes, (z, a1, h, a2, s), titles, strict=True):
     axis.tick_params(labelsize=8)
 figures.show(
     alt="Five bar charts of one picture: z, W1 z, the same after ReLU with one bar left, then W2 "
-    "applied with one bar above zero, and the gates, of which one is open."
+    "applied with one bar above zero, and the gates: one is open."
 )
 
 # %%
@@ -409,7 +409,7 @@ rows = U.reshape(-1, C)  #                                            (N H W, C)
 s_pixel = se.excite(rows, W1, W2).reshape(U.shape)  #                 (N, H, W, C)
 show_maps(
     {"X̃": X_tilde, "no squeeze": U * s_pixel},
-    "Six maps with the block, of which one is left, and six without a squeeze: all glyphs remain.",
+    "Six maps with the block: one is left. Six without a squeeze: all glyphs remain.",
 )
 
 alone = read(U * s_pixel) == labels

@@ -468,7 +468,7 @@ claim("with those of the true class in all stages, for less than 25 %.", high["a
 # Stages 1 and 2 share the work, and each network shares it in its own way. With seed 0, the gates
 # of stage 2 contain the cue and are not needed; with the other two seeds their means cost a quarter
 # of the answers or more. Had we looked at seed 0 only, we would have concluded that only stage 1
-# matters. **One network tells what that network does.** What is said about the architecture has to
+# matters. **One network tells what that network does.** A sentence about the architecture has to
 # hold for several.
 #
 # ## Transplant

@@ -686,7 +686,7 @@ claim("from above 2 to below 0.5.", losses[0], losses[-1])
 # its sigmoid avoids overflow. *Core:* the two matrix products need whole rows. The table's kernels
 # loop over such a row inside, with `raw` arguments: two launches for the excitation, one for the
 # scale. *Open:* a graph of kernels, recorded once and replayed (CUDA graphs). Then shapes,
-# addresses and the order of the kernels cannot change any more; values in memory, such as the
+# addresses and the order of the kernels can no longer change; values in memory, such as the
 # learning rate, can.
 #
 # Next: [13. Correct the notes](13_corrections.ipynb).
