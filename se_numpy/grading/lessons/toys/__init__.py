@@ -22,7 +22,7 @@ FOLDER = Path(__file__).parent
 
 
 def _excitation() -> dict[str, Any]:
-    """Return 18 images, three for each colour of the strip, and the weights of tutorial 6."""
+    """Return 18 images, three for each colour of the strip, and the weights of tutorial 7."""
     data = builtin(train=1, test=120)
     strips = group_by_cue(data.test_images).of
     chosen = np.sort(np.concatenate([np.flatnonzero(strips == c)[:3] for c in range(len(COLOURS))]))
