@@ -104,8 +104,8 @@ def _plot(args: argparse.Namespace) -> None:
     runs = [read_run(folder) for given in args.runs for folder in find_runs(given)]
     groups, notes = comparable(runs)
     for label, members in groups.items():
-        best = ", ".join(f"{100 * run.chosen['val_accuracy']:.1f}" for run in members)
-        print(wrap_text(f"{label}: {plural(len(members), 'run')}, held-out accuracy {best} %", 2))
+        best = ", ".join(f"{100 * run.chosen[f'val_{run.task.metric}']:.1f}" for run in members)
+        print(wrap_text(f"{label}: {plural(len(members), 'run')}, held-out {members[0].task.words[0]} {best} %", 2))
     for note in notes:
         print(wrap_text(note, 2))
     title = " on ".join(short_name(shared) for name in ("model", "data") if (shared := common_setting(runs, name)))

@@ -2,7 +2,7 @@
 
 import math
 
-from se_numpy.layers import BatchNorm, Bias, Concat, Conv, GlobalAveragePool, Layer, ReLU, Serial, Shape, concat, serial
+from se_numpy.layers import BatchNorm, Bias, Concat, Conv, GlobalAveragePool, Layer, ReLU, Serial, concat, serial
 from se_numpy.shapes import count
 
 STRIDE = 4  # pixels in a cell of the maps
@@ -10,17 +10,18 @@ WIDTH = 64  # channels of the head
 AT_FIRST = -math.log((1 - 0.1) / 0.1)  # the logit of 0.1: before training, most pixels are not centres
 
 
-def detector(net: Layer, shape: Shape, *, classes: int, width: int = WIDTH) -> Serial:
+def detector(net: Layer, *, classes: int, width: int = WIDTH) -> Serial:
     """Build a network for detection from the maps of ``net``, up to its global average pooling.
 
-    It takes images of ``shape`` (H, W, C) and returns maps (H/4, W/4, classes + 4): a logit for each class, then the
-    width, the height and the offset in x and y of an object with its centre in the cell. The logits and the boxes have
-    a 3x3 convolution each. Parameters of ``net`` keep their names, so that trained ones can be loaded.
+    It takes images (H, W, C) and returns maps with classes + 4 channels: a logit for each class, then the width, the
+    height and the offset in x and y of an object with its centre in the cell. The logits and the boxes have a 3x3
+    convolution each. Parameters of ``net`` keep their names, so that trained ones can be loaded. The maps of networks
+    for small images, such as ``resnet``, are (H/4, W/4).
 
     Raises
     ------
     ValueError
-        If the network has no global average pooling, or its maps do not have a quarter of the image's height and width.
+        If the network is not in sequence, or has no global average pooling.
 
     References
     ----------
@@ -29,19 +30,14 @@ def detector(net: Layer, shape: Shape, *, classes: int, width: int = WIDTH) -> S
     parts = net.parts if isinstance(net, Serial) else ()
     pools = [i for i, (_, layer) in enumerate(parts) if isinstance(layer, GlobalAveragePool)]
     if not pools:
-        raise ValueError("detection needs a network with global average pooling, whose maps it takes, as se_resnet8")
-    maps = parts[: pools[0]]
-    H, W, _ = found = Serial(maps).output_shape(shape)
-    if tuple(shape[:2]) != (H * STRIDE, W * STRIDE):
         raise ValueError(
-            f"the maps of this network are {found[0]}x{found[1]} for images of {shape[0]}x{shape[1]}; detection needs "
-            f"maps of a quarter of that, and sides that are multiples of {STRIDE}: use se_resnet8, se_resnet14, "
-            "se_resnet20 or another network for small images"
+            "detection takes the maps before the global average pooling of a network, and this one has none; use a "
+            "network such as se_resnet8"
         )
     head = concat(
         heat=_branch(width, count("classes", classes), AT_FIRST), boxes=_branch(width, 4, 0.0)
     )  # fmt: skip
-    return Serial((*maps, ("head", head)))
+    return Serial((*parts[: pools[0]], ("head", head)))
 
 
 def _branch(width: int, channels: int, initial: float) -> Serial:

@@ -37,13 +37,17 @@ class Detection(Task):
 
     name: ClassVar[str] = "detect"
     metrics: ClassVar[tuple[str, ...]] = ("ap50", "ap")
+    words: ClassVar[tuple[str, ...]] = ("AP50", "AP")
+    head: ClassVar[str] = "AP50"
 
     def classes(self, net: Layer, shape: Shape) -> int:
         found = net.output_shape(shape)
         if len(found) != 3 or found[2] <= 4 or (found[0] * STRIDE, found[1] * STRIDE) != tuple(shape[:2]):
+            H, W, _ = shape
             raise ValueError(
-                f"the network returns an array of shape {found} for each image; expected maps of "
-                f"(H/{STRIDE}, W/{STRIDE}, classes + 4), as from models.detector(net, shape, classes=...)"
+                f"the network returns an array of shape {found} for images of {H}x{W}; detection needs maps with a "
+                f"quarter of the height and width, (H/{STRIDE}, W/{STRIDE}, classes + 4), and so images whose sides "
+                f"are multiples of {STRIDE}, and a network for small images, such as se_resnet8"
             )
         return found[2] - 4
 
@@ -83,8 +87,8 @@ class Detection(Task):
     def class_names(self, dataset: Dataset) -> tuple[str, ...]:
         if dataset.train_boxes is None:
             raise ValueError(
-                f"{dataset.source} has no boxes, which detection learns from; give --data scenes or a file of COCO's "
-                "format (.json), or leave out --task detect"
+                f"{dataset.source} has no boxes of objects, which detection needs; give --data scenes, or a .json file "
+                "in COCO's format"
             )
         return dataset.objects
 
@@ -94,10 +98,10 @@ class Detection(Task):
         images, boxes = getattr(dataset, f"{split}_images"), getattr(dataset, f"{split}_boxes")
         return BoxedImages(images, boxes, normalise, device, rows, stride=STRIDE, K=len(dataset.objects))
 
-    def network(self, net: Layer, shape: Shape, classes: int) -> Layer:
-        return net if is_detector(net) else detector(net, shape, classes=classes)
+    def network(self, net: Layer, classes: int) -> Layer:
+        return net if is_detector(net) else detector(net, classes=classes)
 
-    def settings(self, dataset: Dataset, config: Mapping[str, Any]) -> None:
+    def check_settings(self, config: Mapping[str, Any]) -> None:
         for name, off in (("label_smoothing", 0), ("class_weights", None)):
             if config[name] != off:
                 raise ValueError(f"{name} is {config[name]!r}, but applies to classification; leave it out to detect")

@@ -1,6 +1,6 @@
 """``Learner``: a network with its parameters in flat vectors, a training step and evaluation; ``Trained``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import inf, isfinite
 from pathlib import Path
@@ -13,11 +13,14 @@ from se_numpy.arg_types import user_path
 from se_numpy.arrays import Array, array_module, moved_to, on_host, to_device, to_host
 from se_numpy.data.array_checks import check_images
 from se_numpy.data.batches import Normalisation, slices
+from se_numpy.detection import Detections
 from se_numpy.layers.layer import sizes
 from se_numpy.shapes import check, is_real, whole
 from se_numpy.train import saved
+from se_numpy.train.detecting import LEAST, Detection, detections
 from se_numpy.train.nan_check import NotFinite, finite, first_not_finite
 from se_numpy.train.task import Classification, Task
+from se_numpy.train.tasks import task_of
 
 EVALUATION_BATCH = 128
 VECTORS = ("w", "running", "v", "g")
@@ -359,6 +362,11 @@ class Trained:
         return cls(net, trees[f"{kind}params"], trees.get(f"{kind}state", {}), saved.normalisation(meta), classes,
                    shape, meta["config"])  # fmt: skip
 
+    @property
+    def task(self) -> Task:
+        """The task that the network was trained for."""
+        return task_of(self.config)
+
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Return the predicted probability of each class.
 
@@ -369,14 +377,44 @@ class Trained:
         TypeError
             If the images are not an array of bytes.
         ValueError
-            If there are none, or if they do not fit the network.
+            If there are none, or if they do not fit the network, or if it was trained to detect.
         """
+        self.check_task(Classification.name)
+        return np.concatenate([ops.softmax(Y) for Y in self._outputs(images)])
+
+    def detect(self, images: np.ndarray, *, threshold: float = LEAST) -> Detections:
+        """Return the objects in images (N, H, W, C) uint8 that are found with a score of at least ``threshold``.
+
+        Raises
+        ------
+        TypeError
+            If the images are not an array of bytes.
+        ValueError
+            If there are none, or if they do not fit the network, or if it was trained to classify.
+        """
+        self.check_task(Detection.name)
+        parts, first = [], 0
+        for Y in self._outputs(images):
+            parts.append(detections(Y, first=first, threshold=threshold))
+            first += len(Y)
+        return Detections.joined(parts)
+
+    def check_task(self, name: str, what: str = "") -> None:
+        """Raise ValueError if the network was trained for another task; ``what`` needs this one."""
+        if self.task.name != name:
+            raise ValueError(
+                f"{what or 'this'} needs a network trained to {name}, but this one was trained to {self.task.name}; "
+                f"give a run of se-numpy train --task {name}"
+            )
+
+    def _outputs(self, images: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the outputs of the network, a batch at a time."""
         if not check_images("images", images)[0]:
             raise ValueError("got 0 images; expected at least 1")
         check_size(self.net, self.shape, images.shape[1:])
         predict = engine.compile(self.net).predictor(self.params, self.state)
-        parts = slices(len(images), images.shape[1:], EVALUATION_BATCH)
-        return np.concatenate([ops.softmax(predict(self.normalise(images[part]))) for part in parts])
+        for part in slices(len(images), images.shape[1:], EVALUATION_BATCH):
+            yield predict(self.normalise(images[part]))
 
 
 def check_size(net: layers.Layer, shape: layers.Shape, given: layers.Shape) -> None:

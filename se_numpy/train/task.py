@@ -36,12 +36,15 @@ class Task(ABC):
     """What a network learns.  ``truth`` is what the task compares its outputs with: labels (N,), or targets.
 
     ``name`` stands in the settings of a run and so in its checkpoints. ``metrics`` are the names under which results
-    are recorded; the first is the one by which the best epoch is chosen, between 0 and 1, and larger is better.
-    ``counts`` is True if each step counts the right answers, so that the history has their share in training.
+    are recorded, and ``words`` the same in text; the first is the one by which the best epoch is chosen, between 0 and
+    1, and ``head`` is its name in the head of a column. ``counts`` is True if each step counts the right answers, so
+    that the history has their share in training.
     """
 
     name: ClassVar[str]
     metrics: ClassVar[tuple[str, ...]]
+    words: ClassVar[tuple[str, ...]]
+    head: ClassVar[str]
     counts: ClassVar[bool] = False
 
     @property
@@ -86,18 +89,25 @@ class Task(ABC):
         """Return the images of a part of the data set, "train" or "test", as a set to take batches from."""
 
     @abstractmethod
-    def network(self, net: Layer, shape: Shape, classes: int) -> Layer:
-        """Return the network for this task from a network for classification."""
+    def network(self, net: Layer, classes: int) -> Layer:
+        """Return the network for this task from a network for classification; ValueError if it has none."""
 
-    def settings(self, dataset: Dataset, config: Mapping[str, Any]) -> None:
+    def check_settings(self, config: Mapping[str, Any]) -> None:  # noqa: B027 - most tasks refuse none
         """Raise ValueError for a setting of a run that does not apply to the task."""
-        return
 
     def columns(self) -> tuple[str, ...]:
         """Return the columns of the history, in order."""
         training = ("train_loss", f"train_{self.metric}") if self.counts else ("train_loss",)
         held_out = (f"val_{name}" for name in ("loss", *self.metrics))
         return ("epoch", "lr", *training, "seconds", "images_per_second", *held_out)
+
+    def without_ema(self) -> tuple[str, ...]:
+        """Return the further columns of a run with averaged weights."""
+        return "raw_val_loss", f"raw_val_{self.metric}"
+
+    def result(self) -> tuple[str, ...]:
+        """Return the names in the result of a run."""
+        return (*(f"test_{name}" for name in ("loss", *self.metrics, "images")), "seconds", "epoch")
 
 
 @dataclass(frozen=True)
@@ -106,6 +116,8 @@ class Classification(Task):
 
     name: ClassVar[str] = "classify"
     metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
+    words: ClassVar[tuple[str, ...]] = ("accuracy",)
+    head: ClassVar[str] = "acc"
     counts: ClassVar[bool] = True
 
     def classes(self, net: Layer, shape: Shape) -> int:
@@ -147,7 +159,7 @@ class Classification(Task):
         images, labels = getattr(dataset, f"{split}_images"), getattr(dataset, f"{split}_labels")
         return images_of(images, labels, normalise, device, rows)
 
-    def network(self, net: Layer, shape: Shape, classes: int) -> Layer:
+    def network(self, net: Layer, classes: int) -> Layer:
         return net
 
 

@@ -34,8 +34,8 @@ def test_a_run_learns_and_writes_all_files(tmp_path):
 
 def test_the_test_set_is_used_once_after_the_epoch_is_chosen(tmp_path, monkeypatch):
     seen = []
-    evaluate = Learner.evaluate
-    monkeypatch.setattr(Learner, "evaluate", lambda self, images: seen.append(len(images)) or evaluate(self, images))
+    measure = Learner.measure
+    monkeypatch.setattr(Learner, "measure", lambda self, images: seen.append(len(images)) or measure(self, images))
     result, _ = run(tmp_path / "run", epochs=3)
     assert seen == [9, 9, 9, 40]  # held-out training images after each epoch, then the test set
     best = max(row["val_accuracy"] for row in result.history)
