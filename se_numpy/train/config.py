@@ -194,7 +194,7 @@ def _check_type(name: str, kind: Any, value: object) -> None:
 
 
 ADAMW = {"lr": 0.003, "weight_decay": 0.05}
-DETECTION = {"model": "se_resnet8", "epochs": 8, "batch_size": 32, "optimiser": "adamw", **ADAMW, "lr": 0.004}
+DETECTION = {"model": "se_resnet8", "epochs": 5, "batch_size": 32, "optimiser": "adamw", **ADAMW, "lr": 0.004}
 PHOTOGRAPHS = {"model": "se_resnet20", "epochs": 30, "lr": 0.4}
 RECIPES: dict[str, dict[str, Any]] = {"builtin": {"model": "se_resnet8", "epochs": 6, "lr": 0.3}}
 # smoke: checks that everything runs. quick: minutes on two cores. full: for photographs; needs a GPU or a whole night.
@@ -226,11 +226,13 @@ def configure(dataset: Dataset, *, preset: str | None = None, **given: Any) -> C
         raise ValueError(f"preset is {preset!r}; expected one of {', '.join(PRESETS)}")
     kind = dataset.name if dataset.name in RECIPES else "photographs"
     chosen = PRESETS[preset][kind] if preset else {}
-    recipe = {**RECIPES.get(kind, PHOTOGRAPHS), **chosen}
+    detects = given.get("task") == "detect"
+    recipe = {**RECIPES.get(kind, PHOTOGRAPHS), **(DETECTION if detects else {}), **chosen}
     recipe["lr"] = min(recipe["lr"], highest_lr(given.get("model", recipe["model"])))
     if given.get("optimiser") == "adamw":
         recipe |= ADAMW
-    return Config(**{**recipe, "augment": dataset.augment, "data": recorded_name(dataset), **given})
+    augment = dataset.augment or detects  # boxes move with the image
+    return Config(**{**recipe, "augment": augment, "data": recorded_name(dataset), **given})
 
 
 def with_network(config: Config, net: Layer) -> Config:

@@ -71,7 +71,7 @@ def test_the_result_belongs_to_the_chosen_network(tmp_path, a_good_epoch_then_ba
 
 def test_the_epoch_is_chosen_by_held_out_accuracy(tmp_path, monkeypatch):
     accuracies = iter([0.2, 0.9, 0.5, 0.0])  # three epochs, then the test set
-    monkeypatch.setattr(Learner, "evaluate", lambda self, images: (1.0, next(accuracies)))
+    monkeypatch.setattr(Learner, "measure", lambda self, images: {"loss": 1.0, "accuracy": next(accuracies)})
     result, _ = run(tmp_path / "run", epochs=3)
     assert result.result["epoch"] == 2
     assert checkpoint.load(tmp_path / "run" / "best.npz")[1]["history"][-1]["epoch"] == 2
