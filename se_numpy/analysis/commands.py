@@ -20,7 +20,9 @@ def add(commands: Any) -> None:
         "Record the gates of every SE block on test images, replace them with other gates and measure how much "
         "accuracy that costs. Writes figures, tables (CSV, JSON) and an HTML page, index.html."))  # fmt: skip
     p.add_argument("run_", metavar="RUN", help="folder of a run, or a checkpoint")
-    p.add_argument("--data", metavar="PATH", help="builtin, or a folder with CIFAR (default: the run's data set)")
+    p.add_argument(
+        "--data", metavar="PATH", help="builtin, scenes, or a folder with CIFAR (default: the run's data set)"
+    )
     p.add_argument("--images", type=int, default=2000, metavar="N", help="number of test images (default: 2000)")
     p.add_argument("--classes", metavar="A,B", help="classes to draw as lines (default: four, evenly spaced)")
     p.add_argument("--seed", type=int, default=0, metavar="N",

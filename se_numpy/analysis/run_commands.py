@@ -10,7 +10,7 @@ from se_numpy.arg_types import user_path
 from se_numpy.install_hints import install_command
 from se_numpy.wrapping import plural, wrap_text
 
-DATA = "builtin, cifar10, cifar100 or a folder (default: the run's data set)"
+DATA = "builtin, scenes, cifar10, cifar100 or a folder (default: the run's data set)"
 DEVICES = ["auto", "cpu", "gpu"]
 DEVICE = "default: auto, which uses a GPU if CuPy finds one"
 

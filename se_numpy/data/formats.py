@@ -9,6 +9,7 @@ import numpy as np
 
 from se_numpy.arg_types import user_path
 from se_numpy.data import class_folders, idx_files, npz_files
+from se_numpy.data.built_in import BUILT_IN
 from se_numpy.data.cifar import DataError, candidates, load_cifar
 from se_numpy.data.dataset import Dataset
 from se_numpy.data.decoded import DifferentSizes, decode
@@ -145,13 +146,13 @@ def adapted(dataset: Dataset, size: tuple[int, int] | None, channels: int | None
     Raises
     ------
     DataError
-        If its images have neither 1 nor 3 channels, or are those of the built-in set.
+        If its images have neither 1 nor 3 channels, or are those of a built-in set.
     """
     H, W, C = dataset.image_shape
     shape = *(size or (H, W)), channels or C
     if shape == (H, W, C):
         return dataset
-    if dataset.loaded_from == "builtin" or C not in (1, 3):
+    if dataset.loaded_from in BUILT_IN or C not in (1, 3):
         raise DataError(f"the images of {dataset.source} have shape {H}x{W}x{C}, which cannot be changed to "
                         f"{'x'.join(map(str, shape))}; leave out --size and --channels")  # fmt: skip
     train, test = (_adapt(images, shape) for images in (dataset.train_images, dataset.test_images))

@@ -32,7 +32,7 @@ class Config:
     epochs: int
     lr: float
     augment: bool | str  # True: crop and flip; or some of crop, flip, cutout, resized-crop, with commas
-    data: str = "builtin"  # or cifar10, cifar100, the path of a data set, or python:NAME for own arrays
+    data: str = "builtin"  # or scenes, cifar10, cifar100, the path of a data set, or python:NAME for own arrays
     task: str = "classify"  # or detect
     size: int | None = None  # height and width that images are resized to; None: as they are
     channels: int | None = None  # 1 (grey) or 3 (colour); None: as in the data
@@ -196,15 +196,23 @@ def _check_type(name: str, kind: Any, value: object) -> None:
 ADAMW = {"lr": 0.003, "weight_decay": 0.05}
 DETECTION = {"model": "se_resnet8", "epochs": 5, "batch_size": 32, "optimiser": "adamw", **ADAMW, "lr": 0.004}
 PHOTOGRAPHS = {"model": "se_resnet20", "epochs": 30, "lr": 0.4}
-RECIPES: dict[str, dict[str, Any]] = {"builtin": {"model": "se_resnet8", "epochs": 6, "lr": 0.3}}
+RECIPES: dict[str, dict[str, Any]] = {
+    "builtin": {"model": "se_resnet8", "epochs": 6, "lr": 0.3},
+    "scenes": {"model": "se_resnet8", "epochs": 8, "lr": 0.1, "batch_size": 32},
+}
 # smoke: checks that everything runs. quick: minutes on two cores. full: for photographs; needs a GPU or a whole night.
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "smoke": {
         "builtin": {"epochs": 1, "subset": 512},
+        "scenes": {"epochs": 1, "subset": 256},
         "photographs": {"model": "se_resnet8", "epochs": 1, "subset": 2560},
     },
-    "quick": {"builtin": {}, "photographs": {"model": "se_resnet8", "epochs": 6}},
-    "full": {"builtin": {"model": "se_resnet14", "epochs": 12}, "photographs": {"epochs": 100}},
+    "quick": {"builtin": {}, "scenes": {}, "photographs": {"model": "se_resnet8", "epochs": 6}},
+    "full": {
+        "builtin": {"model": "se_resnet14", "epochs": 12},
+        "scenes": {"model": "se_resnet14", "epochs": 20},
+        "photographs": {"epochs": 100},
+    },
 }
 
 
