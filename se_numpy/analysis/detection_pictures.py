@@ -22,7 +22,7 @@ def with_boxes(
     images: np.ndarray, found: Sequence[Detections], classes: tuple[str, ...], *, names: Sequence[str] = (),
     truth: Sequence[Boxes] | None = None, columns: int = WIDE,
 ) -> Any:  # fmt: skip
-    """Draw pictures (n, H, W, C) with the detections in each, in the colours of their classes, and true boxes dashed."""
+    """Draw pictures (n, H, W, C) with the detections in each, coloured by class, and true boxes dashed."""
     from matplotlib.figure import Figure
 
     across = min(columns, len(images))

@@ -194,7 +194,7 @@ def _check_type(name: str, kind: Any, value: object) -> None:
 
 
 ADAMW = {"lr": 0.003, "weight_decay": 0.05}
-DETECTION = {"model": "se_resnet8", "epochs": 5, "batch_size": 32, "optimiser": "adamw", **ADAMW, "lr": 0.004}
+DETECTION = {"model": "se_resnet8", "epochs": 8, "batch_size": 32, "optimiser": "adamw", **ADAMW, "lr": 0.004}
 PHOTOGRAPHS = {"model": "se_resnet20", "epochs": 30, "lr": 0.4}
 RECIPES: dict[str, dict[str, Any]] = {
     "builtin": {"model": "se_resnet8", "epochs": 6, "lr": 0.3},
