@@ -130,16 +130,19 @@ def evaluate_detection(
 
 
 def coco_results(
-    found: Detections, *, images: Sequence[int] | None = None, categories: Sequence[int] | None = None
-) -> list[dict[str, Any]]:
+    found: Detections, *, images: Sequence[int] | None = None, categories: Sequence[int] | None = None,
+    crops: Sequence[tuple[float, float, float]] | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
     """Return detections as COCO's list of results: image_id, category_id, bbox (x, y, width, height) and score.
 
     ``images`` are the identifiers of the pictures (default: their indices), ``categories`` those of the classes
-    (default: from 1).
+    (default: from 1). ``crops`` are the scale, the left and the top with which each picture was cropped and resized:
+    boxes are returned in its original pixels.
     """
     rows = []
     for corners, score, k, i in zip(found.corners.tolist(), found.scores, found.classes, found.images, strict=True):
-        x0, y0, x1, y1 = corners
+        scale, left, top = (1.0, 0.0, 0.0) if crops is None else crops[int(i)]
+        x0, y0, x1, y1 = (value / scale + first for value, first in zip(corners, (left, top) * 2, strict=True))
         rows.append({
             "image_id": int(i) if images is None else images[int(i)],
             "category_id": int(k) + 1 if categories is None else categories[int(k)],

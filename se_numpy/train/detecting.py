@@ -85,17 +85,13 @@ class Detection(Task):
         return _Found(self, images)
 
     def class_names(self, dataset: Dataset) -> tuple[str, ...]:
-        if dataset.train_boxes is None:
-            raise ValueError(
-                f"{dataset.source} has no boxes of objects, which detection needs; give --data scenes, or a .json file "
-                "in COCO's format"
-            )
+        dataset.boxes("train")
         return dataset.objects
 
     def images(
         self, dataset: Dataset, split: str, normalise: Normalisation, device: str, rows: np.ndarray | None = None
     ) -> BoxedImages:  # fmt: skip
-        images, boxes = getattr(dataset, f"{split}_images"), getattr(dataset, f"{split}_boxes")
+        images, boxes = getattr(dataset, f"{split}_images"), dataset.boxes(split)
         return BoxedImages(images, boxes, normalise, device, rows, stride=STRIDE, K=len(dataset.objects))
 
     def network(self, net: Layer, classes: int) -> Layer:
