@@ -6,7 +6,7 @@ each of its objects. Replaced gates are 1, the mean over all images, or those of
 
 import csv
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from se_numpy.analysis.interventions import ALL, all_donors, outputs_with, repla
 from se_numpy.analysis.network import Network, check_fit
 from se_numpy.analysis.study import GateSummary, group_rows
 from se_numpy.data import Dataset
+from se_numpy.data.scenes import NAME as SCENES
 from se_numpy.detection import Detections, average_precision
 from se_numpy.train.detecting import Detection, detections
 
@@ -37,7 +38,10 @@ class Loss:
 
 @dataclass(frozen=True)
 class DetectorStudy:
-    """The gates of a detector on some images, grouped by scene and by object, and the outcomes of interventions."""
+    """The gates of a detector on some images, and the outcomes of interventions.
+
+    They are grouped by scene (by the label of the image, in other data sets) and by object.
+    """
 
     network: Network
     source: str
@@ -49,10 +53,12 @@ class DetectorStudy:
 
 
 def study(
-    network: Network, dataset: Dataset, images: int = 1000, *, seed: int = 0, quiet: bool = True
-) -> DetectorStudy:
+    network: Network, dataset: Dataset, images: int = 1000, *, seed: int = 0, quiet: bool = True,
+    kinds: Sequence[str] = KINDS,
+) -> DetectorStudy:  # fmt: skip
     """Study the gates on the first ``images`` test images of ``dataset``, with a progress bar unless ``quiet``.
 
+    ``kinds`` are the ways in which the gates of each block, and of all blocks, are replaced.
     ``seed`` determines which images exchange their gates.
 
     Raises
@@ -78,16 +84,16 @@ def study(
         return average_precision(boxes, Detections.joined(found), classes=len(network.classes), thresholds=[0.5],
                                  areas={"all": (0, 1e10)}).ap()  # fmt: skip
 
-    total = (1 + (len(network.blocks) + 1) * len(KINDS)) * len(seen)
+    total = (1 + (len(network.blocks) + 1) * len(kinds)) * len(seen)
     with tqdm(total=total, unit="image", desc="gates", disable=quiet, leave=False, dynamic_ncols=True) as bar:
         gates, outputs = record_with(network, seen, lambda Y: Y, bar.update)
-        scenes = grouped("scene", dataset.classes, labels)
+        scenes = grouped("scene" if dataset.name == SCENES else "class", dataset.classes, labels)
         own, losses = ap50(outputs), []
         donor_of = {"shuffled": all_donors((), len(seen), seed)["shuffled"]}
         for block in [*gates, ALL]:
             names = list(gates) if block == ALL else [block]
             given = {name: replacements(gates[name], (), donor_of) for name in names}
-            for kind in KINDS:
+            for kind in kinds:
                 found = ap50(outputs_with(network, seen, {name: given[name][kind] for name in names}, bar.update))
                 short = {**network.blocks, ALL: ALL}[block]
                 losses.append(Loss(short, kind, found, own - found))
@@ -108,7 +114,8 @@ def _summaries(gates: dict[str, np.ndarray], groups: Groups) -> tuple[BlockSumma
 def findings(found: DetectorStudy) -> list[str]:
     """Return the findings as sentences with their numbers."""
     sentences = []
-    for summary, what in ((found.scenes, "scene"), (found.objects, "object")):
+    for summary in (found.scenes, found.objects):
+        what = summary.groupings[0].what
         most = max(summary.summaries, key=lambda b: b.between[what])
         sentences.append(
             f"The {what} explains most of the variance of the gates in {most.block}: {100 * most.between[what]:.1f} %; "
@@ -167,12 +174,13 @@ def pictures_of(found: DetectorStudy) -> list[tuple[str, str, str, str, Callable
     from se_numpy.analysis import pictures
 
     rows = []
-    for summary, what, text in (
-        (found.scenes, "scene", "The mean gate of each scene (rows) in each channel (columns)."),
-        (found.objects, "object", "The mean gate in images with an object (rows) in each channel (columns); an image "
+    for summary, text in (
+        (found.scenes, "The mean gate in the images of each group (rows) in each channel (columns)."),
+        (found.objects, "The mean gate in images with an object (rows) in each channel (columns); an image "
          "counts once for each of its objects."),
     ):  # fmt: skip
         groups = summary.groupings[0]
+        what = groups.what
         shares = "; ".join(f"{b.block}: {100 * b.between[what]:.1f} % of the variance" for b in summary.summaries)
         rows += [
             (f"{what}_heatmap", f"Gates by {what}", text, f"Heatmaps of mean gates by {what}. {shares}.",
@@ -214,10 +222,12 @@ def write_page(found: DetectorStudy, folder: Path) -> Path:
         figure = pictures.figure(draw, alt)
         (folder / f"{name}.png").write_bytes(figure.wide)
         sections.append(Section(title, text, figure))
+    what = found.scenes.groupings[0].what
     blocks = Table(
-        ["block", "channels", "mean gate", "below 0.05", "above 0.95", "variance between scenes", "between objects"],
+        ["block", "channels", "mean gate", "below 0.05", "above 0.95",
+         *(f"variance between {pictures.plural(group)}" for group in (what, "object"))],
         [[s.block, str(s.channels), f"{s.mean:.2f}", f"{100 * s.low:.1f} %", f"{100 * s.high:.1f} %",
-          f"{100 * s.between['scene']:.1f} %", f"{100 * o.between['object']:.1f} %"]
+          f"{100 * s.between[what]:.1f} %", f"{100 * o.between['object']:.1f} %"]
          for s, o in zip(found.scenes.summaries, found.objects.summaries, strict=True)])  # fmt: skip
     interventions = Table(
         ["block", "gates", "AP50", "points lost"],

@@ -27,7 +27,8 @@ def with_boxes(
 
     across = min(columns, len(images))
     down = -(-len(images) // across)
-    figure = Figure(figsize=(2.7 * across, 2.85 * down), layout="constrained")
+    figure: Any = Figure(figsize=(2.7 * across, 2.85 * down), layout="constrained")
+    figure.get_layout_engine().set(h_pad=0.08)
     every = figure.subplots(down, across, squeeze=False).ravel()
     for n, (axes, image) in enumerate(zip(every, images, strict=False)):
         picture(axes, image)

@@ -66,14 +66,14 @@ def _predict(args: argparse.Namespace) -> None:
 
     figure = None if args.figure is None else png_path(args.figure, "--figure", MAKER)
     table = None if args.csv is None else output_path(args.csv, "--csv", ".csv", MAKER, mark=",".join(COLUMNS))
-    parts = _parts(args)
-    if parts and figure is None and not args.json:
-        raise ValueError("Grad-CAM is shown by --figure FILE.png and by --json; give one of them with --explain")
     network, images = _with_weights(args) if args.weights is not None else _of_run(args)
     if network.task.name == Detection.name:
         _detect(args, network, images, figure)
         return
     refuse_detection_options(args, "predict")
+    parts = _parts(args)
+    if parts and figure is None and not args.json:
+        raise ValueError("Grad-CAM is shown by --figure FILE.png and by --json; give one of them with --explain")
     single = len(images.words) == 1 and not user_path(images.words[0]).is_dir()
     shown: list[Any] = []
     with ExitStack() as outputs:

@@ -19,15 +19,15 @@ def add(commands: Any) -> None:
     """Add the parsers of these commands."""
     p = commands.add_parser("evaluate", help="evaluate a trained network on the test set", description=(
         "Evaluate a trained network on the test set. Prints the loss, the accuracy with its 95 % interval, the "
-        "accuracy by class, the most frequent confusions and the confusion matrix. Of a network that detects, prints the "
-        "average precision by class and by size."))  # fmt: skip
+        "accuracy by class, the most frequent confusions and the confusion matrix. Of a network that detects, prints "
+        "the average precision by class and by size."))  # fmt: skip
     p.add_argument("run_", metavar="RUN", help="folder of a run, or a checkpoint")
     p.add_argument("--data", metavar="PATH", help=DATA)
     p.add_argument("--device", choices=DEVICES, default="auto", help=DEVICE)
     p.add_argument("--json", action="store_true", help="print JSON")
     found = p.add_argument_group("networks that detect")
-    found.add_argument("--areas", type=int_list, metavar="A,B", help="objects up to AxA pixels are small, up to BxB medium "
-                       "(default: 32,96 as in COCO; 10,16 for the built-in scenes)")  # fmt: skip
+    found.add_argument("--areas", type=int_list, metavar="A,B", help="objects up to AxA pixels are small, up to BxB "
+                       "medium (default: 32,96 as in COCO; 10,16 for the built-in scenes)")  # fmt: skip
     found.add_argument("--figure", metavar="FILE.png", help="also draw precision against recall (needs matplotlib)")
     found.add_argument("--results", metavar="FILE.json", help="also write all detections as COCO's results")
     p.set_defaults(run=_evaluate, parser=p)
