@@ -185,7 +185,7 @@ def _mean(histories: Sequence[History], key: str) -> tuple[np.ndarray, np.ndarra
 
 def metric_of(history: History) -> str:
     """Return the metric by which the epoch of this history was chosen."""
-    return "accuracy" if "val_accuracy" in history[0] else "ap50"
+    return "ap50" if history and "val_ap50" in history[0] else "accuracy"
 
 
 def _panels(columns: int, figure: Any = None, metric: str = "accuracy") -> tuple[Any, Any]:
