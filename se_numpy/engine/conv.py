@@ -54,7 +54,7 @@ def convolve_backward(
     p, form = _planned(X, V, stride, padding, groups)
     if not input_gradient:
         return None, _filters_gradient(dU, X, V, dtype, p, form, scale), []
-    if filters is None or stride > 1:
+    if filters is None:
         filters = form.backward_filters(V, scale, p, dtype)
     backward = _backward_at_stride_1 if stride == 1 else _backward_at_any_stride
     return backward(dU, X, V, X.xp.empty(X.shape, dtype), p, form, scale, epilogue, filters)

@@ -122,7 +122,8 @@ class FusedConvBN(Node):
             if extra is not None and rectify:
                 mask_gradient_sum(as_lanes(dx), as_lanes(extra[n, h]), as_lanes(x), as_lanes(dx))
             elif extra is not None:
-                X.xp.add(as_lanes(dx), as_lanes(extra[n, h]), out=as_lanes(dx))
+                lanes = as_lanes(dx)  # one array in both places: CuPy would copy another view of the same memory
+                X.xp.add(lanes, as_lanes(extra[n, h]), out=lanes)
             elif rectify:
                 mask_gradient(as_lanes(dx), as_lanes(x), as_lanes(dx))
             return None if centre is None else norm.bn_grad_part(dx, X.x[n, h], centre, n, by_image=X.by_image)

@@ -1,7 +1,8 @@
 """The filters of a whole network, flipped and transposed for the backward pass by one launch.
 
 At stride 1, dX is a convolution of dU with the filters flipped in both directions and with input and output channels
-exchanged. On a GPU one launch for each layer would cost more than the copy of its few thousand numbers.
+exchanged. For filters of one pixel, these are the right ones at any stride. On a GPU one launch for each layer would
+cost more than the copy of its few thousand numbers.
 """
 
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ def convolutions(node: Node, path: Path = ()) -> Iterator[Path]:
     if isinstance(node, KeptMaps):
         yield from convolutions(node.node, path)
     elif isinstance(node, FusedConvBN):
-        if node.conv.stride == node.conv.groups == 1:
+        if node.conv.groups == 1 and (node.conv.stride == 1 or node.conv.k == 1):
             yield *path, node.parts[0][0]
     elif isinstance(node, (FusedSerial, ParallelNodes)):
         for name, part in node.nodes:

@@ -140,7 +140,8 @@ class ParallelNodes(Node):
     nodes: Named
 
     def _forward(self, params: Tree, state: Tree, X: AffineMaps, run: Pass) -> tuple[list[AffineMaps], list[Any]]:
-        X = AffineMaps(X.write(), clipped=X.clipped, summand=X.summand)
+        normed = X if X.statistics is not None and X.has_kernels else None
+        X = AffineMaps(X.write(), clipped=X.clipped or X.rectify, summand=X.summand or normed)
         Ys, caches = [], []
         for i, (name, node) in enumerate(self.nodes):  # backward visits the first node last, when dX is complete
             Y, cache = node.forward_lazy(
@@ -249,5 +250,7 @@ class KeptMaps(Node):
 def _sum(p: AffineMaps, q: AffineMaps) -> AffineMaps:
     """Return p + q as one sum of deferred maps."""
     p, q = (AffineMaps(v.write()) if v.rectify or v.y is not None else v for v in (p, q))
-    c = p.c if q.c is None else q.c if p.c is None else p.c + q.c
-    return AffineMaps(p.x, p.a, q.x, q.a, c)
+    shifts = [v.c for v in (p, q) if v.c is not None]
+    if len(shifts) == 2 and not p.has_kernels:  # kernels add both to the maps; elsewhere one is tiled, and kept
+        shifts = [shifts[0] + shifts[1]]
+    return AffineMaps(p.x, p.a, q.x, q.a, *shifts)

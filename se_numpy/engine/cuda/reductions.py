@@ -177,8 +177,7 @@ def sums(
     call = _prepared(xp, name, x.shape, x.dtype, by_image, finish)
     passed = [_passed(name, v, x.dtype) for v in (*maps, *channels[: call.channels])]
     outputs = [xp.empty(shape, x.dtype) for shape in call.outputs]
-    partial = xp.empty(call.partial, np.float64)
-    call.kernel(call.grid, (THREADS,), (*passed, *outputs, partial, counters(xp), *call.counts))
+    call.kernel(call.grid, (THREADS,), (*passed, *outputs, *scratch(xp, call.partial), *call.counts))
     return tuple(outputs)
 
 
@@ -199,7 +198,7 @@ class Call(NamedTuple):
     counts: tuple[np.uint32, ...]
     channels: int | None  # how many of the row's arrays and numbers are passed
     outputs: tuple[tuple[int, ...], ...]  # their shapes
-    partial: tuple[int, ...]
+    partial: int  # how many partial sums are kept
 
 
 @cache
@@ -212,7 +211,7 @@ def _prepared(xp: ModuleType, name: str, shape: tuple[int, ...], dtype: Any, by_
     counts = tuple(map(np.uint32, (images, where.each, pixels, where.share)))
     return Call(
         _compiled(xp, name, dtype, C, by_image, finish), (where.parts, where.tiles, where.groups), counts,
-        None if finish else row.needed, (*of_images, *results), (3, where.parts * where.groups, C) if finish else (0,),
+        None if finish else row.needed, (*of_images, *results), 3 * where.parts * where.groups * C * finish,
     )  # fmt: skip
 
 
@@ -237,18 +236,21 @@ def _declared(p: Param) -> str:
     return f"const double {p.name}" if p.kind == "float64" else f"T* const {p.name}"
 
 
-_counters: dict[tuple[Any, ...], Array] = {}
+_scratch: dict[tuple[Any, ...], tuple[Array, Array]] = {}
 
 
-def counters(xp: ModuleType) -> Array:
-    """Return zeros in which blocks count those that have finished; every kernel leaves zeros behind.
+def scratch(xp: ModuleType, size: int) -> tuple[Array, Array]:
+    """Return memory for partial sums, and zeros in which blocks count those that have finished.
 
-    Kernels that run at the same time, on other streams, need others.
+    Every kernel leaves zeros behind. Kernels that run at the same time, on other streams, need other arrays.
     """
     key = xp, get_ident(), xp.cuda.Device().id, xp.cuda.get_current_stream().ptr
-    if key not in _counters:
-        _counters[key] = xp.zeros(MOST_TILES, np.uint32)
-    return _counters[key]
+    if key not in _scratch:
+        _scratch[key] = xp.empty(size, np.float64), xp.zeros(MOST_TILES, np.uint32)
+    partial, counters = _scratch[key]
+    if partial.size < size:
+        _scratch[key] = xp.empty(size, np.float64), counters
+    return _scratch[key]
 
 
 def image_kernel(name: str, arrays: tuple[Any, ...], R: int, parts: int = 1) -> tuple[Array, ...]:
