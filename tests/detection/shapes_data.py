@@ -31,12 +31,14 @@ def shapes(n_train: int = 60, n_test: int = 20) -> Dataset:
     (train_images, train_boxes), (test_images, test_boxes) = rectangles(n_train, 0), rectangles(n_test, 1)
     return Dataset(
         "shapes", ("one", "two"), train_images, np.arange(n_train) % 2, test_images, np.arange(n_test) % 2, False,
-        "rectangles", objects=CLASSES, train_boxes=train_boxes, test_boxes=test_boxes,
+        "rectangles", loaded_from="shapes", objects=CLASSES, train_boxes=train_boxes, test_boxes=test_boxes,
     )  # fmt: skip
 
 
 def settings(folder, **given):
-    return configure(shapes(), task="detect", **{"epochs": 2, "batch_size": 16, "out": str(folder), **given})
+    return configure(
+        shapes(), task="detect", **{"model": "se_resnet8", "epochs": 2, "batch_size": 16, "out": str(folder), **given}
+    )
 
 
 def run(folder, **given):
