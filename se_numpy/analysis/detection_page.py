@@ -8,7 +8,7 @@ import numpy as np
 from se_numpy import pages
 from se_numpy.analysis import detection_gates, detection_pictures, pictures
 from se_numpy.analysis.detection import SIZES, DetectionEvaluation, evaluate_detection
-from se_numpy.analysis.detection_text import share, size_words
+from se_numpy.analysis.detection_text import share, size_names
 from se_numpy.analysis.network import Network
 from se_numpy.analysis.run_page import GATE_IMAGES, MAKER, environments, facts
 from se_numpy.analysis.run_summaries import settings
@@ -93,7 +93,7 @@ def _sizes(found: DetectionEvaluation) -> Table:
     return Table(
         ["size", "objects", "AP50 (%)", "AP (%)"],
         [[words, f"{found.objects(size).sum():,}", share(p.ap(0.5, area=size)), share(p.ap(area=size))]
-         for size, words in zip(SIZES, size_words(found), strict=True)])  # fmt: skip
+         for size, words in zip(SIZES, size_names(found), strict=True)])  # fmt: skip
 
 
 def _precision(found: DetectionEvaluation) -> Figure:

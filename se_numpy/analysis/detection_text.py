@@ -14,8 +14,8 @@ def share(value: float) -> str:
     return "-" if math.isnan(value) else f"{100 * value:.1f}"
 
 
-def size_words(found: DetectionEvaluation) -> list[str]:
-    """Return the sizes of objects in words."""
+def size_names(found: DetectionEvaluation) -> list[str]:
+    """Return the sizes of objects as text, with their limits."""
     low, high = found.sides
     return [f"small (up to {low}x{low} pixels)", f"medium (up to {high}x{high})", "large"]
 
@@ -42,7 +42,7 @@ def as_text(model: str, found: DetectionEvaluation) -> str:
         Column("recall %", [share(p.ar(of=k)) for k in every], 4),
     ]
     sizes = [
-        Column("size", size_words(found), left=True),
+        Column("size", size_names(found), left=True),
         Column("objects", [f"{found.objects(size).sum():,}" for size in SIZES], 1),
         Column("AP50 %", [share(p.ap(0.5, area=size)) for size in SIZES]),
         Column("AP %", [share(p.ap(area=size)) for size in SIZES]),
