@@ -1,4 +1,4 @@
-"""A task, as a value: what a network learns, by which loss, and by which metric it is judged.
+"""A task, as a value: its loss, its metrics, and the images and the truth that it takes from a data set.
 
 ``Learner`` takes a task. Classification of whole images is one; detection of objects, in ``train.detecting``, is
 another.
@@ -20,7 +20,7 @@ from se_numpy.layers import Layer, Shape
 
 
 class Tally(ABC):
-    """What is counted in the course of an evaluation, batch by batch."""
+    """The counts of an evaluation, batch by batch."""
 
     @abstractmethod
     def add(self, Y: Array, truth: Any) -> None:
@@ -33,7 +33,7 @@ class Tally(ABC):
 
 @dataclass(frozen=True)
 class Task(ABC):
-    """What a network learns.  ``truth`` is what the task compares its outputs with: labels (N,), or targets.
+    """The thing that a network learns.  Its ``truth`` is compared with the outputs: labels (N,), or targets.
 
     ``name`` stands in the settings of a run and so in its checkpoints. ``metrics`` are the names under which results
     are recorded, and ``words`` the same in text; the first is the one by which the best epoch is chosen, between 0 and

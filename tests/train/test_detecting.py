@@ -9,7 +9,10 @@ from training import tiny
 
 from se_numpy import checkpoint, data, models
 from se_numpy.cli import main
+from se_numpy.data.augmentation import draw
+from se_numpy.data.batches import Normalisation
 from se_numpy.detection import Targets, encode
+from se_numpy.layers import Conv, GlobalAveragePool, Linear, ReLU, serial
 from se_numpy.models.detector import detector
 from se_numpy.optim import SGD
 from se_numpy.train import Learner, Session, Trained, configure, resume, train
@@ -142,3 +145,17 @@ def test_a_step_checks_the_outputs_and_the_truth():
         learner.step(np.zeros((3, 20, 24, 3), np.float32), Targets(*(a.astype("f4") for a in TARGETS)), SGD(), 0.1)
     with pytest.raises(TypeError, match="images are ndarray; expected BoxedImages"):
         learner.measure(X)
+
+
+def test_a_step_and_an_evaluation_on_a_device_equal_those_on_the_host(double):
+    data_set = shapes(12, 4)
+    small = serial(Conv(6, 3, 2), ReLU(), Conv(8, 3, 2), ReLU(), GlobalAveragePool(), Linear(2))
+    net, results = detector(small, classes=2, width=4), []
+    for device in ("cpu", "gpu"):
+        learner = Learner(net, (24, 24, 3), 0, device, Detection())
+        normalise = Normalisation.of(data_set.train_images)
+        training, test = (learner.task.images(data_set, part, normalise, device) for part in ("train", "test"))
+        draws = draw(np.random.default_rng(0), 12, augment="crop,flip").to(device)
+        losses = [float(learner.step(*training.batch(draws, slice(0, 12)), SGD(), 0.05)[0]) for _ in range(2)]
+        results.append([*losses, *learner.measure(test).values()])
+    np.testing.assert_allclose(results[0], results[1], rtol=1e-3)
