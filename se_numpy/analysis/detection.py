@@ -18,7 +18,7 @@ from se_numpy.detection import AveragePrecision, Detections, average_precision
 from se_numpy.train import Trained
 from se_numpy.train.detecting import Detection, detections
 
-SCENE_SIDES = (10, 16)  # pixels: about a third of the objects of the built-in scenes are small, and a third are large
+SCENE_SIDES = (11, 15)  # pixels: a third of the objects of the built-in scenes are small, and a third large
 COCO_SIDES = (32, 96)
 SIZES = ("small", "medium", "large")
 

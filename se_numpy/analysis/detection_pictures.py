@@ -38,9 +38,11 @@ def with_boxes(
         for k, score, corners in zip(found[n].classes, found[n].scores, found[n].corners.tolist(), strict=True):
             colour = COLOURS[k % len(COLOURS)]
             _rectangle(axes, corners, colour, "-")
-            x, y = corners[0] - 0.5, max(corners[1] - 0.5, 0)
-            axes.text(x, y, f"{classes[k]} {score:.2f}", fontsize=6.5, color="white", va="bottom", ha="left",
-                      clip_on=True, bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.8})  # fmt: skip
+            end = corners[0] > 0.75 * image.shape[1]  # a label to the right would leave the picture
+            x, y = corners[2 * end] - 0.5, max(corners[1] - 0.5, 0)
+            axes.text(x, y, f"{classes[k]} {score:.2f}", fontsize=6.5, color="white", va="bottom",
+                      ha="right" if end else "left", clip_on=True,
+                      bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.8})  # fmt: skip
         if names:
             axes.set_title(names[n], fontsize=8)
     for axes in every[len(images) :]:

@@ -27,7 +27,7 @@ def add(commands: Any) -> None:
     p.add_argument("--json", action="store_true", help="print JSON")
     found = p.add_argument_group("networks that detect")
     found.add_argument("--areas", type=int_list, metavar="A,B", help="objects up to AxA pixels are small, up to BxB "
-                       "medium (default: 32,96 as in COCO; 10,16 for the built-in scenes)")  # fmt: skip
+                       "medium (default: 32,96 as in COCO; 11,15 for the built-in scenes)")  # fmt: skip
     found.add_argument("--figure", metavar="FILE.png", help="also draw precision against recall (needs matplotlib)")
     found.add_argument("--results", metavar="FILE.json", help="also write all detections as COCO's results")
     p.set_defaults(run=_evaluate, parser=p)
