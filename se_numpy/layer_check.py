@@ -36,7 +36,7 @@ class LayerCheck(NamedTuple):
 
 
 def check_layer(layer: Layer, shape: Shape, *, X: Array | None = None, seed: int = 0) -> list[LayerCheck]:
-    """Check that a layer satisfies the contract of ``se_numpy.layers.Layer``, and return the results of the checks.
+    r"""Check that a layer satisfies the contract of ``se_numpy.layers.Layer``, and return the results of the checks.
 
     The layer must
 
@@ -49,8 +49,8 @@ def check_layer(layer: Layer, shape: Shape, *, X: Array | None = None, seed: int
     - return the same results when ``engine.compile`` runs it;
     - run on CuPy: on a GPU if there is one, otherwise on a stand-in that refuses to mix host and device arrays.
 
-    X (N, *shape) holds the inputs, with N at least 2. By default they are drawn from N(0, 1); pass X if the layer is
-    not defined for all numbers.
+    ``X`` (N, \*shape) holds the inputs, with N at least 2. By default they are drawn from N(0, 1); pass X if the layer
+    is not defined for all numbers.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def check_layer(layer: Layer, shape: Shape, *, X: Array | None = None, seed: int
     TypeError
         If ``layer`` is not a Layer, or ``shape`` is not a tuple of integers.
     ValueError
-        If X does not have the shape (N, *shape), or the layer does not accept ``shape``.
+        If X does not have the shape (N, \*shape), or the layer does not accept ``shape``.
     """
     if not isinstance(layer, Layer):
         raise TypeError(f"layer is a {type(layer).__name__}; expected an instance of se_numpy.layers.Layer")

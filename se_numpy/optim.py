@@ -118,7 +118,7 @@ def _adapt(
 
 
 def clip_by_norm(g: Array, most: float) -> None:
-    """Scale the gradient g (P,) in place so that its norm is at most ``most``, as PyTorch's clip_grad_norm_ does.
+    """Scale the gradient g (P,) in place so that its norm is at most ``most``, as PyTorch's ``clip_grad_norm_`` does.
 
     Raises
     ------

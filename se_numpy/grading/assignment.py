@@ -5,6 +5,11 @@ An example:
     title = "Homework 3"
     tasks = ["relu", "sigmoid"]     # with their default points
     secret_file = "secret.txt"      # any bytes; without it the test inputs are public
+    roster = "roster.csv"           # the students, as Canvas or Moodle exports them
+    manual = "manual.csv"           # points and comments by hand
+    template = "hw3.py"             # what students were given: not compared between submissions
+    keep = "best"                   # of several runs; "last" by default
+    gradebook_column = "Homework 3 (98765)"  # Canvas's name for it (default: the title)
 
     [[task]]
     id = "squeeze"
@@ -12,37 +17,68 @@ An example:
 
     [[task]]
     file = "my_gate.py"             # a custom task
-    visibility = "after_due_date"   # for Gradescope
+    visibility = "hidden"           # students do not see it; after_due_date and after_published are for Gradescope
+    extra = true                    # extra credit
+
+    [[task]]
+    id = "excite"
+    points = 5
+    checks = { values = 3, dtype = 0, extremes = { points = 1, visibility = "hidden" } }
 
     [limits]
     seconds_per_call = 2
     memory_mb = 512
+
+Checks that are not named share the rest of the task's points.
 """
 
 import hashlib
 import hmac
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from se_numpy.grading.checks import checks_named, points_of
+from se_numpy.grading.models import HIDDEN, VISIBLE, TaskReport
 from se_numpy.grading.selftest import from_file
 from se_numpy.grading.task import Task
 from se_numpy.grading.tasks import all_tasks
 
-VISIBILITIES = ("visible", "hidden", "after_due_date", "after_published")
+VISIBILITIES = (VISIBLE, HIDDEN, "after_due_date", "after_published")
+KEEP = ("last", "best")
 LIMITS = {"seconds_per_call": 2.0, "memory_mb": 512.0}
+_FILES = ("secret_file", "roster", "manual", "template")  # entries that name a file beside the assignment
+_ENTRIES = ("title", "tasks", "task", *_FILES, "keep", "gradebook_column", "limits")
 
 
 @dataclass(frozen=True)
 class Item:
-    """A task in an assignment, with its points and visibility."""
+    """A task in an assignment, with its points and visibility.
+
+    ``check_points`` has the points of some checks, and ``check_visibility`` the visibility of those that differ from
+    the task. ``extra`` marks extra credit.
+    """
 
     task: Task
     points: float
-    visibility: str = "visible"
+    visibility: str = VISIBLE
+    extra: bool = False
+    check_points: Mapping[str, float] = field(default_factory=dict)
+    check_visibility: Mapping[str, str] = field(default_factory=dict)
+
+    def labelled(self, report: TaskReport) -> TaskReport:
+        """Return a report on this task with the visibility of the task and of each check."""
+        checks = tuple(replace(check, visibility=self._seen(check.name)) for check in report.checks)
+        points = points_of(self.task, self.points, self.check_points)
+        hidden = sum(most for check, most in points.items() if self._seen(check) == HIDDEN)
+        return replace(report, visibility=self.visibility, extra=self.extra, checks=checks, hidden_points=hidden)
+
+    def _seen(self, check: str) -> str:
+        group = "values" if check.startswith("values of ") else check
+        return self.check_visibility.get(check, self.check_visibility.get(group, VISIBLE))
 
 
 @dataclass(frozen=True)
@@ -53,15 +89,20 @@ class Assignment:
     items: tuple[Item, ...]
     secret: bytes | None = None
     limits: dict[str, float] = field(default_factory=lambda: dict(LIMITS))
+    roster: Path | None = None
+    manual: Path | None = None
+    template: Path | None = None
+    keep: str = "last"
+    gradebook_column: str = ""
 
-    def seed(self, sha256: str, task: str) -> int:
-        """Return the seed for a task's inputs: fixed for each submission, unpredictable without the secret.
+    def seed(self, student: str, task: str) -> int:
+        """Return the seed for a task's inputs: fixed for each student, unpredictable without the secret.
 
         Without a secret the seed is 0.
         """
         if self.secret is None:
             return 0
-        digest = hmac.new(self.secret, f"{task}:{sha256}".encode(), hashlib.sha256).digest()
+        digest = hmac.new(self.secret, f"{task}:{student}".encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
         return int.from_bytes(digest[:6], "big")
 
     @property
@@ -114,7 +155,9 @@ def load(path: str | Path) -> Assignment:
         raise ValueError(f"{path} does not exist; expected an assignment in TOML") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not valid TOML: {error}") from None
-    _known(path, "the file", data, ("title", "secret_file", "task", "tasks", "limits"))
+    _known(path, "the file", data, _ENTRIES)
+    for name in (*_FILES, "gradebook_column"):
+        _text(path, name, data.get(name, ""))
     entries, names = data.get("task", []), data.get("tasks", [])
     if not isinstance(entries, list) or not isinstance(names, list) or not entries + names:
         raise ValueError(f'{path} lists no tasks; expected tasks = ["squeeze"], or [[task]] with id = "squeeze"')
@@ -128,23 +171,63 @@ def load(path: str | Path) -> Assignment:
     _known(path, "[limits]", limits, tuple(LIMITS))
     for name, value in limits.items():
         _positive(path, name, value)
-    secret = _secret(path.parent / data["secret_file"]) if "secret_file" in data else None
-    return Assignment(str(data.get("title", path.stem)), items, secret, LIMITS | limits)
+    beside = {name: path.parent / data[name] for name in _FILES if name in data}
+    secret = _secret(beside.pop("secret_file")) if "secret_file" in beside else None
+    return Assignment(
+        str(data.get("title", path.stem)), items, secret, LIMITS | limits, **beside,
+        keep=_one_of(path, "keep", data.get("keep", "last"), KEEP), gradebook_column=data.get("gradebook_column", ""),
+    )  # fmt: skip
 
 
 def _items(path: Path, entry: dict[str, Any]) -> list[Item]:
-    _known(path, "[[task]]", entry, ("id", "file", "points", "visibility"))
+    _known(path, "[[task]]", entry, ("id", "file", "points", "visibility", "extra", "checks"))
     for name in ("id", "file"):
-        if not isinstance(entry.get(name, ""), str):
-            raise ValueError(f"{path}: {name} is {entry[name]!r}; expected a string")
+        _text(path, name, entry.get(name, ""))
     if ("id" in entry) == ("file" in entry):
         raise ValueError(f"{path}: a [[task]] has the entries {sorted(entry)}; expected either an id or a file")
     tasks = [find(entry["id"])] if "id" in entry else from_file(path.parent / entry["file"])
-    visibility = entry.get("visibility", "visible")
-    if visibility not in VISIBILITIES:
-        raise ValueError(f"{path}: visibility is {visibility!r}; expected one of {', '.join(VISIBILITIES)}")
-    points = [_positive(path, "points", entry.get("points", task.points)) for task in tasks]
-    return [Item(task, p, visibility) for task, p in zip(tasks, points, strict=True)]
+    visibility = _one_of(path, "visibility", entry.get("visibility", VISIBLE), VISIBILITIES)
+    extra = entry.get("extra", False)
+    if not isinstance(extra, bool):
+        raise ValueError(f"{path}: extra is {extra!r}; expected true or false")
+    check_points, check_visibility = _checks(path, entry.get("checks", {}))
+    items = []
+    for task in tasks:
+        points = _positive(path, "points", entry.get("points", task.points))
+        try:
+            points_of(task, points, check_points)
+            for name in check_visibility:
+                checks_named(task, name)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+        items.append(Item(task, points, visibility, extra, check_points, check_visibility))
+    return items
+
+
+def _checks(path: Path, given: Any) -> tuple[dict[str, float], dict[str, str]]:
+    """Return the points and the visibility of the checks that have them."""
+    if not isinstance(given, dict):
+        raise ValueError(f"{path}: checks is {given!r}; expected a table such as {{ values = 3, dtype = 0 }}")
+    points, visibility = {}, {}
+    for name, rule in given.items():
+        rule = rule if isinstance(rule, dict) else {"points": rule}
+        _known(path, f"the check {name!r}", rule, ("points", "visibility"))
+        if "points" in rule:
+            points[name] = 0.0 if rule["points"] in (0, 0.0) else _positive(path, f"points of {name}", rule["points"])
+        if "visibility" in rule:
+            visibility[name] = _one_of(path, f"visibility of {name}", rule["visibility"], (VISIBLE, HIDDEN))
+    return points, visibility
+
+
+def _text(path: Path, name: str, value: Any) -> None:
+    if not isinstance(value, str):
+        raise ValueError(f"{path}: {name} is {value!r}; expected a string")
+
+
+def _one_of(path: Path, name: str, value: Any, known: Sequence[str]) -> str:
+    if value not in known:
+        raise ValueError(f"{path}: {name} is {value!r}; expected one of {', '.join(known)}")
+    return str(value)
 
 
 def read_secret(path: str | Path) -> bytes:

@@ -46,7 +46,10 @@ if [ -z "${{found:-}}" ]; then
   echo '{{"score": 0, "output": "The submission has no .py or .ipynb file.", "tests": []}}' > results/results.json
   exit 0
 fi
-{command} grade "$found" {options}--deadline {deadline} --format gradescope --out results
+# The inputs follow the student, or the students of a group, as Gradescope's metadata name them.
+read_ids='import json; print(*sorted(u["id"] for u in json.load(open("submission_metadata.json"))["users"]), sep="-")'
+student=$(python3 -c "$read_ids" 2> /dev/null || true)
+{command} grade "$found" --student "$student" {options}--deadline {deadline} --format gradescope --out results
 status=$?
 if [ "$status" -ge 2 ]; then
   echo "The autograder itself failed with status $status; your submission did not cause this. Tell your instructor." >&2

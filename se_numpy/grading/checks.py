@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +21,6 @@ class _Outcome(NamedTuple):
     """A check before its points are assigned; ``where`` names the case that ``text`` is about, if any."""
 
     name: str
-    share: float
     passed: bool | None
     text: str = ""
     where: str = ""
@@ -32,13 +32,68 @@ class _Outcome(NamedTuple):
         return float(self.passed or 0) if self.right is None else self.right
 
 
+def shares_of(task: Task) -> dict[str, float]:
+    """Return the checks of a task, each with its share of the points."""
+    outputs = [f"values of {name}" for name in task.outputs]
+    shares = {"shape": SHARES["shape"], "dtype": SHARES["dtype"]}
+    shares |= dict.fromkeys(outputs, SHARES["values"] / len(outputs))
+    shares |= {"special cases": SHARES["special cases"]} if task.specials else {}
+    shares |= {"extremes": SHARES["extremes"]} if task.extremes else {}
+    return shares | {name: SHARES[name] for name in ("inputs untouched", "repeatable")}
+
+
+def checks_named(task: Task, name: str) -> list[str]:
+    """Return the checks that a name stands for: "values" stands for those of all outputs.
+
+    Raises
+    ------
+    ValueError
+        If the task has no such check; the message suggests the nearest one.
+    """
+    checks = list(shares_of(task))
+    if name == "values":
+        return [check for check in checks if check.startswith("values of ")]
+    if name not in checks:
+        known = ["values", *checks]
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
+        raise ValueError(f"{task.name} has no check {name!r}; {hint}")
+    return [name]
+
+
+def points_of(task: Task, max_points: float, fixed: Mapping[str, float] | None = None) -> dict[str, float]:
+    """Return the points of each check.  Those that are not fixed share the rest as ``SHARES`` says.
+
+    Raises
+    ------
+    ValueError
+        If a fixed check does not exist, or the fixed points and the task's do not fit together.
+    """
+    points: dict[str, float] = {}
+    for name, most in (fixed or {}).items():
+        checks = checks_named(task, name)
+        points |= dict.fromkeys(checks, most / len(checks))
+    shares = shares_of(task)
+    left = {name: share for name, share in shares.items() if name not in points}
+    rest = max_points - sum(points.values())
+    if rest < -1e-9 or (rest > 1e-9 and not left):
+        raise ValueError(f"the checks of {task.name} have {sum(points.values()):g} points and the task has "
+                         f"{max_points:g}; expected the same sum, or a smaller one and other checks")  # fmt: skip
+    whole = sum(left.values()) or 1.0
+    return {name: points.get(name, max(0.0, rest) * share / whole) for name, share in shares.items()}
+
+
 Judged = Sequence[tuple[Tried, list[Verdict] | None]]
 
 
 def checks_of(
-    task: Task, tried: Sequence[Tried], verdicts: Sequence[list[Verdict] | None], again: Reply, max_points: float
-) -> list[Check]:
-    """Return every check of a task with its points; ``again`` is a second reply to the first case."""
+    task: Task, tried: Sequence[Tried], verdicts: Sequence[list[Verdict] | None], again: Reply,
+    points: Mapping[str, float],
+) -> list[Check]:  # fmt: skip
+    """Return every check of a task with its points; ``again`` is a second reply to the first case.
+
+    ``points`` maps each check to the most points that it gives, as ``points_of`` does.
+    """
     kinds: dict[str, list[tuple[Tried, list[Verdict] | None]]] = {}
     for call, verdict in zip(tried, verdicts, strict=True):
         kinds.setdefault(call.expected.case.kind, []).append((call, verdict))
@@ -46,14 +101,13 @@ def checks_of(
     answered = any(v is not None for _, v in kinds.get("random", []))
     seen += _check_side_effects(task, tried, again, answered)
     values_right = any(one.earned for one in seen if one.name.startswith("values"))
-    whole = sum(one.share for one in seen)
     reported: dict[str, str] = {}  # text -> the first check with that text, to which the others refer
     checks = []
     for one in seen:
         # Exception messages are compared without digits, because sizes differ between inputs.
         first = reported.setdefault(re.sub(r"\d+", "", one.text) if "(line " in one.text else one.text, one.name)
         text = one.text if first == one.name or not one.text else f"same as {first}"
-        most = max_points * one.share / whole
+        most = points[one.name]
         earned = most * one.earned if values_right or one.name.startswith("values") else 0.0
         message = f"{one.where}: {text}" if one.where else text
         checks.append(Check(one.name, earned, most, one.passed, message, one.error))
@@ -72,13 +126,13 @@ def _check_values(task: Task, random: Judged) -> list[_Outcome]:
     every, found = range(len(task.outputs)), []
     for what in ("shape", "dtype"):  # of the calls that returned; the others had none
         text = first(what, every)
-        found.append(_Outcome(what, SHARES[what], not text if known else None, text))
+        found.append(_Outcome(what, not text if known else None, text))
     for k, name in enumerate(task.outputs):
         right = [v is not None and v[k].error <= 1 for _, v in random]
         text = first("values", [k])
         message = (text, "") if text else raised
         error = max((v[k].error for v in known), default=None)
-        found.append(_Outcome(f"values of {name}", SHARES["values"] / len(task.outputs), all(right), *message, error,
+        found.append(_Outcome(f"values of {name}", all(right), *message, error,
                               sum(right) / max(1, len(right))))  # fmt: skip
     return found
 
@@ -91,22 +145,22 @@ def _check_kinds(kinds: Mapping[str, Judged]) -> list[_Outcome]:
             worst = [_worst(t, v) for t, v in kinds[kind]]
             text, where = next(((text, where) for text, where, _ in worst if text), ("", ""))
             right = sum(not text for text, *_ in worst) / len(worst)
-            found.append(_Outcome(name, SHARES[name], not text, text, where, max(error for *_, error in worst), right))
+            found.append(_Outcome(name, not text, text, where, max(error for *_, error in worst), right))
     return found
 
 
 def _check_side_effects(task: Task, tried: Sequence[Tried], again: Reply, answered: bool) -> list[_Outcome]:
     """Check that inputs are unchanged and repeated calls return the same result; skipped if no call succeeded."""
     if not answered:
-        return [_Outcome(name, SHARES[name], None) for name in ("inputs untouched", "repeatable")]
+        return [_Outcome(name, None) for name in ("inputs untouched", "repeatable")]
     written = sorted({n for t in tried if t.reply.status == "ok" for n in t.reply.mutated})
     names = [task.inputs[n] for n in written if n < len(task.inputs)]
     text = f"the function modified {', '.join(names)}; work on a copy" if names else ""
     same = tried[0].reply.status == again.status and _repeated(tried[0], again)
     twice = "" if same else "two calls with the same input returned different results"
     return [
-        _Outcome("inputs untouched", SHARES["inputs untouched"], not text, text),
-        _Outcome("repeatable", SHARES["repeatable"], same, twice),
+        _Outcome("inputs untouched", not text, text),
+        _Outcome("repeatable", same, twice),
     ]
 
 

@@ -6,18 +6,30 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from se_numpy.grading.download_names import Download, read_name
 from se_numpy.grading.report import FILES
 from se_numpy.grading.report.text import line
 from se_numpy.grading.submission import SUFFIXES
 
 CLASS_FILES = {"terminal": "class.txt", "json": "class.json", "html": "class.html", "csv": "grades.csv"}
+GRADEBOOKS = {"canvas": "canvas.csv", "moodle": "moodle.csv"}  # for import
+SIMILARITY = "similarity.csv"
+INSTRUCTOR = "instructor"  # the folder for reports with what students are not shown
 EARLIER = "earlier"  # the folder for the reports of earlier runs, in the folder of the reports
 UNFINISHED = "unfinished.jsonl"  # the record of a run that is not finished, in the folder of the reports
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
-_TAKEN = {*CLASS_FILES.values(), *FILES.values(), EARLIER, UNFINISHED}  # no submission's folder has these names
+_TAKEN = {
+    *CLASS_FILES.values(),
+    *GRADEBOOKS.values(),
+    SIMILARITY,
+    *FILES.values(),
+    EARLIER,
+    INSTRUCTOR,
+    UNFINISHED,
+}  # no submission's folder has these names
 _NAMED = 5  # the number of files in a hidden folder that are named
 _LONGEST = 120  # characters of a name, and bytes of a folder's name
 
@@ -29,14 +41,20 @@ class Entry:
     path: Path
     name: str  # in reports; unique in the class
     folder: str  # of its reports; unique in the class, also where upper and lower case are equal
+    download: Download = field(default_factory=Download)  # what its path says
+    student: str = ""  # the key of the student: the roster's, or what the path says
 
 
 @dataclass(frozen=True)
 class ClassFolder:
-    """The submissions of a class, and the name of each file that is not graded, with the reason."""
+    """The submissions of a class, and the name of each file that is not graded, with the reason.
+
+    ``unmatched`` names the submissions that are graded and belong to no student of the roster, with the reason.
+    """
 
     entries: tuple[Entry, ...]
     passed_over: tuple[tuple[str, str], ...] = ()
+    unmatched: tuple[tuple[str, str], ...] = ()
 
 
 def survey(paths: Sequence[str | Path], reports: str | Path | None = None) -> ClassFolder:
@@ -78,8 +96,9 @@ def survey(paths: Sequence[str | Path], reports: str | Path | None = None) -> Cl
 def named(paths: Sequence[Path]) -> tuple[Entry, ...]:
     """Return an entry for each submission, with unique names and folders.
 
-    A submission is named by its file, after its folders if the submissions are in several. The path, and then a digest
-    of it, are used where this would give the same name twice.
+    The student is the one that the path names, as ``download_names`` reads it. A submission is named by its file, after
+    its folders if the submissions are in several. The path, and then a digest of it, are used where this would give the
+    same name twice.
     """
     top = _common(paths)
     relative = [_relative(path, top) for path in paths]
@@ -92,7 +111,16 @@ def named(paths: Sequence[Path]) -> tuple[Entry, ...]:
     for k, (folder, name) in enumerate(zip(folders, relative, strict=True)):
         if keys[_key(folder)] > 1 or _key(folder) in _TAKEN or folder != _stem(name):
             folders[k] = f"{folder}-{digests[k]}"
-    return tuple(Entry(*entry) for entry in zip(paths, titles, folders, strict=True))
+    found = [_download(name, os.path.basename(top)) for name in relative]
+    students = [download.student for download in found]
+    return tuple(Entry(*entry) for entry in zip(paths, titles, folders, found, students, strict=True))
+
+
+def _download(relative: str, top: str) -> Download:
+    """Return what a path says; the folder above it is looked at too, in case it is the only student's."""
+    below = read_name(relative)
+    whole = read_name(f"{top}/{relative}")
+    return below if below.lms or not whole.lms else whole
 
 
 def _distinct(names: list[str], longer: list[str]) -> list[str]:

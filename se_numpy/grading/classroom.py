@@ -6,19 +6,23 @@ their verdict, so that the counts for a task add up to the number of submissions
 
 import json
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from se_numpy import pages
-from se_numpy.grading.class_folder import CLASS_FILES, EARLIER
+from se_numpy.grading.class_folder import CLASS_FILES, EARLIER, INSTRUCTOR
+from se_numpy.grading.class_sections import Section, grading_sections, labels_of
+from se_numpy.grading.grades import Grade
+from se_numpy.grading.history import Change
 from se_numpy.grading.models import Report, TaskReport
 from se_numpy.grading.report import check_formats, load, write_file
 from se_numpy.grading.report.json_io import to_plain
 from se_numpy.grading.report.table import write_table
 from se_numpy.grading.report.terminal import wrap
 from se_numpy.grading.report.text import clean, finite, line, points, share, verdict
+from se_numpy.grading.similarity import Alike
 from se_numpy.pages import Bar
 
 NOT_ATTEMPTED, NOT_RUN, UNGRADED = verdict("missing"), verdict("unreadable"), verdict("ungraded")
@@ -51,18 +55,26 @@ class ClassView:
     """The reports of a class.
 
     ``unreadable`` holds the name of each submission without a report, and the reason; ``passed_over`` the name of each
-    file that is not a submission, and the reason.
+    file that is not a submission, and the reason; ``unmatched`` the name of each submission that belongs to no student
+    of the roster, and the reason. ``grades`` are of students; without any, each report is a grade.
+    ``links`` maps the names of submissions to their reports, as addresses relative to the page.
     """
 
     reports: tuple[Report, ...]
     unreadable: tuple[tuple[str, str], ...] = ()
     passed_over: tuple[tuple[str, str], ...] = ()
+    grades: tuple[Grade, ...] = ()
+    unmatched: tuple[tuple[str, str], ...] = ()
+    changes: tuple[Change, ...] = ()
+    alike: tuple[Alike, ...] = ()
+    links: Mapping[str, str] = field(default_factory=dict)
 
     @staticmethod
     def read(folder: str | os.PathLike[str]) -> "ClassView":
         """Read every report.json below a folder; a file that is not a report is listed in ``unreadable``.
 
-        Reports of earlier runs, in the folder ``earlier``, are not read.
+        Reports of earlier runs, in the folder ``earlier``, are not read. Where there is a report for the instructor, in
+        the folder ``instructor``, it is read in place of the student's.
 
         Raises
         ------
@@ -74,8 +86,10 @@ class ClassView:
             raise ValueError(f"folder {folder} does not exist; expected a folder with report.json files")
         reports, unreadable = [], []
         for path in sorted(root.rglob("report.json")):
-            if EARLIER in path.relative_to(root).parts[:1]:
+            below = path.relative_to(root)
+            if below.parts[0] in (EARLIER, INSTRUCTOR):
                 continue
+            path = whole if (whole := root / INSTRUCTOR / below).is_file() else path
             try:
                 if not path.is_file() or path.stat().st_size > _LARGEST:
                     raise ValueError(f"it is not a file or is larger than {_LARGEST >> 20} MB")
@@ -133,16 +147,24 @@ class ClassView:
 
     def csv(self) -> str:
         """Return the gradebook as CSV, with a row for each submission."""
-        return write_table(self.reports, self.unreadable, self.passed_over)
+        absent = [grade.student for grade in self.grades if not grade.submission]
+        return write_table(self.reports, self.unreadable, self.passed_over, absent)
 
     def json(self) -> str:
         """Return the counts, the groups and a summary of each submission's report as JSON."""
-        brief = [{k: v for k, v in to_plain(r).items() if k not in ("tasks", "versions")} for r in self.reports]
+        left_out = ("tasks", "versions", "trees")
+        brief = [
+            {k: v for k, v in to_plain(r).items() if k not in left_out} | {"tasks": _points(r)} for r in self.reports
+        ]
         found: dict[str, Any] = {
             "schema": 1,
             "submissions": brief,
             "unreadable": [{"name": line(name), "message": line(why)} for name, why in self.unreadable],
             "passed_over": [{"name": line(name), "message": line(why)} for name, why in self.passed_over],
+            "unmatched": [{"name": line(name), "message": line(why)} for name, why in self.unmatched],
+            "grades": [asdict(grade) for grade in self.grades],
+            "changes": [asdict(change) for change in self.changes],
+            "alike": [asdict(row) for row in self.alike],
             "tasks": [{"task": name, "passed": passed, "of": of} for name, passed, of in self.tasks],
             "mistakes": [
                 {"task": m.task, "mistake": m.name, "text": line(m.text, 1000), "known": m.known,
@@ -155,10 +177,10 @@ class ClassView:
     def text(self, names: bool = True) -> str:
         """Return the view as text for a terminal; without ``names`` it names no submission."""
         lines = wrap(self._summary())
-        if self.reports and names:
-            rows = [(line(r.name)[:60], points(finite(r.points)), points(finite(r.max_points))) for r in self.reports]
-            wide, far = (max(len(row[k]) for row in rows) for k in (0, 1))
-            lines += ["", "Grades"] + [f"  {name:<{wide}}  {earned:>{far}} of {most}" for name, earned, most in rows]
+        if names and (bars := self._grades()):
+            wide, far = max(len(bar.name[:60]) for bar in bars), max(len(bar.value) for bar in bars)
+            lines += ["", "Grades"]
+            lines += [f"  {bar.name[:60]:<{wide}}  {bar.value:>{far}}  {bar.note}".rstrip() for bar in bars]
         if self.tasks:
             wide = max(len(name[:40]) for name, _, _ in self.tasks)
             lines += ["", "Pass rate by task"]
@@ -173,16 +195,19 @@ class ClassView:
             lines += ["", *wrap(f"Not attempted: {counts}", "", "  ")]
         for heading, reason in (("Cannot be run", NOT_RUN), ("Not graded, because of the grader", UNGRADED)):
             if names and (broken := dict.fromkeys(n for m in self.mistakes if m.name == reason for n in m.submissions)):
-                lines += ["", *wrap(f"{heading}: {', '.join(broken)}", "", "  ")]
+                lines += ["", *wrap(f"{heading}: {self._named(broken)}", "", "  ")]
         if self.groups and names:
             lines += ["", "Submissions with the same mistakes"]
             for group in self.groups:
                 lines += wrap(_mistakes_of(group), f"  {len(group.submissions):>4}  ", " " * 8)
-                lines += wrap(", ".join(group.submissions), " " * 8)
+                lines += wrap(self._named(group.submissions), " " * 8)
         if self.unreadable and names:
             lines += ["", "Submissions without a report"]
             for name, why in self.unreadable:
                 lines += wrap(f"{line(name)}: {line(why)}", "  ", "    ")
+        for section in self._sections() if names else ():
+            lines += ["", section.heading, *wrap(section.about, "  ")]
+            lines += [text for row in section.lines() for text in wrap(row, "  ", "    ")]
         if self.passed_over and names:
             lines += ["", "Passed over"]
             for why in dict.fromkeys(why for _, why in self.passed_over):
@@ -198,17 +223,20 @@ class ClassView:
         RuntimeError
             If Jinja2 is not installed.
         """
-        grades = [Bar(line(r.name), f"{points(finite(r.points))} of {points(finite(r.max_points))}",
-                      share(r.points, r.max_points)) for r in self.reports]  # fmt: skip
-        mistakes = [Bar(f"{m.task}: {m.name}", f"{len(m.submissions)} of {m.of}", share(len(m.submissions), m.of),
-                        line(m.text, 1000)) for m in self._attempted]  # fmt: skip
+        mistakes: dict[bool, list[Bar]] = {True: [], False: []}  # made by several submissions, or by one
+        for m in self._attempted:
+            count = len(m.submissions)
+            bar = Bar(f"{m.task}: {m.name}", f"{count} of {m.of}", share(count, m.of), line(m.text, 1000))
+            mistakes[count > 1].append(bar)
         groups = [{"mistakes": clean(_mistakes_of(g)), "count": len(g.submissions),
-                   "submissions": clean(", ".join(g.submissions), 200_000)} for g in self.groups]  # fmt: skip
+                   "submissions": clean(self._named(g.submissions), 200_000)} for g in self.groups]  # fmt: skip
         return pages.render(
-            "class.html", maker="se-numpy grade", title="Class overview", summary=self._summary(), mistakes=mistakes,
+            "class.html", maker="se-numpy grade", title="Class overview", summary=self._summary(),
+            mistakes=mistakes[True], rare=mistakes[False],
             tasks=[Bar(name, f"{passed} of {of}", share(passed, of)) for name, passed, of in self.tasks],
-            grades=grades if names else [], groups=groups if names else [],
+            grades=self._grades() if names else [], groups=groups if names else [],
             unreadable=[(line(name), line(why)) for name, why in self.unreadable] if names else [],
+            sections=self._sections() if names else [],
             passed_over=[(line(name), line(why)) for name, why in self.passed_over] if names else [],
         )  # fmt: skip
 
@@ -221,6 +249,30 @@ class ClassView:
         content = {"terminal": self.text, "json": self.json, "html": self.html, "csv": self.csv}
         wanted = [name for name in check_formats(formats) if name in CLASS_FILES]
         return [write_file(Path(folder) / CLASS_FILES[name], content[name]()) for name in wanted]
+
+    def _grades(self) -> list[Bar]:
+        """Return a bar for each grade or, without grades, for each report."""
+        if not self.grades:
+            return [Bar(line(r.name), f"{points(finite(r.points))} of {points(finite(r.max_points))}",
+                        share(r.points, r.max_points)) for r in self.reports]  # fmt: skip
+        bars = []
+        for g in self.grades:
+            notes = [line(g.submission) if g.submission != g.name else "", g.run and f"from {g.run}"]
+            notes += ["late"] * g.late + ["nothing submitted"] * (not g.submission)
+            earned = "-" if g.points is None else points(g.points)
+            link = "" if g.run else self.links.get(g.submission, "")
+            bars.append(Bar(line(g.name), f"{earned} of {points(g.max_points)}", share(g.points or 0.0, g.max_points),
+                            ", ".join(filter(None, notes)), link))  # fmt: skip
+        return bars
+
+    def _named(self, submissions: Iterable[str]) -> str:
+        """Return submissions by their students where these are known."""
+        labels = labels_of(self.grades)
+        names = [labels.get(name, name) for name in submissions]
+        return ("; " if any("," in name for name in names) else ", ").join(names)
+
+    def _sections(self) -> list[Section]:
+        return grading_sections(self.grades, self.unmatched, self.changes, self.alike)
 
     def _summary(self) -> str:
         count = len(self.reports) + len(self.unreadable)
@@ -238,6 +290,12 @@ class ClassView:
 def _tasks(report: Report) -> Iterable[TaskReport]:
     """Return a submission's tasks, each once."""
     return {line(task.task): task for task in report.tasks}.values()
+
+
+def _points(report: Report) -> dict[str, dict[str, Any]]:
+    """Return the points and the status of each task, by which later runs are compared with this one."""
+    return {line(t.task): {"points": finite(t.points), "max_points": finite(t.max_points), "by_hand": finite(t.by_hand),
+                           "status": line(t.status)} for t in report.tasks}  # fmt: skip
 
 
 def _finding(task: TaskReport) -> str:

@@ -120,6 +120,16 @@ def _add_grade(commands: Any) -> None:
                    "(L1, L2 or L3) and exit with code 4")  # fmt: skip
     p.add_argument("--seed-file", metavar="FILE", help="the course's secret, which makes the test inputs "
                    "unpredictable")  # fmt: skip
+    p.add_argument("--roster", metavar="FILE.csv", help="the students, as exported by Canvas or Moodle; also writes a "
+                   "gradebook to import there")  # fmt: skip
+    p.add_argument("--manual", metavar="FILE.csv", help="points and comments by hand: columns student, task, points, "
+                   "add, comment")  # fmt: skip
+    p.add_argument("--keep", choices=["last", "best"], help="which of several runs into --out counts for a student "
+                   "(default: last)")  # fmt: skip
+    p.add_argument("--template", metavar="FILE", help="what students were given, which is not compared between "
+                   "submissions")  # fmt: skip
+    p.add_argument("--student", metavar="ID", default="", help="whose submission a single file is; the test inputs "
+                   "follow the student (default: the file's name)")  # fmt: skip
     p.add_argument("--jobs", type=int, default=1, metavar="N", help="submissions to grade in parallel (default: 1)")
     p.add_argument("--dask", metavar="ADDRESS", help="grade on the Dask cluster with this scheduler address")
     p.add_argument("--deadline", type=float, metavar="SECONDS", default=300, help="time limit for a whole submission "

@@ -9,10 +9,11 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,7 @@ class Options:
     require: str | None = None
     run_all: bool = False  # run all cells in a notebook, not only its definitions
     deadline: float = DEADLINE  # time limit for a submission, in seconds; later tasks are reported as not reached
+    student: str = ""  # whose submission it is; the inputs follow the student (default: the file's name)
     until: float = math.inf  # the time, as of time.time(), at which grading the class ends
     search: float = SEARCH_SECONDS
 
@@ -60,7 +62,7 @@ class Options:
         items = tuple(item for item in whole.items if not self.tasks or item.task.name in self.tasks)
         if not items:
             raise ValueError(f"{self.assignment} contains none of the tasks {', '.join(self.tasks)}")
-        return Assignment(whole.title, items, secret or whole.secret, whole.limits)
+        return replace(whole, items=items, secret=secret or whole.secret)
 
     def fingerprint(self) -> str:
         """Return a digest of everything that a report depends on, except for the submission."""
@@ -70,7 +72,7 @@ class Options:
             own = path.read_bytes()
             tasks = tomllib.loads(own.decode()).get("task", [])
             own += b"".join((path.parent / task["file"]).read_bytes() for task in tasks if "file" in task)
-        items = [(item.task.name, item.points, item.visibility) for item in assignment.items]
+        items = [(item.task.name, *(getattr(item, f.name) for f in fields(item)[1:])) for item in assignment.items]
         rest = (self.isolation, self.require, self.run_all, self.deadline, self.search, _versions())
         facts = repr((items, assignment.secret, assignment.limits, own, rest))
         return hashlib.sha256(facts.encode()).hexdigest()
@@ -93,6 +95,7 @@ def grade_path(
     """
     assignment, started, path = options.to_assignment(), time.perf_counter(), Path(path)
     now = datetime.now(UTC).isoformat(timespec="seconds")
+    student = options.student or path.stem
 
     seconds, over = options.deadline, f"the {options.deadline:g} seconds for the whole submission were used up"
     if options.until - time.time() < seconds:
@@ -103,10 +106,14 @@ def grade_path(
         """Return the seconds left for the whole submission."""
         return until - time.monotonic()
 
-    def report(tasks: Sequence[TaskReport], sha256: str, level: str, backend: str, message: str = "") -> Report:
+    def report(
+        tasks: Sequence[TaskReport], sha256: str, level: str, backend: str, message: str = "",
+        trees: Mapping[str, str] = MappingProxyType({}),
+    ) -> Report:  # fmt: skip
         return Report(
             name or path.name, sha256, level, backend, missing(level), assignment.seed_id, now,
-            time.perf_counter() - started, tuple(tasks), message, _versions(),
+            time.perf_counter() - started, tuple(tasks), message, _versions(), student,
+            trees=dict(trees),
         )  # fmt: skip
 
     def unreadable(message: str, sha256: str = "") -> Report:
@@ -132,7 +139,7 @@ def grade_path(
             except ValueError as error:
                 return unreadable(str(error), file.sha256)
             for item in assignment.items:
-                seed = assignment.seed(submission.sha256, item.task.name)
+                seed = assignment.seed(student, item.task.name)
                 reached = left() > 0
                 try:
                     if not reached:
@@ -143,7 +150,7 @@ def grade_path(
                     done.append(_without_verdict(item, "timeout", f"{what}: {over}"))
                 if on_task:
                     on_task(report(done, submission.sha256, child.level, child.backend, message))
-            return report(done, submission.sha256, child.level, child.backend, message)
+            return report(done, submission.sha256, child.level, child.backend, message, submission.trees)
 
     whole = graded(file.notebook and not options.run_all)
     reason = next((task.message for task in whole.tasks if task.status == "unreadable"), "")
@@ -171,11 +178,11 @@ def _verdict(item: Item, submission: Submission, child: Child, seed: int, search
 
     found = grade_task(
         item.task, call, seed=seed, layout=submission.layout, points=item.points,
-        seconds=search,
+        seconds=search, check_points=item.check_points,
     )  # fmt: skip
     if found.status == "missing" and function not in submission.functions:
-        return replace(found, message=_not_found(item.task, submission))
-    return found
+        found = replace(found, message=_not_found(item.task, submission))
+    return item.labelled(found)
 
 
 def _not_found(task: Task, submission: Submission) -> str:
@@ -189,9 +196,16 @@ def _not_found(task: Task, submission: Submission) -> str:
 
 def _without_verdict(item: Item, status: str, message: str) -> TaskReport:
     task = item.task
-    return TaskReport(
+    return item.labelled(TaskReport(
         task.name, task.title, task.equation, task.signature, status, 0.0, item.points, message=message
-    )  # fmt: skip
+    ))  # fmt: skip
+
+
+def blank_report(options: Options, message: str) -> Report:
+    """Return a report in which no task is attempted, with a message that says why."""
+    assignment = options.to_assignment()
+    tasks = tuple(_without_verdict(item, "missing", message) for item in assignment.items)
+    return Report("", "", "L0", NOT_RUN, (), assignment.seed_id, "", 0.0, tasks, message, _versions())
 
 
 def grade_all(
@@ -216,7 +230,9 @@ def grade_all(
         try:
             while waiting and len(running) < (window or len(entries)):
                 entry = waiting[0]
-                running[executor.submit(grade_entry, str(entry.path), options, entry.name)] = entry
+                running[
+                    executor.submit(grade_entry, str(entry.path), replace(options, student=entry.student), entry.name)
+                ] = entry
                 waiting.popleft()
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 report = future.result()
@@ -245,7 +261,9 @@ def ungraded(options: Options, name: str, reason: str) -> Report:
     )
     tasks = tuple(_without_verdict(item, "ungraded", message) for item in assignment.items)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return Report(name, "", "L0", NOT_RUN, (), assignment.seed_id, now, 0.0, tasks, message, _versions())
+    return Report(
+        name, "", "L0", NOT_RUN, (), assignment.seed_id, now, 0.0, tasks, message, _versions(), options.student
+    )
 
 
 class WorkerDied(RuntimeError):

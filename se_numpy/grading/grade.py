@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from se_numpy.grading.checks import always_wrong_order, checks_of, hints_of
+from se_numpy.grading.checks import always_wrong_order, checks_of, hints_of, points_of
 from se_numpy.grading.compare import Expected, Verdict, agree, compare, expect, wrong_number
 from se_numpy.grading.diagnose import diagnose
 from se_numpy.grading.layout import ours, theirs
@@ -32,10 +32,11 @@ FOR_POINTS = "Passed checks give points only if the values of at least one outpu
 def grade_task(
     task: Task, call: Call, *, seed: int, layout: str = "NHWC", points: float | None = None,
     seconds: float = SEARCH_SECONDS, prepared: Sequence[Expected] | None = None,
+    check_points: Mapping[str, float] | None = None,
 ) -> TaskReport:  # fmt: skip
     """Grade one function and return its report.
 
-    ``seconds`` limits the search for the smallest failing input.
+    ``seconds`` limits the search for the smallest failing input; ``check_points`` are the points of some checks.
 
     Raises
     ------
@@ -67,7 +68,7 @@ def grade_task(
     if not always_wrong_order(tried, verdicts):  # on some inputs, results may be equal or of equal shapes by chance
         verdicts = [_judged(task, t.expected, t.reply, order=False) for t in tried]
     again = one(first.expected.case)
-    checks = tuple(checks_of(task, tried, verdicts, again, max_points))
+    checks = tuple(checks_of(task, tried, verdicts, again, points_of(task, max_points, check_points)))
     hints = tuple(hints_of(task, tried, verdicts))
     if any(check.passed and not check.points for check in checks):
         hints += (FOR_POINTS,)

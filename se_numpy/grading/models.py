@@ -1,6 +1,6 @@
 """Grading results as plain data, without code from a submission; used by every report format."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ STATUSES = {
     "ungraded": "the grader failed, which is not the submission's fault",
 }
 
+VISIBLE, HIDDEN = "visible", "hidden"  # to students, who are not shown what is hidden
 ENDED = ("timeout", "memory", "crashed", "missing", "unreadable")  # no further calls are made after one of these
 
 
@@ -48,6 +49,7 @@ class Check:
     passed: bool | None  # None if it could not be checked because an earlier step failed
     message: str = ""
     error: float | None = None  # the largest error divided by the tolerance; at most 1 for right values
+    visibility: str = VISIBLE  # to students, as in an assignment
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,27 @@ class TaskReport:
     stdout: str = ""
     seconds: float = 0.0
     calls: int = 0
+    visibility: str = VISIBLE  # to students, as in an assignment
+    extra: bool = False  # extra credit: its points are not part of the most that can be reached
+    hidden_points: float = 0.0  # the most points of the checks that students are not shown
+    by_hand: float = 0.0  # the part of the points that the instructor added
+    comment: str = ""  # the instructor's, on these points or anything else
+
+    def for_student(self) -> "TaskReport | None":
+        """Return the report without its hidden checks, or None if the task is hidden.
+
+        If only hidden checks failed, the student sees a task that passed.
+        """
+        if self.visibility == HIDDEN:
+            return None
+        shown = tuple(check for check in self.checks if check.visibility != HIDDEN)
+        hidden = sum(check.points for check in self.checks if check.visibility == HIDDEN)
+        rest = replace(self, checks=shown, points=self.points - hidden, max_points=self.max_points - self.hidden_points)
+        if len(shown) == len(self.checks):
+            return rest
+        if self.status == "failed" and all(check.passed for check in shown):
+            return replace(rest, status="passed", counterexample=None, diagnosis=None, features=(), hints=())
+        return rest
 
 
 NOT_RUN = "nothing was run"  # the backend in the report of a submission that could not be parsed
@@ -112,15 +135,35 @@ class Report:
     tasks: tuple[TaskReport, ...] = ()
     message: str = ""  # why the file could not be graded as a whole, if so
     versions: dict[str, str] = field(default_factory=dict)
+    student: str = ""  # whose submission it is: the key that its inputs follow
+    added: float = 0.0  # points that the instructor added to the sum of the tasks
+    comment: str = ""  # the instructor's, on the whole submission
+    trees: dict[str, str] = field(default_factory=dict)  # function -> digest of its syntax tree without names
 
     @property
     def points(self) -> float:
-        return sum(task.points for task in self.tasks)
+        return sum(task.points for task in self.tasks) + self.added
 
     @property
     def max_points(self) -> float:
-        return sum(task.max_points for task in self.tasks)
+        """The sum of the tasks' points, except for extra credit."""
+        return sum(task.max_points for task in self.tasks if not task.extra)
 
     @property
     def passed(self) -> bool:
-        return bool(self.tasks) and all(task.status == "passed" for task in self.tasks)
+        """True if every task passed; extra credit may be left out."""
+        needed = [task for task in self.tasks if not task.extra] or self.tasks
+        return bool(needed) and all(task.status == "passed" for task in needed)
+
+    @property
+    def hides(self) -> bool:
+        """True if students are not shown every task and check."""
+        return any(
+            task.hidden_points or HIDDEN in (task.visibility, *(check.visibility for check in task.checks))
+            for task in self.tasks
+        )
+
+    def for_student(self) -> "Report":
+        """Return the report without hidden tasks and checks, and without what serves the instructor only."""
+        tasks = tuple(shown for task in self.tasks if (shown := task.for_student()) is not None)
+        return replace(self, tasks=tasks, trees={})

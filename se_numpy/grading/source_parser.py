@@ -10,6 +10,7 @@ therefore do not run during grading. Line numbers stay the same, because stateme
 
 import ast
 import builtins
+import hashlib
 import io
 import json
 import re
@@ -18,11 +19,13 @@ import threading
 import tokenize
 import warnings
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, TypeGuard
 
 LAYOUTS = ("NHWC", "NCHW")
 MAX_SOURCE = 2 << 20  # bytes of Python
 MAX_NAMES = 1000  # names of functions, and names left out, that are returned
+MIN_NODES, MAX_NODES = 40, 2000  # nodes of a function whose syntax tree is compared with those of others
 MAX_DEPTH = 50  # levels of if, try and with in which definitions are looked for
 
 OUTSIDE = {"print", "input", "open", "exec", "eval", "load", "loadtxt", "genfromtxt", "fromfile", "memmap"}
@@ -53,7 +56,10 @@ def parse(raw: bytes, name: str, *, notebook: bool, definitions: bool) -> dict[s
 
 
 def described(source: str, name: str) -> dict[str, Any]:
-    """Return ``source``, ``layout`` and ``functions`` of Python source, keyed by these names.
+    """Return ``source``, ``layout``, ``functions`` and ``trees`` of Python source, keyed by these names.
+
+    ``trees`` maps functions to digests of their syntax trees, which are equal if only names, annotations, comments and
+    docstrings differ.
 
     Raises
     ------
@@ -64,7 +70,9 @@ def described(source: str, name: str) -> dict[str, Any]:
         raise ValueError(f"{name}: more than {MAX_SOURCE >> 20} MB of Python; expected functions, not data")
     tree = _parse(source, name)
     functions = list(dict.fromkeys(_functions(tree.body)))[:MAX_NAMES]
-    return {"source": source, "layout": _layout(tree, name), "functions": functions}
+    trees = {node.name: _digest(node) for node in tree.body[:MAX_NAMES] if isinstance(node, ast.FunctionDef)}
+    trees = {function: digest for function, digest in trees.items() if digest}
+    return {"source": source, "layout": _layout(tree, name), "functions": functions, "trees": trees}
 
 
 def _decoded(raw: bytes, name: str) -> str:
@@ -115,6 +123,31 @@ def _functions(body: list[ast.stmt]) -> Iterator[str]:
             yield from sorted(_assigned(node))
         elif isinstance(node, ast.If | ast.Try | ast.With | ast.ExceptHandler):
             waiting += reversed(list(ast.iter_child_nodes(node)))
+
+
+def _digest(function: ast.FunctionDef) -> str:
+    """Return the digest of a function's syntax tree without names, or "" if it is too small or too large to compare."""
+    words = list(islice(_shape(function), MAX_NODES + 1))
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16] if MIN_NODES <= len(words) <= MAX_NODES else ""
+
+
+def _shape(function: ast.FunctionDef) -> Iterator[str]:
+    """Yield a word for each node of a function in order; names are numbered as they occur."""
+    numbers: dict[str, int] = {}
+    waiting: list[ast.AST] = [function]
+    while waiting:
+        node = waiting.pop()
+        children = [child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.expr_context)]
+        if isinstance(node, ast.FunctionDef | ast.arg | ast.AnnAssign):  # annotations say nothing about the code
+            left_out = [getattr(node, name, None) for name in ("annotation", "returns")]
+            children = [child for child in children if child not in left_out]
+        if isinstance(node, ast.FunctionDef) and ast.get_docstring(node, clean=False) is not None:
+            children.remove(node.body[0])
+        name = next((text for key in ("id", "arg", "name") if isinstance(text := getattr(node, key, None), str)), "")
+        said = numbers.setdefault(name, len(numbers)) if name and not isinstance(node, ast.keyword) else name
+        value = repr(node.value)[:100] if isinstance(node, ast.Constant) else getattr(node, "attr", "")
+        yield f"{type(node).__name__} {said} {value} {len(children)}"
+        waiting += reversed(children)
 
 
 def _assigned(node: ast.AST) -> set[str]:

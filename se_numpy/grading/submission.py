@@ -38,12 +38,15 @@ class Submission:
     layout: str = "NHWC"  # the layout of arrays; "NCHW" if the source sets LAYOUT = "NCHW"
     functions: tuple[str, ...] = ()  # defined at top level, as far as the source shows without being run
     left_out: Mapping[str, str] = field(default_factory=dict)  # name -> the line that assigns it and is not run
+    trees: Mapping[str, str] = field(default_factory=dict)  # function -> digest of its syntax tree without names
 
     @staticmethod
     def of(file: SubmissionFile, parsed: Mapping[str, Any]) -> "Submission":
         """Return the submission that ``source_parser.parse`` made of a file."""
         functions = tuple(parsed["functions"])
-        return Submission(file.name, parsed["source"], file.sha256, parsed["layout"], functions, parsed["left_out"])
+        return Submission(
+            file.name, parsed["source"], file.sha256, parsed["layout"], functions, parsed["left_out"], parsed["trees"]
+        )  # fmt: skip
 
     def where_left_out(self, name: str) -> str:
         """Return a clause about the line that assigns this name, if it was left out; otherwise nothing."""

@@ -31,9 +31,13 @@ class Figure:
 
 @dataclass(frozen=True)
 class Bar:
-    """A row of a bar chart: a name, the value as text, the share (0 to 1) that is filled, and a note below the name."""
+    """A row of a bar chart: a name, the value as text, the share (0 to 1) that is filled, and a note below the name.
+
+    ``link`` is the address of a file below the page's folder.
+    """
 
     name: str
     value: str
     share: float
     note: str = ""
+    link: str = ""

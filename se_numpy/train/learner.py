@@ -48,17 +48,17 @@ class Learner:
 
     Attributes
     ----------
-    w, v, g : array of shape (P,)
+    w, v, g : array (P,)
         All parameters in one vector, the velocity of the optimiser, and the gradient of the last step.
-    running : array of shape (S,)
+    running : array (S,)
         All running statistics.
-    s : array of shape (P,), or None
+    s : array (P,), or None
         The second moment of AdamW.
-    average : array of shape (P + S,), or None
+    average : array (P + S,), or None
         The moving averages of w and running; ``evaluate(images, average=True)`` uses them.
-    rates : array of shape (P,), or None
+    rates : array (P,), or None
         Factors of the learning rate for each parameter; parameters whose factor is 0 are frozen.
-    counts : dict of arrays of shape ()
+    counts : dict of arrays ()
         The numbers of steps that s and average contain.
     params, state : tree
         w and running as trees, whose leaves are views into them.

@@ -72,15 +72,19 @@ arguments = st.dictionaries(
     max_size=3,
 )
 counterexamples = st.builds(Counterexample, arguments, results, results, words, words)
-checks = st.builds(Check, words, numbers, numbers, st.sampled_from([True, False, None]), words, st.none() | numbers)
+visibilities = st.sampled_from(["visible", "hidden", "after_due_date", EVIL])
+checks = st.builds(
+    Check, words, numbers, numbers, st.sampled_from([True, False, None]), words, st.none() | numbers, visibilities
+)
 diagnoses = st.builds(Diagnosis, words, words, words, st.integers(0, 99), st.integers(0, 99))
 tasks = st.builds(
     TaskReport, words, words, words, words, st.sampled_from([*STATUSES, "unheard of"]), numbers, numbers,
     st.lists(checks, max_size=3).map(tuple), st.none() | counterexamples, st.none() | diagnoses,
     st.lists(words, max_size=2).map(tuple), st.lists(words, max_size=2).map(tuple), words, words, numbers,
-    st.integers(0, 1000),
+    st.integers(0, 1000), visibilities, st.booleans(), numbers, numbers, words,
 )  # fmt: skip
 reports = st.builds(
     Report, words, words, words, words, st.lists(words, max_size=2).map(tuple), words, words, numbers,
     st.lists(tasks, max_size=3).map(tuple), words, st.dictionaries(words, words, max_size=2),
+    words, numbers, words, st.dictionaries(words, words, max_size=2),
 )  # fmt: skip

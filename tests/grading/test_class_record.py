@@ -149,6 +149,7 @@ def test_an_interrupted_run_is_continued(students, out, monkeypatch, capsys):
         "class.json",
         "class.txt",
         "grades.csv",
+        "similarity.csv",
     ]
 
 
@@ -183,7 +184,7 @@ def test_files_passed_over_are_named_everywhere(students, out, capsys):
     said = " ".join(capsys.readouterr().out.split())
     assert "1 file was passed over." in said
     assert "README: not a .py or .ipynb file" in said
-    assert rows(out)["README"][1:] == ["", "", "", "", "", "passed over: not a .py or .ipynb file"]
+    assert rows(out)["README"][1:] == ["", "", "", "", "", "passed over: not a .py or .ipynb file", ""]
     assert "README" in (out / "class.html").read_text()
     assert json.loads((out / "class.json").read_text())["passed_over"][0]["name"] == "README"
 

@@ -512,7 +512,8 @@ def test_the_magic_runs_a_cell_in_a_separate_process(monkeypatch):
 def test_the_gradescope_zip_grades_a_submission(tmp_path):
     """Follow Gradescope's documentation: unpack, add a submission, run run_autograder, read results.json."""
     hw = tmp_path / "hw.toml"
-    hw.write_text('[[task]]\nid = "squeeze"\npoints = 3\n[[task]]\nid = "scale"\nvisibility = "after_due_date"\n')
+    tasks = '[[task]]\nid = "squeeze"\npoints = 3\n[[task]]\nid = "scale"\nvisibility = "after_due_date"\n'
+    hw.write_text('roster = "ours.csv"\n' + tasks)  # a roster is of no use on Gradescope
     command = f"{sys.executable} -m se_numpy"
     data = autograder.build(hw, command=command)
     assert data == autograder.build(hw, command=command)
@@ -525,6 +526,7 @@ def test_the_gradescope_zip_grades_a_submission(tmp_path):
     subprocess.run(["bash", "-n", str(home / "source" / "setup.sh")], check=True)
     (home / "submission").mkdir()
     (home / "submission" / "mine.py").write_text(BAD)
+    (home / "submission_metadata.json").write_text('{"users": [{"id": 1703}, {"id": 1701}]}')
     script = (home / "source" / "run_autograder").read_text().replace("cd /autograder", f"cd {home}")
     ours = [part for part in sys.path if not (Path(part) / "se_numpy" / "grading").is_dir()]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(home / "source"), *ours])}  # the zip's own library
@@ -534,6 +536,7 @@ def test_the_gradescope_zip_grades_a_submission(tmp_path):
     assert [(t["score"], t["max_score"]) for t in results["tests"]] == [(0, 3), (0, 1)]
     assert [t["visibility"] for t in results["tests"]] == ["visible", "after_due_date"]
     assert isinstance(results["execution_time"], (int, float))
+    assert results["extra_data"]["student"] == "1701-1703"
     (home / "submission" / "mine.py").unlink()
     subprocess.run(["bash", "-c", script], capture_output=True, cwd=home, env=environment, check=True)
     assert json.loads((home / "results" / "results.json").read_text())["score"] == 0
@@ -645,10 +648,10 @@ def test_a_page_needs_jinja2_and_the_other_files_of_a_class_do_not(tmp_path, mon
     assert not (tmp_path / "out").exists()
     assert main([*command, "json"]) == 0
     out = capsys.readouterr().out
-    assert "out: grades.csv, and a folder" in out
+    assert "out: grades.csv, similarity.csv, and a folder" in out
     assert "class.html was not written: HTML pages need Jinja2" in out
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "a", "b", "class.json", "class.txt", "grades.csv"]  # fmt: skip
+        "a", "b", "class.json", "class.txt", "grades.csv", "similarity.csv"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", all_tasks())

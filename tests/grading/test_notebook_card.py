@@ -122,7 +122,7 @@ def test_the_class_as_text_and_as_a_page():
     assert len(bars) == 2 + 3 + 5  # mistakes, tasks, submissions
     assert all(attrs["aria-label"] for attrs in bars)
     widths = [attrs["width"] for tag, attrs in page.seen if tag == "rect"]
-    assert widths[1] == "50.0"  # 2 of 4 took the maximum
+    assert widths[2 * 3 + 1] == "50.0"  # after the tasks: 2 of 4 took the maximum
 
 
 def test_without_names_no_submission_is_named():

@@ -35,13 +35,15 @@ PAGES = {
         "sections": [{"title": EVIL, "text": EVIL, "figure": FIGURE}], "interventions": TABLE,
     },
     "grading_report.html": {
-        "name": EVIL, "score": EVIL, "share": 0.5, "passed": EVIL, "message": EVIL, "has_arrays": True,
+        "name": EVIL, "score": EVIL, "share": 0.5, "passed": EVIL, "message": EVIL, "comment": EVIL, "has_arrays": True,
         "tasks": [TASK, TASK | {"passed": True}], "isolation": EVIL, "missing": [EVIL], "facts": [(EVIL, EVIL)],
     },
     "class.html": {
         "summary": EVIL, "grades": [Bar(EVIL, EVIL, 0.5, EVIL)], "mistakes": [Bar(EVIL, EVIL, 0.5, EVIL)],
         "tasks": [Bar(EVIL, EVIL, 1.0)], "unreadable": [(EVIL, EVIL)], "passed_over": [(EVIL, EVIL)],
-        "groups": [{"mistakes": EVIL, "count": 2, "submissions": EVIL}],
+        "groups": [{"mistakes": EVIL, "count": n, "submissions": EVIL} for n in (2, 1)],
+        "rare": [Bar(EVIL, EVIL, 0.1, link=EVIL)],
+        "sections": [{"heading": EVIL, "about": EVIL, "head": [EVIL] * 3, "rows": [(EVIL,) * 3]}],
     },
 }  # fmt: skip
 
@@ -125,7 +127,7 @@ def test_pages_are_self_contained(name):
     assert "@media (max-width: 40rem)" in head
     assert not re.search(r"@import|url\(|<link|<script|https?:", page)
     for attribute, value in re.findall(r' (src|srcset|href)="([^"]*)"', page):
-        assert value.startswith(("data:image/png;base64,", "#task-")), (attribute, value)
+        assert value.startswith(("data:image/png;base64,", "#task-", "./")), (attribute, value)
     assert not re.search(r"[{%]\s*(if|for|block|macro)|\{\{", page)
 
 

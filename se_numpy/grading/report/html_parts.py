@@ -40,6 +40,7 @@ def task_body(task: TaskReport) -> str:
         paragraph(task.equation, "equation"),
         f'<p class="quiet"><code>{one_line(task.signature)}</code></p>' if task.signature.strip() else "",
         paragraph(task.message),
+        comment(task.comment),
         diagnosis(task.diagnosis) if task.diagnosis else "",
         bullets(task.features),
         counterexample(task.counterexample) if task.counterexample else "",
@@ -48,6 +49,11 @@ def task_body(task: TaskReport) -> str:
         f"<h3>Printed output</h3><pre>{escaped(task.stdout)}</pre>" if task.stdout.strip() else "",
     ]
     return "\n".join(filter(None, parts))
+
+
+def comment(words: str) -> str:
+    """Return the instructor's comment, or an empty string if there is none."""
+    return f'<div class="diagnosis"><p><strong>Comment</strong></p>{paragraph(words)}</div>' if words.strip() else ""
 
 
 def bullets(words: tuple[str, ...], heading: str = "") -> str:

@@ -21,8 +21,12 @@ from se_numpy.grading.report.arrays import Outline
 from se_numpy.grading.report.text import SHORT, clean, line
 
 SCHEMA, ENTRIES = 1, 64
-_NAMES = {"name", "task", "mistake", "status", "level", "backend", "started", "seed_id", "sha256", "title"}
-_NUMBERS = {"points", "max_points", "error", "seconds"}
+_NAMES = {"name", "task", "mistake", "status", "level", "backend", "started", "seed_id", "sha256", "title",
+          "visibility", "student"}  # fmt: skip
+_NUMBERS = {"points", "max_points", "error", "seconds", "added", "by_hand", "hidden_points"}
+_TEXTS = ("versions", "trees")  # text by name
+# Not in reports of earlier versions:
+_LATER = {"visibility", "extra", "comment", "student", "added", "by_hand", "hidden_points", "trees"}
 _COUNTS = {"agreed", "of", "calls"}
 _PARTS: dict[str, type] = {
     "counterexample": Counterexample,
@@ -79,7 +83,7 @@ def _field(name: str, value: Any) -> Any:
         return value
     if name in ("arguments", "expected", "got"):
         return {line(key, 60): _value(entry) for key, entry in value.items()}
-    if name == "versions":
+    if name in _TEXTS:
         return {line(key, 60): line(entry) for key, entry in value.items()}
     if name in ("checks", "tasks"):
         return [_record(part) for part in value]
@@ -97,12 +101,14 @@ def _field(name: str, value: Any) -> Any:
 def _build(kind: type, found: Mapping[str, Any]) -> Any:
     given: dict[str, Any] = {}
     for f in fields(kind):
+        if f.name not in found and f.name in _LATER:
+            continue
         value = found[f.name]
         if value is None or isinstance(value, bool):
             given[f.name] = value
         elif f.name in ("arguments", "expected", "got"):
             given[f.name] = {str(key): _back(entry) for key, entry in value.items()}
-        elif f.name == "versions":
+        elif f.name in _TEXTS:
             given[f.name] = {str(key): str(entry) for key, entry in value.items()}
         elif f.name in ("checks", "tasks"):
             given[f.name] = tuple(_build(_PARTS[f.name], part) for part in value)

@@ -20,6 +20,8 @@ def as_text(report: Report, *, colour: bool = False) -> str:
     lines.append("")
     if report.message:
         lines += [*wrap(report.message), ""]
+    if report.comment.strip():
+        lines += [*wrap(f"Comment: {text.clean(report.comment)}", "", "  "), ""]
     shown = {report.message} - {""}  # a message about all tasks is shown only once
     attempted = [task for task in report.tasks if task.status != "missing" and task.message not in shown]
     if report.tasks and (attempted or not shown):
@@ -39,9 +41,11 @@ def task_lines(task: TaskReport) -> Iterator[str]:
     """Yield the lines for a task: verdict, checks, diagnosis, smallest failing input."""
     earned = f"{text.points(task.points)} of {text.points(task.max_points)}"
     head = f"{_mark(task.status == 'passed')}  {text.line(task.task, 40)}: {text.verdict(task.status)}, {earned} points"
+    head += ", extra credit" * task.extra
     yield from wrap(head, "", "        ")
     yield from wrap(": ".join(filter(None, [text.line(task.title), text.line(task.equation)])), "      ")
     yield from wrap(task.message, "      ")
+    yield from wrap(task.comment.strip() and f"Comment: {text.clean(task.comment)}", "      ")
     if task.checks:
         yield ""
         yield from (row for check in task.checks for row in _check(check))
