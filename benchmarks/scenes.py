@@ -3,7 +3,8 @@
 Parts: ``scenes`` classifies scenes from scratch. ``objects`` classifies the largest object of a picture: these networks
 are what ``objects-to-scenes`` starts from, with few pictures of scenes; ``scenes-to-objects`` is the reverse. Each run
 of the last two is repeated from scratch with the same budget. Runs are in the folder --runs; the same command continues
-after an interruption, and the file is written after each run.
+after an interruption, and the file is written after each run. At the end, the results are printed as the table of
+docs/results.md.
 """
 
 import argparse
@@ -89,6 +90,24 @@ def run(job: Job, runs: Path, first_seed: int, budgets: dict[str, dict[str, int]
             "test_accuracy": done.result["test_accuracy"], "seconds": done.result["seconds"]}  # fmt: skip
 
 
+def table(record: dict[str, Any]) -> list[str]:
+    """Return the results as lines of a Markdown table, with the test accuracy of each seed."""
+    found: dict[tuple[str, bool], dict[str, list[str]]] = {}
+    for row in record["rows"]:
+        cells = found.setdefault((row["part"], row["init"]), {})
+        cells.setdefault(row["model"], []).append(f"{100 * row['test_accuracy']:.1f}")
+    lines = [
+        f"| task | starts from | pictures, epochs | {' | '.join(f'`{model}`' for model in MODELS)} |",
+        "|---|---|---|---|---|",
+    ]
+    for (part, init), cells in found.items():
+        budget = record["budgets"]["few" if part in TARGET else "full"]
+        start = f"{FROM[part]}, seed {record['seeds'][0]}" if init else "scratch"
+        right = " | ".join(" / ".join(cells[model]) + " %" if model in cells else "not measured" for model in MODELS)
+        lines.append(f"| {TARGET.get(part, part)} | {start} | {budget['subset']:,}, {budget['epochs']} | {right} |")
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART")
@@ -108,9 +127,7 @@ def main() -> None:
         if args.json:
             record = {"budgets": budgets, "seeds": args.seeds, "rows": rows}
             args.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    for row in rows:
-        start = "trained" if row["init"] else "scratch"
-        print(f"{row['part']:<18} {row['model']:<11} {start:<8} seed {row['seed']}  {100 * row['test_accuracy']:.1f} %")
+    print("\n".join(table({"budgets": budgets, "seeds": args.seeds, "rows": rows})))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ or dark depending on the time:
     forest: tips, moonlit at night       mountain: snow, bright by day
 
 So bright details by night or dark ones by day are those of a town, a desert or a forest. Only the upper ten rows of a
-picture show whether it is day, and the ground begins at row 33 or below, so that it takes a global context to
-interpret a local feature.
+picture show whether it is day, and the ground begins at row 33 or below (the tips of spikes at row 30), so that it
+takes a global context to interpret a local feature.
 
 Only sums, products, quotients and comparisons are computed, which IEEE 754 defines to the last bit: a landscape is the
 same on every machine.

@@ -14,7 +14,7 @@ import numpy as np
 from se_numpy.data.boxes import Boxes
 from se_numpy.data.dataset import Dataset
 from se_numpy.data.landscape import SCENES, SIZE, Views, landscapes, views
-from se_numpy.data.sprites import DRAWINGS, OBJECTS, PALETTES, puddle, sprite
+from se_numpy.data.sprites import DRAWINGS, OBJECTS, PALETTES, puddle, sprite, width_of
 from se_numpy.shapes import count
 
 NAME = "scenes"  # of the data set
@@ -32,7 +32,9 @@ HEIGHT = {"sun": 13, "balloon": 20, "tree": 32, "house": 26, "boat": 22, "person
 FARTHEST = 0.42  # the height of an object on the horizon, relative to the nearest
 CHUNK = 128  # pictures drawn at a time
 ISLET, POND = np.array([[0.62, 0.56, 0.38], [0.26, 0.44, 0.54]], np.float32)
-GLOW = np.array([1.0, 0.82, 0.42], np.float32)  # windows at night
+GLOW = np.array([1.0, 0.82, 0.42], np.float32)  # lit windows
+IN_THE_SKY = ("sun", "balloon")
+SEA = SCENES.index("sea")
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def from_stream(rng: np.random.Generator, n: int) -> Scenes:
         canvases, land = landscapes(view[part])
         for i in range(part.start, part.stop):
             canvas, hidden = canvases[i - start], land[i - start]
-            seen = paint(canvas, hidden, 0.4 + 0.6 * view.light[i], objects[i], sea=not labels[i])
+            seen = paint(canvas, hidden, 0.4 + 0.6 * view.light[i], objects[i], sea=labels[i] == SEA)
             rows += [(*box, kind, i) for kind, box in seen]
         images[part] = np.clip(canvases * 255 + rng.integers(-3, 4, canvases.shape, np.int8) + 0.5, 0, 255)
     found = np.array(rows, np.int64).reshape(-1, 6)
@@ -120,15 +122,24 @@ class Placed:
     height: int
     looks: int
 
+    @property
+    def name(self) -> str:
+        """The name of its kind."""
+        return OBJECTS[self.kind]
+
     def coverage(self) -> np.ndarray:
         """Return the coverage (parts, height, width) of its pixels by its parts."""
-        forms = DRAWINGS[OBJECTS[self.kind]]
-        return sprite(OBJECTS[self.kind], self.looks // 2 % len(forms), self.height, bool(self.looks % 2))
+        return sprite(self.name, form_of(self.name, self.looks), self.height, bool(self.looks % 2))
 
     def colours(self) -> list[np.ndarray]:
         """Return the reflectance (3,) of each part."""
-        parts = DRAWINGS[OBJECTS[self.kind]][self.looks // 2 % len(DRAWINGS[OBJECTS[self.kind]])].parts
-        return [PALETTES[name][self.looks // 8 % len(PALETTES[name])] for _, name in parts]
+        parts = DRAWINGS[self.name][form_of(self.name, self.looks)].parts
+        return [PALETTES[palette][self.looks // 8 % len(PALETTES[palette])] for _, palette in parts]
+
+
+def form_of(name: str, looks: int) -> int:
+    """Return the index of an object's form among the drawings of its kind."""
+    return looks // 2 % len(DRAWINGS[name])
 
 
 def placed(rng: np.random.Generator, view: Views) -> list[list[Placed]]:
@@ -145,7 +156,7 @@ def placed(rng: np.random.Generator, view: Views) -> list[list[Placed]]:
         row: list[Placed] = []
         for k in order:
             kind = int(kinds[i, k])
-            if kind == 0 and any(other.kind == 0 for other in row):
+            if OBJECTS[kind] == "sun" and any(other.name == "sun" for other in row):
                 kind = OBJECTS.index("balloon")
             row.append(place(kind, across[i, k], depth[i, k], float(view.horizon[i]), int(looks[i, k])))
         found.append(row)
@@ -156,8 +167,8 @@ def place(kind: int, across: float, depth: float, horizon: float, looks: int) ->
     """Return the object at a place in the sky or on the ground; ``across`` and ``depth`` are between 0 and 1."""
     name = OBJECTS[kind]
     height = round(HEIGHT[name] * (FARTHEST + (1 - FARTHEST) * depth))
-    width = max(1, int(DRAWINGS[name][looks // 2 % len(DRAWINGS[name])].aspect * height + 0.5))
-    if name in ("sun", "balloon"):
+    width = width_of(DRAWINGS[name][form_of(name, looks)], height)
+    if name in IN_THE_SKY:
         height_in_sky = across * 7919 % 1  # another number between 0 and 1
         foot = height + round((horizon - 4 - height) * height_in_sky)
     else:
@@ -176,12 +187,12 @@ def paint(
     whole = []
     for n, one in enumerate(objects):
         coverage = one.coverage()
-        if OBJECTS[one.kind] not in ("sun", "balloon"):
+        if one.name not in IN_THE_SKY:
             stand(canvas, light, one, coverage.shape[2], sea)
         colours = lit(one, light)
         inside, shown = overlap(one.left, one.top, coverage.shape[1:])
         whole.append(int(np.count_nonzero(coverage.sum(0) >= 0.5)))
-        if OBJECTS[one.kind] == "sun":
+        if one.name == "sun":
             coverage = coverage.copy()
             coverage[0][shown] *= 1 - land[inside]
         covered = coverage.sum(0)
@@ -195,8 +206,7 @@ def paint(
 
 def stand(canvas: np.ndarray, light: np.ndarray, one: Placed, width: int, sea: bool) -> None:
     """Paint what an object stands on: an islet in the sea, a pond around a boat on land, or else its shadow."""
-    boat = OBJECTS[one.kind] == "boat"
-    wide = sea != boat
+    wide = sea != (one.name == "boat")
     spread = puddle(*((int(1.6 * width) + 3, one.height // 4 + 3) if wide else (width + 2, one.height // 8 + 2)))
     left, top = one.left - (spread.shape[1] - width) // 2, one.top + one.height - spread.shape[0] // 2 - wide
     inside, shown = overlap(left, top, spread.shape)
@@ -207,12 +217,11 @@ def stand(canvas: np.ndarray, light: np.ndarray, one: Placed, width: int, sea: b
 
 
 def lit(one: Placed, light: np.ndarray) -> list[np.ndarray]:
-    """Return the colours of an object's parts in this light; the sun shines, and so do windows in the dark."""
-    name = OBJECTS[one.kind]
-    if name == "sun":
+    """Return the colours of an object's parts in this light; the sun shines, and so do the windows of some houses."""
+    if one.name == "sun":
         return one.colours()
     colours = [colour * light for colour in one.colours()]
-    if name == "house" and one.looks % 3 == 0:
+    if one.name == "house" and one.looks % 3 == 0:
         colours[-1] = GLOW
     return colours
 

@@ -129,11 +129,16 @@ PALETTES = {name: np.array(colours, np.float32) for name, colours in {
 }.items()}  # fmt: skip
 
 
+def width_of(drawing: Drawing, height: int) -> int:
+    """Return the width of a drawing of this height, in pixels."""
+    return max(1, int(drawing.aspect * height + 0.5))
+
+
 @cache
 def sprite(kind: str, form: int, height: int, flipped: bool) -> np.ndarray:
     """Return the coverage (parts, height, width) float32 of each pixel by each part that is not behind another."""
     drawing = DRAWINGS[kind][form]
-    width = max(1, int(drawing.aspect * height + 0.5))
+    width = width_of(drawing, height)
     u, v = ((np.arange(POINTS * n) + 0.5) / (POINTS * n) for n in (width, height))
     left = np.ones((height * POINTS, width * POINTS), bool)
     found = []

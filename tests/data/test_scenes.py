@@ -1,12 +1,14 @@
 """The built-in scenes: reproducible to the bit, boxes of what is visible, and no cue that tells the scene alone."""
 
 import hashlib
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import scenes_readout
 
+from se_numpy.cli import main
 from se_numpy.data import built_in_scenes, landscape, load
 from se_numpy.data.landscape import SCENES, SIZE, ZENITH, landscapes, views
 from se_numpy.data.scenes import FREQUENCY, MOST, OBJECTS, VISIBLE, Placed, draw, paint
@@ -59,6 +61,18 @@ def test_the_data_set_is_loaded_by_name(monkeypatch):
 def test_invalid_numbers_are_refused(n, seed, message):
     with pytest.raises((ValueError, TypeError), match=message):
         draw(n, seed=seed)
+
+
+@pytest.mark.slow
+def test_a_run_on_scenes_is_trained_evaluated_and_resumed(monkeypatch, tmp_path):
+    small = replace(built_in_scenes(train=60, test=12), loaded_from="scenes")
+    monkeypatch.setitem(load.__globals__["BUILT_IN"], "scenes", lambda: small)
+    run = str(tmp_path / "run")
+    assert main(["train", "--data", "scenes", "--preset", "smoke", "--subset", "32", "--out", run]) == 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert (config["data"], config["model"], config["augment"]) == ("scenes", "se_resnet8", False)
+    for command in (["evaluate", run], ["excitations", run, "--images", "12"], ["train", "--resume", run]):
+        assert main(command) == 0
 
 
 # ------------------------------------------------------------------------------------------------ what tells a scene
