@@ -14,6 +14,7 @@ from se_numpy.detection import Detections, Targets, average_precision, decode, s
 from se_numpy.detection.batches import BoxedImages
 from se_numpy.layers import Layer, Shape
 from se_numpy.models.detector import STRIDE, detector, is_detector
+from se_numpy.shapes import is_real
 from se_numpy.train.task import Tally, Task
 
 MOST = 100  # detections in a picture, as in COCO's evaluation
@@ -98,8 +99,8 @@ class Detection(Task):
         return net if is_detector(net) else detector(net, classes=classes)
 
     def check_settings(self, config: Mapping[str, Any]) -> None:
-        for name, off in (("label_smoothing", 0), ("class_weights", None)):
-            if config[name] != off:
+        for name in ("label_smoothing", "class_weights"):
+            if config[name] is not None and not (is_real(config[name]) and config[name] == 0):
                 raise ValueError(f"{name} is {config[name]!r}, but applies to classification; leave it out to detect")
 
 

@@ -188,6 +188,7 @@ class Learner:
         """
         self._check_batch(X, truth)
         _check_settings(optimiser, lr, smoothing, clip_norm, ema)
+        self.task.check_settings({"label_smoothing": smoothing, "class_weights": class_weights})
         if class_weights is not None:
             check("class_weights: K", class_weights)
             if class_weights.shape != (self.classes,):

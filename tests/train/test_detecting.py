@@ -143,6 +143,8 @@ def test_a_step_checks_the_outputs_and_the_truth():
         learner.step(X, np.zeros(2, int), SGD(), 0.1)
     with pytest.raises(ValueError, match=r"heat of the targets has shape .*; expected \(3, 5, 6, 2\)"):
         learner.step(np.zeros((3, 20, 24, 3), np.float32), Targets(*(a.astype("f4") for a in TARGETS)), SGD(), 0.1)
+    with pytest.raises(ValueError, match=r"class_weights is .* but applies"):
+        learner.step(X, Targets(*(a.astype("f4") for a in TARGETS)), SGD(), 0.1, class_weights=np.ones(2))
     with pytest.raises(TypeError, match="images are ndarray; expected BoxedImages"):
         learner.measure(X)
 
