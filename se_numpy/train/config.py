@@ -195,6 +195,7 @@ def _check_type(name: str, kind: Any, value: object) -> None:
 
 ADAMW = {"lr": 0.003, "weight_decay": 0.05}
 DETECTION = {"model": "se_resnet8", "epochs": 8, "batch_size": 32, "optimiser": "adamw", **ADAMW, "lr": 0.004}
+SGD_TO_DETECT = {"lr": 0.05, "weight_decay": 5e-4}
 PHOTOGRAPHS = {"model": "se_resnet20", "epochs": 30, "lr": 0.4}
 RECIPES: dict[str, dict[str, Any]] = {
     "builtin": {"model": "se_resnet8", "epochs": 6, "lr": 0.3},
@@ -239,6 +240,8 @@ def configure(dataset: Dataset, *, preset: str | None = None, **given: Any) -> C
     recipe["lr"] = min(recipe["lr"], highest_lr(given.get("model", recipe["model"])))
     if given.get("optimiser") == "adamw":
         recipe |= ADAMW
+    if detects and given.get("optimiser") == "sgd":
+        recipe |= SGD_TO_DETECT
     augment = dataset.augment or detects  # boxes move with the image
     return Config(**{**recipe, "augment": augment, "data": recorded_name(dataset), **given})
 

@@ -17,6 +17,7 @@ from se_numpy.models.detector import detector
 from se_numpy.optim import SGD
 from se_numpy.train import Learner, Session, Trained, configure, resume, train
 from se_numpy.train.detecting import Detection
+from se_numpy.train.figures import draw_together
 from se_numpy.train.task import Classification
 
 RNG = np.random.default_rng(0)
@@ -161,3 +162,20 @@ def test_a_step_and_an_evaluation_on_a_device_equal_those_on_the_host(double):
         losses = [float(learner.step(*training.batch(draws, slice(0, 12)), SGD(), 0.05)[0]) for _ in range(2)]
         results.append([*losses, *learner.measure(test).values()])
     np.testing.assert_allclose(results[0], results[1], rtol=1e-3)
+
+
+def test_the_recipe_is_that_of_the_task():
+    found = configure(shapes(), task="detect")
+    assert (found.optimiser, found.lr, found.batch_size, found.augment) == ("adamw", 0.004, 32, True)
+    assert configure(shapes(), task="detect", optimiser="sgd").weight_decay == 5e-4
+    assert configure(shapes(), task="detect", preset="smoke").epochs == 1
+    assert configure(shapes()).optimiser == "sgd"
+
+
+def test_curves_of_two_tasks_are_not_drawn_together():
+    pytest.importorskip("matplotlib")
+    histories = [
+        [{"epoch": 1, "train_loss": 1.0, "val_loss": 1.0, f"val_{name}": 0.5}] for name in ("accuracy", "ap50")
+    ]
+    with pytest.raises(ValueError, match="some of the runs classify and some detect; draw those of one task together"):
+        draw_together({"a": histories[:1], "b": histories[1:]})
