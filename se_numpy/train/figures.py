@@ -143,9 +143,7 @@ def draw_together(runs: Mapping[str, Sequence[History]], *, title: str = "", col
 
     metrics = {metric_of(history) for histories in runs.values() for history in histories}
     if len(metrics) > 1:
-        raise ValueError(
-            f"the runs have different tasks ({', '.join(sorted(metrics))}); draw those of one task together"
-        )
+        raise ValueError("some of the runs classify and some detect; draw those of one task together")
     metric = metrics.pop()
     figure, panels = _panels(columns, metric=metric)
     longest = max(min(map(len, histories)) for histories in runs.values())
