@@ -19,8 +19,10 @@ import pytest
 
 from se_numpy.cli import main
 from se_numpy.grading import assignment, autograder, grade_command, isolation, notebook, template
+from se_numpy.grading.assignment import load
 from se_numpy.grading.class_folder import named, survey
 from se_numpy.grading.course import Options, grade_all, grade_path
+from se_numpy.grading.declarations import Form
 from se_numpy.grading.isolation import doctor
 from se_numpy.grading.lessons import exercises, hints
 from se_numpy.grading.lessons.syllabus import LESSONS
@@ -389,7 +391,7 @@ def test_tasks_show_doctor_verify_task_and_new_task(capsys, tmp_path, monkeypatc
     assert {t["id"] for t in json.loads(run("tasks", "--json", capsys=capsys)[1])} == set(all_tasks())
     assert "largest pixel" not in run("show", "squeeze", capsys=capsys)[1]
     assert "largest pixel" in run("show", "squeeze", "--mistakes", capsys=capsys)[1]
-    monkeypatch.setattr(isolation, "examine", list)
+    monkeypatch.setattr(isolation, "examine", lambda *_: [])
     assert "plain child" in run("doctor", capsys=capsys)[1]
     code, out, _ = run("verify-task", "squeeze", "--seeds", "2", "--json", "v.json", capsys=capsys)
     assert code == 0
@@ -537,12 +539,19 @@ def test_the_gradescope_zip_grades_a_submission(tmp_path):
     assert [t["visibility"] for t in results["tests"]] == ["visible", "after_due_date"]
     assert isinstance(results["execution_time"], (int, float))
     assert results["extra_data"]["student"] == "1701-1703"
-    (home / "submission" / "mine.py").unlink()
+    (home / "submission" / "mine.py").write_text("from helpers import mean_of\ndef squeeze(U): return mean_of(U)\n")
+    (home / "submission" / "helpers.py").write_text("def mean_of(U): return U.mean((1, 2))\n")
+    subprocess.run(["bash", "-c", script], capture_output=True, cwd=home, env=environment, check=True)
+    results = json.loads((home / "results" / "results.json").read_text())
+    assert [(t["score"], t["max_score"]) for t in results["tests"]] == [(3, 3), (0, 1)]
+    assert "Graded: mine.py; importable beside it: helpers.py." in results["output"]
+    for file in (home / "submission").iterdir():
+        file.unlink()
     subprocess.run(["bash", "-c", script], capture_output=True, cwd=home, env=environment, check=True)
     assert json.loads((home / "results" / "results.json").read_text())["score"] == 0
 
 
-def test_the_gradescope_zip_installs_the_requirements_of_the_library():
+def test_the_gradescope_zip_installs_the_requirements_of_the_library(tmp_path):
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     needed = [*project["dependencies"], *project["optional-dependencies"]["grade"]]
     names = [re.match(r"[\w-]+", line)[0] for line in needed]
@@ -552,6 +561,9 @@ def test_the_gradescope_zip_installs_the_requirements_of_the_library():
         setup = archive.read("setup.sh").decode()
     assert "install -q 'se-numpy[grade]==0.1.0'" in setup
     assert "cp -r" not in setup
+    (tmp_path / "hw.toml").write_text('tasks = ["relu"]\nframework = "torch"\n')
+    with zipfile.ZipFile(io.BytesIO(autograder.build(tmp_path / "hw.toml"))) as archive:
+        assert f"install -q {autograder.NEEDS} torch\n" in archive.read("setup.sh").decode()
 
 
 @pytest.mark.parametrize("marks", [None, "nbgrader", "otter"])
@@ -673,3 +685,39 @@ def test_a_function_in_place_of_the_task_name_is_reported():
     for check in (notebook.check, exercises.check):
         with pytest.raises(TypeError, match=r'the name comes first, as in check\("squeeze", squeeze\)'):
             check(all_tasks()["squeeze"].oracle, "squeeze")
+
+
+FORM = """
+tasks = ["squeeze", "relu"]
+file = "hw.py"
+folders = true
+style = "cs231n"
+framework = "torch"
+[classes]
+SEBlock = "se_block"
+"""
+
+
+def test_an_assignment_declares_the_form_of_submissions(tmp_path):
+    (tmp_path / "hw.toml").write_text(FORM)
+    form = load(tmp_path / "hw.toml").form
+    assert form == Form("hw.py", True, "cs231n", "torch", {"SEBlock": "se_block"})
+    options = Options(str(tmp_path / "hw.toml"), file="main.py", framework="jax")
+    assert options.to_assignment().form == replace(form, file="main.py", framework="jax")
+    before = options.fingerprint()
+    assert replace(options, file="hw.py").fingerprint() != before
+
+
+@pytest.mark.parametrize(("old", "new", "message"), [
+    ('"hw.py"', '"hw.c"', "file is 'hw.c'; expected the name of a .py or .ipynb file"),
+    ("true", '"yes"', "folders is 'yes'; expected true or false"),
+    ('"cs231n"', '"cs230"', "style is 'cs230'; expected one of plain, cs231n"),
+    ('"torch"', '"theano"', "framework is 'theano'; expected one of numpy, torch, jax"),
+    ('"se_block"', '"se_block_backward"', "expected a forward task, such as se_block, with which its backward task is"),
+    ('"se_block"', '"se_blok"', "unknown task 'se_blok'; did you mean se_block?"),
+    ("[classes]\nSEBlock", "classes", "classes is 'se_block'; expected a table"),
+])  # fmt: skip
+def test_an_unknown_form_is_refused(tmp_path, old, new, message):
+    (tmp_path / "hw.toml").write_text(FORM.replace(old, new))
+    with pytest.raises(ValueError, match=re.escape(message)):
+        load(tmp_path / "hw.toml")
