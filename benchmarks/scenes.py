@@ -3,8 +3,12 @@
 Parts: ``scenes`` classifies scenes from scratch. ``objects`` classifies the largest object of a picture: these networks
 are what ``objects-to-scenes`` starts from, with few pictures of scenes; ``scenes-to-objects`` is the reverse. Each run
 of the last two is repeated from scratch with the same budget. Runs are in the folder --runs; the same command continues
-after an interruption, and the file is written after each run. At the end, the results are printed as the table of
-docs/results.md.
+after an interruption, and the file is written after each run. At the end, the results are printed as the tables of
+docs/results.md. With --finished, nothing is trained and runs that are not finished are left out.
+
+How much a network that classifies scenes uses the time is measured on 600 new pictures, each also drawn with the other
+time and everything else unchanged, so that its scene is the other one with the same texture: the share of the right
+predictions that change to this scene.
 """
 
 import argparse
@@ -18,8 +22,10 @@ from typing import Any
 import numpy as np
 
 from se_numpy.data import Dataset, built_in_scenes
+from se_numpy.data.landscape import SCENES, views
+from se_numpy.data.scenes import placed, rendered
 from se_numpy.engine import keep_freed_memory
-from se_numpy.train import configure
+from se_numpy.train import Trained, configure
 from se_numpy.train.loop import complete
 
 MODELS = "resnet8", "se_resnet8"
@@ -74,6 +80,25 @@ def largest(scenes: Dataset, part: str) -> tuple[np.ndarray, np.ndarray]:
     return images[boxes.images[last][ends]], boxes.classes[last][ends]
 
 
+@cache
+def with_other_time(n: int = 600, seed: int = 100) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return n pictures, the same with day and night exchanged, and the scenes of the first."""
+    rng = np.random.default_rng(seed)
+    view = views(rng, np.arange(n) % len(SCENES))
+    objects = placed(rng, view)
+    images = [rendered(np.random.default_rng(seed), one, objects).images
+              for one in (view, replace(view, night=~view.night))]  # fmt: skip
+    return images[0], images[1], view.scenes
+
+
+def use_of_time(run_: Path) -> float:
+    """Return the share of right predictions that change to the other scene of the texture with the time alone."""
+    network = Trained.load(run_)
+    now, then, scenes = with_other_time()
+    right = network.probabilities(now).argmax(1) == scenes
+    return float((network.probabilities(then[right]).argmax(1) == (scenes[right] ^ 1)).mean())
+
+
 def run(job: Job, runs: Path, first_seed: int, budgets: dict[str, dict[str, int]]) -> dict[str, Any]:
     """Complete a run and return its row."""
     recipe = configure(data_of("scenes"))
@@ -86,8 +111,19 @@ def run(job: Job, runs: Path, first_seed: int, budgets: dict[str, dict[str, int]
     dataset = data_of(TARGET.get(job.part, job.part))
     config = configure(dataset, model=job.model, seed=job.seed, device="cpu", **settings)
     done = complete(dataset, replace(config, out=str(runs / job.folder)))
-    return {"part": job.part, "model": job.model, "seed": job.seed, "init": job.init,
-            "test_accuracy": done.result["test_accuracy"], "seconds": done.result["seconds"]}  # fmt: skip
+    row = {"part": job.part, "model": job.model, "seed": job.seed, "init": job.init,
+           "test_accuracy": done.result["test_accuracy"], "seconds": done.result["seconds"]}  # fmt: skip
+    return row | ({"use_of_time": use_of_time(runs / job.folder)} if job.part == "scenes" else {})
+
+
+def time_table(record: dict[str, Any]) -> list[str]:
+    """Return how much the networks use the time as lines of a Markdown table, with the share of each seed."""
+    shares: dict[str, list[str]] = {}
+    for row in record["rows"]:
+        if row["part"] == "scenes":
+            shares.setdefault(row["model"], []).append(f"{100 * row['use_of_time']:.1f}")
+    lines = ["| network | right predictions that follow the time |", "|---|---|"]
+    return lines + [f"| `{model}`, scenes | {' / '.join(found)} % |" for model, found in shares.items()]
 
 
 def table(record: dict[str, Any]) -> list[str]:
@@ -114,20 +150,23 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N")
     parser.add_argument("--runs", type=Path, default=Path("runs/scenes"), metavar="DIR")
     parser.add_argument("--small", action="store_true", help="one epoch on few pictures, to try the script")
+    parser.add_argument("--finished", action="store_true", help="train nothing; read the runs that are finished")
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
     keep_freed_memory()
     budgets = {"full": FULL, "few": FEW}
     if args.small:
         budgets = {name: {"subset": 96, "epochs": 1} for name in budgets}
-    rows = []
+    rows: list[dict[str, Any]] = []
+    record = {"budgets": budgets, "seeds": args.seeds, "rows": rows}
     for job in jobs(args.only, args.seeds):
+        if args.finished and not (args.runs / job.folder / "result.json").is_file():
+            continue
         print(f"\n{job.folder}", flush=True)
         rows.append(run(job, args.runs.resolve(), args.seeds[0], budgets))
         if args.json:
-            record = {"budgets": budgets, "seeds": args.seeds, "rows": rows}
             args.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    print("\n".join(table({"budgets": budgets, "seeds": args.seeds, "rows": rows})))
+    print("\n".join(["", *table(record), "", *time_table(record)]))
 
 
 if __name__ == "__main__":

@@ -406,10 +406,21 @@ def test_transfer_starts_from_a_run_that_comes_before_it():
 
 
 def test_results_of_scenes_are_printed_in_a_table():
-    rows = [{"part": part, "model": "resnet8", "seed": seed, "init": init, "test_accuracy": (seed + 1) / 8}
+    rows = [{"part": part, "model": "resnet8", "seed": seed, "init": init, "test_accuracy": (seed + 1) / 8,
+             "use_of_time": 0.5}
             for part, init in (("scenes", False), ("scenes-to-objects", True)) for seed in (0, 1)]  # fmt: skip
     budgets = {"full": {"subset": 2500, "epochs": 8}, "few": {"subset": 500, "epochs": 4}}
-    assert scenes.table({"budgets": budgets, "seeds": [0, 1], "rows": rows})[2:] == [
+    record = {"budgets": budgets, "seeds": [0, 1], "rows": rows}
+    assert scenes.time_table(record)[2:] == ["| `resnet8`, scenes | 50.0 / 50.0 % |"]
+    assert scenes.table(record)[2:] == [
         "| scenes | scratch | 2,500, 8 | 12.5 / 25.0 % | not measured |",
         "| objects | scenes, seed 0 | 500, 4 | 12.5 / 25.0 % | not measured |",
     ]
+
+
+def test_pictures_with_the_other_time_differ_in_the_upper_rows_alone():
+    now, then, labels = scenes.with_other_time(12)
+    changed = (now != then).any((0, 2, 3))
+    assert changed[:8].all()
+    assert not changed[10:].any()
+    np.testing.assert_array_equal(np.bincount(labels), np.full(6, 2))

@@ -51,13 +51,15 @@ X = Y.T
 
 @dataclass(frozen=True)
 class Views:
-    """N landscapes before they are drawn: scenes and night (N,), horizon (N,) in pixels, light (N, 3), and numbers.
+    """N landscapes before they are drawn: scenes (N,), horizon (N,) in pixels, light (N, 3), and numbers.
 
-    ``numbers`` (N, 40) are uniform in [0, 1); each part of a landscape takes some of them.
+    ``night`` (N,) is True by night, ``bright`` (N,) if the details of the ground are bright. ``numbers`` (N, 40) are
+    uniform in [0, 1); each part of a landscape takes some of them.
     """
 
     scenes: np.ndarray
     night: np.ndarray
+    bright: np.ndarray
     horizon: np.ndarray
     light: np.ndarray
     numbers: np.ndarray
@@ -67,13 +69,14 @@ class Views:
 
 
 def views(rng: np.random.Generator, scenes: np.ndarray) -> Views:
-    """Draw what is independent of the scenes (N,): the time, light, horizon and numbers."""
+    """Draw the time, light, horizon and numbers of landscapes, which are independent of their scenes (N,)."""
     n = len(scenes)
     numbers = rng.random((n, 40)).astype(np.float32)
     first, second = LIGHTS[rng.integers(0, len(LIGHTS), (2, n))]
     share, strength = numbers[:, :1], 0.75 + 0.3 * numbers[:, 1:2]
     light = strength * (share * first + (1 - share) * second)
-    return Views(scenes, rng.integers(0, 2, n) == 1, 34 + 8 * numbers[:, 2], light, numbers)
+    night = rng.integers(0, 2, n) == 1
+    return Views(scenes, night, BRIGHT_BY_DAY[scenes] != night, 34 + 8 * numbers[:, 2], light, numbers)
 
 
 def landscapes(v: Views) -> tuple[np.ndarray, np.ndarray]:
@@ -141,8 +144,7 @@ def ground(v: Views) -> tuple[np.ndarray, np.ndarray]:
     first, second = np.moveaxis(GROUND[v.scenes], 1, 0)[:, :, None, None]
     reflectance = (first + tone[..., None] * (second - first)) * relief[..., None]
     reflectance *= (0.87 + 0.26 * v.numbers[:, 17:20])[:, None, None]
-    bright = (BRIGHT_BY_DAY[v.scenes] != v.night)[:, None, None, None]
-    lay(reflectance, details, np.where(bright, BRIGHT, DARK))
+    lay(reflectance, details, np.where(v.bright[:, None, None, None], BRIGHT, DARK))
     return cover, reflectance
 
 

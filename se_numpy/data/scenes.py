@@ -97,7 +97,12 @@ def from_stream(rng: np.random.Generator, n: int) -> Scenes:
     """Draw n pictures from a random stream."""
     labels = rng.permutation(n) % len(SCENES)
     view = views(rng, labels)
-    objects = placed(rng, view)
+    return rendered(rng, view, placed(rng, view))
+
+
+def rendered(rng: np.random.Generator, view: Views, objects: list[list["Placed"]]) -> Scenes:
+    """Draw landscapes and the objects in each, with noise from a random stream."""
+    n, labels = len(view.scenes), view.scenes
     images = np.empty((n, SIZE, SIZE, 3), np.uint8)
     rows: list[tuple[int, ...]] = []
     for start in range(0, n, CHUNK):

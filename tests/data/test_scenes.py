@@ -78,17 +78,21 @@ def test_a_run_on_scenes_is_trained_evaluated_and_resumed(monkeypatch, tmp_path)
 # ------------------------------------------------------------------------------------------------ what tells a scene
 
 
-def test_only_the_zenith_and_the_details_depend_on_the_time(monkeypatch):
-    day = replace(views(np.random.default_rng(1), np.arange(24) % 6), night=np.zeros(24, bool))
-    night = replace(day, night=~day.night)
-    by_day, by_night = landscapes(day)[0], landscapes(night)[0]
-    changed = (by_day != by_night).any((0, 2, 3))
-    assert changed[: ZENITH - 1].all()
-    assert not changed[ZENITH : int(day.horizon.min()) - 8].any()
-    assert changed[-20:].all()
-    monkeypatch.setattr(landscape, "BRIGHT_BY_DAY", ~landscape.BRIGHT_BY_DAY)
-    other = landscapes(night)[0]  # a town by night, with the details that it has by day
-    np.testing.assert_array_equal(other[:, ZENITH:], by_day[:, ZENITH:])
+def test_only_the_zenith_and_the_details_depend_on_the_time():
+    view = views(np.random.default_rng(1), np.arange(24) % 6)
+    drawn = landscapes(view)[0]
+    other_time = (landscapes(replace(view, night=~view.night))[0] != drawn).any((0, 2, 3))
+    assert other_time[: ZENITH - 1].all()
+    assert not other_time[ZENITH:].any()
+    other_details = (landscapes(replace(view, bright=~view.bright))[0] != drawn).any((0, 2, 3))
+    assert other_details[-20:].all()
+    assert not other_details[: int(view.horizon.min()) - 8].any()
+
+
+def test_bright_details_by_night_are_those_of_a_town_a_desert_or_a_forest():
+    view = views(np.random.default_rng(1), np.arange(60) % 6)
+    by_night = np.isin(np.array(SCENES)[view.scenes], ("town", "desert", "forest"))
+    np.testing.assert_array_equal(view.bright, by_night == view.night)
 
 
 def test_two_scenes_of_one_texture_have_opposite_details():
