@@ -32,19 +32,27 @@ def add(commands: Any) -> None:
 
 
 def _excitations(args: argparse.Namespace) -> None:
+    from se_numpy.analysis.detection_commands import study_gates
     from se_numpy.analysis.network import load_gated
     from se_numpy.analysis.study import study, write_numbers
     from se_numpy.analysis.summaries import findings
+    from se_numpy.train.detecting import Detection
     from se_numpy.train.run_dir import existing
 
     network = load_gated(existing(args.run_))
     if args.seed < 0:
         raise ValueError(f"--seed is {args.seed}; expected 0 or more")
+    detects = network.task.name == Detection.name
+    if detects and args.classes:
+        raise ValueError(f"--classes is for networks that classify, and {args.run_} was trained to detect")
     picked = _selected_classes(args.classes, network.classes)
     dataset = run_commands.load_data(args.run_, network, args.data)
     out = _output_folder(args.out, args.run_)
     blocks = len(network.blocks)
     print(wrap_text(f"{network.config['model']}, {blocks} SE block{'s' * (blocks != 1)}; {dataset.source}"), flush=True)
+    if detects:
+        study_gates(network, dataset, out, images=args.images, seed=args.seed)
+        return
     found = study(network, dataset, args.images, seed=args.seed, quiet=not sys.stderr.isatty())
     files = write_numbers(found, out)
     page = _write_page(found, out, _indices(picked, found.groupings[0].names))

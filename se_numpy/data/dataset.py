@@ -73,6 +73,22 @@ class Dataset:
         object.__setattr__(self, "augment", flag("augment", self.augment))
         self._check_boxes()
 
+    def boxes(self, split: str) -> Boxes:
+        """Return the boxes of a part, "train" or "test".
+
+        Raises
+        ------
+        ValueError
+            If the data set has none.
+        """
+        found: Boxes | None = getattr(self, f"{split}_boxes")
+        if found is None:
+            raise ValueError(
+                f"{self.source} has no boxes of objects, which detection needs; give --data scenes, or a .json file in "
+                "COCO's format"
+            )
+        return found
+
     def _check_boxes(self) -> None:
         """Raise TypeError or ValueError for boxes that do not fit the images or the names of the objects."""
         boxes = {"train_boxes": self.train_boxes, "test_boxes": self.test_boxes}

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from se_numpy.arg_types import user_path
-from se_numpy.data import class_folders, idx_files, npz_files
+from se_numpy.data import class_folders, coco_files, idx_files, npz_files
 from se_numpy.data.built_in import BUILT_IN
 from se_numpy.data.cifar import DataError, candidates, load_cifar
 from se_numpy.data.dataset import Dataset
@@ -19,7 +19,7 @@ from se_numpy.wrapping import plural
 
 EXPECTED = (
     "expected a folder with CIFAR (cifar-10-batches-bin or another official layout), class folders "
-    "(train/CLASS/*.png, or CLASS/*.png) or IDX files (MNIST), or an .npz file"
+    "(train/CLASS/*.png, or CLASS/*.png) or IDX files (MNIST), an .npz file, or a .json file of COCO's format"
 )
 SIDE = 32  # of images that differ in size, where no size was given
 SHOWN = 3  # unreadable files that are named; `se-numpy data verify` names all
@@ -67,6 +67,8 @@ def _load(path: Path, size: tuple[int, int] | None, channels: int | None) -> Dat
         return idx_files.load_idx(path, sets)
     if path.is_file() and path.suffix.lower() == ".npz":
         return npz_files.load_npz(path)
+    if coco_files.is_coco(path):
+        return coco_files.load_coco(path, size, channels)
     if not path.is_dir():
         return _refuse(path)
     if class_folders.has_class_folders(path):

@@ -19,6 +19,7 @@ STORED = {  # AP, AP50, AP of small objects, AP of large ones, AR; by pycocotool
     "two detections of one object": (0.95, 1.0, 0.95, 1.0, 1.0),
     "overlap of exactly one half": (0.1, 1.0, 0.1, 0.1, 0.1),
     "equal overlaps with two objects": (0.293894389439, 0.666666666667, 0.293894389439, 0.293894389439, 0.55),
+    "the last of equal overlaps is taken": (0.353465346535, 0.504950495050, 0.353465346535, 0.353465346535, 0.5),
     "a crowd takes many detections": (1.0, 1.0, NAN, 1.0, 1.0),
     "an object outside the range is matched last": (0.826237623762, 1.0, 0.9, 0.826237623762, 0.85),
     "more detections than count": (0.0, 0.0, 0.0, 0.0, 0.0),

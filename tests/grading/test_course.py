@@ -420,12 +420,12 @@ def test_the_student_template_is_missing_its_functions_until_they_are_written(tm
 
 def test_student_template_makes_an_assignment_of_tutorials(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code, out, _ = run("student-template", "--tutorials", "7,6", "--out", "hw.py", capsys=capsys)
+    code, out, _ = run("student-template", "--tutorials", "8,7", "--out", "hw.py", capsys=capsys)
     assert (code, out) == (0, "hw.py: 4 functions to write; hw.toml: their points\n")
     text = (tmp_path / "hw.py").read_text()
     places = [text.index(words) for words in (
-        "se-numpy grade hw.py --tasks excite,se_block,", "# Tutorial 6. Squeeze, excite, scale (tutorials/",
-        "def excite(", "def se_block(", "# Tutorial 7. Differentiate the block (tutorials/07_", "def excite_backward(",
+        "se-numpy grade hw.py --tasks excite,se_block,", "# Tutorial 7. Squeeze, excite, scale (tutorials/",
+        "def excite(", "def se_block(", "# Tutorial 8. Differentiate the block (tutorials/08_", "def excite_backward(",
         "def se_block_backward(")]  # fmt: skip
     assert places == sorted(places)
     done = text.replace("raise NotImplementedError", "return 1 / (1 + np.exp(-np.maximum(z @ W1.T, 0) @ W2.T))", 1)
@@ -433,7 +433,7 @@ def test_student_template_makes_an_assignment_of_tutorials(tmp_path, capsys, mon
     report = grade_path(tmp_path / "hw.py", Options(assignment="hw.toml"))
     assert [t.task for t in report.tasks] == ["excite", "se_block", "excite_backward", "se_block_backward"]
     assert [t.status for t in report.tasks] == ["passed"] + ["missing"] * 3
-    assert run("student-template", "--tutorials", "6", "--out", "hw.ipynb", capsys=capsys)[0] == 2
+    assert run("student-template", "--tutorials", "7", "--out", "hw.ipynb", capsys=capsys)[0] == 2
     assert not (tmp_path / "hw.ipynb").exists()  # because hw.toml already exists
 
 
@@ -446,9 +446,9 @@ def test_a_notebook_template_groups_exercises_by_tutorial(tmp_path, capsys, monk
     assert heads == [f"# {lesson.heading}" for lesson in LESSONS]
     names = [name for source in sources for name in re.findall(r'^check\("(\w+)"', source)]
     assert names == [task for lesson in LESSONS for task in lesson.tasks]
-    code, _, err = run("student-template", "--tutorials", "10", "--out", "x.py", capsys=capsys)
+    code, _, err = run("student-template", "--tutorials", "11", "--out", "x.py", capsys=capsys)
     assert code == 2
-    assert "tutorial 10 has no exercises; expected numbers from 1 to 9" in err
+    assert "tutorial 11 has no exercises; expected numbers from 1 to 10" in err
 
 
 @pytest.mark.parametrize("marks", [None, "nbgrader", "otter"])
