@@ -158,6 +158,18 @@ def test_accuracies_on_photographs_are_those_measured(model):
     assert f"{100 * run['test_accuracy']:.1f}" in row("CIFAR-10", f"`{model}`")
 
 
+def test_accuracies_of_transfer_are_those_measured():
+    found = measured("transfer")
+    for way in found["settings"]["ways"]:
+        right = [100 * run["last_accuracy"] for run in found["rows"] if run["run"] == way]
+        assert len(right) == 3
+        cells = f"| {way} | {' / '.join(f'{x:.1f}' for x in right)} % | {statistics.mean(right):.1f} % |"
+        assert cells in README
+        assert cells in RESULTS
+    before = [100 * run["last_accuracy"] for run in found["rows"] if run["run"] == "pretraining"]
+    assert f"{min(before):.1f} to {max(before):.1f} %" in RESULTS
+
+
 @pytest.mark.parametrize(
     ("what", "name"),
     [
