@@ -13,14 +13,18 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import se_numpy as se
 from se_numpy.grading import hint, solution
 from se_numpy.grading.course import Options, grade_path
 from se_numpy.grading.grade import grade_task
 from se_numpy.grading.inprocess import caller
 from se_numpy.grading.lessons import check, claim, display, exercise
-from se_numpy.grading.lessons.exercises import attempted
+from se_numpy.grading.lessons.exercises import attempted, notebook_values
+from se_numpy.grading.lessons.pictures import photographs
+from se_numpy.grading.lessons.recorded import recorded_runs
 from se_numpy.grading.lessons.syllabus import LESSONS
 from se_numpy.grading.tasks import all_tasks
 
@@ -202,7 +206,7 @@ def test_a_notebook_edited_by_hand_is_reported(tmp_path, where):
     ("old", "new", "word"),
     [
         ("**Predict.**", "Guess.", "is missing"),
-        ("20 minutes", "a while", "minutes"),
+        ("25 minutes", "a while", "minutes"),
         ("# # 1. Look", "# # Look", "title"),
         ("import importlib.util\n", "", "first code cell"),
         ("# hint(", "# help(", "lacks"),
@@ -234,12 +238,23 @@ def test_a_script_without_the_standard_structure_is_reported(old, new, word):
         ({"cell_type": "code", "source": "", "outputs": [
             {"output_type": "display_data", "data": {"image/png": base64.b64encode(b"x" * 999).decode()}}]}, "bytes"),
         ({"cell_type": "markdown", "source": "x" * 1_000_001}, "bytes"),
+        ({"cell_type": "code", "source": "", "outputs": [
+            {"output_type": "display_data", "data": {"image/png": base64.b64encode(b"x" * 2000).decode()},
+             "metadata": {"image/png": {"alt": "a figure"}}}]}, "alt text"),
     ],
 )  # fmt: skip
 def test_a_broken_notebook_is_reported(tmp_path, cell, word):
     path = tmp_path / "one.ipynb"
     path.write_text(json.dumps({"cells": [{"id": "c000", **cell}]}), encoding="utf-8")
     assert any(word in line for line in prose.of_notebook(path))
+
+
+def test_a_claim_in_the_cell_after_a_question_is_reported():
+    text = SCRIPTS[0].read_text(encoding="utf-8")
+    question = text.index("# %%", text.index("**Predict."))
+    assert prose.of_script(text) == []
+    given_away = text[: question + 5] + 'claim("It is 3.", 3)\n' + text[question + 5 :]
+    assert any("holds a claim" in line for line in prose.of_script(given_away))
 
 
 def test_numbers_in_the_text_may_be_printed_or_from_the_paper(tmp_path):
@@ -369,6 +384,77 @@ def test_a_hint_groups_names_by_shape_and_lists_the_defaults_of_keywords():
     assert "gamma1, beta1, gamma2, beta2: shape (C,)\n" in repr(hint("residual_block"))
     assert "W1: shape (C/r, C)\n" in repr(hint("excite"))
     assert "returned   w, v: updated, same shapes\n" in repr(hint("sgd_momentum"))
+
+
+FACTOR, TABLE = 2.0, {"eps": 1e-5}
+
+
+def helper(U):
+    return U * TABLE["eps"]
+
+
+def leaking(U):
+    return [FACTOR * np.mean(u) for u in helper(U)]
+
+
+def test_the_card_names_the_variables_of_the_notebook_that_a_function_reads():
+    assert notebook_values(leaking) == ["FACTOR", "TABLE"]
+    assert notebook_values(max) == notebook_values(lambda U: U.mean((1, 2))) == []
+    card = check("squeeze", lambda U: U.mean((1, 2)) * FACTOR / 2)
+    assert "the global FACTOR of the notebook" in repr(card)
+    assert "of the notebook" not in repr(check("squeeze", lambda U: U.mean((1, 2))))
+
+
+def test_a_folder_without_photographs_is_reported_and_does_not_stop_a_tutorial(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("SE_NUMPY_DATA", raising=False)
+    assert photographs() is None
+    assert capsys.readouterr().out == ""
+    for folder in (tmp_path / "missing", tmp_path):
+        monkeypatch.setenv("SE_NUMPY_DATA", str(folder))
+        assert photographs() is None
+        out = capsys.readouterr().out
+        assert out.startswith("No photographs, because of SE_NUMPY_DATA: ")
+        assert str(folder) in out
+
+
+@needs_matplotlib
+@pytest.mark.parametrize("mine", ["(1, 2)", "None", "'red'", "(9, 0, -1)", "{}"])
+def test_the_cell_to_play_with_does_not_stop_the_first_tutorial(mine, monkeypatch):
+    import matplotlib
+
+    from se_numpy.grading.lessons import figures
+
+    matplotlib.use("Agg")
+    cells = [code for kind, code in prose.cells(SCRIPTS[0].read_text(encoding="utf-8")) if kind == "code"]
+    (cell,) = [code for code in cells if code.startswith("mine = ")]
+    _, rest = cell.split("\n", 1)
+    exec(f"mine = {mine}\n{rest}", {"np": np, "se": se, "figures": figures, "U": np.ones((1, 4, 5, 3))})
+
+
+def test_recorded_runs_are_those_of_the_benchmarks():
+    measured = json.loads((ROOT / "benchmarks" / "results" / "builtin.json").read_text(encoding="utf-8"))
+    found = {(run.model, run.seed): run.test for run in recorded_runs("builtin")}
+    assert found == {(row["model"], row["seed"]): pytest.approx(row["test_accuracy"], abs=0.02) for row in measured}
+    assert all(len(run.validation) == len(run.training) == 6 for run in recorded_runs("builtin"))
+    with pytest.raises(ValueError, match="no recorded runs named 'cifar'; expected one of tutorial 9, builtin"):
+        recorded_runs("cifar")
+
+
+@needs_matplotlib
+def test_a_notebook_keeps_the_description_of_a_figure(monkeypatch):
+    ipython = pytest.importorskip("IPython.display")
+    import matplotlib.pyplot as plt
+
+    from se_numpy.grading.lessons import figures
+
+    plt.switch_backend("Agg")
+    shown = []
+    monkeypatch.setattr(ipython, "display", lambda figure, metadata: shown.append(metadata))
+    monkeypatch.setattr(plt, "get_backend", lambda: "module://matplotlib_inline.backend_inline")
+    figures.panels(1, 2, 2.0)
+    figures.show(alt="Two empty panels.")
+    assert shown == [{"image/png": {"alt": "Two empty panels."}}]
+    assert plt.get_fignums() == []
 
 
 def test_check_catches_exit_but_not_ctrl_c():

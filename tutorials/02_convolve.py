@@ -38,6 +38,10 @@ grey = X[0].mean(-1)  #                                               (H', W')
 # by the number of the filter on it, and add up: the result is one number. This filter subtracts
 # the column on its left from the column on its right.
 #
+# A prime marks what goes **into** a convolution: images `X` have $H' \times W'$ pixels and $C'$
+# channels; the result `U` has $H \times W$ pixels and $C$ channels. (In code, where a name cannot
+# have a prime, `P, Q` are $H', W'$.)
+#
 # **Predict.** The mast is dark and the sky is bright. The window in the frame has sky in its left
 # column and the mast in its right one. Will the number be positive, negative, or near 0? (Where a
 # figure shows numbers of both signs, orange is positive and violet negative.)
@@ -47,6 +51,8 @@ v = np.array([[-1, 0, 1], [-1, 0, 1], [-1, 0, 1]])  #                 (k, k)
 i, j = 8, 42
 window = grey[i : i + 3, j : j + 3]  #                                (k, k)
 u = (window * v).sum()
+
+# %%
 claim("The window gives -1.19: it gets darker from left to right.", u)
 
 figure, axes = figures.panels(1, 3, 2.4, width_ratios=(1.7, 1, 1))
@@ -54,7 +60,10 @@ figures.picture(axes[0], grey[4:14, 34:52], "the top of the mast", extent=(33.5,
 axes[0].add_patch(figures.frame(slice(i, i + 3), slice(j, j + 3)))
 figures.heatmap(axes[1], v, "the filter v", form=".0f", limit=2)
 figures.heatmap(axes[2], window * v, "window · v, in all −1.19", form=".2f", limit=1)
-figures.show()
+figures.show(
+    alt="The top of the mast with a framed window, the filter with minus ones on its left and ones "
+    "on its right, and their product."
+)
 
 # %% [markdown]
 # ## All windows, one map
@@ -81,6 +90,8 @@ dot = np.zeros((3, 3))  #                                             (k, k)
 dot[1, 1] = 1
 filters = {"left to right": v, "above to below": v.T, "mean": np.full((3, 3), 1 / 9), "dot": dot}
 maps = {name: one_map(grey, one) for name, one in filters.items()}
+
+# %%
 claim("A picture of 48 by 72 pixels gives maps of 46 by 70.", *grey.shape, *maps["mean"].shape)
 
 figure, axes = figures.panels(2, 2, 3.9)
@@ -88,7 +99,9 @@ figures.heatmap(axes[0, 0], maps["left to right"], "left to right: upright edges
 figures.heatmap(axes[0, 1], maps["above to below"], "above to below: level edges")
 figures.picture(axes[1, 0], maps["mean"], "mean: a blur")
 figures.picture(axes[1, 1], maps["dot"], "eight zeros and a 1")
-figures.show()
+figures.show(
+    alt="Four maps of the boat: upright edges, level edges, a blurred boat, and the boat unchanged."
+)
 
 gap = abs(maps["dot"] - grey[1:-1, 1:-1]).max()
 claim("The last differs from the picture without its border by 0.", gap)
@@ -142,8 +155,12 @@ for axis, (stride, padding) in zip(axes, [(1, 0), (2, 0), (1, 1), (3, 0)], stric
     )
     axis.set(xticks=[], yticks=[])
     axis.spines[:].set_visible(False)
-figures.show()
+figures.show(
+    alt="Rows of seven pixels with padding and, below, bars for the places of a filter, for four "
+    "settings of stride and padding."
+)
 
+# %%
 same, half = places(48, 3, 1, 1), places(48, 3, 2, 1)
 claim("Filters of three, padding one: 48 rows stay 48, at stride two they are 24.", 48, same, half)
 
@@ -179,8 +196,12 @@ figure, axes = figures.panels(1, 3, 1.75)
 figures.picture(axes[0], X[0], "X: three channels")
 for c, title in enumerate(("u₁: red", "u₂: blue")):
     figures.heatmap(axes[c + 1], U[0, :, :, c], title, limit=0.75)
-figures.show()
+figures.show(
+    alt="The boat in colour; a map in which the red sail and the sky stand out; a map in which the "
+    "sea stands out."
+)
 
+# %%
 sail, sea, white = U[0, [25, 45, 25], [38, 2, 50], 0]
 claim("In the red map the red sail has 0.62, the sea -0.16, the white sail 0.02.", sail, sea, white)
 
@@ -198,13 +219,15 @@ if photos is not None:
     for above, below, image, edge in zip(*axes, some, strength, strict=True):
         figures.picture(above, image)
         figures.picture(below, edge)
-    figures.show()
+    figures.show(alt="Six photographs of CIFAR, and below each its edges.")
 
 # %% [markdown]
 # ## Windows as rows: one matrix product
 #
 # Loops are slow in Python. Write every window as one row of a matrix, and every filter as one
-# column of another; their product contains every window times every filter. This is how
+# column of another; their product contains every window times every filter. Making these rows is
+# known as *im2col*, "image to columns". NumPy's `sliding_window_view` shows all windows of an array
+# without copying them, with the positions inside the window as the last axes. This is how
 # `se_numpy.engine`, the fast part of this library, computes a convolution. (`se.conv2d` adds up
 # one matrix product for each position in the filter, which is slower and easier to read.)
 #
@@ -216,6 +239,8 @@ small = np.arange(25.0).reshape(1, 5, 5, 1)  #                        (N, H', W'
 windows = sliding_window_view(small, (3, 3), axis=(1, 2))  #          (N, H, W, C', k, k)
 rows = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, 3 * 3 * 1)  #  (N H W, k k C')
 times = (rows == 12).sum()
+
+# %%
 claim("There are 9 rows of 9 numbers; the middle pixel is in 9 of them.", *rows.shape, times)
 
 figure, (left, right) = figures.panels(1, 2, 2.9)
@@ -232,7 +257,10 @@ right.set(
 for axis, numbers in ((left, small[0, :, :, 0]), (right, rows)):
     for (i, j), number in np.ndenumerate(numbers):
         axis.text(j, i, f"{number:.0f}", ha="center", va="center", fontsize=8)
-figures.show()
+figures.show(
+    alt="A picture of five by five numbered pixels, and the matrix whose nine rows are its windows "
+    "of three by three."
+)
 
 # %%
 rng = np.random.default_rng(0)
@@ -319,5 +347,10 @@ check("conv2d", conv2d)
 #   Compare with `se-numpy summary resnet20`.
 # - *Open.* Equation (1) weighs channels: $v_c^s$ may well be 0 for some $s$. What can a network
 #   do with gates computed from the image that it cannot do with such weights?
+#
+# **Answers.** *Quick:* a single 1 to the right of the middle moves the picture left, because every
+# pixel takes the value of its right neighbour. Twice the *dot* minus the *mean* sharpens. *Core:*
+# $N H W k^2 C' C$, one product for each pair of a window's number and a filter. The summary counts
+# the same for $N = 1$. *Open:* use a channel for one image and ignore it for another.
 #
 # Next: [3. Send gradients back through a convolution](03_gradients_through_convolution.ipynb).

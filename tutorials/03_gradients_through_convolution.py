@@ -35,9 +35,9 @@ rng = np.random.default_rng(0)
 # much $L$ would grow if that number grew a little. This is its gradient. We write `dU` for
 # $\partial L / \partial U$: an array of the shape of `U`.
 #
-# Gradients are computed from the end. A function $y = f(x)$ in the middle receives `dy` from the
-# functions after it and returns `dx`. It needs no other information about the rest. So every
-# function of this library has a partner with the following contract:
+# Gradients are computed from the end: this is *backpropagation*. A function $y = f(x)$ in the
+# middle receives `dy` from the functions after it and returns `dx`. It needs no other information
+# about the rest. So every function of this library has a partner with the following contract:
 #
 # ```text
 # y            = f(x, w)
@@ -88,8 +88,12 @@ axes.set(
 )
 axes.legend(loc=(0.02, 0.28))
 axes.grid()
-figures.show()
+figures.show(
+    alt="Errors of a measured slope against the step, on logarithmic axes: V-shaped for one step "
+    "and central differences, and falling to zero for the complex step."
+)
 
+# %%
 best = {name: error.min() for name, error in errors.items()}
 claim("At its best one step is off by more than 1e-10.", best["one step"])
 claim("At its best central is off by less than 1e-9.", best["central"])
@@ -143,6 +147,8 @@ x = np.array([2.1, -0.3, 0.5, 1.7, -1.2, -0.8, 0.9, 3.0])
 output = np.maximum(x, 0)
 print("what it says:", (output >= 0).astype(int))
 print("the truth:   ", (x > 0).astype(int))
+
+# %%
 claim("It is wrong for 3 of 8 numbers.", ((output >= 0) != (x > 0)).sum(), len(x))
 
 # %% [markdown]
@@ -185,7 +191,10 @@ axes.set(
     title="both go down; nothing raises, nothing looks broken",
 )
 axes.legend()
-figures.show()
+figures.show(
+    alt="Two loss curves over two thousand steps. Both fall; the one with the right gradient falls "
+    "further."
+)
 
 claim("With the wrong derivative the loss falls from 0.348 to 0.212.", wrong[0], wrong[-1])
 claim("With the right one it falls to 0.058.", right[-1])
@@ -257,7 +266,10 @@ for axis, (stride, padding) in zip(axes, [(1, 0), (1, 1), (2, 0)], strict=True):
     dX, _ = se.conv2d_backward(np.ones_like(U), *ones, stride=stride, padding=padding)
     title = f"stride {stride}, padding {padding}"
     figures.heatmap(axis, dX[0, :, :, 0], title, form=".0f", limit=12)
-figures.show()
+figures.show(
+    alt="Three heatmaps that count the windows containing each pixel: small in the corners, "
+    "largest in the middle, zero in a leftover row and column at stride two."
+)
 
 # %% [markdown]
 # With stride 2 the last row and the last column are outside every window: their gradient is 0,
@@ -306,10 +318,47 @@ results = se.check_backward(
 claim("By the complex step: off by less than 1e-14.", max(result.relative for result in results))
 
 # %% [markdown]
+# ## Exercise: `conv2d_backward` · hard, 25 minutes
+#
+# With stride $t$ and padding $p$,
+#
+# $$dV_{a b s c} = \sum_{n, i, j} dU_{n i j c} \; X_{n,\; i t + a - p,\; j t + b - p,\; s}$$
+#
+# and `dX` is, for every pixel, the sum of the gradients from all windows that contain it. There
+# are two ways:
+#
+# - window by window, as `row_backward` above. For one window of pixels `w (N, k, k, C')` and the
+#   gradients `d (N, C)` of its results, two functions of NumPy sum over shared axes:
+#   `np.tensordot(w, d, (0, 0))` multiplies and sums over the images, which leaves `(k, k, C', C)`;
+#   `np.einsum("nc,absc->nabs", d, V)` says the same with a letter for each axis: letters missing
+#   after the arrow are summed over.
+# - tap by tap: for fixed $a, b$ all pixels under that tap are the slice
+#   `X[:, a : a + stride * H : stride, b : b + stride * W : stride]` of the padded image. Their
+#   channels and those of `dU` are joined by a matrix product.
+#
+# Begin with zeros of the **padded** image's shape, and cut the padding off at the end.
+
+
+# %%
+@exercise
+def conv2d_backward(dU, X, V, *, stride=1, padding=0):  #             -> dX as X, dV as V
+    ...  # your lines here
+
+
+check("conv2d_backward", conv2d_backward)
+
+# %%
+# hint("conv2d_backward")
+# hint("conv2d_backward", 2)
+# hint("conv2d_backward", 3)  # common mistakes
+# solution("conv2d_backward")
+
+# %% [markdown]
 # ## A common mistake: overwriting instead of adding
 #
 # With `=` in place of `+=`, the gradient from one window is overwritten by that from the next,
-# and only the last one remains. If windows do not overlap, the mistake does not show.
+# and only the last one remains. If windows do not overlap, the mistake does not show. (`np.s_[...]`
+# is an index with a name, so that it can be used twice; `P, Q` are $H', W'$.)
 
 
 # %%
@@ -333,37 +382,6 @@ claim("At stride three no windows overlap, and it is right to less than 1e-13.",
 check("conv2d_backward", written_over)
 
 # %% [markdown]
-# ## Exercise: `conv2d_backward` · hard, 25 minutes
-#
-# With stride $t$ and padding $p$,
-#
-# $$dV_{a b s c} = \sum_{n, i, j} dU_{n i j c} \; X_{n,\; i t + a - p,\; j t + b - p,\; s}$$
-#
-# and `dX` is, for every pixel, the sum of the gradients from all windows that contain it. There
-# are two ways:
-#
-# - window by window, as `row_backward` above, with `np.tensordot` or `np.einsum` for the channels;
-# - tap by tap: for fixed $a, b$ all pixels under that tap are the slice
-#   `X[:, a : a + stride * H : stride, b : b + stride * W : stride]` of the padded image.
-#
-# Begin with zeros of the **padded** image's shape, and cut the padding off at the end.
-
-
-# %%
-@exercise
-def conv2d_backward(dU, X, V, *, stride=1, padding=0):  #             -> dX as X, dV as V
-    ...  # your lines here
-
-
-check("conv2d_backward", conv2d_backward)
-
-# %%
-# hint("conv2d_backward")
-# hint("conv2d_backward", 2)
-# hint("conv2d_backward", 3)  # common mistakes
-# solution("conv2d_backward")
-
-# %% [markdown]
 # ## On your own
 #
 # - *Quick.* Why is `dX` of a convolution at stride 1 a convolution of `dU` with the filters turned
@@ -373,5 +391,11 @@ check("conv2d_backward", conv2d_backward)
 #   would the oracle report?
 # - *Open.* The backward pass needs `X` again. A network keeps it from the forward pass: how many
 #   numbers is that for one layer, and what could be done without keeping them?
+#
+# **Answers.** *Quick:* a pixel $m$ gets $du_i$ times $v_a$ for all $i + a = m$. Along the windows
+# $i$ of that pixel, the filter's index $a = m - i$ runs backwards. *Core:* `check_backward`
+# compares the two functions with each other only, so it finds nothing if both are wrong in the same
+# way; the oracle reports both. *Open:* $N H' W' C'$ numbers for each layer. They could be computed
+# again from an earlier layer (this is called *checkpointing*).
 #
 # Next: [4. Test a gradient](04_test_a_gradient.ipynb).

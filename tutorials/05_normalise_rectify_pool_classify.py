@@ -40,7 +40,8 @@ rng = np.random.default_rng(0)
 # Send pictures through thirty convolutions with random filters, a ReLU after each. Filters whose
 # numbers are a little small make the maps a little smaller, every time; those a little large make
 # them larger. In between, at × 1, are filters with a standard deviation of $\sqrt{2 / (9 C')}$: a
-# window has $9 C'$ numbers, and ReLU keeps about one half of the sum of their squares.
+# window has $9 C'$ numbers, and ReLU keeps about one half of the sum of their squares. This choice
+# is called *He initialisation* (He et al., 2015).
 #
 # **Predict.** With filters a fifth too small: how large are the maps after thirty layers,
 # compared with those of the first?
@@ -50,12 +51,13 @@ start = (builtin(train=8, test=1).train_images[:, ::4, ::4] - 128.0) / 50  #  (N
 COLOURS = {0.8: figures.BLUE, 1.0: figures.GREEN, 1.2: figures.ORANGE}
 
 
-def spread_by_depth(size, normalised, depth=30, C=16):
+def spread_by_depth(size, normalised, depth=30, C=16, border="constant", seed=0):
     """Return the standard deviation of the maps after each convolution."""
-    rng, X, spreads = np.random.default_rng(0), start, []
+    rng, X, spreads = np.random.default_rng(seed), start, []
     for _ in range(depth):
         V = rng.standard_normal((3, 3, X.shape[-1], C)) * size * (2 / (9 * X.shape[-1])) ** 0.5
-        U = se.conv2d(X, V, padding=1)  #                             (N, H, W, C)
+        X = np.pad(X, ((0, 0), (1, 1), (1, 1), (0, 0)), mode=border)
+        U = se.conv2d(X, V)  #                                        (N, H, W, C)
         if normalised:
             U = se.normalize(U, *se.batch_statistics(U), np.ones(C), np.zeros(C))
         spreads.append(U.std())
@@ -73,18 +75,47 @@ for size, colour in COLOURS.items():
 axes[0].set(xlabel="layer", ylabel="standard deviation of the maps", title="as they come")
 axes[1].set(xlabel="layer", title="all three, normalised every time")
 axes[0].legend()
-figures.show()
+figures.show(
+    alt="Standard deviation of the maps over thirty layers, on a logarithmic axis. Left, without "
+    "normalisation: three lines that fall or rise by orders of magnitude. Right, normalised: "
+    "all at one."
+)
 
+# %%
 small, fair, large = (spreads[-1] / spreads[0] for spreads in plain.values())
 less, more, k = small / fair, large / fair, len(plain[1.0]) - 1
 claim("Relative to × 1, a fifth too small leaves 0.15 %: 0.8 ** 29.", 1, less, less ** (1 / k), k)
 claim("Relative to × 1, a fifth too large is 198 times: 1.2 ** 29.", 1, more, more ** (1 / k), k)
-claim("× 1 itself falls to 15 %, because of the padding and by chance.", 1, fair)
+claim("× 1 itself falls to 15 %.", 1, fair)
 claim("So overall 0.024 % is left, or 30 times as much.", small, large)
 apart = max(abs(spreads - 1).max() for spreads in normal.values())
 claim("Normalised, all maps have a standard deviation of one, to less than 0.01.", apart)
 
 # %% [markdown]
+# Why does × 1 fall at all? There are two suspects: the padding, whose zeros take the place of
+# pixels, and the number of channels. He et al. argue about the mean over many channels, and there
+# are only sixteen. Here each is changed: in place of zeros, the image is continued periodically,
+# and there are 64 channels in place of 16. Random filters differ, so take five seeds.
+
+# %%
+print(f"{'what is left after 30 layers':30}median   lowest   highest")
+left_over = {}
+for C in (16, 64):
+    for border in ("constant", "wrap"):
+        runs = [spread_by_depth(1.0, False, C=C, border=border, seed=k) for k in range(5)]
+        left_over[C, border] = ratios = [spreads[-1] / spreads[0] for spreads in runs]
+        name = f"{C} channels, {'zeros' if border == 'constant' else 'periodic'}"
+        print(f"{name:30}{np.median(ratios):6.2f}{min(ratios):9.2f}{max(ratios):10.2f}")
+middle = {setting: np.median(ratios) for setting, ratios in left_over.items()}
+claim("With zeros and 16 channels 0.15 is left in the median, with zeros and 64 0.27,",
+      16, middle[16, "constant"], 64, middle[64, "constant"])  # fmt: skip
+claim("periodic with 16 channels 0.22, periodic with 64 0.83.",
+      16, middle[16, "wrap"], 64, middle[64, "wrap"])  # fmt: skip
+
+# %% [markdown]
+# Both do it: in the median, most is left with many channels and no zeros. And with few channels the
+# result depends much on the seed.
+#
 # ## Batch norm
 #
 # Tutorial 1 brought the channels of **images** to one scale. Batch normalisation does the same to
@@ -105,7 +136,7 @@ V = rng.standard_normal((3, 3, 3, 4)) * np.array([0.05, 0.1, 0.2, 0.1])  #  (k, 
 images = builtin(train=64, test=1).train_images / 255  #              (N, 32, 32, 3)
 x = se.conv2d(images, V)  #                                           (N, H, W, C)
 mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))  #                    (C,), (C,)
-x_hat = (x - mean) / np.sqrt(var + 1e-5)  #                           (N, H, W, C)
+x_hat = se.batch_norm(x, np.ones(4), np.zeros(4))  #                  (N, H, W, C)
 
 figure, axes = figures.panels(1, 2, 2.4)
 for axis, values, title in ((axes[0], x, "before"), (axes[1], x_hat, "after")):
@@ -115,8 +146,12 @@ for axis, values, title in ((axes[0], x, "before"), (axes[1], x_hat, "after")):
     axis.set(title=title, xlabel="value", yscale="log", ylabel="pixels", ylim=(0.7, 2e6))
 axes[1].set_xlabel("standard deviations from the mean")
 axes[0].legend(ncols=2, loc="upper center")
-figures.show()
+figures.show(
+    alt="Histograms of four channels on a logarithmic axis: before batch norm with different "
+    "centres and widths, afterwards all centred at zero with their shapes kept."
+)
 
+# %%
 claim("Before, their means lie between -0.08 and 0.35.", mean.min(), mean.max())
 claim("After, all means are below 1e-12.", abs(x_hat.mean((0, 1, 2))).max())
 
@@ -181,8 +216,12 @@ for row, values in enumerate(seen.values()):
 axes.set_yticks(range(3), seen)
 axes.set(xlabel="the same pixel of the same picture, after batch norm", ylim=(2.5, -0.5))
 axes.grid(axis="x")
-figures.show()
+figures.show(
+    alt="One pixel after batch norm in forty batches: widely scattered in batches of four, less in "
+    "batches of thirty-two, and a single value in evaluation."
+)
 
+# %%
 gap = abs(running_mean - x.mean((0, 1, 2))) / x.std((0, 1, 2))
 claim("The running means are off by less than 5 % of a standard deviation.", gap.max())
 spread = [np.ptp(values) for values in seen.values()]
@@ -302,12 +341,40 @@ claim("All 9 are off by less than 1e-12.", len(errors), max(errors.values()))
 # It has a meaning: adding the same number to all $x$, or stretching all $x$, does not change $y$.
 # So $dx$ has no component along either: `dy` loses its mean and its component along $\hat{x}$.
 
+# %% [markdown]
+# ## Exercise: `batch_norm_backward` · hard, 20 minutes
+#
+# Write $dx$ by this formula, not by the nine lines above, and add $d\gamma$ and $d\beta$. `mean`
+# and `var` of `x` are given, so you need not compute them again. (The library's
+# `se.batch_norm_backward(dy, x, gamma, beta)` computes them from `x`: its arguments are `dy` and
+# those of `se.batch_norm`.)
+
+
+# %%
+@exercise
+def batch_norm_backward(dy, x, mean, var, gamma, eps):  #             -> dx, dgamma, dbeta
+    ...  # your lines here
+
+
+check("batch_norm_backward", batch_norm_backward)
+
+# %%
+# hint("batch_norm_backward")
+# hint("batch_norm_backward", 3)
+# solution("batch_norm_backward")
+
+# %% [markdown]
+# ## Does the formula agree with the nine lines?
+#
+# The library's `se.batch_norm_backward` uses the formula. The figure shows its three terms for one
+# channel of one image, and their sum.
+
 # %%
 first = abs(dmean + (dx_hat * root).sum(nhw)).max()
 second = abs(dsquare * 2 * off + root * x_hat * (dx_hat * x_hat).mean(nhw)).max()
 claim("Both are right to less than 1e-12.", max(first, second))
 
-closed = gamma * root * (dy - dy.mean(nhw) - x_hat * (dy * x_hat).mean(nhw))  #  (N, H, W, C)
+closed = se.batch_norm_backward(dy, x, gamma, beta)[0]  #             (N, H, W, C)
 claim("Step by step and in one line: a difference below 1e-14.", abs(closed - dx).max())
 assert np.allclose(closed, dx, rtol=1e-12)
 
@@ -316,11 +383,14 @@ parts = {
     "dy": dy,
     "− mean(dy)": -dy.mean(nhw) + 0 * dy,
     "− x̂ mean(dy x̂)": -x_hat * (dy * x_hat).mean(nhw),
-    "their sum": dy - dy.mean(nhw) - x_hat * (dy * x_hat).mean(nhw),
+    "their sum": dx / (gamma * root),
 }
 for axis, (title, part) in zip(axes, parts.items(), strict=True):
     figures.heatmap(axis, part[0, :, :, 1], title, limit=4)
-figures.show()
+figures.show(
+    alt="Four heatmaps: dy, minus its mean, minus its component along x-hat, and the sum of the "
+    "three."
+)
 
 claim("Over a channel dx adds up to less than 1e-13.", abs(dx.sum(nhw)).max())
 along = abs((dx * off).sum(nhw)) / np.linalg.norm(dx) / np.linalg.norm(off)
@@ -343,27 +413,6 @@ def as_constants(dy, x, mean, var, gamma, eps):
 check("batch_norm_backward", as_constants)
 
 # %% [markdown]
-# ## Exercise: `batch_norm_backward` · hard, 20 minutes
-#
-# Step by step or in one line, as you like. `mean` and `var` of `x` are given, so you need not
-# compute them again. (The library's `se.batch_norm_backward(dy, x, gamma, beta)` computes them
-# from `x`: its arguments are `dy` and those of `se.batch_norm`.)
-
-
-# %%
-@exercise
-def batch_norm_backward(dy, x, mean, var, gamma, eps):  #             -> dx, dgamma, dbeta
-    ...  # your lines here
-
-
-check("batch_norm_backward", batch_norm_backward)
-
-# %%
-# hint("batch_norm_backward")
-# hint("batch_norm_backward", 3)
-# solution("batch_norm_backward")
-
-# %% [markdown]
 # ## Rectify: ReLU
 #
 # $\delta(x) = \max(x, 0)$. Between two convolutions there must be a nonlinear function: two
@@ -380,8 +429,12 @@ rectified = se.relu(maps)  #                                          (1, H, W, 
 figure, axes = figures.panels(1, 2, 2.5)
 figures.heatmap(axes[0], maps[0, :, :, 0], "upright edges, of both signs", limit=2)
 figures.heatmap(axes[1], rectified[0, :, :, 0], "after ReLU: from dark to bright only", limit=2)
-figures.show()
+figures.show(
+    alt="Left, upright edges of the boat with positive and negative values. Right, after ReLU, the "
+    "positive ones only."
+)
 
+# %%
 halves = (se.relu(rng.standard_normal((16, 32, 32, 16))) == 0).mean()
 claim("Of normally distributed numbers 50 % are gone.", halves)
 
@@ -424,8 +477,12 @@ titles = "edges {}", "largest {}", "mean {}"
 for axis, pooled, title in zip(axes, (strength, largest, average), titles, strict=True):
     size = f"{pooled.shape[1]} × {pooled.shape[2]}"
     figures.picture(axis, pooled[0, :, :, 0], title.format(size), vmin=0, vmax=2)
-figures.show()
+figures.show(
+    alt="Edges of the boat, their maximum in windows of four by four pixels, which keeps lines "
+    "bright, and their mean, which is dim."
+)
 
+# %%
 claim("On average the largest are 3.5 times the means.", largest.mean() / average.mean())
 
 # %% [markdown]
@@ -448,8 +505,12 @@ figure, axes = figures.panels(1, 3, 2.4)
 figures.heatmap(axes[0], x[0, :, :, 0], "x", form=".0f", limit=90)
 figures.heatmap(axes[1], to_winners[0, :, :, 0], "largest: dx", form=".0f", limit=4)
 figures.heatmap(axes[2], shares[0, :, :, 0], "mean: dx, in ninths", form=".0f", limit=4)
-figures.show()
+figures.show(
+    alt="A map of numbers, the gradient after max pooling, which is zero at most pixels, and the "
+    "gradient after mean pooling, which is largest where windows overlap."
+)
 
+# %%
 claim(
     "The maxima get 9 in all, the shares 9 too: one per window.", to_winners.sum(), shares.sum() / 9
 )
@@ -511,8 +572,12 @@ for axis, values, title in zip(axes, (x, p, dx), ("logits x", "p", "dx = p − q
     axis.axhline(0, color=figures.GREY, lw=0.8)
     axis.set(title=title, xticks=range(3), xticklabels=["class 0", "the label", "class 2"])
     axis.tick_params(axis="x", labelsize=8)
-figures.show()
+figures.show(
+    alt="Three bar charts for three classes: the logits, the probabilities, and the gradient, "
+    "negative for the label and positive for the others."
+)
 
+# %%
 claim(
     "The three are 0.71, 0.26 and 0.04 likely, so the label gets a gradient of -0.74.",
     *p[0],
@@ -539,31 +604,34 @@ def as_it_stands(x, labels):
         return -np.log(p[np.arange(len(x)), labels]).mean()
 
 
-def stable(x, labels):
-    x = x - x.max(1, keepdims=True)  # now the largest is 0, and nothing overflows
-    return (np.log(np.exp(x).sum(1)) - x[np.arange(len(x)), labels]).mean()
-
-
 added = np.arange(-1000, 1001, 20)
 naive = np.array([as_it_stands(x + a, label) for a in added])
-careful = np.array([stable(x + a, label) for a in added])
+careful = np.array([se.softmax_cross_entropy(x + a, label) for a in added])
 
 figure, (axes,) = figures.panels(1, 1, 1.9)
-axes.plot(added, careful, color=figures.BLUE, lw=5, alpha=0.5, label="maximum subtracted")
+axes.plot(added, careful, color=figures.BLUE, lw=5, alpha=0.5, label="the library")
 axes.plot(added, naive, ".", color=figures.ORANGE, label="direct formula")
 axes.set(xlabel="added to all logits", ylabel="loss", ylim=(0, 2))
 for place in (-870, 850):
     axes.text(place, 0.85, "direct formula:\nNaN", ha="center", color=figures.ORANGE, fontsize=9)
 axes.legend(loc="lower center", ncols=2)
-figures.show()
+figures.show(
+    alt="Loss against a number added to all logits: constant for the library; the direct formula "
+    "agrees in the middle and is NaN on both sides."
+)
 
+# %%
 alive = added[np.isfinite(naive)]
 claim("The direct formula is finite from -740 to 700.", alive.min(), alive.max())
-claim("With the maximum subtracted, it is right everywhere to less than 1e-12.", np.ptp(careful))
+claim("The library's loss is the same everywhere, to less than 1e-12.", np.ptp(careful))
 
 # %% [markdown]
-# `exp` overflows a little above 700, and ∞/∞ is NaN; for very negative logits every `exp` is 0,
-# and 0/0 is NaN too. The oracle tries logits of ten thousand:
+# `exp` overflows a little above 700, and ∞/∞ is NaN; for very negative logits every `exp` is 0, and
+# 0/0 is NaN too. The library subtracts each row's maximum from its logits first, which changes
+# nothing in the formula; then the largest `exp` is 1. The function $\log \sum_j e^{x_j}$ is known
+# as *log-sum-exp*, and this way to compute it as the log-sum-exp trick.
+#
+# The oracle tries logits of ten thousand:
 
 # %%
 check("softmax_cross_entropy", as_it_stands)
@@ -580,7 +648,10 @@ def kept_from_zero(x, labels):
 
 
 far = np.array([[0.0, 50]]), np.array([0])
-claim("A loss of 50 has become 27.6, and will not be larger.", stable(*far), kept_from_zero(*far))
+losses = se.softmax_cross_entropy(*far), kept_from_zero(*far)
+
+# %%
+claim("A loss of 50 has become 27.6, and will not be larger.", *losses)
 
 # %% [markdown]
 # ## Exercise: `softmax_cross_entropy` · medium, 10 minutes
@@ -613,5 +684,11 @@ check("softmax_cross_entropy", softmax_cross_entropy)
 #   write `=` for `+=`, and at which strides does the mistake not show?
 # - *Open.* Batch norm is one thing in training and another in evaluation, and suffers from small
 #   batches. Which axes could one average over instead, and what would be lost?
+#
+# **Answers.** *Quick:* nothing; batch norm subtracts each channel's mean, and the bias with it.
+# *Core:* with `=` a pixel that is the maximum of two windows gets the gradient of one of them. At
+# strides of at least the kernel's size windows do not overlap, and the mistake does not show.
+# *Open:* over the channels and pixels of one image (layer norm), or over groups of channels (group
+# norm): then images do not depend on each other, but channels of one image do.
 #
 # Next: [6. Squeeze, excite, scale](06_squeeze_excite_scale.ipynb).

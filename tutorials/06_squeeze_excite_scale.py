@@ -48,21 +48,25 @@ figure, axes = figures.panels(1, 5, 2.1)
 for n, axis in enumerate(axes):
     figures.picture(axis, images[n], f"{COLOURS[strips[n]]}? {data.classes[labels[n]]}")
     axis.set(xticks=(0, 10, 20, 30), xlabel="column")
-figures.show()
+figures.show(
+    alt="Five pictures with their answers: a faint strip on the left, six glyphs in six colours on "
+    "the right."
+)
 
 # %% [markdown]
 # **Predict.** How wide must a filter be to cover a pixel of the strip and one of a glyph?
 
 # %%
 needed = PLACE.start - (STRIP.stop - 1) + 1  # from the strip's last column to a glyph's first
+
+# %%
 claim("A filter has to be 24 pixels wide; the usual one has 3.", needed, 3)
 
 # %% [markdown]
-# And covering both would not be enough. The strip has to **select** one of six glyphs: with one
-# strip the red glyph counts and the others do not, with another strip another one does. Adding up
-# the left and the right of the picture does not select anything.
-#
-# A Squeeze-and-Excitation block does both. It looks at the whole picture, and it multiplies.
+# And what the filter sees has to be **selected**: with one strip the red glyph counts and the
+# others do not, with another strip another one does. Adding up the left and the right of the
+# picture does not select anything. A Squeeze-and-Excitation block does both: it looks at the whole
+# picture, and it multiplies.
 
 # %% [markdown]
 # ## The block on one page
@@ -73,7 +77,10 @@ claim("A filter has to be 24 pixels wide; the usual one has 3.", needed, 3)
 
 # %%
 draw_block()
-figures.show()
+figures.show(
+    alt="Diagram of the block: U is squeezed to z, excited through a narrow layer h to the gates "
+    "s, and U is multiplied by s."
+)
 
 # %% [markdown]
 # $U$ is used **twice**: its mean determines the gates, and the gates scale it. This is why
@@ -96,7 +103,10 @@ figure, axes = figures.panels(1, 7, 1.35)
 figures.picture(axes[0], images[0], "picture 0")
 for c, name in enumerate(COLOURS):
     figures.picture(axes[c + 1], U[0, :, :, c], name, vmin=0, vmax=1)
-figures.show()
+figures.show(
+    alt="A picture and its six maps, one for each colour. Each map contains one glyph; one of them "
+    "also contains the strip."
+)
 
 # %% [markdown]
 # Every map contains one glyph, and the map of the strip's colour also contains the strip. Nothing
@@ -120,8 +130,12 @@ for n, axis in enumerate(axes):
     axis.set_title(f"picture {n}: {COLOURS[strips[n]]} strip")
     axis.tick_params(axis="x", rotation=60, labelsize=9)
 axes[0].set_ylabel("z")
-figures.show()
+figures.show(
+    alt="Three bar charts of z for six colours: in each the bar of the strip's colour is by far "
+    "the longest."
+)
 
+# %%
 asked = np.arange(C) == strips[:, None]  #                            (N, C)
 claim(
     "The map of the strip has at least 0.07 on average, the others at most 0.03.",
@@ -143,6 +157,31 @@ claim(
 # A very small network, applied to every image's $z$: it turns *how much there is of each channel*
 # into *how far each channel's gate is open*. $\delta$ is ReLU, and $\sigma$ maps each number to
 # the range between 0 (closed) and 1 (open). The paper has no biases here.
+
+# %% [markdown]
+# ## Exercise: `excite` · easy, 10 minutes
+#
+# $$s = \sigma(W_2 \, \delta(W_1 z))$$
+#
+# In the paper $z$ is a column; here each image's $z$ is a **row**, so write `z @ W1.T`. You may
+# use `se.relu` and `se.sigmoid`.
+
+
+# %%
+@exercise
+def excite(z, W1, W2):  #                                             (N, C), ... -> (N, C)
+    ...  # your line here
+
+
+check("excite", excite)
+
+# %%
+# For help, uncomment a line and run the cell.
+# hint("excite")
+# solution("excite")
+
+# %% [markdown]
+# ### Weights chosen by hand
 #
 # A trained network learns $W_1$ and $W_2$. We choose them, with $r = 1$, so that each step has a
 # meaning:
@@ -172,8 +211,12 @@ for axis, values, title in zip(axes, (z, a1, h, a2, s), titles, strict=True):
     axis.axhline(0, color=figures.GREY, lw=0.8)
     axis.set(title=title, xticks=range(C), xticklabels=[name[0] for name in COLOURS])
     axis.tick_params(labelsize=8)
-figures.show()
+figures.show(
+    alt="Five bar charts of one picture: z, W1 z, the same after ReLU with one bar left, then W2 "
+    "applied with one bar above zero, and the gates, of which one is open."
+)
 
+# %%
 claim(
     "In every picture one gate is above 0.999 and five are below 0.001.",
     s[asked].min(),
@@ -201,8 +244,12 @@ for axis, gate in zip(axes[1:], (se.sigmoid, se.softmax), strict=True):
     axis.bar(COLOURS, gate(a2)[0], color=INKS)
     axis.set(title=gate.__name__, ylim=(0, 1), ylabel="s")
     axis.tick_params(axis="x", rotation=60, labelsize=9)
-figures.show()
+figures.show(
+    alt="A picture with a strip in two colours; sigmoid gates, two of them open; softmax gates, "
+    "which share one opening."
+)
 
+# %%
 pair = [strips[0], strips[other]]
 claim("The sigmoid opens both gates by more than 0.9.", se.sigmoid(a2)[0, pair].min())
 claim("With the softmax all gates stay below 0.7.", se.softmax(a2).max())
@@ -220,7 +267,7 @@ claim("With the softmax all gates stay below 0.7.", se.softmax(a2).max())
 X_tilde = se.scale(U, s)  #                                           (N, H, W, C)
 
 
-def show_maps(rows, n=0):
+def show_maps(rows, alt, n=0):
     """Draw the six maps of picture n, one row per entry."""
     _, axes = figures.panels(len(rows), 6, 1.3 * len(rows))
     for line, (title, maps) in zip(axes, rows.items(), strict=True):
@@ -229,10 +276,14 @@ def show_maps(rows, n=0):
         line[0].set_ylabel(title)
     for axis, name in zip(axes[0], COLOURS, strict=True):
         axis.set_title(name)
-    figures.show()
+    figures.show(alt=alt)
 
 
-show_maps({"U": U, "X̃": X_tilde})
+show_maps(
+    {"U": U, "X̃": X_tilde},
+    "Six maps before and after scaling: before, every map has a glyph; afterwards only the map of "
+    "the strip's colour is left, with its glyph and the strip.",
+)
 
 # %% [markdown]
 # Two: the requested glyph and the strip. Now even a reader that ignores colour can answer: add up
@@ -258,9 +309,57 @@ claim(
 
 # %% [markdown]
 # Nothing was trained. Without gates the reader sees six glyphs and has to guess; the gates remove
-# the other five. A plain ResNet-8 cannot do that, however long it is trained:
-# [`glyphs.py`](../se_numpy/data/glyphs.py) has the proof.
+# the other five. (`np.einsum` above multiplies arrays and sums over the letters that are missing
+# after its arrow.)
 #
+# ## Is a wide filter enough?
+#
+# Does it take a block to select? Here is a convolution without one: for each colour a filter of one
+# row and 31 columns, with a 1 on a pixel and a share of the strip's weight on the pixels at least
+# 23 columns to its left; then a constant is subtracted, and ReLU follows. The strip alone or a
+# glyph alone does not reach the constant.
+#
+# **Predict.** How many of these pictures does the same reader get?
+
+# %%
+reach, weight, constant = 31, 2.0, 1.2
+v = np.zeros(reach)  #                                                one row of the filter
+v[-1], v[:8] = 1, weight / 4  # the pixel itself, and the strip's four columns, wherever they are
+padded = np.pad(U, ((0, 0), (0, 0), (reach - 1, 0), (0, 0)))
+wide = sum(v[b] * padded[:, :, b : b + W] for b in np.flatnonzero(v))  #  (N, H, W, C)
+by_wide = read(se.relu(wide - constant)) == labels
+print(f"right: {by_wide.mean():.0%}")
+
+# %%
+claim("A filter of 31 columns, a constant and a ReLU: 100 %.", reach, by_wide.mean())
+
+# %% [markdown]
+# All of them: a bias and a ReLU can select as well. So it is **only its reach** that stops a plain
+# ResNet-8. No position of its last map sees both the strip and a glyph, and after the last map
+# it can only add. For such a network it does not matter how long it is trained:
+# [`glyphs.py`](../se_numpy/data/glyphs.py) has the proof, and [tutorial 9](09_train.ipynb) its
+# idea. A block reaches the whole picture in one step, with a few numbers per channel and without
+# knowing where the strip is.
+#
+# ## Exercise: `se_block` · easy, 5 minutes
+#
+# Equations (2), (3) and (4) in a row. Use the library's `se.squeeze`, `se.excite` and `se.scale`,
+# or your own.
+
+
+# %%
+@exercise
+def se_block(U, W1, W2):  #                                           -> X_tilde (N, H, W, C)
+    ...  # your lines here
+
+
+check("se_block", se_block)
+
+# %%
+# hint("se_block")
+# solution("se_block")
+
+# %% [markdown]
 # ## Why the excitation is needed
 #
 # Is Equation (3) needed? $z$ is largest where the strip is. Scale by $z$ itself, then.
@@ -268,7 +367,11 @@ claim(
 # **Predict.** How many does the reader get?
 
 # %%
-claim("Scaled by z: 100 %.", (read(se.scale(U, z)) == labels).mean())
+scaled = read(se.scale(U, z)) == labels
+print(f"right: {scaled.mean():.0%}")
+
+# %%
+claim("Scaled by z: 100 %.", scaled.mean())
 
 # %% [markdown]
 # All of them: scaling by $z$ is enough if the loudest channel is the right one. Now change the
@@ -284,6 +387,8 @@ W2_opposite = W2[opposite]  # row c opens the gate of channel c         (C, C/r)
 
 by_z = read(se.scale(U, z)) == new_labels
 by_s = read(se.scale(U, se.excite(z, W1, W2_opposite))) == new_labels
+
+# %%
 claim("Opposite colours: 0 % scaled by z, 100 % after an excitation.", by_z.mean(), by_s.mean())
 
 # %% [markdown]
@@ -302,9 +407,14 @@ claim("Opposite colours: 0 % scaled by z, 100 % after an excitation.", by_z.mean
 # %%
 rows = U.reshape(-1, C)  #                                            (N H W, C)
 s_pixel = se.excite(rows, W1, W2).reshape(U.shape)  #                 (N, H, W, C)
-show_maps({"X̃": X_tilde, "no squeeze": U * s_pixel})
+show_maps(
+    {"X̃": X_tilde, "no squeeze": U * s_pixel},
+    "Six maps with the block, of which one is left, and six without a squeeze: all glyphs remain.",
+)
 
 alone = read(U * s_pixel) == labels
+
+# %%
 claim("Without a squeeze the reader gets 16.7 % right, one of 6.", alone.mean(), len(ROWS))
 
 # %% [markdown]
@@ -375,8 +485,12 @@ for axis, r in zip(axes, (1, 2, 3, 6), strict=True):
     axis.set_xticks(range(C), [name[0] for name in COLOURS])
     axis.set_yticks(range(C), [name[0] for name in COLOURS])
 axes[0].set_ylabel("question")
-figures.show()
+figures.show(
+    alt="Trained gates for six questions and four reduction ratios: a clean diagonal with six and "
+    "three hidden units, confusion with two and one."
+)
 
+# %%
 claim("Six and three hidden units: a loss below 0.01.", max(lost[1], lost[2]))
 claim("Two and one: a loss above 0.1.", min(lost[3], lost[6]))
 
@@ -416,6 +530,8 @@ def of_the_batch(U, W1, W2):  #                                       -> X_tilde
 
 
 one = of_the_batch(U[:1], W1, W2) - se.se_block(U[:1], W1, W2)  #     (1, H, W, C)
+
+# %%
 claim("For one image it is right to less than 1e-12.", abs(one).max())
 gates = se.excite(z.mean(0)[None], W1, W2)  #                          (1, C)
 claim("For 600 at once all 6 gates are 0.5.", N, (gates == 0.5).sum(), gates.min())
@@ -430,47 +546,6 @@ claim("The reader gets 15.8 % right, as without gates.", mixed.mean())
 check("se_block", of_the_batch)
 
 # %% [markdown]
-# ## Exercise: `excite` · easy, 10 minutes
-#
-# $$s = \sigma(W_2 \, \delta(W_1 z))$$
-#
-# In the paper $z$ is a column; here each image's $z$ is a **row**, so write `z @ W1.T`. You may
-# use `se.relu` and `se.sigmoid`.
-
-
-# %%
-@exercise
-def excite(z, W1, W2):  #                                             (N, C), ... -> (N, C)
-    ...  # your line here
-
-
-check("excite", excite)
-
-# %%
-# For help, uncomment a line and run the cell.
-# hint("excite")
-# solution("excite")
-
-# %% [markdown]
-# ## Exercise: `se_block` · easy, 5 minutes
-#
-# Equations (2), (3) and (4) in a row. Use the library's `se.squeeze`, `se.excite` and `se.scale`,
-# or your own.
-
-
-# %%
-@exercise
-def se_block(U, W1, W2):  #                                           -> X_tilde (N, H, W, C)
-    ...  # your lines here
-
-
-check("se_block", se_block)
-
-# %%
-# hint("se_block")
-# solution("se_block")
-
-# %% [markdown]
 # ## On your own
 #
 # - *Quick.* With $W_2 = 0$, what does the block do to $U$? And if all of $W_1 z$ is negative?
@@ -479,5 +554,12 @@ check("se_block", se_block)
 #   to be positive for one and negative for all others?
 # - *Open.* The squeeze keeps the mean and forgets where. Invent a question of strips and glyphs
 #   that a block cannot answer, and say what it would have to squeeze to be able to.
+#
+# **Answers.** *Quick:* every gate is one half, so it halves $U$. If all of $W_1 z$ is negative, $h$
+# is 0, and the same happens. *Core:* there is no solution. After the ReLU the six $h$ lie in a
+# quadrant of the plane, and a gate is positive on one side of a line through the origin. Six
+# directions in a quarter turn have two at the ends, and only these can be separated from all
+# others. *Open:* for example, "which glyph is in the row where the strip is interrupted?" It would
+# take a squeeze that keeps rows, $H$ numbers per channel.
 #
 # Next: [7. Differentiate the block](07_differentiate_the_block.ipynb).

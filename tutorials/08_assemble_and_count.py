@@ -59,6 +59,8 @@ layer = Conv(16)
 print(layer, "- equal to another Conv(16):", layer == Conv(16))
 params, state = init(layer, (32, 32, 3), rng)  # state: running statistics, if it has any
 print("it learns", {name: array.shape for name, array in params.items()})
+
+# %%
 claim(
     "3 times 3 pixels, 3 channels, 16 filters: 432 numbers.", *params["V"].shape, params["V"].size
 )
@@ -92,6 +94,35 @@ for name, layer, given in walk(block, shape):
 # In none, because `residual` can only add maps of the same shape. `SE(4)` is the block with
 # reduction ratio $r = 4$, so four hidden units for sixteen channels. The paper has $r = 16$ and
 # hundreds of channels.
+
+# %% [markdown]
+# ## Exercise: `residual_block` · medium, 15 minutes
+#
+# $$Y = \delta\bigl(X + \mathrm{SE}(\mathrm{BN}(V_2 * \delta(\mathrm{BN}(V_1 * X))))\bigr)$$
+#
+# Both convolutions have stride 1 and padding 1; batch norm uses the statistics of the batch, as
+# in training. You may use `se.conv2d`, `se.batch_norm`, `se.relu` and `se.se_block`, or your own
+# functions. Where exactly is a ReLU needed, and where not?
+
+
+# %%
+@exercise
+def residual_block(
+    X, V1, gamma1, beta1, V2, gamma2, beta2, W1, W2
+):  #                                                                 -> Y (N, H, W, C)
+    ...  # your lines here
+
+
+check("residual_block", residual_block)
+
+# %%
+# For help, uncomment a line and run the cell.
+# hint("residual_block")
+# hint("residual_block", 3)
+# solution("residual_block")
+
+# %% [markdown]
+# ## Layer and equation
 #
 # Does this layer compute the equation? Here is the same with the functions that you have written.
 
@@ -156,7 +187,11 @@ diagram(axes[1], f"pre: {error['pre']:.2f}", ["SE", "F"], above=["δ"])
 diagram(axes[2], f"post: {error['post']:.2f}", ["F"], above=["δ", "SE"])
 diagram(axes[3], f"identity: {error['identity']:.2f}", ["F"], ["SE"], ["δ"])
 diagram(axes[4], f"3x3: {error['3x3']:.2f}", ["conv", "SE", "conv"], above=["δ"])
-figures.show()
+figures.show(
+    alt="Five diagrams of a residual unit, with the SE block at the end of the branch, at its "
+    "start, after the sum, on the shortcut, and inside the branch, each with the paper's "
+    "error."
+)
 
 # %% [markdown]
 # *Pre* and *identity* do as well as the standard position, *3x3* a little worse. (*3x3* also
@@ -165,32 +200,55 @@ figures.show()
 # *Post* differs most. Here is one difference: give the gates a bias so low that all of them
 # close, $s = 0$.
 #
-# **Predict.** What does each block return then: $\delta(X)$, as if there were no branch? Only the
-# branch? Zeros?
+# **Predict.** What does each block return then: $\delta(X)$, as if there were no branch? Something
+# without $X$? Zeros? And does it matter whether batch norm's $\beta$ is 0, as in a new network, or
+# has been learned?
 
 
 # %%
-def shut(name):
+def shut(name, beta, X=X):
     """Return the result of the block at this position when all its gates are 0."""
-    net = places[name]
-    params, state = init(net, shape, np.random.default_rng(1))
+    net, rng = places[name], np.random.default_rng(1)
+    params, state = init(net, shape, rng)
     for name_of, array in tree.leaves(params):  # each array with its name, as "sum1.branch.se1.b2"
         if name_of.endswith("b2"):  # the bias inside the sigmoid
             array[...] = -30  # σ(-30) is practically 0
+        if name_of.endswith("beta"):
+            array[...] = beta * rng.standard_normal(array.shape)
     return net.forward(params, state, X, train=True)[0]
 
 
-kept = {name: shut(name) for name in places}
-for name, Y in kept.items():
-    passed, gone = abs(Y - se.relu(X)).max() < 1e-6, abs(Y).max() < 1e-6
-    print(f"{name:9} {'δ(X)' if passed else 'zeros' if gone else 'only the branch'}")
-claim("After the sum, closed gates leave values below 1e-9.", abs(kept["post"]).max())
+def verdict(Y, for_another):
+    """Say what is left; ``for_another`` is the result for X + 1."""
+    if abs(Y - se.relu(X)).max() < 1e-6:
+        return "δ(X)"
+    if abs(Y).max() < 1e-6:
+        return "zeros"
+    both = (Y > 0) & (for_another > 0)  # where ReLU passes both
+    constant = abs(for_another - Y - 1)[both].max() < 1e-3
+    return "δ(X + a constant map)" if constant else "only the branch"
+
+
+found = {}
+print(f"{'':10}{'β = 0':18}β learned")
+for name in places:
+    found[name] = [verdict(shut(name, beta), shut(name, beta, X + 1)) for beta in (0, 1)]
+    print(f"{name:10}{found[name][0]:18}{found[name][1]}")
+
+# %%
+claim("With β at 0, 3 of 5 positions hand X on;",
+      0, sum(beginning == "δ(X)" for beginning, _ in found.values()), len(places))  # fmt: skip
+claim("with a learned β 1 of 5.",
+      sum(learned == "δ(X)" for _, learned in found.values()), len(places))  # fmt: skip
+assert found["standard"] == ["δ(X)"] * 2
+claim("After the sum, closed gates leave values below 1e-9.", abs(shut("post", 1)).max())
 
 # %% [markdown]
-# *Standard*, *pre* and *3x3* can close a branch, and the unit still passes $X$ on, and gradients
-# pass back the same way. *Identity* loses $X$ and keeps the branch. *Post* scales everything.
-# This is what *can* happen; it does not explain why the errors differ. (*Identity* loses $X$,
-# too, and has the lowest error of all.)
+# Only *standard* passes $X$ on unchanged whenever its gates are closed, and gradients pass back the
+# same way. In *pre* and *3x3* the gates stand before a batch norm: from zeros it makes its $\beta$,
+# so the unit adds a map that is the same for every image. *Identity* loses $X$ and keeps the
+# branch. *Post* scales everything. This is what *can* happen; it does not explain why the errors
+# differ. (*Identity* loses $X$, too, and has the lowest error of all.)
 #
 # ## A whole network
 #
@@ -242,7 +300,10 @@ for name, size, C, gated in outline:
     left += max(width + 8, 28)
 axes.set(xlim=(-3, left), ylim=(-11, 36))
 axes.set_axis_off()
-figures.show()
+figures.show(
+    alt="The network as boxes: the picture, a convolution, three units with an SE block each, ever "
+    "smaller and with more channels, a mean and a classifier."
+)
 
 # %% [markdown]
 # The library has this network under the name `se_resnet8`. With the same random initial weights,
@@ -295,6 +356,8 @@ by_hand = [
 parameters, products = map(sum, zip(*by_hand, strict=True))
 counted = cost(net, picture)
 assert (parameters, products) == (counted.parameters, counted.products)
+
+# %%
 claim("By hand and with the library: 80,730 parameters.", parameters)
 claim("By hand and with the library: 12,504,320 multiply-adds.", products)
 two, three = by_hand[2], by_hand[3]
@@ -318,6 +381,8 @@ claim("and 1.0 times its work: a quarter of the places.", three[1] / two[1])
 # %%
 plain = cost(resnet8(), picture)
 added = se.added_parameters([(1, 16), (1, 32), (1, 64)], r=4)
+
+# %%
 claim("Eq. (5) says 2,688,", added)
 claim("and so do the two counts: 2,688.", counted.parameters - plain.parameters)
 more = added / plain.parameters, counted.products / plain.products - 1
@@ -341,7 +406,10 @@ for axis, what, unit_name in ((axes[0], "parameters", 1e3), (axes[1], "products"
 axes[0].set(title="parameters, in thousands")
 axes[1].set(title="multiply-adds, in millions; SE: too thin to see")
 axes[0].legend(loc="upper left")
-figures.show()
+figures.show(
+    alt="Bars by stage. Parameters grow from stage to stage, with a thin layer for SE; "
+    "multiply-adds are spread evenly, and SE is too thin to see."
+)
 
 # %% [markdown]
 # ## Comparison with the paper's numbers
@@ -389,7 +457,11 @@ right.set_xticks(
     range(4), [f"stage {k}\n{N} × {C}" for k, (N, C) in enumerate(large, 2)], fontsize=9
 )
 right.set(title="by stage, r = 16, in millions")
-figures.show()
+figures.show(
+    alt="Left, the paper's error against the parameters added for five reduction ratios: nearly "
+    "flat except at thirty-two, all below the line without SE. Right, added parameters by "
+    "stage: most are in the last."
+)
 
 share = by_stage / by_stage.sum()
 claim("The last stage has 62.5 % of the added parameters.", share[-1])
@@ -424,31 +496,6 @@ check("residual_block", gated_sum)
 # %% [markdown]
 # The shape and the number of parameters are right, and it would train. Neither counting nor a
 # falling loss reveals such a mistake. The oracle names it.
-#
-# ## Exercise: `residual_block` · medium, 15 minutes
-#
-# $$Y = \delta\bigl(X + \mathrm{SE}(\mathrm{BN}(V_2 * \delta(\mathrm{BN}(V_1 * X))))\bigr)$$
-#
-# Both convolutions have stride 1 and padding 1; batch norm uses the statistics of the batch, as
-# in training. You may use `se.conv2d`, `se.batch_norm`, `se.relu` and `se.se_block`, or your own
-# functions. Where exactly is a ReLU needed, and where not?
-
-
-# %%
-@exercise
-def residual_block(
-    X, V1, gamma1, beta1, V2, gamma2, beta2, W1, W2
-):  #                                                                 -> Y (N, H, W, C)
-    ...  # your lines here
-
-
-check("residual_block", residual_block)
-
-# %%
-# For help, uncomment a line and run the cell.
-# hint("residual_block")
-# hint("residual_block", 3)
-# solution("residual_block")
 
 # %% [markdown]
 # ## On your own
@@ -461,5 +508,10 @@ check("residual_block", residual_block)
 # - *Open.* You may spend 3 percent more parameters on a network of fifty layers. Where do you put
 #   them: more channels, more units, SE blocks in some stages? What would you have to measure, and
 #   how often, to be sure?
+#
+# **Answers.** *Quick:* they are all one half, whatever the image: $h = 0$, so $W_2 h = 0$. *Core:*
+# with a quarter of the channels, each block has a sixteenth of the parameters. *Open:* there is no
+# general answer. Compare at equal cost, on held-out images, over several seeds, and look at the
+# interval of the differences (tutorial 9).
 #
 # Next: [9. Train it](09_train.ipynb).

@@ -3,8 +3,8 @@
 #
 # [all tutorials](README.md) · [this one as a script](11_gpu.py)
 #
-# **You will** run familiar code on the available processor, build an array that simulates a GPU
-# array, and use it to count the operations of a GPU.
+# **You will** run familiar code on the available processor, and on a double of CuPy that counts
+# what a GPU would do and refuses what CuPy refuses.
 #
 # **You learn** why the library's equations have one code path for NumPy and CuPy, what a launch
 # is and why fewer are better, why a training step never calls `float(loss)`, and which
@@ -27,11 +27,13 @@ import copy
 import inspect
 import re
 from pathlib import Path
+from textwrap import shorten
 from types import ModuleType
 from unittest.mock import patch
 
 import numpy as np
 import se_numpy as se
+from se_numpy import cupy_double as double
 from se_numpy import models, tree
 from se_numpy.data import builtin
 from se_numpy.data.batches import Images, Normalisation, draw
@@ -90,6 +92,8 @@ except TypeError as error:
 
 x = se.to_device(x_host, device)  #                                   on the GPU, or unchanged
 y = se.to_host(standardise(x))  #                                     always a NumPy array
+
+# %%
 claim("The spread is 1.000 afterwards, wherever it was computed.", y.std())
 
 # %% [markdown]
@@ -139,7 +143,10 @@ for start, end, height, name in (
     axes.text(5, height + 0.1, name, ha="center", fontsize=9)
 axes.set(xlim=(-0.2, 10.2), ylim=(-0.2, 2.9))
 axes.axis("off")
-figures.show()
+figures.show(
+    alt="Two boxes, the host and the device, with arrows between them: to_device and launches lead "
+    "to the device, to_host leads back and waits."
+)
 
 # %% [markdown]
 # Moved arrays stay on the device. Images are copied once, as bytes, with the border that crops
@@ -160,100 +167,74 @@ draws = draw(np.random.default_rng(0), len(images), augment=True)
 once = images.padded.nbytes + images.labels.nbytes
 every_epoch = sum(a.nbytes for a in (draws.order, draws.top, draws.left, draws.flip))
 as_floats = 4 * data.train_images.nbytes
+
+# %%
 claim("Once 2,884,800 bytes, then 15,000 bytes per epoch; as floats, 7,372,800 per epoch.",
       once, every_epoch, as_floats)  # fmt: skip
 
 # %% [markdown]
-# ## An array that simulates a GPU
+# ## A double of CuPy
 #
-# You may have no GPU, and even with one you cannot see its launches. So here is an array that
-# simulates a GPU array, and a module that simulates CuPy. You may skip the code; this is what it
-# does.
+# You may have no GPU, and even with one you cannot see its launches. The library has a double of
+# CuPy, `se_numpy.cupy_double`, which its own tests use: it computes with NumPy, and behaves as CuPy
+# does otherwise.
 #
 # 1. It counts **launches**: every operation that a GPU would execute.
 # 2. It counts **waits**: every time that Python needs a number, which the GPU may not have
 #    computed yet.
-# 3. It refuses operations with arrays on the host.
+# 3. It refuses what CuPy refuses: arrays on the host among those on the device, and functions,
+#    arguments and methods that CuPy does not have.
+#
+# `pretend(f, *args)` sends the arrays to this double, calls `f`, and returns the result with both
+# counts.
 
 
 # %%
-class Pretend(np.ndarray):
-    launches = waits = 0
-
-    def __array_ufunc__(self, ufunc, method, *inputs, out=(), **more):
-        if any(a.ndim and not isinstance(a, Pretend) for a in arrays_of(inputs, out)):
-            raise TypeError(f"{ufunc.__name__}: an array on the host and one on the device")
-        Pretend.launches += 1
-        more |= {"out": on_host(out)} if out else {}
-        result = getattr(ufunc, method)(*on_host(inputs), **more)
-        return out[0] if out else np.asarray(result).view(Pretend)
-
-    def __array_function__(self, function, types, args, more):  # np.where(...): CuPy's runs instead
-        return counted(function)(*args, **more)
-
-    def astype(self, *args, **more):
-        Pretend.launches += 1
-        return super().astype(*args, **more)
-
-    def __float__(self):
-        Pretend.waits += 1
-        return float(on_host(self))
-
-    def __bool__(self):
-        Pretend.waits += 1
-        return bool(on_host(self))
-
-    def __setitem__(self, key, value):
-        Pretend.launches += 1
-        if isinstance(key, np.ndarray) and key.dtype.kind == "b":  # how many are True?
-            Pretend.waits += 1
-        super().__setitem__(key, value)
-
-
-class PretendModule(ModuleType):
-    ndarray = Pretend
-
-    def __getattr__(self, name):
-        of_numpy = getattr(np, name)
-        if not callable(of_numpy) or isinstance(of_numpy, (type, np.ufunc)):
-            return of_numpy  # a type, or an operation that Pretend counts itself
-        return counted(of_numpy)
-
-
-def counted(of_numpy):
-    def call(*args, **more):
-        free = "empty", "empty_like", "broadcast_to", "result_type"  # nothing is computed
-        Pretend.launches += of_numpy.__name__ not in free
-        result = of_numpy(*on_host(args), **{k: on_host(v) for k, v in more.items()})
-        numbers = isinstance(result, (np.ndarray, np.generic))
-        return np.asarray(result).view(Pretend) if numbers else result
-
-    return call
-
-
-def arrays_of(*tuples):
-    return [a for some in tuples for a in some if isinstance(a, np.ndarray)]
-
-
-def on_host(a):
-    if isinstance(a, (list, tuple)):
-        return type(a)(on_host(one) for one in a)
-    return a.view(np.ndarray) if isinstance(a, Pretend) else a
-
-
 def on_device(a):
     if isinstance(a, (list, tuple)):
-        return type(a)(on_device(one) for one in a)
-    return a.copy().view(Pretend) if isinstance(a, np.ndarray) else a
+        return type(a)(map(on_device, a))
+    return double.asarray(a) if isinstance(a, np.ndarray) else a
 
 
 def pretend(f, *args):
-    """Return f's result for simulated GPU arguments, and its launches and waits."""
-    Pretend.launches = Pretend.waits = 0
-    with patch.dict(sys.modules, cupy=PretendModule("pretend")):
-        result = f(*on_device(args))
-    return on_host(result), Pretend.launches, Pretend.waits
+    """Return f's result for arrays on a simulated GPU, and its launches and waits."""
+    given = on_device(args)
+    with patch.dict(sys.modules, cupy=double.module), double.counting() as (launches, waits):
+        result = f(*given)
+        counts = len(launches), len(waits)
+        return se.to_host(result) if isinstance(result, double.ndarray) else result, *counts
 
+
+# %% [markdown]
+# **Predict.** Which of these lines run on a GPU? `x` is on the device; `xp` is CuPy.
+
+# %%
+LINES = (
+    "x + 1",
+    "x + np.ones(3)",
+    "xp.ones(3) + x",
+    "np.asarray(x)",
+    "xp.sum(x, where=x > 0)",
+    "xp.vecdot(x, x)",
+    "xp.einsum('i,i->', x, x)",
+    "x.flags.writeable",
+)
+
+
+def tried(line):
+    """Return what becomes of a line on the simulated GPU."""
+    try:
+        pretend(lambda x: eval(line, {"np": np, "xp": double.module, "x": x}), np.arange(3.0))
+    except (AttributeError, TypeError, ValueError) as error:
+        return f"{type(error).__name__}: {error}"
+    return "runs"
+
+
+for line in LINES:
+    print(f"{line:26} {shorten(tried(line), 70, placeholder=' ...')}")
+
+# %%
+claim("3 of 8 run.", sum(tried(line) == "runs" for line in LINES), len(LINES))
 
 # %% [markdown]
 # ## Launches
@@ -278,6 +259,8 @@ def excite(z, W1, W2):  #                                             (N, C) -> 
 
 z, W1, W2 = rng.standard_normal((8, 32)), rng.standard_normal((4, 32)), rng.standard_normal((32, 4))
 s, launches, waits = pretend(excite, z, W1, W2)
+
+# %%
 claim("7 launches and 0 waits.", launches, waits)
 claim("It agrees with the library to less than 1e-12.", abs(s - se.excite(z, W1, W2)).max())
 
@@ -357,6 +340,8 @@ def update(weights, gradients, velocities):
 _, one_by_one, _ = pretend(update, arrays, arrays, arrays)
 flat = tree.flatten(params)  #                                        (P,)
 _, at_once, _ = pretend(update, [flat], [flat], [flat])
+
+# %%
 claim("280,538 numbers in 83 arrays; an update takes 664 launches array by array, 8 at once.",
       flat.size, len(arrays), one_by_one, at_once)  # fmt: skip
 
@@ -367,7 +352,10 @@ axes.bar_label(bars, padding=4, fontsize=9)
 axes.invert_yaxis()
 axes.set(xlabel="launches for one update of SE-ResNet-20", xlim=(0, 750))
 axes.set_title("one launch updates all numbers")
-figures.show()
+figures.show(
+    alt="Three bars of launches for one update: long array by array, short for one flat vector, a "
+    "single one for one kernel."
+)
 
 # %% [markdown]
 # So all parameters are in **one** vector, and each layer's arrays are views into it. No copies
@@ -423,7 +411,10 @@ for axis, (wait_after, title) in zip(axes, cases, strict=True):
     axis.broken_barh(gpu, (0.1, 0.7), fc=figures.ORANGE, ec="white")
     axis.set(title=title, yticks=(0.45, 1.45), yticklabels=("GPU", "host"), xlabel="time, in units")
     ends.append(gpu[-1][0] + 1.5)
-figures.show()
+figures.show(
+    alt="Two timelines of host and GPU. Without float(loss) the GPU works without gaps; with it "
+    "the host waits, and the GPU has gaps."
+)
 
 claim("In the drawing twelve kernels end after 19 units, and after 21 if the host waits.", *ends)
 
@@ -504,6 +495,8 @@ def one_step(w, running, X, labels):
 
 vectors = learner.w.copy(), learner.running.copy()
 loss, launches, waits = pretend(one_step, *vectors, *batch)
+
+# %%
 claim("More than 1,000 launches, 0 waits.", launches, waits)
 claim(
     "The loss computed on the CPU differs by less than 1e-4.",
@@ -511,10 +504,9 @@ claim(
 )
 
 # %% [markdown]
-# This is a whole training step on a simulated GPU, with the NumPy form of every operation. With
-# the kernels it takes fewer than four hundred launches: [a
-# test](../tests/train/test_train.py) counts them, and fails if there are more, or if anything
-# waits.
+# This is a whole training step on a simulated GPU, with the NumPy form of every operation. With the
+# kernels it takes a fraction of these launches: [a test](../tests/train/test_train.py) counts them,
+# and fails if there are more than its limit, or if anything waits.
 
 # %% [markdown]
 # ## Remaining differences
@@ -532,6 +524,8 @@ cuts = {
     "CPU": parallel_for(np, lambda block: block, 128, 1 << 20),
     "GPU": parallel_for(not_numpy, lambda block: block, 128, 1 << 20),
 }
+
+# %%
 claim("128 maps are 16 blocks on a CPU and 1 on a GPU.", 128, len(cuts["CPU"]), len(cuts["GPU"]))
 
 # %% [markdown]
@@ -570,9 +564,10 @@ claim("The same numbers, summed in two orders, differ by more than 1e-8 and less
 # **Scalars.** `x.sum()` is a number in NumPy. In CuPy it is an array without dimensions, because
 # it is on the device.
 #
-# **Indices.** A label of 10 among ten classes stops NumPy with an error; CuPy [wraps it
-# around](https://docs.cupy.dev/en/stable/user_guide/difference.html) without an error. So labels
-# are checked once, on the host, when the data are read.
+# **Indices.** A label of 10 among ten classes stops NumPy with an error. On a GPU nothing stops: an
+# index in CuPy [wraps around](https://docs.cupy.dev/en/stable/user_guide/difference.html), and a
+# kernel reads memory outside its array. So labels are checked once, on the host, when the data are
+# read.
 
 # %% [markdown]
 # ## A common mistake: `np.` in the middle
@@ -602,11 +597,11 @@ except TypeError as error:
 
 # %% [markdown]
 # `np.ones` makes an array on the host, whatever `U` is. (A NumPy function with a CuPy argument,
-# as in `np.where(x > 0, dy, 0)`, calls CuPy's version; `np.ones` has no such argument.) The
+# as in `np.where(x > 0, dy, 0)`, calls CuPy's version if there is one; the double is stricter and
+# refuses it, because it is better not to rely on it. `np.ones` has no such argument.) The
 # oracle cannot find this: it calls functions with NumPy arrays, for which the code is right. **A
 # test finds only mistakes in the cases that it runs.** That is why this library's tests run the
-# same code on NumPy, on a stand-in for CuPy that refuses the same operations as CuPy (like
-# `Pretend`, but stricter), and on CuPy if there is a GPU.
+# same code on NumPy, on this double, and on CuPy if there is a GPU.
 #
 # To fix it, use `xp = se.array_module(U)` and `xp.ones(U.shape, U.dtype)`, or better, avoid the
 # ones. The type matters too: `np.ones` returns float64, so the result takes twice the memory that
@@ -686,5 +681,12 @@ claim("from above 2 to below 0.5.", losses[0], losses[-1])
 #   launches are left?
 # - *Open.* A GPU is idle while the host decides. What would it take to have it run a whole step, or
 #   a whole epoch, from one launch? What could then no longer change from step to step?
+#
+# **Answers.** *Quick:* `pretend(se.se_block, U, W1, W2)` counts them. The excitation has the most:
+# its sigmoid avoids overflow. *Core:* the two matrix products need whole rows. The table's kernels
+# loop over such a row inside, with `raw` arguments: two launches for the excitation, one for the
+# scale. *Open:* a graph of kernels, recorded once and replayed (CUDA graphs). Then shapes,
+# addresses and the order of the kernels cannot change any more; values in memory, such as the
+# learning rate, can.
 #
 # Next: [12. Correct the notes](12_corrections.ipynb).

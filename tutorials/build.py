@@ -145,6 +145,8 @@ def build(source: Path) -> Path:
         )  # one line per source line, for readable diffs
         if "outputs" in cell:
             cell["outputs"] = tidy(cell["outputs"], source)
+            alt = list(filter(None, map(prose.alt_text, cell["outputs"])))
+            cell["metadata"] = {"mystnb": {"image": {"alt": alt[0]}}} if alt else {}  # for MyST-NB
     made["metadata"] = {"kernelspec": KERNEL, "language_info": {"name": "python"}, "se_numpy": {
         "made_from": source.name, "source_sha256": digest(text),
         "cells_sha256": cells_digest(made)}}  # fmt: skip
@@ -203,7 +205,9 @@ def tidy(outputs: list[dict[str, Any]], source: Path) -> list[dict[str, Any]]:
         data = output.get("data", {})
         if "image/png" in data:
             data["image/png"] = smaller(data["image/png"])
-        output.update({"metadata": {}} if "metadata" in output else {})
+        alt = prose.alt_text(output)
+        kept_metadata = {"image/png": {"alt": alt}} if alt else {}
+        output.update({"metadata": kept_metadata} if "metadata" in output else {})
         kept.append(output)
     return kept
 

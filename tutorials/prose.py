@@ -9,6 +9,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ MEASURED = re.compile(
     r"(?<![\w.])[0-9]+\.[0-9]+(?![\w.])"
 )  # a number with a decimal point is taken for a result
 NOTEBOOK, PICTURE = 1_000_000, 100_000  # bytes
+ALT = 30  # characters: the shortest description of a figure
 
 
 def repository() -> str | None:
@@ -107,11 +109,21 @@ def of_script(script: str) -> list[str]:
         f"has a magic or a shell line: {line}"
         for line in re.findall(r"^[!%].*$", "\n".join(code), re.MULTILINE)
     ]
+    found += _answers_given_away(parts)
     if (
         not exercises(script) and int(re.search(r"[0-9]+|$", text)[0] or 0) < 10
     ):  # tutorials from 10 on need no exercise
         found.append("has no exercise")
     return [*found, *_exercises("\n".join(code))]
+
+
+def _answers_given_away(parts: list[tuple[str, str]]) -> Iterator[str]:
+    """Check that the code cell after a question holds no claim, which would give it away."""
+    for (kind, text), (_, code) in pairwise(parts):
+        asks = kind == "markdown" and "**Predict" in text
+        if asks and re.search(r"^\s*claim\(", code, re.MULTILINE):
+            question = text[text.index("**Predict") :].replace("\n", " ")[:60]
+            yield f"the cell after {question!r} holds a claim; put the claim into the next cell"
 
 
 def _exercises(code: str) -> Iterator[str]:
@@ -166,6 +178,7 @@ def of_notebook(path: Path) -> list[str]:
     for cell in notebook["cells"]:
         outputs = cell.get("outputs", [])
         found += _outputs(cell, outputs)
+        texts += filter(None, map(alt_text, outputs))
         shown += [
             "".join(o.get("text", "")) + "".join(o.get("data", {}).get("text/plain", ""))
             for o in outputs
@@ -189,8 +202,15 @@ def _outputs(cell: dict[str, Any], outputs: list[dict[str, Any]]) -> Iterator[st
         size = len(base64.b64decode(picture))
         if not 1000 < size < PICTURE:
             yield f"a figure of cell {cell['id']} has {size:,} bytes; expected 1,000 to {PICTURE:,}"
-    if re.search(r"^figures\.show\(\)", "".join(cell["source"]), re.MULTILINE) and not pictures:
+    if re.search(r"^figures\.show\(", "".join(cell["source"]), re.MULTILINE) and not pictures:
         yield f"cell {cell['id']} shows a figure but has no picture"
+    if any("image/png" in o.get("data", {}) and len(alt_text(o)) < ALT for o in outputs):
+        yield f"a figure of cell {cell['id']} needs an alt text of {ALT} characters or more"
+
+
+def alt_text(output: dict[str, Any]) -> str:
+    """Return the description of an output's figure, or ""."""
+    return str(output.get("metadata", {}).get("image/png", {}).get("alt", ""))
 
 
 def of_text(text: str, folder: Path) -> list[str]:

@@ -2,18 +2,22 @@
 
     python tutorials/networks/make.py network RUN NAME.npz "DESCRIPTION OF THE DATA"
     python tutorials/networks/make.py gates RUN/excitations NAME_gates.npz "DESCRIPTION OF THE DATA"
+    python tutorials/networks/make.py curves NAME "COMMAND OF THE RUNS" RUN RUN ...
 
-README.md lists the commands of the runs. Both files are checkpoints, which
-``se_numpy.checkpoint.load`` reads: trees of arrays, and a description.
+README.md lists the commands of the runs. The first two files are checkpoints, which
+``se_numpy.checkpoint.load`` reads: trees of arrays, and a description. The accuracies of whole runs
+go into ``recorded.json`` of ``se_numpy.grading.lessons``, under NAME.
 """
 
 import csv
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from se_numpy import checkpoint
+from se_numpy.grading.lessons import recorded
 from se_numpy.tree import from_leaves
 
 TIMES = ("seconds", "images_per_second")  # differ from run to run
@@ -65,10 +69,32 @@ def gates(study: Path, target: Path, made_of: str) -> None:
     checkpoint.save(target, trees, about)
 
 
+def curves(name: str, made_by: str, *runs: str) -> None:
+    """Record the accuracy of every epoch, and that on the test set."""
+    target = Path(recorded.__file__).with_name("recorded.json")
+    everything = json.loads(target.read_text(encoding="utf-8")) if target.exists() else {}
+    everything[name] = {"made_by": made_by, "runs": [_accuracies(Path(run)) for run in runs]}
+    target.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
+
+
+def _accuracies(run: Path) -> dict[str, Any]:
+    _, meta = checkpoint.load(run / "last.npz")
+    result = json.loads((run / "result.json").read_text(encoding="utf-8"))
+    by_epoch = {
+        kind: [round(row[f"{short}_accuracy"], 4) for row in meta["history"]]
+        for kind, short in (("training", "train"), ("validation", "val"))
+    }
+    about = {key: meta["config"][key] for key in ("model", "seed")}
+    return about | by_epoch | {"test": result["test_accuracy"]}
+
+
 def _without_times(row: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in row.items() if name not in TIMES}
 
 
 if __name__ == "__main__":
-    what, source, target, made_of = sys.argv[1:]
-    {"network": network, "gates": gates}[what](Path(source), Path(target), made_of)
+    if sys.argv[1] == "curves":
+        curves(*sys.argv[2:])
+    else:
+        what, source, target, made_of = sys.argv[1:]
+        {"network": network, "gates": gates}[what](Path(source), Path(target), made_of)

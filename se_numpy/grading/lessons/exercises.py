@@ -4,6 +4,7 @@ import dis
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from se_numpy.engine import single_threaded_blas
@@ -63,8 +64,42 @@ def check(name: str, function: Function, *, layout: str = "NHWC") -> Card | NotY
     report = replace(report, hints=tuple(hint for hint in report.hints if hint != FOR_POINTS))
     if report.counterexample:  # a notebook needs no code to reproduce it
         report = replace(report, counterexample=replace(report.counterexample, repro=""))
-    note = "This is the library's own function." if function is task.oracle else ""
-    return display(Card(report, note))
+    return display(Card(report, _note(function, task.oracle)))
+
+
+def _note(function: Function, oracle: Function) -> str:
+    """Return the last line of a card: whose function it is, or which variables of the notebook it reads."""
+    if function is oracle:
+        return "This is the library's own function."
+    names = notebook_values(function)
+    if not names:
+        return ""
+    variables = f"the global{'s' if len(names) > 1 else ''} {', '.join(names)}"
+    return f"It uses {variables} of the notebook; a submission must take such values as arguments or compute them."
+
+
+def notebook_values(function: Function) -> list[str]:
+    """Return the notebook's variables that a function and its helpers read, without functions and modules."""
+    found: set[str] = set()
+    seen, waiting = set(), [function]
+    while waiting:
+        one = waiting.pop()
+        if one in seen or not isinstance(one, FunctionType):
+            continue
+        seen.add(one)
+        for name in _globals_read(one.__code__) & one.__globals__.keys():
+            value = one.__globals__[name]
+            if isinstance(value, FunctionType) and value.__globals__ is function.__globals__:
+                waiting.append(value)
+            elif not callable(value) and not isinstance(value, ModuleType):
+                found.add(name)
+    return sorted(found)
+
+
+def _globals_read(code: CodeType) -> set[str]:
+    """Return the names of the globals that code reads, and the functions inside it."""
+    names = {step.argval for step in dis.get_instructions(code) if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    return names.union(*(_globals_read(inner) for inner in code.co_consts if isinstance(inner, CodeType)))
 
 
 def attempted(function: Function) -> bool:

@@ -76,9 +76,19 @@ def two_colours(low: str, high: str) -> Any:
     return ListedColormap([low, high])
 
 
-def show() -> None:
-    """Show the open figures and close them."""
+def show(*, alt: str) -> None:
+    """Show the open figures and close them; ``alt`` describes them to readers who cannot see them.
+
+    In a notebook the description is kept as the image's metadata ``alt``, from which nbconvert (template classic) and
+    nbsphinx write the page.
+    """
     import matplotlib.pyplot as plt
 
-    plt.show()
+    if plt.get_backend().endswith("inline"):
+        from IPython.display import display
+
+        for number in plt.get_fignums():
+            display(plt.figure(number), metadata={"image/png": {"alt": alt}})
+    else:
+        plt.show()
     plt.close("all")

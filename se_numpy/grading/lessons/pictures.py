@@ -5,12 +5,14 @@ CIFAR has no stated licence, so this project includes none of its images.
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from se_numpy.data import Dataset, load_cifar
+from se_numpy.data import DataError, Dataset, load_cifar
 from se_numpy.grading.lessons import figures
+from se_numpy.grading.lessons.display import say
 
 CIFAR_FOLDER = "SE_NUMPY_DATA"  # the environment variable that names a folder with CIFAR-10 or -100
 
@@ -35,15 +37,16 @@ def boat() -> np.ndarray:
 
 
 def photographs() -> Dataset | None:
-    """Load CIFAR from the folder in the environment variable SE_NUMPY_DATA; return None if it is not set.
+    """Load CIFAR from the folder in the environment variable SE_NUMPY_DATA.
 
-    Raises
-    ------
-    DataError
-        If the folder does not contain CIFAR.
+    Return None if it is not set; if the folder does not contain CIFAR, also print what is missing.
     """
     folder = os.environ.get(CIFAR_FOLDER)
-    return load_cifar(folder) if folder else None
+    try:
+        return load_cifar(Path(folder).expanduser()) if folder else None
+    except DataError as error:
+        say(f"No photographs, because of {CIFAR_FOLDER}: {error}")
+        return None
 
 
 GATES = (0.95, 0.08, 0.5, 0.08, 0.95, 0.25)  # the gates of the six channels in the diagram
