@@ -552,4 +552,4 @@ print("with the engine off, the same as the plain network in every bit:",
 # again afterwards. The sums for mean and variance can be taken block by block, right after the
 # product, while the block is in the cache; only a few numbers for each block are then combined.
 #
-# This was the last one: [all tutorials](README.md).
+# Next: [14. Train on your own pictures](14_your_own_pictures.ipynb).
