@@ -85,7 +85,7 @@ def test_pages_are_built_without_a_warning(tmp_path):
     subprocess.run([sys.executable, ROOT / "docs" / "build_site.py", out, "--without-lite"], check=True)
     reference = (out / "docs" / "api" / "se_numpy.html").read_text(encoding="utf-8")
     assert 'id="se_numpy.excite_backward"' in reference
-    assert (out / "tutorials" / "06_squeeze_excite_scale.html").exists()
+    assert (out / "tutorials" / "07_squeeze_excite_scale.html").exists()
 
 
 @pytest.mark.slow
@@ -108,7 +108,7 @@ def test_notebooks_run_in_jupyterlite(tmp_path):
     lite.build(tmp_path / "lite", Path(PYODIDE), testing=True)
     with served(tmp_path / "lite") as address, playwright.sync_playwright() as browsers:
         browser = browsers.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        for name in ("01_images_as_arrays", "06_squeeze_excite_scale"):
+        for name in ("01_images_as_arrays", "07_squeeze_excite_scale"):
             page = browser.new_page()
             page.goto(f"{address}/lab/index.html?path={name}.ipynb")
             page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.sessionContext", timeout=120_000)

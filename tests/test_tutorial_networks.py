@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,10 @@ make = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(make)
 
 
-def test_accuracy_of_the_glyph_network_on_new_images():
+@pytest.mark.parametrize("name", [name for name in NAMES if "builtin" in name])
+def test_accuracy_of_the_glyph_networks_on_new_images(name):
     data = builtin(train=1, test=120)
-    predictions = Trained.load(FOLDER / "se_resnet8_builtin.npz").probabilities(data.test_images).argmax(1)
+    predictions = Trained.load(FOLDER / name).probabilities(data.test_images).argmax(1)
     assert (predictions == data.test_labels).mean() > 0.99
 
 
@@ -59,6 +61,15 @@ def test_the_files_can_be_made_from_a_run(tmp_path):
     assert meta["config"]["out"] is None
     assert str(tmp_path) not in str(meta)
     assert "seconds" not in meta["history"][0]
+
+    curves = tmp_path / "recorded.json"
+    make.curves("a few", "train", str(run.folder), target=curves)
+    make.curves("again", "train", str(run.folder), target=curves)
+    recorded = json.loads(curves.read_text(encoding="utf-8"))
+    assert list(recorded) == ["a few", "again"]
+    (row,) = recorded["a few"]["runs"]
+    assert row["validation"] == [round(meta["history"][0]["val_accuracy"], 4)]
+    assert row["test"] == run.result["test_accuracy"]
 
     found = study(load_gated(made), data, images=12)
     folder = tmp_path / "study"

@@ -436,7 +436,7 @@ def test_recorded_runs_are_those_of_the_benchmarks():
     found = {(run.model, run.seed): run.test for run in recorded_runs("builtin")}
     assert found == {(row["model"], row["seed"]): pytest.approx(row["test_accuracy"], abs=0.02) for row in measured}
     assert all(len(run.validation) == len(run.training) == 6 for run in recorded_runs("builtin"))
-    with pytest.raises(ValueError, match="no recorded runs named 'cifar'; expected one of tutorial 9, builtin"):
+    with pytest.raises(ValueError, match="no recorded runs named 'cifar'; expected one of tutorial 10, builtin"):
         recorded_runs("cifar")
 
 

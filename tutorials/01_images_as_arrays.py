@@ -86,7 +86,7 @@ claim("The paper's 8 networks gain between 0.48 and 1.80 points.",
 # Both are true, and they differ for a reason. The small task is made so that a channel's importance
 # depends on a distant part of the image; there the block decides between failure and success. On
 # photographs a convolutional network does well without it, and the block helps a little, at a small
-# price, which [tutorial 8](08_assemble_and_count.ipynb) counts. In a short run on small photographs
+# price, which [tutorial 9](09_assemble_and_count.ipynb) counts. In a short run on small photographs
 # the gain can be too small to measure: see [all results](../docs/results.md).
 #
 # The lines with `claim` are tests: `claim(sentence, values...)` compares every number in its
@@ -421,7 +421,7 @@ figures.show(alt="The boat with the gates chosen in the cell.")
 # A Squeeze-and-Excitation block does what you just did, on the maps inside a network: squeeze,
 # gates, scale. The missing step in between is Equation (3): **the network itself computes the
 # gates from the squeeze**, for each image. You will write it in [tutorial
-# 6](06_squeeze_excite_scale.ipynb).
+# 7](07_squeeze_excite_scale.ipynb).
 #
 # ## On your own
 #

@@ -156,7 +156,7 @@ claim("It is wrong for 3 of 8 numbers.", ((output >= 0) != (x > 0)).sum(), len(x
 # everywhere, as if there were no ReLU. With `>` in place of `>=` it would be right.
 #
 # Why was it not noticed? Because the network learns anyway. Here is a small one, trained twice
-# from the same start on the same data, once with each derivative. (Tutorial 7 explains the
+# from the same start on the same data, once with each derivative. (Tutorial 8 explains the
 # gradients of its matrix products.)
 
 # %%

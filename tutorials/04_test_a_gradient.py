@@ -137,9 +137,9 @@ axes.set(
 )
 axes.legend(loc="lower right")
 figures.show(
-    alt="Errors of all mistakes, sorted, between a hundredth and ten, with those of the wrong "
-    "shape at the top. The errors of the library are below a billionth, far under a dashed "
-    "tolerance."
+    alt="Errors of all mistakes, sorted: about as large as the gradient, with those of the wrong "
+    "shape at the top. The errors of the library are many orders of magnitude smaller, far under a "
+    "dashed tolerance."
 )
 
 # %%
@@ -291,7 +291,7 @@ claim("For ones it is below 1e-14: any multiple of it passes.", abs(dx).max())
 # **Stride 1, padding 0.** A function may ignore both, or cut off the wrong border.
 #
 # **Filters or gates of 0.** The gradient of the other factor is multiplied by 0. In the block of
-# tutorial 6, weights of 0 hide a whole path of the gradient in this way.
+# tutorial 7, weights of 0 hide a whole path of the gradient in this way.
 #
 # **The easiest test.** All numbers are equal: the maximum is the mean, a product equals each of
 # its factors. And all other habits are there too.
@@ -410,4 +410,4 @@ check("scale_backward", scale_backward)
 # the smallest input that reveals each mistake and cover all of them with few inputs: this is a set
 # cover problem. `hint(name, 2)` shows such an input for the most common mistakes.
 #
-# Next: [5. Normalise, rectify, pool, classify](05_normalise_rectify_pool_classify.ipynb).
+# Next: [5. Normalise the maps](05_normalise.ipynb).

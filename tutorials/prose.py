@@ -111,8 +111,8 @@ def of_script(script: str) -> list[str]:
     ]
     found += _answers_given_away(parts)
     if (
-        not exercises(script) and int(re.search(r"[0-9]+|$", text)[0] or 0) < 10
-    ):  # tutorials from 10 on need no exercise
+        not exercises(script) and int(re.search(r"[0-9]+|$", text)[0] or 0) < 11
+    ):  # tutorials from 11 on need no exercise
         found.append("has no exercise")
     return [*found, *_exercises("\n".join(code))]
 

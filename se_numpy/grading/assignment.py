@@ -30,6 +30,16 @@ An example:
     memory_mb = 512
 
 Checks that are not named share the rest of the task's points.
+
+The form of submissions, if it is not a file with one function for each task:
+
+    file = "hw.py"                  # the file to grade in a folder or a .zip archive
+    folders = true                  # each folder with Python files is one submission
+    style = "cs231n"                # forward functions return out, cache
+    framework = "torch"             # submissions may set FRAMEWORK = "torch"
+
+    [classes]
+    SEBlock = "se_block"            # the class with forward and backward that solves a task
 """
 
 import hashlib
@@ -42,6 +52,7 @@ from pathlib import Path
 from typing import Any
 
 from se_numpy.grading.checks import checks_named, points_of
+from se_numpy.grading.declarations import FRAMEWORKS, STYLES, Form
 from se_numpy.grading.models import HIDDEN, VISIBLE, TaskReport
 from se_numpy.grading.selftest import from_file
 from se_numpy.grading.task import Task
@@ -51,7 +62,8 @@ VISIBILITIES = (VISIBLE, HIDDEN, "after_due_date", "after_published")
 KEEP = ("last", "best")
 LIMITS = {"seconds_per_call": 2.0, "memory_mb": 512.0}
 _FILES = ("secret_file", "roster", "manual", "template")  # entries that name a file beside the assignment
-_ENTRIES = ("title", "tasks", "task", *_FILES, "keep", "gradebook_column", "limits")
+_ENTRIES = ("title", "tasks", "task", *_FILES, "keep", "gradebook_column", "limits", "file",
+            "folders", "style", "framework", "classes")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -89,6 +101,7 @@ class Assignment:
     items: tuple[Item, ...]
     secret: bytes | None = None
     limits: dict[str, float] = field(default_factory=lambda: dict(LIMITS))
+    form: Form = field(default_factory=Form)
     roster: Path | None = None
     manual: Path | None = None
     template: Path | None = None
@@ -174,9 +187,27 @@ def load(path: str | Path) -> Assignment:
     beside = {name: path.parent / data[name] for name in _FILES if name in data}
     secret = _secret(beside.pop("secret_file")) if "secret_file" in beside else None
     return Assignment(
-        str(data.get("title", path.stem)), items, secret, LIMITS | limits, **beside,
+        str(data.get("title", path.stem)), items, secret, LIMITS | limits, _form(path, data), **beside,
         keep=_one_of(path, "keep", data.get("keep", "last"), KEEP), gradebook_column=data.get("gradebook_column", ""),
     )  # fmt: skip
+
+
+def _form(path: Path, data: dict[str, Any]) -> Form:
+    """Return the form of submissions that an assignment declares."""
+    style, framework = (_one_of(path, name, data.get(name, known[0]), known)
+                        for name, known in (("style", STYLES), ("framework", FRAMEWORKS)))  # fmt: skip
+    file, folders, classes = data.get("file", ""), data.get("folders", False), data.get("classes", {})
+    if not isinstance(file, str) or (file and not file.lower().endswith((".py", ".ipynb"))):
+        raise ValueError(f'{path}: file is {file!r}; expected the name of a .py or .ipynb file, as in file = "hw.py"')
+    if not isinstance(folders, bool):
+        raise ValueError(f"{path}: folders is {folders!r}; expected true or false")
+    if not isinstance(classes, dict):
+        raise ValueError(f'{path}: classes is {classes!r}; expected a table, as in [classes] SEBlock = "se_block"')
+    for kind, task in classes.items():
+        if not isinstance(task, str) or find(task).name.endswith("_backward"):
+            raise ValueError(f"{path}: the class {kind} is for {task!r}; expected a forward task, such as se_block, "
+                             "with which its backward task is graded")  # fmt: skip
+    return Form(file, folders, style if "style" in data else "", framework if "framework" in data else "", classes)
 
 
 def _items(path: Path, entry: dict[str, Any]) -> list[Item]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import se_numpy
 from se_numpy.grading.assignment import load
+from se_numpy.grading.isolation import FRAMEWORKS
 
 SETUP = """\
 #!/usr/bin/env bash
@@ -40,16 +41,18 @@ set -uo pipefail
 cd /autograder
 mkdir -p results
 echo '{{"score": 0, "output": "The autograder ended before anything was graded.", "tests": []}}' > results/results.json
+shopt -s nullglob
 files=(submission/*.ipynb submission/*.py)
-for file in "${{files[@]}}"; do [ -e "$file" ] && found="$file"; done
-if [ -z "${{found:-}}" ]; then
+found=("${{files[@]}}")
+if [ "${{#files[@]}}" -gt 1 ]; then found=(submission --one); fi  # one file is graded and may import the others
+if [ "${{#files[@]}}" -eq 0 ]; then
   echo '{{"score": 0, "output": "The submission has no .py or .ipynb file.", "tests": []}}' > results/results.json
   exit 0
 fi
 # The inputs follow the student, or the students of a group, as Gradescope's metadata name them.
 read_ids='import json; print(*sorted(u["id"] for u in json.load(open("submission_metadata.json"))["users"]), sep="-")'
 student=$(python3 -c "$read_ids" 2> /dev/null || true)
-{command} grade "$found" --student "$student" {options}--deadline {deadline} --format gradescope --out results
+{command} grade "${{found[@]}}" --student "$student" {options}--deadline {deadline} --format gradescope --out results
 status=$?
 if [ "$status" -ge 2 ]; then
   echo "The autograder itself failed with status $status; your submission did not cause this. Tell your instructor." >&2
@@ -72,14 +75,16 @@ def build(
         If the assignment is invalid or names a file outside its folder.
     """
     files: dict[str, str | bytes] = {} if requirement else _library()
-    files["setup.sh"] = SETUP.format(requirement=_quoted(requirement or NEEDS), library="" if requirement else COPY)
-    options = ""
+    options, needs = "", requirement or NEEDS
     if assignment is not None:
         assignment = Path(assignment)
-        load(assignment)  # so that errors are raised here rather than in the container
+        loaded = load(assignment)  # so that errors are raised here rather than in the container
         files["assignment.toml"] = assignment.read_text(encoding="utf-8")
         options = "--assignment source/assignment.toml "
+        framework = FRAMEWORKS.get(loaded.form.framework)
+        needs += f" {framework.name}" if framework else ""
         files |= _referenced(assignment)
+    files["setup.sh"] = SETUP.format(requirement=_quoted(needs), library="" if requirement else COPY)
     files["run_autograder"] = RUN.format(options=options, deadline=deadline, command=command)
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:

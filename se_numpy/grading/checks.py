@@ -17,6 +17,9 @@ SHARES = {"shape": 1.0, "dtype": 0.5, "values": 5.0, "special cases": 1.5, "inpu
           "extremes": 1.0}  # fmt: skip
 
 
+COPY = "work on a copy, for example x = x.copy(), and write y = y + 1 in place of y += 1"
+
+
 class _Outcome(NamedTuple):
     """A check before its points are assigned; ``where`` names the case that ``text`` is about, if any."""
 
@@ -155,7 +158,8 @@ def _check_side_effects(task: Task, tried: Sequence[Tried], again: Reply, answer
         return [_Outcome(name, None) for name in ("inputs untouched", "repeatable")]
     written = sorted({n for t in tried if t.reply.status == "ok" for n in t.reply.mutated})
     names = [task.inputs[n] for n in written if n < len(task.inputs)]
-    text = f"the function modified {', '.join(names)}; work on a copy" if names else ""
+    inputs = f"input{'s' * (len(names) > 1)} {', '.join(names)}"
+    text = f"the function modified its {inputs}; the caller still needs the old values; {COPY}" if names else ""
     same = tried[0].reply.status == again.status and _repeated(tried[0], again)
     twice = "" if same else "two calls with the same input returned different results"
     return [

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import posixpath
 import re
 import unicodedata
 from collections import Counter
@@ -9,6 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from se_numpy.grading.bundle import ARCHIVE
+from se_numpy.grading.declarations import Form
 from se_numpy.grading.download_names import Download, read_name
 from se_numpy.grading.report import FILES
 from se_numpy.grading.report.text import line
@@ -20,7 +23,7 @@ SIMILARITY = "similarity.csv"
 INSTRUCTOR = "instructor"  # the folder for reports with what students are not shown
 EARLIER = "earlier"  # the folder for the reports of earlier runs, in the folder of the reports
 UNFINISHED = "unfinished.jsonl"  # the record of a run that is not finished, in the folder of the reports
-ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
+OTHER_ARCHIVES = (".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 _TAKEN = {
     *CLASS_FILES.values(),
     *GRADEBOOKS.values(),
@@ -57,11 +60,15 @@ class ClassFolder:
     unmatched: tuple[tuple[str, str], ...] = ()
 
 
-def survey(paths: Sequence[str | Path], reports: str | Path | None = None) -> ClassFolder:
+def survey(
+    paths: Sequence[str | Path], reports: str | Path | None = None, *, form: Form | None = None, one: bool = False
+) -> ClassFolder:  # fmt: skip
     """Return the given files, and all submissions in the given folders, sorted by path.
 
-    The folder of the ``reports`` is not searched. Files that were given themselves are never passed over: those that
-    cannot be graded get a report that says so.
+    A .zip archive is one submission, and so is a folder if the ``form`` says so: it contains ``form.file`` or, with
+    ``form.folders``, any Python file, unless it is a given folder with folders or archives in it. With ``one``, each
+    given folder is one submission. The folder of the ``reports`` is not searched. Files that were given themselves
+    are never passed over: those that cannot be graded get a report that says so.
 
     Raises
     ------
@@ -71,8 +78,8 @@ def survey(paths: Sequence[str | Path], reports: str | Path | None = None) -> Cl
     found: dict[str, Path] = {}
     passed_over: list[tuple[Path, str]] = []
     for path in map(Path, paths):
-        if path.is_dir():
-            for file, reason in _files(path, reports):
+        if path.is_dir() and not one:
+            for file, reason in _files(path, reports, form or Form()):
                 if reason:
                     passed_over.append((file, reason))
                 else:
@@ -80,7 +87,7 @@ def survey(paths: Sequence[str | Path], reports: str | Path | None = None) -> Cl
         elif os.path.lexists(path):
             found.setdefault(os.path.abspath(path), path)
         else:
-            raise ValueError(f"{path} does not exist; expected a .py or .ipynb file, or a folder of submissions")
+            raise ValueError(f"{path} does not exist; expected a .py or .ipynb file, an archive, or a folder of them")
     entries = named(list(found.values()))
     top = _common([*found.values(), *(file for file, _ in passed_over)])
     others = [(line(_visible(_relative(file, top)), 2 * _LONGEST), reason) for file, reason in passed_over]
@@ -88,7 +95,7 @@ def survey(paths: Sequence[str | Path], reports: str | Path | None = None) -> Cl
         inside = "; ".join(f"{name}: {reason}" for name, reason in others[:_NAMED])
         more = f"; and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
         where = ", ".join(map(str, paths))
-        raise ValueError(f"{where} contains no submissions; expected {' or '.join(SUFFIXES)} files"
+        raise ValueError(f"{where} contains no submissions; expected {', '.join(SUFFIXES)} or {ARCHIVE} files"
                          + (f" ({inside}{more})" if inside else ""))  # fmt: skip
     return ClassFolder(entries, tuple(others))
 
@@ -158,8 +165,11 @@ def _key(folder: str) -> str:
     return unicodedata.normalize("NFC", folder).casefold()
 
 
-def _files(top: Path, reports: str | Path | None) -> Iterator[tuple[Path, str]]:
-    """Yield every file in a folder, sorted by path, with the reason if it is passed over."""
+def _files(top: Path, reports: str | Path | None, form: Form) -> Iterator[tuple[Path, str]]:
+    """Yield every file in a folder, sorted by path, with the reason if it is passed over.
+
+    A folder that is one submission is yielded in place of its files.
+    """
     left_out = os.path.realpath(reports) if reports else None
     found: list[tuple[Path, str]] = []
     waiting = [top]
@@ -173,6 +183,9 @@ def _files(top: Path, reports: str | Path | None) -> Iterator[tuple[Path, str]]:
             continue
         if not inside:
             found.append((folder, "an empty folder"))
+        if _is_submission(inside, form, given=folder == top):
+            found.append((folder, ""))
+            continue
         for entry in inside:
             path = folder / entry.name
             if not (entry.is_dir(follow_symlinks=False) and not _hidden(entry.name)):
@@ -182,6 +195,20 @@ def _files(top: Path, reports: str | Path | None) -> Iterator[tuple[Path, str]]:
             else:
                 waiting.append(path)
     yield from sorted(found)
+
+
+def _is_submission(inside: Sequence[os.DirEntry[str]], form: Form, *, given: bool) -> bool:
+    """Return True if a folder with these entries is one submission.
+
+    With ``form.folders``, a folder that is itself ``given`` is one only if it contains no folders or archives, which
+    would be submissions of their own.
+    """
+    seen = [entry for entry in inside if not _hidden(entry.name)]
+    names = [entry.name.lower() for entry in seen if entry.is_file(follow_symlinks=False)]
+    if form.file and posixpath.basename(form.file).lower() in names:
+        return True
+    parts = any(entry.is_dir() for entry in seen) or any(name.endswith(ARCHIVE) for name in names)
+    return form.folders and any(name.endswith(SUFFIXES) for name in names) and not (given and parts)
 
 
 def _hidden(name: str) -> bool:
@@ -199,13 +226,13 @@ def _reason(entry: os.DirEntry[str]) -> str:
     if not entry.is_file():
         return "not a regular file"
     lower = entry.name.lower()
-    if lower.endswith(SUFFIXES):
+    if lower.endswith((*SUFFIXES, ARCHIVE)):
         return ""
-    if lower.endswith(ARCHIVES):
-        return "an archive; unpack it and grade its files"
-    ending = re.search(r"\.(ipynb|py)(?![a-z0-9])", lower)
+    if lower.endswith(OTHER_ARCHIVES):
+        return "an archive that is not read; expected .zip"
+    ending = re.search(r"\.(ipynb|py|zip)(?![a-z0-9])", lower)
     rename = f"; if it is a submission, rename it to {line(entry.name[: ending.end()], 60)}" if ending else ""
-    return f"not a .py or .ipynb file{rename}"
+    return f"not a .py, .ipynb or .zip file{rename}"
 
 
 def _content(folder: str) -> str:

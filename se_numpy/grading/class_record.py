@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from se_numpy.grading.bundle import read_bundle
 from se_numpy.grading.class_folder import (
     CLASS_FILES,
     EARLIER,
@@ -32,7 +33,6 @@ from se_numpy.grading.report import FILES, FORMATS, write_file
 from se_numpy.grading.report.json_io import as_json, load
 from se_numpy.grading.report.table import write_table
 from se_numpy.grading.similarity import alike
-from se_numpy.grading.submission import read_file
 
 
 def make_folder(path: Path) -> None:
@@ -248,7 +248,7 @@ class ClassRecord:
             found = json.loads(text)
             entry = next(e for e in self.members.entries if (e.name, e.folder) == (found["name"], found["folder"]))
             report = load(json.dumps(found["report"]))
-            same = (report.sha256, report.student) == (read_file(entry.path).sha256, entry.student)
+            same = (report.sha256, report.student) == (read_bundle(entry.path).sha256, entry.student)
         except (ValueError, KeyError, TypeError, StopIteration, RecursionError):  # the line may be incomplete
             return False
         if not same or not all((folder / entry.folder / FILES[name]).is_file() for name in self.formats):

@@ -110,7 +110,7 @@ class ClassView:
                 if task.status != "passed":
                     key = (line(task.task), _finding(task), task.diagnosis is not None)
                     found.setdefault(key, []).append(line(report.name))
-                    texts.setdefault(key, task.diagnosis.text if task.diagnosis else "")
+                    texts.setdefault(key, task.diagnosis.text if task.diagnosis else _messages(task))
         rows = [Mistake(*key[:2], texts[key], key[2], tuple(names), graded[key[0]]) for key, names in found.items()]
         return tuple(sorted(rows, key=lambda row: (not row.known, -len(row.submissions), row.task, row.name)))
 
@@ -299,7 +299,13 @@ def _points(report: Report) -> dict[str, dict[str, Any]]:
 
 
 def _finding(task: TaskReport) -> str:
-    return line(task.diagnosis.mistake) if task.diagnosis else verdict(task.status)
+    return line(task.diagnosis.mistake) if task.diagnosis else line(task.only) or verdict(task.status)
+
+
+def _messages(task: TaskReport) -> str:
+    """Return the messages of the failed checks of a task whose values are right."""
+    failed = dict.fromkeys(check.message for check in task.checks if check.passed is False and check.message)
+    return "; ".join(failed) if task.only else ""
 
 
 def _mistakes_of(group: Group) -> str:

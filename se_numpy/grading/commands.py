@@ -20,8 +20,9 @@ from se_numpy.arg_types import int_list
 FAILED, USAGE, OWN_FAULT, NO_ISOLATION, INTERRUPTED = 1, 2, 3, 4, 130
 LEVELS = ("L1", "L2", "L3")
 GRADE = """\
-Grade .py and .ipynb submissions, each in a separate process. Several submissions, or a folder, also give a
-summary of the class: all grades, and how often each mistake was made.
+Grade .py and .ipynb submissions, each in a separate process. A .zip archive is one submission, and so is a
+folder with --one, --file or --folders; the graded file can import the others. Several submissions, or a folder, also
+give a summary of the class: all grades, and how often each mistake was made.
 
 An assignment is a file like this:
 
@@ -107,7 +108,14 @@ def add(commands: Any) -> None:
 
 def _add_grade(commands: Any) -> None:
     p = commands.add_parser("grade", help="grade submissions", description=GRADE)
-    p.add_argument("files", nargs="+", metavar="FILE", help="submissions, or folders of submissions")
+    p.add_argument("files", nargs="+", metavar="FILE", help="submissions (.py, .ipynb or .zip), or folders of them")
+    p.add_argument("--file", metavar="NAME", help="the file to grade in a folder or an archive, such as hw.py; a "
+                   "folder that contains it is one submission")  # fmt: skip
+    p.add_argument("--one", action="store_true", help="each given folder is one submission")
+    p.add_argument("--folders", action="store_true", help="each folder with Python files in the given folder is one "
+                   "submission, or the given folder itself if it has only files")  # fmt: skip
+    p.add_argument("--framework", choices=["torch", "jax"], help="submissions may set FRAMEWORK = \"torch\" or \"jax\" "
+                   "and import it")  # fmt: skip
     p.add_argument("--tasks", metavar="A,B", help="grade only these tasks")
     p.add_argument("--assignment", metavar="FILE.toml", help="TOML file with tasks, points and limits")
     p.add_argument("--format", default="terminal", metavar="A,B", help="report formats: terminal, json, "
@@ -293,9 +301,19 @@ def _doctor(args: argparse.Namespace) -> None:
         print("".join(f"{result.levels[level]:>4}" for level in LEVELS), "", result.promise.sentence)
         for attack in result.broken:
             print(f"{'':14}succeeded at {attack!r}")
+    sys.stdout.flush()
+    for name in isolation.FRAMEWORKS:
+        if not isolation.framework_missing(name):
+            print(f"\nWith {name}, for submissions that may import it:", end=" ", flush=True)  # takes half a minute
+            found = isolation.examine(name)
+            results += found
+            print("broken promises" if any(result.broken for result in found) else "every promise is kept")
+            for result in found:
+                for attack in result.broken:
+                    print(f"{'':14}{result.promise.sentence}: succeeded at {attack!r}")
     print()
     print(isolation.__doc__)
-    if broken := sum(bool(result.broken) for result in results):
+    if broken := len({result.promise.sentence for result in results if result.broken}):
         raise Exit(FAILED, f"{broken} promise{'s' * (broken != 1)} broken on this machine; see above")
 
 

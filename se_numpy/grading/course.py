@@ -12,19 +12,21 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 import se_numpy
 from se_numpy.grading.assignment import Assignment, Item, everything, load, read_secret
+from se_numpy.grading.bundle import read_bundle
 from se_numpy.grading.class_folder import Entry
+from se_numpy.grading.declarations import Form, call_lines, call_of, described, framework_of, needed
 from se_numpy.grading.grade import SEARCH_SECONDS, grade_task
 from se_numpy.grading.isolation import Child, IsolationMissing, Limits, missing
 from se_numpy.grading.models import NOT_RUN, DeadlinePassed, Reply, Report, TaskReport
-from se_numpy.grading.submission import Submission, read_file
+from se_numpy.grading.submission import Submission
 from se_numpy.grading.task import Task
 from se_numpy.grading.tasks import all_tasks
 
@@ -46,6 +48,9 @@ class Options:
     student: str = ""  # whose submission it is; the inputs follow the student (default: the file's name)
     until: float = math.inf  # the time, as of time.time(), at which grading the class ends
     search: float = SEARCH_SECONDS
+    file: str = ""  # as in ``Form``; these take precedence over the assignment's
+    folders: bool = False
+    framework: str = ""
 
     def to_assignment(self) -> Assignment:
         """Return the assignment with the selected tasks.
@@ -57,12 +62,18 @@ class Options:
         """
         secret = read_secret(self.secret_file) if self.secret_file else None
         if not self.assignment:
-            return everything(self.tasks, secret)
+            return replace(everything(self.tasks, secret), form=self._form(Form()))
         whole = load(self.assignment)
         items = tuple(item for item in whole.items if not self.tasks or item.task.name in self.tasks)
         if not items:
             raise ValueError(f"{self.assignment} contains none of the tasks {', '.join(self.tasks)}")
-        return replace(whole, items=items, secret=secret or whole.secret)
+        form = self._form(whole.form)
+        return replace(whole, items=items, secret=secret or whole.secret, form=form)
+
+    def _form(self, form: Form) -> Form:
+        """Return the form of submissions, with this object's settings in place of the assignment's."""
+        return replace(form, file=self.file or form.file, folders=self.folders or form.folders,
+                       framework=self.framework or form.framework)  # fmt: skip
 
     def fingerprint(self) -> str:
         """Return a digest of everything that a report depends on, except for the submission."""
@@ -74,7 +85,7 @@ class Options:
             own += b"".join((path.parent / task["file"]).read_bytes() for task in tasks if "file" in task)
         items = [(item.task.name, *(getattr(item, f.name) for f in fields(item)[1:])) for item in assignment.items]
         rest = (self.isolation, self.require, self.run_all, self.deadline, self.search, _versions())
-        facts = repr((items, assignment.secret, assignment.limits, own, rest))
+        facts = repr((items, assignment.secret, assignment.limits, assignment.form, own, rest))
         return hashlib.sha256(facts.encode()).hexdigest()
 
 
@@ -108,12 +119,12 @@ def grade_path(
 
     def report(
         tasks: Sequence[TaskReport], sha256: str, level: str, backend: str, message: str = "",
-        trees: Mapping[str, str] = MappingProxyType({}),
+        submission: Submission | None = None,
     ) -> Report:  # fmt: skip
         return Report(
             name or path.name, sha256, level, backend, missing(level), assignment.seed_id, now,
             time.perf_counter() - started, tuple(tasks), message, _versions(), student,
-            trees=dict(trees),
+            trees=dict(submission.trees) if submission else {}, notes=submission.notes if submission else (),
         )  # fmt: skip
 
     def unreadable(message: str, sha256: str = "") -> Report:
@@ -121,23 +132,26 @@ def grade_path(
         return report(tasks, sha256, "L0", NOT_RUN, message)
 
     try:
-        file = read_file(path)
+        bundle = read_bundle(path)
     except ValueError as error:
         return unreadable(str(error))
     if left() <= 0:
         tasks = [_without_verdict(item, "timeout", f"not reached: {over}") for item in assignment.items]
-        return report(tasks, file.sha256, "L0", NOT_RUN)
+        return report(tasks, bundle.sha256, "L0", NOT_RUN)
     limits = Limits(seconds=assignment.limits["seconds_per_call"], memory_mb=int(assignment.limits["memory_mb"]))
 
     def graded(definitions: bool, message: str = "") -> Report:
         done: list[TaskReport] = []
         own = replace(limits, start_seconds=min(limits.start_seconds, max(0.1, round(left(), 1))))
-        empty = Submission(file.name, "", file.sha256)
+        empty = Submission(bundle.name, "", bundle.sha256)
         with Child(empty, isolation=options.isolation, limits=own, require=options.require, until=until) as child:
             try:
-                submission = child.parse(file, definitions=definitions)
+                child.parse(bundle, definitions=definitions, notebooks=not options.run_all, form=assignment.form,
+                            tasks=[item.task.name for item in assignment.items])  # fmt: skip
+                submission = _with_calls(child.submission, assignment)
+                child.use(submission, framework_of(submission.form.framework, assignment.form))
             except ValueError as error:
-                return unreadable(str(error), file.sha256)
+                return unreadable(str(error), bundle.sha256)
             for item in assignment.items:
                 seed = assignment.seed(student, item.task.name)
                 reached = left() > 0
@@ -149,12 +163,12 @@ def grade_path(
                     what = "not finished" if reached else "not reached"
                     done.append(_without_verdict(item, "timeout", f"{what}: {over}"))
                 if on_task:
-                    on_task(report(done, submission.sha256, child.level, child.backend, message))
-            return report(done, submission.sha256, child.level, child.backend, message, submission.trees)
+                    on_task(report(done, submission.sha256, child.level, child.backend, message, submission))
+            return report(done, submission.sha256, child.level, child.backend, message, submission)
 
-    whole = graded(file.notebook and not options.run_all)
+    whole = graded(bundle.notebook and not options.run_all)
     reason = next((task.message for task in whole.tasks if task.status == "unreadable"), "")
-    if reason and whole.backend != NOT_RUN and not file.notebook and not options.run_all and left() > 0:
+    if reason and whole.backend != NOT_RUN and not bundle.notebook and not options.run_all and left() > 0:
         note = f"the file cannot be run as a whole ({reason}); only its definitions were run and graded"
         partial_report = graded(True, note)
         if any(task.status != "unreadable" for task in partial_report.tasks):
@@ -166,21 +180,34 @@ def _versions() -> dict[str, str]:
     return {"se_numpy": se_numpy.__version__, "numpy": np.__version__, "python": platform.python_version()}
 
 
+def _with_calls(submission: Submission, assignment: Assignment) -> Submission:
+    """Return the submission with the way in which each task is called, and a note on each that is not a function."""
+    if submission.form.is_plain:
+        return submission
+    tasks = [item.task for item in assignment.items]
+    calls = {task.name: call_of(task, submission.defined, submission.form) for task in tasks}
+    notes = described([call for call in calls.values() if submission.names(call)], submission.form)
+    return replace(submission, calls=calls, notes=(*submission.notes, *notes))
+
+
 def _verdict(item: Item, submission: Submission, child: Child, seed: int, search: float) -> TaskReport:
     """Grade one task in a submission."""
     function = item.task.name
-    if function not in submission.functions and function not in submission.source:  # not imported or assigned either
-        return _without_verdict(item, "missing", _not_found(item.task, submission))
+    how = submission.calls.get(function, {"kind": "function", "function": function})
+    if not submission.names(how):
+        why = _not_found(item.task, submission) if how["kind"] == "function" else needed(how)
+        return _without_verdict(item, "missing", why)
 
     def call(arguments: Sequence[Any], hyper: Mapping[str, Any]) -> Reply:
         reply = child.call(function, arguments, hyper)
         return replace(reply, message=reply.message + submission.why_undefined(reply.message))
 
+    lines = partial(call_lines, submission.calls.get(function), submission.form)
     found = grade_task(
-        item.task, call, seed=seed, layout=submission.layout, points=item.points,
-        seconds=search, check_points=item.check_points,
+        item.task, call, seed=seed, layout=submission.layout, points=item.points, seconds=search,
+        check_points=item.check_points, lines=lines,
     )  # fmt: skip
-    if found.status == "missing" and function not in submission.functions:
+    if found.status == "missing" and function not in submission.functions and not submission.calls:
         found = replace(found, message=_not_found(item.task, submission))
     return item.labelled(found)
 

@@ -24,6 +24,7 @@ from se_numpy.grading.search import smallest
 from se_numpy.grading.task import Case, Task, attempt
 
 Call = Callable[[Sequence[Any], Mapping[str, Any]], Reply]
+Lines = Callable[[Task, Sequence[str]], Sequence[str]]  # from the names of the hyperparameters
 SEARCH_SECONDS = 0.5
 
 FOR_POINTS = "Passed checks give points only if the values of at least one output are right."
@@ -32,18 +33,20 @@ FOR_POINTS = "Passed checks give points only if the values of at least one outpu
 def grade_task(
     task: Task, call: Call, *, seed: int, layout: str = "NHWC", points: float | None = None,
     seconds: float = SEARCH_SECONDS, prepared: Sequence[Expected] | None = None,
-    check_points: Mapping[str, float] | None = None,
+    check_points: Mapping[str, float] | None = None, lines: Lines | None = None,
 ) -> TaskReport:  # fmt: skip
     """Grade one function and return its report.
 
     ``seconds`` limits the search for the smallest failing input; ``check_points`` are the points of some checks.
+    ``lines`` returns Python that calls the function on variables named as in the signature, for a function in another
+    form.
 
     Raises
     ------
     DeadlinePassed
         If ``call`` raises it before all checks have been made.
     """
-    started, one = time.perf_counter(), _Counted(task, call, layout)
+    started, one = time.perf_counter(), _Counted(task, call, layout, lines or _plain)
     max_points = task.points if points is None else points
     cases = prepared if prepared is not None else prepare(task, seed)
     tried: list[Tried] = []
@@ -95,8 +98,8 @@ def prepare(task: Task, seed: int) -> list[Expected]:
 class _Counted:
     """The submitted function, adapted to the library's layout, with a count of its calls."""
 
-    def __init__(self, task: Task, call: Call, layout: str) -> None:
-        self.task, self.call, self.layout, self.calls = task, call, layout, 0
+    def __init__(self, task: Task, call: Call, layout: str, lines: Lines) -> None:
+        self.task, self.call, self.layout, self.lines, self.calls = task, call, layout, lines, 0
 
     def __call__(self, case: Case) -> Reply:
         self.calls += 1
@@ -205,6 +208,9 @@ def _repro(task: Task, case: Case, one: _Counted) -> str:
         whole = isinstance(value, np.ndarray) and value.dtype.kind == "f"
         lines.append(f"{name} = np.array({text}, float)" if whole else f"{name} = np.array({text})"
                      if isinstance(value, np.ndarray) else f"{name} = {text}")  # fmt: skip
-    given = ", ".join([*case.arguments, *(f"{k}={v}" for k, v in case.hyper.items())])
-    lines.append(f"print({task.name}({given}))")
-    return "\n".join(lines)
+    lines += [f"{name} = {value!r}" for name, value in case.hyper.items()]
+    return "\n".join([*lines, *one.lines(task, list(case.hyper))])
+
+
+def _plain(task: Task, hyper: Sequence[str]) -> list[str]:
+    return [f"print({task.name}({', '.join([*task.inputs, *(f'{name}={name}' for name in hyper)])}))"]

@@ -21,7 +21,7 @@ from se_numpy.grading.course import CLASS_SHARE, Options, WorkerDied, blank_repo
 from se_numpy.grading.gradebook import as_canvas, as_moodle, canvas_column, points_possible
 from se_numpy.grading.grades import Grading
 from se_numpy.grading.identify import identified
-from se_numpy.grading.isolation import IsolationMissing
+from se_numpy.grading.isolation import IsolationMissing, framework_missing
 from se_numpy.grading.manual import Manual
 from se_numpy.grading.models import Report
 from se_numpy.grading.report import FILES, FORMATS, check_formats, show
@@ -45,7 +45,7 @@ def grade(args: argparse.Namespace) -> None:
     """
     options = Options(
         args.assignment, chosen(args.tasks), args.seed_file, args.isolation, args.require, args.run_all, args.deadline,
-        student=args.student,
+        student=args.student, file=args.file or "", folders=args.folders, framework=args.framework or "",
     )  # fmt: skip
     formats = check_formats(args.format.split(","))
     if "html" in formats and (missing := missing_library("grade")):
@@ -56,9 +56,11 @@ def grade(args: argparse.Namespace) -> None:
         if value is not None and not value > 0:
             raise ValueError(f"{name} is {value:g}; expected a number of seconds above 0")
     assignment = options.to_assignment()
-    members = survey(args.files, args.out)
-    of_class = args.dask or args.roster or args.manual or args.keep or args.template or Path(args.files[0]).is_dir()
-    one = len(members.entries) == 1 and not of_class
+    if missing := framework_missing(assignment.form.framework):
+        raise ValueError(missing)
+    members = survey(args.files, args.out, form=assignment.form, one=args.one)
+    alone = [entry.path for entry in members.entries] == [Path(args.files[0])]
+    one = alone and not (args.dask or args.roster or args.manual or args.keep or args.template)
     if not one and not args.out and formats != ["terminal"]:
         raise ValueError(f"--format {args.format} writes files for several submissions; give --out DIR too")
     if args.out:

@@ -4,6 +4,7 @@ Replies are the same as from a sandboxed call, because both use the functions of
 """
 
 import contextlib
+import importlib
 import inspect
 import io
 import warnings
@@ -12,8 +13,37 @@ from typing import Any
 
 import numpy as np
 
+from se_numpy.grading.adapters import Adapter
+from se_numpy.grading.declarations import BACKWARD, FRAMEWORKS, Declared, call_of
+from se_numpy.grading.isolation.frameworks import framework_missing
 from se_numpy.grading.models import Reply
-from se_numpy.grading.sandbox_worker import apply, arrays, explain
+from se_numpy.grading.sandbox_worker import Refused, apply, arrays, explain
+from se_numpy.grading.task import Task
+
+
+def adapted(function: Any, task: Task, layout: str, framework: str) -> Callable[..., Any]:
+    """Return a function that calls a class, or a function of tensors, as the grader does if that form is declared.
+
+    Raises
+    ------
+    ValueError
+        If the framework is unknown or not installed.
+    """
+    if framework not in FRAMEWORKS:
+        raise ValueError(f"framework is {framework!r}; expected {' or '.join(FRAMEWORKS)}")
+    if problem := framework_missing(framework):
+        raise ValueError(problem)
+    layer = inspect.isclass(function)
+    name = function.__name__ if layer else task.name
+    form = Declared(layout, framework=framework, classes={name: task.name.removesuffix(BACKWARD)} if layer else {})
+    library = None if framework == "numpy" else importlib.import_module(framework)
+    adapter = Adapter({name: function}, {task.name: call_of(task, [name], form)}, np, library, Refused)
+
+    def call(*arguments: Any, **hyper: Any) -> Any:
+        return adapter.call(task.name, arguments, hyper)
+
+    call.__wrapped__ = getattr(function, "forward", function)  # type: ignore[attr-defined]  # for the lines of its errors
+    return call
 
 
 def caller(function: Callable[..., Any]) -> Callable[[Sequence[Any], Mapping[str, Any]], Reply]:

@@ -116,6 +116,15 @@ class TaskReport:
             return replace(rest, status="passed", counterexample=None, diagnosis=None, features=(), hints=())
         return rest
 
+    @property
+    def only(self) -> str:
+        """The failed checks, if the values are right on all random inputs; otherwise an empty string."""
+        failed = [check.name for check in self.checks if check.passed is False]
+        wrong = any(name.startswith("values") for name in failed)
+        if wrong or not failed or self.status != "failed":
+            return ""
+        return f"failed only: {', '.join(failed)}"
+
 
 NOT_RUN = "nothing was run"  # the backend in the report of a submission that could not be parsed
 
@@ -139,6 +148,7 @@ class Report:
     added: float = 0.0  # points that the instructor added to the sum of the tasks
     comment: str = ""  # the instructor's, on the whole submission
     trees: dict[str, str] = field(default_factory=dict)  # function -> digest of its syntax tree without names
+    notes: tuple[str, ...] = ()  # which files were graded, and in what form, if it is not a single plain file
 
     @property
     def points(self) -> float:

@@ -9,6 +9,7 @@
 ``check`` runs the function in the current process, without a sandbox, and the card says so.
 """
 
+import inspect
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 
 from se_numpy.grading.assignment import find
 from se_numpy.grading.grade import grade_task
-from se_numpy.grading.inprocess import caller
+from se_numpy.grading.inprocess import adapted, caller
 from se_numpy.grading.layout import LAYOUTS
 from se_numpy.grading.models import TaskReport
 from se_numpy.grading.notebook_card import Card
@@ -24,15 +25,18 @@ from se_numpy.grading.notebook_card import Card
 PUBLIC_SEED = 0  # the seed for practice
 
 
-def check(task: str, function: Callable[..., Any], *, layout: str = "NHWC") -> Card:
+def check(task: str, function: Callable[..., Any], *, layout: str = "NHWC", framework: str = "numpy") -> Card:
     """Check a function in this process and return a card with the verdict.
 
-    With ``layout="NCHW"``, the function receives and returns channels-first arrays.
+    With ``layout="NCHW"``, the function receives and returns channels-first arrays, and with ``framework="torch"`` or
+    "jax", tensors. It may be a class with ``forward`` and ``backward``.
     """
-    return Card(_report(task, function, layout), "Self-check: run in this process, without a sandbox.")
+    return Card(_report(task, function, layout, framework), "Self-check: run in this process, without a sandbox.")
 
 
-def assert_task(task: str, function: Callable[..., Any], *, layout: str = "NHWC") -> None:
+def assert_task(
+    task: str, function: Callable[..., Any], *, layout: str = "NHWC", framework: str = "numpy"
+) -> None:  # fmt: skip
     """Assert that a function passes every check in a task; for use in tests.
 
     Raises
@@ -40,24 +44,29 @@ def assert_task(task: str, function: Callable[..., Any], *, layout: str = "NHWC"
     AssertionError
         If a check fails; the message is the full verdict.
     """
-    report = _report(task, function, layout)
+    report = _report(task, function, layout, framework)
     if report.status != "passed":
         raise AssertionError(str(Card(report)))
 
 
-def points(task: str, function: Callable[..., Any], *, max_points: float | None = None, layout: str = "NHWC") -> float:
+def points(
+    task: str, function: Callable[..., Any], *, max_points: float | None = None, layout: str = "NHWC",
+    framework: str = "numpy",
+) -> float:  # fmt: skip
     """Return the points, between 0 and ``max_points``, for the last line of an nbgrader cell."""
-    report = _report(task, function, layout)
+    report = _report(task, function, layout, framework)
     share = report.points / report.max_points if report.max_points else 0.0
     return share * (report.max_points if max_points is None else max_points)
 
 
-def _report(task: str, function: Callable[..., Any], layout: str) -> TaskReport:
+def _report(task: str, function: Callable[..., Any], layout: str, framework: str) -> TaskReport:
     found = find(task)
     if layout not in LAYOUTS:
         raise ValueError(f"layout is {layout!r}; expected one of {', '.join(LAYOUTS)}")
     if not callable(function):
         raise TypeError(f"got a {type(function).__name__}; expected a function, as in check({task!r}, {task})")
+    if inspect.isclass(function) or framework != "numpy":
+        function = adapted(function, found, layout, framework)
     return grade_task(found, caller(function), seed=PUBLIC_SEED, layout=layout)
 
 

@@ -16,7 +16,7 @@ import os
 import struct
 import sys
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 MODULE = "submission"  # the submission's module name, and its file name in tracebacks
@@ -41,12 +41,10 @@ class Refused(Exception):
 def main(requests: int, answers: int, proc: int) -> None:
     """Read frames from one file descriptor and write the replies to the other."""
     settings = _header(requests)
-    numpy = types.SimpleNamespace(
-        **vars(_prepare(settings, requests, answers, proc))
-    )  # a copy that the submission cannot patch
+    imported, framework = _prepare(settings, requests, answers, proc)
+    numpy = types.SimpleNamespace(**vars(imported))  # a copy that the submission cannot patch
     _write(answers, pack({"call": settings["call"], "status": "ok"}))
-    module = types.ModuleType(MODULE)
-    sys.modules[MODULE] = module
+    submission = _Submission(numpy, framework)
     while True:
         header = _header(requests)
         given = [_argument(numpy, a, requests) for a in header["arguments"]]
@@ -55,20 +53,20 @@ def main(requests: int, answers: int, proc: int) -> None:
         try:
             with numpy.errstate(all="ignore"):
                 if "parse" in header:  # before any of the submission's code runs
-                    submitted, parser = given.pop()[1], given.pop()[1]
-                    raw, answer["arrays"] = _parsed(header["parse"], parser, submitted)
+                    raw, answer["arrays"] = _parsed(header["parse"], [text for _, text in given])
                 elif header["function"] is None:  # the submission itself
-                    source = str(given.pop()[1], "utf-8", "surrogatepass")  # type: ignore[arg-type]
-                    exec(compile(source, MODULE, "exec", dont_inherit=True), module.__dict__)
+                    submission.load(header["load"], [text for _, text in given])
                 else:
-                    returned = _call(module, header, [value for value, _ in given])
+                    returned = submission.call(header, [value for value, _ in given])
                     plain = arrays(numpy.asarray, returned)
                     described = [{"dtype": a.dtype.str, "shape": list(a.shape)} for a in plain]
                     answer["listed"] = isinstance(returned, list)
                     raw, answer["arrays"] = [a.tobytes() for a in plain], described
         except BaseException as error:  # includes the submission's own exit() and KeyboardInterrupt
-            answer |= explain(error)
-        answer["mutated"] = [i for i, (value, sent) in enumerate(given) if sent is not None and _bytes(value) != sent]
+            answer |= explain(error, beside=submission.files)
+        if header["function"] is not None:
+            arguments = enumerate(given)
+            answer["mutated"] = [k for k, (value, sent) in arguments if sent is not None and _bytes(value) != sent]
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
@@ -77,22 +75,115 @@ def main(requests: int, answers: int, proc: int) -> None:
         _write(answers, pack(answer, *raw))
 
 
-def _parsed(settings: dict[str, Any], parser: Any, source: Any) -> tuple[list[bytes], list[dict[str, Any]]]:
-    """Parse a submission with the grader's parser, and return its source and, as JSON, everything else about it."""
-    module = types.ModuleType("source_parser")
-    exec(compile(parser, "source_parser", "exec", dont_inherit=True), module.__dict__)
+class _Submission:
+    """A submission's code: the graded file, the modules beside it, and the adapter if its form is not the plain one."""
+
+    def __init__(self, numpy: Any, framework: Any) -> None:
+        self.numpy, self.framework = numpy, framework
+        self.module = types.ModuleType(MODULE)
+        sys.modules[MODULE] = self.module
+        self.adapter: Any = None
+        self.files: set[str] = set()  # names of the modules' files, in tracebacks
+
+    def load(self, settings: dict[str, Any], texts: Sequence[Any]) -> None:
+        """Run the graded file, which may import the modules."""
+        main, adapters, *beside = texts
+        if settings["modules"]:
+            self.files = {file for _, file, *_ in settings["modules"]}
+            sys.meta_path.append(_Beside(settings["modules"], beside))
+            sys.modules |= dict.fromkeys(settings["main"], self.module)  # a module may import the graded file
+        if adapters:
+            calls, numpy = settings["calls"], self.numpy
+            found = _from_text("adapters", adapters)
+            self.adapter = found.Adapter(self.module.__dict__, calls, numpy, self.framework, Refused)
+        source = str(main, "utf-8", "surrogatepass")
+        exec(compile(source, MODULE, "exec", dont_inherit=True), self.module.__dict__)
+
+    def call(self, header: dict[str, Any], arguments: Sequence[Any]) -> Any:
+        """Call the function that solves a task."""
+        if self.adapter is not None and header["function"] in self.adapter.calls:
+            return self.adapter.call(header["function"], arguments, header["hyper"])
+        return _call(self.module, header, arguments)
+
+
+class _Packages:
+    """Imports a framework's packages from their folders, and no others next to them."""
+
+    def __init__(self, paths: Mapping[str, str]) -> None:
+        self.paths = paths
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        """Return the import machinery's description of one of these packages, or None."""
+        where = self.paths.get(name)
+        if where is None or where.endswith(".py"):
+            return where and importlib.util.spec_from_file_location(name, where)
+        file = f"{where}/__init__.py"
+        if not os.path.exists(file):  # a namespace package
+            spec = importlib.machinery.ModuleSpec(name, None, is_package=True)
+            spec.submodule_search_locations = [where]
+            return spec
+        return importlib.util.spec_from_file_location(name, file, submodule_search_locations=[where])
+
+
+class _Beside:
+    """Imports the modules beside the graded file from their text; folders are packages."""
+
+    def __init__(self, modules: Sequence[Any], texts: Sequence[bytes]) -> None:
+        self.texts = {one[0]: (*one[1:], text) for one, text in zip(modules, texts, strict=True)}
+        self.packages = {name.rpartition(".")[0] for name in self.texts} - {""}
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        """Return the import machinery's description of a module, or None if this is not one of the submission's."""
+        if name not in self.texts and name not in self.packages:
+            return None
+        package = name in self.packages or self.texts[name][1]
+        return importlib.util.spec_from_loader(name, self, is_package=package)  # type: ignore[arg-type]
+
+    def create_module(self, spec: Any) -> None:
+        """Leave the creation of the module to Python."""
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """Run a module's code; a package without a file has none."""
+        file, _, problem, text = self.texts.get(module.__name__, ("", True, "", b""))
+        if problem:
+            raise SyntaxError(problem)
+        source = str(text, "utf-8", "surrogatepass")
+        exec(compile(source, file, "exec", dont_inherit=True), module.__dict__)
+
+
+def _parsed(settings: dict[str, Any], texts: Sequence[Any]) -> tuple[list[bytes], list[dict[str, Any]]]:
+    """Parse a submission's files with the grader's parser, and return everything about them as JSON."""
+    archive, parser = _from_text("archive", texts[0]), _from_text("source_parser", texts[1])
+    files, others = dict(zip(settings["names"], texts[2:], strict=True)), []
     try:
-        found = module.parse(source, **settings)
+        if settings["archive"]:
+            files, others = archive.members(texts[2], settings["names"][0])
     except ValueError as error:
         raise Refused("refused", str(error)) from None
-    text = found.pop("source").encode("utf-8", "surrogatepass")
-    raw = [text, json.dumps(found).encode()]
-    return raw, [{"dtype": "|u1", "shape": [len(part)]} for part in raw]
+    modules = {part.rpartition(".")[0] or part for name in files for part in name.split("/")}
+    found = []
+    for name, raw in files.items():
+        notebook = name.lower().endswith(".ipynb")
+        try:
+            parsed = parser.parse(raw, name, notebook=notebook, definitions=settings["definitions"][notebook],
+                                  available=modules | set(settings["available"]))  # fmt: skip
+        except ValueError as error:
+            parsed = {"problem": str(error)}
+        found.append({"name": name, **parsed})
+    raw = json.dumps({"files": found, "others": others}).encode()
+    return [raw], [{"dtype": "|u1", "shape": [len(raw)]}]
+
+
+def _from_text(name: str, text: Any) -> types.ModuleType:
+    module = types.ModuleType(name)
+    exec(compile(text, name, "exec", dont_inherit=True), module.__dict__)
+    return module
 
 
 def _prepare(settings: dict[str, Any], requests: int, answers: int, proc: int) -> Any:
     """Start the supervisor, lock the process down, then import NumPy and return it."""
     lockdown, supervisor = (_module(name, settings[name]) for name in ("lockdown", "supervisor"))
+    del sys.modules["lockdown"], sys.modules["supervisor"]  # names that a submission's own modules may have
     limits, counting, allowed = settings["limits"], settings["counting"], settings["seccomp"]
     link = supervisor.separate(lockdown, requests, answers, proc, limits["NPROC"])
     lockdown.no_new_privileges()
@@ -110,7 +201,20 @@ def _prepare(settings: dict[str, Any], requests: int, answers: int, proc: int) -
     # NumPy is imported from its folder, not through sys.path, so that other packages next to it cannot be imported.
     folder = settings["numpy"]
     numpy = _module("numpy", f"{folder}/__init__.py", folder)
-    return numpy
+    sys.meta_path.append(_Packages(settings["packages"]))
+    return numpy, _framework(settings["framework"]) if settings["packages"] else None
+
+
+def _framework(name: str) -> Any:
+    """Import a framework, and run a function of it, so that its messages and start-up time are not the submission's."""
+    framework = importlib.import_module(name)
+    if name == "jax":
+        framework.config.update("jax_enable_x64", True)
+        importlib.import_module("jax.numpy").ones(2).sum()
+    else:
+        framework.set_num_threads(1)
+        framework.ones(2).clamp(min=0).sum()
+    return framework
 
 
 def _module(name: str, path: str, folder: str | None = None) -> Any:
@@ -211,14 +315,19 @@ def arrays(asarray: Any, returned: Any) -> list[Any]:
     return found
 
 
-def explain(error: BaseException, file: str = MODULE) -> dict[str, Any]:
-    """Return the status and message for an exception, with the last line from ``file`` in its traceback."""
+def explain(error: BaseException, file: str = MODULE, beside: Collection[str] = ()) -> dict[str, Any]:
+    """Return the status and message for an exception, with the last line from its traceback that is in ``file``.
+
+    A line in one of the files ``beside`` it is given with that file's name.
+    """
     if isinstance(error, Refused):
         return {"status": error.args[0], "message": error.args[1][:MAX_MESSAGE]}
     line, trace = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else None, error.__traceback__
+    where = ""
     while trace is not None:
-        if trace.tb_frame.f_code.co_filename == file:
-            line = trace.tb_lineno
+        name = trace.tb_frame.f_code.co_filename
+        if name == file or name in beside:
+            line, where = trace.tb_lineno, "" if name == file else f"{name}, "
         trace = trace.tb_next
     try:
         text = str(error.msg if isinstance(error, SyntaxError) else error)[:MAX_MESSAGE]
@@ -229,7 +338,7 @@ def explain(error: BaseException, file: str = MODULE) -> dict[str, Any]:
     message = f"{type(error).__name__}: {text}" if text else type(error).__name__
     if isinstance(error, ModuleNotFoundError) and file == MODULE:
         message += "; only NumPy and Python's standard library are available"
-    place = "" if line is None else f" (line {line})"
+    place = "" if line is None else f" ({where}line {line})"
     status = "memory" if isinstance(error, MemoryError) else "error"
     return {"status": status, "message": message[: MAX_MESSAGE - len(place)] + place}
 

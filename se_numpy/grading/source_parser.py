@@ -18,11 +18,12 @@ import sys
 import threading
 import tokenize
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 from typing import Any, TypeGuard
 
 LAYOUTS = ("NHWC", "NCHW")
+DECLARED = ("LAYOUT", "STYLE", "FRAMEWORK", "CLASSES")  # names with which a file says in what form it is written
 MAX_SOURCE = 2 << 20  # bytes of Python
 MAX_NAMES = 1000  # names of functions, and names left out, that are returned
 MIN_NODES, MAX_NODES = 40, 2000  # nodes of a function whose syntax tree is compared with those of others
@@ -37,11 +38,13 @@ _MAGIC = re.compile(r"^(\s*)(?=[%!?]|[\w., ]+=\s*[%!]|[\w.]+\?+\s*$)")
 _warnings = threading.Lock()  # held because warnings.catch_warnings changes global state
 
 
-def parse(raw: bytes, name: str, *, notebook: bool, definitions: bool) -> dict[str, Any]:
-    """Return a submission's ``source``, ``layout``, ``functions`` and ``left_out``, keyed by these names.
+def parse(
+    raw: bytes, name: str, *, notebook: bool, definitions: bool, available: Collection[str] = ()
+) -> dict[str, Any]:
+    """Return a file's ``source``, ``declared``, ``functions``, ``classes`` and ``left_out``, keyed by these names.
 
-    ``definitions`` keeps only the definitions. ``left_out`` maps each name that only lines left out would assign to the
-    first of these lines.
+    ``definitions`` keeps only the definitions, and imports of NumPy, the standard library and ``available``.
+    ``left_out`` maps each name that only lines left out would assign to the first of these lines.
 
     Raises
     ------
@@ -51,12 +54,12 @@ def parse(raw: bytes, name: str, *, notebook: bool, definitions: bool) -> dict[s
     source = _joined(raw, name) if notebook else _decoded(raw, name)
     left_out: dict[str, str] = {}
     if definitions:
-        source, left_out = _definitions(source, name)
+        source, left_out = _definitions(source, name, AVAILABLE | set(available))
     return described(source, name) | {"left_out": left_out}
 
 
 def described(source: str, name: str) -> dict[str, Any]:
-    """Return ``source``, ``layout``, ``functions`` and ``trees`` of Python source, keyed by these names.
+    """Return ``source``, ``declared``, ``functions``, ``classes`` and ``trees`` of Python source, keyed by these names.
 
     ``trees`` maps functions to digests of their syntax trees, which are equal if only names, annotations, comments and
     docstrings differ.
@@ -69,10 +72,14 @@ def described(source: str, name: str) -> dict[str, Any]:
     if len(source.encode("utf-8", "surrogatepass")) > MAX_SOURCE:
         raise ValueError(f"{name}: more than {MAX_SOURCE >> 20} MB of Python; expected functions, not data")
     tree = _parse(source, name)
-    functions = list(dict.fromkeys(_functions(tree.body)))[:MAX_NAMES]
+    functions = [name for name, _ in _defined(tree.body, ast.FunctionDef)]
+    classes = {name: _methods(node) for name, node in _defined(tree.body, ast.ClassDef)}
     trees = {node.name: _digest(node) for node in tree.body[:MAX_NAMES] if isinstance(node, ast.FunctionDef)}
-    trees = {function: digest for function, digest in trees.items() if digest}
-    return {"source": source, "layout": _layout(tree, name), "functions": functions, "trees": trees}
+    return {
+        "source": source, "declared": _declared(tree, name), "functions": list(dict.fromkeys(functions))[:MAX_NAMES],
+        "classes": dict(list(classes.items())[:MAX_NAMES]),
+        "trees": {function: digest for function, digest in trees.items() if digest},
+    }  # fmt: skip
 
 
 def _decoded(raw: bytes, name: str) -> str:
@@ -100,29 +107,55 @@ def _parse(source: str, name: str) -> ast.Module:
         raise ValueError(f"{name}, line 1: too deeply nested or too long to be parsed") from error
 
 
-def _layout(tree: ast.Module, name: str) -> str:
-    """Return the value of the last LAYOUT = "..."; "NHWC" if there is none."""
-    layout = LAYOUTS[0]
+def _declared(tree: ast.Module, name: str) -> dict[str, Any]:
+    """Return the last value of each name in DECLARED that is assigned a string or a dictionary of strings."""
+    found: dict[str, Any] = {}
     for node in tree.body:
         value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
-        if value is not None and "LAYOUT" in _assigned(node):
-            if not isinstance(value, ast.Constant) or value.value not in LAYOUTS:
-                raise ValueError(f'{name}, line {node.lineno}: LAYOUT must be the string "NHWC" or "NCHW"')
-            layout = str(value.value)
-    return layout
+        for key in DECLARED if value is not None else ():
+            if key in _assigned(node):
+                literal = _literal(value)
+                if key == "LAYOUT" and literal not in LAYOUTS:
+                    raise ValueError(f'{name}, line {node.lineno}: LAYOUT must be the string "NHWC" or "NCHW"')
+                found[key] = literal
+    return {key: literal for key, literal in found.items() if literal is not None}
 
 
-def _functions(body: list[ast.stmt]) -> Iterator[str]:
-    """Yield the names of the functions that ``body`` defines, including those inside if, try and with."""
+def _literal(node: ast.expr | None) -> str | dict[str, str] | None:
+    """Return the value of a short string, or of a dictionary of them; None for other expressions."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value[:100]
+    if isinstance(node, ast.Dict) and len(node.keys) <= MAX_NAMES:
+        pairs = [(_literal(key), _literal(value)) for key, value in zip(node.keys, node.values, strict=True)
+                 if isinstance(key, ast.Constant) and isinstance(value, ast.Constant)]  # fmt: skip
+        return {k: v for k, v in pairs if isinstance(k, str) and isinstance(v, str)} or None
+    return None
+
+
+def _defined(body: list[ast.stmt], kind: Any) -> Iterator[tuple[str, Any]]:
+    """Yield each function or class that ``body`` defines, including those inside if, try and with, after its name."""
     waiting: list[ast.AST] = list(reversed(body))  # no recursion, because a hostile elif chain may be very long
     while waiting:
         node = waiting.pop()
-        if isinstance(node, ast.FunctionDef):
-            yield node.name
-        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda):
-            yield from sorted(_assigned(node))
+        if isinstance(node, kind):
+            yield node.name, node
+        elif kind is ast.FunctionDef and isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda):
+            yield from ((name, node) for name in sorted(_assigned(node)))
         elif isinstance(node, ast.If | ast.Try | ast.With | ast.ExceptHandler):
             waiting += reversed(list(ast.iter_child_nodes(node)))
+
+
+def _methods(node: ast.ClassDef) -> dict[str, dict[str, list[str]]]:
+    """Return the required and the optional parameters of a class's methods __init__ and forward, without self."""
+    found = {}
+    for method in node.body:
+        if isinstance(method, ast.FunctionDef) and method.name in ("__init__", "forward"):
+            given = method.args
+            names = [a.arg for a in [*given.posonlyargs, *given.args]][:MAX_NAMES]
+            count = max(0, len(names) - len(given.defaults))
+            optional = names[count:] + [a.arg for a in given.kwonlyargs][:MAX_NAMES]
+            found[method.name] = {"required": names[1:count], "optional": optional}
+    return found
 
 
 def _digest(function: ast.FunctionDef) -> str:
@@ -189,9 +222,9 @@ def _python(cell: str, where: str) -> str:
     return cell
 
 
-def _definitions(source: str, name: str) -> tuple[str, dict[str, str]]:
+def _definitions(source: str, name: str, available: Collection[str]) -> tuple[str, dict[str, str]]:
     """Replace every statement that is not a definition, and return the new source and what was left out."""
-    filtered = _Filter()
+    filtered = _Filter(available)
     filtered.keep(_parse(source, name).body)
     starts = [0]
     raw = source.encode("utf-8", "surrogatepass")
@@ -215,7 +248,8 @@ def _definitions(source: str, name: str) -> tuple[str, dict[str, str]]:
 class _Filter:
     """Finds the statements that are not definitions, in order, and the text that replaces each."""
 
-    def __init__(self) -> None:
+    def __init__(self, available: Collection[str]) -> None:
+        self.available = available  # modules that may be imported
         self.replaced: list[tuple[ast.stmt, str]] = []
         self.known = set(dir(builtins)) | {"__name__"}  # names that a kept assignment may use
         self.functions: set[str] = set()
@@ -245,7 +279,7 @@ class _Filter:
     def _kept(self, node: ast.stmt, depth: int, guarded: bool) -> set[str] | None:
         """Return the names that a definition assigns; None if the statement is not a definition."""
         if _is_import(node):
-            return _imported(node) if guarded or _available(node) else None
+            return _imported(node) if guarded or self._available(node) else None
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             if not isinstance(node, ast.ClassDef):
                 self.functions.add(node.name)
@@ -271,7 +305,7 @@ class _Filter:
 
     def _try(self, node: ast.Try, depth: int, guarded: bool) -> set[str]:
         caught = any(handler.type is None or _names(handler.type) & ABSENT for handler in node.handlers)
-        missing = any(not _available(n) for one in node.body for n in _outside_functions(one) if _is_import(n))
+        missing = any(not self._available(n) for one in node.body for n in _outside_functions(one) if _is_import(n))
         (whole,) = self._branches([node.body + node.orelse], depth, guarded or caught)
         handled = self._branches([handler.body for handler in node.handlers], depth, guarded)
         self.keep(node.finalbody, depth + 1)
@@ -289,13 +323,18 @@ class _Filter:
 
     def _leave_out(self, node: ast.stmt) -> set[str]:
         """Replace a statement with the imports in it, or ``pass``; return the names that it still assigns."""
-        imports = [n for inner in _outside_functions(node) for n in _single_imports(inner) if _available(n)]
+        imports = [n for inner in _outside_functions(node) for n in _single_imports(inner) if self._available(n)]
         self.replaced.append((node, "; ".join(map(ast.unparse, imports)) or "pass"))
         kept = set().union(*map(_imported, imports))
         for name, line in _bound(node).items():
             if name not in kept:
                 self._lines.setdefault(name, line)
         return kept
+
+    def _available(self, node: ast.Import | ast.ImportFrom) -> bool:
+        one = isinstance(node, ast.ImportFrom) and node.module
+        modules = [one] if one else [alias.name for alias in node.names]  # "from . import a" names modules, too
+        return all(module.split(".")[0] in self.available for module in modules)
 
     def _harmless(self, node: ast.AST) -> bool:
         """Return True if an expression or assignment uses only known names and calls none of the own functions."""
@@ -308,11 +347,6 @@ class _Filter:
 
 def _is_import(node: ast.AST) -> TypeGuard[ast.Import | ast.ImportFrom]:
     return isinstance(node, ast.Import | ast.ImportFrom)
-
-
-def _available(node: ast.Import | ast.ImportFrom) -> bool:
-    modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
-    return all(module.split(".")[0] in AVAILABLE for module in modules)
 
 
 def _imported(node: ast.Import | ast.ImportFrom) -> set[str]:

@@ -14,7 +14,8 @@ HEAD = """\
 {title}
 
 Fill in the functions with NumPy. Maps are (N, H, W, C) and filters (k, k, C', C). For channels-first arrays,
-(N, C, H, W) and (C, C', k, k), set LAYOUT = "NCHW" below. Check your solution with
+(N, C, H, W) and (C, C', k, k), set LAYOUT = "NCHW" below. Leave the arguments as they are: a function that modifies
+its inputs loses the points of the check "inputs untouched". Check your solution with
 
     se-numpy grade {file}{chosen}
 """

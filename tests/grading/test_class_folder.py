@@ -14,12 +14,12 @@ from se_numpy.grading.report.text import line
 
 PASSED_OVER = {
     "x.ipynb.txt": "rename it to x.ipynb", "hw.py~": "rename it to hw.py", "hw.PY.bak": "rename it to hw.PY",
-    "hw.py (1)": "rename it to hw.py", "hw.zip": "an archive", "HW.TAR.GZ": "an archive",
-    "hw.pdf": "not a .py or .ipynb",
-    "README": "not a .py or .ipynb", "hw.pyc": "not a .py or .ipynb", ".hw.py": "hidden", "__init__.py": "hidden",
-    "sub/deep/notes": "not a .py or .ipynb", "\u202e.txt": "not a .py",
+    "hw.py (1)": "rename it to hw.py", "HW.TAR.GZ": "an archive that is not read",
+    "hw.pdf": "not a .py, .ipynb",
+    "README": "not a .py, .ipynb", "hw.pyc": "not a .py, .ipynb", ".hw.py": "hidden", "__init__.py": "hidden",
+    "sub/deep/notes": "not a .py, .ipynb", "\u202e.txt": "not a .py",
 }  # fmt: skip
-GRADED = ["hw.py", "hw.PY", "hw.IPYNB", "HW.pY", "empty.py", "sub/deep/a.py", "sub/hw.py"]
+GRADED = ["hw.py", "hw.PY", "hw.IPYNB", "HW.pY", "empty.py", "sub/deep/a.py", "sub/hw.py", "hw.zip"]
 
 
 def fill(folder: Path, names) -> None:

@@ -183,8 +183,8 @@ def test_files_passed_over_are_named_everywhere(students, out, capsys):
     assert main(["grade", str(students), *ARGUMENTS, "--out", str(out)]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "1 file was passed over." in said
-    assert "README: not a .py or .ipynb file" in said
-    assert rows(out)["README"][1:] == ["", "", "", "", "", "passed over: not a .py or .ipynb file", ""]
+    assert "README: not a .py, .ipynb or .zip file" in said
+    assert rows(out)["README"][1:] == ["", "", "", "", "", "passed over: not a .py, .ipynb or .zip file", ""]
     assert "README" in (out / "class.html").read_text()
     assert json.loads((out / "class.json").read_text())["passed_over"][0]["name"] == "README"
 

@@ -19,8 +19,10 @@ import pytest
 
 from se_numpy.cli import main
 from se_numpy.grading import assignment, autograder, grade_command, isolation, notebook, template
+from se_numpy.grading.assignment import load
 from se_numpy.grading.class_folder import named, survey
 from se_numpy.grading.course import Options, grade_all, grade_path
+from se_numpy.grading.declarations import Form
 from se_numpy.grading.isolation import doctor
 from se_numpy.grading.lessons import exercises, hints
 from se_numpy.grading.lessons.syllabus import LESSONS
@@ -389,7 +391,7 @@ def test_tasks_show_doctor_verify_task_and_new_task(capsys, tmp_path, monkeypatc
     assert {t["id"] for t in json.loads(run("tasks", "--json", capsys=capsys)[1])} == set(all_tasks())
     assert "largest pixel" not in run("show", "squeeze", capsys=capsys)[1]
     assert "largest pixel" in run("show", "squeeze", "--mistakes", capsys=capsys)[1]
-    monkeypatch.setattr(isolation, "examine", list)
+    monkeypatch.setattr(isolation, "examine", lambda *_: [])
     assert "plain child" in run("doctor", capsys=capsys)[1]
     code, out, _ = run("verify-task", "squeeze", "--seeds", "2", "--json", "v.json", capsys=capsys)
     assert code == 0
@@ -418,12 +420,12 @@ def test_the_student_template_is_missing_its_functions_until_they_are_written(tm
 
 def test_student_template_makes_an_assignment_of_tutorials(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code, out, _ = run("student-template", "--tutorials", "7,6", "--out", "hw.py", capsys=capsys)
+    code, out, _ = run("student-template", "--tutorials", "8,7", "--out", "hw.py", capsys=capsys)
     assert (code, out) == (0, "hw.py: 4 functions to write; hw.toml: their points\n")
     text = (tmp_path / "hw.py").read_text()
     places = [text.index(words) for words in (
-        "se-numpy grade hw.py --tasks excite,se_block,", "# Tutorial 6. Squeeze, excite, scale (tutorials/",
-        "def excite(", "def se_block(", "# Tutorial 7. Differentiate the block (tutorials/07_", "def excite_backward(",
+        "se-numpy grade hw.py --tasks excite,se_block,", "# Tutorial 7. Squeeze, excite, scale (tutorials/",
+        "def excite(", "def se_block(", "# Tutorial 8. Differentiate the block (tutorials/08_", "def excite_backward(",
         "def se_block_backward(")]  # fmt: skip
     assert places == sorted(places)
     done = text.replace("raise NotImplementedError", "return 1 / (1 + np.exp(-np.maximum(z @ W1.T, 0) @ W2.T))", 1)
@@ -431,7 +433,7 @@ def test_student_template_makes_an_assignment_of_tutorials(tmp_path, capsys, mon
     report = grade_path(tmp_path / "hw.py", Options(assignment="hw.toml"))
     assert [t.task for t in report.tasks] == ["excite", "se_block", "excite_backward", "se_block_backward"]
     assert [t.status for t in report.tasks] == ["passed"] + ["missing"] * 3
-    assert run("student-template", "--tutorials", "6", "--out", "hw.ipynb", capsys=capsys)[0] == 2
+    assert run("student-template", "--tutorials", "7", "--out", "hw.ipynb", capsys=capsys)[0] == 2
     assert not (tmp_path / "hw.ipynb").exists()  # because hw.toml already exists
 
 
@@ -444,9 +446,9 @@ def test_a_notebook_template_groups_exercises_by_tutorial(tmp_path, capsys, monk
     assert heads == [f"# {lesson.heading}" for lesson in LESSONS]
     names = [name for source in sources for name in re.findall(r'^check\("(\w+)"', source)]
     assert names == [task for lesson in LESSONS for task in lesson.tasks]
-    code, _, err = run("student-template", "--tutorials", "10", "--out", "x.py", capsys=capsys)
+    code, _, err = run("student-template", "--tutorials", "11", "--out", "x.py", capsys=capsys)
     assert code == 2
-    assert "tutorial 10 has no exercises; expected numbers from 1 to 9" in err
+    assert "tutorial 11 has no exercises; expected numbers from 1 to 10" in err
 
 
 @pytest.mark.parametrize("marks", [None, "nbgrader", "otter"])
@@ -537,12 +539,19 @@ def test_the_gradescope_zip_grades_a_submission(tmp_path):
     assert [t["visibility"] for t in results["tests"]] == ["visible", "after_due_date"]
     assert isinstance(results["execution_time"], (int, float))
     assert results["extra_data"]["student"] == "1701-1703"
-    (home / "submission" / "mine.py").unlink()
+    (home / "submission" / "mine.py").write_text("from helpers import mean_of\ndef squeeze(U): return mean_of(U)\n")
+    (home / "submission" / "helpers.py").write_text("def mean_of(U): return U.mean((1, 2))\n")
+    subprocess.run(["bash", "-c", script], capture_output=True, cwd=home, env=environment, check=True)
+    results = json.loads((home / "results" / "results.json").read_text())
+    assert [(t["score"], t["max_score"]) for t in results["tests"]] == [(3, 3), (0, 1)]
+    assert "Graded: mine.py; importable beside it: helpers.py." in results["output"]
+    for file in (home / "submission").iterdir():
+        file.unlink()
     subprocess.run(["bash", "-c", script], capture_output=True, cwd=home, env=environment, check=True)
     assert json.loads((home / "results" / "results.json").read_text())["score"] == 0
 
 
-def test_the_gradescope_zip_installs_the_requirements_of_the_library():
+def test_the_gradescope_zip_installs_the_requirements_of_the_library(tmp_path):
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     needed = [*project["dependencies"], *project["optional-dependencies"]["grade"]]
     names = [re.match(r"[\w-]+", line)[0] for line in needed]
@@ -552,6 +561,9 @@ def test_the_gradescope_zip_installs_the_requirements_of_the_library():
         setup = archive.read("setup.sh").decode()
     assert "install -q 'se-numpy[grade]==0.1.0'" in setup
     assert "cp -r" not in setup
+    (tmp_path / "hw.toml").write_text('tasks = ["relu"]\nframework = "torch"\n')
+    with zipfile.ZipFile(io.BytesIO(autograder.build(tmp_path / "hw.toml"))) as archive:
+        assert f"install -q {autograder.NEEDS} torch\n" in archive.read("setup.sh").decode()
 
 
 @pytest.mark.parametrize("marks", [None, "nbgrader", "otter"])
@@ -673,3 +685,39 @@ def test_a_function_in_place_of_the_task_name_is_reported():
     for check in (notebook.check, exercises.check):
         with pytest.raises(TypeError, match=r'the name comes first, as in check\("squeeze", squeeze\)'):
             check(all_tasks()["squeeze"].oracle, "squeeze")
+
+
+FORM = """
+tasks = ["squeeze", "relu"]
+file = "hw.py"
+folders = true
+style = "cs231n"
+framework = "torch"
+[classes]
+SEBlock = "se_block"
+"""
+
+
+def test_an_assignment_declares_the_form_of_submissions(tmp_path):
+    (tmp_path / "hw.toml").write_text(FORM)
+    form = load(tmp_path / "hw.toml").form
+    assert form == Form("hw.py", True, "cs231n", "torch", {"SEBlock": "se_block"})
+    options = Options(str(tmp_path / "hw.toml"), file="main.py", framework="jax")
+    assert options.to_assignment().form == replace(form, file="main.py", framework="jax")
+    before = options.fingerprint()
+    assert replace(options, file="hw.py").fingerprint() != before
+
+
+@pytest.mark.parametrize(("old", "new", "message"), [
+    ('"hw.py"', '"hw.c"', "file is 'hw.c'; expected the name of a .py or .ipynb file"),
+    ("true", '"yes"', "folders is 'yes'; expected true or false"),
+    ('"cs231n"', '"cs230"', "style is 'cs230'; expected one of plain, cs231n"),
+    ('"torch"', '"theano"', "framework is 'theano'; expected one of numpy, torch, jax"),
+    ('"se_block"', '"se_block_backward"', "expected a forward task, such as se_block, with which its backward task is"),
+    ('"se_block"', '"se_blok"', "unknown task 'se_blok'; did you mean se_block?"),
+    ("[classes]\nSEBlock", "classes", "classes is 'se_block'; expected a table"),
+])  # fmt: skip
+def test_an_unknown_form_is_refused(tmp_path, old, new, message):
+    (tmp_path / "hw.toml").write_text(FORM.replace(old, new))
+    with pytest.raises(ValueError, match=re.escape(message)):
+        load(tmp_path / "hw.toml")

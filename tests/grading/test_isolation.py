@@ -209,7 +209,7 @@ def attackers(backend, bodies, shown):
     paths = sandbox_paths()
     more = replace(paths, shown=(*paths.shown, shown))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(child_module, "sandbox_paths", lambda: more)
+        patch.setattr(child_module, "sandbox_paths", lambda _: more)
         source = TOOLS + functions(bodies)
         c = Child.on(backend, from_source(source), replace(QUICK, seconds=5))
         c.call("fine", [X], {})
@@ -293,7 +293,7 @@ def test_hidden_folders_in_shown_folders_are_not_readable(strict, tmp_path, monk
     paths = sandbox_paths()
     more = replace(paths, roots=(*paths.roots, str(tmp_path)), hidden=(*paths.hidden, packages),
                    shown=(*paths.shown, f"{packages}/numpy"))  # fmt: skip
-    monkeypatch.setattr(child_module, "sandbox_paths", lambda: more)
+    monkeypatch.setattr(child_module, "sandbox_paths", lambda _: more)
     source = f"""
 def f():
     found = []

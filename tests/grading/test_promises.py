@@ -65,7 +65,7 @@ def test_the_doctor_prints_each_promise_and_fails_if_one_is_broken(monkeypatch, 
 
     levels = {"L1": "-", "L2": "yes", "L3": "?"}
     found = [Result(promise, levels, ()) for promise in PROMISES]
-    monkeypatch.setattr(isolation, "examine", lambda: found)
+    monkeypatch.setattr(isolation, "examine", lambda *_: found)
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
     assert all(f"   - yes   ?  {promise.sentence}\n" in out for promise in PROMISES)

@@ -15,7 +15,8 @@ from grading_records import evil_report, passed, plain, report, reports, squeeze
 from hypothesis import HealthCheck, given, settings
 from pages import FORBIDDEN, parse, strict
 
-from se_numpy.grading.models import Counterexample
+from se_numpy.grading.classroom import ClassView
+from se_numpy.grading.models import Check, Counterexample, Report, TaskReport
 from se_numpy.grading.report import (
     FILES,
     FORMATS,
@@ -459,3 +460,20 @@ def test_the_schema_refuses_invalid_reports():
 def test_names_are_never_spreadsheet_formulas(name):
     (row,) = csv.DictReader(io.StringIO(as_csv(report(name=name))))
     assert row["submission"] == "'" + name.strip()
+
+
+def test_a_task_that_fails_only_side_checks_says_which(tmp_path):
+    names = ("shape", "values of z", "inputs untouched")
+    checks = tuple(Check(n, 1, 1, n != "inputs untouched", "work on a copy" * (n[0] == "i")) for n in names)
+    task = TaskReport("squeeze", "", "", "", "failed", 1.9, 2, checks)
+    assert task.only == "failed only: inputs untouched"
+    assert not replace(task, checks=(replace(checks[1], passed=False), checks[2])).only
+    found = Report("a.py", "", "L2", "landlock", (), "", "", 0.0, (task,), notes=("Graded: hw.py.",))
+    assert "1.9 of 2      failed only: inputs untouched" in as_text(found)
+    assert "\nGraded: hw.py.\n" in as_text(found)
+    assert load(as_json(found)).notes == ("Graded: hw.py.",)
+    old = json.loads(as_json(found))
+    del old["notes"]
+    assert load(json.dumps(old)).notes == ()
+    assert "squeeze: failed only: inputs untouched" in ClassView((found,)).text()
+    assert "work on a copy" in ClassView((found,)).text()

@@ -35,8 +35,9 @@ PAGES = {
         "sections": [{"title": EVIL, "text": EVIL, "figure": FIGURE}], "interventions": TABLE,
     },
     "grading_report.html": {
-        "name": EVIL, "score": EVIL, "share": 0.5, "passed": EVIL, "message": EVIL, "comment": EVIL, "has_arrays": True,
-        "tasks": [TASK, TASK | {"passed": True}], "isolation": EVIL, "missing": [EVIL], "facts": [(EVIL, EVIL)],
+        "name": EVIL, "score": EVIL, "share": 0.5, "passed": EVIL, "message": EVIL, "comment": EVIL, "notes": [EVIL],
+        "has_arrays": True, "tasks": [TASK, TASK | {"passed": True}], "isolation": EVIL, "missing": [EVIL],
+        "facts": [(EVIL, EVIL)],
     },
     "class.html": {
         "summary": EVIL, "grades": [Bar(EVIL, EVIL, 0.5, EVIL)], "mistakes": [Bar(EVIL, EVIL, 0.5, EVIL)],

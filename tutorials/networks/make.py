@@ -21,6 +21,7 @@ from se_numpy.grading.lessons import recorded
 from se_numpy.tree import from_leaves
 
 TIMES = ("seconds", "images_per_second")  # differ from run to run
+RECORDED = Path(recorded.__file__).with_name("recorded.json")
 ABOUT = ("format", "se_numpy", "classes", "image_shape", "mean", "std")
 
 
@@ -69,9 +70,8 @@ def gates(study: Path, target: Path, made_of: str) -> None:
     checkpoint.save(target, trees, about)
 
 
-def curves(name: str, made_by: str, *runs: str) -> None:
+def curves(name: str, made_by: str, *runs: str, target: Path = RECORDED) -> None:
     """Record the accuracy of every epoch, and that on the test set."""
-    target = Path(recorded.__file__).with_name("recorded.json")
     everything = json.loads(target.read_text(encoding="utf-8")) if target.exists() else {}
     everything[name] = {"made_by": made_by, "runs": [_accuracies(Path(run)) for run in runs]}
     target.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")

@@ -17,7 +17,7 @@ Promises; ``se-numpy doctor`` attacks every one of them on the machine at hand:
     threads and processes are limited, whatever else the user runs             x     x     x
     forged or early replies, objects and array subclasses are refused          x     x     x
     a modified NumPy has no effect on the grader                               x     x     x
-    packages next to NumPy, such as torch, are not importable                  x     x     x
+    packages next to NumPy are not importable, except an allowed framework     x     x     x
     ... even if their folder is added to sys.path                                    x     x
     the grader's files cannot be read                                                x     x
     no file is changed: its contents, name, mode, owner or times                     x     x
@@ -44,6 +44,10 @@ How the promises are kept:
   Linux 5.5 on, unless a container already uses such a filter. Otherwise, the system's limit for each user applies,
   which counts the user's other processes (at L3, only with a kernel before 5.14) and does not apply to root.
 
+- A framework, PyTorch or JAX, is importable only if the submission declares it and the grader's command allows it. The
+  process may then read the framework's packages and /dev/urandom, and has the memory, threads and time in
+  ``frameworks``; the allowed system calls are the same.
+
 Limitations:
 
 - L1 protects against accidents, not against malice: hostile code can kill the grader or its own supervisor, read and
@@ -66,8 +70,10 @@ for each submission, with L2 or L3 inside it.
 
 from se_numpy.grading.isolation.backends import Finding, IsolationMissing, choose, doctor, missing
 from se_numpy.grading.isolation.child import Child, Limits
+from se_numpy.grading.isolation.frameworks import FRAMEWORKS, framework_missing
 from se_numpy.grading.isolation.promises import PROMISES, Result, examine
 
 __all__ = [
-    "PROMISES", "Child", "Finding", "IsolationMissing", "Limits", "Result", "choose", "doctor", "examine", "missing",
+    "FRAMEWORKS", "PROMISES", "Child", "Finding", "IsolationMissing", "Limits", "Result", "choose", "doctor", "examine",
+    "framework_missing", "missing",
 ]  # fmt: skip

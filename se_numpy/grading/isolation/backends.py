@@ -59,6 +59,8 @@ def _bubblewrap(p: SandboxPaths) -> list[str]:
         command += ["--tmpfs", path]
     for path in p.shown:
         command += ["--ro-bind", path, path]
+    for path in p.devices:
+        command += ["--dev-bind", path, path]
     for name in ("runner", "lockdown", "supervisor"):
         command += ["--ro-bind", getattr(p, name), f"/grading/{name}.py"]
     for path in (*p.hidden, "/"):

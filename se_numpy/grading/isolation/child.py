@@ -5,7 +5,7 @@ import math
 import platform
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -13,15 +13,19 @@ from types import TracebackType
 
 import numpy as np
 
-from se_numpy.grading import source_parser
+from se_numpy.grading import adapters, archive, source_parser
+from se_numpy.grading.assemble import assemble
+from se_numpy.grading.bundle import Bundle
+from se_numpy.grading.declarations import Form
 from se_numpy.grading.isolation import seccomp, wire
 from se_numpy.grading.isolation.backends import Backend, choose
+from se_numpy.grading.isolation.frameworks import FRAMEWORKS, package_paths
 from se_numpy.grading.isolation.process import Ended, Process
 from se_numpy.grading.isolation.sandbox_paths import sandbox_paths
 from se_numpy.grading.isolation.scratch import Scratch, remove_left_folders
 from se_numpy.grading.models import DeadlinePassed, Reply
 from se_numpy.grading.sandbox_worker import pack
-from se_numpy.grading.submission import Submission, SubmissionFile
+from se_numpy.grading.submission import Submission
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,15 @@ class Limits:
         """Return the limits, keyed by RLIMIT constant without its prefix."""
         return {"AS": self.memory_mb << 20, "CPU": self.cpu_seconds, "FSIZE": self.file_mb << 20, "CORE": 1,
                 "NOFILE": self.files, "NPROC": self.processes}  # fmt: skip
+
+
+def limits_of(limits: Limits, framework: str) -> Limits:
+    """Return the limits of a process that imports a framework, which needs memory and threads of its own."""
+    if framework not in FRAMEWORKS:
+        return limits
+    more = FRAMEWORKS[framework]
+    return replace(limits, memory_mb=limits.memory_mb + more.memory_mb, processes=limits.processes + more.threads,
+                   seconds=limits.seconds + more.seconds)  # fmt: skip
 
 
 class Child:
@@ -83,6 +96,7 @@ class Child:
 
     def _set_up(self, backend: Backend, submission: Submission, limits: Limits) -> None:
         self.submission, self.limits = submission, limits
+        self.framework = "numpy"  # or the one that the submission declares and the grader's command allows
         self.level, self.backend = backend.level, backend.name
         self.starts = 0  # processes started so far
         self._how = backend
@@ -117,7 +131,8 @@ class Child:
         frame = wire.call(number, function, arguments, hyper)
         try:
             process = self._running()
-            reply = self._ask(process, frame, wire.Answer(number, len(arguments)), self.limits.seconds)
+            reply = self._ask(process, frame, wire.Answer(number, len(arguments)),
+                              limits_of(self.limits, self.framework).seconds)  # fmt: skip
         except Ended as end:
             self._process = None
             reply = end.reply
@@ -128,19 +143,28 @@ class Child:
             self.restart()
         return self._unreadable or reply
 
-    def parse(self, file: SubmissionFile, *, definitions: bool) -> Submission:
-        """Parse a file in a new process, make it the submission of this child, and return it.
+    def parse(
+        self, bundle: Bundle, *, definitions: bool, notebooks: bool = True, form: Form | None = None,
+        tasks: Collection[str] = (),
+    ) -> Submission:  # fmt: skip
+        """Parse a submission's files in a new process, make it the submission of this child, and return it.
+
+        ``definitions`` keeps only the definitions in .py files, and ``notebooks`` those in notebooks. The graded file
+        of several is chosen as the ``form`` and the names of the ``tasks`` say.
 
         Raises
         ------
         ValueError
-            If it is not valid Python, or cannot be parsed within the limits.
+            If it is not valid Python, cannot be parsed within the limits, or it is not clear which file to grade.
         RuntimeError
             If the process cannot be started, which is not the submission's fault.
         """
         self.restart()
+        form = form or Form()
         number, seconds = secrets.randbits(52), self.limits.start_seconds
-        frame = wire.parse(number, _parser(), file.raw, name=file.name, notebook=file.notebook, definitions=definitions)
+        settings = {"names": [file.name for file in bundle.files], "archive": bundle.archive,
+                    "definitions": [definitions, notebooks], "available": [form.framework]}  # fmt: skip
+        frame = wire.parse(number, _parsers(), [file.raw for file in bundle.files], settings)
         self._process = process = self._start()
         try:
             reply = process.ask(frame, wire.Answer(number), seconds)
@@ -149,14 +173,20 @@ class Child:
         except BaseException:
             self.restart()
             raise
-        if reply.status != "ok" or len(reply.outputs) != 2:
+        if reply.status != "ok" or len(reply.outputs) != 1:
             self.restart()
             limit = f"while it was parsed: {reply.message}; expected functions, not data"
-            raise ValueError(reply.message if reply.status == "refused" else f"{file.name}, {limit}")
-        source, found = (part.tobytes() for part in reply.outputs)
-        parsed = {"source": source.decode("utf-8", "surrogatepass"), **json.loads(found)}
-        self.submission, self._unreadable = Submission.of(file, parsed), None
+            raise ValueError(reply.message if reply.status == "refused" else f"{bundle.name}, {limit}")
+        found = json.loads(reply.outputs[0].tobytes())
+        self.submission = assemble(bundle, found["files"], found["others"], tasks, form)
+        self._unreadable = None
         return self.submission
+
+    def use(self, submission: Submission, framework: str = "numpy") -> None:
+        """Make this the submission, in a process that can import the framework."""
+        if framework != self.framework:
+            self.restart()
+        self.submission, self.framework, self._unreadable = submission, framework, None
 
     def restart(self) -> None:
         """End the process, so that the next call starts a new one."""
@@ -195,7 +225,7 @@ class Child:
 
     def _start(self) -> Process:
         """Start a locked-down process with NumPy imported, before any of the submission's code runs."""
-        where, how, machine = sandbox_paths(), self._how, platform.machine()
+        where, how, machine = sandbox_paths(self.framework), self._how, platform.machine()
         files = {"runner": where.runner, "lockdown": where.lockdown, "supervisor": where.supervisor}
         if how.runner is not None:
             files = {name: f"{how.runner}/{name}.py" for name in files}
@@ -205,9 +235,11 @@ class Child:
             cwd = self._scratch.path
         remove_left_folders()
         number = secrets.randbits(52)
-        settings = {**files, "call": number, "limits": self.limits.resources(), "numpy": where.numpy,
+        limits = limits_of(self.limits, self.framework).resources()
+        settings = {**files, "call": number, "limits": limits, "numpy": where.numpy, "framework": self.framework,
+                    "packages": package_paths(self.framework),
                     "readable": list(where.readable()) if how.landlock else None,
-                    "seccomp": seccomp.allow_list(machine) if how.seccomp else None,
+                    "seccomp": seccomp.allow_list(machine, self.framework) if how.seccomp else None,
                     "counting": seccomp.asking(machine) if seccomp.possible() else None}  # fmt: skip
         flags = ["-I", "-S", "-B", "-u", "-X", "utf8"]  # no environment, site-packages, bytecode or buffering; UTF-8
         self.starts += 1
@@ -238,7 +270,12 @@ class Child:
     def _load(self, process: Process) -> None:
         number = secrets.randbits(52)
         try:
-            frame = wire.load(number, self.submission.source)
+            given = self.submission
+            modules = [(m.name, m.file, m.package, m.problem) for m in given.modules]
+            settings = {"modules": modules, "calls": given.calls,
+                        "main": [m.name for m in given.modules if m.file == given.name]}  # fmt: skip
+            sources = [given.source, _adapters() if given.calls else "", *(m.source for m in given.modules)]
+            frame = wire.load(number, sources, settings)
             reply = self._ask(process, frame, wire.Answer(number), self.limits.start_seconds)
         except Ended as end:
             reply = end.reply
@@ -253,5 +290,10 @@ class Child:
 
 
 @cache
-def _parser() -> bytes:
-    return Path(source_parser.__file__).read_bytes()
+def _parsers() -> tuple[bytes, bytes]:
+    return Path(archive.__file__).read_bytes(), Path(source_parser.__file__).read_bytes()
+
+
+@cache
+def _adapters() -> str:
+    return Path(adapters.__file__).read_text(encoding="utf-8")

@@ -70,7 +70,7 @@ PROMISES = (
     Promise("the memory of each process is limited", "L1", (Attack("np.ones((10**5, 10**5))", "memory", "allocate"),),
             linux=True),
     Promise("threads and processes are limited, whatever else the user runs", "L1", (
-        Attack("for _ in range(100): threading.Thread(target=time.sleep, args=(9,), daemon=True).start()",
+        Attack("for _ in range(300): threading.Thread(target=time.sleep, args=(9,), daemon=True).start()",
                message="RuntimeError: can't start new thread"),
     ), linux=True),
     Promise("forged or early replies, objects and array subclasses are refused", "L1", (
@@ -80,7 +80,7 @@ PROMISES = (
     Promise("a modified NumPy has no effect on the grader", "L1", (
         Attack("np.allclose = np.asarray = np.frombuffer = lambda *a, **k: True\nreturn x + 1", "ok", ""),
     )),
-    Promise("packages next to NumPy, such as torch, are not importable", "L1", (
+    Promise("packages next to NumPy are not importable, except an allowed framework", "L1", (
         *_refused("import se_numpy", "import tqdm"),
     )),
     Promise("... even if their folder is added to sys.path", "L2", (
@@ -142,9 +142,12 @@ class Result(NamedTuple):
     broken: tuple[str, ...]  # the level and the attack, for each attack that succeeded
 
 
-def examine() -> list[Result]:
-    """Attack this machine's sandboxes, and return a result for each promise.  It takes some seconds."""
-    found = {backend.level: dict(_examined(backend)) for backend in BACKENDS if not problem_of(backend)}
+def examine(framework: str = "numpy") -> list[Result]:
+    """Attack this machine's sandboxes, and return a result for each promise.  It takes some seconds.
+
+    The attacks run in a process that can import the framework.
+    """
+    found = {backend.level: dict(_examined(backend, framework)) for backend in BACKENDS if not problem_of(backend)}
     results = []
     for promise in PROMISES:
         levels, broken = {}, []
@@ -161,7 +164,7 @@ def examine() -> list[Result]:
     return results
 
 
-def _examined(backend: Backend) -> Iterator[tuple[str, list[str]]]:
+def _examined(backend: Backend, framework: str) -> Iterator[tuple[str, list[str]]]:
     """Yield each promise's sentence with the attacks that succeeded."""
     promises = [promise for promise in PROMISES if promise.level <= backend.level]
     with Scratch() as folder:
@@ -173,6 +176,7 @@ def _examined(backend: Backend) -> Iterator[tuple[str, list[str]]]:
         bodies = [attack.body.format(**names) for promise in promises for attack in promise.attacks]
         limits = replace(Limits(), seconds=1, processes=_THREADS)
         with Child.on(backend, from_source(TOOLS + _functions(bodies)), limits) as child:
+            child.use(child.submission, framework)
             number = 0
             for promise in promises:
                 succeeded = []

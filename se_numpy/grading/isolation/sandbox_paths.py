@@ -16,6 +16,7 @@ import numpy as np
 import se_numpy
 from se_numpy.grading import sandbox_worker
 from se_numpy.grading.isolation import lockdown
+from se_numpy.grading.isolation.frameworks import FRAMEWORKS, library_paths, package_paths
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class SandboxPaths:
     roots: tuple[str, ...]  # readable folders
     hidden: tuple[str, ...]  # folders in the roots that are not readable
     shown: tuple[str, ...]  # readable files and folders in hidden folders or elsewhere
+    devices: tuple[str, ...] = ()  # readable devices
     numpy: str = os.path.dirname(os.path.realpath(np.__file__))
     runner: str = os.path.realpath(sandbox_worker.__file__)
     lockdown: str = os.path.realpath(lockdown.__file__)
@@ -36,6 +38,7 @@ class SandboxPaths:
         for root in self.roots:
             yield from self._without_hidden(root)
         yield from self.shown
+        yield from self.devices
 
     def _without_hidden(self, path: str) -> Iterator[str]:
         if path in self.hidden:
@@ -52,8 +55,8 @@ class SandboxPaths:
 
 
 @cache
-def sandbox_paths() -> SandboxPaths:
-    """Return the paths for this interpreter and this NumPy."""
+def sandbox_paths(framework: str = "numpy") -> SandboxPaths:
+    """Return the paths for this interpreter, this NumPy and a framework's packages."""
     interpreter = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
     library = os.path.realpath(sysconfig.get_path("stdlib"))
     wanted = [str(Path(interpreter).parents[1] / "lib"), library, "/lib", "/lib64", "/usr/lib", "/usr/lib64"]
@@ -69,4 +72,8 @@ def sandbox_paths() -> SandboxPaths:
     inside = {h for h in hidden | listed | {ours} if any(h.startswith(root + os.sep) for root in roots)}
     folder = os.path.dirname(os.path.realpath(np.__file__))
     shown = [interpreter, folder, *(p for p in (f"{folder}.libs", "/etc/ld.so.cache") if os.path.exists(p))]
-    return SandboxPaths(interpreter, tuple(roots), tuple(sorted(inside)), tuple(shown))
+    devices: tuple[str, ...] = ()
+    if framework in FRAMEWORKS:
+        shown += [*package_paths(framework).values(), *library_paths(framework)]
+        devices = FRAMEWORKS[framework].devices
+    return SandboxPaths(interpreter, tuple(roots), tuple(sorted(inside)), tuple(shown), devices)

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterable
 from functools import cache
 
+from se_numpy.grading.isolation.frameworks import FRAMEWORKS
 from se_numpy.grading.isolation.syscalls import ALLOWED, CHECKED, FIRST_NEW, PID, Check, Numbers, Value
 
 Line = tuple[int, int, int, int | None]
@@ -20,7 +21,7 @@ ARCHITECTURES = (0xC000003E, 0xC00000B7)  # their names in the kernel's struct s
 _OTHER_ABI = 0x40000000  # the first system call number of the 32-bit interface x32 on x86-64
 
 LOAD, AND, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x54, 0x15, 0x35, 0x45, 0x06
-ALLOW, NOT_PERMITTED, NOT_IMPLEMENTED = 0x7FFF0000, 0x00050001, 0x00050026
+ALLOW, NOT_PERMITTED, NOT_IMPLEMENTED, UNMADE = 0x7FFF0000, 0x00050001, 0x00050026, 0x00050000
 END_PROCESS, ASK_SUPERVISOR = 0x80000000, 0x7FC00000
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16  # byte offsets in struct seccomp_data
 
@@ -34,13 +35,18 @@ def possible() -> bool:
 
 
 @cache
-def allow_list(machine: str) -> tuple[Line, ...]:
-    """Return the program that allows the calls in ``syscalls`` and refuses all others."""
+def allow_list(machine: str, framework: str = "numpy") -> tuple[Line, ...]:
+    """Return the program that allows the calls in ``syscalls`` and refuses all others.
+
+    Calls that a framework only probes return 0 without being made.
+    """
     which = MACHINES.index(machine)
     program: list[Line] = [
         (LOAD, 0, 0, _ARCHITECTURE), (EQUAL, 1, 0, ARCHITECTURES[which]), (RETURN, 0, 0, END_PROCESS),  # 32-bit calls
         (LOAD, 0, 0, _NUMBER), (AT_LEAST, 0, 1, _OTHER_ABI), (RETURN, 0, 0, END_PROCESS),
     ]  # fmt: skip
+    for numbers in FRAMEWORKS[framework].unmade.values() if framework in FRAMEWORKS else ():
+        program += [(EQUAL, 0, 1, numbers[which]), (RETURN, 0, 0, UNMADE)]
     for calls in ALLOWED.values():
         for name, numbers in calls.items():
             number = numbers[which]

@@ -45,17 +45,19 @@ def call(
                  "hyper": {name: _number(value) for name, value in hyper.items()}}, *raw)  # fmt: skip
 
 
-def load(number: int, source: str) -> bytes:
-    """Return the frame that runs a submission's code."""
-    raw = source.encode("utf-8", "surrogatepass")
-    text = {"dtype": "|u1", "shape": [len(raw)], "order": "text"}
-    return pack({"call": number, "function": None, "arguments": [text], "hyper": {}}, raw)
+def load(number: int, sources: Sequence[str], settings: Mapping[str, Any]) -> bytes:
+    """Return the frame that runs a submission's code: the graded file, the adapters, and the modules beside it."""
+    return _texts(number, [s.encode("utf-8", "surrogatepass") for s in sources], load=settings)
 
 
-def parse(number: int, parser: bytes, raw: bytes, **settings: Any) -> bytes:
-    """Return the frame that parses a submission's bytes with the source of ``source_parser``."""
-    texts = [{"dtype": "|u1", "shape": [len(text)], "order": "text"} for text in (parser, raw)]
-    return pack({"call": number, "function": None, "parse": settings, "arguments": texts, "hyper": {}}, parser, raw)
+def parse(number: int, parsers: Sequence[bytes], raw: Sequence[bytes], settings: Mapping[str, Any]) -> bytes:
+    """Return the frame that parses a submission's files with the sources of ``archive`` and ``source_parser``."""
+    return _texts(number, [*parsers, *raw], parse=settings)
+
+
+def _texts(number: int, texts: Sequence[bytes], **settings: Any) -> bytes:
+    described = [{"dtype": "|u1", "shape": [len(text)], "order": "text"} for text in texts]
+    return pack({"call": number, "function": None, **settings, "arguments": described, "hyper": {}}, *texts)
 
 
 def _number(value: Any) -> float | int:

@@ -28,12 +28,12 @@ LESSONS = (
     Lesson(3, "Send gradients back through a convolution", "03_gradients_through_convolution",
            ("relu_backward", "conv2d_backward")),
     Lesson(4, "Test a gradient", "04_test_a_gradient", ("squeeze_backward", "scale_backward")),
-    Lesson(5, "Normalise, rectify, pool, classify", "05_normalise_rectify_pool_classify",
-           ("batch_norm", "batch_norm_backward", "relu", "max_pool2d", "softmax_cross_entropy")),
-    Lesson(6, "Squeeze, excite, scale", "06_squeeze_excite_scale", ("excite", "se_block")),
-    Lesson(7, "Differentiate the block", "07_differentiate_the_block", ("excite_backward", "se_block_backward")),
-    Lesson(8, "Assemble a network and count it", "08_assemble_and_count", ("residual_block",)),
-    Lesson(9, "Train it", "09_train", ("sgd_momentum", "se_resnet_step")),
+    Lesson(5, "Normalise the maps", "05_normalise", ("batch_norm", "batch_norm_backward")),
+    Lesson(6, "Rectify, pool, classify", "06_rectify_pool_classify", ("relu", "max_pool2d", "softmax_cross_entropy")),
+    Lesson(7, "Squeeze, excite, scale", "07_squeeze_excite_scale", ("excite", "se_block")),
+    Lesson(8, "Differentiate the block", "08_differentiate_the_block", ("excite_backward", "se_block_backward")),
+    Lesson(9, "Assemble a network and count it", "09_assemble_and_count", ("residual_block",)),
+    Lesson(10, "Train it", "10_train", ("sgd_momentum", "se_resnet_step")),
 )  # fmt: skip
 
 

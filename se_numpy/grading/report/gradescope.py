@@ -43,7 +43,7 @@ def as_gradescope(report: Report, *, visibility: str | Mapping[str, str] | None 
     if report.added:
         tests.append(_test("", TaskReport("Points by hand", "", "", "", "passed", report.added, 0.0), VISIBLE))
     summary = [f"{points(report.points)} of {points(report.max_points)} points.", clean(report.message)]
-    summary += [clean(report.comment)]
+    summary += [*map(clean, report.notes), clean(report.comment)]
     summary += [f"Isolation: {level(report.level, report.backend)}.", *(f"- {clean(m)}" for m in report.missing)]
     results: dict[str, Any] = {
         "score": _round(sum(test["score"] for test in tests)),

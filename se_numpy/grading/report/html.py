@@ -22,7 +22,8 @@ def as_html(report: Report) -> str:
         "grading_report.html", maker="se-numpy grade", title=f"{text.line(report.name)}: {score}",
         name=text.line(report.name), score=score, share=text.share(report.points, report.max_points),
         passed=f"{passed} of {len(report.tasks)} tasks passed" if report.tasks else "no task was graded",
-        message=text.clean(report.message).strip(), comment=text.clean(report.comment).strip(),
+        message=text.clean(report.message).strip(), notes=[text.clean(note) for note in report.notes],
+        comment=text.clean(report.comment).strip(),
         tasks=[_task(task) for task in report.tasks],
         has_arrays=any(task.counterexample for task in report.tasks),
         isolation=text.level(report.level, report.backend), missing=[text.clean(entry) for entry in report.missing],
@@ -33,7 +34,8 @@ def as_html(report: Report) -> str:
 def _task(task: TaskReport) -> dict[str, Any]:
     return {
         "name": text.line(task.task), "title": text.line(task.title), "verdict": text.verdict(task.status),
-        "passed": task.status == "passed", "mistake": text.line(task.diagnosis.mistake) if task.diagnosis else "",
+        "passed": task.status == "passed",
+        "mistake": text.line(task.diagnosis.mistake if task.diagnosis else task.only),
         "points": f"{text.points(task.points)} of {text.points(task.max_points)}{' (extra credit)' * task.extra}",
         "body": pages.trusted_html(task_body(task)),
     }  # fmt: skip

@@ -26,7 +26,7 @@ _NAMES = {"name", "task", "mistake", "status", "level", "backend", "started", "s
 _NUMBERS = {"points", "max_points", "error", "seconds", "added", "by_hand", "hidden_points"}
 _TEXTS = ("versions", "trees")  # text by name
 # Not in reports of earlier versions:
-_LATER = {"visibility", "extra", "comment", "student", "added", "by_hand", "hidden_points", "trees"}
+_LATER = {"visibility", "extra", "comment", "student", "added", "by_hand", "hidden_points", "trees", "notes"}
 _COUNTS = {"agreed", "of", "calls"}
 _PARTS: dict[str, type] = {
     "counterexample": Counterexample,

@@ -20,6 +20,9 @@ def as_text(report: Report, *, colour: bool = False) -> str:
     lines.append("")
     if report.message:
         lines += [*wrap(report.message), ""]
+    for note in report.notes:
+        lines += wrap(text.clean(note), "", "  ")
+    lines += [""] if report.notes else []
     if report.comment.strip():
         lines += [*wrap(f"Comment: {text.clean(report.comment)}", "", "  "), ""]
     shown = {report.message} - {""}  # a message about all tasks is shown only once
@@ -99,7 +102,7 @@ def _overview(report: Report, attempted: list[TaskReport]) -> Iterator[str]:
         earned = f"{text.points(task.points):>6} of {text.points(task.max_points):<6}"
         named = f"  {text.line(task.diagnosis.mistake, 60)}" if task.diagnosis else ""
         row = f"{_mark(task.status == 'passed')}  {text.line(task.task, 40):<{wide}} {earned} "
-        yield from wrap(row + text.verdict(task.status) + named, "", " " * (wide + 25))
+        yield from wrap(row + (text.line(task.only) or text.verdict(task.status)) + named, "", " " * (wide + 25))
     missing = [task for task in report.tasks if task.status == "missing"]
     if missing:
         points = text.points(sum(text.finite(task.max_points) for task in missing))

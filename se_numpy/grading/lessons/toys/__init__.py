@@ -16,12 +16,13 @@ import numpy as np
 from se_numpy.analysis.builtin_cue import group_by_cue
 from se_numpy.data import builtin
 from se_numpy.data.glyphs import COLOURS, GLYPHS, PLACE, ROWS, SHIFTS
+from se_numpy.grading.lessons.display import display
 
 FOLDER = Path(__file__).parent
 
 
 def _excitation() -> dict[str, Any]:
-    """Return 18 images, three for each colour of the strip, and the weights of tutorial 6."""
+    """Return 18 images, three for each colour of the strip, and the weights of tutorial 7."""
     data = builtin(train=1, test=120)
     strips = group_by_cue(data.test_images).of
     chosen = np.sort(np.concatenate([np.flatnonzero(strips == c)[:3] for c in range(len(COLOURS))]))
@@ -81,7 +82,7 @@ class Toy:
 
 
 def toy(name: str) -> Toy:
-    """Return a toy, which a notebook shows if it is the last value of a cell.
+    """Return a toy, which a notebook shows if it is the last value of a cell; a script prints its title.
 
     Raises
     ------
@@ -89,4 +90,4 @@ def toy(name: str) -> Toy:
         If there is no toy of this name.
     """
     page(name)
-    return Toy(name)
+    return display(Toy(name))

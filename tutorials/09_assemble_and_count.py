@@ -1,8 +1,8 @@
 # %% [markdown]
-# # 8. Assemble a network and count it
+# # 9. Assemble a network and count it
 #
 # [all tutorials](README.md) · [this one as a
-# script](08_assemble_and_count.py)
+# script](09_assemble_and_count.py)
 #
 # **You will** build an SE-ResNet from layers, run it, and compute its cost before it has seen a
 # picture: by hand, with the library, and compared with the paper's tables. You write
@@ -11,7 +11,7 @@
 # **You learn** what a residual unit is, the five places where the paper tried the SE block, what
 # parameters and multiply-adds are, and what Equation (5) says.
 #
-# **You need** the block of [tutorial 7](07_differentiate_the_block.ipynb), and what a convolution
+# **You need** the block of [tutorial 8](08_differentiate_the_block.ipynb), and what a convolution
 # does; a CPU; 45 minutes.
 
 # %%
@@ -76,7 +76,7 @@ claim(
 # ## A residual unit with an SE block
 #
 # A residual unit does not compute a new map; it computes a **difference** to add to the old one.
-# The block of tutorial 6 is at the end of that branch, before the sum:
+# The block of tutorial 7 is at the end of that branch, before the sum:
 #
 # $$Y = \delta\bigl(X + \mathrm{SE}(F(X))\bigr) \qquad F = \mathrm{BN} \circ V_2 * {} \circ \delta
 # \circ \mathrm{BN} \circ V_1 *$$
@@ -512,6 +512,6 @@ check("residual_block", gated_sum)
 # **Answers.** *Quick:* they are all one half, whatever the image: $h = 0$, so $W_2 h = 0$. *Core:*
 # with a quarter of the channels, each block has a sixteenth of the parameters. *Open:* there is no
 # general answer. Compare at equal cost, on held-out images, over several seeds, and look at the
-# interval of the differences (tutorial 9).
+# interval of the differences (tutorial 10).
 #
-# Next: [9. Train it](09_train.ipynb).
+# Next: [10. Train it](10_train.ipynb).

@@ -1,8 +1,8 @@
 # %% [markdown]
-# # 6. Squeeze, excite, scale
+# # 7. Squeeze, excite, scale
 #
 # [all tutorials](README.md) ·
-# [this one as a script](06_squeeze_excite_scale.py)
+# [this one as a script](07_squeeze_excite_scale.py)
 #
 # **You will** build a Squeeze-and-Excitation block one equation at a time, choose its weights by
 # hand, and see it answer a question that no single pixel can answer. Then you write `excite` and
@@ -84,7 +84,7 @@ figures.show(
 
 # %% [markdown]
 # $U$ is used **twice**: its mean determines the gates, and the gates scale it. This is why
-# tutorial 7 sends two gradients back.
+# tutorial 8 sends two gradients back.
 #
 # ## Six maps
 #
@@ -213,7 +213,7 @@ for axis, values, title in zip(axes, (z, a1, h, a2, s), titles, strict=True):
     axis.tick_params(labelsize=8)
 figures.show(
     alt="Five bar charts of one picture: z, W1 z, the same after ReLU with one bar left, then W2 "
-    "applied with one bar above zero, and the gates, of which one is open."
+    "applied with one bar above zero, and the gates: one is open."
 )
 
 # %%
@@ -337,7 +337,7 @@ claim("A filter of 31 columns, a constant and a ReLU: 100 %.", reach, by_wide.me
 # All of them: a bias and a ReLU can select as well. So it is **only its reach** that stops a plain
 # ResNet-8. No position of its last map sees both the strip and a glyph, and after the last map
 # it can only add. For such a network it does not matter how long it is trained:
-# [`glyphs.py`](../se_numpy/data/glyphs.py) has the proof, and [tutorial 9](09_train.ipynb) its
+# [`glyphs.py`](../se_numpy/data/glyphs.py) has the proof, and [tutorial 10](10_train.ipynb) its
 # idea. A block reaches the whole picture in one step, with a few numbers per channel and without
 # knowing where the strip is.
 #
@@ -409,7 +409,7 @@ rows = U.reshape(-1, C)  #                                            (N H W, C)
 s_pixel = se.excite(rows, W1, W2).reshape(U.shape)  #                 (N, H, W, C)
 show_maps(
     {"X̃": X_tilde, "no squeeze": U * s_pixel},
-    "Six maps with the block, of which one is left, and six without a squeeze: all glyphs remain.",
+    "Six maps with the block: one is left. Six without a squeeze: all glyphs remain.",
 )
 
 alone = read(U * s_pixel) == labels
@@ -448,7 +448,7 @@ claim(
 # %% [markdown]
 # What is the price of few hidden units? Train the excitation on our six questions, for each of
 # four ratios: question $c$ is a $z$ that is loud in channel $c$, and gate $c$ should open. The
-# figure shows the best of twenty random starts each. The gradient is that of tutorial 7.
+# figure shows the best of twenty random starts each. The gradient is that of tutorial 8.
 #
 # **Predict.** Six channels go through $6/r$ hidden units: 6, 3, 2, 1. How few are enough to open
 # each of the six gates separately?
@@ -562,4 +562,4 @@ check("se_block", of_the_batch)
 # others. *Open:* for example, "which glyph is in the row where the strip is interrupted?" It would
 # take a squeeze that keeps rows, $H$ numbers per channel.
 #
-# Next: [7. Differentiate the block](07_differentiate_the_block.ipynb).
+# Next: [8. Differentiate the block](08_differentiate_the_block.ipynb).

@@ -1,8 +1,8 @@
 # %% [markdown]
-# # 10. Read the gates
+# # 11. Read the gates
 #
 # [all tutorials](README.md) · [this one as a
-# script](10_read_the_gates.py)
+# script](11_read_the_gates.py)
 #
 # **You will** load trained networks, draw the paper's Figure 6 for them, replace their gates, and
 # give one picture the gates of another.
@@ -10,7 +10,7 @@
 # **You learn** which information gates contain, what they do, why these are two questions, how to
 # answer each, and how much an answer depends on the seed.
 #
-# **You need** [tutorial 9](09_train.ipynb); a CPU; 40 minutes. The networks are trained already.
+# **You need** [tutorial 10](10_train.ipynb); a CPU; 40 minutes. The networks are trained already.
 
 # %%
 # Stops if the library is not installed.
@@ -42,7 +42,7 @@ figures.style()
 # ## Four trained networks
 #
 # They are in the folder `networks` next to this tutorial. One was trained on photographs,
-# CIFAR-10; three on the glyphs of tutorial 9, with three seeds and the same settings.
+# CIFAR-10; three on the glyphs of tutorial 10, with three seeds and the same settings.
 
 # %%
 folder = Path(globals().get("__file__", "here")).parent / "networks"
@@ -468,7 +468,7 @@ claim("with those of the true class in all stages, for less than 25 %.", high["a
 # Stages 1 and 2 share the work, and each network shares it in its own way. With seed 0, the gates
 # of stage 2 contain the cue and are not needed; with the other two seeds their means cost a quarter
 # of the answers or more. Had we looked at seed 0 only, we would have concluded that only stage 1
-# matters. **One network tells what that network does.** What is said about the architecture has to
+# matters. **One network tells what that network does.** A sentence about the architecture has to
 # hold for several.
 #
 # ## Transplant
@@ -559,4 +559,4 @@ claim("with those of stage 3 alone in 0 %.", 3, max(by_donor["stage3"]))
 # their means, trained further with constant gates, over several seeds and with an interval that
 # does not contain zero.
 #
-# Next: [11. Move it to a GPU](11_gpu.ipynb).
+# Next: [12. Move it to a GPU](12_gpu.ipynb).

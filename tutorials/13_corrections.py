@@ -1,8 +1,8 @@
 # %% [markdown]
-# # 12. Correct the notes
+# # 13. Correct the notes
 #
 # [all tutorials](README.md) ·
-# [this one as a script](12_corrections.py)
+# [this one as a script](13_corrections.py)
 #
 # **You will** judge fourteen statements about SE-Nets from shared study notes, then run the proof
 # and compare with the paper.
@@ -10,7 +10,7 @@
 # **You learn** which details are lost between a paper and its summaries, which numbers of the
 # paper must not be compared, and where the paper is inconsistent.
 #
-# **You need** [tutorial 6](06_squeeze_excite_scale.ipynb); a CPU; 35 minutes.
+# **You need** [tutorial 7](07_squeeze_excite_scale.ipynb); a CPU; 35 minutes.
 
 # %%
 # Stops if the library is not installed.
@@ -500,7 +500,7 @@ verdict(14, False, "The profile over channels is the same for all classes. It is
 # norm before the block can absorb constant gates into its $\gamma$ and $\beta$, as the cell
 # shows. So the block is dispensable. Of the previous block, SE_5_2, the paper says that most
 # gates are close to one. All this holds only for gates that do **not depend on the image**. Other
-# gates cannot be folded into weights, unlike batch norm. [Tutorial 10](10_read_the_gates.ipynb)
+# gates cannot be folded into weights, unlike batch norm. [Tutorial 11](11_read_the_gates.ipynb)
 # looks at the gates of trained networks.
 
 # %% [markdown]
@@ -644,4 +644,4 @@ assert released == count
 # them. *Open:* small images show which parts a network can do without on small images. They cannot
 # show the size of effects on ImageNet, nor anything about fifty layers.
 #
-# This was the last one: [all tutorials](README.md).
+# Next: [14. From the book to the engine](14_from_the_book_to_the_engine.ipynb).

@@ -1,7 +1,7 @@
 # %% [markdown]
-# # 14. Train on your own pictures
+# # 15. Train on your own pictures
 #
-# [all tutorials](README.md) · [this one as a script](14_your_own_pictures.py)
+# [all tutorials](README.md) · [this one as a script](15_your_own_pictures.py)
 #
 # **You will** write a folder of pictures, load it, train a network on it from scratch and from
 # trained weights, look at what the network looks at, and export it to ONNX.
@@ -9,9 +9,9 @@
 # **You learn** how image files become a data set, why fine-tuning needs so few pictures, what
 # freezing stages means, and what has to be the same in training and in use.
 #
-# **You need** [tutorial 9](09_train.ipynb) and the gates of [tutorial 10](10_read_the_gates.ipynb);
-# a CPU; 40 minutes. No download: the pictures are drawn. Replace the folder by your own, and all
-# later cells work as they are.
+# **You need** [tutorial 10](10_train.ipynb) and the gates of [tutorial
+# 11](11_read_the_gates.ipynb); a CPU; 40 minutes. No download: the pictures are drawn. Replace the
+# folder by your own, and all later cells work as they are.
 
 # %%
 # Stops if the library is not installed.
@@ -194,7 +194,7 @@ for found, name, colour in (
         label = name if run is found[0] else None
         axes.plot(range(1, 4), accuracy, "o-", color=colour, label=label)
 axes.set(xlabel="epoch", ylabel="right, of the held-out, %", xticks=(1, 2, 3), ylim=(0, 103))
-axes.legend(loc="lower right")
+axes.legend(loc="center right")
 figures.show(
     alt="Accuracy on held-out pictures over three epochs: the runs that start from trained weights "
     "rise quickly, those from scratch stay low."
@@ -330,7 +330,7 @@ claim("21 convolutions, 0 batch normalisations.",
 
 # %% [markdown]
 # Batch normalisation is folded into the filters, as in [tutorial
-# 13](13_from_the_book_to_the_engine.ipynb): once the statistics are fixed, it is a factor and a
+# 14](14_from_the_book_to_the_engine.ipynb): once the statistics are fixed, it is a factor and a
 # summand for each channel. Writing the file needs the package `onnx` (`pip install onnx`); without
 # it, the next cell says so in its figure and goes on.
 

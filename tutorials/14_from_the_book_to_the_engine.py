@@ -1,7 +1,7 @@
 # %% [markdown]
-# # 13. From the book to the engine
+# # 14. From the book to the engine
 #
-# [all tutorials](README.md) · [this one as a script](13_from_the_book_to_the_engine.py)
+# [all tutorials](README.md) · [this one as a script](14_from_the_book_to_the_engine.py)
 #
 # **You will** build a fast convolution in three steps, count the bytes that each step moves, and
 # compile a whole network with `engine.compile`.
@@ -11,8 +11,8 @@
 # threads, and fusion.
 #
 # **You need** [tutorial 2](02_convolve.ipynb), batch normalisation from
-# [tutorial 5](05_normalise_rectify_pool_classify.ipynb), and the SE-ResNet of
-# [tutorial 8](08_assemble_and_count.ipynb); a CPU; 45 minutes. You measure ratios of times on your
+# [tutorial 5](05_normalise.ipynb), and the SE-ResNet of
+# [tutorial 9](09_assemble_and_count.ipynb); a CPU; 45 minutes. You measure ratios of times on your
 # own machine; the text contains none, because they differ from machine to machine.
 
 # %%
@@ -552,4 +552,4 @@ print("with the engine off, the same as the plain network in every bit:",
 # again afterwards. The sums for mean and variance can be taken block by block, right after the
 # product, while the block is in the cache; only a few numbers for each block are then combined.
 #
-# Next: [14. Train on your own pictures](14_your_own_pictures.ipynb).
+# Next: [15. Train on your own pictures](15_your_own_pictures.ipynb).

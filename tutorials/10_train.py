@@ -1,8 +1,8 @@
 # %% [markdown]
-# # 9. Train it
+# # 10. Train it
 #
 # [all tutorials](README.md) · [this one as a
-# script](09_train.py)
+# script](10_train.py)
 #
 # **You will** write a training loop, verify that it learns, find three bugs by their curves, and
 # train a network on a task that it can only solve with an SE block. You write `sgd_momentum` and
@@ -12,7 +12,7 @@
 # fails here, how to choose an epoch, how to resume an interrupted run, and how reliable one run
 # is.
 #
-# **You need** [tutorial 8](08_assemble_and_count.ipynb); a CPU; 75 minutes, with less than one of
+# **You need** [tutorial 9](09_assemble_and_count.ipynb); a CPU; 75 minutes, with less than one of
 # computation.
 
 # %%
@@ -72,7 +72,7 @@ figures.show(
 )
 
 # %% [markdown]
-# The network is a small version of that of tutorial 8: it begins with a stride, so its maps have
+# The network is a small version of that of tutorial 9: it begins with a stride, so its maps have
 # a quarter of the size, and it has two units instead of three. With `r` it has **one** SE block,
 # in its first unit.
 
@@ -300,7 +300,7 @@ claim("Climbing: it ends above 4.", curves["climbing"][-1])
 #
 # ## Exercise: `se_resnet_step` · hard, 40 minutes
 #
-# Write one function with the block of tutorial 8, the mean $p$ of each channel, a classifier, the
+# Write one function with the block of tutorial 9, the mean $p$ of each channel, a classifier, the
 # loss, all gradients, and for each parameter $w$ one step without momentum, $w \leftarrow w -
 # \eta \, \partial L / \partial w$.
 #
@@ -508,7 +508,7 @@ claim("At the end more than 90 % of the plain network's are.", plain_history[-1,
 # on those that were held out?
 
 # %%
-(longer,) = recorded_runs("tutorial 9")
+(longer,) = recorded_runs("tutorial 10")
 
 figure, (axes,) = figures.panels(1, 1, 2.4)
 epochs = np.arange(1, len(longer.training) + 1)
@@ -739,4 +739,4 @@ if photos is not None:
 # filters, more layers, or the mean of each channel added to every position. A bias and a ReLU can
 # then select.
 #
-# Next: [10. Read the gates](10_read_the_gates.ipynb).
+# Next: [11. Read the gates](11_read_the_gates.ipynb).

@@ -1,8 +1,8 @@
 # %% [markdown]
-# # 7. Differentiate the block
+# # 8. Differentiate the block
 #
 # [all tutorials](README.md) ·
-# [this one as a script](07_differentiate_the_block.py)
+# [this one as a script](08_differentiate_the_block.py)
 #
 # **You will** send a gradient back through a Squeeze-and-Excitation block, by hand and line by
 # line, on both of its paths, and verify each of them. Then you write `excite_backward` and
@@ -11,7 +11,7 @@
 # **You learn** why a value that is used twice gets two gradients, what happens if either is left
 # out, how large each path is, and how to verify every line of a derivation and not only its end.
 #
-# **You need** [tutorial 6](06_squeeze_excite_scale.ipynb), and the contract of
+# **You need** [tutorial 7](07_squeeze_excite_scale.ipynb), and the contract of
 # [tutorial 3](03_gradients_through_convolution.ipynb); a CPU; 55 minutes.
 
 # %%
@@ -424,7 +424,7 @@ claim(
 #
 # So in a network the gate's path should be largest in the last blocks, whose maps are small and are
 # averaged right after. Here is a ResNet-8 with a block in each of three stages, with its random
-# initial weights, on 32 pictures. (`Learner`, of tutorial 9, holds a network and its weights.)
+# initial weights, on 32 pictures. (`Learner`, of tutorial 10, holds a network and its weights.)
 
 # %%
 from se_numpy.data import builtin
@@ -448,7 +448,7 @@ claim("From first to last the share grows by more than 3 times.", shares[-1] / s
 # ## A common mistake: leaving out the gate's path
 #
 # Suppose the gates are treated as constants. The weights get their gradients, but $dU$ contains
-# only the direct part. Does training reveal it? Here is the block of tutorial 6 with its six
+# only the direct part. Does training reveal it? Here is the block of tutorial 7 with its six
 # filters, trained from four random starts: filters, $W_1$ and $W_2$, once with each gradient.
 
 
@@ -648,4 +648,4 @@ print("yours:        ", before_the_judge(se_block_backward))
 # of the map, and none to the others. *Open:* the path along the shortcut. With the gates shut, $Y =
 # X$ and $dX = dY$: a deep stack of such units passes gradients on unchanged.
 #
-# Next: [8. Assemble a network and count it](08_assemble_and_count.ipynb).
+# Next: [9. Assemble a network and count it](09_assemble_and_count.ipynb).

@@ -1,7 +1,7 @@
 # %% [markdown]
-# # 11. Move it to a GPU
+# # 12. Move it to a GPU
 #
-# [all tutorials](README.md) · [this one as a script](11_gpu.py)
+# [all tutorials](README.md) · [this one as a script](12_gpu.py)
 #
 # **You will** run familiar code on the available processor, and on a double of CuPy that counts
 # what a GPU would do and refuses what CuPy refuses.
@@ -11,7 +11,7 @@
 # differences remain.
 #
 # **You need** [tutorial 3](03_gradients_through_convolution.ipynb), and `Learner` and momentum
-# from [tutorial 9](09_train.ipynb); 30 minutes. **No GPU** is needed: without one, the cells run
+# from [tutorial 10](10_train.ipynb); 30 minutes. **No GPU** is needed: without one, the cells run
 # on the CPU and print what would be different. This tutorial does not measure the speed of a GPU.
 
 # %%
@@ -686,7 +686,7 @@ claim("from above 2 to below 0.5.", losses[0], losses[-1])
 # its sigmoid avoids overflow. *Core:* the two matrix products need whole rows. The table's kernels
 # loop over such a row inside, with `raw` arguments: two launches for the excitation, one for the
 # scale. *Open:* a graph of kernels, recorded once and replayed (CUDA graphs). Then shapes,
-# addresses and the order of the kernels cannot change any more; values in memory, such as the
+# addresses and the order of the kernels can no longer change; values in memory, such as the
 # learning rate, can.
 #
-# Next: [12. Correct the notes](12_corrections.ipynb).
+# Next: [13. Correct the notes](13_corrections.ipynb).
