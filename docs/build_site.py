@@ -31,6 +31,7 @@ PACKAGES = {
     "se_numpy.models": "the networks of the paper",
     "se_numpy.engine": "fast versions of networks and operations",
     "se_numpy.data": "data sets",
+    "se_numpy.detection": "targets, decoding and average precision of detectors",
     "se_numpy.optim": "optimisers and learning rates",
     "se_numpy.train": "the trainer",
     "se_numpy.checkpoint": "checkpoints",

@@ -1,7 +1,7 @@
-"""Draw README's figure:  python docs/make_figure.py SE_RUN PLAIN_RUN
+"""Draw README's figures:  python docs/make_figure.py [SE_RUN PLAIN_RUN]
 
-The runs are those of `se-numpy train --seed 0` and `se-numpy train --model resnet8 --seed 0`. The figure is written to
-docs/figures/ twice, for light and for dark pages.
+The runs are those of `se-numpy train --seed 0` and `se-numpy train --model resnet8 --seed 0`; without them, only the
+figure of the scenes is drawn. Each figure is written to docs/figures/ twice, for light and for dark pages.
 """
 
 import argparse
@@ -18,18 +18,68 @@ from se_numpy.analysis.builtin_cue import group_by_cue
 from se_numpy.analysis.gates import group_means, record, share_between
 from se_numpy.analysis.network import load_gated
 from se_numpy.data.glyphs import COLOURS, PLAIN_BOUND
+from se_numpy.data.landscape import SCENES
+from se_numpy.data.scenes import OBJECTS, Scenes, draw
 from se_numpy.train.run_dir import read_metrics
 
 FIGURES = Path(__file__).parent / "figures"
 PAGES = {"light": ("#1f2328", "#ffffff"), "dark": ("#e6edf3", "#0d1117")}  # ink, paper
 BLUE, ORANGE = "#3b8fd9", "#e07b39"  # readable on both
+OUTLINES = dict(zip(OBJECTS, ("#ffd166", "#ff4d6d", "#8ce99a", "#4dabf7", "#20c9b0", "#da77f2"), strict=True))
+SHOWN_SEED = 22  # of the scenes in the figure
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("se_run", type=Path)
-    parser.add_argument("plain_run", type=Path)
+    parser.add_argument("se_run", type=Path, nargs="?")
+    parser.add_argument("plain_run", type=Path, nargs="?")
     args = parser.parse_args()
+    scenes = draw(240, seed=SHOWN_SEED)
+    for page, colours in PAGES.items():
+        with plt.rc_context(style(*colours)):
+            figure = draw_scenes(scenes)
+            figure.savefig(FIGURES / f"scenes_{page}.png")
+            plt.close(figure)
+    if args.plain_run is not None:
+        draw_builtin(args)
+
+
+def style(ink: str, paper: str) -> dict[str, object]:
+    """Return matplotlib's settings for a page with this ink on this paper."""
+    return {"text.color": ink, "axes.labelcolor": ink, "axes.edgecolor": ink, "xtick.color": ink, "ytick.color": ink,
+            "font.size": 9, "axes.titlesize": 9.5, "figure.facecolor": paper, "axes.facecolor": paper,
+            "axes.spines.top": False, "axes.spines.right": False}  # fmt: skip
+
+
+def draw_scenes(scenes: Scenes) -> plt.Figure:
+    """A column for each scene: by day, by night, and a crowded picture with the boxes of its objects."""
+    number = np.bincount(scenes.boxes.images, minlength=len(scenes.labels))
+    night = scenes.images[:, 0].mean((1, 2)) < 110  # the first row is sky
+    figure = plt.figure(figsize=(9.4, 5.1), dpi=150, layout="constrained")
+    grid = figure.subplots(3, len(SCENES))
+    for scene, column in enumerate(grid.T):
+        of_scene = scenes.labels == scene
+        chosen = [np.flatnonzero(of_scene & time & (number > 0) & (number < 4))[0] for time in (~night, night)]
+        crowded = np.flatnonzero(of_scene & (number > 4))[0]
+        for axes, n in zip(column, (*chosen, crowded), strict=True):
+            axes.imshow(scenes.images[n], interpolation="nearest")
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+        column[0].set_title(SCENES[scene], pad=4)
+        boxes = scenes.boxes.of(crowded)
+        for (x0, y0, x1, y1), kind in zip(boxes.corners, boxes.classes, strict=True):
+            place, colour = (x0 - 0.5, y0 - 0.5), OUTLINES[OBJECTS[kind]]
+            column[2].add_patch(plt.Rectangle(place, x1 - x0, y1 - y0, fill=False, color=colour, lw=1.4))
+    for axes, label in zip(grid[:, 0], ("by day", "by night", "with boxes"), strict=True):
+        axes.set_ylabel(label)
+    handles = [plt.Rectangle((0, 0), 1, 1, fill=False, color=colour, lw=1.4) for colour in OUTLINES.values()]
+    legend = {"loc": "outside lower center", "ncols": len(OBJECTS), "frameon": False}
+    figure.legend(handles, OUTLINES, facecolor="#555555", **legend)
+    return figure
+
+
+def draw_builtin(args: argparse.Namespace) -> None:
+    """The glyphs, what a network learns of them with and without SE, and gates."""
     builtin = data.builtin()
     cue = group_by_cue(builtin.test_images)
     network = load_gated(args.se_run)
@@ -38,10 +88,7 @@ def main() -> None:
     means = group_means(gates, cue)
     curves = {"with SE": read_metrics(args.se_run), "without SE": read_metrics(args.plain_run)}
     for page, (ink, paper) in PAGES.items():
-        style = {"text.color": ink, "axes.labelcolor": ink, "axes.edgecolor": ink, "xtick.color": ink,
-                 "ytick.color": ink, "font.size": 9, "axes.titlesize": 9.5, "figure.facecolor": paper,
-                 "axes.facecolor": paper, "axes.spines.top": False, "axes.spines.right": False}  # fmt: skip
-        with plt.rc_context(style):
+        with plt.rc_context(style(ink, paper)):
             figure = plt.figure(figsize=(9.4, 3.1), dpi=150, layout="constrained")
             pictures, middle, right = figure.subfigures(1, 3, width_ratios=(1.15, 1, 1.25))
             draw_images(pictures, builtin, cue)

@@ -7,6 +7,7 @@ gradient of each is a function called ``*_backward``. ``check_backward`` compare
 - ``layers``, ``models``: layers, combinators and the networks of the paper;
 - ``engine``: ``engine.compile(net)`` runs a network faster, with the same results;
 - ``data``, ``optim``, ``train``: data sets, SGD with its schedules, and the trainer;
+- ``detection``: targets, decoding and average precision of detectors;
 - ``interop``: weights in PyTorch's formats; ``checkpoint``: weights in this library's own;
 - ``analysis``, ``ablation``, ``complexity``: the behaviour of trained networks, the paper's ablations, and counts of
   parameters and operations;
@@ -39,6 +40,7 @@ if TYPE_CHECKING:  # these are imported on first use
         checkpoint,
         complexity,
         data,
+        detection,
         engine,
         grading,
         interop,
@@ -68,6 +70,7 @@ __all__ = [
     "checkpoint",
     "complexity",
     "data",
+    "detection",
     "engine",
     "excite",
     "excite_backward",
@@ -89,8 +92,8 @@ __all__ = [
 ]
 
 _SUBMODULES = (
-    "ablation", "analysis", "checkpoint", "complexity", "data", "engine", "grading", "interop", "layers", "models",
-    "optim", "train",
+    "ablation", "analysis", "checkpoint", "complexity", "data", "detection", "engine", "grading", "interop", "layers",
+    "models", "optim", "train",
 )  # fmt: skip
 if not TYPE_CHECKING:  # otherwise a type checker would accept any name as an attribute
     __getattr__, __dir__ = _lazy.attach(

@@ -169,7 +169,7 @@ def _parser() -> Parser:
 
 def _add_train(commands: Any) -> None:
     p = commands.add_parser("train", help="train a network", description=(
-        "Train a network on the built-in data set, which needs no download, on CIFAR-10 or CIFAR-100, or on your own "
+        "Train a network on a built-in data set, which needs no download, on CIFAR-10 or CIFAR-100, or on your own "
         "images. The settings "
         "are printed before the run starts and stored in its config.json. Ctrl-C stops the run after the current step; "
         "--resume continues it and gives the same results as an uninterrupted run. Where two defaults are given, the "
@@ -184,9 +184,11 @@ def _add_train(commands: Any) -> None:
     p.add_argument("--print-config", action="store_true", help="print all settings as a TOML file and exit")
     p.add_argument("--dry-run", action="store_true", help="print the settings and the estimated time, and exit")
     what = p.add_argument_group("data and model")
-    what.add_argument("--data", metavar="PATH", help="cifar10, cifar100, or a path: a folder with CIFAR, class folders "
-                      "(train/CLASS/*.png with test/ or val/, or CLASS/*.png) or IDX files (MNIST), or an .npz file "
-                      "(default: the built-in set)")  # fmt: skip
+    what.add_argument("--data", metavar="PATH", help="scenes, cifar10, cifar100, or a path: a folder with CIFAR, class "
+                      "folders (train/CLASS/*.png with test/ or val/, or CLASS/*.png) or IDX files (MNIST), an .npz "
+                      "file, or a .json file of COCO's format (default: the built-in glyphs)")  # fmt: skip
+    what.add_argument("--task", metavar="NAME", help="classify, or detect for data with boxes of objects: scenes, or "
+                      "a .json file of COCO's format (default: classify)")  # fmt: skip
     what.add_argument("--size", type=int, metavar="N", help="crop images at the centre to a square and resize them to "
                       "NxN pixels (bicubic); needed if they differ in size")  # fmt: skip
     what.add_argument("--channels", type=int, metavar="C", help="1 (grey) or 3 (colour); default: as in the data")

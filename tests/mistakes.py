@@ -109,6 +109,12 @@ def _overwritten(dX, dU, X, V, *, stride=1, padding=0, groups=1):
     return padded[:, padding : padding + X.shape[1], padding : padding + X.shape[2]]
 
 
+def _constant_focus(dL, x, targets, alpha=2.0, **h):
+    """Return the gradient of the cross-entropy times the factor, whose own derivative is left out."""
+    u = np.where(targets == 1, -x, x)
+    return sn.heatmap_focal_loss_backward(dL, x, targets=targets, **h | {"alpha": 0}) * sigmoid(u) ** alpha
+
+
 MISTAKES = [
     # Eq. (2)
     Mistake("squeeze by the maximum", "squeeze", lambda U: U.max((1, 2))),
@@ -210,6 +216,17 @@ MISTAKES = [
             lambda dL, x, labels, **h: sn.softmax_cross_entropy_backward(dL, x, labels, **h) * len(x)),
     Mistake("label smoothing omitted in the gradient", "softmax_cross_entropy_backward",
             lambda dL, x, labels, smoothing=0: sn.softmax_cross_entropy_backward(dL, x, labels)),
+    Mistake("loss near a centre not reduced", "heatmap_focal_loss",
+            lambda x, **h: sn.heatmap_focal_loss(x, **h | {"beta": 0})),
+    Mistake("focal loss averaged over pixels", "heatmap_focal_loss",
+            lambda x, **h: sn.heatmap_focal_loss(x, **h) * max((h["targets"] == 1).sum(), 1) / x.size),
+    Mistake("sign at a centre forgotten", "heatmap_focal_loss_backward",
+            lambda dL, x, **h: np.abs(sn.heatmap_focal_loss_backward(dL, x, **h))),
+    Mistake("modulating factor taken as a constant", "heatmap_focal_loss_backward", _constant_focus),
+    Mistake("sizes averaged over boxes and coordinates", "masked_l1_loss",
+            lambda x, **h: sn.masked_l1_loss(x, **h) / x.shape[-1]),
+    Mistake("pixels without an object have a gradient", "masked_l1_loss_backward",
+            lambda dL, x, targets, mask: dL * np.sign(x - targets) / max(mask.sum(), 1)),
 ]  # fmt: skip
 
 

@@ -77,11 +77,13 @@ def checks(*names: str) -> type:
             args, hyper = pair.case(Steered(data))
             narrow = tuple(a.astype(np.float32) if a.dtype == np.float64 else a for a in args)
             wide = tuple(a.astype(np.float64) if a.dtype == np.float32 else a for a in narrow)
-            y = as_tuple(pair.forward(se_numpy)(*narrow, **hyper))
+            narrow_hyper = {name: np.float32(a) if is_floating(a) else a for name, a in hyper.items()}
+            hyper = {name: np.float64(a) if is_floating(a) else a for name, a in narrow_hyper.items()}
+            y = as_tuple(pair.forward(se_numpy)(*narrow, **narrow_hyper))
             y_wide = as_tuple(pair.forward(se_numpy)(*wide, **hyper))
             upstream = np.random.default_rng(UPSTREAM)
             dys = [upstream.standard_normal(part.shape).astype(np.float32) for part in y]
-            grads = as_tuple(pair.backward(se_numpy)(*dys, *narrow, **hyper))
+            grads = as_tuple(pair.backward(se_numpy)(*dys, *narrow, **narrow_hyper))
             grads_wide = as_tuple(pair.backward(se_numpy)(*(dy.astype(np.float64) for dy in dys), *wide, **hyper))
             for got, expected in zip((*y, *grads), (*y_wide, *grads_wide), strict=True):
                 assert got.dtype == np.float32
@@ -99,8 +101,9 @@ def checks(*names: str) -> type:
             dys = [np.asarray(upstream.standard_normal(np.shape(part))) for part in as_tuple(y)]
             grads = pair.backward(se_numpy)(*dys, *args, **hyper)
             args_there, dys_there = [xp.asarray(a) for a in args], [xp.asarray(dy) for dy in dys]
-            y_there = pair.forward(se_numpy)(*args_there, **hyper)
-            grads_there = pair.backward(se_numpy)(*dys_there, *args_there, **hyper)
+            hyper_there = {name: xp.asarray(a) if isinstance(a, np.ndarray) else a for name, a in hyper.items()}
+            y_there = pair.forward(se_numpy)(*args_there, **hyper_there)
+            grads_there = pair.backward(se_numpy)(*dys_there, *args_there, **hyper_there)
             found, wanted = (*as_tuple(y_there), *as_tuple(grads_there)), (*as_tuple(y), *as_tuple(grads))
             for got, expected in zip(found, wanted, strict=True):
                 assert isinstance(got, xp.ndarray)
@@ -111,7 +114,7 @@ def checks(*names: str) -> type:
         def test_no_floating_point_error_is_raised(self, pair, seed):
             """This includes extreme values, whose exponentials correctly underflow to 0."""
             args, hyper = pair.case(Rng(seed))
-            grow = pair.name in ("sigmoid", "softmax", "softmax_cross_entropy", "excite")
+            grow = pair.name in ("sigmoid", "softmax", "softmax_cross_entropy", "excite", "heatmap_focal_loss")
             args = tuple(500 * a if grow and k == 0 else a for k, a in enumerate(args))
             with np.errstate(all="raise"):
                 y = pair.forward(se_numpy)(*args, **hyper)
@@ -134,3 +137,7 @@ def checks(*names: str) -> type:
 
 def as_tuple(x):
     return x if isinstance(x, tuple) else (x,)
+
+
+def is_floating(x):
+    return isinstance(x, np.ndarray) and x.dtype.kind == "f"

@@ -139,6 +139,18 @@ def _loss(chance: Rng) -> Case:
     return (2 * chance.normal(N, K), labels), {"smoothing": 0.1 * chance.integer(0, 3)}
 
 
+def _heatmap(chance: Rng) -> Case:
+    shape = tuple(chance.integer(1, 4) for _ in range(4))
+    targets = np.clip(1.2 * np.abs(np.tanh(chance.normal(*shape))), 0, 1)  # about one in three is a centre
+    more = {"weights": np.abs(chance.normal(*shape[:3]))} if chance.integer(0, 1) else {}
+    return (2 * chance.normal(*shape),), {"targets": targets, "alpha": chance.integer(0, 3), "beta": 4.0, **more}
+
+
+def _masked_l1(chance: Rng) -> Case:
+    shape = tuple(chance.integer(1, 4) for _ in range(4))
+    return (chance.normal(*shape),), {"targets": chance.normal(*shape), "mask": chance.normal(*shape[:3]) > 0}
+
+
 def _softmax(chance: Rng) -> Case:
     return (2 * chance.normal(chance.integer(1, 5), chance.integer(2, 6)),), {}
 
@@ -192,6 +204,8 @@ PAIRS = {
         _pair("global_max_pool2d", _statistics, lambda x: np.array([[u.max() for u in image.T] for image in x])),
         _pair("softmax", _softmax, lambda x: np.array([np.exp(row) / np.exp(row).sum() for row in x])),
         _pair("softmax_cross_entropy", _loss, witness.cross_entropy),
+        _pair("heatmap_focal_loss", _heatmap, witness.heatmap_focal_loss),
+        _pair("masked_l1_loss", _masked_l1, witness.masked_l1_loss),
         _pair("squeeze", _statistics, witness.squeeze, linear_in_first=True),
         _pair("excite", _excite, witness.excite),
         _pair("excite with another gate", _another_gate, witness.excite, "excite"),

@@ -30,7 +30,7 @@ LEVELS = [
     ("layers",),
     ("engine",),
     ("layer_check", "models", "complexity", "optim"),
-    ("data", "train", "checkpoint", "interop", "pages", "analysis", "ablation"),
+    ("data", "detection", "train", "checkpoint", "interop", "pages", "analysis", "ablation"),
     ("grading", "cli", "__main__"),
 ]
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}

@@ -15,11 +15,13 @@ import gpu
 import growth
 import numpy as np
 import pytest
+import scenes
 import side_by_side
 import step
 import where_time_goes
 
 from se_numpy import engine, layers, models, tree
+from se_numpy.data import built_in_scenes
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {"engine", "threads", "versions", "blas", "machine", "cpu", "repeats", "cores_busy_elsewhere"}
@@ -382,3 +384,43 @@ def test_nested_timers_count_time_once():
     spent = clock.per_step(1)
     assert list(spent) == ["inner", "outer"]
     assert spent["inner"]["calls"] == 1
+
+
+def test_pictures_of_scenes_are_labelled_with_their_largest_object():
+    data = built_in_scenes(train=30, test=1)
+    images, labels = scenes.largest(data, "train")
+    pictures = np.unique(data.train_boxes.images)
+    np.testing.assert_array_equal(images, data.train_images[pictures])
+    for picture, label in zip(pictures, labels, strict=True):
+        boxes = data.train_boxes.of(picture)
+        assert boxes.areas[boxes.classes == label].max() == boxes.areas.max()
+
+
+def test_transfer_starts_from_a_run_that_comes_before_it():
+    planned = list(scenes.jobs(list(scenes.PARTS), [0, 1, 2]))
+    assert len({job.folder for job in planned}) == len(planned) == 6 + 2 + 12 + 12
+    for job in planned:
+        if job.init:
+            source = scenes.Job(scenes.FROM[job.part], job.model, 0)
+            assert planned.index(source) < planned.index(job)
+
+
+def test_results_of_scenes_are_printed_in_a_table():
+    rows = [{"part": part, "model": "resnet8", "seed": seed, "init": init, "test_accuracy": (seed + 1) / 8,
+             "use_of_time": 0.5}
+            for part, init in (("scenes", False), ("scenes-to-objects", True)) for seed in (0, 1)]  # fmt: skip
+    budgets = {"full": {"subset": 2500, "epochs": 8}, "few": {"subset": 500, "epochs": 4}}
+    record = {"budgets": budgets, "seeds": [0, 1], "rows": rows}
+    assert scenes.time_table(record)[2:] == ["| `resnet8`, scenes | 50.0 / 50.0 % |"]
+    assert scenes.table(record)[2:] == [
+        "| scenes | scratch | 2,500, 8 | 12.5 / 25.0 % | not measured |",
+        "| objects | scenes, seed 0 | 500, 4 | 12.5 / 25.0 % | not measured |",
+    ]
+
+
+def test_pictures_with_the_other_time_differ_in_the_upper_rows_alone():
+    now, then, labels = scenes.with_other_time(12)
+    changed = (now != then).any((0, 2, 3))
+    assert changed[:8].all()
+    assert not changed[10:].any()
+    np.testing.assert_array_equal(np.bincount(labels), np.full(6, 2))

@@ -37,6 +37,8 @@ X, V, dU = (rng.standard_normal(shape) for shape in ((2, 5, 4, 6), (3, 3, 6, 4),
 grouped = rng.standard_normal((3, 3, 2, 6))
 z, W1, W2 = (rng.standard_normal(shape) for shape in ((2, 6), (3, 6), (6, 3)))
 gamma, mask, labels = np.ones(6), X > 0, np.array([1, 3])
+heat = {"targets": np.where(mask, 1.0, 0.5), "weights": np.ones((2, 5, 4))}
+boxes = {"targets": X + 1, "mask": mask[..., 0]}
 one = {"padding": 1}
 groups = {"padding": 1, "groups": 3}
 pool = {"kernel": 2, "stride": 1, "padding": 1}
@@ -72,6 +74,10 @@ CALLS = {  # name: the call, and the maximum numbers of functions and files that
     "softmax_backward": (lambda: ops.softmax_backward(z, z), 6, 4),
     "softmax_cross_entropy": (lambda: ops.softmax_cross_entropy(z, labels), 6, 4),
     "softmax_cross_entropy_backward": (lambda: ops.softmax_cross_entropy_backward(1.0, z, labels), 6, 4),
+    "heatmap_focal_loss": (lambda: ops.heatmap_focal_loss(X, **heat), 6, 4),
+    "heatmap_focal_loss_backward": (lambda: ops.heatmap_focal_loss_backward(1.0, X, **heat), 6, 4),
+    "masked_l1_loss": (lambda: ops.masked_l1_loss(X, **boxes), 6, 4),
+    "masked_l1_loss_backward": (lambda: ops.masked_l1_loss_backward(1.0, X, **boxes), 6, 4),
     "squeeze": (lambda: se.squeeze(X), 6, 4),
     "squeeze_backward": (lambda: se.squeeze_backward(z, X), 6, 4),
     "scale": (lambda: se.scale(X, z), 6, 4),

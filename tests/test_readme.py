@@ -12,9 +12,11 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+import scenes as benchmark
 
 from se_numpy import cli
 from se_numpy.data.glyphs import PLAIN_BOUND
+from se_numpy.models import paper
 
 ROOT = Path(__file__).parent.parent
 DOCS = [f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))]
@@ -127,6 +129,23 @@ def test_the_bound_is_the_one_proven():
     assert Fraction(PLAIN_BOUND).limit_denominator(100) == Fraction(29, 48)
     assert all("29 of 48" in page.replace("\n", " ") for page in (README, RESULTS))
     assert f"bound {100 * PLAIN_BOUND:.1f} %" in row("built-in", "`resnet8`")
+
+
+def test_accuracies_on_the_built_in_scenes_are_those_measured():
+    for table in (benchmark.table, benchmark.time_table):
+        assert "\n".join(table(measured("scenes"))) in RESULTS
+    for readout, share in measured("scenes_readout")["accuracy"].items():
+        assert f"| {readout} | {100 * share:.1f} % |" in RESULTS
+
+
+@pytest.mark.parametrize(("table", "net", "column", "words"), [
+    *(("6", "ResNet-152", column, ("Places365", f"{column} error")) for column in ("top-1", "top-5")),
+    *(("7", net, column, ("COCO minival", f"{net} |", f"| {column}, %"))
+      for net in ("ResNet-50", "ResNet-101") for column in ("AP", "AP50")),
+])  # fmt: skip
+def test_the_papers_scenes_and_objects_are_quoted_exactly(table, net, column, words):
+    plain, gated = (paper.number(table, name, column) for name in (net, f"SE-{net}"))
+    assert f"| {plain.value:.{plain.digits}f} | {gated.value:.{gated.digits}f} |" in row(*words)
 
 
 @pytest.mark.parametrize("model", ["se_resnet20", "resnet20"])

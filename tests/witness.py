@@ -94,3 +94,20 @@ def cross_entropy(x, labels, smoothing=0.0):
         q[label] += 1 - smoothing
         total -= (q * np.log(p)).sum()
     return total / len(x)
+
+
+def heatmap_focal_loss(x, targets, weights=None, alpha=2.0, beta=4.0):
+    """Add the loss of each pixel and class, in the form of the paper: with p and 1 - p."""
+    loss, centres = 0.0, 0
+    for at, t in np.ndenumerate(targets):
+        p = 1 / (1 + np.exp(-x[at]))
+        weight = 1 if weights is None else weights[at[:3]]
+        centres += t == 1
+        loss -= weight * ((1 - p) ** alpha * np.log(p) if t == 1 else (1 - t) ** beta * p**alpha * np.log(1 - p))
+    return loss / max(centres, 1)
+
+
+def masked_l1_loss(x, targets, mask):
+    """Add the absolute differences, one pixel at a time."""
+    loss = sum(abs(x[at] - targets[at]).sum() for at in zip(*np.nonzero(mask), strict=True))
+    return loss / max(mask.sum(), 1)

@@ -125,4 +125,6 @@ def _title(dataset: Dataset) -> str:
     """Return the data set's name without its folder."""
     if dataset.name == "builtin":
         return "built-in set"
+    if dataset.name == "scenes":
+        return "built-in scenes"
     return TITLES.get(dataset.name, dataset.name)

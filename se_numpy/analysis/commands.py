@@ -20,7 +20,9 @@ def add(commands: Any) -> None:
         "Record the gates of every SE block on test images, replace them with other gates and measure how much "
         "accuracy that costs. Writes figures, tables (CSV, JSON) and an HTML page, index.html."))  # fmt: skip
     p.add_argument("run_", metavar="RUN", help="folder of a run, or a checkpoint")
-    p.add_argument("--data", metavar="PATH", help="builtin, or a folder with CIFAR (default: the run's data set)")
+    p.add_argument(
+        "--data", metavar="PATH", help="builtin, scenes, or a folder with CIFAR (default: the run's data set)"
+    )
     p.add_argument("--images", type=int, default=2000, metavar="N", help="number of test images (default: 2000)")
     p.add_argument("--classes", metavar="A,B", help="classes to draw as lines (default: four, evenly spaced)")
     p.add_argument("--seed", type=int, default=0, metavar="N",
@@ -30,19 +32,27 @@ def add(commands: Any) -> None:
 
 
 def _excitations(args: argparse.Namespace) -> None:
+    from se_numpy.analysis.detection_commands import study_gates
     from se_numpy.analysis.network import load_gated
     from se_numpy.analysis.study import study, write_numbers
     from se_numpy.analysis.summaries import findings
+    from se_numpy.train.detecting import Detection
     from se_numpy.train.run_dir import existing
 
     network = load_gated(existing(args.run_))
     if args.seed < 0:
         raise ValueError(f"--seed is {args.seed}; expected 0 or more")
+    detects = network.task.name == Detection.name
+    if detects and args.classes:
+        raise ValueError(f"--classes is for networks that classify, and {args.run_} was trained to detect")
     picked = _selected_classes(args.classes, network.classes)
     dataset = run_commands.load_data(args.run_, network, args.data)
     out = _output_folder(args.out, args.run_)
     blocks = len(network.blocks)
     print(wrap_text(f"{network.config['model']}, {blocks} SE block{'s' * (blocks != 1)}; {dataset.source}"), flush=True)
+    if detects:
+        study_gates(network, dataset, out, images=args.images, seed=args.seed)
+        return
     found = study(network, dataset, args.images, seed=args.seed, quiet=not sys.stderr.isatty())
     files = write_numbers(found, out)
     page = _write_page(found, out, _indices(picked, found.groupings[0].names))

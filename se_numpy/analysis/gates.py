@@ -78,18 +78,32 @@ def record(network: Network, images: np.ndarray, progress: Progress = lambda n: 
     TypeError, ValueError
         If these are not images, or if there are none.
     """
+    gates, answers = record_with(network, images, lambda logits: logits.argmax(1), progress)
+    return Recorded(gates, np.concatenate(answers))
+
+
+def record_with(
+    network: Network, images: np.ndarray, of: Callable[[np.ndarray], np.ndarray], progress: Progress = lambda n: None
+) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
+    """Record the gates of all blocks, as ``record`` does, and what ``of`` returns for the outputs of each batch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As ``record`` does.
+    """
     if not check_images("images", images)[0]:
         raise ValueError("got 0 images; expected at least 1")
     gates: dict[str, list[np.ndarray]] = {}
-    answers = []
+    results = []
     recorder = _recorder(network)
     for part in slices(len(images), network.shape, BATCH):
-        logits, seen = recorder.with_kept(network.normalise(images[part]))
+        outputs, seen = recorder.with_kept(network.normalise(images[part]))
         for name, s in seen.items():
             gates.setdefault(name, []).append(s)
-        answers.append(logits.argmax(1))
-        progress(len(logits))
-    return Recorded({name: np.concatenate(s) for name, s in gates.items()}, np.concatenate(answers))
+        results.append(of(outputs))
+        progress(len(outputs))
+    return {name: np.concatenate(s) for name, s in gates.items()}, results
 
 
 def group_means(s: np.ndarray, groups: Groups) -> np.ndarray:

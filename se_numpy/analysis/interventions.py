@@ -121,18 +121,28 @@ def run_with(
     ValueError
         If a name is not that of an SE block of the network, or if the gates do not have the block's shape.
     """
+    return np.concatenate([logits.argmax(1) for logits in outputs_with(network, images, gates, progress)])
+
+
+def outputs_with(
+    network: Network, images: np.ndarray, gates: dict[str, np.ndarray], progress: Progress = lambda n: None
+) -> Iterator[np.ndarray]:
+    """Yield the outputs of the network with the given gates, a batch at a time.
+
+    Raises
+    ------
+    ValueError
+        As ``run_with`` does.
+    """
     gates = {name: _checked_gates(network, len(images), name, np.asarray(s)) for name, s in gates.items()}
     net = with_layers(network.net, dict.fromkeys(gates, GivenGates()))
     bare = with_numbers(network.params, {name: {} for name in gates})
     folded = engine.compile(net).predictor(bare, network.state)
-    answers = []
     for part in slices(len(images), network.shape, BATCH):
         X = network.normalise(images[part])
         numbers = {name: {"s": np.ascontiguousarray(s[part], X.dtype)} for name, s in gates.items()}
-        logits = replace(folded, params=with_numbers(folded.params, numbers))(X)
-        answers.append(logits.argmax(1))
+        yield replace(folded, params=with_numbers(folded.params, numbers))(X)
         progress(part.stop - part.start)
-    return np.concatenate(answers)
 
 
 def _checked_gates(network: Network, images: int, name: str, s: np.ndarray) -> np.ndarray:

@@ -76,10 +76,11 @@ def check_fit(network: Trained, dataset: Dataset) -> None:
         If ``dataset`` is not a Dataset.
     """
     check_dataset(dataset)
-    if network.shape != tuple(dataset.image_shape) or network.classes != tuple(dataset.classes):
+    classes = network.task.class_names(dataset)
+    if network.shape != tuple(dataset.image_shape) or network.classes != classes:
         raise ValueError(
             f"the network expects {_set(network.classes, network.shape)}; the data set has "
-            f"{_set(dataset.classes, dataset.image_shape)}; give --data the data set the network was trained on"
+            f"{_set(classes, dataset.image_shape)}; give --data the data set the network was trained on"
         )
 
 

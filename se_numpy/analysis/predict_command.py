@@ -17,6 +17,7 @@ from se_numpy.wrapping import plural, wrap_text
 MAKER = "se-numpy predict"
 COLUMNS = ("image", "label", "correct")
 LISTED = 5  # classes of each image in a CSV file
+THRESHOLD = 0.3  # the least score of the objects that are shown
 
 
 class _Weights(argparse.Action):
@@ -31,10 +32,11 @@ class _Weights(argparse.Action):
 
 def add(commands: Any) -> None:
     """Add the parser of the command."""
-    p = commands.add_parser("predict", help="classify images", description=(
+    p = commands.add_parser("predict", help="classify images, or find objects in them", description=(
         "Print the five most likely classes of an image, or the most likely class of each of several images. --figure "
         "also draws the image as the network sees it, and its gates; --explain adds the regions that speak for the "
-        "answer (Grad-CAM). Give RUN IMAGE, or --weights FILE --model NAME IMAGE for weights from another "
+        "answer (Grad-CAM). A network trained to detect finds objects: --threshold sets the least score, and --figure "
+        "draws their boxes. Give RUN IMAGE, or --weights FILE --model NAME IMAGE for weights from another "
         "library."))  # fmt: skip
     p.add_argument("run_", metavar="RUN", help="folder of a run, or a checkpoint")
     p.add_argument("images", metavar="IMAGE", nargs="+", help="an image file, a folder with images, or test:N for test "
@@ -50,20 +52,28 @@ def add(commands: Any) -> None:
     p.add_argument("--model", metavar="NAME", help="the network that the weights belong to, such as seresnet50")
     p.add_argument("--in-chans", type=int, metavar="C", help="with --weights: channels of the images, 1 for grey ones "
                    "(default: as in the weights)")  # fmt: skip
+    p.add_argument("--threshold", type=float, metavar="X", help="of a network that detects: the least score of the "
+                   "objects that are shown (default: 0.3)")  # fmt: skip
     p.add_argument("--json", action="store_true", help="print JSON")
     p.set_defaults(run=_predict, parser=p)
 
 
 def _predict(args: argparse.Namespace) -> None:
+    from se_numpy.analysis.detection_commands import refuse_detection_options
     from se_numpy.analysis.output_path import output_path
     from se_numpy.analysis.prediction import predict_each
+    from se_numpy.train.detecting import Detection
 
     figure = None if args.figure is None else png_path(args.figure, "--figure", MAKER)
     table = None if args.csv is None else output_path(args.csv, "--csv", ".csv", MAKER, mark=",".join(COLUMNS))
+    network, images = _with_weights(args) if args.weights is not None else _of_run(args)
+    if network.task.name == Detection.name:
+        _detect(args, network, images, figure)
+        return
+    refuse_detection_options(args, "predict")
     parts = _parts(args)
     if parts and figure is None and not args.json:
         raise ValueError("Grad-CAM is shown by --figure FILE.png and by --json; give one of them with --explain")
-    network, images = _with_weights(args) if args.weights is not None else _of_run(args)
     single = len(images.words) == 1 and not user_path(images.words[0]).is_dir()
     shown: list[Any] = []
     with ExitStack() as outputs:
@@ -79,6 +89,18 @@ def _predict(args: argparse.Namespace) -> None:
         raise ValueError(f"{' '.join(images.words)}: no image could be read; expected image files")
     if figure is not None:
         _draw(args, network, shown, figure, single)
+    images.report()
+
+
+def _detect(args: argparse.Namespace, network: Any, images: "_Images", figure: Path | None) -> None:
+    """Find the objects in the images."""
+    from se_numpy.analysis.detection_commands import predict_images, refuse_classification_options
+
+    refuse_classification_options(args)
+    threshold = THRESHOLD if args.threshold is None else args.threshold
+    predict_images(network, images, threshold=threshold, as_json=args.json, figure=figure)
+    if not images.read:
+        raise ValueError(f"{' '.join(images.words)}: no image could be read; expected image files")
     images.report()
 
 

@@ -16,6 +16,7 @@ from se_numpy.analysis.network import Network
 from se_numpy.data import Dataset, images
 from se_numpy.data.array_checks import check_images
 from se_numpy.data.batches import slices
+from se_numpy.data.boxes import Boxes
 from se_numpy.layers import Shape
 
 TEST = "test:"
@@ -25,12 +26,13 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class InputImage:
-    """An image (H, W, C) uint8 as the network sees it, with a description, if known its label, and a short name."""
+    """An image (H, W, C) uint8 as the network sees it: a description, its label and boxes if known, a short name."""
 
     image: np.ndarray = field(repr=False)
     description: str
     label: int | None = None
     short: str = ""
+    boxes: Boxes | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
@@ -132,7 +134,8 @@ def numbered_image(dataset: Dataset, word: str) -> InputImage:
         raise ValueError(f"there is no test image {word!r}; expected {TEST}0 to {TEST}{count - 1}")
     i = int(number)
     description = f"test image {i} of {dataset.source}"
-    return InputImage(dataset.test_images[i], description, int(dataset.test_labels[i]), word)
+    boxes = None if dataset.test_boxes is None else dataset.test_boxes.of(i)
+    return InputImage(dataset.test_images[i], description, int(dataset.test_labels[i]), word, boxes)
 
 
 def files_in(folder: str | Path) -> list[Path]:

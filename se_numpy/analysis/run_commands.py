@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from se_numpy.arg_types import user_path
+from se_numpy.arg_types import int_list, user_path
 from se_numpy.install_hints import install_command
 from se_numpy.wrapping import plural, wrap_text
 
-DATA = "builtin, cifar10, cifar100 or a folder (default: the run's data set)"
+DATA = "builtin, scenes, cifar10, cifar100 or a folder (default: the run's data set)"
 DEVICES = ["auto", "cpu", "gpu"]
 DEVICE = "default: auto, which uses a GPU if CuPy finds one"
 
@@ -19,11 +19,17 @@ def add(commands: Any) -> None:
     """Add the parsers of these commands."""
     p = commands.add_parser("evaluate", help="evaluate a trained network on the test set", description=(
         "Evaluate a trained network on the test set. Prints the loss, the accuracy with its 95 % interval, the "
-        "accuracy by class, the most frequent confusions and the confusion matrix."))  # fmt: skip
+        "accuracy by class, the most frequent confusions and the confusion matrix. Of a network that detects, prints "
+        "the average precision by class and by size."))  # fmt: skip
     p.add_argument("run_", metavar="RUN", help="folder of a run, or a checkpoint")
     p.add_argument("--data", metavar="PATH", help=DATA)
     p.add_argument("--device", choices=DEVICES, default="auto", help=DEVICE)
     p.add_argument("--json", action="store_true", help="print JSON")
+    found = p.add_argument_group("networks that detect")
+    found.add_argument("--areas", type=int_list, metavar="A,B", help="objects up to AxA pixels are small, up to BxB "
+                       "medium (default: 32,96 as in COCO; 11,15 for the built-in scenes)")  # fmt: skip
+    found.add_argument("--figure", metavar="FILE.png", help="also draw precision against recall (needs matplotlib)")
+    found.add_argument("--results", metavar="FILE.json", help="also write all detections as COCO's results")
     p.set_defaults(run=_evaluate, parser=p)
     p = commands.add_parser("plot", help="draw the training curves of several runs", description=(
         "Draw the training and held-out loss and accuracy of several runs in one figure. Curves are labelled by the "
@@ -80,15 +86,23 @@ def _progress_bar(total: int) -> Any:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
+    from se_numpy.analysis.detection_commands import evaluate_run, refuse_detection_options
     from se_numpy.analysis.evaluation import evaluate
     from se_numpy.analysis.network import load
     from se_numpy.analysis.run_summaries import as_text
     from se_numpy.train import choose_device
+    from se_numpy.train.detecting import Detection
     from se_numpy.train.run_dir import existing
 
     network = load(existing(args.run_))
+    detects = network.task.name == Detection.name
+    if not detects:
+        refuse_detection_options(args, "evaluate")
     dataset = load_data(args.run_, network, args.data)
     with _progress_bar(len(dataset.test_labels)) as bar:
+        if detects:
+            evaluate_run(args, network, dataset, choose_device(args.device)[0], bar.update)
+            return
         found = evaluate(network, dataset, device=choose_device(args.device)[0], progress=bar.update)
     if args.json:
         print(json.dumps({"model": network.config["model"], **found.as_json()}, indent=2))
@@ -104,8 +118,8 @@ def _plot(args: argparse.Namespace) -> None:
     runs = [read_run(folder) for given in args.runs for folder in find_runs(given)]
     groups, notes = comparable(runs)
     for label, members in groups.items():
-        best = ", ".join(f"{100 * run.chosen['val_accuracy']:.1f}" for run in members)
-        print(wrap_text(f"{label}: {plural(len(members), 'run')}, held-out accuracy {best} %", 2))
+        best = ", ".join(f"{100 * run.chosen[f'val_{run.task.metric}']:.1f}" for run in members)
+        print(wrap_text(f"{label}: {plural(len(members), 'run')}, held-out {members[0].task.words[0]} {best} %", 2))
     for note in notes:
         print(wrap_text(note, 2))
     title = " on ".join(short_name(shared) for name in ("model", "data") if (shared := common_setting(runs, name)))

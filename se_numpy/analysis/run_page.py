@@ -24,6 +24,7 @@ from se_numpy.data import Dataset
 from se_numpy.data.glyphs import PLAIN_BOUND
 from se_numpy.pages import Figure, Table
 from se_numpy.train.console import duration
+from se_numpy.train.detecting import Detection
 from se_numpy.train.figures import draw_curves
 from se_numpy.wrapping import plural
 
@@ -56,10 +57,15 @@ def write_report(
     if missing := pages.missing_library("plot"):
         raise RuntimeError(missing)
     run, network = read_run(folder), load(folder)
+    path = Path(out) if out is not None else run.folder / NAME
+    if network.task.name == Detection.name:
+        from se_numpy.analysis.detection_page import page as detection_page
+
+        path.write_text(detection_page(run, network, dataset, device, progress), encoding="utf-8")
+        return path
     found = evaluate(network, dataset, device=device, progress=progress)
     images = min(GATE_IMAGES, len(dataset.test_labels))
     gates = summarize(network, dataset, images) if network.blocks and images > 1 else None
-    path = Path(out) if out is not None else run.folder / NAME
     path.write_text(page(run, network, dataset, found, gates), encoding="utf-8")
     return path
 
@@ -75,16 +81,20 @@ def page(run: RunRecord, network: Network, dataset: Dataset, found: Evaluation, 
                  f"is {found.loss:.4f}.",
         confusion=_confusion(found), confusions=_confusions(found), mistakes=_mistakes(found, dataset),
         gates=None if gates is None else _gates(gates), no_gates=_no_gates(network),
-        grad_cam=_grad_cam(network, dataset), settings=settings(run.config), environments=_environments(run),
+        grad_cam=_grad_cam(network, dataset), settings=settings(run.config), environments=environments(run),
     )  # fmt: skip
 
 
 def overview(run: RunRecord, network: Network, found: Evaluation) -> list[tuple[str, str]]:
     """Return the main facts about a run: accuracy, date, training time, size of the network, device."""
+    return [("Test accuracy", percent(found.accuracy)), *facts(run, network)]
+
+
+def facts(run: RunRecord, network: Network) -> list[tuple[str, str]]:
+    """Return the facts about a run that do not depend on its results."""
     size = cost(network.net, network.shape)
     epochs, seconds = len(run.history), sum(row.get("seconds", 0.0) for row in run.history)
     rows = [
-        ("Test accuracy", percent(found.accuracy)),
         ("Date", _date(run)),
         ("Training time", f"{duration(seconds)} for {epochs} epoch{'s' * (epochs != 1)}" if seconds else ""),
         ("Parameters", f"{size.parameters:,}"),
@@ -214,7 +224,7 @@ def _no_gates(network: Network) -> str:
     return "" if network.blocks else f"The network is {network.why_no_gates.partition(';')[0]}."
 
 
-def _environments(run: RunRecord) -> list[tuple[str, list[tuple[str, str]]]]:
+def environments(run: RunRecord) -> list[tuple[str, list[tuple[str, str]]]]:
     """Return a title and the facts for each start of the run."""
     return [(f"Resumed after epoch {start.get('epoch')}", in_words(start)) for start in run.starts]
 

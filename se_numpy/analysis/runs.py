@@ -9,7 +9,9 @@ from se_numpy.arg_types import user_path
 from se_numpy.data import short_name
 from se_numpy.train import Config
 from se_numpy.train.run_dir import data_digest, existing, read_json, read_metrics, read_starts
-from se_numpy.train.saved import NEEDED, check_result
+from se_numpy.train.saved import check_result
+from se_numpy.train.task import Task
+from se_numpy.train.tasks import task_of
 
 # Runs that differ only in these settings repeat the same experiment.
 REPEATED = ("seed", "out", "device")
@@ -36,7 +38,12 @@ class RunRecord(NamedTuple):
     @property
     def chosen(self) -> dict[str, float]:
         """The row of the epoch saved in best.npz: the last of those with the best held-out accuracy."""
-        return max(self.history, key=lambda row: (row["val_accuracy"], row["epoch"]))
+        return max(self.history, key=lambda row: (row[f"val_{self.task.metric}"], row["epoch"]))
+
+    @property
+    def task(self) -> Task:
+        """The task that the settings name."""
+        return task_of(self.config)
 
 
 def read_run(folder: str | Path) -> RunRecord:
@@ -62,7 +69,7 @@ def read_run(folder: str | Path) -> RunRecord:
         check_result(result, ())
     except ValueError as error:
         raise ValueError(f"{path / 'result.json'} is not a result written by se-numpy train: {error}") from None
-    return RunRecord(path, config, _history(path), result, starts, data_digest(path))
+    return RunRecord(path, config, _history(path, task_of(config)), result, starts, data_digest(path))
 
 
 def find_runs(folder: str | Path) -> list[Path]:
@@ -166,10 +173,11 @@ def _json(path: Path, kind: type) -> Any:
     return found
 
 
-def _history(folder: Path) -> list[dict[str, float]]:
+def _history(folder: Path, task: Task) -> list[dict[str, float]]:
     if not (folder / "metrics.csv").is_file():
         raise ValueError(f"{folder} holds no metrics.csv: the run has not finished an epoch yet")
-    rows = read_metrics(folder, NEEDED)
+    needed = [name for name in task.columns() if name.startswith(("epoch", "train_", "val_"))]
+    rows = read_metrics(folder, needed)
     if not rows:
         raise ValueError(f"{folder / 'metrics.csv'} holds no rows: the run has not finished an epoch yet")
     return rows

@@ -171,12 +171,17 @@ def _gate_rows(found: Study) -> Iterable[dict[str, Any]]:
     all_images = Groups("all", ("all",), np.zeros(found.images, int))
     for block, s in found.gates.items():
         for g in (all_images, *found.groupings):
-            means, stds = group_means(s, g), group_stds(s, g)
-            for k, name in enumerate(g.names):
-                for c in range(s.shape[1]):
-                    yield {"block": block, "grouped_by": g.what, "group": name, "images": int(g.counts[k]),
-                           "channel": c, "mean": round(float(means[k, c]), 6),
-                           "std": round(float(stds[k, c]), 6)}  # fmt: skip
+            yield from group_rows(block, s, g)
+
+
+def group_rows(block: str, s: np.ndarray, groups: Groups) -> Iterable[dict[str, Any]]:
+    """Yield the rows of gates.csv for one block: the mean and the standard deviation of each gate in each group."""
+    means, stds = group_means(s, groups), group_stds(s, groups)
+    for k, name in enumerate(groups.names):
+        for c in range(s.shape[1]):
+            yield {"block": block, "grouped_by": groups.what, "group": name, "images": int(groups.counts[k]),
+                   "channel": c, "mean": round(float(means[k, c]), 6),
+                   "std": round(float(stds[k, c]), 6)}  # fmt: skip
 
 
 def _block_row(found: Study, summary: BlockSummary) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Data sets: CIFAR-10 and CIFAR-100, your own in class folders, .npz or IDX files, and a built-in synthetic set."""
+"""Data sets: CIFAR-10 and CIFAR-100, your own in class folders, .npz or IDX files, and two built-in sets."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -6,9 +6,11 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from se_numpy.arg_types import user_path
+from se_numpy.data.built_in import BUILT_IN
 from se_numpy.data.cifar import DataError, load_cifar
 from se_numpy.data.dataset import Dataset, digest
 from se_numpy.data.glyphs import builtin
+from se_numpy.data.scenes import built_in_scenes
 from se_numpy.shapes import whole
 
 OWN = "python:"  # with the name of a data set: how a run records arrays that were given in Python
@@ -17,7 +19,7 @@ OWN = "python:"  # with the name of a data set: how a run records arrays that we
 def load(
     source: str | Path, *, size: int | tuple[int, int] | None = None, channels: int | None = None
 ) -> Dataset:  # fmt: skip
-    """Load "builtin", "cifar10" or "cifar100" by name, or the data set at a path.
+    """Load "builtin", "scenes", "cifar10" or "cifar100" by name, or the data set at a path.
 
     Given by name, CIFAR is loaded from the first location that has it; ``se-numpy data where`` lists them. At a path,
     CIFAR, class folders, an .npz file and IDX files are recognised.
@@ -54,8 +56,8 @@ def load(
         raise DataError(
             f"the data set {source.removeprefix(OWN)!r} was given as arrays in Python, so no command can load it"
         )
-    if source == "builtin":
-        return adapted(builtin(), shape, channels)
+    if source in BUILT_IN:
+        return adapted(BUILT_IN[source](), shape, channels)
     if name := dataset_name(source):
         return adapted(replace(load_cifar(find(name), only=name), loaded_from=name), shape, channels)
     return load_path(source, shape, channels)
@@ -78,13 +80,13 @@ def full_name(source: str) -> str:
     from se_numpy.data.search_paths import dataset_name
 
     path = user_path(source)
-    named = source == "builtin" or dataset_name(source) or (source.startswith(OWN) and not path.exists())
+    named = source in BUILT_IN or dataset_name(source) or (source.startswith(OWN) and not path.exists())
     return source if named else str(path.resolve())
 
 
 def recorded_name(dataset: Dataset) -> str:
     """Return the name of a data set in the settings of a run: ``load`` takes it, or says that it cannot be loaded."""
-    return dataset.loaded_from or (dataset.name if dataset.name == "builtin" else OWN + dataset.name)
+    return dataset.loaded_from or (dataset.name if dataset.name in BUILT_IN else OWN + dataset.name)
 
 
 def short_name(recorded: str) -> str:
@@ -93,9 +95,11 @@ def short_name(recorded: str) -> str:
 
 
 __all__ = [
+    "BUILT_IN",
     "OWN",
     "DataError",
     "Dataset",
+    "built_in_scenes",
     "builtin",
     "digest",
     "full_name",

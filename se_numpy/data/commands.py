@@ -49,7 +49,7 @@ def add(commands: Any) -> None:
         "compared with their checksums, other images are read. The exit code is 2 if anything is wrong."))  # fmt: skip
     p.set_defaults(run=_verify, parser=p)
     p.add_argument("where", metavar="PATH", nargs="?", default="cifar10",
-                   help="a folder, a file, cifar10, cifar100 or builtin (default: cifar10)")  # fmt: skip
+                   help="a folder, a file, cifar10, cifar100, builtin or scenes (default: cifar10)")  # fmt: skip
     p = actions.add_parser("show", help="draw a sheet of images of each class", description=(
         "Draw the first training images of each class to a PNG file."))  # fmt: skip
     p.set_defaults(run=_show, parser=p)

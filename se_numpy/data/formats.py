@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from se_numpy.arg_types import user_path
-from se_numpy.data import class_folders, idx_files, npz_files
+from se_numpy.data import class_folders, coco_files, idx_files, npz_files
+from se_numpy.data.built_in import BUILT_IN
 from se_numpy.data.cifar import DataError, candidates, load_cifar
 from se_numpy.data.dataset import Dataset
 from se_numpy.data.decoded import DifferentSizes, decode
@@ -18,7 +19,7 @@ from se_numpy.wrapping import plural
 
 EXPECTED = (
     "expected a folder with CIFAR (cifar-10-batches-bin or another official layout), class folders "
-    "(train/CLASS/*.png, or CLASS/*.png) or IDX files (MNIST), or an .npz file"
+    "(train/CLASS/*.png, or CLASS/*.png) or IDX files (MNIST), an .npz file, or a .json file of COCO's format"
 )
 SIDE = 32  # of images that differ in size, where no size was given
 SHOWN = 3  # unreadable files that are named; `se-numpy data verify` names all
@@ -66,6 +67,8 @@ def _load(path: Path, size: tuple[int, int] | None, channels: int | None) -> Dat
         return idx_files.load_idx(path, sets)
     if path.is_file() and path.suffix.lower() == ".npz":
         return npz_files.load_npz(path)
+    if coco_files.is_coco(path):
+        return coco_files.load_coco(path, size, channels)
     if not path.is_dir():
         return _refuse(path)
     if class_folders.has_class_folders(path):
@@ -145,13 +148,13 @@ def adapted(dataset: Dataset, size: tuple[int, int] | None, channels: int | None
     Raises
     ------
     DataError
-        If its images have neither 1 nor 3 channels, or are those of the built-in set.
+        If its images have neither 1 nor 3 channels, or are those of a built-in set.
     """
     H, W, C = dataset.image_shape
     shape = *(size or (H, W)), channels or C
     if shape == (H, W, C):
         return dataset
-    if dataset.loaded_from == "builtin" or C not in (1, 3):
+    if dataset.loaded_from in BUILT_IN or C not in (1, 3):
         raise DataError(f"the images of {dataset.source} have shape {H}x{W}x{C}, which cannot be changed to "
                         f"{'x'.join(map(str, shape))}; leave out --size and --channels")  # fmt: skip
     train, test = (_adapt(images, shape) for images in (dataset.train_images, dataset.test_images))

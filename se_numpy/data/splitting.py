@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from se_numpy.data.built_in import BUILT_IN
 from se_numpy.data.cifar import DataError
 from se_numpy.data.dataset import Dataset
 
@@ -113,6 +114,6 @@ def from_arrays(
 
 
 def name_of(path: Path, name: str = "") -> str:
-    """Return the name of the data set at a path; "builtin" is that of another one."""
+    """Return the name of the data set at a path, which is never that of a built-in set."""
     name = name or path.resolve().name
-    return f"{name} (own)" if name == "builtin" else name
+    return f"{name} (own)" if name in BUILT_IN else name

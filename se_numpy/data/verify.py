@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from se_numpy.arg_types import user_path
+from se_numpy.data.built_in import BUILT_IN
 from se_numpy.data.cifar import LAYOUTS, DataError, candidates, load_cifar
 from se_numpy.data.dataset import Dataset, digest
 from se_numpy.data.formats import load_any_size
-from se_numpy.data.glyphs import builtin
 from se_numpy.data.idx_files import find_idx
 from se_numpy.data.search_paths import dataset_name, find, find_copies
 from se_numpy.data.sources import TITLES, Archive, archives
@@ -35,16 +35,16 @@ class FileCheck:
 def verify(source: str, say: Callable[[str], None] = print) -> Dataset | None:
     """Check a data set and report to ``say`` line by line; return the loaded set, or None for an intact archive.
 
-    ``source`` is "cifar10" or "cifar100" (the copy that training would use), a folder, an archive, "builtin", or the
-    path of a data set of another format, whose images are all read.
+    ``source`` is "cifar10" or "cifar100" (the copy that training would use), a folder, an archive, "builtin", "scenes",
+    or the path of a data set of another format, whose images are all read.
 
     Raises
     ------
     DataError
         If anything is wrong; the message says what to do.
     """
-    if source == "builtin":
-        return _report(builtin(), say)
+    if source in BUILT_IN:
+        return _report(BUILT_IN[source](), say)
     name = dataset_name(source)
     path = _path_of(name) if name else user_path(source)
     if _is_own(path):

@@ -5,7 +5,8 @@ There are two forms of input:
     pixels       bytes (N, H, W, C), as an image file holds them; the graph normalises them
     normalised   float32 (N, C, H, W), x = (byte / 255 - mean) / std; mean and std are in the metadata
 
-N is free. The output "logits" is (N, classes); the gates of the SE blocks can be outputs too.
+N is free. The output "logits" is (N, classes), or maps (N, classes + 4, H/4, W/4) of a network that detects: the logits
+of the classes, two sizes and two offsets, in cells of 4 x 4 pixels. The gates of the SE blocks can be outputs too.
 """
 
 import json
@@ -89,7 +90,8 @@ def _proto(onnx: Any, graph: Graph, network: "Trained", input: str, gates: bool)
     make, numbers = onnx.helper, onnx.TensorProto
     H, W, C = network.shape
     kind, size = (numbers.UINT8, (H, W, C)) if input == "pixels" else (numbers.FLOAT, (C, H, W))
-    outputs = {OUTPUT: network.net.output_shape(network.shape)}
+    found = network.net.output_shape(network.shape)
+    outputs = {OUTPUT: (*found[2:], *found[:2])}  # maps have the channels first
     if gates:
         channels = {name: shape[-1:] for name, _, shape in walk(network.net, network.shape)}
         outputs |= {tensor: channels[block] for block, tensor in graph.gates.items()}
@@ -122,7 +124,16 @@ def contract(network: "Trained", input: str, fold: bool) -> dict[str, str]:
         "mean": json.dumps(np.round(network.normalise.mean, 9).tolist()),
         "std": json.dumps(np.round(network.normalise.std, 9).tolist()),
         "resize": f"centre crop of {100 * prepare['crop']:g} %, {prepare['resample']}, to {H} x {W}",
-        "output": f"{OUTPUT}: float32 (N, {len(network.classes)}), before softmax",
+        "output": _output(network),
         "classes": json.dumps(network.classes),
         "batch_norm": "folded into the convolutions" if fold else "separate",
     }  # fmt: skip
+
+
+def _output(network: "Trained") -> str:
+    """Return the description of the output."""
+    K, maps = len(network.classes), network.net.output_shape(network.shape)
+    if len(maps) == 1:
+        return f"{OUTPUT}: float32 (N, {K}), before softmax"
+    return (f"{OUTPUT}: float32 (N, {K + 4}, {maps[0]}, {maps[1]}), {K} logits before the sigmoid, then the width, the "
+            "height and the offset in x and y of an object with its centre in the cell, in cells")  # fmt: skip

@@ -137,10 +137,19 @@ def of_a_batch(stats: Tree | None) -> Tree:
 
 @dataclass(frozen=True)
 class Bias(Layer):
-    """A bias for each channel, which remains when a batch norm is folded into its convolution."""
+    """A bias for each channel, which remains when a batch norm is folded into its convolution.
+
+    ``initial`` is its value before training.
+    """
+
+    initial: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (is_real(self.initial) and abs(self.initial) < float("inf")):
+            raise ValueError(f"initial of Bias is {self.initial!r}; expected a finite number")
 
     def parameters(self, shape: Shape) -> Tree:
-        return {"b": Parameter(shape[-1:])}
+        return {"b": Parameter(shape[-1:], mean=self.initial)}
 
     def forward(self, params: Tree, state: Tree, X: Array, *, train: bool = False, rng: Rng = None) -> Result:
         check("X: N ... C, b: C", X, params["b"])

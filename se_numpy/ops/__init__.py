@@ -15,6 +15,12 @@ from se_numpy.ops.activation import (
     tanh_backward,
 )
 from se_numpy.ops.conv import conv2d, conv2d_backward
+from se_numpy.ops.detection import (
+    heatmap_focal_loss,
+    heatmap_focal_loss_backward,
+    masked_l1_loss,
+    masked_l1_loss_backward,
+)
 from se_numpy.ops.linear import linear, linear_backward
 from se_numpy.ops.loss import softmax, softmax_backward, softmax_cross_entropy, softmax_cross_entropy_backward
 from se_numpy.ops.norm import (
@@ -47,8 +53,12 @@ __all__ = [
     "dropout_backward",
     "global_max_pool2d",
     "global_max_pool2d_backward",
+    "heatmap_focal_loss",
+    "heatmap_focal_loss_backward",
     "linear",
     "linear_backward",
+    "masked_l1_loss",
+    "masked_l1_loss_backward",
     "max_pool2d",
     "max_pool2d_backward",
     "normalize",

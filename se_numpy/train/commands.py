@@ -19,6 +19,7 @@ from se_numpy.train.estimate import seconds_in_total
 from se_numpy.train.loop import check_completable, complete, extend, resume, train
 from se_numpy.train.run_dir import RUNS, find, settings_of
 from se_numpy.train.session import Session
+from se_numpy.train.tasks import TASKS
 from se_numpy.wrapping import plural, wrap_text
 
 
@@ -112,7 +113,7 @@ def _train_seeds(dataset: Dataset, config: Config, seeds: tuple[int, ...], dry_r
     if dry_run:
         _estimate_seeds(dataset, configs)
         return
-    accuracies = []
+    scores, task = [], TASKS[config.task]
     for n, one in enumerate(configs, 1):
         print(f"{'' if n == 1 else chr(10)}seed {one.seed}, {n} of {len(seeds)}")
         try:
@@ -120,10 +121,10 @@ def _train_seeds(dataset: Dataset, config: Config, seeds: tuple[int, ...], dry_r
         except KeyboardInterrupt:
             print(wrap_text(f"         to resume all seeds, repeat the command with --out {quote(folder)}", 9))
             raise
-        accuracies.append(100 * run.result["test_accuracy"])
-    spread = f" ± {stdev(accuracies):.2f}" if len(seeds) > 1 else ""
-    each = " / ".join(f"{a:.2f}" for a in accuracies)
-    print(wrap_text(f"\nseeds    test accuracy {mean(accuracies):.2f}{spread} % (mean ± s.d.): {each}", 9))
+        scores.append(100 * run.result[f"test_{task.metric}"])
+    spread = f" ± {stdev(scores):.2f}" if len(seeds) > 1 else ""
+    each = " / ".join(f"{score:.2f}" for score in scores)
+    print(wrap_text(f"\nseeds    test {task.words[0]} {mean(scores):.2f}{spread} % (mean ± s.d.): {each}", 9))
 
 
 def _estimate_seeds(dataset: Dataset, configs: list[Config]) -> None:

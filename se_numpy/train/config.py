@@ -17,6 +17,7 @@ from se_numpy.data import OWN, Dataset, recorded_name
 from se_numpy.data.augmentation import canonical
 from se_numpy.data.dataset import check_dataset
 from se_numpy.layers import Layer, describe, from_description
+from se_numpy.train.tasks import TASKS
 
 OPTIMISERS = ("sgd", "adamw")
 OWN_NETWORK = "own"  # in place of the name of a model
@@ -31,7 +32,8 @@ class Config:
     epochs: int
     lr: float
     augment: bool | str  # True: crop and flip; or some of crop, flip, cutout, resized-crop, with commas
-    data: str = "builtin"  # or cifar10, cifar100, the path of a data set, or python:NAME for own arrays
+    data: str = "builtin"  # or scenes, cifar10, cifar100, the path of a data set, or python:NAME for own arrays
+    task: str = "classify"  # or detect
     size: int | None = None  # height and width that images are resized to; None: as they are
     channels: int | None = None  # 1 (grey) or 3 (colour); None: as in the data
     layers: str | None = None  # the description of an own network, as JSON; model is then OWN_NETWORK
@@ -90,7 +92,7 @@ class Config:
             raise ValueError(f"momentum is {self.momentum}; expected less than 1")
         if self.label_smoothing > 1:
             raise ValueError(f"label_smoothing is {self.label_smoothing}; expected at most 1")
-        for name, known in (("schedule", optim.SCHEDULES), ("optimiser", OPTIMISERS)):
+        for name, known in (("task", TASKS), ("schedule", optim.SCHEDULES), ("optimiser", OPTIMISERS)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(known)}")
         if self.clip_norm is not None and not 0 < self.clip_norm <= MOST:
@@ -141,11 +143,13 @@ class Config:
         """
         if self.layers is not None:
             try:
-                return from_description(json.loads(self.layers))
+                net: Layer = from_description(json.loads(self.layers))
             except (json.JSONDecodeError, RecursionError) as error:
                 raise ValueError(f"layers is not the description of a network: {error}") from None
-        gates = {field.name: getattr(self, field.name) for field in fields(models.SEConfig)}
-        return models.build(self.model, classes=classes, **gates)
+        else:
+            gates = {field.name: getattr(self, field.name) for field in fields(models.SEConfig)}
+            net = models.build(self.model, classes=classes, **gates)
+        return TASKS[self.task].network(net, classes)
 
 
 def difference(a: Config, b: Config) -> tuple[str, Any, Any] | None:
@@ -190,16 +194,26 @@ def _check_type(name: str, kind: Any, value: object) -> None:
 
 
 ADAMW = {"lr": 0.003, "weight_decay": 0.05}
+DETECTION = {"model": "se_resnet8", "epochs": 8, "batch_size": 32, "optimiser": "adamw", **ADAMW, "lr": 0.004}
+SGD_TO_DETECT = {"lr": 0.05, "weight_decay": 5e-4}
 PHOTOGRAPHS = {"model": "se_resnet20", "epochs": 30, "lr": 0.4}
-RECIPES: dict[str, dict[str, Any]] = {"builtin": {"model": "se_resnet8", "epochs": 6, "lr": 0.3}}
+RECIPES: dict[str, dict[str, Any]] = {
+    "builtin": {"model": "se_resnet8", "epochs": 6, "lr": 0.3},
+    "scenes": {"model": "se_resnet8", "epochs": 8, "lr": 0.1, "batch_size": 32},
+}
 # smoke: checks that everything runs. quick: minutes on two cores. full: for photographs; needs a GPU or a whole night.
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "smoke": {
         "builtin": {"epochs": 1, "subset": 512},
+        "scenes": {"epochs": 1, "subset": 256},
         "photographs": {"model": "se_resnet8", "epochs": 1, "subset": 2560},
     },
-    "quick": {"builtin": {}, "photographs": {"model": "se_resnet8", "epochs": 6}},
-    "full": {"builtin": {"model": "se_resnet14", "epochs": 12}, "photographs": {"epochs": 100}},
+    "quick": {"builtin": {}, "scenes": {}, "photographs": {"model": "se_resnet8", "epochs": 6}},
+    "full": {
+        "builtin": {"model": "se_resnet14", "epochs": 12},
+        "scenes": {"model": "se_resnet14", "epochs": 20},
+        "photographs": {"epochs": 100},
+    },
 }
 
 
@@ -221,11 +235,15 @@ def configure(dataset: Dataset, *, preset: str | None = None, **given: Any) -> C
         raise ValueError(f"preset is {preset!r}; expected one of {', '.join(PRESETS)}")
     kind = dataset.name if dataset.name in RECIPES else "photographs"
     chosen = PRESETS[preset][kind] if preset else {}
-    recipe = {**RECIPES.get(kind, PHOTOGRAPHS), **chosen}
+    detects = given.get("task") == "detect"
+    recipe = {**RECIPES.get(kind, PHOTOGRAPHS), **(DETECTION if detects else {}), **chosen}
     recipe["lr"] = min(recipe["lr"], highest_lr(given.get("model", recipe["model"])))
     if given.get("optimiser") == "adamw":
         recipe |= ADAMW
-    return Config(**{**recipe, "augment": dataset.augment, "data": recorded_name(dataset), **given})
+    if detects and given.get("optimiser") == "sgd":
+        recipe |= SGD_TO_DETECT
+    augment = dataset.augment or detects  # boxes move with the image
+    return Config(**{**recipe, "augment": augment, "data": recorded_name(dataset), **given})
 
 
 def with_network(config: Config, net: Layer) -> Config:

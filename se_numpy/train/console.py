@@ -18,6 +18,7 @@ from se_numpy.engine import threads
 from se_numpy.train.config import Config
 from se_numpy.train.estimate import seconds_in_total, seconds_per_epoch
 from se_numpy.train.session import Session
+from se_numpy.train.task import Classification, Task
 from se_numpy.wrapping import plural, terminal_columns, wrap_text
 
 
@@ -82,7 +83,7 @@ def introduce(session: Session, why: str, say: Console) -> None:
         *([f"         {describe(dataset)}"] if dataset.found else []),
         f"         {images}, {len(session.validation):,} held out to choose the epoch",
         *([f"init     {session.init_note}"] if session.init_note else []),
-        *([f"note     {note}{advice}"] if (note := imbalance(dataset)) else []),
+        *([f"note     {note}{advice}"] if session.task.counts and (note := imbalance(dataset)) else []),
         f"device   {device} ({why}), {cores}numpy {np.__version__}, Python {platform.python_version()}",
     ):
         say(wrap_text(line, 9))
@@ -138,14 +139,19 @@ def wilson(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def format_result(result: dict[str, float]) -> str:
-    """Return the test accuracy with its 95 % interval, and the epoch of the chosen network."""
-    accuracy, n = result["test_accuracy"], int(result["test_images"])
-    low, high = wilson(accuracy, n)
-    images = f"{n:,} image{'s' * (n != 1)}"
-    interval = f"95 % interval {100 * low:.1f} to {100 * high:.1f} %"
+def format_result(result: dict[str, float], task: Task) -> str:
+    """Return the metrics on the test images, of an accuracy with its 95 % interval, and the epoch of the network."""
+    n = int(result["test_images"])
+    found = ", ".join(
+        f"{word} {100 * result[f'test_{name}']:.2f} %" for name, word in zip(task.metrics, task.words, strict=True)
+    )
+    if task.counts:
+        low, high = wilson(result[f"test_{task.metric}"], n)
+        found = f"{found} on {plural(n, 'image')} (95 % interval {100 * low:.1f} to {100 * high:.1f} %)"
+    else:
+        found = f"{found} on {plural(n, 'image')}"
     return wrap_text(
-        f"\ntest     accuracy {100 * accuracy:.2f} % on {images} ({interval})\n"
+        f"\ntest     {found}\n"
         f"         network from epoch {result['epoch']:.0f}, after {duration(result['seconds'])} of training", 9
     )  # fmt: skip
 
@@ -170,9 +176,12 @@ BEST = "  best"  # marks the best epoch so far
 class EpochTable:
     """The table of epochs; in a narrow terminal it leaves out the columns of ``DROPPED_FIRST``, in this order."""
 
-    def __init__(self, epochs: int, columns: int | None, *, ema: bool = False) -> None:
-        self.epochs, self.digits = epochs, max(3, len(str(epochs)))
-        self.shown = {key: column for key, column in COLUMNS.items() if ema or key != "raw_val_accuracy"}
+    def __init__(self, epochs: int, columns: int | None, *, ema: bool = False, task: Task | None = None) -> None:
+        self.epochs, self.digits, self.task = epochs, max(3, len(str(epochs))), task or Classification()
+        without = {key for key, left_out in (("raw_val_accuracy", not ema), ("train_accuracy", not self.task.counts))
+                   if left_out}  # fmt: skip
+        self.shown = {key: (group, heading.replace("acc", self.task.head), width)
+                      for key, (group, heading, width) in COLUMNS.items() if key not in without}  # fmt: skip
         for key in DROPPED_FIRST:
             if columns is not None and self._width() > columns:
                 self.shown.pop(key, None)
@@ -194,8 +203,8 @@ class EpochTable:
         cells = {
             "lr": _decimals(row["lr"], 5, 7),
             "train_loss": _decimals(row["train_loss"], 4, 7), "val_loss": _decimals(row["val_loss"], 4, 7),
-            "train_accuracy": f"{100 * row['train_accuracy']:.2f}", "val_accuracy": f"{100 * row['val_accuracy']:.2f}",
-            "raw_val_accuracy": f"{100 * row.get('raw_val_accuracy', math.nan):.2f}",
+            **{f"{part}_accuracy": f"{100 * row.get(f'{part}_{self.task.metric}', math.nan):.2f}"
+               for part in ("train", "val", "raw_val")},
             "images_per_second": f"{row['images_per_second']:,.0f}",
             "seconds": duration(row["seconds"]), "left": duration(left),
         }  # fmt: skip

@@ -48,8 +48,8 @@ def curves(
 ) -> None:  # fmt: skip
     """Plot loss and accuracy over the epochs, for training and held-out images, as a PNG file.
 
-    A dotted line marks the chosen epoch. ``bound`` is an accuracy (0 to 1) and the label of the line drawn there;
-    ``predictions`` are drawn below the curves.
+    Of a run on another task, the metric of that task is drawn. A dotted line marks the chosen epoch. ``bound`` is an
+    accuracy (0 to 1) and the label of the line drawn there; ``predictions`` are drawn below the curves.
 
     Raises
     ------
@@ -85,17 +85,20 @@ def draw_curves(
     history: History, *, title: str = "", bound: tuple[float, str] | None = None, columns: int = 2, figure: Any = None
 ) -> Any:
     """Draw the figure of ``curves`` with its two panels side by side, or with ``columns`` 1 one below the other."""
-    chosen = max(history, key=lambda row: (row["val_accuracy"], row["epoch"]))
-    figure, panels = _panels(columns, figure)
+    metric = metric_of(history)
+    chosen = max(history, key=lambda row: (row[f"val_{metric}"], row["epoch"]))
+    figure, panels = _panels(columns, figure, metric)
     epochs = [row["epoch"] for row in history]
-    chosen_label = f"chosen: epoch {chosen['epoch']:.0f}, {100 * chosen['val_accuracy']:.1f} %"
-    for axes, what, factor in zip(panels, ("loss", "accuracy"), (1, 100), strict=True):
+    chosen_label = f"chosen: epoch {chosen['epoch']:.0f}, {100 * chosen[f'val_{metric}']:.1f} %"
+    for axes, what, factor in zip(panels, ("loss", metric), (1, 100), strict=True):
         for kind, label, colour in (("train", "training", BLUE), ("val", "held out", ORANGE)):
+            if f"{kind}_{what}" not in history[0]:
+                continue
             axes.plot(epochs, [factor * row[f"{kind}_{what}"] for row in history], color=colour, marker="o",
                       markersize=4, linewidth=1.8, label=label)  # fmt: skip
         axes.axvline(chosen["epoch"], color="black", linestyle=":", linewidth=1.3, zorder=0.9, label=chosen_label)
-        highest = max(factor * max(row[f"train_{what}"], row[f"val_{what}"]) for row in history)
-        axes.set_ylim(0, 105 if what == "accuracy" else 1.07 * highest or None)
+        highest = max(factor * max(row.get(f"train_{what}", 0), row[f"val_{what}"]) for row in history)
+        axes.set_ylim(0, 105 if what == metric else 1.07 * highest or None)
         axes.set_xlim(0.5, max(epochs) + 0.5)
     if bound is not None:
         _draw_bound(panels[1], 100 * bound[0], bound[1])
@@ -133,14 +136,22 @@ def draw_together(runs: Mapping[str, Sequence[History]], *, title: str = "", col
     ------
     ImportError
         If matplotlib is not installed.
+    ValueError
+        If the runs have different tasks.
     """
     from matplotlib.lines import Line2D
 
-    figure, panels = _panels(columns)
+    metrics = {metric_of(history) for histories in runs.values() for history in histories}
+    if len(metrics) > 1:
+        raise ValueError("some of the runs classify and some detect; draw those of one task together")
+    metric = metrics.pop()
+    figure, panels = _panels(columns, metric=metric)
     longest = max(min(map(len, histories)) for histories in runs.values())
-    for axes, what, factor in zip(panels, ("loss", "accuracy"), (1, 100), strict=True):
+    for axes, what, factor in zip(panels, ("loss", metric), (1, 100), strict=True):
         for (label, histories), colour, mark in zip(runs.items(), cycle(COLOURS), cycle(MARKS), strict=False):
             for kind, stroke in (("train", "--"), ("val", "-")):
+                if f"{kind}_{what}" not in histories[0][0]:
+                    continue
                 epochs, mean, spread = _mean(histories, f"{kind}_{what}")
                 held_out = kind == "val"
                 # A line through one epoch is invisible, so it gets a marker, hollow for training images.
@@ -170,15 +181,21 @@ def _mean(histories: Sequence[History], key: str) -> tuple[np.ndarray, np.ndarra
     return np.array([row["epoch"] for row in shortest]), values.mean(0), spread
 
 
-def _panels(columns: int, figure: Any = None) -> tuple[Any, Any]:
+def metric_of(history: History) -> str:
+    """Return the metric by which the epoch of this history was chosen."""
+    return "ap50" if history and "val_ap50" in history[0] else "accuracy"
+
+
+def _panels(columns: int, figure: Any = None, metric: str = "accuracy") -> tuple[Any, Any]:
     """Create the panels for loss and accuracy, in a new figure if none is given."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     figure = figure or Figure(figsize=(9, 3.8) if columns == 2 else (4.6, 6.4), layout="constrained")
     panels = figure.subplots(3 - columns, columns)
-    for axes, what, unit in zip(panels, ("loss", "accuracy"), ("cross-entropy", "%"), strict=True):
-        axes.set(xlabel="epoch", ylabel=f"{what} ({unit})")
+    loss = "loss (cross-entropy)" if metric == "accuracy" else "loss"
+    for axes, label in zip(panels, (loss, f"{metric.replace('ap', 'AP')} (%)"), strict=True):
+        axes.set(xlabel="epoch", ylabel=label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)

@@ -6,7 +6,7 @@ from shlex import quote
 from se_numpy import checkpoint
 from se_numpy.arrays import to_host
 from se_numpy.data import short_name
-from se_numpy.data.batches import Images, images_of
+from se_numpy.data.batches import Images
 from se_numpy.data.glyphs import PLAIN_BOUND
 from se_numpy.install_hints import install_command
 from se_numpy.train import run_dir
@@ -14,6 +14,7 @@ from se_numpy.train.console import Console, format_result, remark
 from se_numpy.train.figures import Predictions, curves
 from se_numpy.train.run_dir import Run
 from se_numpy.train.session import Session
+from se_numpy.train.tasks import TASKS
 from se_numpy.wrapping import wrap_text
 
 CURVES = "curves.png"
@@ -25,15 +26,15 @@ def run_final_test(run: Run, session: Session, say: Console) -> None:
     trees, meta = session.read(run.folder / "best.npz")
     session.learner.restore(trees)
     dataset = session.dataset
-    test = images_of(dataset.test_images, dataset.test_labels, session.normalise, session.device)
-    loss, accuracy = session.evaluate(test, say.terminal, "test")
+    test = session.task.images(dataset, "test", session.normalise, session.device)
+    found = session.evaluate(test, say.terminal, "test")
     run.result = {
-        "test_loss": loss, "test_accuracy": accuracy, "test_images": len(test),
+        **{f"test_{name}": value for name, value in found.items()}, "test_images": len(test),
         "seconds": sum(row["seconds"] for row in run.history), "epoch": meta["history"][-1]["epoch"],
     }  # fmt: skip
     run_dir.write_json(run.folder / "result.json", run.result)
-    say(format_result(run.result))
-    if note := remark(dataset.name, run.config.model, accuracy):
+    say(format_result(run.result, session.task))
+    if note := remark(dataset.name, run.config.model, found[session.task.metric]):
         say(wrap_text(note, 9))
     draw(run, session, say)
 
@@ -42,9 +43,11 @@ def draw(run: Run, session: Session | None, say: Callable[[str], None]) -> None:
     """Draw the curves of a finished run and, given its network and data, a few test images with their predictions."""
     name = short_name(run.config.data) if session is None else session.dataset.name
     builtin = name == "builtin"
-    title = f"{run.config.model} on {name}: test accuracy {100 * run.result['test_accuracy']:.1f} %"
+    task = TASKS[run.config.task]
+    score = f"{task.words[0]} {100 * run.result[f'test_{task.metric}']:.1f} %"
+    title = f"{run.config.model} on {name}: test {score}"
     bound = (PLAIN_BOUND, "resnet8 without SE blocks cannot exceed this") if builtin else None
-    predictions = None if session is None else _predictions(session, builtin)
+    predictions = None if session is None or not task.counts else _predictions(session, builtin)
     path = run.folder / CURVES
     try:
         with checkpoint.atomic_write(path) as file:

@@ -1,6 +1,6 @@
 """``Learner``: a network with its parameters in flat vectors, a training step and evaluation; ``Trained``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import inf, isfinite
 from pathlib import Path
@@ -11,21 +11,27 @@ import numpy as np
 from se_numpy import checkpoint, engine, layers, ops, optim, tree
 from se_numpy.arg_types import user_path
 from se_numpy.arrays import Array, array_module, moved_to, on_host, to_device, to_host
-from se_numpy.data.array_checks import check_images, check_labels
-from se_numpy.data.batches import Images, Normalisation, slices
+from se_numpy.data.array_checks import check_images
+from se_numpy.data.batches import Normalisation, slices
+from se_numpy.detection import Detections
 from se_numpy.layers.layer import sizes
 from se_numpy.shapes import check, is_real, whole
 from se_numpy.train import saved
+from se_numpy.train.detecting import LEAST, Detection, detections
 from se_numpy.train.nan_check import NotFinite, finite, first_not_finite
+from se_numpy.train.task import Classification, Task
+from se_numpy.train.tasks import task_of
 
 EVALUATION_BATCH = 128
 VECTORS = ("w", "running", "v", "g")
 OPTIONAL = ("s", "average", "rates")  # None until they are needed
-FIXED = ("net", "compiled", "shape", "classes", "device")
+FIXED = ("net", "compiled", "shape", "classes", "device", "task")
 
 
 class Learner:
-    """A network in training, run by the engine.  ``net`` is any Layer that returns logits (N, classes).
+    """A network in training, run by the engine.  ``net`` is any Layer whose outputs fit the task.
+
+    By default, the task is to classify images, and the outputs are logits (N, classes).
 
     Assigning to one of the arrays below, or to a part of a tree, copies the values. Names and shapes have to
     match. The dtype and the device of the Learner do not change, unless the assignment is to w, which determines both.
@@ -37,7 +43,7 @@ class Learner:
     Raises
     ------
     ValueError, TypeError
-        If ``net`` is not a network that returns logits for inputs of ``shape``, or if ``shape`` is (channels, height,
+        If the outputs of ``net`` for inputs of ``shape`` do not fit the task, or if ``shape`` is (channels, height,
         width), or the seed is negative.
 
     Attributes
@@ -63,6 +69,7 @@ class Learner:
     shape: layers.Shape  # of one input, (H, W, C)
     classes: int
     device: str
+    task: Task
     w: Array
     running: Array
     v: Array
@@ -74,18 +81,16 @@ class Learner:
     params: tree.Tree
     state: tree.Tree
 
-    def __init__(self, net: layers.Layer, shape: layers.Shape, seed: int, device: str = "cpu") -> None:
-        shape = sizes(shape)
+    def __init__(
+        self, net: layers.Layer, shape: layers.Shape, seed: int, device: str = "cpu", task: Task | None = None
+    ) -> None:  # fmt: skip
+        shape, task = sizes(shape), Classification() if task is None else task
         _check_shape(shape)
         params, state = layers.init(net, shape, stream(whole("seed", seed, least=0), "weights"))
-        if len(logits := net.output_shape(shape)) != 1:
-            raise ValueError(
-                f"the network returns an array of shape {logits} for each image; expected one of logits, (classes,): "
-                "end it with GlobalAveragePool() and Linear(classes)"
-            )
+        classes = task.classes(net, shape)
         w = to_device(tree.flatten(params), device)
         running = to_device(tree.flatten(state) if state else np.zeros(0, np.float32), device)
-        fixed = net, engine.compile(net), shape, logits[0], device
+        fixed = net, engine.compile(net), shape, classes, device, task
         self.__dict__.update(zip(FIXED, fixed, strict=True))
         self.__dict__.update(dict.fromkeys(OPTIONAL), counts={name: np.zeros(()) for name in ("s", "average")})
         self._hold({"w": w, "running": running, "v": w * 0, "g": w * 0})
@@ -160,19 +165,19 @@ class Learner:
         self._hold(vectors)
 
     def step(
-        self, X: Array, labels: Array, optimiser: optim.SGD | optim.AdamW, lr: float, *, smoothing: float = 0.0,
+        self, X: Array, truth: Any, optimiser: optim.SGD | optim.AdamW, lr: float, *, smoothing: float = 0.0,
         class_weights: Array | None = None, clip_norm: float | None = None, ema: optim.EMA | None = None,
         rng: Any = None, watch: bool = False,
     ) -> tuple[Array, Array]:  # fmt: skip
-        """Take one training step on X (N, H, W, C) and labels (N,).
+        """Take one training step on X (N, H, W, C) and its truth: labels (N,), or the targets of another task.
 
         ``class_weights`` (classes,) multiply the gradient of each image's loss; the loss returned is without weights.
         ``clip_norm`` limits the norm of the gradient of all parameters that are not frozen; ``ema`` averages the
         network after the step.
 
-        Return the loss and the number of images classified correctly, both 0-d arrays. With ``watch`` the
-        loss is checked, which makes the host wait for the GPU. On a GPU, labels are not read back to check their
-        values: a label that no class has makes the loss NaN.
+        Return the loss and the number of images classified correctly (0 in other tasks), both 0-d arrays. With
+        ``watch`` the loss is checked, which makes the host wait for the GPU. On a GPU, labels are not read back to
+        check their values: a label that no class has makes the loss NaN.
 
         Raises
         ------
@@ -181,30 +186,29 @@ class Learner:
         NotFinite
             If ``watch`` is set and the loss is NaN or infinite; the message names the layer.
         """
-        self._check_batch(X, labels)
+        self._check_batch(X, truth)
         _check_settings(optimiser, lr, smoothing, clip_norm, ema)
+        self.task.check_settings({"label_smoothing": smoothing, "class_weights": class_weights})
         if class_weights is not None:
             check("class_weights: K", class_weights)
             if class_weights.shape != (self.classes,):
                 raise ValueError(f"class_weights have shape {class_weights.shape}; expected ({self.classes},), one for "
                                  "each class")  # fmt: skip
-        logits, cache = self.compiled.forward(self.params, self.state, X, train=True, rng=rng)
-        loss = engine.softmax_cross_entropy(logits, labels, smoothing=smoothing)
+        Y, cache = self.compiled.forward(self.params, self.state, X, train=True, rng=rng)
+        loss = self.task.loss(Y, truth, smoothing=smoothing)
         if watch and not finite(loss):
             raise NotFinite(first_not_finite(self.net, self.params, self.state, X) or "only the loss is not finite")
-        dlogits = engine.softmax_cross_entropy_backward(1.0, logits, labels, smoothing=smoothing)
-        if class_weights is not None:
-            dlogits *= class_weights[labels][:, None]
+        dY = self.task.loss_backward(Y, truth, smoothing=smoothing, class_weights=class_weights)
         if stats := self.compiled.batch_stats(cache):
             engine.move_running(engine.flatten(tree.in_order_of(stats, self.state)), layers.MOMENTUM, self.running)
-        _, grads = self.compiled.backward(self.params, cache, dlogits, input_gradient=False)
+        _, grads = self.compiled.backward(self.params, cache, dY, input_gradient=False)
         engine.flatten(tree.in_order_of(grads, self.params), out=self.g)
         self._descend(optimiser, lr, clip_norm)
         if ema is not None:
             self.hold(average=True)
             ema.step(self.average, self.w, self.running, int(self.counts["average"]))
             self.counts["average"] += 1
-        return loss, engine.hits(logits, labels)
+        return loss, self.task.right(Y, truth)
 
     def _descend(self, optimiser: optim.SGD | optim.AdamW, lr: float, clip_norm: float | None) -> None:
         """Update w, v and s with the gradient g."""
@@ -221,31 +225,41 @@ class Learner:
         optimiser.step(self.w, self.g, self.v, lr, s=self.s, t=int(self.counts["s"]), **rates)
 
     def evaluate(
-        self, images: Images, progress: Callable[[int], object] = lambda n: None, *, average: bool = False
+        self, images: Any, progress: Callable[[int], object] = lambda n: None, *, average: bool = False
     ) -> tuple[float, float]:
-        """Return the mean loss and the accuracy over all images, using the running statistics.
+        """Return the mean loss and the accuracy (or the first metric of another task) over all images.
 
-        ``progress`` is called with the size of each batch. With ``average`` the averaged network is evaluated.
+        The running statistics are used. ``progress`` is called with the size of each batch. With ``average`` the
+        averaged network is evaluated.
 
         Raises
         ------
         ValueError, TypeError
             As ``step`` does, and if there are no images.
         """
-        if not isinstance(images, Images):
-            raise TypeError(f"images are {type(images).__name__}; expected Images(images, labels, normalise)")
+        found = self.measure(images, progress, average=average)
+        return found["loss"], found[self.task.metric]
+
+    def measure(
+        self, images: Any, progress: Callable[[int], object] = lambda n: None, *, average: bool = False
+    ) -> dict[str, float]:
+        """Return the mean loss and all metrics of the task, as ``evaluate`` does, by name.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As ``evaluate`` does.
+        """
+        tally = self.task.tally(images)
         if not len(images):
             raise ValueError("got 0 images; expected at least 1 to evaluate on")
         predict = self.compiled.predictor(*(self.averages() if average else (self.params, self.state)))
-        loss, right = 0.0, 0.0
         for part in slices(len(images), (images.H, images.W), EVALUATION_BATCH):
-            X, labels = images.in_order(part)
-            self._check_batch(X, labels)
-            logits = predict(X)
-            loss = loss + engine.softmax_cross_entropy(logits, labels) * len(labels)
-            right = right + engine.hits(logits, labels)
-            progress(len(labels))
-        return float(loss) / len(images), float(right) / len(images)
+            X, truth = images.in_order(part)
+            self._check_batch(X, truth)
+            tally.add(predict(X), truth)
+            progress(len(X))
+        return tally.result()
 
     def averages(self) -> tuple[tree.Tree, tree.Tree]:
         """Return the averages of params and state as trees of views.
@@ -291,8 +305,8 @@ class Learner:
         found |= {name: trees.get(name, {}) for name in into if name not in found}
         tree.assign(into, found)
 
-    def _check_batch(self, X: Array, labels: Array) -> None:
-        """Raise ValueError or TypeError for images or labels that do not fit the network."""
+    def _check_batch(self, X: Array, truth: Any) -> None:
+        """Raise ValueError or TypeError for images or a truth that do not fit the network."""
         check("images: N ...", X)
         given, expected = tuple(X.shape), self.shape
         if len(given) != len(expected) + 1 or given[-1] != expected[-1]:
@@ -302,7 +316,7 @@ class Learner:
                 + (": images.transpose(0, 2, 3, 1)" if channels_first else "")
             )
         check_size(self.net, self.shape, given[1:])
-        check_labels("labels", labels, len(X), self.classes, "the network's classes")
+        self.task.check_truth(truth, X, self.classes)
 
 
 @dataclass(frozen=True, repr=False)
@@ -349,6 +363,11 @@ class Trained:
         return cls(net, trees[f"{kind}params"], trees.get(f"{kind}state", {}), saved.normalisation(meta), classes,
                    shape, meta["config"])  # fmt: skip
 
+    @property
+    def task(self) -> Task:
+        """The task that the network was trained for."""
+        return task_of(self.config)
+
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Return the predicted probability of each class.
 
@@ -359,14 +378,44 @@ class Trained:
         TypeError
             If the images are not an array of bytes.
         ValueError
-            If there are none, or if they do not fit the network.
+            If there are none, or if they do not fit the network, or if it was trained to detect.
         """
+        self.check_task(Classification.name)
+        return np.concatenate([ops.softmax(Y) for Y in self._outputs(images)])
+
+    def detect(self, images: np.ndarray, *, threshold: float = LEAST) -> Detections:
+        """Return the objects in images (N, H, W, C) uint8 that are found with a score of at least ``threshold``.
+
+        Raises
+        ------
+        TypeError
+            If the images are not an array of bytes.
+        ValueError
+            If there are none, or if they do not fit the network, or if it was trained to classify.
+        """
+        self.check_task(Detection.name)
+        parts, first = [], 0
+        for Y in self._outputs(images):
+            parts.append(detections(Y, first=first, threshold=threshold))
+            first += len(Y)
+        return Detections.joined(parts)
+
+    def check_task(self, name: str, what: str = "") -> None:
+        """Raise ValueError if the network was trained for another task; ``what`` needs this one."""
+        if self.task.name != name:
+            raise ValueError(
+                f"{what or 'this'} needs a network trained to {name}, but this one was trained to {self.task.name}; "
+                f"give a run of se-numpy train --task {name}"
+            )
+
+    def _outputs(self, images: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the outputs of the network, a batch at a time."""
         if not check_images("images", images)[0]:
             raise ValueError("got 0 images; expected at least 1")
         check_size(self.net, self.shape, images.shape[1:])
         predict = engine.compile(self.net).predictor(self.params, self.state)
-        parts = slices(len(images), images.shape[1:], EVALUATION_BATCH)
-        return np.concatenate([ops.softmax(predict(self.normalise(images[part]))) for part in parts])
+        for part in slices(len(images), images.shape[1:], EVALUATION_BATCH):
+            yield predict(self.normalise(images[part]))
 
 
 def check_size(net: layers.Layer, shape: layers.Shape, given: layers.Shape) -> None:

@@ -29,6 +29,7 @@ from se_numpy.train.interrupt import GracefulInterrupt
 from se_numpy.train.nan_check import NotFinite
 from se_numpy.train.run_dir import RESUME, Run
 from se_numpy.train.session import Session
+from se_numpy.train.tasks import TASKS
 from se_numpy.wrapping import plural, wrap_text
 
 SAVE_EVERY = 60  # seconds; at most this much work is lost in a power cut
@@ -216,8 +217,9 @@ def _restore(session: Session, file: Path) -> None:
 
 def _read_finished(run: Run, dataset: Dataset | None, say: Console) -> None:
     """Print the result of a finished run; draw its curves if it was killed before that or matplotlib was missing."""
-    accuracy = 100 * run.result["test_accuracy"]
-    say(wrap_text(f"run      {run.folder} is finished: test accuracy {accuracy:.2f} %\n"
+    task = TASKS[run.config.task]
+    score = 100 * run.result[f"test_{task.metric}"]
+    say(wrap_text(f"run      {run.folder} is finished: test {task.words[0]} {score:.2f} %\n"
                   f"         to train longer: {RESUME} {quote(str(run.folder))} --epochs N", 9))  # fmt: skip
     if (run.folder / CURVES).exists():
         return
@@ -294,7 +296,7 @@ def _train_to_end(run: Run, session: Session, say: Console) -> Run:
             if stop.requested:
                 raise KeyboardInterrupt
 
-        table = EpochTable(run.config.epochs, say.columns, ema=session.ema is not None)
+        table = EpochTable(run.config.epochs, say.columns, ema=session.ema is not None, task=session.task)
         say(table.header())
         try:
             while session.position.epoch < run.config.epochs and not session.out_of_patience:
@@ -315,7 +317,7 @@ def _train_to_end(run: Run, session: Session, say: Console) -> Run:
                     raise KeyboardInterrupt
             if session.position.epoch < run.config.epochs:
                 waited = plural(run.config.patience or 0, "epoch")
-                say(wrap_text(f"\nstopped  early: {waited} without a better held-out accuracy", 9))
+                say(wrap_text(f"\nstopped  early: {waited} without a better held-out {session.task.words[0]}", 9))
         except KeyboardInterrupt:
             ending = _after_early_end(run, session).replace(f" {RESUME}", f"\n         {RESUME}")
             say(wrap_text(f"stopped  {ending}", 9))

@@ -29,6 +29,7 @@ from se_numpy.data import Dataset
 from se_numpy.data.file_lock import lock_file
 from se_numpy.train import saved
 from se_numpy.train.config import Config, difference
+from se_numpy.train.tasks import TASKS
 
 RUNS = Path("runs")
 RESUME = "se-numpy train --resume"
@@ -206,9 +207,11 @@ def finished(folder: Path) -> Run | None:
     path = folder / "result.json"
     if not path.exists():
         return None
-    config, history = settings_of(folder), read_metrics(folder)
+    config = settings_of(folder)
+    task = TASKS[config.task]
+    history = read_metrics(folder, task.columns())
     try:
-        result = saved.check_result(read_json(path))
+        result = saved.check_result(read_json(path), task.result())
     except ValueError as error:
         reason = str(error).removeprefix(f"{path} ")
         raise ValueError(
@@ -249,7 +252,7 @@ def read_starts(folder: Path) -> list[dict[str, Any]]:
     return starts
 
 
-def read_metrics(folder: Path, needed: Sequence[str] = saved.COLUMNS) -> list[dict[str, float]]:
+def read_metrics(folder: Path, needed: Sequence[str]) -> list[dict[str, float]]:
     """Read the rows of metrics.csv as written by ``write_metrics``.
 
     Raises

@@ -13,20 +13,12 @@ import numpy as np
 from se_numpy import layers, tree
 from se_numpy.data.batches import Normalisation
 from se_numpy.train.config import Config, check_names
+from se_numpy.train.tasks import TASKS
 
-COLUMNS = ("epoch", "lr", "train_loss", "train_accuracy", "seconds", "images_per_second", "val_loss", "val_accuracy")
-NEEDED = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
-RESULT = ("test_loss", "test_accuracy", "test_images", "seconds", "epoch")
 DESCRIPTION = ("format", "se_numpy", "config", "position", "engine", "history", "classes", "data", "image_shape",
                "mean", "std")  # fmt: skip
-WITHOUT_EMA = ("raw_val_loss", "raw_val_accuracy")  # further columns of a run with averaged weights
 TREES = ("params", "state", "velocity", "sums", "square", "average_params", "average_state", "counts")
-LIMITS = {
-    "train_accuracy": 1,
-    "val_accuracy": 1,
-    "test_accuracy": 1,
-    "raw_val_accuracy": 1,
-}  # the largest value; others have none
+SHARES = ("accuracy", "ap50", "ap")  # the last words of names whose values are at most 1
 WHOLE = ("epoch", "step", "test_images")
 
 
@@ -38,14 +30,14 @@ def settings(found: Any) -> Config:
     return Config(**table)
 
 
-def check_result(found: Any, needed: Sequence[str] = RESULT) -> dict[str, float]:
+def check_result(found: Any, needed: Sequence[str]) -> dict[str, float]:
     """Return the content of result.json after checking it."""
     table = _table("the result", found)
     _check_numbers("the result", table, needed)
     return table
 
 
-def check_history(found: Any, needed: Sequence[str] = COLUMNS) -> list[dict[str, float]]:
+def check_history(found: Any, needed: Sequence[str]) -> list[dict[str, float]]:
     """Return a history after checking it: a row of numbers for each epoch, in order."""
     if not isinstance(found, list):
         raise ValueError(f"the history is {_shown(found)}; expected a list with a row for each epoch")
@@ -78,9 +70,10 @@ def check_description(meta: Mapping[str, Any], trees: Mapping[str, tree.Tree], c
             f"its position is epoch {at['epoch']}, step {at['step']}; expected at most {config.epochs} epochs of "
             f"{per_epoch} steps"
         )
-    history = check_history(meta["history"])
+    task = TASKS[config.task]
+    needed = (*task.columns(), *(task.without_ema() if config.ema is not None else ()))
+    history = check_history(meta["history"], needed)
     for row in history[:1]:
-        needed = (*COLUMNS, *(WITHOUT_EMA if config.ema is not None else ()))
         check_keys("row 1 of the history", row, needed, needed)
     if len(history) != at["epoch"]:
         raise ValueError(f"its history has {len(history)} rows; expected {at['epoch']}, one for each epoch")
@@ -143,7 +136,7 @@ def check_keys(what: str, found: Mapping[str, Any], needed: Iterable[str], known
 def _check_numbers(what: str, table: Mapping[str, Any], needed: Sequence[str]) -> None:
     check_keys(what, table, needed)
     for name, value in table.items():
-        most = LIMITS.get(name, math.inf)
+        most = 1 if name.rpartition("_")[2] in SHARES else math.inf
         if not _is_number(value) or not (name == "lr" or 0 <= value <= most) or (name in WHOLE and value % 1):
             kind = "a whole number" if name in WHOLE else "a number"
             limits = "" if name == "lr" else ", 0 or more" if most == math.inf else f", 0 to {most}"

@@ -19,7 +19,7 @@ import se_numpy
 from se_numpy import checkpoint, engine, optim, tree
 from se_numpy.arrays import Array, to_device, to_host
 from se_numpy.data import Dataset, digest
-from se_numpy.data.batches import Draws, Images, Normalisation, draw, images_of
+from se_numpy.data.batches import Draws, Normalisation, draw
 from se_numpy.data.dataset import check_dataset
 from se_numpy.engine import single_threaded_blas
 from se_numpy.train import saved
@@ -28,6 +28,7 @@ from se_numpy.train.estimate import check_memory, time_per_step
 from se_numpy.train.learner import Learner, stream
 from se_numpy.train.nan_check import NotFinite, finite
 from se_numpy.train.rates import rates
+from se_numpy.train.tasks import TASKS
 from se_numpy.wrapping import terminal_columns
 
 VALIDATION_SHARE = 0.1  # fraction of the training images held out to choose the epoch; at most 5,000 images
@@ -54,15 +55,18 @@ class Session:
         check_dataset(dataset)
         self.dataset, self.config, self.device = dataset, config, device
         self.digest = digest(dataset)
-        self.net = config.network(len(dataset.classes))
+        self.task = TASKS[config.task]
+        self.task.check_settings(asdict(config))
+        self.classes = self.task.class_names(dataset)
+        self.net = config.network(len(self.classes))
         training, held_out = split(dataset, config.seed)
         training = training[: config.subset]
         self.normalise = Normalisation.of(dataset.train_images, training)
         self.training, self.validation = self._images(training), self._images(held_out)
-        self.learner = Learner(self.net, dataset.image_shape, config.seed, device)
-        if self.learner.classes != len(dataset.classes):
+        self.learner = Learner(self.net, dataset.image_shape, config.seed, device, self.task)
+        if self.learner.classes != len(self.classes):
             raise ValueError(
-                f"the network returns {self.learner.classes} logits for each image; expected {len(dataset.classes)}, "
+                f"the network returns {self.learner.classes} logits for each image; expected {len(self.classes)}, "
                 f"one for each class of {dataset.name}"
             )
         self.optimiser, self.ema = config.optimiser_value(), optim.EMA(config.ema) if config.ema else None
@@ -92,7 +96,7 @@ class Session:
             )
         if self.config.init is not None:
             # Reached through the package when it is needed, because interop builds on this package.
-            taken = se_numpy.interop.load_into(self.learner, self.config.init, self.dataset.classes)
+            taken = se_numpy.interop.load_into(self.learner, self.config.init, self.classes)
             self.loaded, self.init_note = taken.names, taken.words
             if self.ema is not None:
                 self.learner.average = None
@@ -102,8 +106,8 @@ class Session:
     def _set_rates(self) -> None:
         self.learner.rates = rates(self.learner, self.config.freeze, set(self.loaded), self.config.lr_scale)
 
-    def _images(self, rows: np.ndarray) -> Images:
-        return images_of(self.dataset.train_images, self.dataset.train_labels, self.normalise, self.device, rows)
+    def _images(self, rows: np.ndarray) -> Any:
+        return self.task.images(self.dataset, "train", self.normalise, self.device, rows)
 
     @property
     def watch(self) -> bool:
@@ -131,9 +135,9 @@ class Session:
         with tqdm(total=self.per_epoch, initial=at.step, desc=f"epoch {at.epoch + 1}/{config.epochs}", unit="step",
                   mininterval=0.5, leave=False, file=terminal, disable=terminal is None, ncols=columns,
                   bar_format=NARROW_BAR if columns < 70 else None) as bar:  # fmt: skip
-            for X, labels in batches(self.training, draws, config.batch_size, at.step):
-                loss, right = self._step(X, labels, watch)
-                at.loss, at.right, at.step = at.loss + loss * len(labels), at.right + right, at.step + 1
+            for X, truth in batches(self.training, draws, config.batch_size, at.step):
+                loss, right = self._step(X, truth, watch)
+                at.loss, at.right, at.step = at.loss + loss * len(X), at.right + right, at.step + 1
                 at.seconds = time.perf_counter() - started
                 after_step()
                 if bar.update():
@@ -141,40 +145,41 @@ class Session:
         n = len(self.training)
         loss, right = float(at.loss), float(at.right)  # wait for the GPU before the clock is read
         seconds = time.perf_counter() - started
+        training = {"train_loss": loss / n} | ({f"train_{self.task.metric}": right / n} if self.task.counts else {})
         return {
-            "epoch": at.epoch + 1, "lr": self.schedule((at.epoch + 1) * self.per_epoch - 1), "train_loss": loss / n,
-            "train_accuracy": right / n, "seconds": seconds, "images_per_second": n / seconds,
+            "epoch": at.epoch + 1, "lr": self.schedule((at.epoch + 1) * self.per_epoch - 1), **training,
+            "seconds": seconds, "images_per_second": n / seconds,
         }  # fmt: skip
 
     def evaluate(
-        self, images: Images, terminal: TextIO | None, what: str, *, average: bool = True
-    ) -> tuple[float, float]:  # fmt: skip
-        """Return the mean loss and the accuracy over these images; ``terminal`` shows a progress bar.
+        self, images: Any, terminal: TextIO | None, what: str, *, average: bool = True
+    ) -> dict[str, float]:  # fmt: skip
+        """Return the mean loss and the metrics over these images by name; ``terminal`` shows a progress bar.
 
         The averaged network is evaluated if there is one, unless ``average`` is False.
         """
         which: dict[str, Any] = {"average": True} if average and self.ema is not None else {}
         if terminal is None:
-            return self.learner.evaluate(images, **which)
+            return self.learner.measure(images, **which)
         columns = terminal_columns()
         with tqdm(total=len(images), desc=what, unit="image", mininterval=0.5, leave=False, file=terminal,
                   ncols=columns, bar_format=NARROW_BAR if columns < 70 else None) as bar:  # fmt: skip
-            return self.learner.evaluate(images, bar.update, **which)
+            return self.learner.measure(images, bar.update, **which)
 
     def validate(self, terminal: TextIO | None) -> dict[str, float]:
         """Return the entries of the history for the held-out images; with an average, also without it."""
-        row = dict(zip(("val_loss", "val_accuracy"), self.evaluate(self.validation, terminal, "held out"), strict=True))
+        row = {f"val_{name}": value for name, value in self.evaluate(self.validation, terminal, "held out").items()}
         if self.ema is not None:
             found = self.evaluate(self.validation, terminal, "without EMA", average=False)
-            row |= zip(saved.WITHOUT_EMA, found, strict=True)
+            row |= {name: found[name.removeprefix("raw_val_")] for name in self.task.without_ema()}
         return row
 
-    def _step(self, X: Array, labels: Array, watch: bool) -> tuple[Array, Array]:
+    def _step(self, X: Array, truth: Any, watch: bool) -> tuple[Array, Array]:
         at = self.position
         k = at.epoch * self.per_epoch + at.step
         try:
             return self.learner.step(
-                X, labels, self.optimiser, self.schedule(k), smoothing=self.config.label_smoothing,
+                X, truth, self.optimiser, self.schedule(k), smoothing=self.config.label_smoothing,
                 class_weights=self.class_weights, clip_norm=self.config.clip_norm, ema=self.ema,
                 rng=stream(self.config.seed, "dropout", k), watch=watch,
             )  # fmt: skip
@@ -186,15 +191,16 @@ class Session:
         """Append the row to the history and move to the next epoch; return whether this is the best epoch so far."""
         history = [*self.position.history, row]
         self.position = Position(epoch=self.position.epoch + 1, history=history)
-        return row["val_accuracy"] >= max(r["val_accuracy"] for r in history)
+        score = f"val_{self.task.metric}"
+        return row[score] >= max(r[score] for r in history)
 
     @property
     def out_of_patience(self) -> bool:
-        """True if the held-out accuracy has not been better than before for as many epochs as the settings allow."""
+        """True if the metric on held-out images has not been better than before for as many epochs as allowed."""
         history, patience = self.position.history, self.config.patience
         if patience is None or not history:
             return False
-        best = max(history, key=lambda row: (row["val_accuracy"], row["epoch"]))
+        best = max(history, key=lambda row: (row[f"val_{self.task.metric}"], row["epoch"]))
         return len(history) - max(best["epoch"], self.config.continued) >= patience
 
     @property
@@ -217,9 +223,9 @@ class Session:
         draws = draw(stream(seed, "warm-up"), len(self.training), augment=self.config.augment)
 
         def step(size: int) -> None:
-            X, labels = self.training.batch(draws, slice(0, size))
+            X, truth = self.training.batch(draws, slice(0, size))
             loss, _ = learner.step(
-                X, labels, self.optimiser, 0.0, class_weights=self.class_weights, clip_norm=self.config.clip_norm,
+                X, truth, self.optimiser, 0.0, class_weights=self.class_weights, clip_norm=self.config.clip_norm,
                 ema=self.ema, rng=stream(seed, "warm-up"),
             )  # fmt: skip
             float(loss)
@@ -245,7 +251,7 @@ class Session:
         meta = {
             "format": FORMAT, "se_numpy": se_numpy.__version__, "config": asdict(self.config), "position": position,
             "engine": engine_setting(),
-            "history": at.history, "classes": list(self.dataset.classes), "data": self.digest,
+            "history": at.history, "classes": list(self.classes), "data": self.digest,
             "image_shape": list(self.dataset.image_shape),
             "mean": self.normalise.mean.tolist(), "std": self.normalise.std.tolist(),
         }  # fmt: skip
@@ -313,7 +319,7 @@ class Session:
             )
         if meta["data"] != self.digest:
             raise ValueError(f"{path} belongs to a run on a data set other than {self.dataset.source}")
-        if meta["classes"] != list(self.dataset.classes):
+        if meta["classes"] != list(self.classes):
             raise ValueError(f"{path} belongs to a run on a data set with other classes than {self.dataset.source}")
 
 
@@ -322,7 +328,7 @@ def engine_setting() -> str:
     return "on" if engine.enabled() else "off"
 
 
-def batches(images: Images, draws: Draws, batch_size: int, first: int = 0) -> Iterator[tuple[Array, Array]]:
+def batches(images: Any, draws: Draws, batch_size: int, first: int = 0) -> Iterator[tuple[Array, Any]]:
     """Yield the batches of one epoch, starting at index ``first``; the last may be smaller."""
     for start in range(first * batch_size, len(images), batch_size):
         yield images.batch(draws, slice(start, start + batch_size))

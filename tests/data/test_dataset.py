@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from se_numpy.analysis.run_page import write_report
-from se_numpy.data import Dataset, load
+from se_numpy.data import Dataset, digest, load
 from se_numpy.data.array_checks import check_images
 from se_numpy.data.batches import Images, Normalisation
+from se_numpy.data.boxes import Boxes
 from se_numpy.train import Config, configure, train
 
 RNG = np.random.default_rng(0)
@@ -199,3 +200,28 @@ def test_only_data_sets_are_trained_on(tmp_path):
     with pytest.raises(ValueError, match="own has 1 training image; expected at least 2, because some are held out"):
         train(replace(GOOD, train_images=PIXELS[:1], train_labels=LABELS[:1]), config)
     assert not (tmp_path / "run").exists()
+
+
+BOXES = Boxes([[0, 0, 3, 4], [1, 1, 5, 5]], [1, 0], [0, 3])
+DETECTION = replace(GOOD, objects=("car", "tree"), train_boxes=BOXES, test_boxes=BOXES)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"objects": ("car", "car")}, r"objects is \('car', 'car'\); expected the names"),
+        ({"objects": ()}, r"objects is \(\); expected the names"),
+        ({"objects": ("car",)}, "classes of train_boxes contain 1; expected 0 to 0"),
+        ({"test_boxes": None}, r"test_boxes is None; expected Boxes\(corners, classes, images\)"),
+        ({"test_images": PIXELS[:3], "test_labels": LABELS[:3]}, "images of test_boxes contain 3; expected 0 to 2"),
+    ],
+)
+def test_boxes_fit_the_images_and_the_objects(given, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        replace(DETECTION, **given)
+
+
+def test_the_digest_covers_boxes():
+    moved = Boxes(BOXES.corners + np.float32(0.5), BOXES.classes, BOXES.images)
+    others = [GOOD, replace(DETECTION, test_boxes=moved), replace(DETECTION, objects=("bus", "tree"))]
+    assert len({digest(one) for one in (DETECTION, *others)}) == 4

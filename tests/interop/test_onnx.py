@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from se_numpy.interop import read, read_metadata, write
 from se_numpy.interop.onnx_file import contract, onnx_model, write_onnx
 from se_numpy.interop.onnx_graph import CONVERTERS, to_graph
 from se_numpy.layers import Conv, GlobalAveragePool, Linear, ReLU, serial, walk
+from se_numpy.models.detector import detector
 from se_numpy.train import Trained
 
 NETWORK_DOCS = Path(__file__).parents[2] / "docs" / "networks.md"
@@ -149,6 +150,17 @@ def test_onnxruntime_computes_the_same(name):
         for n in (len(pixels), 1):  # the batch is free
             (found,) = ready.run(None, {"images": given(network, pixels[:n], bytes_)})
             assert error(found, right[:n]) < WITHIN * abs(right).max() / abs(right[:n]).max(), (fold, bytes_, n)
+
+
+def test_maps_of_a_detector_have_the_channels_first():
+    pytest.importorskip("onnx")
+    network = trained(detector(models.build("se_resnet8"), classes=3), shape=(16, 20, 3))
+    network = replace(network, classes=("a", "b", "c"), config={"task": "detect"})
+    pixels = images(network.shape)
+    (found,) = session(onnx_model(network)).run(None, {"images": pixels})
+    assert found.shape == (3, 7, 4, 5)
+    assert error(found.transpose(0, 2, 3, 1), expected(network, pixels)) < WITHIN
+    assert "(N, 7, 4, 5), 3 logits before the sigmoid, then the width" in contract(network, "pixels", True)["output"]
 
 
 def test_gates_are_outputs_if_asked_for():

@@ -34,6 +34,12 @@ PAGES = {
         "source": EVIL, "overview": [(EVIL, EVIL)], "answer": EVIL, "findings": [EVIL], "blocks": TABLE,
         "sections": [{"title": EVIL, "text": EVIL, "figure": FIGURE}], "interventions": TABLE,
     },
+    "detection_report.html": {
+        "source": EVIL, "overview": [(EVIL, EVIL)], "headline": EVIL, "findings": [EVIL], "curves": FIGURE,
+        "classes": TABLE, "sizes": TABLE, "precision": FIGURE, "boxes": FIGURE, "no_gates": EVIL,
+        "gates": {"findings": [EVIL], "figures": [FIGURE], "images": EVIL}, "settings": [(EVIL, EVIL)],
+        "environments": [(EVIL, [(EVIL, EVIL)])] * 2,
+    },
     "grading_report.html": {
         "name": EVIL, "score": EVIL, "share": 0.5, "passed": EVIL, "message": EVIL, "comment": EVIL, "notes": [EVIL],
         "has_arrays": True, "tasks": [TASK, TASK | {"passed": True}], "isolation": EVIL, "missing": [EVIL],

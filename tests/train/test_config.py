@@ -22,7 +22,7 @@ def test_given_settings_override_the_preset_and_the_preset_overrides_the_default
     assert [configure(tiny(), model=f"{name}small_resnext").lr for name in ("", "se_")] == [0.1, 0.1]
     assert [configure(tiny(), model="small_resnext", lr=lr).lr for lr in (0.05, 0.4)] == [0.05, 0.4]
     assert set(PRESETS) == {"smoke", "quick", "full"}
-    assert all(set(by_data) == {"builtin", "photographs"} for by_data in PRESETS.values())
+    assert all(set(by_data) == {"builtin", "scenes", "photographs"} for by_data in PRESETS.values())
 
 
 @given(

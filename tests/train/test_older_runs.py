@@ -234,6 +234,7 @@ def test_the_format_of_a_new_run_is_the_same(tmp_path):
     fresh = complete(DATASET, Config(**config(tmp_path / "new", epochs=1)), io.StringIO())
     settings = json.loads((fresh.folder / "config.json").read_text())
     added = {
+        "task": "classify",
         "divisor": 1,
         "size": None,
         "channels": None,

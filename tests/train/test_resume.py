@@ -376,14 +376,14 @@ def test_two_processes_cannot_write_to_the_same_run(tmp_path, monkeypatch):
 
 
 def test_ctrl_c_during_the_final_test_stops_after_it(tmp_path, monkeypatch):
-    evaluate, calls = Learner.evaluate, iter(range(10))
+    measure, calls = Learner.measure, iter(range(10))
 
     def press(self, images):
         if next(calls) == 1:
             os.kill(os.getpid(), signal.SIGINT)
-        return evaluate(self, images)
+        return measure(self, images)
 
-    monkeypatch.setattr(Learner, "evaluate", press)
+    monkeypatch.setattr(Learner, "measure", press)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "run", epochs=1)
     assert run_dir.finished(tmp_path / "run").result["epoch"] == 1

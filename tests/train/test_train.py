@@ -34,8 +34,8 @@ def test_a_run_learns_and_writes_all_files(tmp_path):
 
 def test_the_test_set_is_used_once_after_the_epoch_is_chosen(tmp_path, monkeypatch):
     seen = []
-    evaluate = Learner.evaluate
-    monkeypatch.setattr(Learner, "evaluate", lambda self, images: seen.append(len(images)) or evaluate(self, images))
+    measure = Learner.measure
+    monkeypatch.setattr(Learner, "measure", lambda self, images: seen.append(len(images)) or measure(self, images))
     result, _ = run(tmp_path / "run", epochs=3)
     assert seen == [9, 9, 9, 40]  # held-out training images after each epoch, then the test set
     best = max(row["val_accuracy"] for row in result.history)
@@ -71,7 +71,7 @@ def test_the_result_belongs_to_the_chosen_network(tmp_path, a_good_epoch_then_ba
 
 def test_the_epoch_is_chosen_by_held_out_accuracy(tmp_path, monkeypatch):
     accuracies = iter([0.2, 0.9, 0.5, 0.0])  # three epochs, then the test set
-    monkeypatch.setattr(Learner, "evaluate", lambda self, images: (1.0, next(accuracies)))
+    monkeypatch.setattr(Learner, "measure", lambda self, images: {"loss": 1.0, "accuracy": next(accuracies)})
     result, _ = run(tmp_path / "run", epochs=3)
     assert result.result["epoch"] == 2
     assert checkpoint.load(tmp_path / "run" / "best.npz")[1]["history"][-1]["epoch"] == 2
