@@ -377,4 +377,4 @@ temporary.cleanup()
 # one run proves nothing. *Open:* usually by more than between two networks. The day and the light
 # are part of what was learned.
 #
-# This was the last one: [all tutorials](README.md).
+# Next: [16. Find the objects](16_find_the_objects.ipynb).
