@@ -103,9 +103,9 @@ claim("30 centres among 18,432 numbers, less than 0.2 %.",
       centres.sum(), centres.size, centres.mean())  # fmt: skip
 
 # %% [markdown]
-# Around a centre the heatmap falls off over a distance that grows with the object: a box that is off
-# by so little would still be right. These objects are so small that a spot is hardly wider than a
-# cell.
+# Around a centre the heatmap falls off over a distance that grows with the object, because a box
+# that is shifted a little would still be right. These objects are so small that a spot is hardly
+# wider than a cell.
 #
 # ## The focal loss
 #
