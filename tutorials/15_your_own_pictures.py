@@ -268,7 +268,7 @@ figures.show(
 #
 # ## A common mistake: other pictures in use than in training
 #
-# In training, all shapes were inside the square that the crop leaves. Now somebody takes pictures
+# In training, all shapes were inside the square that the crop leaves. Now a user takes pictures
 # with the shape at the left or right edge. Nothing fails; there is just less of the shape to see.
 #
 # **Predict.** What is better for these: to crop at the centre as before, or to add borders above

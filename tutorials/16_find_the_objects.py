@@ -199,7 +199,7 @@ print("library:        ", verdict(lambda dL, x, t: heatmap_focal_loss_backward(d
 print("constant factor:", verdict(with_constant_factor))
 
 # %% [markdown]
-# Training would go on with this gradient, only worse. Nothing but a check shows it.
+# A training run raises no error with this gradient. A check shows it.
 #
 # **Your turn** (medium, ten minutes): add the second term. Replace the body, and run the cell
 # again.
