@@ -134,6 +134,10 @@ def test_the_bound_is_the_one_proven():
 def test_accuracies_on_the_built_in_scenes_are_those_measured():
     for table in (benchmark.table, benchmark.time_table):
         assert "\n".join(table(measured("scenes"))) in RESULTS
+    right = {model: [100 * run["test_accuracy"] for run in measured("scenes")["rows"]
+                     if (run["part"], run["model"]) == ("scenes", model)] for model in benchmark.MODELS}  # fmt: skip
+    gain = statistics.mean(right["se_resnet8"]) - statistics.mean(right["resnet8"])
+    assert f"SE brings {gain:.1f} points on average over three seeds" in RESULTS
     for readout, share in measured("scenes_readout")["accuracy"].items():
         assert f"| {readout} | {100 * share:.1f} % |" in RESULTS
 

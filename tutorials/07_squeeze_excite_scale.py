@@ -30,6 +30,7 @@ from se_numpy.data import builtin
 from se_numpy.data.glyphs import COLOURS, GLYPHS, PLACE, ROWS, SHIFTS, STRIP
 from se_numpy.grading.lessons import check, claim, exercise, figures, hint, solution
 from se_numpy.grading.lessons.pictures import draw_block
+from se_numpy.grading.lessons.toys import toy
 
 figures.style()
 
@@ -312,6 +313,13 @@ claim(
 # the other five. (`np.einsum` above multiplies arrays and sums over the letters that are missing
 # after its arrow.)
 #
+# **Play.** Be the excitation yourself: set the six gates by hand, then let $W_1$ and $W_2$ set
+# them, and change a weight. (GitHub does not show the page; the documentation and Jupyter do.)
+
+# %%
+toy("excitation")
+
+# %% [markdown]
 # ## Is a wide filter enough?
 #
 # Does it take a block to select? Here is a convolution without one: for each colour a filter of one

@@ -34,6 +34,7 @@ from se_numpy.data import builtin
 from se_numpy.data.glyphs import COLOURS
 from se_numpy.grading.lessons import claim, figures
 from se_numpy.grading.lessons.pictures import boat, photographs
+from se_numpy.grading.lessons.toys import toy
 from se_numpy.layers import init
 
 figures.style()
@@ -531,6 +532,16 @@ claim("with those of stage 3 alone in 0 %.", 3, max(by_donor["stage3"]))
 # photographs all nine blocks together were worth two points in our one network: the task may need
 # them less, or eight epochs were too few to learn to use them.
 #
+# **Play.** Choose A and B yourself, and the blocks whose gates are exchanged. The second page shows
+# how the gates came to know the strip's colour, epoch by epoch.
+
+# %%
+toy("transplant")
+
+# %%
+toy("epochs")
+
+# %% [markdown]
 # ## Summary
 #
 # 1. *Look*, at gates by group, and at their scale.
