@@ -263,8 +263,8 @@ figures.show(
 
 # %% [markdown]
 # The last maps have eight rows and columns, so that the bright regions are coarse. Around the
-# shapes they are brighter than chance. Not all of it falls on the shape: a ring is recognised by
-# its hole.
+# shapes they are brighter than chance. Not all of it falls on the shape: inside
+# the ring, its hole is bright too.
 #
 # ## A common mistake: other pictures in use than in training
 #
