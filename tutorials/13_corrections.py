@@ -644,4 +644,4 @@ assert released == count
 # them. *Open:* small images show which parts a network can do without on small images. They cannot
 # show the size of effects on ImageNet, nor anything about fifty layers.
 #
-# This was the last one: [all tutorials](README.md).
+# Next: [14. From the book to the engine](14_from_the_book_to_the_engine.ipynb).
