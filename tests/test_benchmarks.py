@@ -46,6 +46,7 @@ def record(script, options, folder):
     return written
 
 
+@pytest.mark.slow
 def test_operations(tmp_path):
     torch = pytest.importorskip("torch")
     written = record("operations", everything.SMALL["operations"], tmp_path)
@@ -61,6 +62,7 @@ def test_operations(tmp_path):
         assert all(ms > 0 for ms in row["se_numpy_ms"].values())
 
 
+@pytest.mark.slow
 def test_operations_with_the_book(tmp_path):
     pytest.importorskip("torch")
     written = record("operations", f"{everything.SMALL['operations']} --book", tmp_path)
@@ -87,6 +89,7 @@ def test_engine_and_book_compute_the_same_gradients(input_gradient):
         np.testing.assert_allclose(dV, grads["conv1"]["V"], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_step(tmp_path):
     pytest.importorskip("torch")
     written = record("step", everything.SMALL["step"], tmp_path)
@@ -98,6 +101,7 @@ def test_step(tmp_path):
         assert all(ms.keys() == set(step.NAMES) for ms in measured.values())
 
 
+@pytest.mark.slow
 def test_table(tmp_path):
     pytest.importorskip("torch")
     import table
@@ -133,6 +137,7 @@ def assert_same_gradients(table, name):
         np.testing.assert_allclose(array, expected[leaf], rtol=1e-3, atol=1e-4 * np.abs(expected[leaf]).max())
 
 
+@pytest.mark.slow
 def test_growth(tmp_path):
     written = record("growth", everything.SMALL["growth"], tmp_path)
     assert written["growth"].keys() == {"batch", "size", "width", "depth"}
@@ -208,6 +213,7 @@ def test_busy_machine_gives_a_warning(monkeypatch, capsys, busy, warned):
     assert ("not reliable" in capsys.readouterr().out) is warned
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["agreement", "probe", "step"])
 def test_gpu(part, double):
     """The GPU parts run on the double of CuPy, with PyTorch on the CPU."""
@@ -230,6 +236,7 @@ def test_gpu(part, double):
         assert measured["ratio"]["PyTorch"] == measured["ms"]["se_numpy"] / measured["ms"]["PyTorch"]
 
 
+@pytest.mark.slow
 def test_gpu_trains(tmp_path):
     options = ["--seeds", "1", "--epochs", "1", "--device", "cpu", "--train=--batch-size 500 --model resnet8"]
     (found,) = gpu.train(gpu.parser().parse_args(options))

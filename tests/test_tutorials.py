@@ -110,6 +110,7 @@ def test_the_syllabus_matches_the_scripts():
     assert later <= set(names)
 
 
+@pytest.mark.slow
 @needs_matplotlib
 @every_tutorial
 def test_every_exercise_passes_with_its_solution(script):

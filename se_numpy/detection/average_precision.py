@@ -149,7 +149,7 @@ def _match(
     skipped = crowd | _outside(truth.areas[objects], limits)  # (A, G)
     A, T, D, G = len(limits), len(levels), len(best), len(crowd)
     free, matched, ignored = np.ones((A, T, G), bool), np.zeros((A, T, D), bool), np.zeros((A, T, D), bool)
-    levels, a, t = np.minimum(levels, 1 - 1e-10)[:, None], np.arange(A)[:, None], np.arange(T)
+    levels, a, t = np.minimum(levels, 1 - 1e-10)[:, None], np.arange(A)[:, None], np.arange(len(levels))
     for d in range(D if G else 0):
         fits = free & (overlaps[d] >= levels)
         counted = fits & ~skipped[:, None]

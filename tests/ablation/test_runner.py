@@ -268,6 +268,7 @@ def test_ctrl_c_does_not_wait_for_a_cluster():
     assert waits[0] is False
 
 
+@pytest.mark.slow
 def test_runs_work_in_a_process_pool(tmp_path):
     small_study = Study.of(tmp_path, configure(TINY, epochs=1, subset=32, batch_size=32), (0,), TINY)
     config = small_study.config(table("gate", "se_resnet8").row("without SE"), 0)
@@ -277,6 +278,7 @@ def test_runs_work_in_a_process_pool(tmp_path):
     assert state(config) == "done"
 
 
+@pytest.mark.slow
 def test_runs_work_on_a_dask_cluster(tmp_path):
     distributed = pytest.importorskip("distributed")
     small_study = Study.of(tmp_path, configure(TINY, epochs=1, subset=32, batch_size=32), (0,), TINY)

@@ -40,6 +40,7 @@ def test_evaluate_fits_the_terminal_and_shows_progress(run, columns):
     assert all(len(line) <= columns for line in re.split(r"[\r\n]", errors))
 
 
+@pytest.mark.slow
 def test_excitations_fit_the_terminal_and_show_progress(run):
     columns = 40
     text, errors = run_at_width(columns, "excitations", "net.npz", "--images", "20", "--out", "x", cwd=run)

@@ -173,6 +173,7 @@ def test_the_mean_and_the_std_do_not_depend_on_how_many_images_are_counted_at_a_
     np.testing.assert_allclose(found.std, x.std((0, 1, 2)), rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("channels", "side", "tested"), [(1, 8, 6), (2, 8, 1), (13, 8, 4), (3, 1, 2), (4, 9, 1)])
 def test_a_run_on_images_of_any_channels_and_size_ends_with_its_figures(tmp_path, channels, side, tested):
     pytest.importorskip("matplotlib")

@@ -261,6 +261,7 @@ def numbers(path):
     return np.concatenate([leaf.ravel() for _, leaf in tree.leaves(checkpoint.load(path)[0])])
 
 
+@pytest.mark.slow
 def test_every_command_works_on_such_runs(tmp_path, capsys, monkeypatch):
     """Class folders and an .npz file give the same run, bit for bit; each command reads the images as the run did."""
     pytest.importorskip("matplotlib")

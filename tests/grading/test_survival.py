@@ -30,7 +30,8 @@ def isolation(request):
 
 # A grader that reports its child's token and temporary folder, and then waits, in a call or between two calls.
 GRADER = """
-import os, sys, time
+import os, signal, sys, time
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup has set to be ignored
 from children import FINE, X
 from se_numpy.grading.isolation import Child, Limits, backends
 from se_numpy.grading.submission import from_source

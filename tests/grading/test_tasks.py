@@ -73,6 +73,15 @@ def test_batch_norm_backward():
             check_backward(forward, backward, x, gamma, 0 * gamma, **case.hyper)
 
 
+@pytest.mark.parametrize("name", ["conv2d", "conv2d_backward"])
+def test_every_seed_draws_the_common_convolutions(name):
+    common = {(1, 1, 0), (1, 2, 0), (2, 2, 0), (3, 1, 0), (3, 1, 1), (3, 2, 1), (5, 1, 2)}
+    for seed in range(5):
+        hyper = [(case.arguments, case.hyper) for case in all_tasks()[name].cases(seed)]
+        drawn = {(len(arguments["V"]), of["stride"], of["padding"]) for arguments, of in hyper}
+        assert common <= drawn
+
+
 def test_se_resnet_step():
     """The parameters change by lr times the gradient of the loss, which is computed from the output of the block."""
     task, block = named("se_resnet_step"), named("residual_block").oracle

@@ -97,6 +97,7 @@ def rows(monkeypatch, accuracies):
         "val_loss": 1.0, "val_accuracy": accuracies[self.position.epoch]})  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("patience", "epochs"), [(1, 3), (2, 4), (5, 7), (None, 7)])
 def test_a_run_ends_after_epochs_without_a_better_accuracy(tmp_path, monkeypatch, patience, epochs):
     rows(monkeypatch, [0.5, 0.5, 0.4, 0.3, 0.4, 0.3, 0.9])

@@ -161,6 +161,7 @@ def home(tmp_path, monkeypatch):
     assert not list((tmp_path / "here").iterdir())
 
 
+@pytest.mark.slow
 def test_a_tilde_is_the_home_folder_in_every_option(home, capsys):
     few = ["--epochs", "1", "--batch-size", "90", "--device", "cpu"]
     (home / "a.toml").write_text('data = "~/cifar"\nout = "~/from toml"\n')

@@ -18,11 +18,15 @@ HINT = (
 SIZES = {"N": (2, 3), "P": (4, 7), "Q": (4, 7), "D": (1, 4), "C": (2, 6), "k": (1, 4)}
 HYPER = {"stride": (1, 2), "padding": (0, 1)}
 SPECIALS = (
-    Special("1x1 filters", {"k": 1}),
+    Special("1x1 filters", {"k": 1, "stride": 1, "padding": 0}),
     Special("1x1 filters at stride 2", {"k": 1, "stride": 2, "padding": 0}),
+    Special("2x2 filters at stride 2", {"k": 2, "stride": 2, "padding": 0}),
+    Special("3x3 filters, stride 1, padding 0", {"k": 3, "stride": 1, "padding": 0}),
+    Special("3x3 filters, stride 1, padding 1", {"k": 3, "stride": 1, "padding": 1}),
     Special("3x3 filters, stride 2, padding 1", {"k": 3, "stride": 2, "padding": 1}),
     Special("a leftover row", {"k": 3, "stride": 2, "padding": 0, "P": 6, "Q": 7}),
     Special("a leftover column", {"k": 2, "stride": 2, "padding": 1, "P": 4, "Q": 5}),
+    Special("5x5 filters, stride 1, padding 2", {"k": 5, "stride": 1, "padding": 2}),
     Special("filters of even size", {"k": 4, "stride": 1, "padding": 1}),
     Special("stride larger than the filters", {"k": 2, "stride": 3, "padding": 0, "P": 7, "Q": 6}),
     Special("padding as large as the filters", {"k": 2, "stride": 1, "padding": 2}),
