@@ -63,7 +63,7 @@ def _heatmap(
 
 
 def masked_l1_loss(x: Array, *, targets: Array, mask: Array) -> Array:
-    """Return L = 1/M Σ |x - t| over the M pixels of the mask.        x, targets (N, H, W, D), mask (N, H, W) -> L, 0-d.
+    """Return L = 1/M Σ ``|x - t|`` over the M pixels of the mask.    x, targets (N, H, W, D), mask (N, H, W) -> L, 0-d.
 
     Without such a pixel, L is 0. Zhou et al. use it for the sizes of objects and for the offsets of their centres.
 
