@@ -91,9 +91,9 @@ class Draws:
 
 def draw(rng: np.random.Generator, n: int, *, augment: bool | str) -> Draws:
     """Draw the random choices of one epoch of n images, on the host so that CPU and GPU see the same batches."""
-    names, order = chosen(augment), rng.permutation(n)
+    names, order = chosen(augment), rng.permutation(n).astype(np.int64, copy=False)  # also where integers have 32 bits
     crop, flip = "crop" in names, "flip" in names
-    top, left = (rng.integers(0, 2 * PAD + 1, n) if crop else np.full(n, PAD) for _ in range(2))
+    top, left = (rng.integers(0, 2 * PAD + 1, n) if crop else np.full(n, PAD, np.int64) for _ in range(2))
     flipped = rng.random(n) < 0.5 if flip else np.zeros(n, bool)
     window = _windows(rng, n) if "resized-crop" in names else None
     cut = rng.random((n, 2)).astype(np.float32) if "cutout" in names else None
