@@ -158,6 +158,22 @@ def test_accuracies_on_photographs_are_those_measured(model):
     assert f"{100 * run['test_accuracy']:.1f}" in row("CIFAR-10", f"`{model}`")
 
 
+def test_gains_of_transfer_between_scenes_and_objects_are_those_measured():
+    """The sentence below the table: the gain from objects to scenes, and that both networks end close together."""
+    rows = [row for row in measured("scenes")["rows"] if row["part"] == "objects-to-scenes"]
+
+    def mean(model, init):
+        right = [100 * row["test_accuracy"] for row in rows if (row["model"], row["init"]) == (model, init)]
+        assert len(right) == 3
+        return statistics.mean(right)
+
+    after = sorted(mean(model, True) for model in ("resnet8", "se_resnet8"))
+    gain = mean("se_resnet8", True) - mean("se_resnet8", False)
+    words = RESULTS.replace("\n", " ")
+    assert f"gains most, {gain:.1f} points on average" in words
+    assert f"both networks reach {after[0]:.0f} to {after[1]:.0f} %" in words
+
+
 def test_accuracies_of_transfer_are_those_measured():
     found = measured("transfer")
     for way in found["settings"]["ways"]:
@@ -166,6 +182,9 @@ def test_accuracies_of_transfer_are_those_measured():
         cells = f"| {way} | {' / '.join(f'{x:.1f}' for x in right)} % | {statistics.mean(right):.1f} % |"
         assert cells in README
         assert cells in RESULTS
+    for way in ("from scratch", "fine-tuned"):
+        mean = statistics.mean(100 * run["last_accuracy"] for run in found["rows"] if run["run"] == way)
+        assert f"reaches {mean:.1f} %" in README.partition("**Your own classes.**")[2]
     before = [100 * run["last_accuracy"] for run in found["rows"] if run["run"] == "pretraining"]
     assert f"{min(before):.1f} to {max(before):.1f} %" in RESULTS
 

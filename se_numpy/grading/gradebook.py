@@ -2,7 +2,7 @@
 
 Canvas (``gradebook_importer.rb`` of canvas-lms) expects the columns Student, ID, optionally SIS User ID, SIS Login ID,
 Integration ID and Root Account, and Section; then a column for each assignment, "Name (ID)", and a row with "Points
-Possible" in the first column, which it would write to the assignment. An empty cell is no grade.
+Possible" in the first column, which it would write to the assignment. An empty cell means no grade.
 
 Moodle's grading worksheet (``importgradeslib.php`` of assignfeedback_offline) is recognised by its columns Identifier,
 Grade and Last modified (grade), and takes Feedback comments; all of its other columns are kept as they were. For the
