@@ -15,6 +15,7 @@ from se_numpy.data.boxes import Boxes
 from se_numpy.data.dataset import Dataset
 from se_numpy.data.landscape import SCENES, SIZE, Views, landscapes, views
 from se_numpy.data.sprites import DRAWINGS, OBJECTS, PALETTES, puddle, sprite, width_of
+from se_numpy.engine.parallel import parallel_for
 from se_numpy.shapes import count
 
 NAME = "scenes"  # of the data set
@@ -104,16 +105,21 @@ def rendered(rng: np.random.Generator, view: Views, objects: list[list["Placed"]
     """Draw landscapes and the objects in each, with noise from a random stream."""
     n, labels = len(view.scenes), view.scenes
     images = np.empty((n, SIZE, SIZE, 3), np.uint8)
-    rows: list[tuple[int, ...]] = []
-    for start in range(0, n, CHUNK):
-        part = slice(start, min(start + CHUNK, n))
-        canvases, land = landscapes(view[part])
-        for i in range(part.start, part.stop):
-            canvas, hidden = canvases[i - start], land[i - start]
-            seen = paint(canvas, hidden, 0.4 + 0.6 * view.light[i], objects[i], sea=labels[i] == SEA)
-            rows += [(*box, kind, i) for kind, box in seen]
-        images[part] = np.clip(canvases * 255 + rng.integers(-3, 4, canvases.shape, np.int8) + 0.5, 0, 255)
-    found = np.array(rows, np.int64).reshape(-1, 6)
+    parts = [slice(start, min(start + CHUNK, n)) for start in range(0, n, CHUNK)]
+    noise = [rng.integers(-3, 4, images[part].shape, np.int8) for part in parts]  # in order, whatever the threads
+
+    def draw_parts(numbers: slice) -> list[tuple[int, ...]]:
+        rows: list[tuple[int, ...]] = []
+        for part, grain in zip(parts[numbers], noise[numbers], strict=True):
+            canvases, land = landscapes(view[part])
+            for i, canvas, hidden in zip(range(n)[part], canvases, land, strict=True):
+                seen = paint(canvas, hidden, 0.4 + 0.6 * view.light[i], objects[i], sea=labels[i] == SEA)
+                rows += [(*box, kind, i) for kind, box in seen]
+            images[part] = np.clip(canvases * 255 + grain + 0.5, 0, 255)
+        return rows
+
+    drawn = parallel_for(np, draw_parts, len(parts), 16 * images[:CHUNK].size)
+    found = np.array([row for rows in drawn for row in rows], np.int64).reshape(-1, 6)
     return Scenes(images, labels, Boxes(found[:, :4].astype(np.float32), found[:, 4], found[:, 5]))
 
 

@@ -106,9 +106,10 @@ def average_precision(
     precision = np.full((len(levels), len(RECALLS), classes, len(limits)), np.nan)
     recall, objects = np.full(shape, np.nan), np.zeros(shape[1:], np.int64)
     for k in range(classes):
-        of_class = truth.classes == k, found.classes == k
+        of_class = np.flatnonzero(truth.classes == k), np.flatnonzero(found.classes == k)
         pictures = np.union1d(truth.images[of_class[0]], found.images[of_class[1]])
-        parts = [_match(truth, found, of_class, picture, limits, levels, most) for picture in pictures]
+        by_picture = _split(truth.images, of_class[0], pictures), _split(found.images, of_class[1], pictures)
+        parts = [_match(truth, found, *pair, limits, levels, most) for pair in zip(*by_picture, strict=True)]
         if not parts:
             continue
         objects[k] = np.sum([part.objects for part in parts], axis=0)
@@ -133,15 +134,20 @@ def _curves(matched: np.ndarray, ignored: np.ndarray, objects: int) -> tuple[np.
     return at_recalls, recall[:, -1] if recall.shape[1] else np.zeros(len(matched))
 
 
+def _split(images: np.ndarray, chosen: np.ndarray, pictures: np.ndarray) -> list[np.ndarray]:
+    """Return the chosen indices of each picture, in order; ``pictures`` ascend and include those of all chosen."""
+    chosen = chosen[np.argsort(images[chosen], kind="stable")]
+    return np.split(chosen, np.searchsorted(images[chosen], pictures[1:])) if len(pictures) else []
+
+
 def _match(
-    truth: Boxes, found: Detections, of_class: tuple[np.ndarray, np.ndarray], picture: int, limits: np.ndarray,
-    levels: np.ndarray, most: int,
+    truth: Boxes, found: Detections, objects: np.ndarray, detected: np.ndarray, limits: np.ndarray, levels: np.ndarray,
+    most: int,
 ) -> Matches:  # fmt: skip
     """Match the detections of one class in one picture to its objects, each to the free object that it overlaps most.
 
     An object that does not count is matched only if no other overlaps enough, and a crowd is never used up.
     """
-    objects, detected = of_class[0] & (truth.images == picture), of_class[1] & (found.images == picture)
     scores = found.scores[detected]
     best = np.argsort(-scores, kind="stable")[:most]
     boxes, crowd = found.corners[detected][best].astype(float), truth.crowd[objects]
@@ -150,7 +156,7 @@ def _match(
     A, T, D, G = len(limits), len(levels), len(best), len(crowd)
     free, matched, ignored = np.ones((A, T, G), bool), np.zeros((A, T, D), bool), np.zeros((A, T, D), bool)
     levels, a, t = np.minimum(levels, 1 - 1e-10)[:, None], np.arange(A)[:, None], np.arange(len(levels))
-    for d in range(D if G else 0):
+    for d in np.flatnonzero((overlaps >= levels.min(initial=1)).any(1)):  # the others match nothing
         fits = free & (overlaps[d] >= levels)
         counted = fits & ~skipped[:, None]
         fits = np.where(counted.any(2, keepdims=True), counted, fits)
