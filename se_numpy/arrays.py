@@ -46,6 +46,14 @@ def array_module(*arrays: Array) -> ModuleType:
     return cupy if cupy is not None and on_device else np
 
 
+def occurrences(values: np.ndarray, n: int) -> np.ndarray:
+    """Return how often each of the numbers 0 to n - 1 occurs, (n,).
+
+    ``np.bincount`` alone refuses int64 on a 32-bit platform, such as a browser.
+    """
+    return np.bincount(values.astype(np.intp, copy=False), minlength=n)
+
+
 NUMBERS = frozenset(map(np.dtype, ("float32", "float64", "complex64", "complex128")))  # complex: for derivatives
 
 

@@ -1,7 +1,8 @@
 """The documentation site: it holds every page and every public name, and the tutorials run in a browser.
 
-The slow tests need the extra ``site``. Those of the browser also need a copy of Pyodide, whose folder is in
-SE_NUMPY_PYODIDE; one needs Node.js, the other Playwright for Python and Chromium, which is in SE_NUMPY_CHROMIUM.
+The slow tests of pages need the extra ``site``, those in a browser Playwright for Python and Chromium, whose path may
+be in SE_NUMPY_CHROMIUM. Tutorials in a browser also need a copy of Pyodide, whose folder is in SE_NUMPY_PYODIDE; one
+of these tests needs Node.js instead of Chromium.
 """
 
 import contextlib
@@ -22,9 +23,12 @@ import build_site
 import lite
 import pytest
 
+from se_numpy.grading.lessons import toys
+
 ROOT = Path(__file__).resolve().parent.parent
 TUTORIALS = sorted((ROOT / "tutorials").glob("[0-9]*.py"))
-PYODIDE, CHROMIUM = os.environ.get("SE_NUMPY_PYODIDE", ""), os.environ.get("SE_NUMPY_CHROMIUM", "")
+PYODIDE = os.environ.get("SE_NUMPY_PYODIDE", "")
+CHROMIUM = os.environ.get("SE_NUMPY_CHROMIUM") or shutil.which("chromium")
 CELLS = """() => {
   const cells = window.jupyterapp.shell.currentWidget.content.widgets.filter((cell) => cell.model.type === "code");
   const outputs = cells.flatMap((cell) => cell.model.outputs.toJSON());
@@ -101,13 +105,11 @@ def test_tutorials_run_under_pyodide(script, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not (PYODIDE and CHROMIUM), reason="needs SE_NUMPY_PYODIDE and SE_NUMPY_CHROMIUM")
+@pytest.mark.skipif(not (PYODIDE and CHROMIUM), reason="needs SE_NUMPY_PYODIDE and Chromium")
 def test_notebooks_run_in_jupyterlite(tmp_path):
-    playwright = pytest.importorskip("playwright.sync_api")
     pytest.importorskip("jupyterlite_core")
     lite.build(tmp_path / "lite", Path(PYODIDE), testing=True)
-    with served(tmp_path / "lite") as address, playwright.sync_playwright() as browsers:
-        browser = browsers.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with served(tmp_path / "lite") as address, chromium() as browser:
         for name in ("01_images_as_arrays", "07_squeeze_excite_scale"):
             page = browser.new_page()
             page.goto(f"{address}/lab/index.html?path={name}.ipynb")
@@ -122,6 +124,103 @@ def test_notebooks_run_in_jupyterlite(tmp_path):
             assert state["errors"] == []
             assert state["cards"] >= 2
             page.close()
+
+
+@pytest.fixture
+def phone():
+    """Open a page of a toy in a window of the width of a phone; any error of its script fails the test."""
+    with chromium() as browser:
+        page, errors = browser.new_page(viewport={"width": 390, "height": 844}), []
+        page.on("pageerror", errors.append)
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        yield page
+        assert errors == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def text(page, name):
+    return page.locator(f"#{name}").inner_text()
+
+
+def move(slider, value):
+    """Move a slider to a value."""
+    slider.evaluate("(input, value) => { input.value = value; input.dispatchEvent(new Event('input')) }", str(value))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CHROMIUM, reason="needs Chromium")
+def test_gates_set_by_hand_or_by_weights_decide_the_answer(phone):
+    phone.set_content(toys.page("excitation"))
+    assert "right for 18 of 18" not in text(phone, "score")
+    sliders = phone.locator("#columns input")
+    for shown in range(sliders.count()):  # the gate of one map alone, for a picture that asks for its colour
+        z = [float(value.removeprefix("z ")) for value in phone.locator("#columns .z").all_inner_texts()]
+        for c in range(sliders.count()):
+            move(sliders.nth(c), int(c == z.index(max(z))))
+        assert "Right." in text(phone, "answer"), shown
+        phone.locator("#next").click()
+    phone.locator("input[value=weights]").check()
+    assert "right for 18 of 18" in text(phone, "score")
+    phone.locator("[data-preset=zero]").click()
+    assert set(phone.locator("#columns .s").all_inner_texts()) == {"s 0.50"}
+    phone.locator("[data-preset=chosen]").click()
+    cell = phone.locator("#W2 input").first
+    box, before = cell.bounding_box(), float(cell.input_value())
+    phone.mouse.move(box["x"] + 5, box["y"] + 5)
+    phone.mouse.down()
+    phone.mouse.move(box["x"] + 5, box["y"] + 105)
+    phone.mouse.up()
+    assert float(cell.input_value()) == pytest.approx(before - 10)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CHROMIUM, reason="needs Chromium")
+def test_a_transplant_answers_the_question_of_the_gates(phone):
+    phone.set_content(toys.page("transplant"))
+    phone.locator("#where button", has_text="all three").click()
+    followed = []
+    for b in range(6):
+        phone.locator("#chooseB button").nth(b).click()
+        assert phone.locator("#answers td").count() == 3
+        followed.append(text(phone, "says"))
+    assert followed[0] == "A and B are the same picture, so nothing was exchanged."
+    assert sum(line.startswith("3 of 3 networks answer B's question") for line in followed) >= 4
+    phone.locator("#where button", has_text="stage3").click()
+    assert text(phone, "says").startswith("0 of 3")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CHROMIUM, reason="needs Chromium")
+def test_gates_spread_over_the_epochs(phone):
+    phone.set_content(toys.page("epochs"))
+
+    def spreads():
+        return [int(re.search(r"spread (\d+)", line)[1]) for line in phone.locator("#blocks > div").all_inner_texts()]
+
+    slider = phone.locator("#slider")
+    last = slider.get_attribute("max")
+    for seed in range(3):
+        phone.locator("#seeds button").nth(seed).click()
+        move(slider, 0)
+        before = spreads()
+        assert text(phone, "epoch") == "0, before training"
+        move(slider, last)
+        assert spreads()[0] > before[0] + 10
+        assert "right for 100.0 %" in text(phone, "accuracy")
+        assert phone.locator("#blocks polyline").count() == 18
+    phone.locator("#play").click()
+    assert text(phone, "epoch") == "0, before training"
+    phone.wait_for_function("document.getElementById('epoch').textContent.startsWith('1 of')")
+
+
+@contextlib.contextmanager
+def chromium():
+    """Start a browser without a window."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as browsers:
+        browser = browsers.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @contextlib.contextmanager

@@ -21,10 +21,10 @@ from se_numpy.grading import hint, solution
 from se_numpy.grading.course import Options, grade_path
 from se_numpy.grading.grade import grade_task
 from se_numpy.grading.inprocess import caller
-from se_numpy.grading.lessons import check, claim, display, exercise
+from se_numpy.grading.lessons import check, claim, display, exercise, recorded
 from se_numpy.grading.lessons.exercises import attempted, notebook_values
 from se_numpy.grading.lessons.pictures import photographs
-from se_numpy.grading.lessons.recorded import recorded_runs
+from se_numpy.grading.lessons.recorded import computed, recorded_runs
 from se_numpy.grading.lessons.syllabus import LESSONS
 from se_numpy.grading.tasks import all_tasks
 
@@ -39,7 +39,7 @@ needs_matplotlib = pytest.mark.skipif(not importlib.util.find_spec("matplotlib")
 every_tutorial = pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 
 
-def run(script: Path, **more: str) -> subprocess.CompletedProcess:
+def run(script: Path, *arguments: Path, **more: str) -> subprocess.CompletedProcess:
     """Run a tutorial as a plain script without network or display; warnings are errors."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("SE_NUMPY_")}
     no_network = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
@@ -47,7 +47,7 @@ def run(script: Path, **more: str) -> subprocess.CompletedProcess:
     own = {"MPLBACKEND": "Agg", "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8",
            "HYPOTHESIS_STORAGE_DIRECTORY": tempfile.gettempdir()}  # fmt: skip
     environment = kept | no_network | own | more
-    return subprocess.run([sys.executable, "-W", "error", str(script)], env=environment, capture_output=True,
+    return subprocess.run([sys.executable, "-W", "error", script, *arguments], env=environment, capture_output=True,
                           text=True, encoding="utf-8", timeout=1800, cwd=script.parent)  # fmt: skip
 
 
@@ -439,6 +439,43 @@ def test_recorded_runs_are_those_of_the_benchmarks():
     assert all(len(run.validation) == len(run.training) == 6 for run in recorded_runs("builtin"))
     with pytest.raises(ValueError, match="no recorded runs named 'cifar'; expected one of tutorial 10, builtin"):
         recorded_runs("cifar")
+
+
+def using_recorded():
+    """Return the scripts that use recorded results in a browser."""
+    return [path for path in SCRIPTS if "computed(" in path.read_text(encoding="utf-8")]
+
+
+def test_every_recorded_result_belongs_to_a_tutorial():
+    folder = Path(recorded.__file__).parent
+    kept = {int(path.stem.removeprefix("recorded_")) for path in folder.glob("recorded_*.npz")}
+    assert kept == {int(path.name[:2]) for path in using_recorded()}
+    for path in using_recorded():
+        assert re.findall(r"computed\((\d+)", path.read_text(encoding="utf-8")) == [str(int(path.name[:2]))]
+
+
+def test_outside_a_browser_nothing_recorded_is_used(monkeypatch, capsys):
+    assert computed(11, lambda: {"answers": "computed"}) == {"answers": "computed"}
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(recorded, "IN_BROWSER", True)
+    assert computed(11, lambda: {})["all, another's, 0"].shape == (360,)
+    assert capsys.readouterr().out.startswith("These results were recorded: in a browser")
+
+
+@pytest.mark.slow
+@needs_matplotlib
+@pytest.mark.parametrize("script", using_recorded(), ids=lambda path: path.stem)
+def test_tutorials_hold_with_the_recorded_results(script, tmp_path):
+    """With what a reader in a browser gets, every claim still holds."""
+    (tmp_path / "in_browser.py").write_text(
+        "import runpy, sys\n"
+        "from se_numpy.grading.lessons import recorded\n"
+        "recorded.IN_BROWSER = True\n"
+        "runpy.run_path(sys.argv[1], run_name='__main__')\n"
+    )
+    done = run(tmp_path / "in_browser.py", script)
+    assert done.returncode == 0, done.stderr
+    assert "These results were recorded" in done.stdout
 
 
 @needs_matplotlib

@@ -34,6 +34,7 @@ from se_numpy.data import builtin
 from se_numpy.data.glyphs import COLOURS
 from se_numpy.grading.lessons import claim, figures
 from se_numpy.grading.lessons.pictures import boat, photographs
+from se_numpy.grading.lessons.recorded import computed
 from se_numpy.grading.lessons.toys import toy
 from se_numpy.layers import init
 
@@ -423,16 +424,23 @@ substitutes = {
 }
 places = {short: [name] for name, short in stages.items()} | {"all": list(stages)}
 
-answers = {}
-for place, names in places.items():
-    for kind, substitute in substitutes.items():
-        for seed, (network, seen) in enumerate(zip(glyph_networks, runs, strict=True)):
-            given = {name: substitute(seen.gates[name]) for name in names}
-            answers[place, kind, seed] = run_with(network, images, given)
+
+def with_other_gates():
+    """Return the answers (N,) by place, kind and seed."""
+    answers = {}
+    for place, names in places.items():
+        for kind, substitute in substitutes.items():
+            for seed, (network, seen) in enumerate(zip(glyph_networks, runs, strict=True)):
+                given = {name: substitute(seen.gates[name]) for name in names}
+                answers[f"{place}, {kind}, {seed}"] = run_with(network, images, given)
+    return answers
+
+
+answers = computed(11, with_other_gates)  # in a browser, what was recorded
 right = {key: (answer == labels).mean() for key, answer in answers.items()}
 
 figure, (axes,) = figures.panels(1, 1, 2.6)
-spread = {(place, kind): [right[place, kind, seed] for seed in range(3)]
+spread = {(place, kind): [right[f"{place}, {kind}, {seed}"] for seed in range(3)]
           for place in places for kind in substitutes}  # fmt: skip
 means = np.array([[np.mean(spread[place, kind]) for kind in substitutes] for place in places])
 axes.imshow(means, cmap="Blues", vmin=0, vmax=1.6, aspect="auto")
@@ -484,13 +492,15 @@ sight = glyphs_in_sight(
     images
 )  #                                    (N, 6): A's glyph in each colour
 moved = {
-    place: [transplanted(answers[place, "another's", k], by_cue, sight, donor) for k in range(3)]
+    place: [
+        transplanted(answers[f"{place}, another's, {k}"], by_cue, sight, donor) for k in range(3)
+    ]
     for place in places
 }
 colour = by_cue.of
 n = next(n for n in range(len(images)) if colour[n] != colour[donor[n]])
 asked, theirs = COLOURS[colour[n]], COLOURS[colour[donor[n]]]
-answer = int(answers["all", "another's", 0][n])
+answer = int(answers["all, another's, 0"][n])
 
 figure, axes = figures.panels(1, 3, 2.5, width_ratios=(1, 1, 1.3))
 figures.picture(axes[0], images[n], f"A asks for {asked}: glyph {labels[n]}")

@@ -30,6 +30,7 @@ from se_numpy.data.batches import Normalisation
 from se_numpy.detection.batches import BoxedImages
 from se_numpy.gradcheck import GradientError, check_backward
 from se_numpy.grading.lessons import check, claim, exercise, figures, hint, solution
+from se_numpy.grading.lessons.recorded import IN_BROWSER
 from se_numpy.models.detector import detector
 from se_numpy.ops.detection import heatmap_focal_loss, heatmap_focal_loss_backward
 from se_numpy.optim import AdamW
@@ -230,7 +231,7 @@ except Exception as stopped:  # any error of the function
 # **Predict.** Afterwards, how good will it be on sixty new scenes?
 
 # %%
-STEPS = 60 if sys.platform != "emscripten" else 30  # fewer, where NumPy has no BLAS
+STEPS = 30 if IN_BROWSER else 60  # in a browser, half a minute of training
 net = detector(models.build("se_resnet8"), classes=K)
 learner = Learner(net, X.shape[1:], seed=0, task=train.Detection())
 losses = []

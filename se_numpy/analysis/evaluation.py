@@ -15,7 +15,7 @@ import numpy as np
 
 from se_numpy import engine, ops, tree
 from se_numpy.analysis.network import check_fit
-from se_numpy.arrays import to_device, to_host
+from se_numpy.arrays import occurrences, to_device, to_host
 from se_numpy.data import Dataset
 from se_numpy.data.batches import images_of, slices
 from se_numpy.train import Trained, wilson
@@ -86,7 +86,7 @@ class Evaluation:
     def confusion(self) -> np.ndarray:
         """The confusion matrix (K, K): number of images by true class (row) and predicted class (column)."""
         K = len(self.classes)
-        return np.bincount(self.labels * K + self.answers, minlength=K * K).reshape(K, K)
+        return occurrences(self.labels * K + self.answers, K * K).reshape(K, K)
 
     def by_class(self) -> list[ClassResult]:
         """Return the counts of each class, in the order of the data set."""

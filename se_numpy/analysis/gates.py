@@ -16,6 +16,7 @@ import numpy as np
 
 from se_numpy import engine
 from se_numpy.analysis.network import Network
+from se_numpy.arrays import occurrences
 from se_numpy.data.array_checks import check_images
 from se_numpy.data.batches import slices
 from se_numpy.layers import SE, walk
@@ -36,7 +37,7 @@ class Groups(NamedTuple):
     @property
     def counts(self) -> np.ndarray:
         """The number of images in each group, (K,)."""
-        return np.bincount(self.of, minlength=len(self.names))
+        return occurrences(self.of, len(self.names))
 
     @property
     def chance(self) -> float:

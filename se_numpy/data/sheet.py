@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from se_numpy.arrays import occurrences
 from se_numpy.data.dataset import Dataset
 from se_numpy.data.images import displayable
 
@@ -19,7 +20,7 @@ def draw_sheet(dataset: Dataset, columns: int = COLUMNS) -> Any:
     from matplotlib.figure import Figure
 
     classes = dataset.classes[:ROWS]
-    counts = np.bincount(dataset.train_labels, minlength=len(dataset.classes))
+    counts = occurrences(dataset.train_labels, len(dataset.classes))
     figure = Figure(figsize=(INCH * columns + 2.2, INCH * len(classes) + 0.5), layout="compressed")
     grid = figure.subplots(len(classes), columns, squeeze=False)
     for label, (name, axes) in enumerate(zip(classes, grid, strict=True)):

@@ -1,7 +1,6 @@
 """Describe a data set in one line: its classes, counts and image sizes, and whether the classes are imbalanced."""
 
-import numpy as np
-
+from se_numpy.arrays import occurrences
 from se_numpy.data.dataset import Dataset
 from se_numpy.wrapping import plural
 
@@ -20,7 +19,7 @@ def describe(dataset: Dataset) -> str:
 
 def imbalance(dataset: Dataset) -> str:
     """Say that the classes have different numbers of training images, or return "" if they are about equal."""
-    counts = np.bincount(dataset.train_labels, minlength=len(dataset.classes))
+    counts = occurrences(dataset.train_labels, len(dataset.classes))
     least, most = int(counts.argmin()), int(counts.argmax())
     if counts[most] <= UNBALANCED * counts[least]:
         return ""

@@ -5,9 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from se_numpy.arg_types import user_path
+from se_numpy.arrays import occurrences
 from se_numpy.data.built_in import BUILT_IN
 from se_numpy.data.cifar import LAYOUTS, DataError, candidates, load_cifar
 from se_numpy.data.dataset import Dataset, digest
@@ -165,7 +164,7 @@ def _raise_damaged(place: Path, archive: Archive, wrong: list[FileCheck]) -> Non
 def _report(dataset: Dataset, say: Callable[[str], None]) -> Dataset:
     """Report the number of images in each class, and the digest."""
     n = len(dataset.classes)
-    train, test = (np.bincount(labels, minlength=n) for labels in (dataset.train_labels, dataset.test_labels))
+    train, test = (occurrences(labels, n) for labels in (dataset.train_labels, dataset.test_labels))
     if len(set(train)) == len(set(test)) == 1:
         say(f"  {n} classes, each with {train[0]:,} training and {plural(int(test[0]), 'test image')}")
     else:

@@ -12,7 +12,7 @@ import numpy as np
 
 from se_numpy import models, optim
 from se_numpy.arg_types import user_path
-from se_numpy.arrays import device_module
+from se_numpy.arrays import device_module, occurrences
 from se_numpy.data import OWN, Dataset, recorded_name
 from se_numpy.data.augmentation import canonical
 from se_numpy.data.dataset import check_dataset
@@ -113,7 +113,7 @@ class Config:
         if self.class_weights is None:
             return None
         if self.class_weights == "balanced":
-            counts = np.bincount(labels, minlength=classes)
+            counts = occurrences(labels, classes)
             return (len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))).astype(np.float32)
         try:
             weights = np.array([float(word) for word in self.class_weights.split(",")], np.float32)

@@ -3,15 +3,20 @@
     python tutorials/networks/make.py network RUN NAME.npz "DESCRIPTION OF THE DATA"
     python tutorials/networks/make.py gates RUN/excitations NAME_gates.npz "DESCRIPTION OF THE DATA"
     python tutorials/networks/make.py curves NAME "COMMAND OF THE RUNS" RUN RUN ...
+    python tutorials/networks/make.py results NN
 
 README.md lists the commands of the runs. The first two files are checkpoints, which
-``se_numpy.checkpoint.load`` reads: trees of arrays, and a description. The accuracies of whole runs
-go into ``recorded.json`` of ``se_numpy.grading.lessons``, under NAME.
+``se_numpy.checkpoint.load`` reads: trees of arrays, and a description. The accuracies of whole
+runs go into ``recorded.json`` of ``se_numpy.grading.lessons``, under NAME. The last command runs
+tutorial NN and keeps what its calls of ``computed`` return in ``recorded_NN.npz``, for readers in
+a browser.
 """
 
 import csv
 import json
+import runpy
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +25,7 @@ from se_numpy import checkpoint
 from se_numpy.grading.lessons import recorded
 from se_numpy.tree import from_leaves
 
+HERE = Path(__file__).resolve().parent
 TIMES = ("seconds", "images_per_second")  # differ from run to run
 RECORDED = Path(recorded.__file__).with_name("recorded.json")
 ABOUT = ("format", "se_numpy", "classes", "image_shape", "mean", "std")
@@ -77,6 +83,19 @@ def curves(name: str, made_by: str, *runs: str, target: Path = RECORDED) -> None
     target.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
 
 
+def results(number: str, folder: Path = RECORDED.parent) -> None:
+    """Run a tutorial and record the results that are slow in a browser."""
+    (script,) = HERE.parent.glob(f"{number}_*.py")
+
+    def keep(tutorial: int, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        found = compute()
+        np.savez_compressed(folder / f"recorded_{tutorial}.npz", **found)
+        return found
+
+    recorded.computed = keep
+    runpy.run_path(str(script))
+
+
 def _accuracies(run: Path) -> dict[str, Any]:
     _, meta = checkpoint.load(run / "last.npz")
     result = json.loads((run / "result.json").read_text(encoding="utf-8"))
@@ -93,8 +112,8 @@ def _without_times(row: dict[str, float]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "curves":
-        curves(*sys.argv[2:])
+    if sys.argv[1] in ("curves", "results"):
+        {"curves": curves, "results": results}[sys.argv[1]](*sys.argv[2:])
     else:
         what, source, target, made_of = sys.argv[1:]
         {"network": network, "gates": gates}[what](Path(source), Path(target), made_of)

@@ -1,10 +1,18 @@
-"""Training runs that take minutes, recorded for the tutorials in ``recorded.json``."""
+"""Results that take minutes, recorded for the tutorials: whole training runs, and what is slow in a browser.
+
+The accuracies of runs are in ``recorded.json``, the results of a tutorial in ``recorded_NN.npz``, both written by
+tutorials/networks/make.py.
+"""
 
 import json
+import sys
+from collections.abc import Callable
 from importlib.resources import files
 from typing import NamedTuple
 
 import numpy as np
+
+IN_BROWSER = sys.platform == "emscripten"
 
 
 class Run(NamedTuple):
@@ -32,3 +40,21 @@ def recorded_runs(name: str) -> list[Run]:
         Run(run["model"], run["seed"], np.array(run["training"]), np.array(run["validation"]), run["test"])
         for run in everything[name]["runs"]
     ]
+
+
+def computed(tutorial: int, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return the arrays of compute(); in a browser, return the recorded ones and say so.
+
+    NumPy has no BLAS there, so a training step takes many times as long.
+
+    Raises
+    ------
+    FileNotFoundError
+        If nothing was recorded for this tutorial, in a browser.
+    """
+    if not IN_BROWSER:
+        return compute()
+    with (files(__package__) / f"recorded_{tutorial}.npz").open("rb") as file, np.load(file) as arrays:
+        found = dict(arrays)
+    print("These results were recorded: in a browser, where NumPy has no BLAS, this cell would take several minutes.")
+    return found
