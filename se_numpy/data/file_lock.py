@@ -16,7 +16,7 @@ class Busy(DataError):
 def lock_file(path: Path, doing: str) -> Iterator[None]:
     """Hold a lock on an existing file or folder; the system releases it when the process ends.
 
-    On Windows, and on file systems without locks, this does nothing.
+    On Windows, in a browser, and on file systems without locks, this does nothing.
 
     Raises
     ------
@@ -24,14 +24,14 @@ def lock_file(path: Path, doing: str) -> Iterator[None]:
         If another process holds the lock. ``doing`` completes its message: "PATH is being ... by another run".
     """
     try:
-        import fcntl
+        from fcntl import LOCK_EX, LOCK_NB, flock  # Windows has no fcntl, and Pyodide's has no flock
     except ImportError:
         yield
         return
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)  # another user may have put a symbolic link here
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            flock(handle, LOCK_EX | LOCK_NB)
         except BlockingIOError:
             raise Busy(f"{path} is being {doing} by another run; wait for it to finish.") from None
         except OSError:

@@ -2,6 +2,8 @@
 
 import builtins
 import os
+import sys
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -158,6 +160,12 @@ def test_two_processes_do_not_decode_into_one_cache(photos, monkeypatch):
     (place / decoded.LOG).unlink()
     with file_lock.lock_file(place, "written to"), pytest.raises(file_lock.Busy, match="wait for it to finish"):
         data.load(photos)
+
+
+@pytest.mark.parametrize("module", [ModuleType("fcntl"), None], ids=["as in Pyodide", "as on Windows"])
+def test_a_folder_is_decoded_without_locks(module, photos, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fcntl", module)
+    assert digest(data.load(photos)) == EXPECTED
 
 
 def test_a_session_on_a_large_set_holds_no_copy_of_it(photos, monkeypatch, tmp_path):
