@@ -118,11 +118,10 @@ def available_memory() -> int | None:
         if (limit := _limit(folder)) and used:
             free.append(limit - int(used[0]) + int(max(cached, default="0", key=int)))
     with suppress(ImportError, OSError, ValueError, IndexError):
-        import resource
+        from resource import RLIM_INFINITY, RLIMIT_AS, getpagesize, getrlimit  # not on Windows or in Pyodide
 
-        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-        if limit != resource.RLIM_INFINITY:
-            free.append(limit - int(_words(PROC / "self" / "statm")[0]) * resource.getpagesize())
+        if (limit := getrlimit(RLIMIT_AS)[0]) != RLIM_INFINITY:
+            free.append(limit - int(_words(PROC / "self" / "statm")[0]) * getpagesize())
     return max(0, min(free)) if free else None
 
 

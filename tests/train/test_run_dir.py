@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from training import run, settings, tiny
@@ -277,6 +278,14 @@ def test_the_suggested_batch_size_fits(monkeypatch):
     estimate.check_memory(net, (8, 9, 3), batch, runs=2)
     monkeypatch.setattr(estimate, "available_memory", lambda: None)
     estimate.check_memory(net, (8, 9, 3), 10**9)
+
+
+@pytest.mark.parametrize("module", [ModuleType("resource"), None], ids=["as in Pyodide", "as on Windows"])
+def test_the_available_memory_needs_no_limits_of_processes(module, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "resource", module)
+    monkeypatch.setattr(environment, "PROC", tmp_path)
+    monkeypatch.setattr(environment, "_cgroups", lambda name: [])
+    assert environment.available_memory() is None
 
 
 def test_the_available_memory_respects_a_limit_of_the_process():
