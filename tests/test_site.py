@@ -131,7 +131,7 @@ def phone():
     """Open a page of a toy in a window of the width of a phone; any error of its script fails the test."""
     with chromium() as browser:
         page, errors = browser.new_page(viewport={"width": 390, "height": 844}), []
-        page.on("pageerror", errors.append)
+        page.on("pageerror", lambda error: errors.append(error))
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         yield page
         assert errors == []
@@ -165,6 +165,7 @@ def test_gates_set_by_hand_or_by_weights_decide_the_answer(phone):
     assert set(phone.locator("#columns .s").all_inner_texts()) == {"s 0.50"}
     phone.locator("[data-preset=chosen]").click()
     cell = phone.locator("#W2 input").first
+    cell.scroll_into_view_if_needed()
     box, before = cell.bounding_box(), float(cell.input_value())
     phone.mouse.move(box["x"] + 5, box["y"] + 5)
     phone.mouse.down()
