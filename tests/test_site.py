@@ -102,6 +102,7 @@ def test_tutorials_run_under_pyodide(script, tmp_path):
     run = ["node", ROOT / "tests" / "pyodide_run.mjs", PYODIDE, tmp_path, f"tutorials/{script.name}", ".", "site"]
     done = subprocess.run(run, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
+    assert "can't start new thread" not in done.stderr
 
 
 @pytest.mark.slow

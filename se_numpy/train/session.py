@@ -6,6 +6,7 @@ any step draws the same numbers as one that was never interrupted.
 """
 
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -33,6 +34,8 @@ from se_numpy.wrapping import terminal_columns
 
 VALIDATION_SHARE = 0.1  # fraction of the training images held out to choose the epoch; at most 5,000 images
 FORMAT = 2  # checkpoint format; format 1 cannot be resumed
+if sys.platform == "emscripten":
+    tqdm.monitor_interval = 0  # Pyodide starts no threads, and even a bar that is not shown would warn of that
 NARROW_BAR = "{desc}: {percentage:3.0f}%|{bar}| {remaining}{postfix}"
 
 
