@@ -67,11 +67,12 @@ def test_notebooks_in_the_browser_are_those_of_the_repository(tmp_path):
     assert (tmp_path / "files" / "networks").is_dir()
 
 
-def test_pyodide_is_copied_with_only_what_is_needed(tmp_path):
+@pytest.mark.parametrize("engine", ["pyodide.asm.js", "pyodide.asm.mjs"])
+def test_pyodide_is_copied_with_only_what_is_needed(tmp_path, engine):
     (tmp_path / "from").mkdir()
     packages = {name: {"depends": [], "file_name": f"{name}.whl"} for name in [*lite.ROOTS, "prompt-toolkit", "pandas"]}
     packages["ipython"]["depends"] = ["prompt_toolkit"]
-    names = ["pyodide.js", "pyodide.mjs", "pyodide.asm.js", "pyodide.asm.wasm", "python_stdlib.zip"]
+    names = ["pyodide.js", "pyodide.mjs", engine, "pyodide.asm.wasm", "python_stdlib.zip"]
     for name in names + [package["file_name"] for package in packages.values()]:
         (tmp_path / "from" / name).touch()
     lite.write_json(tmp_path / "from" / "pyodide-lock.json", {"packages": packages})
