@@ -5,6 +5,7 @@ Pyodide's own, and the wheels of this library and of tqdm are served by the site
 """
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -57,13 +58,28 @@ def make_wheels(folder: Path) -> list[str]:
 
 
 def copy_notebooks(folder: Path) -> None:
-    """Copy the tutorials and the recorded networks, with the kernel that JupyterLite has."""
+    """Copy the tutorials and the recorded networks, with the kernel that JupyterLite has.
+
+    Links lead to files of the folder alone: the scripts and the list of tutorials are copied too, and a link to another
+    part of the repository becomes its text and its path.
+    """
     folder.mkdir()
     for path in sorted((ROOT / "tutorials").glob("[0-9]*.ipynb")):
         notebook = json.loads(path.read_text(encoding="utf-8"))
         notebook["metadata"]["kernelspec"] = KERNEL
+        for cell in notebook["cells"]:
+            if cell["cell_type"] == "markdown":
+                cell["source"] = without_links_out("".join(cell["source"]))
         write_json(folder / path.name, notebook)
+        shutil.copy(path.with_suffix(".py"), folder)
+    readme = (ROOT / "tutorials" / "README.md").read_text(encoding="utf-8")
+    (folder / "README.md").write_text(without_links_out(readme), encoding="utf-8")
     shutil.copytree(ROOT / "tutorials" / "networks", folder / "networks")
+
+
+def without_links_out(text: str) -> str:
+    """Replace links that leave the folder of the tutorials by their text and the path in the repository."""
+    return re.sub(r"\[([^][]+)\]\(\.\./([^)\s]+)\)", r"\1 (`\2` in the repository)", text)
 
 
 def copy_pyodide(source: Path, target: Path) -> None:

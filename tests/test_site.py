@@ -10,6 +10,7 @@ import functools
 import http.server
 import importlib
 import inspect
+import json
 import os
 import re
 import shutil
@@ -65,6 +66,19 @@ def test_notebooks_in_the_browser_are_those_of_the_repository(tmp_path):
     lite.copy_notebooks(tmp_path / "files")
     assert [path.stem for path in sorted((tmp_path / "files").glob("*.ipynb"))] == [path.stem for path in TUTORIALS]
     assert (tmp_path / "files" / "networks").is_dir()
+
+
+def test_links_of_notebooks_in_the_browser_lead_to_files_there(tmp_path):
+    lite.copy_notebooks(tmp_path / "files")
+    seen = set()
+    for path in (tmp_path / "files").glob("*.ipynb"):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        for text in ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"):
+            seen |= set(re.findall(r"\]\(([^)\s]+)\)", text))
+    assert "README.md" in seen
+    local = {link for link in seen if not link.startswith(("https:", "#"))}
+    assert [link for link in local if not (tmp_path / "files" / link).exists()] == []
+    assert "the gates (`docs/gates.md` in the repository)" in lite.without_links_out("[the gates](../docs/gates.md)")
 
 
 @pytest.mark.parametrize("engine", ["pyodide.asm.js", "pyodide.asm.mjs"])
