@@ -42,6 +42,8 @@ def build(out: Path, pyodide: Path | None, *, testing: bool = False) -> None:
         write_json(work / "jupyter-lite.json", {"jupyter-lite-schema-version": 0, "jupyter-config-data": settings})
         config = {"contents": ["files"], "output_dir": str(out.resolve()), "no_sourcemaps": True,
                   "apps": ["lab", "notebooks", "tree"]}  # fmt: skip
+        viewers = {"defaultViewers": {"markdown": "Markdown Preview"}}  # of the list of tutorials
+        write_json(work / "overrides.json", {"@jupyterlab/docmanager-extension:plugin": viewers})
         write_json(work / "jupyter_lite_config.json", {"LiteBuildConfig": config})
         subprocess.run(
             [sys.executable, "-m", "jupyter", "lite", "build"], check=True, cwd=work, stdout=subprocess.DEVNULL
@@ -60,8 +62,8 @@ def make_wheels(folder: Path) -> list[str]:
 def copy_notebooks(folder: Path) -> None:
     """Copy the tutorials and the recorded networks, with the kernel that JupyterLite has.
 
-    Links lead to files of the folder alone: the scripts and the list of tutorials are copied too, and a link to another
-    part of the repository becomes its text and its path.
+    Links lead to files of the folder alone: the list of tutorials is copied too, and a link to a script or to another
+    part of the repository becomes its text and the path.
     """
     folder.mkdir()
     for path in sorted((ROOT / "tutorials").glob("[0-9]*.ipynb")):
@@ -71,14 +73,14 @@ def copy_notebooks(folder: Path) -> None:
             if cell["cell_type"] == "markdown":
                 cell["source"] = without_links_out("".join(cell["source"]))
         write_json(folder / path.name, notebook)
-        shutil.copy(path.with_suffix(".py"), folder)
     readme = (ROOT / "tutorials" / "README.md").read_text(encoding="utf-8")
     (folder / "README.md").write_text(without_links_out(readme), encoding="utf-8")
     shutil.copytree(ROOT / "tutorials" / "networks", folder / "networks")
 
 
 def without_links_out(text: str) -> str:
-    """Replace links that leave the folder of the tutorials by their text and the path in the repository."""
+    """Replace links to scripts, and to what is outside the folder of the tutorials, by their text and the path."""
+    text = re.sub(r"\(([0-9]\w+\.py)\)", r"(../tutorials/\1)", text)
     return re.sub(r"\[([^][]+)\]\(\.\./([^)\s]+)\)", r"\1 (`\2` in the repository)", text)
 
 

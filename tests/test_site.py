@@ -78,6 +78,7 @@ def test_links_of_notebooks_in_the_browser_lead_to_files_there(tmp_path):
     assert "README.md" in seen
     local = {link for link in seen if not link.startswith(("https:", "#"))}
     assert [link for link in local if not (tmp_path / "files" / link).exists()] == []
+    assert lite.without_links_out("[a script](01_a.py)") == "a script (`tutorials/01_a.py` in the repository)"
     assert "the gates (`docs/gates.md` in the repository)" in lite.without_links_out("[the gates](../docs/gates.md)")
 
 
