@@ -633,7 +633,7 @@ try:
     if dx is None:
         print("relu_backward returns nothing yet.")
     else:
-        print(f"relu_backward: launches {launches}, waits {waits}")
+        print(f"relu_backward: launches {launches} (at most 2), waits {waits} (none allowed)")
 except Exception as stopped:  # for example an array on the host
     print(f"{type(stopped).__name__}: {stopped}")
 

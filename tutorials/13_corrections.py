@@ -443,7 +443,7 @@ for axis, values, title in (
 axes[0].invert_yaxis()
 figures.show(
     alt="Gain in top-1 for SE blocks in stage two, three, four or all. In total stage four gains "
-    "most of the single stages; per block all are similar."
+    "most of the single stages; per block it and stage two gain most."
 )
 per_block = gains / blocks
 claim("Per block stage 2 gains 0.09 points, stage 3 0.07, stage 4 0.10.", 2, per_block[0],
@@ -454,8 +454,8 @@ verdict(
 
 # %% [markdown]
 # Stage 4 has twice the blocks of stage 2, so its gain alone does not say that later blocks are
-# better: per block the two are equal up to a hundredth of a point, far less than runs can differ
-# by. What is refuted is "only early".
+# better: per block the two differ by little more than a hundredth of a point, and so they would if
+# two runs differed by a tenth. What is refuted is "only early".
 #
 # The paper reports no row for stage 5 alone. The note may have meant that in the **last blocks**
 # of stage 5 the gates hardly depend on the image. That is a different statement, the next one.
@@ -540,8 +540,8 @@ for at, name, colour in ((standard, "as in Eqs. (2) to (4), r = 16", figures.GRE
 axes.set(xlabel="top-1 error on ImageNet in percent, as printed", ylim=(-0.7, len(found) + 0.5))
 axes.grid(axis="y")
 figures.show(
-    alt="Errors of thirteen variants between the line of standard SE and that without SE. Most lie "
-    "near standard SE; ReLU gates are worse than no SE."
+    alt="Errors of thirteen variants, and lines for standard SE and no SE. Ten are between them; "
+    "placed before the unit or on the shortcut SE is as good; ReLU gates are worse than no SE."
 )
 
 # %% [markdown]
