@@ -256,7 +256,9 @@ check("conv2d", conv2d_in_bands)
 # ## Exercise: `conv2d` · medium, 15 minutes
 #
 # You wrote it in tutorial 2, probably with loops. Now write it with **one** matrix product, for any
-# stride and padding, and for kernels that may not be square.
+# stride and padding. `at_once` does it for stride one and filters of 3x3: in the view of the
+# windows, which strides grow, and how many windows are there? (`solution` shows the library's form,
+# with a product for each tap.)
 #
 # $$U(n, i, j, c) = \sum_{a, b, s} X(n, \; i \cdot \mathrm{stride} + a - \mathrm{padding}, \;
 # j \cdot \mathrm{stride} + b - \mathrm{padding}, \; s) \; V(a, b, s, c)$$
@@ -411,14 +413,14 @@ def ratios(functions, times=5):
 
 
 def draw(measured, moved, title):
-    """Draw measured ratios, and counted ones in the second panel."""
-    _, axes = figures.panels(1, 2, 2.5)
-    panels = (measured, title), (moved, "bytes moved, counted")
+    """Draw measured ratios, and in the second panel, row by row, counted ones."""
+    _, axes = figures.panels(1, 2, 2.5, sharey=True)
+    panels = (measured, title), (moved, "bytes moved by the first three, counted")
     for axis, (values, name) in zip(axes, panels, strict=True):
         bars = axis.barh(list(values), list(values.values()), color=figures.BLUE)
         axis.bar_label(bars, fmt="%.2f", padding=4, fontsize=9)
         axis.set(title=name, xlim=(0, 1.25 * max(values.values())))
-        axis.invert_yaxis()
+    axes[0].invert_yaxis()  # of both panels
 
 
 steps = {
@@ -439,9 +441,10 @@ figures.show(
 # %% [markdown]
 # The left panel shows the machine that ran this notebook last; run it on yours. The time falls less
 # than the traffic: the products remain, and no form of the code makes them cheaper. On a machine
-# with a large cache, or in a browser, where NumPy has no BLAS and no threads, the bars differ less.
-# One product for all images can even be slower than the book's nine: the memory for its windows is
-# new in every call, and the system has to provide it page by page.
+# with a large cache the bars differ less. One product for all images can even be slower than the
+# book's nine: the memory for its windows is new in every call, and the system has to provide it
+# page by page. Threads help only if other programs leave cores free. In a browser NumPy has neither
+# BLAS nor threads: the products take nearly all of the time, and the bars may be in another order.
 #
 # ## A whole network
 #
@@ -504,7 +507,8 @@ share = held(fast) / held(net)
 claim("The engine holds less than 85 % of what the plain network holds.", share)
 
 # %% [markdown]
-# And the clock: the plain network and the engine, both with the same products.
+# And the clock: a step of the plain network and of the engine. In a browser the engine gains
+# nothing, and may even be slower: it saves traffic and uses cores, and there the products count.
 
 # %%
 measured = ratios({"plain": lambda: step(net), "engine": lambda: step(fast)}, times=3)
@@ -512,18 +516,19 @@ figure, (axes,) = figures.panels(1, 1, 1.5)
 bars = axes.barh(list(measured), list(measured.values()), color=figures.BLUE)
 axes.bar_label(bars, fmt="%.2f", padding=4, fontsize=9)
 axes.invert_yaxis()
-axes.set(xlabel="time of a step of SE-ResNet-8, relative to the plain network", xlim=(0, 1.2))
+axes.set(xlabel="time of a step of SE-ResNet-8, relative to the plain network")
+axes.set_xlim(0, 1.2 * max(measured.values()))
 figures.show(
-    alt="Two bars: the time of a training step of the plain network, and a shorter one of the "
-    "compiled network, measured on the machine that ran this."
+    alt="Two bars: the times of a training step of the plain network and of the compiled network, "
+    "measured on the machine that ran this."
 )
 
 # %% [markdown]
-# What remains between the engine and PyTorch? PyTorch's kernels keep all nine taps in registers,
+# What remains between the engine and PyTorch? PyTorch's kernels add up all nine taps in registers,
 # where the engine writes windows, if only to the cache; they fuse more passes into a product; and
-# between two calls there is no Python. The repository's `benchmarks/NOTES.md` lists what was
-# tried, accepted and rejected, with times; `python benchmarks/step.py` compares a step with
-# PyTorch's.
+# between two calls there is no Python. [Optimisations](../benchmarks/NOTES.md) lists what was
+# tried, accepted and rejected, with times; `python benchmarks/step.py`, in the repository, compares
+# a step with PyTorch's.
 #
 # The book stays as it is. With `engine.off()` or `SE_NUMPY_ENGINE=off` the plain network runs, for
 # debugging and for tests: the engine is trusted because it is compared with the book.
