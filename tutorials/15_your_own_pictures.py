@@ -10,8 +10,9 @@
 # freezing stages means, and what has to be the same in training and in use.
 #
 # **You need** [tutorial 10](10_train.ipynb) and the gates of [tutorial
-# 11](11_read_the_gates.ipynb); a CPU; 40 minutes. No download: the pictures are drawn. Replace the
-# folder by your own, and all later cells work as they are.
+# 11](11_read_the_gates.ipynb); a CPU; 40 minutes. No download: the pictures are drawn. With a
+# folder of your own, loading and training work as they are; the lines with `claim` and the cells
+# that draw new shapes are about these pictures.
 
 # %%
 # Stops if the library is not installed.
@@ -163,7 +164,7 @@ def curves(found):
 
 
 from_scratch = computed(15, lambda: curves(runs("scratch")))
-print("every run right on more than 70 %:", bool((from_scratch["test"] > 0.7).all()))
+print("every run right on more than half:", bool((from_scratch["test"] > 0.5).all()))
 
 # %% [markdown]
 # ## Fine-tuning
@@ -176,18 +177,20 @@ print("every run right on more than 70 %:", bool((from_scratch["test"] > 0.7).al
 # The first stages are the most general ones. `freeze` leaves them as they are: stage 0 is all that
 # comes before stage 1.
 #
+# The next cell trains three networks, for some seconds each; in a browser one, for minutes.
+#
 # **Predict.** And now, with the same pictures and the same number of steps?
 
 # %%
 here = Path(globals().get("__file__", "here")).parent
 SOURCE = here / "networks" / "se_resnet20_cifar10.npz"
-SEEDS = (0,) if IN_BROWSER else (0, 1, 2)  # in a browser a single run takes a minute
+SEEDS = (0,) if IN_BROWSER else (0, 1, 2)
 networks = runs("fine-tuned", SEEDS, init=str(SOURCE), freeze=(0, 1))
 fine_tuned = curves(networks)
-print("every run right on more than 70 %:", bool((fine_tuned["test"] > 0.7).all()))
+print("every run right on more than half:", bool((fine_tuned["test"] > 0.5).all()))
 
 # %%
-claim("From scratch, each run is right on less than 75 %, fine-tuned on more than 75 %.",
+claim("From scratch each run is right on less than 50 % of the test, fine-tuned on more than 75 %.",
       from_scratch["test"].max(), fine_tuned["test"].min())  # fmt: skip
 
 figure, (axes,) = figures.panels(1, 1, 2.6)
@@ -198,15 +201,18 @@ for found, name, colour in (
     lines = axes.plot(range(1, 4), 100 * found["held-out"].T, "o-", color=colour)
     lines[0].set_label(name)
 axes.set(xlabel="epoch", ylabel="right, of the held-out, %", xticks=(1, 2, 3), ylim=(0, 103))
+axes.axhline(20, color=figures.GREY, lw=1, ls="--")
+axes.annotate("by chance", (1, 20), (1.02, 21.5), fontsize=9, color=figures.GREY)
 axes.legend(loc="center right")
 figures.show(
     alt="Accuracy on held-out pictures over three epochs: the runs that start from trained weights "
-    "rise quickly, those from scratch stay low."
+    "rise quickly, those from scratch stay near a fifth, as by chance."
 )
 
 # %% [markdown]
-# The spread is that of the seeds. From scratch, the network would get there too, with more epochs
-# and more pictures. Fine-tuning saves both, and that is what matters with pictures of your own.
+# The spread is that of the seeds, and of only sixteen held-out pictures: each counts six points.
+# From scratch, the network would get there too, with more epochs and more pictures. Fine-tuning
+# saves both, and that is what matters with pictures of your own.
 #
 # What did freezing do? Compare the arrays of the source with those of the fine-tuned network.
 
@@ -232,7 +238,7 @@ print("stages with unchanged arrays:", sorted({name.split(".")[0] for name in un
 # they are positive. If a network answers rightly for a wrong reason, such as the background, it
 # shows here.
 #
-# **Predict.** The shapes cover about a sixth of a picture. What share of Grad-CAM falls on them?
+# **Predict.** The shapes cover about a sixth of the square. What share of Grad-CAM falls on them?
 
 # %%
 fresh = [draw_shape(name, rng) for name in CLASSES for _ in range(10)]  # never seen in training
@@ -265,10 +271,14 @@ figures.show(
     "bright around the shape, and the network's answer as the title."
 )
 
+# %%
+claim("The shapes cover 16.4 % of the squares; more than 30 % of Grad-CAM falls on them.",
+      inside.mean(), on_shapes)  # fmt: skip
+
 # %% [markdown]
-# The last maps have eight rows and columns, so that the bright regions are coarse. Around the
-# shapes they are brighter than chance. Not all of it falls on the shape: inside
-# the ring, its hole is bright too.
+# A map without any relation to the picture would have as large a share on the shapes as their area.
+# The last maps have eight rows and columns, so that the bright regions are coarse and reach beyond
+# the shapes: inside the ring, its hole is bright too.
 #
 # ## A common mistake: other pictures in use than in training
 #
@@ -350,7 +360,9 @@ names, numbers = zip(*operators.most_common(8), strict=True)
 axes.bar_label(axes.barh(names, numbers, color=figures.BLUE), padding=4, fontsize=9)
 axes.invert_yaxis()
 axes.set(xlabel="operators in the file", title=status)
-figures.show(alt="Bars of the number of operators in the ONNX file by kind; most are convolutions.")
+figures.show(
+    alt="Bars of the number of operators in the ONNX file by kind; ReLU, 28, and Conv, 21, lead."
+)
 
 # %% [markdown]
 # On the command line, all of this tutorial is:
