@@ -57,7 +57,8 @@ def draw_boxes(axis, corners, classes, colour=figures.ORANGE):
     for (x0, y0, x1, y1), k in zip(corners, classes, strict=True):
         # frame() takes slices of pixels, rows first
         axis.add_patch(figures.frame(slice(y0, y1), slice(x0, x1), colour))
-        axis.text(x0, y0 - 2, scenes.OBJECTS[k], fontsize=8, color=colour)
+        label = {"color": "white", "bbox": {"fc": colour, "ec": "none", "pad": 1}}
+        axis.text(x0, max(y0, 5), scenes.OBJECTS[k], fontsize=7, va="bottom", **label)
 
 
 SHOWN = [n for n in range(12) if len(few.boxes.of(n)) >= 2][:3]
@@ -202,8 +203,8 @@ print("constant factor:", verdict(with_constant_factor))
 # %% [markdown]
 # A training run raises no error with this gradient. A check shows it.
 #
-# **Your turn** (medium, ten minutes): add the second term. Replace the body, and run the cell
-# again.
+# **Your turn** (medium, ten minutes): add the second term; mind the sign where $u = -x$. Replace
+# the body, and run the cell again.
 
 
 # %%
@@ -222,16 +223,20 @@ except Exception as stopped:  # any error of the function
 #
 # `detector(net, classes=K)` takes a network up to its global average pooling and puts two small
 # branches of convolutions on its maps: one for the $K$ heatmaps, one for sizes and offsets. The
-# loss is the focal loss, plus the mean absolute error of sizes and offsets at the centres.
+# loss is the focal loss, plus the mean absolute error of the offsets and a tenth of that of the
+# sizes, both at the centres.
 # `Learner` takes it as a *task*; all else is as in [tutorial 10](10_train.ipynb).
 #
 # With twelve pictures the network can only memorise, which is a good first test of any detector: if
 # it cannot do that, something is wrong.
 #
+# The next cell takes a few seconds. In a browser it trains for half as many steps, for a minute or
+# more.
+#
 # **Predict.** Afterwards, how good will it be on sixty new scenes?
 
 # %%
-STEPS = 30 if IN_BROWSER else 60  # in a browser, half a minute of training
+STEPS = 30 if IN_BROWSER else 60
 net = detector(models.build("se_resnet8"), classes=K)
 learner = Learner(net, X.shape[1:], seed=0, task=train.Detection())
 losses = []
@@ -251,9 +256,9 @@ claim("The loss falls from above 2 to below 0.5.", losses[0], losses[-1])
 # %% [markdown]
 # ## From maps to boxes
 #
-# A peak of a heatmap is a cell that is the largest of its 3x3 neighbours. Around it the sizes say
-# how far the box extends. That is all of decoding; `detections` also removes a box that overlaps a
-# better one of its class.
+# A *peak* of a heatmap is a cell that is not smaller than its 3x3 neighbours. There the offsets say
+# where in the cell the box has its centre, and the sizes how far it extends. That is all of
+# decoding; `detections` also removes a box that overlaps a better one of its class.
 
 
 # %%
@@ -276,7 +281,7 @@ figure, axes = figures.panels(1, 3, 2.6)
 for axis, n in zip(axes, SHOWN, strict=True):
     figures.picture(axis, few.images[n])
     mine = found.images == n
-    draw_boxes(axis, found.corners[mine].round().astype(int), found.classes[mine], figures.SKY)
+    draw_boxes(axis, found.corners[mine].round().astype(int), found.classes[mine], figures.BLUE)
 figures.show(
     alt="The same three scenes with the boxes that the trained detector found, which nearly "
     "coincide with the true ones."
@@ -309,15 +314,17 @@ claim("AP50 is above 75 % on the twelve scenes, and below 30 % on new ones.", me
 
 # %% [markdown]
 # Twelve pictures teach no more than twelve pictures. With five thousand, `se-numpy train --data
-# scenes --task detect` takes minutes and finds nearly all objects of new scenes; the repository's
-# `docs/detection.md` has the numbers, with and without SE.
+# scenes --task detect` takes minutes and finds nearly all objects of new scenes;
+# [Detecting objects](../docs/detection.md) has the numbers, with and without SE.
 #
 # ## On your own
 #
 # - *Quick.* Two objects of a class have their centres in one cell. What do the maps say, and how
 #   many boxes come out?
 # - *Core.* Train with `with_constant_factor` in place of the library's gradient, with three seeds
-#   each. Compare the loss after the same number of steps.
+#   each. Compare the loss after the same number of steps. (`patch`, from `unittest.mock`, replaces
+#   `se_numpy.ops.heatmap_focal_loss_backward` inside a `with` block; the trainer passes targets and
+#   weights as keywords. The weights are `None` here.)
 # - *Open.* What does the squeeze see when a picture has six objects? Compare the gates of a scene
 #   with one tree and with five, as in [tutorial 11](11_read_the_gates.ipynb).
 #
