@@ -280,6 +280,10 @@ def test_tasks_that_were_not_attempted_are_listed_once(folder, capsys):
     assert out.count("broken.py, line 1") == 1
     assert "Nothing was run." in out
     assert "Isolation" not in out
+    for name in ("html", "gradescope"):
+        page = run("grade", folder / "broken.py", "--format", name, capsys=capsys)[1]
+        assert "Nothing was run." in page
+        assert "Isolation" not in page
     out = run("grade", folder, "--tasks", "squeeze,scale,relu", capsys=capsys)[1]
     assert "Not attempted: relu by 3, scale by 1\n" in out
     assert "Cannot be run: broken.py\n" in out
