@@ -441,6 +441,16 @@ def test_student_template_makes_an_assignment_of_tutorials(tmp_path, capsys, mon
     assert not (tmp_path / "hw.ipynb").exists()  # because hw.toml already exists
 
 
+def test_a_template_of_an_assignment_needs_no_file_of_the_instructor(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "secret.txt").write_text("only I know this")
+    (tmp_path / "hw.toml").write_text('title = "Homework 3"\nsecret_file = "secret.txt"\ntasks = ["squeeze", "relu"]\n')
+    assert run("student-template", "--assignment", "hw.toml", "--out", "hw.py", capsys=capsys)[0] == 0
+    text = (tmp_path / "hw.py").read_text()
+    assert text.startswith('"""Homework 3\n')
+    assert "se-numpy grade hw.py --tasks squeeze,relu\n" in text
+
+
 def test_a_notebook_template_groups_exercises_by_tutorial(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run("student-template", "--tutorials", "--out", "all.ipynb", capsys=capsys)[0] == 0
