@@ -21,7 +21,7 @@ from se_numpy.train import configure
 from se_numpy.train.loop import complete
 
 PLAIN, GATED = MODELS = "resnet8", "se_resnet8"
-NUMBERS = "ap50", "ap", *(f"ap_{size}" for size in SIZES)
+NUMBERS = {"ap50": "AP50", "ap": "AP", **{f"ap_{size}": f"AP, {size}" for size in SIZES}}
 
 
 def run(dataset: Dataset, folder: Path, **settings: Any) -> dict[str, Any]:
@@ -35,11 +35,11 @@ def run(dataset: Dataset, folder: Path, **settings: Any) -> dict[str, Any]:
 
 def table(rows: list[dict[str, Any]]) -> list[str]:
     """Return the lines of a table in Markdown, in percent."""
-    lines = ["| network | " + " | ".join(NUMBERS) + " |", "|---" * (1 + len(NUMBERS)) + "|"]
+    lines = ["| network | " + " | ".join(NUMBERS.values()) + " |", "|---" * (1 + len(NUMBERS)) + "|"]
     values = {model: {row["seed"]: row for row in rows if row["model"] == model} for model in MODELS}
     for model, by_seed in values.items():
         cells = [_spread([100 * row[name] for row in by_seed.values()]) for name in NUMBERS]
-        lines.append(f"| {model} | {' | '.join(cells)} |")
+        lines.append(f"| `{model}` | {' | '.join(cells)} |")
     both = sorted(values[PLAIN].keys() & values[GATED].keys())
     gains = [[100 * (values[GATED][seed][name] - values[PLAIN][seed][name]) for seed in both] for name in NUMBERS]
     return [*lines, f"| gain of SE, paired | {' | '.join(map(_spread, gains))} |"] if both else lines

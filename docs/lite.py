@@ -80,8 +80,8 @@ def copy_pyodide(source: Path, target: Path) -> None:
     lock["packages"] = {name: packages[name] for name in sorted(needed)}
     target.mkdir(parents=True)
     write_json(target / "pyodide-lock.json", lock)
-    runtime = ("pyodide.js", "pyodide.mjs", "pyodide.asm.js", "pyodide.asm.wasm", "python_stdlib.zip")
-    for name in [*runtime, *(package["file_name"] for package in lock["packages"].values())]:
+    scripts = (path.name for path in source.glob("pyodide.*") if path.suffix in (".js", ".mjs", ".wasm"))  # by version
+    for name in [*scripts, "python_stdlib.zip", *(package["file_name"] for package in lock["packages"].values())]:
         shutil.copy(source / name, target / name)
 
 

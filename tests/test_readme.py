@@ -11,6 +11,7 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 
+import detection
 import pytest
 import scenes as benchmark
 
@@ -140,6 +141,19 @@ def test_accuracies_on_the_built_in_scenes_are_those_measured():
     assert f"SE brings {gain:.1f} points on average over three seeds" in RESULTS
     for readout, share in measured("scenes_readout")["accuracy"].items():
         assert f"| {readout} | {100 * share:.1f} % |" in RESULTS
+
+
+def test_average_precision_on_the_built_in_scenes_is_as_measured():
+    rows = measured("detection")["rows"]
+    assert "\n".join(detection.table(rows)) in RESULTS
+    plain, gated = ({kind: 100 * row[kind] for kind in ("ap50", "ap")} | row["classes"] for row in rows[:2])
+    words = TEXT["docs/detection.md"].replace("\n", " ")
+    assert f"reached an AP50 of {gated['ap50']:.1f} % and an AP of {gated['ap']:.1f} %" in words
+    assert f"(`--model resnet8`) reached {plain['ap50']:.1f} % and {plain['ap']:.1f} %" in words
+    classes = sorted((gated[name], name) for name in rows[1]["classes"])
+    assert f"{100 * classes[-1][0]:.1f} % for suns, the easiest class" in words
+    assert f"{100 * classes[0][0]:.1f} % for people, the hardest" in words
+    assert (classes[-1][1], classes[0][1]) == ("sun", "person")
 
 
 @pytest.mark.parametrize(("table", "net", "column", "words"), [

@@ -67,11 +67,12 @@ def test_notebooks_in_the_browser_are_those_of_the_repository(tmp_path):
     assert (tmp_path / "files" / "networks").is_dir()
 
 
-def test_pyodide_is_copied_with_only_what_is_needed(tmp_path):
+@pytest.mark.parametrize("engine", ["pyodide.asm.js", "pyodide.asm.mjs"])
+def test_pyodide_is_copied_with_only_what_is_needed(tmp_path, engine):
     (tmp_path / "from").mkdir()
     packages = {name: {"depends": [], "file_name": f"{name}.whl"} for name in [*lite.ROOTS, "prompt-toolkit", "pandas"]}
     packages["ipython"]["depends"] = ["prompt_toolkit"]
-    names = ["pyodide.js", "pyodide.mjs", "pyodide.asm.js", "pyodide.asm.wasm", "python_stdlib.zip"]
+    names = ["pyodide.js", "pyodide.mjs", engine, "pyodide.asm.wasm", "python_stdlib.zip"]
     for name in names + [package["file_name"] for package in packages.values()]:
         (tmp_path / "from" / name).touch()
     lite.write_json(tmp_path / "from" / "pyodide-lock.json", {"packages": packages})
@@ -131,7 +132,7 @@ def phone():
     """Open a page of a toy in a window of the width of a phone; any error of its script fails the test."""
     with chromium() as browser:
         page, errors = browser.new_page(viewport={"width": 390, "height": 844}), []
-        page.on("pageerror", errors.append)
+        page.on("pageerror", lambda error: errors.append(error))
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         yield page
         assert errors == []
@@ -165,6 +166,7 @@ def test_gates_set_by_hand_or_by_weights_decide_the_answer(phone):
     assert set(phone.locator("#columns .s").all_inner_texts()) == {"s 0.50"}
     phone.locator("[data-preset=chosen]").click()
     cell = phone.locator("#W2 input").first
+    cell.scroll_into_view_if_needed()
     box, before = cell.bounding_box(), float(cell.input_value())
     phone.mouse.move(box["x"] + 5, box["y"] + 5)
     phone.mouse.down()

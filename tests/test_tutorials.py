@@ -83,15 +83,28 @@ def test_check_counts_the_checked_numbers(capsys):
 
 @needs_matplotlib
 @every_tutorial
-def test_scripts_run_with_stubs_and_print_what_their_notebooks_show(script):
-    done = run(script)
+def test_scripts_run_with_stubs_and_print_what_their_notebooks_show(script, tmp_path):
+    """Results that are slow in a browser are the recorded ones; the slow test below computes them."""
+    (tmp_path / "in_browser.py").write_text(
+        "import runpy, sys\n"
+        "from se_numpy.grading.lessons import recorded\n"
+        f"recorded.IN_BROWSER = {script in using_recorded()}\n"
+        "runpy.run_path(sys.argv[1], run_name='__main__')\n"
+    )
+    done = run(tmp_path / "in_browser.py", script)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     names = prose.exercises(script.read_text(encoding="utf-8"))
     for name in names:
         assert f"{name}: not attempted yet." in done.stdout
+    printed = [line for line in lines(done.stdout) if not line.startswith("These results were recorded")]
     notebook = json.loads(script.with_suffix(".ipynb").read_text(encoding="utf-8"))
-    assert Counter(lines(done.stdout)) == Counter(lines(text_of(notebook))), "the notebook is stale; build it again"
+    assert Counter(printed) == Counter(lines(text_of(notebook))), "the notebook is stale; build it again"
+
+
+def using_recorded() -> list[Path]:
+    """Return the scripts that use recorded results in a browser."""
+    return [path for path in SCRIPTS if "computed(" in path.read_text(encoding="utf-8")]
 
 
 def text_of(notebook: dict) -> str:
@@ -453,11 +466,6 @@ def test_recorded_runs_are_those_of_the_benchmarks():
         recorded_runs("cifar")
 
 
-def using_recorded():
-    """Return the scripts that use recorded results in a browser."""
-    return [path for path in SCRIPTS if "computed(" in path.read_text(encoding="utf-8")]
-
-
 def test_every_recorded_result_belongs_to_a_tutorial():
     folder = Path(recorded.__file__).parent
     kept = {int(path.stem.removeprefix("recorded_")) for path in folder.glob("recorded_*.npz")}
@@ -472,22 +480,6 @@ def test_outside_a_browser_nothing_recorded_is_used(monkeypatch, capsys):
     monkeypatch.setattr(recorded, "IN_BROWSER", True)
     assert computed(11, lambda: {})["all, another's, 0"].shape == (360,)
     assert capsys.readouterr().out.startswith("These results were recorded: in a browser")
-
-
-@pytest.mark.slow
-@needs_matplotlib
-@pytest.mark.parametrize("script", using_recorded(), ids=lambda path: path.stem)
-def test_tutorials_hold_with_the_recorded_results(script, tmp_path):
-    """With what a reader in a browser gets, every claim still holds."""
-    (tmp_path / "in_browser.py").write_text(
-        "import runpy, sys\n"
-        "from se_numpy.grading.lessons import recorded\n"
-        "recorded.IN_BROWSER = True\n"
-        "runpy.run_path(sys.argv[1], run_name='__main__')\n"
-    )
-    done = run(tmp_path / "in_browser.py", script)
-    assert done.returncode == 0, done.stderr
-    assert "These results were recorded" in done.stdout
 
 
 @needs_matplotlib
