@@ -17,6 +17,7 @@ import scenes as benchmark
 
 from se_numpy import cli
 from se_numpy.data.glyphs import PLAIN_BOUND
+from se_numpy.grading.tasks import all_tasks
 from se_numpy.models import paper
 
 ROOT = Path(__file__).parent.parent
@@ -253,3 +254,7 @@ def test_the_oracles_figures_are_those_measured():
         words = page.replace("\n", " ")
         assert f"{found['right']:,} correct versions passed" in words
         assert f"{found['named']:,} of {found['tried']:,} " in words
+    seconds, words = measured("grading")["seconds"], TEXT["docs/grading.md"].replace("\n ", "")
+    assert f"a right submission took {seconds['a right submission']:.1f} s" in words
+    assert f"wrong throughout {seconds['one that is wrong throughout']:.1f} s" in words
+    assert f"For all {len(all_tasks())} tasks" in words

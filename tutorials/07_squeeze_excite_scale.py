@@ -343,11 +343,11 @@ claim("A filter of 31 columns, a constant and a ReLU: 100 %.", reach, by_wide.me
 
 # %% [markdown]
 # All of them: a bias and a ReLU can select as well. So it is **only its reach** that stops a plain
-# ResNet-8. No position of its last map sees both the strip and a glyph, and after the last map
-# it can only add. For such a network it does not matter how long it is trained:
-# [`glyphs.py`](../se_numpy/data/glyphs.py) has the proof, and [tutorial 10](10_train.ipynb) its
-# idea. A block reaches the whole picture in one step, with a few numbers per channel and without
-# knowing where the strip is.
+# ResNet-8, the small network of 3x3 convolutions of [tutorial 9](09_assemble_and_count.ipynb). No
+# position of its last map sees both the strip and a glyph, and after the last map it can only add.
+# For such a network it does not matter how long it is trained: [tutorial 10](10_train.ipynb) has
+# the idea of the proof, and `print(se.data.glyphs.__doc__)` shows all of it. A block reaches the
+# whole picture in one step, with a few numbers per channel and without knowing where the strip is.
 #
 # ## Exercise: `se_block` · easy, 5 minutes
 #
@@ -455,8 +455,10 @@ claim(
 
 # %% [markdown]
 # What is the price of few hidden units? Train the excitation on our six questions, for each of
-# four ratios: question $c$ is a $z$ that is loud in channel $c$, and gate $c$ should open. The
-# figure shows the best of twenty random starts each. The gradient is that of tutorial 8.
+# four ratios: question $c$ is a $z$ that is loud in channel $c$, and gate $c$ should open. The loss
+# of a question is the mean over the gates of $-\log s$ for the one that should open and of
+# $-\log(1 - s)$ for the others. At $a_2$, before $\sigma$, its gradient is $(s - 1) / C$ and
+# $s / C$; the rest is that of tutorial 8. The figure shows the best of twenty random starts each.
 #
 # **Predict.** Six channels go through $6/r$ hidden units: 6, 3, 2, 1. How few are enough to open
 # each of the six gates separately?

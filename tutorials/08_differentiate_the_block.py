@@ -423,8 +423,9 @@ claim(
 # which cancels the division.
 #
 # So in a network the gate's path should be largest in the last blocks, whose maps are small and are
-# averaged right after. Here is a ResNet-8 with a block in each of three stages, with its random
-# initial weights, on 32 pictures. (`Learner`, of tutorial 10, holds a network and its weights.)
+# averaged right after. Here is the ResNet-8 of tutorial 9, with a block in each of three stages and
+# with its random initial weights, on 32 pictures. (`Learner`, of tutorial 10, holds a network and
+# its weights.)
 
 # %%
 from se_numpy.data import builtin
@@ -449,7 +450,8 @@ claim("From first to last the share grows by more than 3 times.", shares[-1] / s
 #
 # Suppose the gates are treated as constants. The weights get their gradients, but $dU$ contains
 # only the direct part. Does training reveal it? Here is the block of tutorial 7 with its six
-# filters, trained from four random starts: filters, $W_1$ and $W_2$, once with each gradient.
+# filters, trained from four random starts: filters, $W_1$ and $W_2$, once with each gradient. (In a
+# browser this takes half a minute or more.)
 
 
 # %%
@@ -484,7 +486,8 @@ def train(block_backward, seed, steps=120, lr=0.1):
         V, *W = weights
         A = se.conv2d(X[now], V)  #                                   (N, H, W, C)
         U = se.relu(A)  #                                             (N, H, W, C)
-        logits = np.einsum("nhwc,hwk->nk", se.se_block(U, *W), reader)  #  (N, 10)
+        summed = se.se_block(U, *W).sum(-1)  #                        (N, H, W)
+        logits = np.einsum("nhw,hwk->nk", summed, reader)  #          (N, 10)
         losses.append(se.softmax_cross_entropy(logits, data.train_labels[now]))
         d = se.softmax_cross_entropy_backward(1.0, logits, data.train_labels[now])
         dX_tilde = np.einsum("nk,hwk->nhw", d, reader)[..., None] + np.zeros(6)

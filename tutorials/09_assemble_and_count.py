@@ -11,8 +11,8 @@
 # **You learn** what a residual unit is, the five places where the paper tried the SE block, what
 # parameters and multiply-adds are, and what Equation (5) says.
 #
-# **You need** the block of [tutorial 8](08_differentiate_the_block.ipynb), and what a convolution
-# does; a CPU; 45 minutes.
+# **You need** the block of [tutorial 7](07_squeeze_excite_scale.ipynb), and what a convolution and
+# a batch norm do ([tutorials 2](02_convolve.ipynb) and [5](05_normalise.ipynb)); a CPU; 45 minutes.
 
 # %%
 # Stops if the library is not installed.
@@ -415,7 +415,7 @@ figures.show(
 # ## Comparison with the paper's numbers
 #
 # Table 10 is the paper's study of $r$ on SE-ResNet-50: 3, 4, 6 and 3 blocks of 256, 512, 1024 and
-# 2048 channels (Table 1).
+# 2048 channels (Table 1). The paper numbers these stages 2 to 5, after the first convolution.
 
 # %%
 large = [(3, 256), (4, 512), (6, 1024), (3, 2048)]

@@ -13,7 +13,7 @@
 # is.
 #
 # **You need** [tutorial 9](09_assemble_and_count.ipynb); a CPU; 75 minutes, with less than one of
-# computation.
+# computation, or a few in a browser.
 
 # %%
 # Stops if the library is not installed.
@@ -300,13 +300,13 @@ claim("Climbing: it ends above 4.", curves["climbing"][-1])
 #
 # ## Exercise: `se_resnet_step` · hard, 40 minutes
 #
-# Write one function with the block of tutorial 9, the mean $p$ of each channel, a classifier, the
-# loss, all gradients, and for each parameter $w$ one step without momentum, $w \leftarrow w -
-# \eta \, \partial L / \partial w$.
+# Write one function with the block of tutorial 9, the mean $z$ of each channel, a classifier, the
+# loss, all gradients, and for each parameter $p$ one step without momentum, $p \leftarrow p -
+# \eta \, \partial L / \partial p$.
 #
 # As in `residual_block`, both convolutions have padding 1, and batch norm is in training mode,
 # `se.batch_norm(x, gamma, beta)`. The classifier's `W` is $(K, C)$ and `b` is $(K)$, so the
-# scores are `p @ W.T + b`. Write the forward pass with a name for every value, then go back line
+# scores are `z @ W.T + b`. Write the forward pass with a name for every value, then go back line
 # by line. You may use all of `se`:
 #
 # - `se.linear_backward(dy, x, W, b)` returns `dx, dW, db`;
@@ -410,8 +410,9 @@ claim("With one SE block a single position sees more than 99 % of the picture.",
 # the colours. The $g$ are the same on both sides and cancel, so the sum of the $f$ is larger for
 # the first assignment than for the second. If the network were right for all of the second
 # assignment too, the opposite would hold. So it cannot be right for both. The full proof, ten
-# lines in `se_numpy/data/glyphs.py`, continues from here to a bound: a plain network is right in
-# at most 29 of 48 cases, **whatever its size and however long it learns**.
+# lines of `print(se.data.glyphs.__doc__)`, continues from here to a bound: if no position sees both
+# sides, a network is right in at most 29 of 48 cases, **whatever its weights, however many its
+# channels and however long it learns**.
 #
 # An SE block squeezes the **whole** map to $z$, so every position receives information about the
 # strip, and a gate **multiplies**: it can suppress five colours.
@@ -479,8 +480,7 @@ for history, name, colour in (
     right.plot(epochs, 100 * history[:, 2], "o-", color=colour)
     right.plot(epochs, 100 * history[:, 3], ":", color=colour)
 right.axhline(100 * PLAIN_BOUND, color=figures.GREY, ls="--", lw=1)
-below = 6, 100 * PLAIN_BOUND - 7
-right.text(*below, "no plain network gets above", ha="right", color=figures.GREY, fontsize=9)
+right.text(1, 100 * PLAIN_BOUND - 8, "bound without SE", color=figures.GREY, fontsize=9)
 left.set(xlabel="epoch", title="loss", ylim=(0, None))
 right.set(xlabel="epoch", title="held-out, %: right; dotted, in sight", ylim=(0, 103))
 left.legend(loc="lower left")
@@ -587,8 +587,8 @@ claim("The best of 40 guessers gets 15.5 % right where it was chosen, 7.9 % else
 # computed from the seed and their purpose, so a checkpoint needs only the position in the run.
 
 # %%
-few = builtin(train=300, test=100)
-config = configure(few, model="se_resnet8", epochs=1, batch_size=45)
+few = builtin(train=100, test=50)
+config = configure(few, model="se_resnet8", epochs=1, batch_size=15)
 
 
 def nothing():
@@ -736,7 +736,8 @@ if photos is not None:
 # - *Quick.* Give `overfit` labels in random order, the same order at every step. Does the test
 #   find that bug? Which test would?
 # - *Core.* Take $r = 4$ and a batch of 64. Which learning rate does best, on held-out pictures?
-#   How many seeds do you need to be sure?
+#   How many seeds do you need to be sure? (Train on your own machine: a run takes many minutes in a
+#   browser.)
 # - *Open.* A plain network cannot pass the bound because it averages over positions and reads out
 #   linearly. Which is the smallest change, other than SE, that would let it pass? Try it.
 #

@@ -442,8 +442,8 @@ right = {key: (answer == labels).mean() for key, answer in answers.items()}
 figure, (axes,) = figures.panels(1, 1, 2.6)
 spread = {(place, kind): [right[f"{place}, {kind}, {seed}"] for seed in range(3)]
           for place in places for kind in substitutes}  # fmt: skip
-means = np.array([[np.mean(spread[place, kind]) for kind in substitutes] for place in places])
-axes.imshow(means, cmap="Blues", vmin=0, vmax=1.6, aspect="auto")
+shades = np.array([[np.mean(spread[place, kind]) for kind in substitutes] for place in places])
+axes.imshow(shades, cmap="Blues", vmin=0, vmax=1.6, aspect="auto")
 axes.set_xticks(range(len(substitutes)), substitutes)
 axes.set_yticks(range(len(places)), places)
 axes.tick_params(length=0)
@@ -569,7 +569,8 @@ toy("epochs")
 #   gates of `name, block in photo_network.blocks.items()` are then `means(block)[:1]`, of shape
 #   $(1, C)$, under `name`. Is it still a ship?
 # - *Core.* Is there one channel in stage 1 that matters most? Set the gates one channel at a time
-#   to their mean, and compare with how far each varies.
+#   to their mean, and compare with how far each varies. (In a browser take fewer pictures, say 60:
+#   all of them, in 16 channels and three networks, take many minutes there.)
 # - *Open.* Train `resnet20` and `se_resnet20` on CIFAR for as long as you can afford. Which
 #   result would convince you that SE's gates *react usefully* there, and are not merely a better
 #   scaling?

@@ -200,8 +200,16 @@ class ClassRecord:
         pages = {}
         for entry in self.members.entries:
             below = Path(INSTRUCTOR, entry.folder) if self.reports[entry].hides else Path(entry.folder)
-            pages[entry.name] = quote((below / FILES["html"]).as_posix(), errors="surrogatepass")
-        return pages
+            pages[entry.name] = below
+        for run in self.grading.runs:
+            for result in run.results.values():
+                stem = Path(result.name).stem
+                places = [Path(run.name, INSTRUCTOR, stem), Path(run.name, stem)]
+                if found := [below for below in places if (self.folder / below / FILES["html"]).is_file()]:
+                    pages[f"{run.name}/{result.name}"] = found[0]
+        return {
+            name: quote((below / FILES["html"]).as_posix(), errors="surrogatepass") for name, below in pages.items()
+        }
 
     def write_class(self, view: ClassView, formats: Sequence[str], tables: Mapping[str, str]) -> None:
         """Write the view of the whole class in these formats, and tables by the names of their files.

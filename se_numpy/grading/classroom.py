@@ -57,7 +57,8 @@ class ClassView:
     ``unreadable`` holds the name of each submission without a report, and the reason; ``passed_over`` the name of each
     file that is not a submission, and the reason; ``unmatched`` the name of each submission that belongs to no student
     of the roster, and the reason. ``grades`` are of students; without any, each report is a grade.
-    ``links`` maps the names of submissions to their reports, as addresses relative to the page.
+    ``links`` maps the names of submissions to their reports, as addresses relative to the page; those of earlier runs
+    begin with the run, as in "earlier/1/hw.py". ``title`` is the assignment's.
     """
 
     reports: tuple[Report, ...]
@@ -68,6 +69,7 @@ class ClassView:
     changes: tuple[Change, ...] = ()
     alike: tuple[Alike, ...] = ()
     links: Mapping[str, str] = field(default_factory=dict)
+    title: str = ""
 
     @staticmethod
     def read(folder: str | os.PathLike[str]) -> "ClassView":
@@ -231,7 +233,7 @@ class ClassView:
         groups = [{"mistakes": clean(_mistakes_of(g)), "count": len(g.submissions),
                    "submissions": clean(self._named(g.submissions), 200_000)} for g in self.groups]  # fmt: skip
         return pages.render(
-            "class.html", maker="se-numpy grade", title="Class overview", summary=self._summary(),
+            "class.html", maker="se-numpy grade", title=self._heading, summary=self._summary(),
             mistakes=mistakes[True], rare=mistakes[False],
             tasks=[Bar(name, f"{passed} of {of}", share(passed, of)) for name, passed, of in self.tasks],
             grades=self._grades() if names else [], groups=groups if names else [],
@@ -260,7 +262,7 @@ class ClassView:
             notes = [line(g.submission) if g.submission != g.name else "", g.run and f"from {g.run}"]
             notes += ["late"] * g.late + ["nothing submitted"] * (not g.submission)
             earned = "-" if g.points is None else points(g.points)
-            link = "" if g.run else self.links.get(g.submission, "")
+            link = self.links.get(f"{g.run}/{g.submission}" if g.run else g.submission, "")
             bars.append(Bar(line(g.name), f"{earned} of {points(g.max_points)}", share(g.points or 0.0, g.max_points),
                             ", ".join(filter(None, notes)), link))  # fmt: skip
         return bars
@@ -273,6 +275,10 @@ class ClassView:
 
     def _sections(self) -> list[Section]:
         return grading_sections(self.grades, self.unmatched, self.changes, self.alike)
+
+    @property
+    def _heading(self) -> str:
+        return f"{line(self.title)}: class overview" if self.title else "Class overview"
 
     def _summary(self) -> str:
         count = len(self.reports) + len(self.unreadable)

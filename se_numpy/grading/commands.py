@@ -189,7 +189,8 @@ def _tasks(args: argparse.Namespace) -> None:
         return
     width = max(len(t.name) for t in tasks)
     for t in tasks:
-        print(f"{t.name:{width}s}  {t.points:4g}  {len(t.mistakes):3d} mistakes  {t.title}")
+        points = f"{t.points:4g} point{' ' if t.points == 1 else 's'}"
+        print(f"{t.name:{width}s} {points}  {len(t.mistakes):3d} mistakes  {t.title}")
     print(f"{len(tasks)} tasks, {sum(len(t.mistakes) for t in tasks)} known mistakes")
 
 
@@ -254,6 +255,7 @@ def _new_task(args: argparse.Namespace) -> None:
 def _template(args: argparse.Namespace) -> None:
     from se_numpy.grading.course import Options
     from se_numpy.grading.lessons.syllabus import lessons
+    from se_numpy.grading.tasks import all_tasks
     from se_numpy.grading.template import as_assignment, as_notebook, as_python
 
     chapters = lessons(args.tutorials) if args.tutorials is not None else ()
@@ -267,7 +269,9 @@ def _template(args: argparse.Namespace) -> None:
     title = assignment.title if args.assignment else "Squeeze-and-Excitation by hand"
     points = path.with_suffix(".toml") if names else None  # the assignment to grade a class with
     asked = f" --tasks {','.join(names)}" if names else ""
-    asked = f" --assignment {quote(args.assignment)}" if args.assignment else asked
+    if args.assignment:  # which stays with the instructor, with its secret; a custom task comes with its file
+        own = [item.task.name for item in assignment.items if item.task.name in all_tasks()]
+        asked = f" --tasks {','.join(own)}" if own else f" --assignment {quote(args.assignment)}"
     begins = {chapter.tasks[0]: chapter for chapter in chapters}
     if path.suffix == ".py":
         text = as_python(title, assignment.items, path.name, chosen=asked, lessons=begins)

@@ -73,7 +73,7 @@ def grade_task(
     again = one(first.expected.case)
     checks = tuple(checks_of(task, tried, verdicts, again, points_of(task, max_points, check_points)))
     hints = tuple(hints_of(task, tried, verdicts))
-    if any(check.passed and not check.points for check in checks):
+    if any(check.passed and check.max_points and not check.points for check in checks):
         hints += (FOR_POINTS,)
     total = round(sum(check.points for check in checks), 6)
     report = replace(report, checks=checks, points=total, hints=hints)

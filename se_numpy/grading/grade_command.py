@@ -120,7 +120,7 @@ def _grade_class(
         count = f"{len(record.reports)} of {len(members.entries)} submissions"
         kept = f"; their reports are in {out}; repeat the command to continue" if out and record.reports else ""
         raise Exit(INTERRUPTED, f"interrupted after {count}{kept}") from None
-    view = record.view(given)
+    view = replace(record.view(given), title=assignment.title if options.assignment else "")
     lines = [view.text()]
     if out:
         missing = missing_library("grade")

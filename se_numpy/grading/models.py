@@ -126,6 +126,7 @@ class TaskReport:
         return f"failed only: {', '.join(failed)}"
 
 
+NOT_ALL = "The grade also counts checks that are not shown here, so its points may differ."
 NOT_RUN = "nothing was run"  # the backend in the report of a submission that could not be parsed
 
 
@@ -174,6 +175,10 @@ class Report:
         )
 
     def for_student(self) -> "Report":
-        """Return the report without hidden tasks and checks, and without what serves the instructor only."""
+        """Return the report without hidden tasks and checks, and without what serves the instructor only.
+
+        A note says that the points shown are not all, because the grade would otherwise look wrong.
+        """
+        notes = (*self.notes, NOT_ALL) if self.hides else self.notes
         tasks = tuple(shown for task in self.tasks if (shown := task.for_student()) is not None)
-        return replace(self, tasks=tasks, trees={})
+        return replace(self, tasks=tasks, trees={}, notes=notes)

@@ -30,6 +30,10 @@ def check(task: str, function: Callable[..., Any], *, layout: str = "NHWC", fram
 
     With ``layout="NCHW"``, the function receives and returns channels-first arrays, and with ``framework="torch"`` or
     "jax", tensors. It may be a class with ``forward`` and ``backward``.
+
+    The card has ``passed`` and ``task``, with ``points``, ``max_points``, ``checks``, ``diagnosis`` (None, or the known
+    ``mistake`` and a ``text`` about it) and ``counterexample`` (None, or the smallest ``arguments`` with a wrong
+    result, the ``expected`` and the ``got`` one). A notebook shows it as a card, and ``print`` as text.
     """
     return Card(_report(task, function, layout, framework), "Self-check: run in this process, without a sandbox.")
 
@@ -83,7 +87,11 @@ def check_source(task: str, source: str) -> Card:
 
 
 def load_ipython_extension(ipython: Any) -> None:
-    """Register the magic ``%%check``, for ``%load_ext se_numpy.grading``."""
+    """Register the magic ``%%check``, for ``%load_ext se_numpy.grading``.
+
+    A cell that begins with ``%%check squeeze`` and defines the function is then checked in a separate process with a
+    time limit.
+    """
     from IPython.display import display
 
     def check_cell(line: str, cell: str) -> None:

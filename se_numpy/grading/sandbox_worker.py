@@ -206,14 +206,17 @@ def _prepare(settings: dict[str, Any], requests: int, answers: int, proc: int) -
 
 
 def _framework(name: str) -> Any:
-    """Import a framework, and run a function of it, so that its messages and start-up time are not the submission's."""
+    """Import a framework and run functions of it, so that its messages and start-up time are not the submission's.
+
+    The first backward pass from a given upstream gradient imports hundreds of PyTorch's modules.
+    """
     framework = importlib.import_module(name)
     if name == "jax":
         framework.config.update("jax_enable_x64", True)
         importlib.import_module("jax.numpy").ones(2).sum()
     else:
         framework.set_num_threads(1)
-        framework.ones(2).clamp(min=0).sum()
+        framework.ones(2, requires_grad=True).clamp(min=0).backward(framework.ones(2))
     return framework
 
 

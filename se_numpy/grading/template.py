@@ -79,12 +79,12 @@ def as_notebook(
     cells = [_text(HEAD.format(title=f"# {title}", file=quote(file), chosen=chosen))]
     if marks == "otter":
         cells.insert(0, _raw("# ASSIGNMENT CONFIG\ngenerate: true\nfiles: []"))
-    imports = "import numpy as np\nfrom se_numpy.grading import assert_task, check, points"
-    cells.append(_code(f"{imports}\n\nLAYOUT = 'NHWC'"))
+    used = {"nbgrader": "check, points", "otter": "assert_task, check"}.get(marks or "", "check")
+    cells.append(_code(f"import numpy as np\nfrom se_numpy.grading import {used}\n\nLAYOUT = 'NHWC'"))
     for item in items:
         if lesson := lessons.get(item.task.name):
-            read = " or ".join(f"`{name}`" for name in lesson.files)
-            cells.append(_text(f"# {lesson.heading}\n\nRead it first: {read}."))
+            read = " or in ".join(f"`{name}`" for name in lesson.files)
+            cells.append(_text(f"# {lesson.heading}\n\nRead it first: on the documentation's site, in {read}."))
         cells += _question(item, marks)
     notebook = {
         "cells": [{"id": f"cell-{k}", **cell} for k, cell in enumerate(cells)],

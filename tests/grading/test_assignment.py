@@ -14,6 +14,7 @@ from se_numpy.grading import assignment
 from se_numpy.grading.checks import points_of, shares_of
 from se_numpy.grading.grade import grade_task
 from se_numpy.grading.inprocess import caller
+from se_numpy.grading.models import NOT_ALL
 from se_numpy.grading.report import as_gradescope, as_html, as_json, as_text, load
 from se_numpy.grading.tasks import all_tasks
 
@@ -73,10 +74,17 @@ def test_hidden_checks_are_shown_to_the_instructor_only(write):
     for render in (as_text, as_html, as_json):
         assert "extremes" in render(whole)
         assert "extremes" not in render(shown)
+        assert NOT_ALL in " ".join(render(shown).split())  # the grade would look wrong
+        assert NOT_ALL not in render(whole)
     (missing,) = (
         replace(whole, tasks=(item.labelled(replace(whole.tasks[0], checks=(), points=0)),)).for_student().tasks
     )
     assert missing.max_points == 4  # the same as for a submission whose checks were made
+
+
+def test_a_passed_check_without_points_is_no_hint(write):
+    (item,) = write("checks = { dtype = 0 }").items
+    assert graded(item, SIGMOID.oracle).tasks[0].hints == ()
 
 
 def test_a_failed_check_that_is_shown_keeps_its_diagnosis(write):
@@ -117,7 +125,7 @@ def test_extra_credit_adds_points_and_no_possible_points(write):
     failed = replace(both, tasks=(both.tasks[0], replace(both.tasks[1], status="failed", points=0)))
     assert failed.passed  # extra credit may be left out
     assert "extra credit" in as_text(both)
-    assert "extra credit" in as_html(both)
+    assert "1 of 1 points, extra credit" in as_html(both)
 
 
 @pytest.mark.parametrize(("text", "says"), [

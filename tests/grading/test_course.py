@@ -280,6 +280,10 @@ def test_tasks_that_were_not_attempted_are_listed_once(folder, capsys):
     assert out.count("broken.py, line 1") == 1
     assert "Nothing was run." in out
     assert "Isolation" not in out
+    for name in ("html", "gradescope"):
+        page = run("grade", folder / "broken.py", "--format", name, capsys=capsys)[1]
+        assert "Nothing was run." in page
+        assert "Isolation" not in page
     out = run("grade", folder, "--tasks", "squeeze,scale,relu", capsys=capsys)[1]
     assert "Not attempted: relu by 3, scale by 1\n" in out
     assert "Cannot be run: broken.py\n" in out
@@ -435,6 +439,16 @@ def test_student_template_makes_an_assignment_of_tutorials(tmp_path, capsys, mon
     assert [t.status for t in report.tasks] == ["passed"] + ["missing"] * 3
     assert run("student-template", "--tutorials", "7", "--out", "hw.ipynb", capsys=capsys)[0] == 2
     assert not (tmp_path / "hw.ipynb").exists()  # because hw.toml already exists
+
+
+def test_a_template_of_an_assignment_needs_no_file_of_the_instructor(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "secret.txt").write_text("only I know this")
+    (tmp_path / "hw.toml").write_text('title = "Homework 3"\nsecret_file = "secret.txt"\ntasks = ["squeeze", "relu"]\n')
+    assert run("student-template", "--assignment", "hw.toml", "--out", "hw.py", capsys=capsys)[0] == 0
+    text = (tmp_path / "hw.py").read_text()
+    assert text.startswith('"""Homework 3\n')
+    assert "se-numpy grade hw.py --tasks squeeze,relu\n" in text
 
 
 def test_a_notebook_template_groups_exercises_by_tutorial(tmp_path, capsys, monkeypatch):

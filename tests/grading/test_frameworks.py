@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -207,3 +209,16 @@ def test_a_module_of_torch_is_graded_in_the_sandbox(torch, tmp_path, isolation):
 def test_each_promise_is_kept_with_a_framework(name):
     pytest.importorskip(name)
     assert [result.promise.sentence for result in examine(name) if result.broken] == []
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")
+def test_a_first_backward_pass_imports_nothing_in_the_time_of_a_call():
+    code = """
+import sys
+from se_numpy.grading.sandbox_worker import _framework
+torch = _framework("torch")
+before = set(sys.modules)
+torch.nn.Linear(2, 3)(torch.ones(1, 2)).backward(torch.ones(1, 3))
+assert not set(sys.modules) - before, sorted(set(sys.modules) - before)[:9]
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

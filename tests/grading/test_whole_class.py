@@ -4,8 +4,10 @@ import csv
 import io
 import json
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from urllib.parse import unquote
 
 import pytest
 from test_roster import CANVAS, WORKSHEET
@@ -55,7 +57,7 @@ def course(tmp_path, monkeypatch):
 def grade(course, capsys):
     def grade(*more):
         files = [course / "in", "--assignment", course / "hw.toml", "--out", course / "out"]
-        code = main([*map(str, ["grade", *files, *more]), "--isolation", "process", "--format", "json"])
+        code = main([*map(str, ["grade", *files, *more]), "--isolation", "process", "--format", "html,json"])
         said = capsys.readouterr()
         return code, " ".join(said.out.split()), said.err
 
@@ -86,6 +88,11 @@ def test_two_runs_of_a_class(course, grade):
     assert code == 1
     assert "Lovelace, Ada: task squeeze; before 4 of 4, passed; now 0 of 4, raised an exception" in out
     assert "Lovelace, Ada 6 of 6 lovelaceada_12345_67890_hw.py, from earlier/1" in out
+    page = (folder / "class.html").read_text()
+    assert "<h1>Homework 3: class overview</h1>" in page
+    links = re.findall(r'href="\./(earlier/1/[^"]+)"', page)
+    assert links
+    assert all((folder / unquote(link)).is_file() for link in links)
     assert [row[-1] for row in csv.reader(io.StringIO((folder / "canvas.csv").read_text()))][2:] == ["6", "5.5"]
     assert sorted(path.name for path in (folder / "earlier" / "1").iterdir() if path.is_dir()) == [
         "hoppergrace_12399_67892_hw", "instructor", "lovelaceada_12345_67890_hw", "müllerjörg_LATE_12346_67891_hw"

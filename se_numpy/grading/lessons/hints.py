@@ -112,7 +112,9 @@ def _example(task: Task) -> tuple[str, str]:
     title = "A small example: the arguments, then the correct results"
     lines = _rows(task, example(task))
     if len(lines) > LINES:
-        return title, f'too large to show; hint("{task.name}") lists the shapes'
+        advice = (f'The arrays are too large for a hint. The card of check("{task.name}", {task.name}) shows a small '
+                  "input on which your function is wrong, with the expected values.")  # fmt: skip
+        return "No example", textwrap.fill(advice, 84)
     return title, textwrap.dedent("\n".join(lines))
 
 

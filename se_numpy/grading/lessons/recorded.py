@@ -57,4 +57,5 @@ def computed(tutorial: int, compute: Callable[[], dict[str, np.ndarray]]) -> dic
     with (files(__package__) / f"recorded_{tutorial}.npz").open("rb") as file, np.load(file) as arrays:
         found = dict(arrays)
     print("These results were recorded: in a browser, where NumPy has no BLAS, this cell would take several minutes.")
+    print("A change to the cell has no effect on them.")
     return found

@@ -12,7 +12,7 @@ from typing import Any
 
 from se_numpy.grading.models import HIDDEN, VISIBLE, Check, Report, TaskReport
 from se_numpy.grading.report.terminal import task_lines
-from se_numpy.grading.report.text import clean, finite, level, line, points, verdict
+from se_numpy.grading.report.text import clean, finite, isolation, line, missing, points, verdict
 
 VISIBILITY = (VISIBLE, HIDDEN, "after_due_date", "after_published")
 _LONGEST = 20_000  # characters of a test's output
@@ -44,7 +44,7 @@ def as_gradescope(report: Report, *, visibility: str | Mapping[str, str] | None 
         tests.append(_test("", TaskReport("Points by hand", "", "", "", "passed", report.added, 0.0), VISIBLE))
     summary = [f"{points(report.points)} of {points(report.max_points)} points.", clean(report.message)]
     summary += [*map(clean, report.notes), clean(report.comment)]
-    summary += [f"Isolation: {level(report.level, report.backend)}.", *(f"- {clean(m)}" for m in report.missing)]
+    summary += [isolation(report), *(f"- {sentence}" for sentence in missing(report))]
     results: dict[str, Any] = {
         "score": _round(sum(test["score"] for test in tests)),
         "execution_time": _round(report.seconds),

@@ -26,8 +26,7 @@ def as_html(report: Report) -> str:
         comment=text.clean(report.comment).strip(),
         tasks=[_task(task) for task in report.tasks],
         has_arrays=any(task.counterexample for task in report.tasks),
-        isolation=text.level(report.level, report.backend), missing=[text.clean(entry) for entry in report.missing],
-        facts=_facts(report),
+        isolation=text.isolation(report), missing=text.missing(report), facts=_facts(report),
     )  # fmt: skip
 
 
@@ -36,7 +35,7 @@ def _task(task: TaskReport) -> dict[str, Any]:
         "name": text.line(task.task), "title": text.line(task.title), "verdict": text.verdict(task.status),
         "passed": task.status == "passed",
         "mistake": text.line(task.diagnosis.mistake if task.diagnosis else task.only),
-        "points": f"{text.points(task.points)} of {text.points(task.max_points)}{' (extra credit)' * task.extra}",
+        "points": f"{text.points(task.points)} of {text.points(task.max_points)}", "extra": task.extra,
         "body": pages.trusted_html(task_body(task)),
     }  # fmt: skip
 

@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import TextIO
 
-from se_numpy.grading.models import NOT_RUN, Check, Counterexample, Report, TaskReport
+from se_numpy.grading.models import Check, Counterexample, Report, TaskReport
 from se_numpy.grading.report import arrays, text
 from se_numpy.grading.report.arrays import Block, Grid
 
@@ -125,10 +125,9 @@ def _check(check: Check) -> Iterator[str]:
 
 
 def _ending(report: Report) -> Iterator[str]:
-    ran = report.backend != NOT_RUN
-    yield from wrap(f"Isolation: {text.level(report.level, report.backend)}." if ran else "Nothing was run.", "", "  ")
-    for sentence in report.missing if ran else ():
-        yield from wrap(f"- {text.clean(sentence)}", "  ", "    ")
+    yield from wrap(text.isolation(report), "", "  ")
+    for sentence in text.missing(report):
+        yield from wrap(f"- {sentence}", "  ", "    ")
     about = {"inputs": report.seed_id, "sha256": report.sha256[:12], "started": report.started}
     facts = [f"{name} {text.line(value, 60)}" for name, value in about.items() if value]
     facts += [f"{text.line(name, 40)} {text.line(value, 40)}" for name, value in report.versions.items()]

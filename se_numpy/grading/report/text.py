@@ -8,6 +8,8 @@ import math
 import re
 from typing import Any
 
+from se_numpy.grading.models import NOT_RUN, Report
+
 # Whole escape sequences for colours, titles and cursor movements, so that no "[31m" is left behind.
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]{0,500}(?:\x07|\x1b\\)")
 # Control characters, characters that reverse the text direction, and characters that XML forbids.
@@ -104,6 +106,17 @@ def share(part: float, whole: float) -> float:
 def verdict(status: str) -> str:
     """Return the short text for a status."""
     return VERDICTS.get(status, line(status, 40))
+
+
+def isolation(report: Report) -> str:
+    """Return how the submission was isolated, as a sentence."""
+    ran = report.backend != NOT_RUN
+    return f"Isolation: {level(report.level, report.backend)}." if ran else "Nothing was run."
+
+
+def missing(report: Report) -> list[str]:
+    """Return what stronger isolation would require; nothing if nothing was run."""
+    return [clean(sentence) for sentence in report.missing] if report.backend != NOT_RUN else []
 
 
 def level(name: str, backend: str) -> str:
