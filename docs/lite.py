@@ -5,6 +5,8 @@ Pyodide's own, and the wheels of this library and of tqdm are served by the site
 """
 
 import json
+import posixpath
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +18,14 @@ FROM_PYODIDE = ["numpy", "matplotlib", "threadpoolctl"]
 WHEELS = "../../../../wheels"  # as seen from the kernel's script
 # The packages that the tutorials and the kernel need; a copy of Pyodide holds many more.
 ROOTS = [*FROM_PYODIDE, "ipython", "micropip", "jedi", "sqlite3", "ssl"]
+SITE = "https://site.invalid/"  # stands for the address of the site, which is not known before the page is open
+LINKS = f"""<script>
+addEventListener("click", (event) => {{
+  const link = event.target.closest?.('a[href^="{SITE}"]');
+  if (link) link.href = new URL("../../" + link.getAttribute("href").slice({len(SITE)}), location.href);
+}}, true);
+</script>
+"""
 KERNEL = {"display_name": "Python (Pyodide)", "language": "python", "name": "python"}
 
 
@@ -46,6 +56,10 @@ def build(out: Path, pyodide: Path | None, *, testing: bool = False) -> None:
             [sys.executable, "-m", "jupyter", "lite", "build"], check=True, cwd=work, stdout=subprocess.DEVNULL
         )
         shutil.copytree(work / "wheels", out / "wheels")
+    for page in ("lab", "notebooks"):
+        index = out / page / "index.html"
+        html = index.read_text(encoding="utf-8")
+        index.write_text(html.replace("</head>", LINKS + "</head>", 1), encoding="utf-8")
 
 
 def make_wheels(folder: Path) -> list[str]:
@@ -57,13 +71,28 @@ def make_wheels(folder: Path) -> list[str]:
 
 
 def copy_notebooks(folder: Path) -> None:
-    """Copy the tutorials and the recorded networks, with the kernel that JupyterLite has."""
+    """Copy the tutorials and the recorded networks, with JupyterLite's kernel and with links that work there."""
     folder.mkdir()
+    for path in (ROOT / "tutorials").glob("[0-9]*.py"):
+        shutil.copy(path, folder / path.name)
     for path in sorted((ROOT / "tutorials").glob("[0-9]*.ipynb")):
         notebook = json.loads(path.read_text(encoding="utf-8"))
         notebook["metadata"]["kernelspec"] = KERNEL
+        for cell in notebook["cells"]:
+            if cell["cell_type"] == "markdown":
+                text = "".join(cell["source"])
+                cell["source"] = re.sub(r"\[([^]]+)\]\(([^):#]+)\)", relink, text)
         write_json(folder / path.name, notebook)
     shutil.copytree(ROOT / "tutorials" / "networks", folder / "networks")
+
+
+def relink(link: re.Match[str]) -> str:
+    """Return a link of a tutorial as it is in JupyterLite: to a tutorial, to a page of the site, or its text alone."""
+    text, target = link.groups()
+    if re.match(r"[0-9]{2}_", target):
+        return link[0]
+    path, suffix = posixpath.splitext(posixpath.normpath(posixpath.join("tutorials", target)))
+    return f"[{text}]({SITE}{path}.html)" if suffix == ".md" else text
 
 
 def copy_pyodide(source: Path, target: Path) -> None:

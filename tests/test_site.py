@@ -10,6 +10,7 @@ import functools
 import http.server
 import importlib
 import inspect
+import json
 import os
 import re
 import shutil
@@ -65,6 +66,32 @@ def test_notebooks_in_the_browser_are_those_of_the_repository(tmp_path):
     lite.copy_notebooks(tmp_path / "files")
     assert [path.stem for path in sorted((tmp_path / "files").glob("*.ipynb"))] == [path.stem for path in TUTORIALS]
     assert (tmp_path / "files" / "networks").is_dir()
+
+
+def test_links_of_notebooks_in_the_browser_lead_to_a_file_or_to_a_page(tmp_path):
+    lite.copy_notebooks(tmp_path / "files")
+    pages = 0
+    for path in (tmp_path / "files").glob("*.ipynb"):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        text = "".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+        for target in re.findall(r"\]\(([^)]+)\)", text):
+            if target.startswith(lite.SITE):
+                page = ROOT / target.removeprefix(lite.SITE)
+                assert page.with_suffix(".md").exists(), target
+                pages += 1
+            elif "://" not in target:
+                assert (tmp_path / "files" / target).exists(), target
+    assert pages > len(TUTORIALS)
+
+
+@pytest.mark.parametrize(("link", "becomes"), [
+    ("[all](README.md)", f"[all]({lite.SITE}tutorials/README.html)"),
+    ("[results](../docs/results.md)", f"[results]({lite.SITE}docs/results.html)"),
+    ("[`a.py`](../se_numpy/a.py)", "`a.py`"),
+    ("[two](02_convolve.ipynb)", "[two](02_convolve.ipynb)"),
+])  # fmt: skip
+def test_links_to_files_that_jupyterlite_does_not_have_are_replaced(link, becomes):
+    assert lite.relink(re.fullmatch(r"\[([^]]+)\]\(([^):#]+)\)", link)) == becomes
 
 
 def test_pyodide_is_copied_with_only_what_is_needed(tmp_path):
