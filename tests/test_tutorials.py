@@ -8,6 +8,7 @@ import json
 import os
 import re
 import subprocess
+import symtable
 import sys
 import tempfile
 from collections import Counter
@@ -79,6 +80,42 @@ def test_check_counts_the_checked_numbers(capsys):
     assert build.check(SCRIPTS) == 0
     out = capsys.readouterr().out
     assert re.fullmatch(rf"{len(SCRIPTS)} tutorials up to date, [0-9]+ numbers checked against results\n", out)
+
+
+def bound_and_read(code: str) -> tuple[set[str], set[str]]:
+    """Return the names that a cell binds, and those that it reads from other cells."""
+    top = symtable.symtable(code, "cell", "exec")
+
+    def referenced(table: symtable.SymbolTable) -> set[str]:
+        symbols = table.get_symbols()
+        own = {s.get_name() for s in symbols if s.is_referenced() and (table is top or s.is_global())}
+        return own.union(*map(referenced, table.get_children()))
+
+    bound = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported()}
+    return bound, referenced(top) - bound
+
+
+def read_in_between(codes: list[str]) -> list[tuple[int, str]]:
+    """Return names that a cell reads and that are bound both before and after it: run again, it reads another value."""
+    cells = [bound_and_read(code) for code in codes]
+    return [
+        (k, name)
+        for k, (_, read) in enumerate(cells)
+        for name in sorted(read)
+        if any(name in bound for bound, _ in cells[:k]) and any(name in bound for bound, _ in cells[k + 1 :])
+    ]
+
+
+def test_a_name_with_two_meanings_is_noticed():
+    assert read_in_between(["x = 1", "print(x)", "x = 2"]) == [(1, "x")]
+    assert read_in_between(["x = 1", "def f():\n    return x", "for x in (1, 2):\n    pass"]) == [(1, "x")]
+    assert read_in_between(["x = 1", "x = 2\nprint(x)", "[x for x in (1, 2)]", "print(x)"]) == []
+
+
+@pytest.mark.parametrize("script", SCRIPTS[:6], ids=lambda path: path.stem)
+def test_a_cell_reads_the_same_names_if_it_is_run_again_at_the_end(script):
+    cells = prose.cells(script.read_text(encoding="utf-8"))
+    assert read_in_between([code for kind, code in cells if kind == "code"]) == []
 
 
 @needs_matplotlib

@@ -35,7 +35,7 @@ from se_numpy.models import paper
 figures.style()
 
 # %% [markdown]
-# ## What a SE-Net gains
+# ## What an SE-Net gains
 #
 # A Squeeze-and-Excitation block lets a network weigh its channels for each image anew: it squeezes
 # every channel of the whole image to one number, computes one *gate* between 0 and 1 for each
@@ -58,7 +58,7 @@ for run in runs:
     left.plot(epochs, 100 * run.validation, "o-", color=colour, label=label)
 left.axhline(100 * PLAIN_BOUND, color=figures.GREY, ls="--", lw=1)
 note = {"ha": "right", "color": figures.GREY, "fontsize": 8.5}
-left.text(6, 100 * PLAIN_BOUND - 7, "bound for plain networks", **note)
+left.text(6.1, 100 * PLAIN_BOUND - 21, "bound for\nplain\nnetworks", **note)
 left.set(xlabel="epoch", ylim=(0, 104), title="a task made for it: right, %")
 left.legend(loc=(0.02, 0.66))
 for y, (without, with_se) in enumerate(zip(*errors.values(), strict=True)):
@@ -77,7 +77,7 @@ gated = [run.test for run in runs if run.model == "se_resnet8"]
 plain = [run.test for run in runs if run.model == "resnet8"]
 claim("Test accuracy with SE: at least 99 % in each of 3 runs.", min(gated), len(gated))
 claim("Without: at most 20 % in each of 3 runs.", max(plain), len(plain))
-claim("No network whose positions see one side only can exceed 60.4 %.", PLAIN_BOUND)
+claim("Without seeing both sides of a picture at once, none can exceed 60.4 %.", PLAIN_BOUND)
 gains = [a - b for a, b in zip(*errors.values(), strict=True)]
 claim("The paper's 8 networks gain between 0.48 and 1.80 points.",
       len(gains), min(gains), max(gains))  # fmt: skip
@@ -88,6 +88,10 @@ claim("The paper's 8 networks gain between 0.48 and 1.80 points.",
 # photographs a convolutional network does well without it, and the block helps a little, at a small
 # price, which [tutorial 9](09_assemble_and_count.ipynb) counts. In a short run on small photographs
 # the gain can be too small to measure: see [all results](../docs/results.md).
+#
+# The dashed line is a bound. The question is on the left of each picture and the answer on the
+# right, and a plain network of this size sees only one of them at a time. At the end it adds up
+# what it has found, and such a sum cannot be right more often.
 #
 # The lines with `claim` are tests: `claim(sentence, values...)` compares every number in its
 # sentence with a computed value, prints the sentence if they agree, and stops otherwise. You may
@@ -202,7 +206,7 @@ figures.show(
 
 # %% [markdown]
 # With CIFAR on your disk, set the environment variable `SE_NUMPY_DATA` to its folder, and the next
-# cell shows photographs of the same shape.
+# cell shows photographs of the same shape. Without it, as in a browser, it shows nothing.
 
 # %%
 photos = photographs()
@@ -314,9 +318,10 @@ card
 # three channels, small enough to check in your head.
 #
 # How to read such a card: the heading of each table says what it shows; in `U[0, :, 0, :]` rows
-# are pixels and columns are channels. Differences are marked. Errors are given relative to the
-# tolerance, so those of a right function are below one. Points are for courses and do not matter
-# here.
+# are pixels and columns are channels. Differences are marked. If your results are those of a known
+# mistake, the card names it, and says on how many inputs: it counts those on which this mistake
+# gives a wrong result. Errors are given relative to the tolerance, so those of a right function
+# are below one. Points are for courses and do not matter here.
 
 # %%
 example = card.task.counterexample.arguments["U"]
@@ -411,11 +416,13 @@ claim("On average the boat's picture is 0.63 red, 0.49 green, 0.39 blue.", *z[0]
 # %%
 mine = 0.2, 0.6, 1.0  #                                               three gates: red, green, blue
 try:
-    figure, (axis,) = figures.panels(1, 1, 2.2)
-    figures.picture(axis, se.scale(U, np.array([mine], float))[0].clip(0, 1), f"s = {mine}")
+    image = se.scale(U, np.array([mine], float))[0].clip(0, 1)  #     (H, W, C)
 except (TypeError, ValueError) as error:
     print("Three numbers are needed:", error)
-figures.show(alt="The boat with the gates chosen in the cell.")
+else:
+    figure, (axis,) = figures.panels(1, 1, 2.2)
+    figures.picture(axis, image, f"s = {mine}")
+    figures.show(alt="The boat with the gates chosen in the cell.")
 
 # %% [markdown]
 # A Squeeze-and-Excitation block does what you just did, on the maps inside a network: squeeze,

@@ -255,8 +255,8 @@ right.set(
     yticks=range(9),
 )
 for axis, numbers in ((left, small[0, :, :, 0]), (right, rows)):
-    for (i, j), number in np.ndenumerate(numbers):
-        axis.text(j, i, f"{number:.0f}", ha="center", va="center", fontsize=8)
+    for (row, column), number in np.ndenumerate(numbers):
+        axis.text(column, row, f"{number:.0f}", ha="center", va="center", fontsize=8)
 figures.show(
     alt="A picture of five by five numbered pixels, and the matrix whose nine rows are its windows "
     "of three by three."
@@ -266,11 +266,11 @@ figures.show(
 rng = np.random.default_rng(0)
 X3 = rng.standard_normal((2, 6, 7, 3))  #                             (N, H', W', C')
 V3 = rng.standard_normal((3, 3, 3, 4))  #                             (k, k, C', C)
-windows = sliding_window_view(X3, (3, 3), axis=(1, 2))  #             (N, H, W, C', k, k)
-rows = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, 27)  #         (N H W, k k C')
-U3 = (rows @ V3.reshape(27, 4)).reshape(2, 4, 5, 4)  #                (N, H, W, C)
+windows3 = sliding_window_view(X3, (3, 3), axis=(1, 2))  #            (N, H, W, C', k, k)
+rows3 = windows3.transpose(0, 1, 2, 4, 5, 3).reshape(-1, 27)  #       (N H W, k k C')
+U3 = (rows3 @ V3.reshape(27, 4)).reshape(2, 4, 5, 4)  #                (N, H, W, C)
 claim("It agrees with the library to less than 1e-13.", abs(U3 - se.conv2d(X3, V3)).max())
-claim("The price: 1,080 numbers in the rows for 252 in X3.", rows.size, X3.size)
+claim("The price: 1,080 numbers in the rows for 252 in X3.", rows3.size, X3.size)
 
 # %% [markdown]
 # The transpose matters. The numbers of a row and those of a column must be in the **same** order,
@@ -278,12 +278,12 @@ claim("The price: 1,080 numbers in the rows for 252 in X3.", rows.size, X3.size)
 # fit as well:
 
 # %%
-as_it_comes = windows.reshape(-1, 27) @ V3.reshape(27, 4)  #          (N H W, C)
+as_it_comes = windows3.reshape(-1, 27) @ V3.reshape(27, 4)  #         (N H W, C)
 claim("The numbers do not: off by more than 1.", abs(as_it_comes - U3.reshape(-1, 4)).max())
 
 X1, V1 = X3[..., :1], V3[:, :, :1]  #                                 (N, H', W', 1), (k, k, 1, C)
-windows = sliding_window_view(X1, (3, 3), axis=(1, 2))  #             (N, H, W, 1, k, k)
-as_it_comes = (windows.reshape(-1, 9) @ V1.reshape(9, 4)).reshape(U3.shape)
+windows1 = sliding_window_view(X1, (3, 3), axis=(1, 2))  #            (N, H, W, 1, k, k)
+as_it_comes = (windows1.reshape(-1, 9) @ V1.reshape(9, 4)).reshape(U3.shape)
 gap = abs(as_it_comes - se.conv2d(X1, V1)).max()
 claim("With one input channel it is still right, to less than 1e-13.", gap)
 
@@ -310,7 +310,7 @@ check("conv2d", turned)
 
 # %% [markdown]
 # The oracle uses filters that change when turned, and it names the mistake. The blur cannot
-# reveal the mistake, because it is its own mirror image. **A test that cannot fail proves
+# reveal the mistake, because a turn does not change it. **A test that cannot fail proves
 # nothing**, and tutorial 4 is about finding such tests.
 
 # %% [markdown]
@@ -344,7 +344,8 @@ check("conv2d", conv2d)
 #
 # - *Quick.* Which 3 × 3 filter moves a picture one pixel to the left? Which one sharpens it?
 # - *Core.* How many multiplications does a convolution take, in the letters $N, H, W, k, C', C$?
-#   Compare with `se-numpy summary resnet20`.
+#   Compare with `se-numpy summary resnet20`, or in a notebook with
+#   `print(se.complexity.summary(se.models.build("resnet20"), (32, 32, 3)))`.
 # - *Open.* Equation (1) weighs channels: $v_c^s$ may well be 0 for some $s$. What can a network
 #   do with gates computed from the image that it cannot do with such weights?
 #

@@ -26,7 +26,6 @@ import se_numpy as se
 from se_numpy.grading.lessons import check, claim, exercise, figures, hint, solution
 
 figures.style()
-rng = np.random.default_rng(0)
 
 # %% [markdown]
 # ## What goes back
@@ -143,13 +142,13 @@ check("relu_backward", relu_backward)
 # Its argument is the **output** of ReLU. **Predict** its result for these eight numbers.
 
 # %%
-x = np.array([2.1, -0.3, 0.5, 1.7, -1.2, -0.8, 0.9, 3.0])
-output = np.maximum(x, 0)
+numbers = np.array([2.1, -0.3, 0.5, 1.7, -1.2, -0.8, 0.9, 3.0])
+output = np.maximum(numbers, 0)
 print("what it says:", (output >= 0).astype(int))
-print("the truth:   ", (x > 0).astype(int))
+print("the truth:   ", (numbers > 0).astype(int))
 
 # %%
-claim("It is wrong for 3 of 8 numbers.", ((output >= 0) != (x > 0)).sum(), len(x))
+claim("It is wrong for 3 of 8 numbers.", ((output >= 0) != (numbers > 0)).sum(), len(numbers))
 
 # %% [markdown]
 # The output of ReLU is never negative, so `>= 0` is always true: the "derivative" is 1
@@ -160,6 +159,7 @@ claim("It is wrong for 3 of 8 numbers.", ((output >= 0) != (x > 0)).sum(), len(x
 # gradients of its matrix products.)
 
 # %%
+rng = np.random.default_rng(0)
 inputs = rng.standard_normal((256, 10))  #                            (N, 10)
 wanted = np.sin(inputs @ rng.standard_normal((10, 1)))  #             (N, 1)
 start = rng.standard_normal((10, 32)) / 10**0.5, rng.standard_normal((32, 1)) / 32**0.5
@@ -222,7 +222,7 @@ check("relu_backward", from_output)
 # `content/tutorial-deep-learning-on-mnist.md`, and in
 # [iamtrask/Grokking-Deep-Learning](https://github.com/iamtrask/Grokking-Deep-Learning), where
 # readers reported it in 2018 and 2019 (issue 9, pull request 13). Both are otherwise good
-# teaching. Careful reading does not find such a mistake; a measurement does.
+# teaching. Readers found the mistake after years; a measurement finds it at once.
 #
 # ## Back through a convolution
 #
@@ -332,7 +332,7 @@ claim("By the complex step: off by less than 1e-14.", max(result.relative for re
 #   `np.tensordot(w, d, (0, 0))` multiplies and sums over the images, which leaves `(k, k, C', C)`;
 #   `np.einsum("nc,absc->nabs", d, V)` says the same with a letter for each axis: letters missing
 #   after the arrow are summed over.
-# - tap by tap: for fixed $a, b$ all pixels under that tap are the slice
+# - tap by tap (a *tap* is one place $(a, b)$ in the filter): all pixels under it are the slice
 #   `X[:, a : a + stride * H : stride, b : b + stride * W : stride]` of the padded image. Their
 #   channels and those of `dU` are joined by a matrix product.
 #
@@ -356,8 +356,8 @@ check("conv2d_backward", conv2d_backward)
 # %% [markdown]
 # ## A common mistake: overwriting instead of adding
 #
-# With `=` in place of `+=`, the gradient from one window is overwritten by that from the next,
-# and only the last one remains. If windows do not overlap, the mistake does not show. (`np.s_[...]`
+# With `=` in place of `+=`, the gradient from one window overwrites that from another, and only
+# the one written last remains. If windows do not overlap, the mistake does not show. (`np.s_[...]`
 # is an index with a name, so that it can be used twice; `P, Q` are $H', W'$.)
 
 

@@ -144,7 +144,7 @@ figures.show(
 
 # %%
 claim("The library is off by less than 1e-8.", max(right.values()))
-claim("Every mistake is off by more than 0.01.", far.min())
+claim("Every mistake is off by more than 0.1.", far.min())
 claim("Less than 15 % of the mistakes do not have the right shape.", misfits / len(far))
 
 # %% [markdown]
@@ -337,8 +337,8 @@ wrongly = error(se.relu, se.relu_backward, (corner,), np.ones(3))
 claim("This close to the corner a right gradient looks wrong by more than 1 %.", wrongly)
 try:
     se.check_backward(se.relu, se.relu_backward, np.array([0.0, 1.0, -1.0]))
-except se.KinkError as known:
-    print("check_backward:", known)
+except se.KinkError as kink:
+    print("check_backward:", kink)
 
 # %% [markdown]
 # So draw inputs away from corners, or let the checker detect them, as `se.check_backward` does.

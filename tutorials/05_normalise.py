@@ -29,7 +29,6 @@ from se_numpy.grading.lessons import check, claim, exercise, figures, hint, solu
 from se_numpy.layers import update_running
 
 figures.style()
-rng = np.random.default_rng(0)
 
 # %% [markdown]
 # ## Normalise: what happens to numbers in a deep network
@@ -129,14 +128,14 @@ claim("periodic with 16 channels 0.22, periodic with 64 0.83.",
 # what will have changed about the **shapes** of their histograms?
 
 # %%
+rng = np.random.default_rng(0)
 V = rng.standard_normal((3, 3, 3, 4)) * np.array([0.05, 0.1, 0.2, 0.1])  #  (k, k, C', C)
 images = builtin(train=64, test=1).train_images / 255  #              (N, 32, 32, 3)
-x = se.conv2d(images, V)  #                                           (N, H, W, C)
-mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))  #                    (C,), (C,)
-x_hat = se.batch_norm(x, np.ones(4), np.zeros(4))  #                  (N, H, W, C)
+maps = se.conv2d(images, V)  #                                        (N, H, W, C)
+normalised = se.batch_norm(maps, np.ones(4), np.zeros(4))  #          (N, H, W, C)
 
 figure, axes = figures.panels(1, 2, 2.4)
-for axis, values, title in ((axes[0], x, "before"), (axes[1], x_hat, "after")):
+for axis, values, title in ((axes[0], maps, "before"), (axes[1], normalised, "after")):
     for c in range(4):
         counts, edges = np.histogram(values[..., c], 60)
         axis.stairs(counts, edges, label=f"channel {c}", lw=1.5)
@@ -149,8 +148,9 @@ figures.show(
 )
 
 # %%
-claim("Before, their means lie between -0.08 and 0.35.", mean.min(), mean.max())
-claim("After, all means are below 1e-12.", abs(x_hat.mean((0, 1, 2))).max())
+means = maps.mean((0, 1, 2))  #                                       (C,)
+claim("Before, their means lie between -0.08 and 0.35.", means.min(), means.max())
+claim("After, all means are below 1e-12.", abs(normalised.mean((0, 1, 2))).max())
 
 # %% [markdown]
 # Nothing: a histogram is only moved and stretched. $\epsilon$ avoids a division by 0 in a channel
@@ -193,18 +193,18 @@ check("batch_norm", batch_norm)
 ones, zeros = np.ones(4), np.zeros(4)
 running_mean, running_var = np.zeros(4), np.ones(4)  # initial values, soon replaced
 for _ in range(200):
-    batch = x[rng.choice(64, 32, replace=False)]
-    mean, var = se.batch_statistics(batch)
-    update_running(running_mean, mean)  # a tenth of the new, nine tenths of the old
-    update_running(running_var, var)
+    batch = maps[rng.choice(64, 32, replace=False)]
+    batch_mean, batch_var = se.batch_statistics(batch)
+    update_running(running_mean, batch_mean)  # a tenth of the new, nine tenths of the old
+    update_running(running_var, batch_var)
 
 seen = {}
 for size in (4, 32):
     seen[f"training, batch of {size}"] = [
         se.normalize(batch, *se.batch_statistics(batch), ones, zeros)[0, 5, 5, 0]
-        for batch in (x[[0, *rng.choice(np.arange(1, 64), size - 1, False)]] for _ in range(40))
+        for batch in (maps[[0, *rng.choice(np.arange(1, 64), size - 1, False)]] for _ in range(40))
     ]
-evaluated = se.normalize(x[:1], running_mean, running_var, ones, zeros)[0, 5, 5, 0]
+evaluated = se.normalize(maps[:1], running_mean, running_var, ones, zeros)[0, 5, 5, 0]
 seen["evaluation"] = [evaluated] * 40
 
 figure, (axes,) = figures.panels(1, 1, 1.9)
@@ -219,7 +219,7 @@ figures.show(
 )
 
 # %%
-gap = abs(running_mean - x.mean((0, 1, 2))) / x.std((0, 1, 2))
+gap = abs(running_mean - means) / maps.std((0, 1, 2))
 claim("The running means are off by less than 5 % of a standard deviation.", gap.max())
 spread = [np.ptp(values) for values in seen.values()]
 claim("With three others it varies by more than 0.2, in evaluation by 0.", spread[0], spread[2])
@@ -248,11 +248,11 @@ check("normalize", forgot_to_switch)
 # the forward pass so that every line does one thing, then differentiate the lines from the last
 # to the first. A value that is used in two lines gets a gradient from both, and they add up.
 #
-# **Predict.** Of `x` and the seven arrays on the way from it to `y`, two are used in two lines.
+# **Predict.** Of `x` and the six arrays on the way from it to `y`, two are used in two lines.
 # Which?
 
 # %%
-m = 3 * 4 * 5  # numbers a channel
+m = 3 * 4 * 5  # numbers per channel
 x = rng.standard_normal((3, 4, 5, 2)) * [1, 3] + [0, 2]  #            (N, H, W, C)
 gamma, beta = np.array([1.5, -0.5]), np.array([0.2, 1.0])  #          (C,), (C,)
 dy = rng.standard_normal(x.shape) + 0.6 + 0.3 * x  #                  (N, H, W, C)
@@ -369,7 +369,7 @@ check("batch_norm_backward", batch_norm_backward)
 # %%
 first = abs(dmean + (dx_hat * root).sum(nhw)).max()
 second = abs(dsquare * 2 * off + root * x_hat * (dx_hat * x_hat).mean(nhw)).max()
-claim("Both are right to less than 1e-12.", max(first, second))
+claim("The two substitutions are right to less than 1e-12.", max(first, second))
 
 closed = se.batch_norm_backward(dy, x, gamma, beta)[0]  #             (N, H, W, C)
 claim("Step by step and in one line: a difference below 1e-14.", abs(closed - dx).max())
@@ -420,7 +420,8 @@ check("batch_norm_backward", as_constants)
 #   batches. Which axes could one average over instead, and what would be lost?
 #
 # **Answers.** *Quick:* nothing; batch norm subtracts each channel's mean, and the bias with it.
-# *Core:* those without `mean`, `square` and `var`: only the path through `off` and `x_hat` is left.
+# *Core:* `dbeta`, `dgamma`, `dx_hat`, and, each without its second term, `doff` and `dx`: the mean
+# and the variance are constants, so only the path through `off` and `x_hat` is left.
 # *Open:* over the channels and pixels of one image (layer norm), or over groups of channels (group
 # norm): then images do not depend on each other, but channels of one image do.
 #

@@ -301,7 +301,8 @@ check("softmax_cross_entropy", softmax_cross_entropy)
 #   of a map are equal there, so every window has one maximum. What does the oracle say if you
 #   write `=` for `+=`, and at which strides does the mistake not show?
 # - *Open.* The loss of a confident and wrong network is large, without a bound. Is that useful?
-#   What would change if the targets were $0.9$ and $0.1$ in place of 1 and 0?
+#   What would change if the target were $0.9$ at the label, with the other $0.1$ shared by the
+#   other classes, in place of 1 and 0?
 #
 # **Answers.** *Quick:* nothing: only differences of logits count. *Core:* with `=` a pixel that is
 # the maximum of two windows gets the gradient of one of them. At strides of at least the kernel's

@@ -7,6 +7,8 @@ on which no other known mistake gives the submission's results.
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import product
 from random import Random
 
 import numpy as np
@@ -65,11 +67,13 @@ def _ladder(task: Task, seed: int) -> Iterator[Case]:
     """Yield cases with small integers, from the smallest sizes upwards."""
     rng = np.random.default_rng(seed)
     names = list(task.sizes)
-    for top in (1, 2, 3, 4):
-        grid = [dict(zip(names, sizes, strict=True)) for sizes in np.ndindex(*(min(top, 3),) * len(names))]
+    rungs = [(min(top, 3), 24 * top, partial(_choices, task, rng)) for top in (1, 2, 3, 4)]
+    rungs.append((4, 160, partial(_all_choices, task)))  # windows that are two pixels apart need four pixels
+    for top, number, choices in rungs:
+        grid = [dict(zip(names, sizes, strict=True)) for sizes in np.ndindex(*(top,) * len(names))]
         grid.sort(key=lambda sizes: sum(sizes.values()))
-        for sizes in grid[: 24 * top]:
-            for hyper in _choices(task, rng):
+        for sizes in grid[:number]:
+            for hyper in choices():
                 chosen = {k: n + 1 for k, n in sizes.items()} | hyper
                 case = task.case("smallest", "random", chosen, lambda *what: whole(rng, *what))
                 if case is not None:
@@ -82,6 +86,12 @@ def _choices(task: Task, rng: np.random.Generator) -> Iterator[Sizes]:
     """Yield two settings of the hyperparameters: the first choice for each, then random choices."""
     yield {k: choices[0] for k, choices in task.hyper.items()}
     yield {k: choices[rng.integers(len(choices))] for k, choices in task.hyper.items()}
+
+
+def _all_choices(task: Task) -> Iterator[Sizes]:
+    """Yield every setting of the hyperparameters."""
+    for chosen in product(*task.hyper.values()):
+        yield dict(zip(task.hyper, chosen, strict=True))
 
 
 def whole(rng: np.random.Generator, kind: str, shape: tuple[int, ...], sizes: Sizes) -> np.ndarray:

@@ -152,6 +152,22 @@ def test_the_search_works_without_hypothesis(monkeypatch):
     assert case.arguments["U"].size == 2
 
 
+def test_without_hypothesis_windows_one_pixel_apart_fail_on_a_small_map(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "hypothesis", None)
+    task = TASKS["max_pool2d"]
+    wrong = next(m for m in task.mistakes if m.name == "windows at i instead of i · stride").wrong
+    found = grade(task, wrong, seconds=300.0).counterexample
+    assert found.arguments["x"].size <= 48  # of up to 630 numbers in a case of the usual sizes
+
+
+@pytest.mark.parametrize("loop", ["windows", "taps"])
+def test_overwriting_windows_are_named_in_either_order_of_the_loops(loop):
+    task = TASKS["conv2d_backward"]
+    (mistake,) = (m for m in task.mistakes if m.name == "dX: windows overwrite each other")
+    wrong = mistake.wrong if loop == "taps" else mistake.also[0]
+    assert grade(task, wrong).diagnosis.mistake == mistake.name
+
+
 def failing(report):
     return {check.name for check in report.checks if not check.passed}
 

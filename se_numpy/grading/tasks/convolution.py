@@ -271,6 +271,15 @@ def _overwritten(dU, X, V, stride, padding):
     return _inside(dX, padding, X)
 
 
+def _overwritten_by_windows(dU, X, V, stride, padding):
+    dX, k = np.zeros_like(_padded(X, padding)), len(V)
+    for i in range(dU.shape[1]):
+        for j in range(dU.shape[2]):
+            here = np.s_[:, i * stride : i * stride + k, j * stride : j * stride + k]
+            dX[here] = np.tensordot(dU[:, i, j], V, (1, 3))
+    return _inside(dX, padding, X)
+
+
 def _averaged(dU, X, V, stride, padding):
     uses = _dX(np.ones_like(dU[..., :1]), X[..., :1], np.ones_like(V[:, :, :1, :1]), stride=stride, padding=padding)
     return _dX(dU, X, V, stride=stride, padding=padding) / np.maximum(uses, 1)
@@ -355,7 +364,7 @@ conv2d_backward = Task(
                 "backward pass goes from output to input channels, so the last two axes of V should be swapped.",
                 _wrong(dX=lambda dU, X, V, **h: _dX(dU, X, V.swapaxes(2, 3), **h))),
         Mistake("dX: windows overwrite each other", "The gradients of overlapping windows overwrote each other (=); "
-                "they should be added (+=).", _wrong(dX=_overwritten)),
+                "they should be added (+=).", _wrong(dX=_overwritten), also=(_wrong(dX=_overwritten_by_windows),)),
         Mistake("dX: mean over the windows", "dX was divided by the number of windows that contain each pixel; their "
                 "gradients should be summed.", _wrong(dX=_averaged)),
         Mistake("dX: not cropped", "dX includes the gradient of the padding; it should have the shape of X.",
