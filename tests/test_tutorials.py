@@ -112,7 +112,7 @@ def test_a_name_with_two_meanings_is_noticed():
     assert read_in_between(["x = 1", "x = 2\nprint(x)", "[x for x in (1, 2)]", "print(x)"]) == []
 
 
-@pytest.mark.parametrize("script", SCRIPTS[:6], ids=lambda path: path.stem)
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_a_cell_reads_the_same_names_if_it_is_run_again_at_the_end(script):
     cells = prose.cells(script.read_text(encoding="utf-8"))
     assert read_in_between([code for kind, code in cells if kind == "code"]) == []

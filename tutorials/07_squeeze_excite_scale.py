@@ -237,12 +237,12 @@ claim(
 two = X[:1].copy()  #                                                 (1, H, W, 3)
 other = int(np.argmax(strips != strips[0]))
 two[:, 16:, STRIP] = X[other, 16:, STRIP]  # the lower half has another colour
-a2 = se.relu(se.squeeze(se.relu(se.conv2d(two, V))) @ W1.T) @ W2.T  # (1, C)
+both = se.relu(se.squeeze(se.relu(se.conv2d(two, V))) @ W1.T) @ W2.T  # (1, C)
 
 figure, axes = figures.panels(1, 3, 2.0, width_ratios=(1, 1.3, 1.3))
 figures.picture(axes[0], (two[0] + 1.28) / 2.56, "two questions")
 for axis, gate in zip(axes[1:], (se.sigmoid, se.softmax), strict=True):
-    axis.bar(COLOURS, gate(a2)[0], color=INKS)
+    axis.bar(COLOURS, gate(both)[0], color=INKS)
     axis.set(title=gate.__name__, ylim=(0, 1), ylabel="s")
     axis.tick_params(axis="x", rotation=60, labelsize=9)
 figures.show(
@@ -252,8 +252,8 @@ figures.show(
 
 # %%
 pair = [strips[0], strips[other]]
-claim("The sigmoid opens both gates by more than 0.9.", se.sigmoid(a2)[0, pair].min())
-claim("With the softmax all gates stay below 0.7.", se.softmax(a2).max())
+claim("The sigmoid opens both gates by more than 0.9.", se.sigmoid(both)[0, pair].min())
+claim("With the softmax all gates stay below 0.7.", se.softmax(both).max())
 
 # %% [markdown]
 # The numbers of a softmax add up to 1: opening a second gate closes the first a little.

@@ -155,13 +155,12 @@ z = 2.0  # the mean of 1 and 3; h = δ(2) = 2, and W2 h = 1
 s = se.sigmoid(np.array(1.0))
 ds = 1 * 1 + 0 * 3  # dX̃ · U, summed over the pixels
 dz = ds * s * (1 - s) * 0.5 * 1  # back through σ, W2, δ, W1
-dU = [s * 1 + dz / 2, s * 0 + dz / 2]
+by_hand = [s * 1 + dz / 2, s * 0 + dz / 2]  # dU
+by_library = se.se_block_backward(dX_tilde, U, W1, W2)[0].ravel()
 
 # %%
-claim("By hand: dU is 0.780 for the first pixel and 0.049 for the second.", *dU)
-
-by_library = se.se_block_backward(dX_tilde, U, W1, W2)[0].ravel()
-claim("The library differs by less than 1e-15.", abs(by_library - dU).max())
+claim("By hand: dU is 0.780 for the first pixel and 0.049 for the second.", *by_hand)
+claim("The library differs by less than 1e-15.", abs(by_library - by_hand).max())
 
 # %% [markdown]
 # It is not 0. The second pixel raises the mean, the mean opens the gate, and the gate makes the
@@ -336,7 +335,7 @@ def off_by(name, gradient):
     return abs((gradient * v).sum() - measured) / np.linalg.norm(gradient)
 
 
-by_hand = {
+by_line = {
     "s": ds,
     "a2": da2,
     "W2": dW2,
@@ -347,8 +346,8 @@ by_hand = {
     "U squeezed": dU_gate,
     "U scaled": dU_direct,
 }
-errors = {name: off_by(name, gradient) for name, gradient in by_hand.items()}
-for name, gradient in by_hand.items():
+errors = {name: off_by(name, gradient) for name, gradient in by_line.items()}
+for name, gradient in by_line.items():
     verdict = "right" if errors[name] < 1e-14 else "WRONG"
     print(f"{name:11} {gradient.shape!s:14} {verdict}")
 claim("All 9 lines are off by less than 1e-14.", len(errors), max(errors.values()))

@@ -57,12 +57,12 @@ rng = np.random.default_rng(0)
 # %%
 layer = Conv(16)
 print(layer, "- equal to another Conv(16):", layer == Conv(16))
-params, state = init(layer, (32, 32, 3), rng)  # state: running statistics, if it has any
-print("it learns", {name: array.shape for name, array in params.items()})
+filters, state = init(layer, (32, 32, 3), rng)  # state: running statistics, if it has any
+print("it learns", {name: array.shape for name, array in filters.items()})
 
 # %%
 claim(
-    "3 times 3 pixels, 3 channels, 16 filters: 432 numbers.", *params["V"].shape, params["V"].size
+    "3 times 3 pixels, 3 channels, 16 filters: 432 numbers.", *filters["V"].shape, filters["V"].size
 )
 
 # %% [markdown]

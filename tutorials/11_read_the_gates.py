@@ -440,16 +440,16 @@ answers = computed(11, with_other_gates)  # in a browser, what was recorded
 right = {key: (answer == labels).mean() for key, answer in answers.items()}
 
 figure, (axes,) = figures.panels(1, 1, 2.6)
-spread = {(place, kind): [right[f"{place}, {kind}, {seed}"] for seed in range(3)]
+by_seed = {(place, kind): [right[f"{place}, {kind}, {seed}"] for seed in range(3)]
           for place in places for kind in substitutes}  # fmt: skip
-shades = np.array([[np.mean(spread[place, kind]) for kind in substitutes] for place in places])
+shades = np.array([[np.mean(by_seed[place, kind]) for kind in substitutes] for place in places])
 axes.imshow(shades, cmap="Blues", vmin=0, vmax=1.6, aspect="auto")
 axes.set_xticks(range(len(substitutes)), substitutes)
 axes.set_yticks(range(len(places)), places)
 axes.tick_params(length=0)
 for i, place in enumerate(places):
     for j, kind in enumerate(substitutes):
-        text = "  ".join(f"{value:.0%}".rstrip("%") for value in spread[place, kind])
+        text = "  ".join(f"{value:.0%}".rstrip("%") for value in by_seed[place, kind])
         axes.text(j, i, text, ha="center", va="center", fontsize=9)
 axes.set_title("right answers with other gates, %: in which block, which gates, for seeds 0, 1, 2")
 figures.show(
@@ -458,12 +458,12 @@ figures.show(
 )
 
 # %%
-low = {key: min(values) for key, values in spread.items()}
-high = {key: max(values) for key, values in spread.items()}
+low = {key: min(values) for key, values in by_seed.items()}
+high = {key: max(values) for key, values in by_seed.items()}
 claim("All stages at their means: between 14 % and 18 %; a guess among six is 17 %.",
       low["all", "mean"], high["all", "mean"], 1 / 6)  # fmt: skip
-claim("Stage 1 at its mean leaves 18 %, 25 % and 40 %,", 1, *spread["stage1", "mean"])
-claim("stage 2 at its mean 100 %, 68 % and 75 %,", 2, *spread["stage2", "mean"])
+claim("Stage 1 at its mean leaves 18 %, 25 % and 40 %,", 1, *by_seed["stage1", "mean"])
+claim("stage 2 at its mean 100 %, 68 % and 75 %,", 2, *by_seed["stage2", "mean"])
 claim("stage 3 at its mean 100 % in each.", 3, low["stage3", "mean"])
 claim("With the mean gates of its cue in all stages, each is right for more than 98 %;",
       low["all", "cue mean"])  # fmt: skip

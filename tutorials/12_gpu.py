@@ -258,10 +258,10 @@ def excite(z, W1, W2):  #                                             (N, C) -> 
 
 
 z, W1, W2 = rng.standard_normal((8, 32)), rng.standard_normal((4, 32)), rng.standard_normal((32, 4))
-s, launches, waits = pretend(excite, z, W1, W2)
+s, *counted = pretend(excite, z, W1, W2)  # launches, waits
 
 # %%
-claim("7 launches and 0 waits.", launches, waits)
+claim("7 launches and 0 waits.", *counted)
 claim("It agrees with the library to less than 1e-12.", abs(s - se.excite(z, W1, W2)).max())
 
 # %% [markdown]
@@ -494,10 +494,10 @@ def one_step(w, running, X, labels):
 
 
 vectors = learner.w.copy(), learner.running.copy()
-loss, launches, waits = pretend(one_step, *vectors, *batch)
+loss, launched, waited = pretend(one_step, *vectors, *batch)
 
 # %%
-claim("More than 1,000 launches, 0 waits.", launches, waits)
+claim("More than 1,000 launches, 0 waits.", launched, waited)
 claim(
     "The loss computed on the CPU differs by less than 1e-4.",
     abs(loss - one_step(*vectors, *batch)),
@@ -649,8 +649,8 @@ except Exception as stopped:  # for example an array on the host
 
 # %%
 learner = Learner(models.build("se_resnet8"), data.image_shape, seed=0, device=device)
-draws = draw(np.random.default_rng(0), len(images), augment=False).to(device)
-X_batch, labels = images.batch(draws, slice(0, 32))  #                (B, H, W, C), (B,)
+order = draw(np.random.default_rng(0), len(images), augment=False).to(device)
+X_batch, labels = images.batch(order, slice(0, 32))  #                (B, H, W, C), (B,)
 losses = [learner.step(X_batch, labels, SGD(), lr=0.2)[0] for _ in range(30)]  # no waits
 losses = [float(loss) for loss in losses]  # waits once
 print(f"The loss on 32 images, in thirty steps on the {device}:")

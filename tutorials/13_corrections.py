@@ -470,16 +470,16 @@ verdict(
 mine[14] = None
 
 # %%
-X, U = rng.random((2, 5, 7, 7, 12))  #                                (N, H, W, C) shortcut, branch
+shortcut, U = rng.random((2, 5, 7, 7, 12))  #                         (N, H, W, C) each
 s = se.sigmoid(rng.standard_normal(12))  #                            (C,) one profile for all
 m, v, gamma, beta = rng.random((4, 12)) + 0.5  #                      (C,) each
 A = rng.standard_normal((10, 12))  #                                  (classes, C) the classifier
 
 
 def logits(gates, gamma, beta, A):  #       (C,), (C,), (C,), (classes, C) -> (N, classes)
-    """The end of a network: batch norm, gates, the sum with X, ReLU, mean, classifier."""
+    """Batch norm, gates, the sum with the shortcut, ReLU, mean and classifier of a network."""
     branch = se.scale(se.normalize(U, m, v, gamma, beta), np.tile(gates, (5, 1)))
-    return se.squeeze(se.relu(X + branch)) @ A.T
+    return se.squeeze(se.relu(shortcut + branch)) @ A.T
 
 
 ones, truly = np.ones(12), logits(s, gamma, beta, A)  #               (C,), (N, classes)
