@@ -61,6 +61,15 @@ def test_the_reference_holds_every_public_name():
         assert ":members:" in page
 
 
+def test_figures_of_a_page_are_shown_in_both_themes():
+    page = build_site.both_figures((ROOT / "README.md").read_text(encoding="utf-8"), ROOT)
+    assert "<picture>" not in page
+    for name in ("builtin", "scenes"):
+        for kind in ("light", "dark"):
+            assert f"```{{image}} docs/figures/{name}_{kind}.png\n:alt: " in page
+    assert page.count(":class: only-dark\n") == 2
+
+
 def test_notebooks_in_the_browser_are_those_of_the_repository(tmp_path):
     lite.copy_notebooks(tmp_path / "files")
     assert [path.stem for path in sorted((tmp_path / "files").glob("*.ipynb"))] == [path.stem for path in TUTORIALS]
@@ -90,6 +99,9 @@ def test_pages_are_built_without_a_warning(tmp_path):
     reference = (out / "docs" / "api" / "se_numpy.html").read_text(encoding="utf-8")
     assert 'id="se_numpy.excite_backward"' in reference
     assert (out / "tutorials" / "07_squeeze_excite_scale.html").exists()
+    for page in out.rglob("*.html"):
+        for source in re.findall(r'<img[^>]* src="([^":]*)"', page.read_text(encoding="utf-8")):
+            assert (page.parent / source).exists(), (page.name, source)
 
 
 @pytest.mark.slow
