@@ -69,7 +69,7 @@ def stage(folder: Path) -> None:
 
 
 def both_figures(text: str, folder: Path) -> str:
-    """Return a page with each figure in its light and its dark form, of which the theme shows one.
+    """Return a page with each figure in a light and a dark form; the theme shows one of them.
 
     Sphinx copies the files of a Markdown image, but not those of ``<picture>``, which GitHub needs.
     """
@@ -134,8 +134,15 @@ def build_pages(out: Path, *, with_lite: bool) -> None:
     )
     (out / "toys").mkdir()
     for name in toys.TOYS:
-        (out / "toys" / f"{name}.html").write_text(toys.page(name), encoding="utf-8")
+        (out / "toys" / f"{name}.html").write_text(toy_page(name), encoding="utf-8")
     (out / ".nojekyll").touch()  # GitHub Pages would leave out folders that begin with an underscore
+
+
+def toy_page(name: str) -> str:
+    """Return the page of a toy with links to the documentation and to the tutorial that shows it."""
+    (script,) = [p for p in (ROOT / "tutorials").glob("[0-9]*.py") if f'toy("{name}")' in p.read_text(encoding="utf-8")]
+    links = f'<a href="../docs/index.html">se_numpy</a> · <a href="../tutorials/{script.stem}.html">'
+    return toys.page(name).replace("<h1>", f"<p>{links}tutorial {int(script.stem[:2])}</a></p>\n<h1>", 1)
 
 
 def main() -> None:
