@@ -11,6 +11,7 @@ API reference, which is made from the docstrings. Warnings, such as links to now
 import argparse
 import importlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -50,6 +51,8 @@ def stage(folder: Path) -> None:
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
         elif (ROOT / name).exists():
             shutil.copy(ROOT / name, folder / name)
+    for page in (folder / "README.md", folder / "docs" / "index.md"):
+        page.write_text(both_figures(page.read_text(encoding="utf-8"), page.parent), encoding="utf-8")
     notebooks = sorted(path.stem for path in (ROOT / "tutorials").glob("[0-9]*.ipynb"))
     ablations = folder / "benchmarks" / "results" / "ablations"
     tables = sorted(path.relative_to(ablations).as_posix() for path in ablations.glob("*/*.md"))
@@ -63,6 +66,25 @@ def stage(folder: Path) -> None:
     (api / "index.md").write_text(f"# API reference\n\n| package | contents |\n|---|---|\n{rows}\n\n{pages}")
     for package in PACKAGES:
         (api / f"{package}.md").write_text(reference(package))
+
+
+def both_figures(text: str, folder: Path) -> str:
+    """Return a page with each figure in a light and a dark form; the theme shows one of them.
+
+    Sphinx copies the files of a Markdown image, but not those of ``<picture>``, which GitHub needs.
+    """
+    text = re.sub(r'<picture>.*?<img src="([^"]*)" alt="([^"]*)">.*?</picture>', r"![\2](\1)", text, flags=re.S)
+
+    def both(match: re.Match[str]) -> str:
+        alt, stem = match.groups()
+        kinds = [kind for kind in ("light", "dark") if (folder / f"{stem}_{kind}.png").exists()]
+        only = [f":class: only-{kind}\n" if len(kinds) == 2 else "" for kind in kinds]
+        return "\n".join(
+            f"```{{image}} {stem}_{kind}.png\n:alt: {alt}\n{option}```\n"
+            for kind, option in zip(kinds, only, strict=True)
+        )
+
+    return re.sub(r"^!\[(.*?)\]\((\S+)_light\.png\)$", both, text, flags=re.M)
 
 
 def toctree(pages: list[str], *options: str) -> str:
@@ -112,8 +134,15 @@ def build_pages(out: Path, *, with_lite: bool) -> None:
     )
     (out / "toys").mkdir()
     for name in toys.TOYS:
-        (out / "toys" / f"{name}.html").write_text(toys.page(name), encoding="utf-8")
+        (out / "toys" / f"{name}.html").write_text(toy_page(name), encoding="utf-8")
     (out / ".nojekyll").touch()  # GitHub Pages would leave out folders that begin with an underscore
+
+
+def toy_page(name: str) -> str:
+    """Return the page of a toy with links to the documentation and to the tutorial that shows it."""
+    (script,) = [p for p in (ROOT / "tutorials").glob("[0-9]*.py") if f'toy("{name}")' in p.read_text(encoding="utf-8")]
+    links = f'<a href="../docs/index.html">se_numpy</a> · <a href="../tutorials/{script.stem}.html">'
+    return toys.page(name).replace("<h1>", f"<p>{links}tutorial {int(script.stem[:2])}</a></p>\n<h1>", 1)
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ import inspect
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -62,6 +63,40 @@ def test_the_reference_holds_every_public_name():
         assert ":members:" in page
 
 
+def test_figures_of_a_page_are_shown_in_both_themes():
+    page = build_site.both_figures((ROOT / "README.md").read_text(encoding="utf-8"), ROOT)
+    assert "<picture>" not in page
+    for name in ("builtin", "scenes"):
+        for kind in ("light", "dark"):
+            assert f"```{{image}} docs/figures/{name}_{kind}.png\n:alt: " in page
+    assert page.count(":class: only-dark\n") == 2
+
+
+def test_a_notebook_is_marked_for_narrow_windows():
+    narrow = runpy.run_path(str(ROOT / "docs" / "site" / "conf.py"))["narrow"]
+    code = (
+        '<pre><span class="n">z</span>  <span class="c1">#      (N, C)</span> <span class="c1"># a remark</span></pre>'
+    )
+    assert re.sub("<.*?>", "", narrow(code)) == re.sub("<.*?>", "", code)
+    assert '<span class="c1"># <span class="blanks">     </span>(N, C)</span> <span class="c1"># a remark' in narrow(
+        code
+    )
+    output = '<div class="output stream x"><div class="y"><pre><span></span>{}\n</pre>'
+    marked = narrow(output.format("It falls below 0.5.\nr      1      2"))
+    assert marked == output.format('<span class="sentence">It falls below 0.5.</span>\nr      1      2')
+    assert (
+        narrow('<img alt="a &lt; b" src="a.png" />')
+        == '<a class="figure" href="a.png"><img alt="a &lt; b" src="a.png" /></a>'
+    )
+
+
+def test_pages_to_play_with_lead_back_to_the_documentation():
+    for name in toys.TOYS:
+        (address,) = re.findall(r'href="../tutorials/(\w+).html"', build_site.toy_page(name))
+        assert f'toy("{name}")' in (ROOT / "tutorials" / f"{address}.py").read_text(encoding="utf-8")
+        assert "<a " not in toys.page(name)
+
+
 def test_notebooks_in_the_browser_are_those_of_the_repository(tmp_path):
     lite.copy_notebooks(tmp_path / "files")
     assert [path.stem for path in sorted((tmp_path / "files").glob("*.ipynb"))] == [path.stem for path in TUTORIALS]
@@ -106,6 +141,9 @@ def test_pages_are_built_without_a_warning(tmp_path):
     reference = (out / "docs" / "api" / "se_numpy.html").read_text(encoding="utf-8")
     assert 'id="se_numpy.excite_backward"' in reference
     assert (out / "tutorials" / "07_squeeze_excite_scale.html").exists()
+    for page in out.rglob("*.html"):
+        for source in re.findall(r'<img[^>]* src="([^":]*)"', page.read_text(encoding="utf-8")):
+            assert (page.parent / source).exists(), (page.name, source)
 
 
 @pytest.mark.slow
@@ -186,9 +224,9 @@ def test_gates_set_by_hand_or_by_weights_decide_the_answer(phone):
     box, before = cell.bounding_box(), float(cell.input_value())
     phone.mouse.move(box["x"] + 5, box["y"] + 5)
     phone.mouse.down()
-    phone.mouse.move(box["x"] + 5, box["y"] + 105)
+    phone.mouse.move(box["x"] + 105, box["y"] + 5)
     phone.mouse.up()
-    assert float(cell.input_value()) == pytest.approx(before - 10)
+    assert float(cell.input_value()) == pytest.approx(before + 10)
 
 
 @pytest.mark.slow

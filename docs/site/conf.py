@@ -1,6 +1,7 @@
 """Settings of the documentation site; `python docs/build_site.py FOLDER` builds it."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +48,36 @@ html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {"source_repository": ""}
 
+LITE_APPS = ("lab", "notebooks")  # the second for narrow windows, in which the first shows little of a notebook
 LITE = bool(os.environ.get("LITE"))  # set if the site also contains JupyterLite
 
 
 def add_button(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
     """Tell the template of a tutorial where the notebook opens in JupyterLite."""
     if LITE and page.startswith("tutorials/") and Path(page).name[0].isdigit():
-        context["run_here"] = f"../lite/lab/index.html?path={Path(page).name}.ipynb"
+        context["run_here"] = {name: f"../lite/{name}/index.html?path={Path(page).name}.ipynb" for name in LITE_APPS}
+
+
+def fit_narrow_windows(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Mark what site.css changes in a notebook in a narrow window, and link each figure to its file."""
+    if page.startswith("tutorials/") and "body" in context:
+        context["body"] = narrow(context["body"])
+
+
+def narrow(body: str) -> str:
+    """Return the HTML of a notebook with marks on the blanks before shapes and on sentences of the output.
+
+    The shapes stand at the ends of the lines, and a claim prints a sentence of any length. Lines with several blanks in
+    a row are those of a table.
+    """
+    body = re.sub(r'(<span class="c1"># )( +)', r'\1<span class="blanks">\2</span>', body)
+    body = re.sub(r'<img alt="[^"]*" src="([^"]*)" />', r'<a class="figure" href="\1">\g<0></a>', body)
+    stream = r'(<div class="output stream [^>]*><div[^>]*><pre><span></span>)(.*?)(</pre>)'
+    return re.sub(stream, lambda found: found[1] + re.sub(r"[^\n]+", sentence, found[2]) + found[3], body, flags=re.S)
+
+
+def sentence(line: re.Match[str]) -> str:
+    return line[0] if "  " in line[0] else f'<span class="sentence">{line[0]}</span>'
 
 
 def skip_fields(app: Any, kind: str, name: str, value: Any, skip: bool, options: Any) -> bool | None:
@@ -63,4 +87,5 @@ def skip_fields(app: Any, kind: str, name: str, value: Any, skip: bool, options:
 
 def setup(app: Any) -> None:
     app.connect("html-page-context", add_button)
+    app.connect("html-page-context", fit_narrow_windows)
     app.connect("autodoc-skip-member", skip_fields)

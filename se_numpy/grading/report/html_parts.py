@@ -77,7 +77,8 @@ def checks(results: tuple[Check, ...]) -> str:
         )
     head = '<th scope="col">Check</th><th scope="col">Result</th><th scope="col">Message</th>'
     head += '<th scope="col" class="number">Points</th>'
-    return f'<h3>Checks</h3><table class="list"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+    body = "".join(rows)
+    return f'<h3>Checks</h3><table class="list checks"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
 def diagnosis(found: Diagnosis) -> str:

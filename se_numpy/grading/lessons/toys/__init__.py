@@ -41,6 +41,16 @@ def _recorded(name: str) -> Callable[[], dict[str, Any]]:
     return lambda: json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
 
 
+# In a frame a page says how high it is; the documentation's pages listen.
+MEASURE = """<script>
+if (parent !== window) {
+  const root = document.documentElement;
+  const say = () => parent.postMessage({ height: Math.ceil(root.getBoundingClientRect().height) + 2 }, "*");
+  new ResizeObserver(say).observe(root);
+}
+</script>
+"""
+
 TOYS: dict[str, tuple[str, int, Callable[[], dict[str, Any]]]] = {  # title, height in pixels, data
     "excitation": ("You are the excitation", 760, _excitation),
     "transplant": ("A transplant of gates", 720, _recorded("transplant")),
@@ -61,7 +71,7 @@ def page(name: str) -> str:
     template = (FOLDER / f"{name}.html").read_text(encoding="utf-8")
     data = json.dumps(TOYS[name][2](), separators=(",", ":")).replace("<", "\\u003c")
     style = (FOLDER / "style.css").read_text(encoding="utf-8")
-    return template.replace("/*STYLE*/\n", style).replace("/*DATA*/", data)
+    return template.replace("/*STYLE*/\n", style).replace("/*DATA*/", data) + MEASURE
 
 
 @dataclass(frozen=True)
