@@ -42,7 +42,8 @@ PAGES = {
     },
     "grading_report.html": {
         "name": EVIL, "score": EVIL, "share": 0.5, "passed": EVIL, "message": EVIL, "comment": EVIL, "notes": [EVIL],
-        "has_arrays": True, "tasks": [TASK, TASK | {"passed": True}], "isolation": EVIL, "missing": [EVIL],
+        "has_arrays": True, "tasks": [TASK | {"extra": False}, TASK | {"passed": True, "extra": True}],
+        "isolation": EVIL, "missing": [EVIL],
         "facts": [(EVIL, EVIL)],
     },
     "class.html": {
