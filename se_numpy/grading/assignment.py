@@ -283,6 +283,8 @@ def _known(path: Path, where: str, given: Any, known: tuple[str, ...]) -> None:
         if name not in known:
             near = get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else f"; expected {', '.join(known)}"
+            if name in _ENTRIES:
+                hint = "; write it at the top of the file, above the first table"
             raise ValueError(f"{path}: {where} has an unknown entry {name!r}{hint}")
 
 

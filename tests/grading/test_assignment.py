@@ -148,6 +148,8 @@ def test_invalid_rules_are_refused(write, text, says):
     ("keep = 'first'", "keep is 'first'; expected one of last, best"),
     ("roster = 3", "roster is 3; expected a string"),
     ("rooster = 'r.csv'", "unknown entry 'rooster'; did you mean roster"),
+    ("[[task]]\nid = 'sigmoid'\nmanual = 'm.csv'", "unknown entry 'manual'; write it at the top of the file, above"),
+    ("[limits]\nkeep = 'best'", "unknown entry 'keep'; write it at the top of the file, above the first table"),
 ])  # fmt: skip
 def test_invalid_entries_are_refused(tmp_path, text, says):
     (tmp_path / "hw.toml").write_text(f'tasks = ["relu"]\n{text}\n')
