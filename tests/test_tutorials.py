@@ -118,6 +118,32 @@ def test_a_cell_reads_the_same_names_if_it_is_run_again_at_the_end(script):
     assert read_in_between([code for kind, code in cells if kind == "code"]) == []
 
 
+def drawn_elsewhere(codes: list[str]) -> list[int]:
+    """Return cells that claim a rounded number and draw from another cell's generator: run again, they draw others."""
+    made = r"^(\w+) = np\.random\.default_rng\([^()]*\)(?:  #.*)?$"
+    generators = set(re.findall(made, "\n".join(codes), re.M))
+    bounds = r"(below|less than|at most|above|more than|at least) [\d.]+( %)?"
+    return [
+        k
+        for k, code in enumerate(codes)
+        if re.search(r"""claim\(\s*(["'])(?:(?!\1).)*\d(\.\d| %)""", re.sub(bounds, "", code))
+        and generators & bound_and_read(code)[1]
+    ]
+
+
+def test_a_rounded_number_from_the_generator_of_another_cell_is_noticed():
+    make, draw = "rng = np.random.default_rng(0)", "x = rng.random()\nclaim({}, x)"
+    assert drawn_elsewhere([make, draw.format("'It is 0.64.'"), draw.format("'It is 64 %.'")]) == [1, 2]
+    assert drawn_elsewhere([make, draw.format("'It is below 1e-3, above 0.1.'"), "claim('It is 0.64.', x)"]) == []
+    assert drawn_elsewhere([make + "\n" + draw.format("'It is 0.64.'")]) == []
+
+
+@every_tutorial
+def test_a_cell_that_claims_rounded_numbers_has_its_own_generator(script):
+    cells = prose.cells(script.read_text(encoding="utf-8"))
+    assert drawn_elsewhere([code for kind, code in cells if kind == "code"]) == []
+
+
 @needs_matplotlib
 @every_tutorial
 def test_scripts_run_with_stubs_and_print_what_their_notebooks_show(script, tmp_path):

@@ -28,7 +28,6 @@ from se_numpy.grading.lessons import check, claim, exercise, figures, hint, solu
 from se_numpy.grading.lessons.pictures import boat
 
 figures.style()
-rng = np.random.default_rng(0)
 
 # %% [markdown]
 # ## Rectify: ReLU
@@ -53,6 +52,7 @@ figures.show(
 )
 
 # %%
+rng = np.random.default_rng(0)
 halves = (se.relu(rng.standard_normal((16, 32, 32, 16))) == 0).mean()
 claim("Of normally distributed numbers 50 % are gone.", halves)
 

@@ -32,7 +32,6 @@ from se_numpy.grading import check as ask
 from se_numpy.grading.lessons import check, claim, exercise, figures, hint, solution
 
 figures.style()
-rng = np.random.default_rng(0)
 
 # %% [markdown]
 # ## Used twice
@@ -176,6 +175,7 @@ claim("The library differs by less than 1e-15.", abs(by_library - by_hand).max()
 
 # %%
 N, H, W, C, R = 2, 5, 7, 6, 3
+rng = np.random.default_rng(0)
 U = rng.standard_normal((N, H, W, C)) + 0.5  #                        (N, H, W, C)
 W1 = rng.standard_normal((R, C))  #                                   (C/r, C)
 W2 = rng.standard_normal((C, R))  #                                   (C, C/r)
