@@ -13,6 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 IN_BROWSER = sys.platform == "emscripten"
+NOTE = """\
+These results were recorded: in a browser, where NumPy has no BLAS, this cell would take several minutes.
+A change to the cell has no effect on them."""
 
 
 class Run(NamedTuple):
@@ -56,6 +59,5 @@ def computed(tutorial: int, compute: Callable[[], dict[str, np.ndarray]]) -> dic
         return compute()
     with (files(__package__) / f"recorded_{tutorial}.npz").open("rb") as file, np.load(file) as arrays:
         found = dict(arrays)
-    print("These results were recorded: in a browser, where NumPy has no BLAS, this cell would take several minutes.")
-    print("A change to the cell has no effect on them.")
+    print(NOTE)
     return found
