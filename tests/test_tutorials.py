@@ -2,6 +2,8 @@
 
 import ast
 import base64
+import builtins
+import contextlib
 import importlib.util
 import io
 import json
@@ -82,8 +84,8 @@ def test_check_counts_the_checked_numbers(capsys):
     assert re.fullmatch(rf"{len(SCRIPTS)} tutorials up to date, [0-9]+ numbers checked against results\n", out)
 
 
-def bound_and_read(code: str) -> tuple[set[str], set[str]]:
-    """Return the names that a cell binds, and those that it reads from other cells."""
+def bound_and_read(code: str) -> tuple[set[str], set[str], set[str]]:
+    """Return the names that a cell binds, those it reads from other cells, and those its functions read when called."""
     top = symtable.symtable(code, "cell", "exec")
 
     def referenced(table: symtable.SymbolTable) -> set[str]:
@@ -91,25 +93,33 @@ def bound_and_read(code: str) -> tuple[set[str], set[str]]:
         own = {s.get_name() for s in symbols if s.is_referenced() and (table is top or s.is_global())}
         return own.union(*map(referenced, table.get_children()))
 
-    bound = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported()}
-    return bound, referenced(top) - bound
+    symbols = {s.get_name(): s for s in top.get_symbols()}
+    bound = {name for name, s in symbols.items() if s.is_assigned() or s.is_imported()}
+    functions = [table for table in top.get_children() if table.get_name() in bound]  # not comprehensions
+    return bound, referenced(top) - bound, set().union(*map(referenced, functions))
 
 
 def read_in_between(codes: list[str]) -> list[tuple[int, str]]:
-    """Return names that a cell reads and that are bound both before and after it: run again, it reads another value."""
+    """Return names that a cell reads and that are bound both before and after it: run again, it reads another value.
+
+    A function reads when it is called, perhaps in a later cell, so for its names the cell itself also counts as before.
+    """
     cells = [bound_and_read(code) for code in codes]
     return [
         (k, name)
-        for k, (_, read) in enumerate(cells)
-        for name in sorted(read)
-        if any(name in bound for bound, _ in cells[:k]) and any(name in bound for bound, _ in cells[k + 1 :])
+        for k, (_, read, read_when_called) in enumerate(cells)
+        for name in sorted(read | read_when_called)
+        if any(name in bound for bound, *_ in cells[: k + (name in read_when_called)])
+        and any(name in bound for bound, *_ in cells[k + 1 :])
     ]
 
 
 def test_a_name_with_two_meanings_is_noticed():
     assert read_in_between(["x = 1", "print(x)", "x = 2"]) == [(1, "x")]
     assert read_in_between(["x = 1", "def f():\n    return x", "for x in (1, 2):\n    pass"]) == [(1, "x")]
+    assert read_in_between(["x = 1\ndef f():\n    return x", "f()", "x = 2"]) == [(0, "x")]
     assert read_in_between(["x = 1", "x = 2\nprint(x)", "[x for x in (1, 2)]", "print(x)"]) == []
+    assert read_in_between(["def f(x):\n    return x", "x = 1", "x = 2"]) == []
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
@@ -147,12 +157,19 @@ def test_a_cell_that_claims_rounded_numbers_has_its_own_generator(script):
 @needs_matplotlib
 @every_tutorial
 def test_scripts_run_with_stubs_and_print_what_their_notebooks_show(script, tmp_path):
-    """Results that are slow in a browser are the recorded ones; the slow test below computes them."""
+    """Results that are slow in a browser are the recorded ones; the slow test below computes them.
+
+    The calls in the text of the last exercises are for a reader who has run all cells, so they run after these.
+    """
     (tmp_path / "in_browser.py").write_text(
-        "import runpy, sys\n"
+        "import contextlib, io, runpy, sys\n"
         "from se_numpy.grading.lessons import recorded\n"
         f"recorded.IN_BROWSER = {script in using_recorded()}\n"
-        "runpy.run_path(sys.argv[1], run_name='__main__')\n"
+        "known = runpy.run_path(sys.argv[1], run_name='__main__')\n"
+        "with contextlib.redirect_stdout(io.StringIO()):\n"
+        f"    for call, names in {calls_on_your_own(script.read_text(encoding='utf-8'))!r}:\n"
+        "        if known.keys() >= names:\n"
+        "            eval(call, known)\n"
     )
     done = run(tmp_path / "in_browser.py", script)
     assert done.returncode == 0, done.stderr
@@ -163,6 +180,23 @@ def test_scripts_run_with_stubs_and_print_what_their_notebooks_show(script, tmp_
     printed = [line for line in lines(done.stdout) if line not in recorded.NOTE.splitlines()]
     notebook = json.loads(script.with_suffix(".ipynb").read_text(encoding="utf-8"))
     assert Counter(printed) == Counter(lines(text_of(notebook))), "the notebook is stale; build it again"
+
+
+def calls_on_your_own(text: str) -> list[tuple[str, set[str]]]:
+    """Return the calls in the text of the last exercises, each with the names that it reads."""
+    found = []
+    for code in re.findall(r"`([^`]+)`", text.partition("# ## On your own")[2].replace("\n# ", "\n")):
+        with contextlib.suppress(SyntaxError):
+            tree = ast.parse(" ".join(code.split()), mode="eval")
+            if isinstance(tree.body, ast.Call):
+                names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - set(dir(builtins))
+                found.append((ast.unparse(tree), names))
+    return found
+
+
+def test_calls_of_the_last_exercises_are_found():
+    text = "# `h(1)`\n# ## On your own\n# - `f(x,\n#   y)` and `C / r`, `W1`, or `print(g.h())`.\n"
+    assert calls_on_your_own(text) == [("f(x, y)", {"f", "x", "y"}), ("print(g.h())", {"g"})]
 
 
 def using_recorded() -> list[Path]:

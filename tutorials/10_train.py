@@ -718,8 +718,8 @@ claim("Their difference, seed by seed: 17.5 points, with an interval from -16 to
 photos = photographs()
 if photos is not None:
     with tempfile.TemporaryDirectory() as folder:
-        config = configure(photos, model="se_resnet8", epochs=1, subset=2560, out=folder)
-        done = run_training(photos, config, out=io.StringIO())
+        short = configure(photos, model="se_resnet8", epochs=1, subset=2560, out=folder)
+        done = run_training(photos, short, out=io.StringIO())
         print("written:", ", ".join(sorted(path.name for path in done.folder.iterdir())))
     low, high = wilson(done.result["test_accuracy"], len(photos.test_labels))
     print(f"after one short epoch {low:.1%} to {high:.1%} of the test pictures are right")

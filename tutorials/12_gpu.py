@@ -646,12 +646,13 @@ except Exception as stopped:  # for example an array on the host
 # ## Train on either device
 #
 # Here is the same training loop for either processor. Only the argument `device` differs.
+# In a browser its thirty steps take a minute or more.
 
 # %%
-learner = Learner(models.build("se_resnet8"), data.image_shape, seed=0, device=device)
+small = Learner(models.build("se_resnet8"), data.image_shape, seed=0, device=device)
 order = draw(np.random.default_rng(0), len(images), augment=False).to(device)
 X_batch, labels = images.batch(order, slice(0, 32))  #                (B, H, W, C), (B,)
-losses = [learner.step(X_batch, labels, SGD(), lr=0.2)[0] for _ in range(30)]  # no waits
+losses = [small.step(X_batch, labels, SGD(), lr=0.2)[0] for _ in range(30)]  # no waits
 losses = [float(loss) for loss in losses]  # waits once
 print(f"The loss on 32 images, in thirty steps on the {device}:")
 claim("from above 2 to below 0.5.", losses[0], losses[-1])
@@ -682,11 +683,11 @@ claim("from above 2 to below 0.5.", losses[0], losses[-1])
 # - *Open.* A GPU is idle while the host decides. What would it take to have it run a whole step, or
 #   a whole epoch, from one launch? What could then no longer change from step to step?
 #
-# **Answers.** *Quick:* `pretend(se.se_block, U, W1, W2)` counts them. The excitation has the most:
-# its sigmoid avoids overflow. *Core:* the two matrix products need whole rows. The table's kernels
-# loop over such a row inside, with `raw` arguments: two launches for the excitation, one for the
-# scale. *Open:* a graph of kernels, recorded once and replayed (CUDA graphs). Then shapes,
-# addresses and the order of the kernels can no longer change; values in memory, such as the
-# learning rate, can.
+# **Answers.** *Quick:* `pretend(se.se_block, rng.random((8, 5, 6, 32)), W1, W2)` counts those of
+# the first: `W1` and `W2` of `excite` above are for 32 channels. The excitation has the most: its
+# sigmoid avoids overflow. *Core:* the two matrix products need whole rows. The table's kernels loop
+# over such a row inside, with `raw` arguments: two launches for the excitation, one for the scale.
+# *Open:* a graph of kernels, recorded once and replayed (CUDA graphs). Then shapes, addresses and
+# the order of the kernels can no longer change; values in memory, such as the learning rate, can.
 #
 # Next: [13. Correct the notes](13_corrections.ipynb).

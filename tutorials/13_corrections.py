@@ -454,8 +454,8 @@ verdict(
 
 # %% [markdown]
 # Stage 4 has twice the blocks of stage 2, so its gain alone does not say that later blocks are
-# better: per block the two differ by little more than a hundredth of a point, and so they would if
-# two runs differed by a tenth. What is refuted is "only early".
+# better: per block the two differ by little more than a hundredth of a point. A difference of a
+# tenth between two runs would be enough for that. What is refuted is "only early".
 #
 # The paper reports no row for stage 5 alone. The note may have meant that in the **last blocks**
 # of stage 5 the gates hardly depend on the image. That is a different statement, the next one.

@@ -13,7 +13,7 @@
 # **You need** [tutorial 2](02_convolve.ipynb), batch normalisation from
 # [tutorial 5](05_normalise.ipynb), and the SE-ResNet of
 # [tutorial 9](09_assemble_and_count.ipynb); a CPU; 45 minutes. You measure ratios of times on your
-# own machine; the text contains none, because they differ from machine to machine.
+# own machine; the text contains no others, because they differ from machine to machine.
 
 # %%
 # Stops if the library is not installed.

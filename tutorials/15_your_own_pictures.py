@@ -23,8 +23,10 @@ if importlib.util.find_spec("se_numpy") is None:
     sys.exit('se_numpy is not installed; run: pip install -e ".[plot,grade]" in the repository')
 
 # %%
+import atexit
 import io
 import os
+import shutil
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -79,8 +81,8 @@ def draw_shape(
     return pixels.clip(0, 255).astype(np.uint8), inside
 
 
-temporary = tempfile.TemporaryDirectory()
-home = Path(temporary.name)
+home = Path(tempfile.mkdtemp())
+atexit.register(shutil.rmtree, home, ignore_errors=True)  # when the kernel stops
 os.environ["XDG_CACHE_HOME"] = str(home / "cache")  # decoded images are kept there, not with yours
 folder = home / "shapes"
 rng = np.random.default_rng(0)
@@ -373,9 +375,6 @@ figures.show(
 # se-numpy predict last photo.jpg --explain        # the answer, with Grad-CAM
 # se-numpy export last --onnx shapes.onnx
 # ```
-
-# %%
-temporary.cleanup()
 
 # %% [markdown]
 # ## On your own
