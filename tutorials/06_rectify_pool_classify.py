@@ -11,7 +11,8 @@
 # pixel, why the gradient of the loss is simple, and how to handle logits of a thousand.
 #
 # **You need** [tutorial 2](02_convolve.ipynb), the contract of [tutorial
-# 3](03_gradients_through_convolution.ipynb); a CPU; 30 minutes.
+# 3](03_gradients_through_convolution.ipynb), batch norm from [tutorial
+# 5](05_normalise.ipynb); a CPU; 30 minutes.
 
 # %%
 # Stops if the library is not installed.
