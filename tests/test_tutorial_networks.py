@@ -49,6 +49,20 @@ def test_each_file_is_small_documented_and_without_local_paths(name):
     assert meta["config"]["data"] in ("builtin", "FOLDER")
 
 
+def test_the_results_of_a_tutorial_can_be_recorded(tmp_path, monkeypatch):
+    (tmp_path / "98_try.py").write_text(
+        "import numpy as np\n"
+        "from se_numpy.grading.lessons.recorded import computed\n"
+        "found = computed(98, lambda: {'a b': np.arange(3), 'c': np.eye(2)})\n"
+        "assert found['c'].shape == (2, 2)\n"
+    )
+    monkeypatch.setattr(make, "HERE", tmp_path / "networks")
+    monkeypatch.setattr(make.recorded, "computed", make.recorded.computed)  # restored afterwards
+    make.results("98", tmp_path)
+    with np.load(tmp_path / "recorded_98.npz") as kept:
+        assert {name: kept[name].tolist() for name in kept} == {"a b": [0, 1, 2], "c": [[1, 0], [0, 1]]}
+
+
 def test_the_files_can_be_made_from_a_run(tmp_path):
     data = builtin(train=40, test=12)
     run = train(data, configure(data, epochs=1, out=str(tmp_path / "run")), out=io.StringIO())

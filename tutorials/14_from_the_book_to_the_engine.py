@@ -526,7 +526,7 @@ figures.show(
 # %% [markdown]
 # What remains between the engine and PyTorch? PyTorch's kernels add up all nine taps in registers,
 # where the engine writes windows, if only to the cache; they fuse more passes into a product; and
-# between two calls there is no Python. [Optimisations](../benchmarks/NOTES.md) lists what was
+# no Python runs between two calls. [Optimisations](../benchmarks/NOTES.md) lists which ideas were
 # tried, accepted and rejected, with times; `python benchmarks/step.py`, in the repository, compares
 # a step with PyTorch's.
 #
